@@ -1,0 +1,121 @@
+/** derper's 35 flags: its names, types and defaults, and what each is here. */
+
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { SettingName } from '../config.js';
+import type { GoFlag } from './goflags.js';
+
+export interface DerperFlag extends GoFlag {
+  /**
+   * The setting that the flag is; `special` where `derper.ts` makes settings of it. Without one, the function is not
+   * there yet, and anything but the default refuses to start.
+   */
+  readonly setting?: SettingName | 'special';
+}
+
+const cacheDir = process.env.XDG_CACHE_HOME || (process.env.HOME ? join(process.env.HOME, '.cache') : '');
+
+export const DERPER_FLAGS: readonly DerperFlag[] = [
+  flag(
+    'a',
+    'string',
+    ':443',
+    'listen address (":port", "ip:port", "[ip]:port"); HTTPS if the port is 443 or -certmode is manual, else HTTP',
+    'listen',
+  ),
+  flag(
+    'accept-connection-burst',
+    'int',
+    '9223372036854775807',
+    'how many connections may come at once, beyond -accept-connection-limit',
+  ),
+  flag('accept-connection-limit', 'float', '+Inf', 'connections accepted per second'),
+  flag('ace', 'bool', '', 'serve CONNECT requests for control servers (experimental)'),
+  flag('acme-eab-key', 'string', '', 'ACME external account HMAC key in base64, needed for -certmode=gcp'),
+  flag('acme-eab-kid', 'string', '', 'ACME external account key id, needed for -certmode=gcp'),
+  flag('acme-email', 'string', '', 'ACME account contact, needed for -certmode=gcp'),
+  flag('acme-ip-certs', 'bool', '', 'get certificates for the IP addresses that clients connect to'),
+  flag('bootstrap-dns-names', 'string', '', 'comma-separated names to publish at /bootstrap-dns'),
+  flag(
+    'c',
+    'string',
+    '',
+    'key file; made if it is not there. As root it may be left out: /var/lib/derper/derper.key',
+    'keyFile',
+  ),
+  flag(
+    'certdir',
+    'string',
+    cacheDir && join(cacheDir, 'tailscale', 'derper-certs'),
+    'directory of certificates',
+    'certDir',
+  ),
+  flag('certmode', 'string', 'letsencrypt', 'how to come by a certificate: manual, letsencrypt, gcp', 'special'),
+  flag('derp', 'bool', 'true', 'relay packets; false leaves STUN and HTTP', 'derp'),
+  flag('dev', 'bool', '', 'development: a key of its own each time, port 3340, plain HTTP; overrides -a', 'special'),
+  flag('disallow-app-names', 'string', '', 'comma-separated app names whose clients are refused'),
+  flag(
+    'home',
+    'string',
+    '',
+    'what / shows: empty for a page about the relay, "blank", or a URL to redirect to',
+    'home',
+  ),
+  flag(
+    'hostname',
+    'string',
+    'derp.tailscale.com',
+    'name of the certificate; an IP address is possible with -certmode=manual',
+    'hostname',
+  ),
+  flag('http-port', 'int', '80', 'port of plain HTTP beside HTTPS, on the same IP as -a; -1 for none', 'httpPort'),
+  flag('mesh-psk-file', 'string', defaultMeshKeyFile(), 'file with the mesh key, 64 hex digits', 'meshKeyFile'),
+  flag('mesh-with', 'string', '', 'comma-separated relays to mesh with, "host" or "host/dialhost"'),
+  flag('rate-config', 'string', '', 'JSON file with receive rate limits, read again on SIGHUP (experimental)'),
+  flag(
+    'secrets-cache-dir',
+    'string',
+    join(homedir(), '.cache', 'derper-secrets'),
+    'where secrets of -secrets-url are kept',
+  ),
+  flag('secrets-path-prefix', 'string', 'prod/derp', 'prefix of the name of the mesh key secret'),
+  flag('secrets-url', 'string', '', 'setec server to get the mesh key from'),
+  flag('socket', 'string', '', 'socket of tailscaled, for -verify-clients'),
+  flag('stun', 'bool', 'true', 'answer STUN, on the same IP as -a', 'stun'),
+  flag('stun-port', 'int', '3478', 'UDP port of STUN', 'stunPort'),
+  flag('tcp-keepalive-time', 'duration', '10m0s', 'TCP keepalive idle time', 'tcpKeepaliveTime'),
+  flag('tcp-user-timeout', 'duration', '15s', 'how long sent data may stay unacknowledged', 'tcpUserTimeout'),
+  flag(
+    'tcp-write-timeout',
+    'duration',
+    '2s',
+    'how long a write to a client may stand still; 0 for ever',
+    'tcpWriteTimeout',
+  ),
+  flag(
+    'unpublished-bootstrap-dns-names',
+    'string',
+    '',
+    'names at /bootstrap-dns that are not in the list, "name" or "name/txt-name"',
+  ),
+  flag('verify-client-url', 'string', '', 'URL that is asked whether a client may connect'),
+  flag('verify-client-url-fail-open', 'bool', 'true', 'let clients in while -verify-client-url cannot be reached'),
+  flag('verify-clients', 'bool', '', 'let in only clients that the local tailscaled knows'),
+  flag('version', 'bool', '', 'print the version and exit', 'special'),
+];
+
+function flag(
+  name: string,
+  type: GoFlag['type'],
+  fallback: string,
+  usage: string,
+  setting?: DerperFlag['setting'],
+): DerperFlag {
+  return { name, type, fallback, usage, ...(setting && { setting }) };
+}
+
+function defaultMeshKeyFile(): string {
+  const candidates = ['/home/derp/keys/derp-mesh.key', join(homedir(), 'keys', 'derp-mesh.key')];
+  return candidates.find((path) => existsSync(path)) ?? '';
+}

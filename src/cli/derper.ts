@@ -1,0 +1,162 @@
+#!/usr/bin/env node
+/** `derper`: the flags, exit statuses and log of the original, over derpkit. */
+import { isIP } from 'node:net';
+import { parseAddress, parseDuration, type RelayConfig, type SettingName } from '../config.js';
+import { ConfigError, type Problem } from '../errors.js';
+import { formatPrivateKey, generateKeyPair } from '../protocol/key.js';
+import { createRelay, type Relay } from '../relay.js';
+import { VERSION } from '../version.js';
+import { DERPER_FLAGS, type DerperFlag } from './derper-flags.js';
+import { FlagError, type FlagValues, goUsage, HelpRequested, parseGoFlags } from './goflags.js';
+import { explain, runUntilSignal } from './terminal.js';
+
+const DEV_ADDRESS = ':3340';
+const ROOT_KEY_FILE = '/var/lib/derper/derper.key';
+
+process.exitCode = await main(process.argv.slice(2), process.env);
+
+async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+  let values: FlagValues;
+  try {
+    values = parseGoFlags(args, DERPER_FLAGS);
+  } catch (error) {
+    return badSyntax(error);
+  }
+  if (values.has('version') && isTrue(values.get('version'))) {
+    process.stdout.write(`${VERSION}\n`);
+    return 0;
+  }
+  try {
+    const config = configOf(values, env);
+    const relay = createRelay(config);
+    return await runUntilSignal(relay, () => announce(relay, config));
+  } catch (error) {
+    process.stderr.write(explain('derper', error, spelling));
+    return 1;
+  }
+}
+
+function badSyntax(error: unknown): number {
+  const usage = goUsage('derper', DERPER_FLAGS);
+  if (error instanceof HelpRequested) {
+    process.stderr.write(usage);
+    return 0;
+  }
+  if (!(error instanceof FlagError)) throw error;
+  process.stderr.write(`${error.message}\n${usage}`);
+  return 2;
+}
+
+/** Settings of the flags, and of the few variables that derper knows. Throws {@link ConfigError}. */
+function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
+  const value = (name: string) => values.get(name) ?? DERPER_FLAGS.find((flag) => flag.name === name)?.fallback ?? '';
+  const dev = isTrue(value('dev'));
+  const problems = notThereYet(values);
+  const listen = dev ? DEV_ADDRESS : value('a');
+  const certMode = certModeOf(value('certmode'), parseAddress(listen)?.port, problems);
+  const config: Record<string, unknown> = { listen, certMode };
+  for (const { name, setting } of DERPER_FLAGS) {
+    if (setting && setting !== 'special' && setting !== 'listen' && value(name) !== '') config[setting] = value(name);
+  }
+  if (dev) {
+    delete config.keyFile;
+    delete config.meshKeyFile;
+    config.privateKey = formatPrivateKey(generateKeyPair().privateKey);
+    if (env.TAILSCALE_DERPER_MESH_KEY) config.meshKey = env.TAILSCALE_DERPER_MESH_KEY;
+  } else if (value('c') === '') {
+    if (process.getuid?.() === 0) config.keyFile = ROOT_KEY_FILE;
+    else problems.push({ path: 'keyFile', message: 'a key file has to be named' });
+  }
+  if (certMode === 'manual' && value('certdir') === '') {
+    problems.push({
+      path: 'certDir',
+      message: 'a directory has to be named: neither $XDG_CACHE_HOME nor $HOME is set',
+    });
+  }
+  Object.assign(config, environment(env, problems));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return config;
+}
+
+/** What is not derper's to be set by flags, and what its variables set. */
+function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Record<SettingName, unknown>> {
+  const settings: Partial<Record<SettingName, unknown>> = {};
+  if (env.DERPKIT_PLANE) settings.plane = env.DERPKIT_PLANE;
+  if (env.DERPKIT_LOG_FORMAT) settings.logFormat = env.DERPKIT_LOG_FORMAT;
+  if (env.DERPKIT_LOG_LEVEL) settings.logLevel = env.DERPKIT_LOG_LEVEL;
+  const depth = env.TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH;
+  if (depth && !/^[+-]?\d+$/.test(depth)) {
+    problems.push({ path: 'queueDepth', message: 'must be a number' });
+  } else if (Number(depth) > 0) {
+    settings.queueDepth = Number(depth);
+  }
+  return settings;
+}
+
+/** The mode matters only where there is TLS: on port 443, or in manual mode. */
+function certModeOf(mode: string, port: number | undefined, problems: Problem[]): 'manual' | 'off' {
+  if (!['manual', 'letsencrypt', 'gcp'].includes(mode)) {
+    problems.push({ path: 'certMode', message: `unknown mode ${JSON.stringify(mode)}; manual, letsencrypt or gcp` });
+  } else if (mode !== 'manual' && port === 443) {
+    problems.push({
+      path: 'certMode',
+      message: `${mode} is not there yet; use -certmode=manual, with files in -certdir`,
+    });
+  }
+  return mode === 'manual' ? 'manual' : 'off';
+}
+
+/** A flag whose function is missing refuses to start, unless it asks for what is done anyway. */
+function notThereYet(values: FlagValues): Problem[] {
+  return DERPER_FLAGS.filter((flag) => !flag.setting && values.has(flag.name) && !asksForDefault(flag, values)).map(
+    ({ name }) => ({ path: `-${name}`, message: 'this flag is known, but what it does is not there yet' }),
+  );
+}
+
+function asksForDefault({ name, type, fallback }: DerperFlag, values: FlagValues): boolean {
+  const value = values.get(name) as string;
+  if (type === 'bool') return isTrue(value) === isTrue(fallback);
+  if (type === 'duration') return parseDuration(value) === parseDuration(fallback);
+  if (type === 'float') return value.replace(/^\+/, '').toLowerCase().startsWith('inf');
+  return value === fallback;
+}
+
+function announce(relay: Relay, config: RelayConfig): void {
+  const { logger } = relay;
+  const { derp, http, stun } = relay.address ?? {};
+  logger.info({ plane: relay.plane.kind, reason: relay.plane.reason, key: relay.publicKey }, `derper ${VERSION}`);
+  if (relay.plane.kind === 'js') {
+    logger.info(
+      '-tcp-keepalive-time and -tcp-user-timeout are emulated on the JavaScript plane: Node sets the idle time alone',
+    );
+  }
+  if (derp)
+    logger.info({ address: derp.address, port: derp.port }, `serving DERP over ${derp.tls ? 'TLS' : 'plain HTTP'}`);
+  if (http) logger.info({ address: http.address, port: http.port }, 'serving HTTP');
+  if (stun) logger.info({ address: stun.address, port: stun.port }, 'serving STUN');
+  const { hostname = '' } = config;
+  if (relay.fingerprint && isIP(hostname)) {
+    const node = { Name: 'custom', RegionID: 900, HostName: hostname, CertName: `sha256-raw:${relay.fingerprint}` };
+    logger.info(`a DERPNode for this certificate: ${JSON.stringify(node)}`);
+  }
+}
+
+/** Problems carry the names of settings; a user of derper knows its flags and variables. */
+function spelling(setting: string): string {
+  if (setting.startsWith('-')) return setting;
+  const VARIABLES: Record<string, string> = {
+    plane: 'DERPKIT_PLANE',
+    logFormat: 'DERPKIT_LOG_FORMAT',
+    logLevel: 'DERPKIT_LOG_LEVEL',
+    queueDepth: 'TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH',
+    meshKey: 'TAILSCALE_DERPER_MESH_KEY',
+    certMode: '-certmode',
+    privateKey: '-dev',
+  };
+  const flag = DERPER_FLAGS.find((candidate) => candidate.setting === setting);
+  return VARIABLES[setting] ?? (flag ? `-${flag.name}` : setting);
+}
+
+function isTrue(value: string | undefined): boolean {
+  return value !== undefined && /^(?:1|t|true)$/i.test(value);
+}

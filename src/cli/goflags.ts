@@ -1,0 +1,78 @@
+/** Command-line flags as Go's `flag` package reads and describes them: `-x`, `--x`, `=value`, or the next word. */
+
+export interface GoFlag {
+  readonly name: string;
+  readonly type: 'bool' | 'string' | 'int' | 'float' | 'duration';
+  /** As the usage shows it; empty where Go shows none (empty strings, false). */
+  readonly fallback: string;
+  readonly usage: string;
+}
+
+/** The command line does not follow the syntax: exit status 2. */
+export class FlagError extends Error {
+  override name = 'FlagError';
+}
+
+/** `-h` or `-help` was asked for, and is not a flag of its own. */
+export class HelpRequested extends Error {
+  override name = 'HelpRequested';
+}
+
+/** The values that were given, as text; of several for one flag, the last. */
+export type FlagValues = ReadonlyMap<string, string>;
+
+export function parseGoFlags(args: readonly string[], flags: readonly GoFlag[]): FlagValues {
+  const known = new Map(flags.map((flag) => [flag.name, flag]));
+  const values = new Map<string, string>();
+  for (let index = 0; index < args.length; index++) {
+    const word = args[index] as string;
+    // The first word that is no flag ends them, and derper takes no other words.
+    if (word === '--' || word === '-' || !word.startsWith('-')) break;
+    const body = word.slice(word.startsWith('--') ? 2 : 1);
+    if (body.startsWith('-') || body.startsWith('=')) throw new FlagError(`bad flag syntax: ${word}`);
+    const equals = body.indexOf('=');
+    const name = equals < 0 ? body : body.slice(0, equals);
+    const flag = known.get(name);
+    if (!flag) {
+      if (name === 'h' || name === 'help') throw new HelpRequested();
+      throw new FlagError(`flag provided but not defined: -${name}`);
+    }
+    let value = equals < 0 ? undefined : body.slice(equals + 1);
+    if (value === undefined && flag.type === 'bool') value = 'true';
+    if (value === undefined) {
+      index += 1;
+      value = args[index];
+    }
+    if (value === undefined) throw new FlagError(`flag needs an argument: -${name}`);
+    check(flag, value);
+    values.set(name, value);
+  }
+  return values;
+}
+
+/** Go's usage text: the flags in order of name, each with its type and default. */
+export function goUsage(program: string, flags: readonly GoFlag[]): string {
+  const sorted = flags.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const lines = sorted.map(({ name, type, fallback, usage }) => {
+    const shown = type === 'string' ? JSON.stringify(fallback) : fallback;
+    const suffix = fallback === '' ? '' : ` (default ${shown})`;
+    // Go puts the text of one-letter booleans on the same line; derper has none of those.
+    return `  -${name}${type === 'bool' ? '' : ` ${type}`}\n    \t${usage}${suffix}`;
+  });
+  return `Usage of ${program}:\n${lines.join('\n')}\n`;
+}
+
+const PATTERNS: Record<GoFlag['type'], RegExp> = {
+  bool: /^(?:1|0|t|f|T|F|true|false|TRUE|FALSE|True|False)$/,
+  string: /^/,
+  int: /^[+-]?(?:0|[1-9][0-9]*)$/,
+  float: /^[+-]?(?:inf(?:inity)?|nan|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)$/i,
+  duration: /^(?:[+-]?0|[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$/,
+};
+
+function check({ name, type }: GoFlag, value: string): void {
+  if (PATTERNS[type].test(value)) return;
+  const kind = type === 'bool' ? 'boolean value' : 'value';
+  const flag = type === 'bool' ? `-${name}` : `flag -${name}`;
+  throw new FlagError(`invalid ${kind} ${JSON.stringify(value)} for ${flag}: parse error`);
+}

@@ -1,0 +1,118 @@
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import type { Certificate, CertificateSet } from '../plane/plane.js';
+import type { NodeKey } from '../protocol/key.js';
+import { makeParent, readIfThere, writeFileAtomic } from './files.js';
+import { metaCertificate, selfSignedCertificate } from './x509.js';
+
+/** A server certificate as it was loaded, without the meta certificate. */
+export interface ServerCertificate {
+  /** DER, leaf first. */
+  readonly chain: readonly Uint8Array[];
+  /** PKCS#8 DER. */
+  readonly privateKey: Uint8Array;
+  /** Server names that it is served for; any name, and none, if empty. */
+  readonly names: readonly string[];
+  /** Lower-case hex SHA-256 of the leaf: clients can pin it as `sha256-raw:…`. */
+  readonly fingerprint: string;
+}
+
+/** How long a certificate that a relay makes for an address of its own lasts; derper's figure. */
+const ADDRESS_CERTIFICATE_DAYS = 365;
+/** One that clients pin by its fingerprint: a new one means new settings for every client. */
+const PINNED_CERTIFICATE_DAYS = 3650;
+
+/**
+ * Loads `<hostname>.crt` and `.key` from the directory, as derper's `-certmode=manual` does. For an address, not a name, a
+ * missing pair is made. Throws an Error that says what is missing or wrong.
+ */
+export async function manualCertificate(directory: string, hostname: string, now: Date): Promise<ServerCertificate> {
+  const loaded = await loadPair(directory, hostname);
+  const isAddress = isIP(hostname) !== 0;
+  if (!loaded && !isAddress) {
+    throw new Error(`there is no ${fileName(hostname)}.crt with its .key in ${directory}`);
+  }
+  const pair = loaded ?? (await makePair(directory, hostname, [hostname], ADDRESS_CERTIFICATE_DAYS, now));
+  const certificate = parsePair(pair, isAddress ? [] : [hostname]);
+  const leaf = new X509Certificate(pair.chain);
+  if (!(isAddress ? leaf.checkIP(hostname) : leaf.checkHost(hostname))) {
+    throw new Error(`${fileName(hostname)}.crt is not valid for ${hostname}`);
+  }
+  return certificate;
+}
+
+/** The relay's own certificate for `hosts`, kept in the directory; made anew if it is missing, has run out, or lacks one of them. */
+export async function keptCertificate(
+  directory: string,
+  hosts: readonly string[],
+  now: Date,
+): Promise<ServerCertificate> {
+  const name = 'derpkit';
+  const loaded = await loadPair(directory, name);
+  if (loaded && serves(loaded, hosts, now)) return parsePair(loaded, []);
+  return parsePair(await makePair(directory, name, hosts, PINNED_CERTIFICATE_DAYS, now), []);
+}
+
+/** Chain and key in PEM; the key in PKCS#8, SEC1 or PKCS#1. Throws an Error where the two do not fit together. */
+export function parsePair(pair: PemPair, names: readonly string[]): ServerCertificate {
+  const blocks = pair.chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  const chain = blocks.map((block) => new X509Certificate(block));
+  const [leaf] = chain;
+  if (!leaf) throw new Error('there is no certificate in the chain');
+  const key = createPrivateKey(pair.key);
+  if (!leaf.checkPrivateKey(key)) throw new Error('the private key does not belong to the certificate');
+  return {
+    chain: chain.map(({ raw }) => raw),
+    privateKey: key.export({ type: 'pkcs8', format: 'der' }),
+    names,
+    fingerprint: createHash('sha256').update(leaf.raw).digest('hex'),
+  };
+}
+
+/** What the plane serves: the chain, and the meta certificate behind it. */
+export function certificateSet(certificate: ServerCertificate, serverKey: NodeKey, now: Date): CertificateSet {
+  const { chain, privateKey, names } = certificate;
+  const served: Certificate = { names, chain: [...chain, metaCertificate(serverKey, now)], privateKey };
+  return { certificates: [served], otherwise: names.length > 0 ? 'refuse' : 'first' };
+}
+
+export interface PemPair {
+  readonly chain: string;
+  readonly key: string;
+}
+
+/** derper's rule for file names: an IPv6 address loses its colons. */
+function fileName(hostname: string): string {
+  return hostname.replace(/[^A-Za-z0-9.-]/g, '');
+}
+
+function serves(pair: PemPair, hosts: readonly string[], now: Date): boolean {
+  const leaf = new X509Certificate(pair.chain);
+  if (!leaf.checkPrivateKey(createPrivateKey(pair.key)) || new Date(leaf.validTo) <= now) return false;
+  return hosts.every((host) => (isIP(host) ? leaf.checkIP(host) : leaf.checkHost(host)));
+}
+
+async function loadPair(directory: string, name: string): Promise<PemPair | undefined> {
+  const base = join(directory, fileName(name));
+  const [chain, key] = await Promise.all([readIfThere(`${base}.crt`), readIfThere(`${base}.key`)]);
+  return chain !== undefined && key !== undefined ? { chain, key } : undefined;
+}
+
+async function makePair(
+  directory: string,
+  name: string,
+  hosts: readonly string[],
+  days: number,
+  now: Date,
+): Promise<PemPair> {
+  const { der, privateKey } = selfSignedCertificate(hosts, days, now);
+  const chain = new X509Certificate(der).toString();
+  const key = privateKey.export({ type: 'sec1', format: 'pem' }).toString();
+  const base = join(directory, fileName(name));
+  await makeParent(base, 0o700);
+  // The key first: a certificate without its key would be taken for a pair that lost one half.
+  await writeFileAtomic(`${base}.key`, key, 0o600);
+  await writeFileAtomic(`${base}.crt`, chain, 0o644);
+  return { chain, key };
+}

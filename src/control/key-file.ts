@@ -1,0 +1,46 @@
+import {
+  formatPrivateKey,
+  generateKeyPair,
+  type KeyPair,
+  keyPairOf,
+  parseMeshKey,
+  parsePrivateKey,
+} from '../protocol/key.js';
+import { makeParent, readIfThere, writeFileAtomic } from './files.js';
+
+/** Reads a key file of derper's form, or makes one (0600, atomically). Throws an Error that says what is wrong with it. */
+export async function loadOrMakeKey(path: string): Promise<KeyPair> {
+  const text = await readIfThere(path);
+  if (text !== undefined) return parseKeyFile(text);
+  const keys = generateKeyPair();
+  await makeParent(path);
+  await writeFileAtomic(path, formatKeyFile(keys), 0o600);
+  return keys;
+}
+
+/** Tab-indented JSON without a final newline: what derper writes, to the byte. */
+export function formatKeyFile(keys: KeyPair): string {
+  return JSON.stringify({ PrivateKey: formatPrivateKey(keys.privateKey) }, null, '\t');
+}
+
+function parseKeyFile(text: string): KeyPair {
+  let fields: [string, unknown][];
+  try {
+    fields = Object.entries(JSON.parse(text));
+  } catch {
+    throw new Error('not a key file: it is not JSON');
+  }
+  const value = fields.findLast(([name]) => name.toLowerCase() === 'privatekey')?.[1];
+  const privateKey = typeof value === 'string' ? parsePrivateKey(value) : undefined;
+  if (!privateKey) throw new Error('not a key file: it has no "PrivateKey" of the form privkey:<64 hex digits>');
+  return keyPairOf(privateKey);
+}
+
+/** Reads a mesh key. Throws an Error that says what is wrong with the file, never what is in it. */
+export async function loadMeshKey(path: string): Promise<string> {
+  const text = await readIfThere(path);
+  if (text === undefined) throw new Error('there is no such file');
+  const key = parseMeshKey(text);
+  if (!key) throw new Error('invalid mesh key: 64 hex digits are needed');
+  return key;
+}

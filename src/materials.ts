@@ -1,0 +1,46 @@
+/** What a relay needs that is not a setting: its keys and its certificate. */
+import { certDirOf, keyFileOf, type Settings } from './config.js';
+import { keptCertificate, manualCertificate, parsePair, type ServerCertificate } from './control/certificates.js';
+import { loadMeshKey, loadOrMakeKey } from './control/key-file.js';
+import { ConfigError, type Problem } from './errors.js';
+import { type KeyPair, keyPairOf, parsePrivateKey } from './protocol/key.js';
+
+export interface Materials {
+  readonly keys: KeyPair;
+  readonly meshKey: string | undefined;
+  readonly certificate: ServerCertificate | undefined;
+}
+
+/** Reads, and where it is ours to do so makes, everything that is kept in files. Throws {@link ConfigError} with every problem. */
+export async function loadMaterials(settings: Settings): Promise<Materials> {
+  const problems: Problem[] = [];
+  const load = async <T>(path: keyof Settings, file: string, value: () => Promise<T> | T): Promise<T | undefined> => {
+    try {
+      return await value();
+    } catch (error) {
+      problems.push({ path, message: `${file && `${file}: `}${(error as Error).message}` });
+      return undefined;
+    }
+  };
+  const keyFile = keyFileOf(settings);
+  const { privateKey, meshKeyFile } = settings;
+  const keys = privateKey
+    ? keyPairOf(parsePrivateKey(privateKey) as Uint8Array)
+    : await load('keyFile', keyFile, () => loadOrMakeKey(keyFile));
+  const meshKey = meshKeyFile
+    ? await load('meshKeyFile', meshKeyFile, () => loadMeshKey(meshKeyFile))
+    : settings.meshKey;
+  const certificate = await load('certDir', '', () => loadCertificate(settings));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { keys: keys as KeyPair, meshKey, certificate };
+}
+
+function loadCertificate(settings: Settings): Promise<ServerCertificate> | ServerCertificate | undefined {
+  const { certMode, certificate, hostname } = settings;
+  if (certMode === 'off') return undefined;
+  if (certificate) return parsePair(certificate, []);
+  const now = new Date();
+  if (certMode === 'manual') return manualCertificate(certDirOf(settings), hostname, now);
+  const own = ['localhost', '127.0.0.1', '::1'];
+  return keptCertificate(certDirOf(settings), own.includes(hostname) ? own : [hostname, ...own], now);
+}

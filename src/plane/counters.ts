@@ -1,0 +1,100 @@
+/**
+ * The counters page: one 64-bit number per name, written by the plane, read by everyone else without a call. On the native
+ * plane the view lies over the plane's own memory. The names are the rows of this file, in this order, in both languages.
+ */
+
+/** Why a packet was dropped: derper's words, and the label values of the metrics. */
+export const DROP_REASONS = [
+  'unknown_dest',
+  'unknown_dest_on_fwd',
+  'gone_disconnected',
+  'queue_head',
+  'queue_tail',
+  'write_error',
+  'dup_client',
+] as const;
+export type DropReason = (typeof DROP_REASONS)[number];
+
+/** Discovery packets, and the rest. */
+export const PACKET_KINDS = ['disco', 'other'] as const;
+export type PacketKind = (typeof PACKET_KINDS)[number];
+
+type DropCounter = `${'packets' | 'bytes'}_dropped:${DropReason}:${PacketKind}`;
+
+const PLAIN_COUNTERS = [
+  /** Connections handed to DERP: upgraded, not yet logged in. */
+  'accepts',
+  /** SendPacket frames and their payload bytes, dropped ones included. */
+  'packets_received:disco',
+  'packets_received:other',
+  'bytes_received',
+  /** RecvPacket frames and their payload bytes that a socket took. */
+  'packets_sent',
+  'bytes_sent',
+  'packets_forwarded_in',
+  'packets_forwarded_out',
+  'peer_gone_disconnected_frames',
+  'peer_gone_not_here_frames',
+  'got_ping',
+  'sent_pong',
+  'unknown_frames',
+  'write_timeouts',
+  /** Connections ended before they were admitted: deadline, bad login, refusal, hang-up. */
+  'logins_failed',
+  /** Connections closed at accept because a limit on unadmitted ones was reached. */
+  'connections_refused',
+  'stun_requests:success',
+  'stun_requests:not_stun',
+  'stun_requests:read_error',
+  'stun_requests:write_error',
+  'stun_addrfamily:ipv4',
+  'stun_addrfamily:ipv6',
+  /** Calls and callbacks across the binding; both stay 0 where there is none. */
+  'crossings_up',
+  'crossings_down',
+] as const;
+
+export type CounterName = (typeof PLAIN_COUNTERS)[number] | DropCounter;
+
+export const COUNTER_NAMES: readonly CounterName[] = [
+  ...PLAIN_COUNTERS,
+  ...DROP_REASONS.flatMap((reason) =>
+    PACKET_KINDS.flatMap((kind): CounterName[] => [
+      `packets_dropped:${reason}:${kind}`,
+      `bytes_dropped:${reason}:${kind}`,
+    ]),
+  ),
+];
+
+const INDEX: ReadonlyMap<CounterName, number> = new Map(COUNTER_NAMES.map((name, index) => [name, index]));
+
+/** Reads the page. Values are exact up to 2^53. */
+export class CounterPage {
+  constructor(private readonly cells: Float64Array | BigUint64Array) {}
+
+  read(name: CounterName): number {
+    return Number(this.cells[INDEX.get(name) as number]);
+  }
+
+  /** Every counter, in the order of {@link COUNTER_NAMES}. */
+  readAll(): Record<CounterName, number> {
+    return Object.fromEntries(COUNTER_NAMES.map((name) => [name, this.read(name)])) as Record<CounterName, number>;
+  }
+}
+
+/** A page that its owner, a plane on this thread, writes. */
+export class WritableCounters extends CounterPage {
+  constructor(private readonly page = new Float64Array(COUNTER_NAMES.length)) {
+    super(page);
+  }
+
+  add(name: CounterName, count = 1): void {
+    const index = INDEX.get(name) as number;
+    this.page[index] = (this.page[index] as number) + count;
+  }
+
+  dropped(reason: DropReason, kind: PacketKind, bytes: number): void {
+    this.add(`packets_dropped:${reason}:${kind}`);
+    this.add(`bytes_dropped:${reason}:${kind}`, bytes);
+  }
+}

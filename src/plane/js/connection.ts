@@ -1,0 +1,228 @@
+import type { Duplex } from 'node:stream';
+import { FrameDecoder, type FrameSink, ProtocolError } from '../../protocol/decode.js';
+import type { NodeKey } from '../../protocol/key.js';
+import { type OpenedLogin, sealServerInfo } from '../../protocol/login.js';
+import type { PeerGoneReason } from '../../protocol/wire.js';
+import type { Admission, CloseReason, ConnectionId, PeerAddress, TlsVersion } from '../plane.js';
+import type { PlaneContext } from './context.js';
+import { Egress, type EgressOwner } from './egress.js';
+import { LoginPhase, WaitingPhase } from './login.js';
+import { Session } from './session.js';
+import type { Entry } from './table.js';
+import { type Timed, Wheel } from './wheel.js';
+
+/** How a connection came to DERP. */
+export interface Arrival {
+  readonly id: ConnectionId;
+  readonly stream: Duplex;
+  readonly peer: PeerAddress;
+  readonly tlsVersion: TlsVersion | null;
+  readonly notIdeal: boolean;
+}
+
+type Phase = 'login' | 'waiting' | 'open' | 'closed';
+
+/**
+ * One DERP connection, from the greeting to its end: the phases it goes through, and what they share. What it does with
+ * frames is the phase's ({@link LoginPhase}, {@link Session}), what it sends is its {@link Egress}'s.
+ */
+export class Connection implements EgressOwner, Timed {
+  // Set once.
+  readonly id: ConnectionId;
+  readonly egress: Egress;
+  private readonly stream: Duplex;
+  private readonly decoder: FrameDecoder;
+
+  // Set by the phases, in this order.
+  private phase: Phase = 'login';
+  private sink: FrameSink;
+  private login: OpenedLogin | undefined;
+  private entry: Entry | undefined;
+  private session: Session | undefined;
+  mesh = false;
+
+  // Deadlines on the wheel's clock.
+  private phaseEnds: number;
+  private keepAliveAt = Number.POSITIVE_INFINITY;
+
+  /** Partial login bytes that the plane's budget was charged for. */
+  private charged = 0;
+  /** Sources whose leaving this connection is told of, the most recent last. */
+  private readonly sources = new Set<NodeKey>();
+
+  constructor(
+    private readonly arrival: Arrival,
+    private readonly context: PlaneContext,
+  ) {
+    this.id = arrival.id;
+    this.stream = arrival.stream;
+    this.egress = new Egress(arrival.stream, context, this);
+    this.sink = new LoginPhase(context, (login) => this.onLogin(login));
+    this.decoder = new FrameDecoder({
+      onHeader: (type, length) => this.sink.onHeader(type, length),
+      onFrame: (type, frame) => this.sink.onFrame(type, frame),
+    });
+    this.phaseEnds = Wheel.now() + context.policy.deadlines.clientInfo;
+    context.counters.add('accepts');
+    context.connections.set(this.id, this);
+    context.pendingLogins += 1;
+    context.wheel.arm(this, this.phaseEnds);
+    this.stream.on('data', (chunk: Buffer) => this.onData(chunk));
+    this.stream.on('end', () => this.close('disconnected'));
+    this.stream.on('close', () => this.close('disconnected'));
+    this.stream.on('error', () => this.close('disconnected'));
+  }
+
+  /** Sends the greeting and reads from here on; `leftover` came with the request. */
+  start(greeting: Buffer, leftover: Buffer): void {
+    this.egress.frames(greeting);
+    if (leftover.length > 0) this.onData(leftover);
+    if (this.phase === 'login') this.stream.resume();
+  }
+
+  admit(admission: Admission): void {
+    if (this.phase !== 'waiting' || !this.login) return;
+    const { key, sharedKey } = this.login;
+    this.settleLogin();
+    this.phase = 'open';
+    this.mesh = admission.mesh;
+    this.phaseEnds = Number.POSITIVE_INFINITY;
+    // Nothing of this turn is written before its end: ServerInfo stays the first frame, though packets may come at once.
+    this.egress.frames(sealServerInfo(sharedKey));
+    this.entry = this.context.table.add(this, key);
+    this.session = new Session(this, key, this.entry, this.context);
+    this.sink = this.session;
+    this.armKeepAlive(Wheel.now());
+    this.guard(() => this.decoder.resume());
+    if (this.phase === 'open') this.stream.resume();
+  }
+
+  /** Sends control frames, if the connection is admitted. */
+  control(frames: Buffer, pull: boolean): void {
+    if (this.phase === 'open') this.egress.frames(frames, pull);
+  }
+
+  /** Tells the client that a peer it had packets of has left. */
+  peerGone(source: NodeKey, reason: PeerGoneReason): void {
+    this.sources.delete(source);
+    this.session?.peerGone(source, reason);
+  }
+
+  close(reason: CloseReason): void {
+    if (this.phase === 'closed') return;
+    if (this.phase !== 'open') {
+      this.settleLogin();
+      this.context.counters.add('logins_failed');
+    }
+    this.phase = 'closed';
+    this.decoder.pause();
+    this.context.connections.delete(this.id);
+    if (this.entry) this.context.table.remove(this.entry, this);
+    for (const source of this.sources) this.context.table.unsubscribe(source, this);
+    this.egress.close();
+    this.stream.destroy();
+    if (this.login) this.context.events.closed(this.id, (to) => to.closed(this.id, reason));
+  }
+
+  /** One row of a snapshot, in the order of its columns; `undefined` if not admitted. */
+  figures(): number[] | undefined {
+    if (!this.session) return undefined;
+    const { packets, bytes } = this.session.received;
+    const { stats, queuedPackets } = this.egress;
+    return [this.id, packets, bytes, stats.packets, stats.bytes, stats.dropped, queuedPackets];
+  }
+
+  onTime(now: number): number {
+    if (this.phase === 'closed') return Number.POSITIVE_INFINITY;
+    if (now >= this.phaseEnds) {
+      this.close(this.phase === 'login' ? 'login_timeout' : 'admission_timeout');
+      return Number.POSITIVE_INFINITY;
+    }
+    if (this.session && now >= this.keepAliveAt) {
+      this.session.keepAlive();
+      this.armKeepAlive(now);
+    }
+    return Math.min(this.phaseEnds, this.keepAliveAt, this.egress.onTime(now));
+  }
+
+  armAt(when: number): void {
+    this.context.wheel.arm(this, when);
+  }
+
+  onSent(source: NodeKey): void {
+    if (this.sources.has(source)) return;
+    if (this.sources.size >= this.context.policy.limits.peerGoneSubscriptions) {
+      const oldest = this.sources.values().next().value as NodeKey;
+      this.sources.delete(oldest);
+      this.context.table.unsubscribe(oldest, this);
+    }
+    this.sources.add(source);
+    this.context.table.subscribe(source, this);
+  }
+
+  onWriteTimeout(): void {
+    this.close('write_timeout');
+  }
+
+  onControlOverflow(): void {
+    this.close('control_overflow');
+  }
+
+  onPulled(): void {
+    this.context.events.raise((to) => to.pulled(this.id));
+  }
+
+  private onData(chunk: Buffer): void {
+    if (this.phase === 'closed') return;
+    this.guard(() => this.decoder.push(chunk));
+    if (this.phase === 'login') this.charge();
+    // A hang-up is seen only while reading, so a client that waits is read on, within bounds.
+    if (this.phase === 'waiting' && this.decoder.held > this.context.policy.limits.leftoverBytes) this.stream.pause();
+  }
+
+  private onLogin(login: OpenedLogin): void {
+    this.login = login;
+    this.phase = 'waiting';
+    this.sink = WaitingPhase;
+    this.decoder.pause();
+    this.phaseEnds = Wheel.now() + this.context.policy.deadlines.admission;
+    this.context.wheel.arm(this, this.phaseEnds);
+    const { id, peer, tlsVersion, notIdeal } = this.arrival;
+    const { key, info } = login;
+    this.context.events.raise((to) => to.login({ id, key, info, peer, tlsVersion, notIdeal }));
+  }
+
+  /** The plane holds a bounded number of bytes of logins that are not whole; whoever goes beyond is not worth it. */
+  private charge(): void {
+    const { held } = this.decoder;
+    this.context.loginBytes += held - this.charged;
+    this.charged = held;
+    if (this.context.loginBytes > this.context.policy.limits.loginBytes) this.close('login_failed');
+  }
+
+  private settleLogin(): void {
+    this.context.loginBytes -= this.charged;
+    this.charged = 0;
+    this.context.pendingLogins -= 1;
+  }
+
+  /** Runs what reads frames. A fault of the peer's ends its connection; one of ours does too, and no other. */
+  private guard(read: () => void): void {
+    try {
+      read();
+    } catch (error) {
+      if (error instanceof ProtocolError) {
+        this.close(this.phase === 'login' ? 'login_failed' : 'protocol_error');
+        return;
+      }
+      this.close('internal_error');
+      this.context.events.raise((to) => to.fault('ERR_INTERNAL', (error as Error).stack ?? String(error), false));
+    }
+  }
+
+  private armKeepAlive(now: number): void {
+    const { interval, jitter } = this.context.policy.keepAlive;
+    this.keepAliveAt = now + interval + Math.random() * jitter;
+    this.context.wheel.arm(this, this.keepAliveAt);
+  }
+}

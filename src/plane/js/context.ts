@@ -1,0 +1,24 @@
+import type { KeyPair } from '../../protocol/key.js';
+import type { WritableCounters } from '../counters.js';
+import type { ConnectionId, PlanePolicy } from '../plane.js';
+import type { Connection } from './connection.js';
+import type { EventQueue } from './events.js';
+import type { Table } from './table.js';
+import type { Wheel } from './wheel.js';
+
+/** What all parts of one plane share. */
+export interface PlaneContext {
+  /** Replaced as a whole by the control plane: read it where it is needed, keep nothing of it. */
+  policy: PlanePolicy;
+  readonly keys: KeyPair;
+  readonly counters: WritableCounters;
+  readonly events: EventQueue;
+  readonly table: Table;
+  readonly wheel: Wheel;
+  /** DERP connections, from the greeting to their end. */
+  readonly connections: Map<ConnectionId, Connection>;
+  /** Of those, the ones that are not admitted. */
+  pendingLogins: number;
+  /** Bytes of their ClientInfo frames that are not whole yet. */
+  loginBytes: number;
+}

@@ -1,0 +1,59 @@
+import type { NodeKey } from '../../protocol/key.js';
+import type { ConnectionId, PlaneEvents } from '../plane.js';
+
+/** Two clones of a key that fight over it are reported at most a hundred times a second. */
+const COALESCE = 10;
+
+/**
+ * Raises events in order, but never from inside the code that caused them: a handler may call the plane back. What can
+ * change with every packet is only marked, and raised once a moment later.
+ */
+export class EventQueue {
+  private waiting: ((to: PlaneEvents) => void)[] = [];
+  private readonly activeNow = new Map<NodeKey, { id: ConnectionId; sequence: number }>();
+  private readonly preferNow = new Map<ConnectionId, boolean>();
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly to: PlaneEvents) {}
+
+  raise(event: (to: PlaneEvents) => void): void {
+    if (this.waiting.length === 0) queueMicrotask(() => this.flush());
+    this.waiting.push(event);
+  }
+
+  active(key: NodeKey, id: ConnectionId, sequence: number): void {
+    this.activeNow.set(key, { id, sequence });
+    this.later();
+  }
+
+  prefer(id: ConnectionId, home: boolean): void {
+    this.preferNow.set(id, home);
+    this.later();
+  }
+
+  /** `closed` is a connection's last event. */
+  closed(id: ConnectionId, event: (to: PlaneEvents) => void): void {
+    this.preferNow.delete(id);
+    this.raise(event);
+  }
+
+  stop(): void {
+    clearTimeout(this.timer);
+  }
+
+  private later(): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      for (const [key, { id, sequence }] of this.activeNow) this.raise((to) => to.active(key, id, sequence));
+      for (const [id, home] of this.preferNow) this.raise((to) => to.prefer(id, home));
+      this.activeNow.clear();
+      this.preferNow.clear();
+    }, COALESCE).unref();
+  }
+
+  private flush(): void {
+    const events = this.waiting;
+    this.waiting = [];
+    for (const event of events) event(this.to);
+  }
+}

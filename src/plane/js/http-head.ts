@@ -1,0 +1,44 @@
+/** Finds out, from the first bytes of a connection, whether it is a raw DERP upgrade. Pure. */
+import { DERP_PATH, pathOfTarget, requestedFraming, wantsFastStart } from '../../protocol/upgrade.js';
+
+/** A request for `/derp` that is to become raw DERP. */
+export interface DerpUpgrade {
+  /** The client knows the server's key from the TLS handshake and wants no HTTP answer. */
+  readonly fastStart: boolean;
+  readonly notIdeal: boolean;
+  /** Where DERP begins in the bytes: after the blank line. */
+  readonly end: number;
+}
+
+/** `more`: the head is not whole. `http`: the HTTP server's business, malformed requests included. */
+export type Head = DerpUpgrade | 'more' | 'http';
+
+const END = Buffer.from('\r\n\r\n');
+
+/**
+ * Only what is recognised beyond doubt becomes DERP; anything odd (bare line feeds, folded lines, no valid request line)
+ * is left to the HTTP server, which knows how to refuse it. As in derper, neither the method nor `Connection` matters.
+ */
+export function readHead(bytes: Buffer, limit: number): Head {
+  const blank = bytes.indexOf(END);
+  if (blank < 0) return bytes.length >= limit ? 'http' : 'more';
+  const end = blank + END.length;
+  if (end > limit) return 'http';
+  const [requestLine = '', ...lines] = bytes.toString('latin1', 0, blank).split('\r\n');
+  const target = /^[!-~]+ (\S+) HTTP\/1\.[01]$/.exec(requestLine)?.[1];
+  if (target === undefined || pathOfTarget(target) !== DERP_PATH) return 'http';
+  const headers = new Map<string, string>();
+  for (const line of lines) {
+    const [, name, value] = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*?)[ \t]*$/.exec(line) ?? [];
+    if (name === undefined || value === undefined) return 'http';
+    const lower = name.toLowerCase();
+    // The first of several values counts.
+    if (!headers.has(lower)) headers.set(lower, value);
+  }
+  if (requestedFraming(headers.get('upgrade'), headers.get('sec-websocket-protocol')) !== 'raw') return 'http';
+  return {
+    fastStart: wantsFastStart(headers.get('derp-fast-start')),
+    notIdeal: (headers.get('ideal-node') ?? '') !== '',
+    end,
+  };
+}

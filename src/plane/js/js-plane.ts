@@ -1,0 +1,201 @@
+/** The JS plane: `node:net`, `node:tls` and tweetnacl. Readable first: it is the specification of the other one. */
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { DerpkitError } from '../../errors.js';
+import { serverKeyFrame } from '../../protocol/frame.js';
+import { keyPairOf, type NodeKey } from '../../protocol/key.js';
+import { switchingProtocols } from '../../protocol/upgrade.js';
+import type { PeerGoneReason } from '../../protocol/wire.js';
+import { WritableCounters } from '../counters.js';
+import {
+  type Adoption,
+  type CertificateSet,
+  type ConnectionId,
+  type DataPlane,
+  type DuplexInfo,
+  type Listening,
+  type ListenSpec,
+  type PeerAddress,
+  type PlaneFactory,
+  type PlaneOptions,
+  type PlanePolicy,
+  SNAPSHOT_COLUMNS,
+  type Snapshot,
+} from '../plane.js';
+import { type Arrival, Connection } from './connection.js';
+import type { PlaneContext } from './context.js';
+import { EventQueue } from './events.js';
+import { TcpListener } from './listener.js';
+import { StunListener } from './stun.js';
+import { Table } from './table.js';
+import { TlsContexts } from './tls.js';
+import { Wheel } from './wheel.js';
+
+/** Fine enough for a write deadline of 2 s; twenty wake-ups a second for the whole plane. */
+const TICK = 50;
+
+const NOTHING = Buffer.alloc(0);
+
+export const createJsPlane: PlaneFactory = (options, events) => {
+  const queue = new EventQueue(events);
+  const plane = new JsPlane(options, queue);
+  return plane;
+};
+
+class JsPlane implements DataPlane {
+  readonly kind = 'js';
+  readonly counters = new WritableCounters();
+  readonly context: PlaneContext;
+  private readonly greeting: Buffer;
+  private readonly switching: Buffer;
+  private readonly listeners: (TcpListener | StunListener)[] = [];
+  /** Connections that are the HTTP server's for now. */
+  private readonly duplexes = new Map<ConnectionId, { stream: Duplex; info: DuplexInfo }>();
+  private contexts: TlsContexts | undefined;
+  private lastId = 0;
+  private closing: Promise<void> | undefined;
+
+  constructor(options: PlaneOptions, events: EventQueue) {
+    const keys = keyPairOf(options.privateKey);
+    this.greeting = serverKeyFrame(keys.publicKey);
+    this.switching = switchingProtocols(keys.publicKey);
+    this.context = {
+      policy: options.policy,
+      keys,
+      counters: this.counters,
+      events,
+      table: new Table(events),
+      wheel: new Wheel(TICK),
+      connections: new Map(),
+      pendingLogins: 0,
+      loginBytes: 0,
+    };
+  }
+
+  async listen(spec: ListenSpec): Promise<Listening> {
+    const id = this.newId();
+    const listener = spec.kind === 'stun' ? new StunListener(spec, id, this.counters) : new TcpListener(spec, id, this);
+    const listening = await listener.listen();
+    this.listeners.push(listener);
+    return listening;
+  }
+
+  certificates(set: CertificateSet): void {
+    if (set.otherwise === 'ask') throw notYet('certificates on demand');
+    this.contexts = new TlsContexts(set);
+  }
+
+  policy(policy: PlanePolicy): void {
+    if (policy.acceptRate) throw notYet('accept limits');
+    this.context.policy = policy;
+  }
+
+  admit(id: ConnectionId, admission: Parameters<DataPlane['admit']>[1]): void {
+    if (admission.receiveLimit) throw notYet('receive limits');
+    this.context.connections.get(id)?.admit(admission);
+  }
+
+  refuse(id: ConnectionId): void {
+    this.close(id, 'refused');
+  }
+
+  close(id: ConnectionId, reason: Parameters<DataPlane['close']>[1]): void {
+    this.context.connections.get(id)?.close(reason);
+    this.duplexes.get(id)?.stream.destroy();
+  }
+
+  route(): void {
+    throw notYet('mesh links');
+  }
+
+  gone(key: NodeKey, reason: PeerGoneReason): void {
+    for (const connection of this.context.table.takeSubscribers(key)) connection.peerGone(key, reason);
+  }
+
+  send(ids: readonly ConnectionId[], frames: Uint8Array, options?: { readonly pull?: boolean }): void {
+    const bytes = Buffer.from(frames.buffer, frames.byteOffset, frames.byteLength);
+    for (const id of ids) this.context.connections.get(id)?.control(bytes, options?.pull ?? false);
+  }
+
+  adopt(id: ConnectionId, how: Adoption): void {
+    const duplex = this.duplexes.get(id);
+    if (!duplex) return;
+    if (how.framing !== 'raw') throw notYet('WebSocket');
+    this.duplexes.delete(id);
+    const { stream, info } = duplex;
+    const { peer, tlsVersion } = info;
+    // The HTTP server's idle timeout is not DERP's.
+    if ('setTimeout' in stream) (stream as Socket).setTimeout(0);
+    this.begin({ id, stream, peer, tlsVersion, notIdeal: how.notIdeal }, NOTHING, Buffer.from(how.leftover));
+  }
+
+  async attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId> {
+    const id = this.newId();
+    this.begin({ id, stream, peer, tlsVersion: null, notIdeal: false }, NOTHING, NOTHING);
+    return id;
+  }
+
+  dial(): never {
+    throw notYet('mesh links');
+  }
+
+  tap(): never {
+    throw notYet('the packet tap');
+  }
+
+  async snapshot(offset: number, limit: number): Promise<Snapshot> {
+    const rows = [...this.context.connections.values()].flatMap((connection) => connection.figures() ?? []);
+    const width = SNAPSHOT_COLUMNS.length;
+    return {
+      total: rows.length / width,
+      rows: Float64Array.from(rows.slice(offset * width, (offset + limit) * width)),
+    };
+  }
+
+  shutdown(): Promise<void> {
+    this.closing ??= this.closeAll();
+    return this.closing;
+  }
+
+  newId(): number {
+    this.lastId += 1;
+    return this.lastId;
+  }
+
+  tls(): TlsContexts | undefined {
+    return this.contexts;
+  }
+
+  onDerp(arrival: Arrival, upgrade: { readonly fastStart: boolean }, rest: Buffer): void {
+    this.begin(arrival, upgrade.fastStart ? NOTHING : this.switching, rest);
+  }
+
+  onHttp(id: ConnectionId, stream: Duplex, info: DuplexInfo): void {
+    if (this.duplexes.size >= this.context.policy.limits.duplexes) {
+      this.counters.add('connections_refused');
+      stream.destroy();
+      return;
+    }
+    this.duplexes.set(id, { stream, info });
+    stream.once('close', () => this.duplexes.delete(id));
+    this.context.events.raise((to) => to.duplex(id, stream, info));
+  }
+
+  private begin(arrival: Arrival, answer: Buffer, leftover: Buffer): void {
+    const connection = new Connection(arrival, this.context);
+    connection.start(answer.length > 0 ? Buffer.concat([answer, this.greeting]) : this.greeting, leftover);
+  }
+
+  private async closeAll(): Promise<void> {
+    const ended = Promise.all(this.listeners.map((listener) => listener.close()));
+    for (const connection of this.context.connections.values()) connection.close('shutdown');
+    for (const { stream } of this.duplexes.values()) stream.destroy();
+    await ended;
+    this.context.wheel.stop();
+    this.context.events.stop();
+  }
+}
+
+function notYet(what: string): DerpkitError {
+  return new DerpkitError('ERR_NOT_YET', `the JS plane does not have ${what} yet`);
+}

@@ -1,0 +1,188 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { DerpkitError } from '../../errors.js';
+import type { ConnectionId, DuplexInfo, Listening, ListenSpec, PeerAddress, TlsVersion } from '../plane.js';
+import type { Arrival } from './connection.js';
+import type { PlaneContext } from './context.js';
+import { type DerpUpgrade, readHead } from './http-head.js';
+import { type TlsContexts, tlsVersionOf } from './tls.js';
+import { type Timed, Wheel } from './wheel.js';
+
+/** What becomes of accepted connections. */
+export interface ListenerOwner {
+  readonly context: PlaneContext;
+  newId(): ConnectionId;
+  /** The certificates in force; `undefined` before there are any. */
+  tls(): TlsContexts | undefined;
+  /** A raw DERP upgrade. `rest` is what came behind its head. */
+  onDerp(arrival: Arrival, upgrade: DerpUpgrade, rest: Buffer): void;
+  /** Anything else, its first bytes put back. */
+  onHttp(id: ConnectionId, stream: Socket, info: DuplexInfo): void;
+}
+
+/** One TCP listener and its connections, from accept until it is known what they are. */
+export class TcpListener {
+  private readonly server: Server;
+  /** Connections whose handshake or head is not done. */
+  private readonly arriving = new Set<Arriving>();
+
+  constructor(
+    private readonly spec: ListenSpec,
+    readonly id: number,
+    private readonly owner: ListenerOwner,
+  ) {
+    // Half-open connections are the HTTP server's to handle; DERP ones end with their first FIN.
+    this.server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.onConnection(socket));
+  }
+
+  async listen(): Promise<Listening> {
+    await listening(this.server, this.spec);
+    const address = this.server.address() as { address: string; port: number };
+    return { id: this.id, address: address.address, port: address.port };
+  }
+
+  async close(): Promise<void> {
+    for (const arriving of this.arriving) arriving.end();
+    await new Promise<void>((resolve) => {
+      this.server.close(() => resolve());
+    });
+  }
+
+  private onConnection(socket: Socket): void {
+    const { context } = this.owner;
+    const { limits, tcp } = context.policy;
+    // A socket without an error listener would end the process.
+    socket.on('error', () => socket.destroy());
+    const tls = this.spec.kind === 'tls' ? this.owner.tls() : undefined;
+    const unready = this.spec.kind === 'tls' && !tls;
+    if (unready || this.arriving.size >= limits.handshakes || context.pendingLogins >= limits.pendingLogins) {
+      context.counters.add('connections_refused');
+      socket.destroy();
+      return;
+    }
+    // The system's interval and count; Node sets the idle time alone.
+    if (tcp.keepAlive > 0) socket.setKeepAlive(true, tcp.keepAlive);
+    const arriving = new Arriving(socket, tls, context, (result) => {
+      this.arriving.delete(arriving);
+      if (result) this.onArrival(socket, result);
+    });
+    this.arriving.add(arriving);
+    arriving.start(this.spec.derp);
+  }
+
+  private onArrival(socket: Socket, { stream, head, rest, tlsVersion }: Arrived): void {
+    const id = this.owner.newId();
+    const peer = peerAddress(socket);
+    if (head === 'http') {
+      stream.unshift(rest);
+      this.owner.onHttp(id, stream, { listener: this.id, peer, tlsVersion });
+    } else {
+      this.owner.onDerp({ id, stream, peer, tlsVersion, notIdeal: head.notIdeal }, head, rest);
+    }
+  }
+}
+
+interface Arrived {
+  readonly stream: Socket;
+  readonly head: DerpUpgrade | 'http';
+  /** For DERP, what follows the head; for HTTP, everything. */
+  readonly rest: Buffer;
+  readonly tlsVersion: TlsVersion | null;
+}
+
+/** A connection of which nothing is known: a handshake, then a request head, each with its deadline. */
+class Arriving implements Timed {
+  private stream: Socket;
+  private deadline: number;
+  private received: Buffer = Buffer.alloc(0);
+  private done = false;
+
+  constructor(
+    socket: Socket,
+    private readonly tls: TlsContexts | undefined,
+    private readonly context: PlaneContext,
+    private readonly settle: (result: Arrived | undefined) => void,
+  ) {
+    this.stream = socket;
+    this.deadline = Wheel.now() + (tls ? context.policy.deadlines.handshake : context.policy.deadlines.head);
+  }
+
+  /** With `derp` false, every request is the HTTP server's. */
+  start(derp: boolean): void {
+    this.context.wheel.arm(this, this.deadline);
+    this.stream.once('close', () => this.finish(undefined));
+    if (!this.tls) {
+      this.readHead(derp, null);
+      return;
+    }
+    const secure = this.tls.accept(this.stream);
+    this.stream = secure;
+    secure.on('error', () => this.end());
+    secure.once('close', () => this.finish(undefined));
+    secure.once('secure', () => {
+      this.deadline = Wheel.now() + this.context.policy.deadlines.head;
+      this.readHead(derp, tlsVersionOf(secure as TLSSocket));
+    });
+  }
+
+  end(): void {
+    this.stream.destroy();
+    this.finish(undefined);
+  }
+
+  onTime(now: number): number {
+    if (this.done) return Number.POSITIVE_INFINITY;
+    if (now < this.deadline) return this.deadline;
+    this.end();
+    return Number.POSITIVE_INFINITY;
+  }
+
+  private readHead(derp: boolean, tlsVersion: TlsVersion | null): void {
+    const { stream } = this;
+    const onEnd = () => this.end();
+    const onData = (chunk: Buffer) => {
+      this.received = this.received.length === 0 ? chunk : Buffer.concat([this.received, chunk]);
+      const head = derp ? readHead(this.received, this.context.policy.limits.headBytes) : 'http';
+      if (head === 'more') return;
+      stream.off('data', onData);
+      stream.off('end', onEnd);
+      stream.pause();
+      const rest = head === 'http' ? this.received : this.received.subarray(head.end);
+      this.finish({ stream, head, rest, tlsVersion });
+    };
+    stream.on('end', onEnd);
+    stream.on('data', onData);
+  }
+
+  private finish(result: Arrived | undefined): void {
+    if (this.done) return;
+    this.done = true;
+    this.settle(result);
+  }
+}
+
+/** IPv4 addresses that a dual-stack socket reports in their mapped form are ordinary IPv4 addresses to everyone else. */
+export function unmapped(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
+}
+
+function peerAddress(socket: Socket): PeerAddress {
+  return { address: unmapped(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 };
+}
+
+function listening(server: Server, spec: ListenSpec): Promise<void> {
+  const { host, port } = spec;
+  return new Promise((resolve, reject) => {
+    const failed = (cause: Error) => reject(listenError(spec, cause));
+    server.once('error', failed);
+    server.listen({ port, ...(host !== '' && { host }) }, () => {
+      server.off('error', failed);
+      resolve();
+    });
+  });
+}
+
+export function listenError({ kind, host, port }: ListenSpec, cause: Error): DerpkitError {
+  const where = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  return new DerpkitError('ERR_LISTEN', `cannot listen on ${where} (${kind})`, { cause });
+}

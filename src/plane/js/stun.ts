@@ -1,0 +1,124 @@
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+import { crc32 } from 'node:zlib';
+import { addressBytes } from '../../protocol/frame.js';
+import type { WritableCounters } from '../counters.js';
+import type { Listening, ListenSpec } from '../plane.js';
+import { listenError, unmapped } from './listener.js';
+
+const HEADER = 20;
+const COOKIE = Buffer.from('2112a442', 'hex');
+const BINDING_REQUEST = 0x0001;
+const BINDING_RESPONSE = 0x0101;
+const XOR_MAPPED_ADDRESS = 0x0020;
+const SOFTWARE = 0x8022;
+const FINGERPRINT = 0x8028;
+const FINGERPRINT_XOR = 0x5354554e;
+const TAILNODE = Buffer.from('tailnode');
+
+/** Answers Tailscale's STUN binding requests; everything else is passed over in silence. */
+export class StunListener {
+  private socket: Socket | undefined;
+
+  constructor(
+    private readonly spec: ListenSpec,
+    readonly id: number,
+    private readonly counters: WritableCounters,
+  ) {}
+
+  async listen(): Promise<Listening> {
+    const { host } = this.spec;
+    const dual = host === '';
+    try {
+      this.socket = await this.bind(dual || isIPv6(host) ? 'udp6' : 'udp4');
+    } catch (error) {
+      // Where the system has no IPv6, everything is IPv4.
+      if (!dual || (error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT') {
+        throw listenError(this.spec, error as Error);
+      }
+      this.socket = await this.bind('udp4').catch((cause) => {
+        throw listenError(this.spec, cause);
+      });
+    }
+    const { address, port } = this.socket.address();
+    return { id: this.id, address, port };
+  }
+
+  async close(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.socket ? this.socket.close(() => resolve()) : resolve();
+    });
+  }
+
+  private bind(type: 'udp4' | 'udp6'): Promise<Socket> {
+    const { host, port } = this.spec;
+    const socket = createSocket({ type });
+    return new Promise((resolve, reject) => {
+      socket.once('error', reject);
+      socket.bind({ port, ...(host !== '' && { address: host }) }, () => {
+        socket.off('error', reject);
+        socket.on('error', () => this.counters.add('stun_requests:read_error'));
+        socket.on('message', (message, from) => this.onMessage(socket, message, from));
+        resolve(socket);
+      });
+    });
+  }
+
+  private onMessage(socket: Socket, message: Buffer, from: RemoteInfo): void {
+    if (!isBindingRequest(message)) {
+      this.counters.add('stun_requests:not_stun');
+      return;
+    }
+    const address = unmapped(from.address);
+    this.counters.add(address.includes(':') ? 'stun_addrfamily:ipv6' : 'stun_addrfamily:ipv4');
+    socket.send(bindingResponse(message, address, from.port), from.port, from.address, (error) => {
+      this.counters.add(error ? 'stun_requests:write_error' : 'stun_requests:success');
+    });
+  }
+}
+
+/** Whether this is what a Tailscale client sends: it names itself, and its last attribute is a right fingerprint. */
+export function isBindingRequest(message: Buffer): boolean {
+  if (message.length < HEADER || message.readUInt16BE(0) !== BINDING_REQUEST) return false;
+  if (!message.subarray(4, 8).equals(COOKIE)) return false;
+  let tailnode = false;
+  // The header's own length is not looked at; the datagram's is what counts.
+  for (let at = HEADER; at < message.length; ) {
+    if (at + 4 > message.length) return false;
+    const type = message.readUInt16BE(at);
+    const length = message.readUInt16BE(at + 2);
+    const next = at + 4 + length + (-length & 3);
+    if (next > message.length) return false;
+    const value = message.subarray(at + 4, at + 4 + length);
+    if (type === SOFTWARE && value.equals(TAILNODE)) tailnode = true;
+    if (next === message.length) {
+      return tailnode && type === FINGERPRINT && length === 4 && value.readUInt32BE() === fingerprint(message, at);
+    }
+    at = next;
+  }
+  return false;
+}
+
+/** Tells the client the address that its request came from: 32 bytes for IPv4, 44 for IPv6. */
+export function bindingResponse(request: Buffer, address: string, port: number): Buffer {
+  const mapped = addressBytes(address) ?? Buffer.alloc(16);
+  const v6 = isIPv6(address);
+  const ip = v6 ? mapped : mapped.subarray(12);
+  const response = Buffer.alloc(HEADER + 8 + ip.length);
+  response.writeUInt16BE(BINDING_RESPONSE, 0);
+  response.writeUInt16BE(8 + ip.length, 2);
+  request.copy(response, 4, 4, HEADER);
+  response.writeUInt16BE(XOR_MAPPED_ADDRESS, HEADER);
+  response.writeUInt16BE(4 + ip.length, HEADER + 2);
+  response[HEADER + 5] = v6 ? 2 : 1;
+  response.writeUInt16BE(port ^ COOKIE.readUInt16BE(0), HEADER + 6);
+  // The mask is the cookie and the transaction id: the request's bytes from 4 on.
+  ip.forEach((byte, index) => {
+    response[HEADER + 8 + index] = byte ^ (request[4 + index] as number);
+  });
+  return response;
+}
+
+function fingerprint(message: Buffer, end: number): number {
+  return (crc32(message.subarray(0, end)) ^ FINGERPRINT_XOR) >>> 0;
+}

@@ -1,0 +1,25 @@
+/** A token bucket that starts full. Pure: `now` is in milliseconds on any clock that does not go back. */
+export class TokenBucket {
+  private tokens: number;
+
+  constructor(
+    private readonly perSecond: number,
+    private readonly burst: number,
+    private at: number,
+  ) {
+    this.tokens = burst;
+  }
+
+  /** Takes `count` tokens if there are as many. */
+  take(count: number, now: number): boolean {
+    this.refill(now);
+    if (this.tokens < count) return false;
+    this.tokens -= count;
+    return true;
+  }
+
+  private refill(now: number): void {
+    this.tokens = Math.min(this.burst, this.tokens + ((now - this.at) / 1000) * this.perSecond);
+    this.at = now;
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * One timer for all deadlines of all connections. An entry may stand in several slots; whoever is visited looks at its own
+ * deadlines, does what is due, and says when to come again. So arming is a set insertion, and disarming is nothing at all.
+ */
+export interface Timed {
+  /** Does what is due at `now`. Returns when to be visited again, `Infinity` for never. */
+  onTime(now: number): number;
+}
+
+const SLOTS = 512;
+
+export class Wheel {
+  private readonly slots: (Set<Timed> | undefined)[] = new Array(SLOTS);
+  private readonly timer: NodeJS.Timeout;
+  private cursor: number;
+
+  /** Deadlines are met at most `tick` milliseconds late (and as late as the event loop is). */
+  constructor(private readonly tick: number) {
+    this.cursor = this.slotNumber(Wheel.now());
+    this.timer = setInterval(() => this.turn(Wheel.now()), tick);
+    this.timer.unref();
+  }
+
+  /** Monotonic milliseconds: the clock of every deadline on the plane. */
+  static now(): number {
+    return performance.now();
+  }
+
+  /** Visits `entry` at `when`, or soon after. */
+  arm(entry: Timed, when: number): void {
+    if (when === Number.POSITIVE_INFINITY) return;
+    // Beyond the horizon: visited early, armed again from there.
+    const number = Math.min(Math.max(this.slotNumber(when) + 1, this.cursor + 1), this.cursor + SLOTS - 1);
+    const slot = number % SLOTS;
+    this.slots[slot] ??= new Set();
+    this.slots[slot].add(entry);
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+    this.slots.fill(undefined);
+  }
+
+  private turn(now: number): void {
+    const end = this.slotNumber(now);
+    // After a stall longer than the horizon every slot is visited once.
+    this.cursor = Math.max(this.cursor, end - SLOTS);
+    while (this.cursor < end) {
+      this.cursor += 1;
+      const slot = this.cursor % SLOTS;
+      const due = this.slots[slot];
+      this.slots[slot] = undefined;
+      for (const entry of due ?? []) this.arm(entry, entry.onTime(now));
+    }
+  }
+
+  private slotNumber(when: number): number {
+    return Math.floor(when / this.tick);
+  }
+}

@@ -1,0 +1,356 @@
+/**
+ * The data plane: what moves packets. Two implementations stand behind this one interface, `js` (readable, complete, the
+ * oracle) and `native` (why people come). Everything above it, the control plane, is written once.
+ *
+ * The rules every implementation keeps, and every caller may rely on:
+ *
+ * - **Per connection, not per packet.** Nothing here is called or raised for a relayed packet.
+ * - **Two threads.** A command says what shall be, and returns before it is; only what returns a Promise answers. Commands
+ *   take effect in the order of the calls. The events of one connection (or link) arrive in their order; between two
+ *   connections no order is promised. Arguments are plain data that a structured clone leaves intact; the streams of
+ *   `duplex` and `attach` are the only exception.
+ * - **Ids** are integers below 2^53, rising, never used again. A command for an id that has ended does nothing.
+ * - **Ends are reported once.** Every `login` is followed by exactly one `closed` with its id, also if it was refused, or
+ *   was gone before `admit`. An id is forgotten after that.
+ * - **Bounds are the plane's.** Before admission a peer is an attacker; all that {@link PlanePolicy} limits holds there,
+ *   without a call.
+ * - **Units**: milliseconds and bytes.
+ */
+import type { Duplex } from 'node:stream';
+import type { ErrorCode } from '../errors.js';
+import type { NodeKey } from '../protocol/key.js';
+import type { ClientInfo } from '../protocol/login.js';
+import type { PeerGoneReason } from '../protocol/wire.js';
+import type { CounterPage, DropReason, PacketKind } from './counters.js';
+
+export type PlaneKind = 'js' | 'native';
+/** One connection, from the moment it is accepted. */
+export type ConnectionId = number;
+/** One outgoing mesh connection that `dial` made. */
+export type LinkId = number;
+/** One listening socket. */
+export type ListenerId = number;
+
+export type PlaneFactory = (options: PlaneOptions, events: PlaneEvents) => DataPlane;
+
+export interface PlaneOptions {
+  /** The relay's X25519 private key, 32 bytes. */
+  readonly privateKey: Uint8Array;
+  readonly policy: PlanePolicy;
+}
+
+/** Down: what the control plane asks for. */
+export interface DataPlane {
+  readonly kind: PlaneKind;
+  /** Live figures; reading them is no crossing. */
+  readonly counters: CounterPage;
+
+  /** Opens a listener. Rejects with `ERR_LISTEN`, whose cause has the system's code. TLS ones need `certificates` first. */
+  listen(spec: ListenSpec): Promise<Listening>;
+  /** Replaces all certificates, for handshakes from now on. Handshakes parked by `certificateNeeded` look again. */
+  certificates(set: CertificateSet): void;
+  /** Replaces the policy as a whole. Holds for what is armed from now on; limits and rates at once. */
+  policy(policy: PlanePolicy): void;
+
+  /**
+   * Lets a logged-in connection in, as one step: it becomes its key's active connection, ServerInfo is its first frame,
+   * then packets for it flow and its own are read.
+   */
+  admit(id: ConnectionId, admission: Admission): void;
+  /** Ends a connection that asked to log in. `closed` follows, with reason `refused`. */
+  refuse(id: ConnectionId): void;
+  /** Ends a connection at any stage, also a parked handshake. `closed` follows, if there was a `login`. */
+  close(id: ConnectionId, reason: CloseReason): void;
+
+  /**
+   * Says which mesh link leads to a key that has no connection here; `null` takes that away. Local connections are not
+   * programmed: `admit` enters them, their end removes them, and they always win over a link.
+   */
+  route(key: NodeKey, via: LinkId | null): void;
+  /**
+   * The key has left the region. Every connection that was sent a packet of it is told PeerGone, once; it is told again
+   * only after another packet. Takes effect in order with `admit` and `route`.
+   */
+  gone(key: NodeKey, reason: PeerGoneReason): void;
+  /**
+   * Queues whole control frames for each of the connections, in order, before packets. With `pull`, `pulled` is raised
+   * as soon as less than half of {@link PlaneLimits.controlBytes} is queued: that is how a long dump is sent.
+   * A connection with more than that queued is closed, reason `control_overflow`.
+   */
+  send(ids: readonly ConnectionId[], frames: Uint8Array, options?: { readonly pull?: boolean }): void;
+
+  /**
+   * Takes a connection back from `duplex`, after the HTTP server has answered its upgrade. The plane goes on with the
+   * greeting; `leftover` is what the server had read beyond the request.
+   */
+  adopt(id: ConnectionId, how: Adoption): void;
+  /** Serves DERP, from the greeting on, on a transport that JavaScript owns. The one documented crossing per chunk. */
+  attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId>;
+  /** Connects to another relay as its mesh peer. Rejects with `ERR_DIAL`. */
+  dial(target: DialTarget): Promise<Dialled>;
+
+  /** A page of per-client figures, in the order of ids. */
+  snapshot(offset: number, limit: number): Promise<Snapshot>;
+  /** Starts to copy relayed frames to JavaScript. One tap at a time. */
+  tap(options: TapOptions): PacketTap;
+
+  /** Closes listeners, connections and links, and resolves when nothing of the plane is left. Idempotent. */
+  shutdown(): Promise<void>;
+}
+
+/** Up: what the control plane is told. Handlers must not throw. */
+export interface PlaneEvents {
+  /** A client has proven its key and waits for `admit` or `refuse`. */
+  login(login: Login): void;
+  closed(id: ConnectionId, reason: CloseReason): void;
+  /**
+   * The active connection of a key that has several is now `id`. Coalesced: only the last of a quick row need arrive.
+   * `sequence` rises over the plane's life; of two events for one key the one with the higher is right.
+   */
+  active(key: NodeKey, id: ConnectionId, sequence: number): void;
+  /** The connection, which has mesh permission, subscribes to who is here. Each is owed a dump. */
+  watch(id: ConnectionId): void;
+  /** The connection, which has mesh permission, wants all connections of a key closed. */
+  closePeer(id: ConnectionId, target: NodeKey): void;
+  /** Whether this relay is the client's home has changed. Coalesced. */
+  prefer(id: ConnectionId, home: boolean): void;
+  /** There is room for the next part of what is sent with `pull`. */
+  pulled(id: ConnectionId): void;
+
+  /** A link's relay says who is there and who is not. */
+  linkPresent(link: LinkId, peers: readonly LinkPeer[]): void;
+  linkGone(link: LinkId, key: NodeKey, reason: PeerGoneReason): void;
+  /** The link has ended; routes over it are dead. Exactly once per link. */
+  linkClosed(link: LinkId, reason: string): void;
+
+  /** A handshake is parked until `certificates` brings a match, `close` ends it, or its deadline does. Bounded. */
+  certificateNeeded(need: CertificateNeed): void;
+  /** A connection that is not raw DERP: `stream` belongs in an HTTP server, request bytes unread. Its close is its end. */
+  duplex(id: ConnectionId, stream: Duplex, info: DuplexInfo): void;
+
+  /**
+   * A fault of the plane's own; the text is for the log. A fatal one has closed every listener and connection, any other
+   * only the connection that it happened on.
+   */
+  fault(code: ErrorCode, message: string, fatal: boolean): void;
+}
+
+export interface PeerAddress {
+  /** IP text, mapped IPv4 addresses as IPv4; empty if unknown. */
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface Login {
+  readonly id: ConnectionId;
+  readonly key: NodeKey;
+  readonly info: ClientInfo;
+  readonly peer: PeerAddress;
+  readonly tlsVersion: TlsVersion | null;
+  /** The client said with `Ideal-Node` that it would rather be elsewhere in the region. */
+  readonly notIdeal: boolean;
+}
+
+export type TlsVersion = '1.2' | '1.3';
+
+export interface Admission {
+  /** May watch, close peers and forward; has the mesh write deadline, and no receive limit. */
+  readonly mesh: boolean;
+  /** Bucket that inbound frames are charged to, by body length; reading pauses while it is empty. */
+  readonly receiveLimit: { readonly bytesPerSecond: number; readonly burst: number } | null;
+}
+
+export type CloseReason =
+  /** The peer closed, or the transport failed. */
+  | 'disconnected'
+  | 'protocol_error'
+  | 'handshake_timeout'
+  | 'login_timeout'
+  | 'login_failed'
+  | 'refused'
+  | 'admission_timeout'
+  | 'write_timeout'
+  | 'control_overflow'
+  /** A mesh peer asked for it. */
+  | 'closed_by_peer'
+  /** The control plane or the operator asked for it. */
+  | 'closed'
+  | 'internal_error'
+  | 'shutdown';
+
+export interface ListenSpec {
+  /** `tls` and `tcp` take connections; `stun` is UDP. */
+  readonly kind: 'tls' | 'tcp' | 'stun';
+  /** Whether raw DERP upgrades are the plane's; if not, they are the HTTP server's like everything else. */
+  readonly derp: boolean;
+  /** An address, or empty for all of both families. */
+  readonly host: string;
+  /** 0 picks one. */
+  readonly port: number;
+}
+
+export interface Listening {
+  readonly id: ListenerId;
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface PlanePolicy {
+  readonly limits: PlaneLimits;
+  readonly deadlines: PlaneDeadlines;
+  /** Packets in each of a connection's two queues. 32 packets of 1400 B are 45 KB a queue, the cost of one slow reader. */
+  readonly queueDepth: number;
+  /** A KeepAlive frame leaves `interval` and a random part of `jitter` after the one before. Clients give up at 120 s. */
+  readonly keepAlive: { readonly interval: number; readonly jitter: number };
+  /** How often one connection is told that a peer is not here. */
+  readonly notHere: { readonly burst: number; readonly perSecond: number };
+  /** TCP keepalive idle time, and for how long sent data may go unacknowledged; 0 is the system's. */
+  readonly tcp: { readonly keepAlive: number; readonly userTimeout: number };
+  /** Connections a TLS listener takes per second; more are closed at once. */
+  readonly acceptRate: { readonly perSecond: number; readonly burst: number } | null;
+}
+
+export interface PlaneLimits {
+  /** Request head of a raw DERP upgrade; longer heads are the HTTP server's. */
+  readonly headBytes: number;
+  readonly clientInfoBytes: number;
+  /** Connections that have not yet sent a whole request head, TLS handshake included. */
+  readonly handshakes: number;
+  /** Connections between the greeting and admission. */
+  readonly pendingLogins: number;
+  /** Bytes of ClientInfo frames that are not whole yet, over all connections. */
+  readonly loginBytes: number;
+  /** Connections that are the HTTP server's. */
+  readonly duplexes: number;
+  /** Control frames queued for one connection. */
+  readonly controlBytes: number;
+  /** Bytes a connection may send ahead while it waits for admission. */
+  readonly leftoverBytes: number;
+  /** Peers whose leaving one connection is told of: the most recent ones. */
+  readonly peerGoneSubscriptions: number;
+}
+
+export interface PlaneDeadlines {
+  readonly handshake: number;
+  readonly head: number;
+  /** From the greeting until the whole ClientInfo is here. */
+  readonly clientInfo: number;
+  readonly admission: number;
+  /** For a frame to leave, without any progress; 0 is none. */
+  readonly write: number;
+  /** The same for connections with mesh permission, whose dumps are long. */
+  readonly meshWrite: number;
+}
+
+export interface CertificateSet {
+  readonly certificates: readonly Certificate[];
+  /** Whether a server name that no certificate lists, or none, gets the first one, is refused, or raises `certificateNeeded`. */
+  readonly otherwise: 'first' | 'refuse' | 'ask';
+}
+
+export interface Certificate {
+  /** Server names, compared byte by byte, or local IP addresses. */
+  readonly names: readonly string[];
+  /** Offered only in handshakes that ask for this protocol (`acme-tls/1`), if set. */
+  readonly alpn?: string;
+  /** DER, in the order they are sent: leaf, intermediates, and the meta certificate last. */
+  readonly chain: readonly Uint8Array[];
+  /** PKCS#8 DER. */
+  readonly privateKey: Uint8Array;
+}
+
+export interface CertificateNeed {
+  readonly id: ConnectionId;
+  /** Empty if the client sent none. */
+  readonly serverName: string;
+  readonly localAddress: string;
+  readonly alpn: readonly string[];
+}
+
+export interface DuplexInfo {
+  readonly listener: ListenerId;
+  readonly peer: PeerAddress;
+  readonly tlsVersion: TlsVersion | null;
+}
+
+export interface Adoption {
+  readonly framing: 'raw' | 'websocket';
+  readonly leftover: Uint8Array;
+  readonly notIdeal: boolean;
+}
+
+export interface DialTarget {
+  /** Tried in order. */
+  readonly addresses: readonly PeerAddress[];
+  /** For SNI, verification and the Host header. */
+  readonly host: string;
+  /** PEM certificates to trust; `null` for plain HTTP. */
+  readonly roots: readonly string[] | null;
+  /** The identity to log in with: the relay's own. */
+  readonly privateKey: Uint8Array;
+  /** 64 lower-case hex digits. */
+  readonly meshKey: string;
+  readonly fastStart: boolean;
+}
+
+export interface Dialled {
+  readonly link: LinkId;
+  /** The other relay's key; one's own where a relay has dialled itself. */
+  readonly serverKey: NodeKey;
+}
+
+export interface LinkPeer {
+  readonly key: NodeKey;
+  readonly peer: PeerAddress;
+  readonly flags: number;
+  readonly appName: string;
+}
+
+/** Columns of a snapshot's rows. Rates are the reader's to derive, from two snapshots. */
+export const SNAPSHOT_COLUMNS = [
+  'id',
+  'packetsReceived',
+  'bytesReceived',
+  'packetsSent',
+  'bytesSent',
+  'packetsDropped',
+  'queuedPackets',
+] as const;
+
+export interface Snapshot {
+  /** Admitted connections in all. */
+  readonly total: number;
+  /** Row after row, {@link SNAPSHOT_COLUMNS} in each. */
+  readonly rows: Float64Array;
+}
+
+export interface TapOptions {
+  /** Only frames from or to this key. */
+  readonly key?: NodeKey;
+  /** Bytes copied of each packet. */
+  readonly snapLength: number;
+}
+
+/** Batches until `stop`. Frames for which there was no room are counted in the next batch. */
+export interface PacketTap extends AsyncIterable<TapBatch> {
+  stop(): void;
+}
+
+export interface TapBatch {
+  readonly frames: readonly TapFrame[];
+  /** Frames passed over since the last batch, because batches were not released in time. */
+  readonly missed: number;
+  /** Gives the memory back. The frames' bytes must not be touched afterwards. */
+  release(): void;
+}
+
+export interface TapFrame {
+  readonly source: NodeKey;
+  readonly destination: NodeKey;
+  readonly kind: PacketKind;
+  /** Whole length of the packet; `bytes` may be shorter. */
+  readonly length: number;
+  readonly bytes: Uint8Array;
+  /** `undefined` for a packet that went on its way. */
+  readonly dropped?: DropReason;
+}

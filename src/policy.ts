@@ -1,0 +1,35 @@
+import type { Settings } from './config.js';
+import type { PlanePolicy } from './plane/plane.js';
+
+/** The bounds of the plane: what settings decide, and what is the same everywhere. */
+export function planePolicy(settings: Settings): PlanePolicy {
+  return {
+    limits: {
+      headBytes: 16 << 10,
+      clientInfoBytes: 256 << 10,
+      handshakes: 4096,
+      pendingLogins: 4096,
+      // A real ClientInfo has about a hundred bytes: room for 4096 of them, and for a few as large as they may be.
+      loginBytes: 16 << 20,
+      duplexes: 4096,
+      // Twenty thousand presences; a dump waits at half of it.
+      controlBytes: 1 << 20,
+      leftoverBytes: 64 << 10,
+      peerGoneSubscriptions: 65536,
+    },
+    deadlines: {
+      handshake: 10_000,
+      head: 10_000,
+      clientInfo: 10_000,
+      admission: 15_000,
+      write: settings.tcpWriteTimeout,
+      meshWrite: 30_000,
+    },
+    queueDepth: settings.queueDepth,
+    // Clients give a silent connection up after 120 s.
+    keepAlive: { interval: 60_000, jitter: 5_000 },
+    notHere: { burst: 3, perSecond: 1 },
+    tcp: { keepAlive: settings.tcpKeepaliveTime, userTimeout: settings.tcpUserTimeout },
+    acceptRate: null,
+  };
+}

@@ -1,0 +1,48 @@
+import type { Presence } from '../protocol/frame.js';
+import type { NodeKey } from '../protocol/key.js';
+import { PresenceFlag } from '../protocol/wire.js';
+
+/** One logged-in connection. A hundred thousand of them are held at once: plain fields of one shape, no methods. */
+export interface Client {
+  readonly id: number;
+  readonly key: NodeKey;
+  readonly address: string;
+  readonly port: number;
+  /** Bits of {@link PresenceFlag}. */
+  readonly flags: number;
+  readonly appName: string;
+  /** Milliseconds, on the clock of the registry's `now`. */
+  readonly since: number;
+  home: boolean;
+}
+
+/** What the registry has to know of a connection that is let in. */
+export interface Arrival {
+  readonly id: number;
+  readonly key: NodeKey;
+  readonly address: string;
+  readonly port: number;
+  readonly appName: string;
+  readonly mesh: boolean;
+  readonly prober: boolean;
+  readonly notIdeal: boolean;
+}
+
+export function clientOf(arrival: Arrival, now: number): Client {
+  const { id, key, address, port, appName } = arrival;
+  return { id, key, address, port, flags: flagsOf(arrival), appName, since: now, home: false };
+}
+
+export function presenceOf({ key, address, port, flags, appName }: Client): Presence {
+  return { key, address, port, flags, appName };
+}
+
+export function isNotIdeal(client: Client): boolean {
+  return (client.flags & PresenceFlag.NotIdeal) !== 0;
+}
+
+function flagsOf({ mesh, prober, notIdeal }: Arrival): number {
+  const special =
+    (mesh ? PresenceFlag.MeshPeer : 0) | (prober ? PresenceFlag.Prober : 0) | (notIdeal ? PresenceFlag.NotIdeal : 0);
+  return special === 0 ? PresenceFlag.Regular : special;
+}

@@ -1,0 +1,201 @@
+/**
+ * Who is connected, here and in the mesh: the source of truth that the plane's tables are programmed from. Pure: no
+ * socket, no clock. What happens goes in as method calls, what is to be done comes out as {@link Command}s.
+ */
+import { peerGoneFrame, peerPresentFrame } from '../protocol/frame.js';
+import type { NodeKey } from '../protocol/key.js';
+import { PeerGoneReason } from '../protocol/wire.js';
+import { type Arrival, type Client, clientOf, isNotIdeal, presenceOf } from './client.js';
+import { MeshMap } from './mesh-map.js';
+import { Watchers } from './watchers.js';
+
+/** What the data plane is to do, in order. */
+export type Command =
+  /** `pull`: there is more, to be asked for with {@link Registry.pulled}. */
+  | { readonly kind: 'send'; readonly ids: readonly number[]; readonly frames: Buffer; readonly pull: boolean }
+  | { readonly kind: 'gone'; readonly key: NodeKey; readonly reason: PeerGoneReason }
+  | { readonly kind: 'route'; readonly key: NodeKey; readonly via: number | null }
+  | { readonly kind: 'close'; readonly id: number };
+
+/** A change of home counts as a move only if the connection is older than this. */
+const HOME_MOVE_GRACE = 5000;
+
+/** Several connections of one key. */
+interface Clones {
+  readonly clients: Client[];
+  /** Which of them the plane says is active: the one that others are told of. */
+  active: Client;
+  sequence: number;
+}
+
+export class Registry {
+  private readonly byId = new Map<number, Client>();
+  private readonly byKey = new Map<NodeKey, Client | Clones>();
+  private readonly watchers = new Watchers();
+  private readonly mesh = new MeshMap<number>();
+  private readonly counts = {
+    home: 0,
+    notIdeal: 0,
+    dupKeys: 0,
+    dupConnections: 0,
+    dupConnectionsEver: 0,
+    homeMovesIn: 0,
+    homeMovesOut: 0,
+  };
+
+  /** `serverKey` is the relay's own: a relay that watches itself is left alone. */
+  constructor(private readonly serverKey: NodeKey) {}
+
+  get(id: number): Client | undefined {
+    return this.byId.get(id);
+  }
+
+  /** A connection was let in. */
+  connected(arrival: Arrival, now: number): Command[] {
+    const client = clientOf(arrival, now);
+    this.byId.set(client.id, client);
+    if (isNotIdeal(client)) this.counts.notIdeal += 1;
+    const known = this.byKey.get(client.key);
+    if (known === undefined) {
+      this.byKey.set(client.key, client);
+    } else if (isClones(known)) {
+      known.clients.push(client);
+      known.active = client;
+      this.counts.dupConnections += 1;
+      this.counts.dupConnectionsEver += 1;
+    } else {
+      this.byKey.set(client.key, { clients: [known, client], active: client, sequence: 0 });
+      this.counts.dupKeys += 1;
+      this.counts.dupConnections += 2;
+      this.counts.dupConnectionsEver += 1;
+    }
+    return this.broadcast(() => peerPresentFrame(presenceOf(client)));
+  }
+
+  /** A connection that was let in has ended. */
+  disconnected(id: number): Command[] {
+    const client = this.byId.get(id);
+    if (!client) return [];
+    this.byId.delete(id);
+    this.watchers.remove(id);
+    if (client.home) this.counts.home -= 1;
+    if (isNotIdeal(client)) this.counts.notIdeal -= 1;
+    const known = this.byKey.get(client.key) as Client | Clones;
+    if (isClones(known)) {
+      this.removeClone(known, client);
+      return [];
+    }
+    this.byKey.delete(client.key);
+    return [
+      // While another relay has the key, it has not left the region.
+      ...(this.mesh.has(client.key) ? [] : [gone(client.key)]),
+      ...this.broadcast(() => peerGoneFrame(client.key, PeerGoneReason.Disconnected)),
+    ];
+  }
+
+  /** The plane says which of a key's connections is active. Of two reports the one with the higher `sequence` is right. */
+  active(key: NodeKey, id: number, sequence: number): void {
+    const known = this.byKey.get(key);
+    if (known === undefined || !isClones(known) || sequence <= known.sequence) return;
+    known.sequence = sequence;
+    known.active = known.clients.find((client) => client.id === id) ?? known.active;
+  }
+
+  /** A mesh peer subscribes; it is owed everyone who is here, itself included. */
+  watch(id: number): Command[] {
+    const client = this.byId.get(id);
+    if (!client || client.key === this.serverKey) return [];
+    this.watchers.add(id, this.everyone());
+    return this.pulled(id);
+  }
+
+  /** A watcher has room for the next part of its dump. */
+  pulled(id: number): Command[] {
+    const frames = this.watchers.nextPart(id);
+    return frames ? [{ kind: 'send', ids: [id], frames, pull: true }] : [];
+  }
+
+  /** A mesh peer wants every connection of a key closed. */
+  closePeer(key: NodeKey): Command[] {
+    return this.connectionsOf(key).map(({ id }) => ({ kind: 'close', id }));
+  }
+
+  prefer(id: number, home: boolean, now: number): void {
+    const client = this.byId.get(id);
+    if (!client || client.home === home) return;
+    client.home = home;
+    this.counts.home += home ? 1 : -1;
+    if (now - client.since > HOME_MOVE_GRACE) this.counts[home ? 'homeMovesIn' : 'homeMovesOut'] += 1;
+  }
+
+  /** A mesh link announces a key. */
+  linkPresent(link: number, key: NodeKey): Command[] {
+    return this.rerouted(key, () => this.mesh.add(key, link));
+  }
+
+  /** A mesh link says that a key has gone from there. */
+  linkGone(link: number, key: NodeKey): Command[] {
+    return this.rerouted(key, () => this.mesh.remove(key, link));
+  }
+
+  connectionsOf(key: NodeKey): readonly Client[] {
+    const known = this.byKey.get(key);
+    if (known === undefined) return [];
+    return isClones(known) ? known.clients : [known];
+  }
+
+  /** Figures for metrics. Counted here where that is cheap, computed where it is rare. */
+  figures() {
+    let total = this.byKey.size;
+    for (const key of this.mesh.keys()) if (!this.byKey.has(key)) total += 1;
+    return {
+      ...this.counts,
+      ...this.mesh.counts,
+      connections: this.byId.size,
+      localKeys: this.byKey.size,
+      totalKeys: total,
+      watchers: this.watchers.size,
+    };
+  }
+
+  private removeClone(clones: Clones, client: Client): void {
+    clones.clients.splice(clones.clients.indexOf(client), 1);
+    this.counts.dupConnections -= 1;
+    const [survivor] = clones.clients;
+    if (clones.clients.length === 1) {
+      this.byKey.set(client.key, survivor as Client);
+      this.counts.dupConnections -= 1;
+      this.counts.dupKeys -= 1;
+    } else if (clones.active === client) {
+      // Until the plane says whom it has chosen.
+      clones.active = survivor as Client;
+    }
+  }
+
+  /** Runs a change of the mesh map, and says what it means for the plane. */
+  private rerouted(key: NodeKey, change: () => void): Command[] {
+    const before = this.mesh.preferred(key);
+    change();
+    const after = this.mesh.preferred(key);
+    if (after === before) return [];
+    const route: Command = { kind: 'route', key, via: after ?? null };
+    return after === undefined && !this.byKey.has(key) ? [route, gone(key)] : [route];
+  }
+
+  private broadcast(frame: () => Buffer): Command[] {
+    if (this.watchers.size === 0) return [];
+    return [{ kind: 'send', ids: this.watchers.ids, frames: frame(), pull: false }];
+  }
+
+  private *everyone(): Generator<Client> {
+    for (const known of this.byKey.values()) yield isClones(known) ? known.active : known;
+  }
+}
+
+function isClones(known: Client | Clones): known is Clones {
+  return 'clients' in known;
+}
+
+function gone(key: NodeKey): Command {
+  return { kind: 'gone', key, reason: PeerGoneReason.Disconnected };
+}

@@ -1,0 +1,314 @@
+/** The composition root: one relay, made of a data plane, a registry, an HTTP server, and what decides between them. */
+import { EventEmitter } from 'node:events';
+import { parseSettings, type RelayConfig, type Settings } from './config.js';
+import { type Admit, openAdmission } from './control/admit.js';
+import { certificateSet } from './control/certificates.js';
+import { DerpkitError, ListenError, type ListenSetting } from './errors.js';
+import { type Face, HttpServer } from './http/server.js';
+import { createLogger, type Logger } from './logger.js';
+import { loadMaterials, type Materials } from './materials.js';
+import type { CounterName } from './plane/counters.js';
+import type {
+  CloseReason,
+  ConnectionId,
+  DataPlane,
+  ListenerId,
+  Listening,
+  ListenSpec,
+  Login,
+  PeerAddress,
+  PlaneEvents,
+  PlaneFactory,
+  PlaneKind,
+} from './plane/plane.js';
+import { type SelectedPlane, selectPlane } from './plane/select.js';
+import { planePolicy } from './policy.js';
+import { formatNodeKey, shortKey } from './protocol/key.js';
+import { type Command, Registry } from './registry/registry.js';
+
+export interface RelayOptions {
+  /** Where the relay logs to; by default its own logger, as `logFormat` and `logLevel` say. */
+  readonly logger?: Logger;
+}
+
+/** Where a started relay can be reached. */
+export interface RelayAddress {
+  readonly derp: Endpoint & { readonly tls: boolean };
+  /** Plain HTTP beside TLS. */
+  readonly http?: Endpoint;
+  readonly stun?: Endpoint;
+}
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface RelayEvents {
+  /** A client was let in. `key` is its public key, `nodekey:<hex>`. */
+  connected: [{ readonly id: number; readonly key: string; readonly peer: PeerAddress; readonly mesh: boolean }];
+  disconnected: [{ readonly id: number; readonly key: string; readonly reason: CloseReason }];
+  /** The plane has failed and closed everything; `close` the relay, and make another. */
+  fault: [DerpkitError];
+}
+
+export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
+  readonly plane: { readonly kind: PlaneKind; readonly reason: string };
+  readonly logger: Logger;
+  /** Where everything that the relay makes is kept, unless a setting names another place for it. */
+  readonly dataDir: string;
+  /** Known once the relay has started. */
+  readonly address: RelayAddress | undefined;
+  /** The relay's public key, `nodekey:<hex>`, once started. */
+  readonly publicKey: string | undefined;
+  /** SHA-256 of the leaf certificate, lower-case hex, once started with TLS. */
+  readonly fingerprint: string | undefined;
+  /**
+   * Loads or makes keys and certificates, and opens the listeners. Rejects with `ConfigError` (every problem), or with
+   * `ERR_LISTEN`; nothing is left open then.
+   */
+  start(): Promise<void>;
+  /** Closes listeners and connections. Idempotent; a relay is not started twice. */
+  close(): Promise<void>;
+  /** The plane's counters, as they are now. */
+  counters(): Record<CounterName, number>;
+  /** Gauges and counters of who is connected. */
+  figures(): ReturnType<Registry['figures']>;
+}
+
+/** Makes a relay; `start` opens it. Throws `ConfigError` with every setting that cannot be used. */
+export function createRelay(config: RelayConfig = {}, options: RelayOptions = {}): Relay {
+  const settings = parseSettings(config);
+  return composeRelay(settings, selectPlane(settings.plane), options);
+}
+
+/** The same with a plane of the caller's. For tests. */
+export function composeRelay(settings: Settings, plane: SelectedPlane, options: RelayOptions = {}): Relay {
+  const logger = options.logger ?? createLogger({ format: settings.logFormat, level: settings.logLevel });
+  return new ComposedRelay(settings, plane, logger);
+}
+
+/** The meta certificate is valid for 30 days to either side; a relay may run for longer. */
+const META_RENEWAL = 24 * 60 * 60 * 1000;
+
+class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
+  readonly plane: SelectedPlane;
+  readonly dataDir: string;
+  address: RelayAddress | undefined;
+  publicKey: string | undefined;
+  fingerprint: string | undefined;
+  private started: Started | undefined;
+  private state: 'new' | 'starting' | 'open' | 'closed' = 'new';
+
+  constructor(
+    private readonly settings: Settings,
+    plane: SelectedPlane,
+    readonly logger: Logger,
+  ) {
+    super();
+    this.plane = plane;
+    this.dataDir = settings.dataDir;
+  }
+
+  async start(): Promise<void> {
+    if (this.state !== 'new') throw new DerpkitError('ERR_STATE', `the relay is ${this.state}, not new`);
+    this.state = 'starting';
+    const materials = await loadMaterials(this.settings);
+    const started = new Started(this.settings, this.plane.create, materials, this.logger, this);
+    this.started = started;
+    try {
+      this.address = await started.listen();
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    this.publicKey = formatNodeKey(materials.keys.publicKey);
+    this.fingerprint = materials.certificate?.fingerprint;
+    this.state = 'open';
+  }
+
+  async close(): Promise<void> {
+    this.state = 'closed';
+    await this.started?.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  counters(): Record<CounterName, number> {
+    return this.running().dataPlane.counters.readAll();
+  }
+
+  figures(): ReturnType<Registry['figures']> {
+    return this.running().registry.figures();
+  }
+
+  private running(): Started {
+    if (!this.started) throw new DerpkitError('ERR_STATE', 'the relay has not started');
+    return this.started;
+  }
+}
+
+/** The parts of a relay that runs, and how what one of them reports becomes work for the others. */
+class Started implements PlaneEvents {
+  readonly dataPlane: DataPlane;
+  readonly registry: Registry;
+  private readonly admit: Admit;
+  private readonly http: HttpServer;
+  private readonly faces = new Map<ListenerId, Face>();
+  private tlsPort = 443;
+  private metaRenewal: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly settings: Settings,
+    create: PlaneFactory,
+    private readonly materials: Materials,
+    private readonly logger: Logger,
+    private readonly emitter: EventEmitter<RelayEvents>,
+  ) {
+    const { keys, meshKey } = materials;
+    this.registry = new Registry(keys.publicKey);
+    this.admit = openAdmission(meshKey);
+    this.dataPlane = create({ privateKey: keys.privateKey, policy: planePolicy(settings) }, this);
+    this.http = new HttpServer({
+      serverKey: keys.publicKey,
+      home: settings.home,
+      derp: settings.derp,
+      httpsPort: () => this.tlsPort,
+      adopt: (id, how) => this.dataPlane.adopt(id, how),
+    });
+  }
+
+  async listen(): Promise<RelayAddress> {
+    const { listen, derp, stun, stunPort, httpPort } = this.settings;
+    const { host } = listen;
+    const tls = this.materials.certificate !== undefined;
+    if (tls) {
+      this.serveCertificate();
+      this.metaRenewal = setInterval(() => this.serveCertificate(), META_RENEWAL).unref();
+    }
+    const main = await this.open({ kind: tls ? 'tls' : 'tcp', derp, host, port: listen.port }, 'main', 'listen');
+    if (tls) this.tlsPort = main.port;
+    const withHttp = tls && httpPort >= 0;
+    const http =
+      withHttp && (await this.open({ kind: 'tcp', derp: false, host, port: httpPort }, 'redirect', 'httpPort'));
+    const stunListener =
+      stun && (await this.open({ kind: 'stun', derp: false, host, port: stunPort }, 'main', 'stunPort'));
+    return {
+      derp: { ...endpoint(main), tls },
+      ...(http && { http: endpoint(http) }),
+      ...(stunListener && { stun: endpoint(stunListener) }),
+    };
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.metaRenewal);
+    this.http.close();
+    await this.dataPlane.shutdown();
+  }
+
+  login(login: Login): void {
+    const { id, key, info, peer, notIdeal } = login;
+    const admission = this.admit(login);
+    if (!admission) {
+      this.logger.info({ client: shortKey(key) }, 'client refused');
+      this.dataPlane.refuse(id);
+      return;
+    }
+    const { mesh } = admission;
+    const { address, port } = peer;
+    const arrival = { id, key, address, port, appName: info.appName, mesh, prober: info.isProber, notIdeal };
+    const commands = this.registry.connected(arrival, performance.now());
+    this.dataPlane.admit(id, admission);
+    this.run(commands);
+    this.logger.info({ client: shortKey(key), id, ...(mesh && { mesh }) }, 'client connected');
+    this.emitter.emit('connected', { id, key: formatNodeKey(key), peer, mesh });
+  }
+
+  closed(id: ConnectionId, reason: CloseReason): void {
+    const client = this.registry.get(id);
+    // It was refused.
+    if (!client) return;
+    this.run(this.registry.disconnected(id));
+    this.logger.info({ client: shortKey(client.key), id, reason }, 'client disconnected');
+    this.emitter.emit('disconnected', { id, key: formatNodeKey(client.key), reason });
+  }
+
+  active(...report: Parameters<PlaneEvents['active']>): void {
+    this.registry.active(...report);
+  }
+
+  watch(id: ConnectionId): void {
+    this.run(this.registry.watch(id));
+  }
+
+  pulled(id: ConnectionId): void {
+    this.run(this.registry.pulled(id));
+  }
+
+  closePeer(id: ConnectionId, target: Parameters<PlaneEvents['closePeer']>[1]): void {
+    const commands = this.registry.closePeer(target);
+    this.logger.info({ by: id, target: shortKey(target), connections: commands.length }, 'mesh peer closes a client');
+    this.run(commands);
+  }
+
+  prefer(id: ConnectionId, home: boolean): void {
+    this.registry.prefer(id, home, performance.now());
+  }
+
+  duplex(id: ConnectionId, stream: Parameters<PlaneEvents['duplex']>[1], info: { listener: ListenerId }): void {
+    this.http.accept(id, stream, this.faces.get(info.listener) ?? 'main');
+  }
+
+  // Nothing dials yet, so no link can report.
+  linkPresent(): void {}
+  linkGone(): void {}
+  linkClosed(): void {}
+  // Nor does any certificate wait to be asked for.
+  certificateNeeded(): void {}
+
+  fault(code: DerpkitError['code'], message: string, fatal: boolean): void {
+    this.logger.error({ code, fatal }, message);
+    if (fatal) this.emitter.emit('fault', new DerpkitError(code, message));
+  }
+
+  private async open(spec: ListenSpec, face: Face, setting: ListenSetting): Promise<Listening> {
+    try {
+      const listening = await this.dataPlane.listen(spec);
+      this.faces.set(listening.id, face);
+      return listening;
+    } catch (error) {
+      const { message, cause } = error as Error;
+      throw new ListenError(setting, message, { cause });
+    }
+  }
+
+  private serveCertificate(): void {
+    const { certificate, keys } = this.materials;
+    if (certificate) this.dataPlane.certificates(certificateSet(certificate, keys.publicKey, new Date()));
+  }
+
+  private run(commands: readonly Command[]): void {
+    for (const command of commands) {
+      switch (command.kind) {
+        case 'send':
+          this.dataPlane.send(command.ids, command.frames, { pull: command.pull });
+          break;
+        case 'gone':
+          this.dataPlane.gone(command.key, command.reason);
+          break;
+        case 'route':
+          this.dataPlane.route(command.key, command.via);
+          break;
+        case 'close':
+          this.dataPlane.close(command.id, 'closed_by_peer');
+          break;
+      }
+    }
+  }
+}
+
+function endpoint({ address, port }: Listening): Endpoint {
+  return { address, port };
+}

@@ -1,0 +1,27 @@
+import { defineConfig } from 'vitest/config';
+
+/** Suites by what they need: the cheap ones first, what starts processes and toolchains last and by itself. */
+const suite = (name: string, order: number, timeout: number) => ({
+  extends: true as const,
+  test: {
+    name,
+    include: [`__test__/${name}/**/*.spec.ts`],
+    testTimeout: timeout,
+    hookTimeout: timeout,
+    sequence: { groupOrder: order },
+  },
+});
+
+export default defineConfig({
+  test: {
+    // Two cores: more workers would only make each other late.
+    maxWorkers: 2,
+    projects: [
+      suite('unit', 0, 20_000),
+      suite('repo', 0, 20_000),
+      suite('conformance', 1, 30_000),
+      suite('cli', 2, 60_000),
+      suite('interop', 3, 600_000),
+    ],
+  },
+});
