@@ -53,7 +53,7 @@ const SCHEMA = z.strictObject({
     .default('self-signed')
     .describe('TLS: self-signed, manual (files in certDir), off'),
   certDir: z.string().min(1).optional().describe('where certificates are kept (default <dataDir>/certs)'),
-  keyFile: z.string().min(1).optional().describe('the relay's private key (default <dataDir>/derper.key)'),
+  keyFile: z.string().min(1).optional().describe('file of the private key (default <dataDir>/derper.key)'),
   dataDir: z.string().min(1).prefault(defaultDataDir).describe('where everything that the relay makes is kept'),
   httpPort: port(-1).default(80).describe('plain HTTP beside TLS; -1 for none'),
   stun: bool.default(true).describe('answer STUN'),
