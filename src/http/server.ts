@@ -53,6 +53,8 @@ export class HttpServer {
   accept(id: ConnectionId, stream: Duplex, face: Face): void {
     this.origins.set(stream, { id, face });
     this.server.emit('connection', stream);
+    // The plane has stopped it after its first bytes.
+    stream.resume();
   }
 
   close(): void {

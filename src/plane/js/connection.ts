@@ -76,6 +76,8 @@ export class Connection implements EgressOwner, Timed {
   /** Sends the greeting and reads from here on; `leftover` came with the request. */
   start(greeting: Buffer, leftover: Buffer): void {
     this.egress.frames(greeting);
+    // Before anything is read that could end the connection.
+    this.egress.flush();
     if (leftover.length > 0) this.onData(leftover);
     if (this.phase === 'login') this.stream.resume();
   }
@@ -87,8 +89,9 @@ export class Connection implements EgressOwner, Timed {
     this.phase = 'open';
     this.mesh = admission.mesh;
     this.phaseEnds = Number.POSITIVE_INFINITY;
-    // Nothing of this turn is written before its end: ServerInfo stays the first frame, though packets may come at once.
+    // First of all, and whatever the client has sent ahead.
     this.egress.frames(sealServerInfo(sharedKey));
+    this.egress.flush();
     this.entry = this.context.table.add(this, key);
     this.session = new Session(this, key, this.entry, this.context);
     this.sink = this.session;

@@ -153,8 +153,11 @@ export class Egress {
     });
   }
 
-  /** Fills the window in order of worth: control, pong, discovery (it ends the need for relaying), the rest. */
-  private flush(): void {
+  /**
+   * Writes what there is now, not at the end of the turn. Fills the window in order of worth: control, pong, discovery
+   * (it ends the need for relaying), the rest.
+   */
+  flush(): void {
     if (this.closed) return;
     while (this.open && this.control.length > 0) this.commitControl(this.control.shift() as Buffer);
     if (this.pong && this.open) {
