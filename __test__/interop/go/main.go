@@ -1,0 +1,79 @@
+// Command interop plays Tailscale clients against a DERP relay. It is built
+// from the client's own packages, so what it calls right is what clients need.
+//
+//	interop -list                prints the names of the scenarios
+//	interop -run NAME -tls …     runs one; exit status 0 or 1
+//	interop -vectors             prints the protocol vectors
+//	interop -make-cert DIR -server-name NAME[,NAME…]
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"derpkit.test/interop/cert"
+	"derpkit.test/interop/scenarios"
+	"derpkit.test/interop/vectors"
+)
+
+func main() {
+	list := flag.Bool("list", false, "print the names of the scenarios, one a line")
+	run := flag.String("run", "", "run the scenario of this `name`")
+	timeout := flag.Duration("timeout", 60*time.Second, "how long a scenario may take")
+	printVectors := flag.Bool("vectors", false, "print the protocol vectors as JSON")
+	makeCert := flag.String("make-cert", "", "write certificates for -server-name to this `directory`")
+
+	var target scenarios.Target
+	flag.StringVar(&target.TLS, "tls", "", "TLS face of the relay, as https://HOST:PORT with an IP address")
+	flag.StringVar(&target.Plain, "plain", "", "plain face of the relay, as http://HOST:PORT")
+	flag.StringVar(&target.Port80, "port80", "", "plain face of the TLS relay, as http://HOST:PORT")
+	stun := flag.String("stun", "", "STUN addresses, as HOST:PORT[,HOST:PORT…]")
+	flag.StringVar(&target.CAFile, "ca", "", "PEM `file` that the relay's certificate is checked with")
+	flag.StringVar(&target.ServerName, "server-name", "", "`name` in the relay's certificate")
+	flag.StringVar(&target.PeerTLS, "peer-tls", "", "TLS face of another relay of the mesh, as https://HOST:PORT")
+	flag.StringVar(&target.PeerServerName, "peer-server-name", "", "`name` in the other relay's certificate")
+	flag.StringVar(&target.MeshKeyFile, "mesh-key-file", "", "`file` with the relay's mesh key")
+	flag.Parse()
+	if *stun != "" {
+		target.STUN = strings.Split(*stun, ",")
+	}
+
+	switch {
+	case flag.NArg() > 0:
+		fail(2, fmt.Errorf("unexpected argument %q", flag.Arg(0)))
+	case *list:
+		for _, s := range scenarios.All() {
+			fmt.Println(s.Name)
+		}
+	case *printVectors:
+		os.Stdout.Write(vectors.Build())
+	case *makeCert != "":
+		if target.ServerName == "" {
+			fail(2, fmt.Errorf("-make-cert needs -server-name"))
+		}
+		fail(1, cert.WriteFiles(*makeCert, strings.Split(target.ServerName, ",")))
+	case *run != "":
+		ctx, cancel := context.WithTimeout(context.Background(), *timeout)
+		defer cancel()
+		start := time.Now()
+		if err := scenarios.Run(ctx, *run, target); err != nil {
+			fail(1, fmt.Errorf("%s failed after %v: %w", *run, time.Since(start).Round(time.Millisecond), err))
+		}
+		fmt.Printf("%s passed in %v\n", *run, time.Since(start).Round(time.Millisecond))
+	default:
+		flag.Usage()
+		os.Exit(2)
+	}
+}
+
+// fail ends the program if there is an error.
+func fail(status int, err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		os.Exit(status)
+	}
+}
