@@ -23,7 +23,9 @@ export function ensureBuilt() {
   const sources = [...files(join(root, 'src')), join(root, 'tsconfig.json'), join(root, 'package.json')];
   if (changed(join(root, 'dist/.built')) > Math.max(...sources.map(changed))) return;
   say('building');
-  run(process.execPath, [join(root, 'packaging/build.mjs')]);
+  // What went wrong there has been said.
+  const { status } = spawnSync(process.execPath, [join(root, 'packaging/build.mjs')], { stdio: ['ignore', 2, 2] });
+  if (status !== 0) process.exit(1);
 }
 
 /** Runs a command in the clone, its output on standard error; ends this process if it fails. */

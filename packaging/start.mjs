@@ -1,5 +1,6 @@
 /** `npm start`: a relay to try out, from nothing but a clone. Everything it makes lies in `.derpkit`. */
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { ensureBuilt, ensureInstalled, root } from './ensure.mjs';
 
 ensureInstalled();
@@ -7,4 +8,4 @@ ensureBuilt();
 
 const entry = join(root, 'dist/cli/derpkit.js');
 process.argv = [process.execPath, entry, 'start', '--data-dir', join(root, '.derpkit'), ...process.argv.slice(2)];
-await import(entry);
+await import(pathToFileURL(entry).href);

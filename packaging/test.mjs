@@ -42,5 +42,7 @@ process.exit(status ?? 1);
 /** Suites that cannot run here, and why. */
 function missing() {
   const go = spawnSync('go', ['version']);
-  return go.status === 0 ? [] : [{ suite: 'interop', reason: 'Go is not installed; the real clients are built with it' }];
+  return go.status === 0
+    ? []
+    : [{ suite: 'interop', reason: 'Go is not installed; the real clients are built with it' }];
 }

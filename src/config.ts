@@ -10,79 +10,99 @@ import { ConfigError, type Problem } from './errors.js';
 import { LOG_LEVELS } from './logger.js';
 import { parseMeshKey, parsePrivateKey } from './protocol/key.js';
 
-const bool = z.union([
-  z.boolean(),
-  z.string().transform((text, context) => parseBool(text) ?? bad(context, 'true or false')),
-]);
+const BOOL = 'must be true or false';
+const DURATION = 'must be a duration such as 1m30s, 2s or 500ms, and not negative';
+const ADDRESS = 'must be host:port, :port or [address]:port';
+const HOME = 'must be empty, "blank", or an http:// or https:// URL';
+const HOSTNAME = 'must be a host name or an IP address';
 
-const port = (least: number) =>
+const text = (wrong: string) => z.string(wrong).min(1, wrong);
+
+const path = text('must be a path');
+
+const bool = z.union(
+  [z.boolean(), z.string().transform((text, context) => parseBool(text) ?? bad(context, BOOL))],
+  BOOL,
+);
+
+/** A whole number, or the text of one. */
+const whole = (least: number, most: number, wrong: string) =>
   z
-    .union([
-      z.number(),
-      z
-        .string()
-        .regex(/^-?\d+$/, 'a number is needed')
-        .transform(Number),
-    ])
-    .pipe(z.int().min(least).max(65535));
+    .union(
+      [
+        z.number(),
+        z
+          .string()
+          .regex(/^-?\d+$/, wrong)
+          .transform(Number),
+      ],
+      wrong,
+    )
+    .pipe(z.int(wrong).min(least, wrong).max(most, wrong));
 
 /** Milliseconds, from a number of them or from Go's spelling of durations. */
-const duration = z.union([
-  z.number().nonnegative(),
-  z.string().transform((text, context) => parseDuration(text) ?? bad(context, 'a duration such as 1m30s, 2s or 500ms')),
-]);
+const duration = z.union(
+  [
+    z.number().nonnegative(DURATION),
+    z.string().transform((text, context) => parseDuration(text) ?? bad(context, DURATION)),
+  ],
+  DURATION,
+);
 
-const address = z
-  .string()
-  .transform((text, context) => parseAddress(text) ?? bad(context, 'host:port, :port or [address]:port'));
+const address = z.string(ADDRESS).transform((text, context) => parseAddress(text) ?? bad(context, ADDRESS));
 
-const home = z.string().regex(/^(?:blank|https?:\/\/\S+)?$/, 'must be empty, "blank", or an http:// or https:// URL');
+const home = z.string(HOME).regex(/^(?:blank|https?:\/\/\S+)?$/, HOME);
 
-const hostname = z.string().min(1).regex(/^\S+$/, 'must not contain blanks');
+const hostname = z.string(HOSTNAME).refine(isHostname, HOSTNAME);
 
-const certificate = z.object({ chain: z.string(), key: z.string() });
+const oneOf = <const Choices extends readonly string[]>(choices: Choices, shown: readonly string[] = choices) =>
+  z.enum(choices, `must be ${shown.slice(0, -1).join(', ')} or ${shown.at(-1)}`);
+
+const PRIVATE_KEY = 'must be privkey: and 64 hex digits, not all of them 0';
+const MESH_KEY = 'must be 64 hex digits';
+const PEM = 'must be text in PEM';
+const certificate = z.object({ chain: z.string(PEM), key: z.string(PEM) }, 'must be an object of chain and key');
 
 export const PLANE_CHOICES = ['auto', 'native', 'js'] as const;
 
 /** Each field's description is its line in `--help`; each default is the relay's. */
-const SCHEMA = z.strictObject({
+const SCHEMA = z.object({
   listen: address.prefault(':443').describe('address of the relay itself, host:port'),
   hostname: hostname.default('localhost').describe('name or address that clients use'),
-  certMode: z
-    .enum(['self-signed', 'manual', 'off', 'letsencrypt', 'gcp'])
+  certMode: oneOf(['self-signed', 'manual', 'off', 'letsencrypt', 'gcp'], ['self-signed', 'manual', 'off'])
     .default('self-signed')
-    .describe('TLS: self-signed, manual (files in certDir), off'),
-  certDir: z.string().min(1).optional().describe('where certificates are kept (default <dataDir>/certs)'),
-  keyFile: z.string().min(1).optional().describe('file of the private key (default <dataDir>/derper.key)'),
-  dataDir: z.string().min(1).prefault(defaultDataDir).describe('where everything that the relay makes is kept'),
-  httpPort: port(-1).default(80).describe('plain HTTP beside TLS; -1 for none'),
+    .describe('TLS: self-signed, manual (files in the certificate directory), off'),
+  certDir: path.optional().describe('where certificates are kept (default: certs in the data directory)'),
+  keyFile: path.optional().describe('file of the private key (default: derper.key in the data directory)'),
+  dataDir: path.prefault(defaultDataDir).describe('where everything that the relay makes is kept'),
+  httpPort: whole(-1, 65535, 'must be a port from 0 to 65535, or -1 for none')
+    .default(80)
+    .describe('port of plain HTTP beside TLS; -1 for none'),
   stun: bool.default(true).describe('answer STUN'),
-  stunPort: port(0).default(3478).describe('UDP port of STUN'),
-  derp: bool.default(true).describe('relay packets; false leaves STUN and HTTP'),
+  stunPort: whole(0, 65535, 'must be a port from 0 to 65535').default(3478).describe('UDP port of STUN'),
+  derp: bool.default(true).describe('relay packets'),
   home: home.default('').describe('what / shows: empty, blank, or a URL to redirect to'),
-  meshKeyFile: z.string().min(1).optional().describe('file with the mesh key, 64 hex digits'),
+  meshKeyFile: path.optional().describe('file with the mesh key, 64 hex digits'),
   tcpKeepaliveTime: duration.prefault('10m').describe('TCP keepalive idle time'),
   tcpUserTimeout: duration.prefault('15s').describe('how long sent data may stay unacknowledged'),
   tcpWriteTimeout: duration.prefault('2s').describe('how long a write may stand still; 0 for ever'),
-  queueDepth: z
-    .union([z.number(), z.string().regex(/^\d+$/, 'a number is needed').transform(Number)])
-    .pipe(z.int().min(1).max(65536))
+  queueDepth: whole(1, 65536, 'must be a number from 1 to 65536')
     .default(32)
     .describe('packets queued per client and kind'),
-  plane: z.enum(PLANE_CHOICES).default('auto').describe('data plane: auto, native or js'),
-  logFormat: z.enum(['text', 'json']).default('text').describe('text or json'),
-  logLevel: z.enum(LOG_LEVELS).default('info').describe(LOG_LEVELS.join(', ')),
+  plane: oneOf(PLANE_CHOICES).default('auto').describe('data plane: auto, native or js'),
+  logFormat: oneOf(['text', 'json']).default('text').describe('text or json'),
+  logLevel: oneOf(LOG_LEVELS).default('info').describe(LOG_LEVELS.join(', ')),
   privateKey: z
-    .string()
-    .refine((text) => parsePrivateKey(text) !== undefined, { message: 'must be privkey: and 64 hex digits' })
+    .string(PRIVATE_KEY)
+    .refine((text) => parsePrivateKey(text) !== undefined, PRIVATE_KEY)
     .optional()
-    .describe('the private key itself, instead of keyFile'),
+    .describe('the private key itself, instead of a file'),
   meshKey: z
-    .string()
-    .transform((text, context) => parseMeshKey(text) ?? bad(context, '64 hex digits'))
+    .string(MESH_KEY)
+    .transform((text, context) => parseMeshKey(text) ?? bad(context, MESH_KEY))
     .optional()
-    .describe('the mesh key itself, instead of meshKeyFile'),
-  certificate: certificate.optional().describe('PEM chain and key, instead of certDir'),
+    .describe('the mesh key itself, instead of a file'),
+  certificate: certificate.optional().describe('PEM chain and key, instead of a directory'),
 });
 
 /** What `createRelay` takes: every field optional, see {@link SETTINGS} for what each is. */
@@ -111,10 +131,18 @@ export const SETTINGS: readonly SettingInfo[] = Object.entries(SCHEMA.shape)
 
 /** Checks settings. Throws {@link ConfigError} with every problem; its paths are the fields' names. */
 export function parseSettings(config: RelayConfig): Settings {
-  const result = SCHEMA.safeParse(config);
-  const problems = result.success ? contradictions(result.data) : result.error.issues.flatMap(problemsOf);
-  if (problems.length > 0) throw new ConfigError(problems);
-  return result.data as Settings;
+  const given: Record<string, unknown> = { ...config };
+  const settings: Record<string, unknown> = {};
+  // Field by field, so that what is wrong with one does not hide what two others contradict each other in.
+  const problems = Object.entries(SCHEMA.shape).flatMap(([name, field]): Problem[] => {
+    const result = field.safeParse(given[name]);
+    if (!result.success) return result.error.issues.map((issue) => problemOf(name, issue));
+    if (result.data !== undefined) settings[name] = result.data;
+    return [];
+  });
+  problems.push(...contradictions(settings), ...unknownNames(Object.keys(given)));
+  if (problems.length > 0) throw new ConfigError(unique(problems));
+  return settings as Settings;
 }
 
 /** Where the relay's key and certificates are, with the defaults below the data directory. */
@@ -158,43 +186,57 @@ export function parseAddress(text: string): Address | undefined {
   return number >= 0 && number <= 65535 ? { host, port: number } : undefined;
 }
 
+function isHostname(text: string): boolean {
+  if (isIP(text) !== 0) return !text.includes('%');
+  return text.length <= 253 && /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(text);
+}
+
 /** Fields that are right one by one, and cannot be together. */
-function contradictions(settings: Settings): Problem[] {
+function contradictions(settings: Partial<Settings>): Problem[] {
   const problems: Problem[] = [];
   const { certMode, listen, httpPort, privateKey, keyFile, meshKey, meshKeyFile } = settings;
   if (certMode === 'letsencrypt' || certMode === 'gcp') {
-    problems.push({ path: 'certMode', message: `${certMode} is not there yet; use manual, with files in certDir` });
+    problems.push({
+      path: 'certMode',
+      message: `${certMode} is not there yet; use manual, with files in the certificate directory`,
+    });
   }
-  if (certMode !== 'off' && httpPort === listen.port && httpPort !== 0) {
+  if (certMode !== 'off' && httpPort === listen?.port && httpPort) {
     problems.push({
       path: 'httpPort',
       message: `${httpPort} is the port of the relay itself; choose another, or -1 for none`,
     });
   }
   if (privateKey !== undefined && keyFile !== undefined) {
-    problems.push({ path: 'privateKey', message: 'cannot be given together with keyFile' });
+    problems.push({ path: 'privateKey', message: 'cannot be given together with a key file' });
   }
   if (meshKey !== undefined && meshKeyFile !== undefined) {
-    problems.push({ path: 'meshKey', message: 'cannot be given together with meshKeyFile' });
+    problems.push({ path: 'meshKey', message: 'cannot be given together with a mesh key file' });
   }
   return problems;
 }
 
-function problemsOf(issue: z.core.$ZodIssue): Problem[] {
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ path: key, message: 'there is no such setting' }));
-  }
-  // Of a union, what its last branch (the textual one) says is what a user can act on.
-  if (issue.code === 'invalid_union') {
-    const branch =
-      issue.errors.find((errors) => errors.some(({ code }) => code !== 'invalid_type')) ?? issue.errors.at(-1);
-    return (branch ?? []).map(({ message }) => ({ path: issue.path.join('.'), message }));
-  }
-  return [{ path: issue.path.join('.'), message: issue.message }];
+function unknownNames(names: readonly string[]): Problem[] {
+  const known = Object.keys(SCHEMA.shape);
+  const bare = (name: string) => name.replaceAll(/[-_]/g, '').toLowerCase();
+  return names
+    .filter((name) => !known.includes(name))
+    .map((name) => {
+      const meant = known.find((candidate) => bare(candidate) === bare(name));
+      return { path: name, message: `there is no such setting${meant ? `; it is called ${meant}` : ''}` };
+    });
 }
 
-function bad(context: z.RefinementCtx, needed: string): never {
-  context.addIssue({ code: 'custom', message: `must be ${needed}` });
+function problemOf(name: string, issue: z.core.$ZodIssue): Problem {
+  return { path: [name, ...issue.path].join('.'), message: issue.message };
+}
+
+function unique(problems: readonly Problem[]): Problem[] {
+  return [...new Map(problems.map((problem) => [`${problem.path}: ${problem.message}`, problem])).values()];
+}
+
+function bad(context: z.RefinementCtx, message: string): never {
+  context.addIssue({ code: 'custom', message });
   return z.NEVER;
 }
 

@@ -1,4 +1,5 @@
 /** Every error that leaves the library, in one table. `code` is for programs, the text for people. */
+import { getSystemErrorMap } from 'node:util';
 
 export const ERROR_CODES = {
   ERR_CONFIG: 'Settings that cannot be used. `problems` lists every one, with its path.',
@@ -53,4 +54,10 @@ export class ListenError extends DerpkitError {
   ) {
     super('ERR_LISTEN', message, options);
   }
+}
+
+/** What the system says, in words and without a path: `permission denied`. Of any other error, its message. */
+export function reasonOf(error: unknown): string {
+  const { errno, message } = error as NodeJS.ErrnoException;
+  return (errno !== undefined && getSystemErrorMap().get(errno)?.[1]) || message;
 }

@@ -1,8 +1,14 @@
 /** What a relay needs that is not a setting: its keys and its certificate. */
 import { certDirOf, keyFileOf, type Settings } from './config.js';
-import { keptCertificate, manualCertificate, parsePair, type ServerCertificate } from './control/certificates.js';
+import {
+  keptCertificate,
+  manualCertificate,
+  PemError,
+  parsePair,
+  type ServerCertificate,
+} from './control/certificates.js';
 import { loadMeshKey, loadOrMakeKey } from './control/key-file.js';
-import { ConfigError, type Problem } from './errors.js';
+import { ConfigError, type Problem, reasonOf } from './errors.js';
 import { type KeyPair, keyPairOf, parsePrivateKey } from './protocol/key.js';
 
 export interface Materials {
@@ -14,11 +20,18 @@ export interface Materials {
 /** Reads, and where it is ours to do so makes, everything that is kept in files. Throws {@link ConfigError} with every problem. */
 export async function loadMaterials(settings: Settings): Promise<Materials> {
   const problems: Problem[] = [];
-  const load = async <T>(path: keyof Settings, file: string, value: () => Promise<T> | T): Promise<T | undefined> => {
+  const load = async <T>(
+    setting: keyof Settings,
+    file: string,
+    value: () => Promise<T> | T,
+  ): Promise<T | undefined> => {
+    // Where a place was not chosen, it is one in the data directory.
+    const path = setting in settings ? setting : 'dataDir';
     try {
       return await value();
     } catch (error) {
-      problems.push({ path, message: `${file && `${file}: `}${(error as Error).message}` });
+      const part = error instanceof PemError ? `.${error.part}` : '';
+      problems.push({ path: `${path}${part}`, message: `${file && `${file}: `}${reasonOf(error)}` });
       return undefined;
     }
   };
@@ -26,13 +39,19 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   const { privateKey, meshKeyFile } = settings;
   const keys = privateKey
     ? keyPairOf(parsePrivateKey(privateKey) as Uint8Array)
-    : await load('keyFile', keyFile, () => loadOrMakeKey(keyFile));
+    : await load(settings.keyFile ? 'keyFile' : 'dataDir', keyFile, () => loadOrMakeKey(keyFile));
   const meshKey = meshKeyFile
     ? await load('meshKeyFile', meshKeyFile, () => loadMeshKey(meshKeyFile))
     : settings.meshKey;
-  const certificate = await load('certDir', '', () => loadCertificate(settings));
+  const certificate = await load(certificatePlace(settings), '', () => loadCertificate(settings));
   if (problems.length > 0) throw new ConfigError(problems);
   return { keys: keys as KeyPair, meshKey, certificate };
+}
+
+/** The setting that says where the certificate comes from. */
+function certificatePlace({ certificate, certDir, certMode }: Settings): keyof Settings {
+  if (certificate) return 'certificate';
+  return certDir || certMode === 'manual' ? 'certDir' : 'dataDir';
 }
 
 function loadCertificate(settings: Settings): Promise<ServerCertificate> | ServerCertificate | undefined {

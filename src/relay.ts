@@ -97,6 +97,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   address: RelayAddress | undefined;
   publicKey: string | undefined;
   fingerprint: string | undefined;
+  private starting: Promise<void> | undefined;
   private started: Started | undefined;
   private state: 'new' | 'starting' | 'open' | 'closed' = 'new';
 
@@ -113,22 +114,14 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   async start(): Promise<void> {
     if (this.state !== 'new') throw new DerpkitError('ERR_STATE', `the relay is ${this.state}, not new`);
     this.state = 'starting';
-    const materials = await loadMaterials(this.settings);
-    const started = new Started(this.settings, this.plane.create, materials, this.logger, this);
-    this.started = started;
-    try {
-      this.address = await started.listen();
-    } catch (error) {
-      await this.close();
-      throw error;
-    }
-    this.publicKey = formatNodeKey(materials.keys.publicKey);
-    this.fingerprint = materials.certificate?.fingerprint;
-    this.state = 'open';
+    this.starting = this.open();
+    await this.starting;
   }
 
   async close(): Promise<void> {
     this.state = 'closed';
+    // A start under way sees the state, and ends; closing half of what it opens would leave the other half.
+    await this.starting?.catch(() => undefined);
     await this.started?.close();
   }
 
@@ -142,6 +135,27 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
 
   figures(): ReturnType<Registry['figures']> {
     return this.running().registry.figures();
+  }
+
+  private async open(): Promise<void> {
+    try {
+      const materials = await loadMaterials(this.settings);
+      this.unlessClosed();
+      this.started = new Started(this.settings, this.plane.create, materials, this.logger, this);
+      this.address = await this.started.listen();
+      this.unlessClosed();
+      this.publicKey = formatNodeKey(materials.keys.publicKey);
+      this.fingerprint = materials.certificate?.fingerprint;
+      this.state = 'open';
+    } catch (error) {
+      this.state = 'closed';
+      await this.started?.close();
+      throw error;
+    }
+  }
+
+  private unlessClosed(): void {
+    if (this.state === 'closed') throw new DerpkitError('ERR_STATE', 'the relay was closed while it started');
   }
 
   private running(): Started {

@@ -1,6 +1,7 @@
 /** What a tailnet has to be told of this relay, ready to paste. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { stringify } from 'yaml';
+import { REGION_ID } from './terminal.js';
 
 export interface RelayFacts {
   /** The name or address that clients use. */
@@ -11,9 +12,6 @@ export interface RelayFacts {
   /** SHA-256 of the self-signed certificate, lower-case hex. */
   readonly fingerprint: string;
 }
-
-/** The first of the region ids that Tailscale leaves to its users. */
-const REGION_ID = 900;
 
 /** The `derpMap` section of a tailnet policy file. */
 export function policyDerpMap({ host, derpPort, stunPort, fingerprint }: RelayFacts): string {

@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 /** `derper`: the flags, exit statuses and log of the original, over derpkit. */
 import { isIP } from 'node:net';
-import { parseAddress, parseDuration, type RelayConfig, type SettingName } from '../config.js';
+import { parseAddress, parseDuration, parseSettings, type RelayConfig, type SettingName } from '../config.js';
 import { ConfigError, type Problem } from '../errors.js';
 import { formatPrivateKey, generateKeyPair } from '../protocol/key.js';
-import { createRelay, type Relay } from '../relay.js';
+import { createRelay } from '../relay.js';
 import { VERSION } from '../version.js';
 import { DERPER_FLAGS, type DerperFlag } from './derper-flags.js';
 import { FlagError, type FlagValues, goUsage, HelpRequested, parseGoFlags } from './goflags.js';
-import { explain, runUntilSignal } from './terminal.js';
+import { announce, explain, pinnedNode, runUntilSignal } from './terminal.js';
 
 const DEV_ADDRESS = ':3340';
 const ROOT_KEY_FILE = '/var/lib/derper/derper.key';
@@ -17,8 +17,11 @@ process.exitCode = await main(process.argv.slice(2), process.env);
 
 async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
   let values: FlagValues;
+  let ignored: readonly string[] = [];
   try {
-    values = parseGoFlags(args, DERPER_FLAGS);
+    values = parseGoFlags(args, DERPER_FLAGS, (words) => {
+      ignored = words;
+    });
   } catch (error) {
     return badSyntax(error);
   }
@@ -29,7 +32,13 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
   try {
     const config = configOf(values, env);
     const relay = createRelay(config);
-    return await runUntilSignal(relay, () => announce(relay, config));
+    return await runUntilSignal(relay, () => {
+      const { hostname = '' } = config;
+      const node = relay.fingerprint && isIP(hostname) ? pinnedNode(hostname, relay.fingerprint) : undefined;
+      announce(relay, `derper ${VERSION}`, spelling, node);
+      // Most likely `-stun false`, which to Go is `-stun` and a word.
+      if (ignored.length > 0) relay.logger.warn(`ignored, as no flag: ${ignored.join(' ')} (booleans are -name=false)`);
+    });
   } catch (error) {
     process.stderr.write(explain('derper', error, spelling));
     return 1;
@@ -65,7 +74,10 @@ function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
     if (env.TAILSCALE_DERPER_MESH_KEY) config.meshKey = env.TAILSCALE_DERPER_MESH_KEY;
   } else if (value('c') === '') {
     if (process.getuid?.() === 0) config.keyFile = ROOT_KEY_FILE;
-    else problems.push({ path: 'keyFile', message: 'a key file has to be named' });
+    else problems.push({ path: 'keyFile', message: 'a key file has to be named; it is made if it is not there' });
+  }
+  if (certMode === 'manual' && value('hostname') === '') {
+    problems.push({ path: 'hostname', message: 'must be the name, or the address, that the certificate is for' });
   }
   if (certMode === 'manual' && value('certdir') === '') {
     problems.push({
@@ -74,8 +86,18 @@ function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
     });
   }
   Object.assign(config, environment(env, problems));
-  if (problems.length > 0) throw new ConfigError(problems);
+  if (problems.length > 0) throw new ConfigError([...problems, ...problemsOf(config)]);
   return config;
+}
+
+function problemsOf(config: RelayConfig): readonly Problem[] {
+  try {
+    parseSettings(config);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
 }
 
 /** What is not derper's to be set by flags, and what its variables set. */
@@ -86,7 +108,7 @@ function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Recor
   if (env.DERPKIT_LOG_LEVEL) settings.logLevel = env.DERPKIT_LOG_LEVEL;
   const depth = env.TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH;
   if (depth && !/^[+-]?\d+$/.test(depth)) {
-    problems.push({ path: 'queueDepth', message: 'must be a number' });
+    problems.push({ path: 'queueDepth', message: 'must be a number from 1 to 65536' });
   } else if (Number(depth) > 0) {
     settings.queueDepth = Number(depth);
   }
@@ -119,26 +141,6 @@ function asksForDefault({ name, type, fallback }: DerperFlag, values: FlagValues
   if (type === 'duration') return parseDuration(value) === parseDuration(fallback);
   if (type === 'float') return value.replace(/^\+/, '').toLowerCase().startsWith('inf');
   return value === fallback;
-}
-
-function announce(relay: Relay, config: RelayConfig): void {
-  const { logger } = relay;
-  const { derp, http, stun } = relay.address ?? {};
-  logger.info({ plane: relay.plane.kind, reason: relay.plane.reason, key: relay.publicKey }, `derper ${VERSION}`);
-  if (relay.plane.kind === 'js') {
-    logger.info(
-      '-tcp-keepalive-time and -tcp-user-timeout are emulated on the JavaScript plane: Node sets the idle time alone',
-    );
-  }
-  if (derp)
-    logger.info({ address: derp.address, port: derp.port }, `serving DERP over ${derp.tls ? 'TLS' : 'plain HTTP'}`);
-  if (http) logger.info({ address: http.address, port: http.port }, 'serving HTTP');
-  if (stun) logger.info({ address: stun.address, port: stun.port }, 'serving STUN');
-  const { hostname = '' } = config;
-  if (relay.fingerprint && isIP(hostname)) {
-    const node = { Name: 'custom', RegionID: 900, HostName: hostname, CertName: `sha256-raw:${relay.fingerprint}` };
-    logger.info(`a DERPNode for this certificate: ${JSON.stringify(node)}`);
-  }
 }
 
 /** Problems carry the names of settings; a user of derper knows its flags and variables. */

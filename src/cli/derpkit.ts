@@ -1,18 +1,35 @@
 #!/usr/bin/env node
 /** `derpkit`: the relay with settings of its own, a relay to try out, and what version this is. */
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { parseSettings, SETTINGS, type SettingInfo } from '../config.js';
+import {
+  parseAddress,
+  parseSettings,
+  type RelayConfig,
+  SETTINGS,
+  type SettingInfo,
+  type SettingName,
+} from '../config.js';
+import { ConfigError } from '../errors.js';
 import { selectPlane } from '../plane/select.js';
 import { PROTOCOL_VERSION } from '../protocol/wire.js';
 import { createRelay, type Relay } from '../relay.js';
 import { VERSION } from '../version.js';
 import { headscaleDerpMap, policyDerpMap } from './derp-map.js';
 import { flagOf, gather, variableOf } from './sources.js';
-import { explain, runUntilSignal, type Spelling } from './terminal.js';
+import { announce, explain, pinnedNode, runUntilSignal, type Spelling } from './terminal.js';
+
+/** The command line of a process is no place for secrets: anyone on the machine can read it. */
+const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey'];
+/** The variables that `start` heeds: how it runs, not what it serves, which is promised. */
+const START_VARIABLES: readonly SettingName[] = ['dataDir', 'plane', 'logFormat', 'logLevel'];
+/** Hosts that lead other machines to themselves. */
+const LOOPBACK = /^(?:localhost|127\..*|::1)$/;
 
 const program = new Command('derpkit')
   .description('A DERP relay for Tailscale and headscale.')
+  .version(VERSION, '--version', 'print the version')
   .configureHelp({ helpWidth: Number.MAX_SAFE_INTEGER })
   .exitOverride((error) => {
     process.exit(error.exitCode === 0 ? 0 : 2);
@@ -21,17 +38,18 @@ const program = new Command('derpkit')
 const serve = program
   .command('serve')
   .description('run a relay')
-  .option('--config <file>', 'JSON with comments, or YAML', process.env.DERPKIT_CONFIG)
-  .addHelpText(
-    'after',
-    `\nA variable is named like its flag: ${variableOf('httpPort')}. Flags win over variables over the file.`,
-  )
-  .action(async ({ config: configFile, ...flags }: { config?: string }) => {
-    process.exitCode = await run(flags, configFile);
+  .option('--config <file>', `JSON with comments, or YAML (default: ${variableOf('config')}, if that is set)`)
+  .addHelpText('after', () => {
+    const [privateKey, meshKey] = SECRETS.map(variableOf);
+    return `
+A variable is named like its flag: ${variableOf('httpPort')}. Flags win over variables over the file, where
+the same setting is called httpPort. ${privateKey} and ${meshKey} have no flags.`;
+  })
+  .action(async () => {
+    process.exitCode = await run(given(serve));
   });
 for (const setting of SETTINGS) {
-  // The command line of a process is no place for secrets: anyone on the machine can read it.
-  if (setting.name !== 'privateKey' && setting.name !== 'meshKey') serve.addOption(optionOf(setting));
+  if (!SECRETS.includes(setting.name)) for (const option of optionsOf(setting)) serve.addOption(option);
 }
 
 program
@@ -53,24 +71,46 @@ program
     process.exitCode = version();
   });
 
+// Of a mistyped command the few others are the answer; of an option there are too many.
+program.showHelpAfterError();
+for (const command of program.commands)
+  command.showHelpAfterError(`derpkit ${command.name()} --help lists the options.`);
+
 await program.parseAsync();
 
-async function run(flags: Record<string, unknown>, configFile: string | undefined): Promise<number> {
-  let spelling: Spelling = flagOf;
+/** The options of the command line; commander adds defaults of its own, which would win over variables and the file. */
+function given(command: Command): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(command.opts()).filter(([name]) => command.getOptionValueSource(name) === 'cli'),
+  );
+}
+
+async function run(flags: Record<string, unknown>): Promise<number> {
+  // Until it is known where settings come from, problems come with their place.
+  let spelling: Spelling = (place) => place;
   try {
-    const gathered = gather(flags, process.env, configFile);
+    const gathered = gather(flags, process.env);
     spelling = gathered.spelling;
     const relay = createRelay(gathered.config);
-    return await runUntilSignal(relay, () => {
-      relay.logger.info(
-        { ...relay.address, key: relay.publicKey, plane: relay.plane.kind },
-        `derpkit ${VERSION} is running`,
-      );
-    });
+    return await runUntilSignal(relay, () =>
+      announce(relay, `derpkit ${VERSION}`, spelling, pinned(relay, gathered.config)),
+    );
   } catch (error) {
     process.stderr.write(explain('derpkit', error, spelling));
     return 1;
   }
+}
+
+/** What clients have to be told of a certificate that nobody vouches for. */
+function pinned(relay: Relay, { hostname = 'localhost', certMode = 'self-signed' }: RelayConfig): object | undefined {
+  const { address, fingerprint } = relay;
+  if (!address || !fingerprint || (certMode !== 'self-signed' && isIP(hostname) === 0)) return undefined;
+  const { derp, stun } = address;
+  return {
+    ...pinnedNode(hostname, fingerprint),
+    ...(derp.port !== 443 && { DERPPort: derp.port }),
+    ...(stun?.port !== 3478 && { STUNPort: stun?.port ?? -1 }),
+  };
 }
 
 interface StartOptions {
@@ -82,22 +122,27 @@ interface StartOptions {
 }
 
 async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions): Promise<number> {
-  const flags = { hostname: host, listen: `:${port}`, httpPort, stunPort, ...(dataDir && { dataDir }) };
-  const spelling: Spelling = (setting) => ({ hostname: '--host', listen: '--port' })[setting] ?? flagOf(setting);
+  const chosen = { hostname: host, listen: `:${port}`, httpPort, stunPort, ...(dataDir !== undefined && { dataDir }) };
+  const env = Object.fromEntries(START_VARIABLES.map(variableOf).map((name) => [name, process.env[name]]));
+  const { config, spelling } = gather(chosen, env);
+  const spelt: Spelling = (setting) => ({ hostname: '--host', listen: '--port' })[setting] ?? spelling(setting);
+  // npm keeps options that stand before its `--` to itself.
+  const command = process.env.npm_lifecycle_event === 'start' ? 'npm start -- ' : '';
   try {
-    const { config } = gather(flags, process.env, undefined);
+    if (!/^\d+$/.test(port) || !parseAddress(`:${port}`))
+      throw new ConfigError([{ path: 'listen', message: 'must be a port from 0 to 65535' }]);
     const relay = createRelay({ logLevel: 'warn', ...config });
     return await runUntilSignal(relay, () => {
-      process.stdout.write(summary(relay, host));
+      process.stdout.write(summary(relay, host, command));
     });
   } catch (error) {
-    process.stderr.write(explain('derpkit', error, spelling));
+    process.stderr.write(explain('derpkit', error, spelt, command));
     return 1;
   }
 }
 
 /** What an operator needs next. */
-function summary(relay: Relay, host: string): string {
+function summary(relay: Relay, host: string, command: string): string {
   const { derp, http, stun } = relay.address as NonNullable<Relay['address']>;
   const facts = {
     host,
@@ -106,13 +151,14 @@ function summary(relay: Relay, host: string): string {
     fingerprint: relay.fingerprint ?? '',
   };
   const name = host.includes(':') ? `[${host}]` : host;
+  const alone = `  For clients on other machines: ${command || 'derpkit start '}--host <name or address of this one>\n`;
   return `derpkit ${VERSION} is running. Ctrl-C ends it.
 
   relay     https://${name}:${derp.port}/derp
 ${http ? `  http      http://${name}:${http.port}/\n` : ''}${stun ? `  stun      ${name}:${stun.port}/udp\n` : ''}  node key  ${relay.publicKey}
   plane     ${relay.plane.kind} (${relay.plane.reason})
   data      ${resolve(relay.dataDir)}
-
+${LOOPBACK.test(host) ? `\n${alone}` : ''}
 For Tailscale, in the tailnet policy file:
 
 ${policyDerpMap(facts)}
@@ -124,7 +170,7 @@ ${headscaleDerpMap(facts)}`;
 
 function version(): number {
   process.stdout.write(`derpkit ${VERSION}\nprotocol: ${PROTOCOL_VERSION}\n`);
-  const { config, spelling } = gather({}, { DERPKIT_PLANE: process.env.DERPKIT_PLANE }, undefined);
+  const { config, spelling } = gather({}, { [variableOf('plane')]: process.env[variableOf('plane')] });
   try {
     const { kind, reason } = selectPlane(parseSettings(config).plane);
     process.stdout.write(`plane: ${kind} (${reason})\n`);
@@ -135,9 +181,13 @@ function version(): number {
   }
 }
 
-function optionOf({ name, description, fallback, kind }: SettingInfo): Option {
-  // A boolean that is on by default needs a flag to turn it off, and none to turn it on.
-  if (kind === 'boolean') return new Option(flagOf(name, fallback === 'true'), description).default(undefined);
-  const shown = fallback === '' ? '' : ` (default ${fallback})`;
-  return new Option(`${flagOf(name)} <value>`, description + shown);
+function optionsOf({ name, description, fallback, kind }: SettingInfo): Option[] {
+  if (kind === 'boolean') {
+    // What is on by default is turned off by a flag, and on again where a variable or the file has turned it off.
+    const on = new Option(flagOf(name), description).default(undefined);
+    const off = new Option(flagOf(name, true), `do not ${description}`);
+    return fallback === 'true' ? [on.hideHelp(), off] : [on, off.hideHelp()];
+  }
+  const shown = fallback === '' ? '' : ` (default: ${fallback})`;
+  return [new Option(`${flagOf(name)} <value>`, description + shown)];
 }

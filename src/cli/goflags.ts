@@ -21,13 +21,22 @@ export class HelpRequested extends Error {
 /** The values that were given, as text; of several for one flag, the last. */
 export type FlagValues = ReadonlyMap<string, string>;
 
-export function parseGoFlags(args: readonly string[], flags: readonly GoFlag[]): FlagValues {
+/** Throws {@link FlagError} or {@link HelpRequested}. `ignored` is told what comes behind the last flag, if anything. */
+export function parseGoFlags(
+  args: readonly string[],
+  flags: readonly GoFlag[],
+  ignored: (words: readonly string[]) => void = () => {},
+): FlagValues {
   const known = new Map(flags.map((flag) => [flag.name, flag]));
   const values = new Map<string, string>();
   for (let index = 0; index < args.length; index++) {
     const word = args[index] as string;
     // The first word that is no flag ends them, and derper takes no other words.
-    if (word === '--' || word === '-' || !word.startsWith('-')) break;
+    if (word === '--' || word === '-' || !word.startsWith('-')) {
+      const rest = args.slice(word === '--' ? index + 1 : index);
+      if (rest.length > 0) ignored(rest);
+      break;
+    }
     const body = word.slice(word.startsWith('--') ? 2 : 1);
     if (body.startsWith('-') || body.startsWith('=')) throw new FlagError(`bad flag syntax: ${word}`);
     const equals = body.indexOf('=');

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { basename, extname } from 'node:path';
 import { type ParseError, parse as parseJsonc, printParseErrorCode } from 'jsonc-parser';
-import { parseDocument } from 'yaml';
+import { parseDocument, visit } from 'yaml';
 import { type RelayConfig, SETTINGS } from '../config.js';
-import { ConfigError } from '../errors.js';
+import { ConfigError, reasonOf } from '../errors.js';
 import type { Spelling } from './terminal.js';
 
 export interface Gathered {
@@ -14,12 +14,11 @@ export interface Gathered {
   readonly spelling: Spelling;
 }
 
-export function gather(
-  flags: Readonly<Record<string, unknown>>,
-  env: NodeJS.ProcessEnv,
-  configFile: string | undefined,
-): Gathered {
-  const file = configFile ? readConfigFile(configFile) : {};
+/** `flags` are settings by name, and the config file as `config`. Throws {@link ConfigError}, its paths in the user's words. */
+export function gather({ config, ...flags }: Readonly<Record<string, unknown>>, env: NodeJS.ProcessEnv): Gathered {
+  const source = config === undefined ? variableOf('config') : flagOf('config');
+  const configFile = config === undefined ? env[source] || undefined : String(config);
+  const file = configFile === undefined ? {} : readConfigFile(configFile, source);
   const given = SETTINGS.flatMap(({ name }) => {
     const value = env[variableOf(name)];
     return value === undefined || value === '' ? [] : [[name, value] as const];
@@ -28,7 +27,7 @@ export function gather(
   const spelling: Spelling = (setting) => {
     if (setting in flags) return flagOf(setting, flags[setting] === false);
     if (setting in fromEnv) return variableOf(setting);
-    if (setting in file && configFile) return `${basename(configFile)}: ${setting}`;
+    if (Object.hasOwn(file, setting) && configFile) return `${basename(configFile)}: ${setting}`;
     return flagOf(setting);
   };
   return { config: { ...file, ...fromEnv, ...flags } as RelayConfig, spelling };
@@ -49,12 +48,12 @@ function words(setting: string): string[] {
 }
 
 /** JSON with comments (`.json`, `.jsonc`) or YAML (anything else). Throws {@link ConfigError}. */
-function readConfigFile(path: string): Record<string, unknown> {
+function readConfigFile(path: string, source: string): Record<string, unknown> {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new ConfigError([{ path: '--config', message: (error as Error).message }]);
+    throw new ConfigError([{ path: source, message: path === '' ? 'must be a path' : `${reasonOf(error)}: ${path}` }]);
   }
   const { value, errors } = /^\.jsonc?$/.test(extname(path)) ? readJsonc(text) : readYaml(text);
   if (errors.length > 0) {
@@ -80,17 +79,30 @@ function readJsonc(text: string): Read {
   return {
     value,
     errors: errors.map(({ error, offset }) => ({
-      line: text.slice(0, offset).split('\n').length,
-      message: printParseErrorCode(error),
+      line: lineAt(text, offset),
+      // Such as `CommaExpected`.
+      message: words(printParseErrorCode(error)).join(' ').trim(),
     })),
   };
 }
 
 function readYaml(text: string): Read {
   const document = parseDocument(text, { prettyErrors: false });
-  const errors = document.errors.map(({ message, pos }) => ({
-    line: text.slice(0, pos[0]).split('\n').length,
-    message,
-  }));
-  return { value: errors.length > 0 ? undefined : document.toJS(), errors };
+  // What is missing at the end is missing in the last line that has something.
+  const written = text.trimEnd();
+  const errors = document.errors.map(({ message, pos }) => ({ line: lineAt(written, pos[0]), message }));
+  // To YAML a star is a reference: `listen: *:443` is one to nothing.
+  visit(document, {
+    Alias: (_key, alias) => {
+      if (alias.resolve(document)) return;
+      const message = `there is no anchor &${alias.source}; text that begins with a star needs quotes`;
+      errors.push({ line: lineAt(text, alias.range?.[0] ?? 0), message });
+    },
+  });
+  if (errors.length > 0) return { value: undefined, errors };
+  return { value: document.toJS(), errors };
+}
+
+function lineAt(text: string, offset: number): number {
+  return text.slice(0, offset).split('\n').length;
 }

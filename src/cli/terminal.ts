@@ -1,32 +1,77 @@
 /** How the commands end: what they print, and with which status. */
-import { ConfigError, ListenError, type ListenSetting } from '../errors.js';
+import { ConfigError, DerpkitError, ListenError, type ListenSetting, reasonOf } from '../errors.js';
 import type { Relay } from '../relay.js';
 
 /** The user's own spelling of a setting: a flag, a variable, a line of a file. */
 export type Spelling = (setting: string) => string;
 
-/** Starts the relay, and runs it until SIGINT or SIGTERM. Returns the exit status. */
-export async function runUntilSignal(relay: Relay, onStarted: () => void | Promise<void>): Promise<number> {
-  const stopped = new Promise<string>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(signal));
-  });
+/** When a second signal is meant to end what the first one could not. */
+const IMPATIENCE = 1000;
+
+/** Starts the relay, and runs it until SIGINT or SIGTERM, which end the process. Rejects if it cannot be started. */
+export async function runUntilSignal(relay: Relay, onStarted: () => void): Promise<never> {
   const failed = new Promise<'fault'>((resolve) => {
     relay.once('fault', () => resolve('fault'));
   });
+  // Until then a signal just ends the process: nothing is open, and a file of a network that is down may keep us waiting.
   await relay.start();
-  await onStarted();
+  const stopped = new Promise<string>((resolve) => {
+    let asked = 0;
+    const onSignal = (signal: string) => {
+      if (asked === 0) asked = performance.now();
+      // npm passes on the Ctrl-C that the whole process group has had already; a person waits before the second one.
+      else if (performance.now() - asked > IMPATIENCE) process.exit(1);
+      resolve(signal);
+    };
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal);
+  });
+  onStarted();
   const end = await Promise.race([stopped, failed]);
   relay.logger.info({ because: end }, 'stopping');
   await relay.close();
-  return end === 'fault' ? 1 : 0;
+  // Not by returning: while Node winds itself up a signal kills it again, and npm's copy of the Ctrl-C may still be coming.
+  process.exit(end === 'fault' ? 1 : 0);
 }
 
-/** One line for each thing that is wrong, naming it as the user does; the stack only of what is our fault. */
-export function explain(program: string, error: unknown, spelling: Spelling): string {
+/** The first of the region ids that Tailscale leaves to its users. */
+export const REGION_ID = 900;
+
+/** A DERPNode as derper logs it: what is to be known of a relay on the usual ports whose certificate nobody vouches for. */
+export function pinnedNode(host: string, fingerprint: string): object {
+  return { Name: 'custom', RegionID: REGION_ID, HostName: host, CertName: `sha256-raw:${fingerprint}` };
+}
+
+/** What an operator looks for in the log after a start. `node` is for a certificate that clients pin. */
+export function announce(relay: Relay, program: string, spelling: Spelling, node: object | undefined): void {
+  const { logger, plane, publicKey } = relay;
+  const { derp, http, stun } = relay.address ?? {};
+  logger.info({ plane: plane.kind, reason: plane.reason, key: publicKey }, program);
+  if (plane.kind === 'js') {
+    const emulated = `${spelling('tcpKeepaliveTime')} and ${spelling('tcpUserTimeout')}`;
+    logger.info(`${emulated} are emulated on the JavaScript plane: Node sets the idle time alone`);
+  }
+  if (derp) {
+    logger.info({ address: derp.address, port: derp.port }, `serving DERP over ${derp.tls ? 'TLS' : 'plain HTTP'}`);
+  }
+  if (http) logger.info({ address: http.address, port: http.port }, 'serving HTTP');
+  if (stun) logger.info({ address: stun.address, port: stun.port }, 'serving STUN');
+  if (node) logger.info(`a DERPNode for this certificate: ${JSON.stringify(node)}`);
+}
+
+/**
+ * One line for each thing that is wrong, naming it as the user does; the stack only of what is our fault. `command` is
+ * what a flag has to stand behind, where that is not obvious.
+ */
+export function explain(program: string, error: unknown, spelling: Spelling, command = ''): string {
   if (error instanceof ConfigError) {
     return error.problems.map(({ path, message }) => `${program}: ${spelt(path, spelling)}: ${message}\n`).join('');
   }
-  if (error instanceof ListenError) return `${program}: ${error.message}: ${listenAdvice(error, spelling)}\n`;
+  if (error instanceof ListenError) {
+    return `${program}: ${error.message}: ${listenAdvice(error, (setting) => command + spelling(setting))}\n`;
+  }
+  if (error instanceof DerpkitError && error.code === 'ERR_NATIVE_UNAVAILABLE') {
+    return `${program}: ${spelling('plane')}: ${error.message}\n`;
+  }
   if (error instanceof Error && 'code' in error) return `${program}: ${error.message}\n`;
   return `${program}: ${error instanceof Error ? error.stack : String(error)}\n`;
 }
@@ -44,9 +89,9 @@ const WAYS_OUT: Record<ListenSetting, string> = {
 };
 
 function listenAdvice({ setting, cause }: ListenError, spelling: Spelling): string {
-  const { code, message } = cause as NodeJS.ErrnoException;
+  const { code } = cause as NodeJS.ErrnoException;
   const choose = `choose ${WAYS_OUT[setting]} with ${spelling(setting)}`;
   if (code === 'EADDRINUSE') return `the port is already in use; ${choose}`;
   if (code === 'EACCES') return `the port needs privileges; ${choose}`;
-  return `${message}; ${choose}`;
+  return `${reasonOf(cause)}; ${choose}`;
 }

@@ -1,6 +1,7 @@
-import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
+import { createHash, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import { reasonOf } from '../errors.js';
 import type { Certificate, CertificateSet } from '../plane/plane.js';
 import type { NodeKey } from '../protocol/key.js';
 import { makeParent, readIfThere, writeFileAtomic } from './files.js';
@@ -23,6 +24,18 @@ const ADDRESS_CERTIFICATE_DAYS = 365;
 /** One that clients pin by its fingerprint: a new one means new settings for every client. */
 const PINNED_CERTIFICATE_DAYS = 3650;
 
+/** What is wrong with a chain or a key in PEM. */
+export class PemError extends Error {
+  override name = 'PemError';
+
+  constructor(
+    readonly part: keyof PemPair,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
 /**
  * Loads `<hostname>.crt` and `.key` from the directory, as derper's `-certmode=manual` does. For an address, not a name, a
  * missing pair is made. Throws an Error that says what is missing or wrong.
@@ -34,12 +47,13 @@ export async function manualCertificate(directory: string, hostname: string, now
     throw new Error(`there is no ${fileName(hostname)}.crt with its .key in ${directory}`);
   }
   const pair = loaded ?? (await makePair(directory, hostname, [hostname], ADDRESS_CERTIFICATE_DAYS, now));
-  const certificate = parsePair(pair, isAddress ? [] : [hostname]);
-  const leaf = new X509Certificate(pair.chain);
-  if (!(isAddress ? leaf.checkIP(hostname) : leaf.checkHost(hostname))) {
-    throw new Error(`${fileName(hostname)}.crt is not valid for ${hostname}`);
-  }
-  return certificate;
+  return inFiles(directory, hostname, () => {
+    const certificate = parsePair(pair, isAddress ? [] : [hostname]);
+    if (!isFor(new X509Certificate(pair.chain), hostname)) {
+      throw new Error(`${join(directory, fileName(hostname))}.crt is not valid for ${hostname}`);
+    }
+    return certificate;
+  });
 }
 
 /** The relay's own certificate for `hosts`, kept in the directory; made anew if it is missing, has run out, or lacks one of them. */
@@ -50,18 +64,19 @@ export async function keptCertificate(
 ): Promise<ServerCertificate> {
   const name = 'derpkit';
   const loaded = await loadPair(directory, name);
-  if (loaded && serves(loaded, hosts, now)) return parsePair(loaded, []);
+  const kept = inFiles(directory, name, () =>
+    loaded && serves(loaded, hosts, now) ? parsePair(loaded, []) : undefined,
+  );
+  if (kept) return kept;
   return parsePair(await makePair(directory, name, hosts, PINNED_CERTIFICATE_DAYS, now), []);
 }
 
-/** Chain and key in PEM; the key in PKCS#8, SEC1 or PKCS#1. Throws an Error where the two do not fit together. */
+/** Chain and key in PEM; the key in PKCS#8, SEC1 or PKCS#1. Throws {@link PemError} where the two do not fit together. */
 export function parsePair(pair: PemPair, names: readonly string[]): ServerCertificate {
-  const blocks = pair.chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  const chain = blocks.map((block) => new X509Certificate(block));
+  const chain = parseChain(pair.chain);
   const [leaf] = chain;
-  if (!leaf) throw new Error('there is no certificate in the chain');
-  const key = createPrivateKey(pair.key);
-  if (!leaf.checkPrivateKey(key)) throw new Error('the private key does not belong to the certificate');
+  const key = parseKey(pair.key);
+  if (!leaf.checkPrivateKey(key)) throw new PemError('key', 'the private key does not belong to the certificate');
   return {
     chain: chain.map(({ raw }) => raw),
     privateKey: key.export({ type: 'pkcs8', format: 'der' }),
@@ -88,15 +103,55 @@ function fileName(hostname: string): string {
 }
 
 function serves(pair: PemPair, hosts: readonly string[], now: Date): boolean {
-  const leaf = new X509Certificate(pair.chain);
-  if (!leaf.checkPrivateKey(createPrivateKey(pair.key)) || new Date(leaf.validTo) <= now) return false;
-  return hosts.every((host) => (isIP(host) ? leaf.checkIP(host) : leaf.checkHost(host)));
+  const [leaf] = parseChain(pair.chain);
+  if (!leaf.checkPrivateKey(parseKey(pair.key)) || new Date(leaf.validTo) <= now) return false;
+  return hosts.every((host) => isFor(leaf, host));
+}
+
+/** By its alternative names, as clients look at it; the common name does not count. */
+function isFor(leaf: X509Certificate, host: string): boolean {
+  return (isIP(host) ? leaf.checkIP(host) : leaf.checkHost(host, { subject: 'never' })) !== undefined;
+}
+
+function parseChain(pem: string): readonly [X509Certificate, ...X509Certificate[]] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  try {
+    const [leaf, ...rest] = blocks.map((block) => new X509Certificate(block));
+    if (leaf) return [leaf, ...rest];
+  } catch {
+    // What OpenSSL says of it helps nobody.
+  }
+  throw new PemError('chain', 'there is no certificate in the chain, or none in PEM');
+}
+
+function parseKey(pem: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    throw new PemError('key', 'there is no private key in PEM, or it has a passphrase');
+  }
 }
 
 async function loadPair(directory: string, name: string): Promise<PemPair | undefined> {
-  const base = join(directory, fileName(name));
-  const [chain, key] = await Promise.all([readIfThere(`${base}.crt`), readIfThere(`${base}.key`)]);
+  const read = async (extension: string) => {
+    const path = `${join(directory, fileName(name))}.${extension}`;
+    return readIfThere(path).catch((error) => {
+      throw new Error(`${path}: ${reasonOf(error)}`, { cause: error });
+    });
+  };
+  const [chain, key] = await Promise.all([read('crt'), read('key')]);
   return chain !== undefined && key !== undefined ? { chain, key } : undefined;
+}
+
+/** Says which file it is that is wrong. */
+function inFiles<T>(directory: string, name: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof PemError)) throw error;
+    const extension = error.part === 'chain' ? 'crt' : 'key';
+    throw new Error(`${join(directory, fileName(name))}.${extension}: ${error.message}`, { cause: error });
+  }
 }
 
 async function makePair(
@@ -110,9 +165,13 @@ async function makePair(
   const chain = new X509Certificate(der).toString();
   const key = privateKey.export({ type: 'sec1', format: 'pem' }).toString();
   const base = join(directory, fileName(name));
-  await makeParent(base, 0o700);
-  // The key first: a certificate without its key would be taken for a pair that lost one half.
-  await writeFileAtomic(`${base}.key`, key, 0o600);
-  await writeFileAtomic(`${base}.crt`, chain, 0o644);
+  try {
+    await makeParent(base, 0o700);
+    // The key first: a certificate without its key would be taken for a pair that lost one half.
+    await writeFileAtomic(`${base}.key`, key, 0o600);
+    await writeFileAtomic(`${base}.crt`, chain, 0o644);
+  } catch (error) {
+    throw new Error(`${base}.crt cannot be made: ${reasonOf(error)}`, { cause: error });
+  }
   return { chain, key };
 }

@@ -20,9 +20,21 @@ export async function writeFileAtomic(path: string, data: string, mode: number):
   }
 }
 
-/** Makes the directory that `path` is to be written in. */
+/** Makes the directory that `path` is to be written in, and those above it. */
 export async function makeParent(path: string, mode?: number): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, ...(mode !== undefined && { mode }) });
+  await makeDirectory(dirname(path), mode);
+}
+
+/** Not `mkdir` with `recursive`: in Node 20 that never comes back where the system goes on saying ENOENT, as below /proc. */
+async function makeDirectory(path: string, mode?: number): Promise<void> {
+  const failure = await mkdir(path, mode).catch((error: NodeJS.ErrnoException) => error);
+  if (typeof failure !== 'object' || failure.code === 'EEXIST') return;
+  if (failure.code !== 'ENOENT' || dirname(path) === path) throw failure;
+  await makeDirectory(dirname(path));
+  await mkdir(path, mode).catch((error: NodeJS.ErrnoException) => {
+    // Another process may be at it too.
+    if (error.code !== 'EEXIST') throw error;
+  });
 }
 
 /** The file's text; `undefined` if there is no such file. */

@@ -1,3 +1,4 @@
+import { reasonOf } from '../errors.js';
 import {
   formatPrivateKey,
   generateKeyPair,
@@ -13,8 +14,12 @@ export async function loadOrMakeKey(path: string): Promise<KeyPair> {
   const text = await readIfThere(path);
   if (text !== undefined) return parseKeyFile(text);
   const keys = generateKeyPair();
-  await makeParent(path);
-  await writeFileAtomic(path, formatKeyFile(keys), 0o600);
+  try {
+    await makeParent(path);
+    await writeFileAtomic(path, formatKeyFile(keys), 0o600);
+  } catch (error) {
+    throw new Error(`there is no such file, and it cannot be made: ${reasonOf(error)}`, { cause: error });
+  }
   return keys;
 }
 
@@ -26,7 +31,7 @@ export function formatKeyFile(keys: KeyPair): string {
 function parseKeyFile(text: string): KeyPair {
   let fields: [string, unknown][];
   try {
-    fields = Object.entries(JSON.parse(text));
+    fields = Object.entries(JSON.parse(text) ?? {});
   } catch {
     throw new Error('not a key file: it is not JSON');
   }

@@ -51,6 +51,8 @@ export class HttpServer {
 
   /** Serves one connection of the plane's, request bytes unread. */
   accept(id: ConnectionId, stream: Duplex, face: Face): void {
+    // It may have ended on its way here; then its close, which Node's server waits for, has been.
+    if (stream.destroyed) return;
     this.origins.set(stream, { id, face });
     this.server.emit('connection', stream);
     // The plane has stopped it after its first bytes.
@@ -139,6 +141,7 @@ function answerOnce(request: IncomingMessage, socket: Duplex, answer: (response:
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
   response.assignSocket(socket as IncomingMessage['socket']);
-  response.on('finish', () => socket.end());
+  // A client that keeps its side open has no claim to ours.
+  response.on('finish', () => socket.end(() => socket.destroy()));
   answer(response);
 }

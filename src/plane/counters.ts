@@ -82,15 +82,17 @@ export class CounterPage {
   }
 }
 
-/** A page that its owner, a plane on this thread, writes. */
+/** A page that this thread may write: its own, or the cells of another's that nobody but JavaScript writes. */
 export class WritableCounters extends CounterPage {
-  constructor(private readonly page = new Float64Array(COUNTER_NAMES.length)) {
+  constructor(private readonly page: Float64Array | BigUint64Array = new Float64Array(COUNTER_NAMES.length)) {
     super(page);
   }
 
   add(name: CounterName, count = 1): void {
     const index = INDEX.get(name) as number;
-    this.page[index] = (this.page[index] as number) + count;
+    // Workers write the same page.
+    if (this.page instanceof BigUint64Array) Atomics.add(this.page, index, BigInt(count));
+    else this.page[index] = (this.page[index] as number) + count;
   }
 
   dropped(reason: DropReason, kind: PacketKind, bytes: number): void {

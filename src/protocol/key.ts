@@ -74,8 +74,8 @@ export function parsePrivateKey(text: string): Uint8Array | undefined {
 
 /** A mesh key as an operator writes it: 64 hex digits in either case, blanks around them. Lower case, or `undefined`. */
 export function parseMeshKey(text: string): string | undefined {
-  const trimmed = text.trim();
-  return isMeshKey(trimmed) ? trimmed.toLowerCase() : undefined;
+  // The blanks of Unicode, as Go trims them; JavaScript's own notion counts the byte order mark in, and U+0085 out.
+  return /^\p{White_Space}*([0-9a-fA-F]{64})\p{White_Space}*$/u.exec(text)?.[1]?.toLowerCase();
 }
 
 /** A mesh key as it travels in a ClientInfo: exactly 64 hex digits, nothing around them. */

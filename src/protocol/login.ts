@@ -70,14 +70,15 @@ export function openServerInfo(body: Buffer, client: KeyPair, serverKey: NodeKey
 }
 
 /**
- * Reads ClientInfo's JSON as Go's decoder does: names match in any case, the last of several wins, unknown ones are
- * passed over, `null` leaves a field alone, and a wrong type fails the login.
+ * Reads ClientInfo's JSON as Go's decoder does: names match in any case, of several with one name each is checked and the
+ * last wins, unknown ones are passed over, `null` leaves a field alone, and a wrong type fails the login.
  */
 export function parseClientInfo(json: Uint8Array): ClientInfo {
+  // Invalid UTF-8 is replaced, as in Go; a byte order mark is kept, and refused by the parser.
+  const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(json);
   let value: unknown;
   try {
-    // Invalid UTF-8 is replaced, as in Go; a byte order mark is kept, and refused by the parser.
-    value = JSON.parse(new TextDecoder('utf-8', { ignoreBOM: true }).decode(json));
+    value = JSON.parse(text);
   } catch (cause) {
     throw new ProtocolError('ClientInfo is not JSON', { cause });
   }
@@ -91,44 +92,86 @@ export function parseClientInfo(json: Uint8Array): ClientInfo {
     isProber: false,
     appName: '',
   };
-  for (const [name, field] of Object.entries(value ?? {})) {
-    switch (name.toLowerCase()) {
-      case 'version':
-        if (field !== null) info.version = integer(field);
-        break;
-      case 'meshkey':
-        if (typeof field !== 'string' || !isMeshKey(field)) throw new ProtocolError('invalid mesh key in ClientInfo');
-        info.meshKey = field.toLowerCase();
-        break;
-      case 'canackpings':
-        if (field !== null) info.canAckPings = boolean(field);
-        break;
-      case 'isprober':
-        if (field !== null) info.isProber = boolean(field);
-        break;
-      case 'appname':
-        if (field !== null) info.appName = appName(field);
-        break;
-    }
+  for (const [name, field] of members(text)) {
+    // Unicode's simple folding is what both Go and the `iu` flags compare by.
+    if (/^meshKey$/iu.test(name)) info.meshKey = meshKey(field);
+    else if (field === 'null') continue;
+    else if (/^version$/iu.test(name)) info.version = integer(field);
+    else if (/^CanAckPings$/iu.test(name)) info.canAckPings = boolean(field);
+    else if (/^IsProber$/iu.test(name)) info.isProber = boolean(field);
+    else if (/^AppName$/iu.test(name)) info.appName = appName(field);
   }
   return info;
 }
 
-function integer(field: unknown): number {
-  if (!Number.isSafeInteger(field)) throw new ProtocolError('ClientInfo version is not an integer');
-  return field as number;
+/** Go's decoder goes no deeper. */
+const MAX_JSON_DEPTH = 10_000;
+
+/**
+ * The names of the outermost object's members in a valid JSON text, and the text of their values, as they stand there:
+ * `JSON.parse` would lose the earlier ones of a name, and how a number was written.
+ */
+function members(json: string): [name: string, value: string][] {
+  const found: [string, string][] = [];
+  let name: string | undefined;
+  let start = 0;
+  let depth = 0;
+  for (let at = 0; at < json.length; at++) {
+    const character = json[at];
+    if (character === '"') {
+      at = endOfString(json, at);
+    } else if (character === '{' || character === '[') {
+      depth += 1;
+      if (depth > MAX_JSON_DEPTH) throw new ProtocolError('ClientInfo is nested too deeply');
+      if (depth === 1) start = at + 1;
+    } else if (character === ':' && depth === 1) {
+      name = JSON.parse(json.slice(start, at)) as string;
+      start = at + 1;
+    } else if (character === ',' || character === '}' || character === ']') {
+      if (depth === 1 && name !== undefined) {
+        found.push([name, json.slice(start, at).trim()]);
+        name = undefined;
+        start = at + 1;
+      }
+      if (character !== ',') depth -= 1;
+    }
+  }
+  return found;
 }
 
-function boolean(field: unknown): boolean {
-  if (typeof field !== 'boolean') throw new ProtocolError('a ClientInfo flag is not a boolean');
-  return field;
+/** Where the string that begins at `at` has its closing quote. */
+function endOfString(json: string, at: number): number {
+  let end = at + 1;
+  while (json[end] !== '"') end += json[end] === '\\' ? 2 : 1;
+  return end;
 }
 
-function appName(field: unknown): string {
-  if (typeof field !== 'string' || field.length > MAX_APP_NAME_LENGTH || !/^[\x20-\x7e]*$/.test(field)) {
+function meshKey(field: string): string {
+  const key: unknown = JSON.parse(field);
+  if (typeof key !== 'string' || !isMeshKey(key)) throw new ProtocolError('invalid mesh key in ClientInfo');
+  return key.toLowerCase();
+}
+
+/** An integer as Go's `int` takes it: neither fraction nor exponent, and no more than 64 bits. */
+function integer(field: string): number {
+  const value = /^-?\d{1,19}$/.test(field) ? BigInt(field) : undefined;
+  if (value === undefined || BigInt.asIntN(64, value) !== value) {
+    throw new ProtocolError('ClientInfo version is not an integer');
+  }
+  return Number(value);
+}
+
+function boolean(field: string): boolean {
+  if (field !== 'true' && field !== 'false') throw new ProtocolError('a ClientInfo flag is not a boolean');
+  return field === 'true';
+}
+
+function appName(field: string): string {
+  const name: unknown = JSON.parse(field);
+  if (typeof name !== 'string' || name.length > MAX_APP_NAME_LENGTH || !/^[\x20-\x7e]*$/.test(name)) {
     throw new ProtocolError('invalid app name in ClientInfo');
   }
-  return field;
+  return name;
 }
 
 function sharedKeyOf(privateKey: Uint8Array, publicKey: NodeKey): Uint8Array {

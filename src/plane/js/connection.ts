@@ -80,6 +80,8 @@ export class Connection implements EgressOwner, Timed {
     this.egress.flush();
     if (leftover.length > 0) this.onData(leftover);
     if (this.phase === 'login') this.stream.resume();
+    // What was somebody else's until now may have ended with them.
+    if (this.stream.readableEnded || this.stream.destroyed) this.close('disconnected');
   }
 
   admit(admission: Admission): void {
@@ -124,7 +126,7 @@ export class Connection implements EgressOwner, Timed {
     for (const source of this.sources) this.context.table.unsubscribe(source, this);
     this.egress.close();
     this.stream.destroy();
-    if (this.login) this.context.events.closed(this.id, (to) => to.closed(this.id, reason));
+    if (this.login) this.context.events.closed(this.id, this.login.key, (to) => to.closed(this.id, reason));
   }
 
   /** One row of a snapshot, in the order of its columns; `undefined` if not admitted. */

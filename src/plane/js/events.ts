@@ -32,8 +32,9 @@ export class EventQueue {
   }
 
   /** `closed` is a connection's last event. */
-  closed(id: ConnectionId, event: (to: PlaneEvents) => void): void {
+  closed(id: ConnectionId, key: NodeKey, event: (to: PlaneEvents) => void): void {
     this.preferNow.delete(id);
+    if (this.activeNow.get(key)?.id === id) this.activeNow.delete(key);
     this.raise(event);
   }
 

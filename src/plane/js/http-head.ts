@@ -29,11 +29,11 @@ export function readHead(bytes: Buffer, limit: number): Head {
   if (target === undefined || pathOfTarget(target) !== DERP_PATH) return 'http';
   const headers = new Map<string, string>();
   for (const line of lines) {
-    const [, name, value] = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\r\n\0]*?)[ \t]*$/.exec(line) ?? [];
+    const [, name, value] = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\r\n\0]*)$/.exec(line) ?? [];
     if (name === undefined || value === undefined) return 'http';
     const lower = name.toLowerCase();
     // The first of several values counts.
-    if (!headers.has(lower)) headers.set(lower, value);
+    if (!headers.has(lower)) headers.set(lower, withoutBlanks(value));
   }
   if (requestedFraming(headers.get('upgrade'), headers.get('sec-websocket-protocol')) !== 'raw') return 'http';
   return {
@@ -41,4 +41,17 @@ export function readHead(bytes: Buffer, limit: number): Head {
     notIdeal: (headers.get('ideal-node') ?? '') !== '',
     end,
   };
+}
+
+/** Without the blanks around it. Not a regular expression: those take quadratic time for blanks that are not at the end. */
+function withoutBlanks(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isBlank(text[start])) start += 1;
+  while (end > start && isBlank(text[end - 1])) end -= 1;
+  return text.slice(start, end);
+}
+
+function isBlank(character: string | undefined): boolean {
+  return character === ' ' || character === '\t';
 }

@@ -123,6 +123,7 @@ class JsPlane implements DataPlane {
     if (how.framing !== 'raw') throw notYet('WebSocket');
     this.duplexes.delete(id);
     const { stream, info } = duplex;
+    if (this.turnsAway(stream)) return;
     const { peer, tlsVersion } = info;
     // The HTTP server's idle timeout is not DERP's.
     if ('setTimeout' in stream) (stream as Socket).setTimeout(0);
@@ -167,6 +168,7 @@ class JsPlane implements DataPlane {
   }
 
   onDerp(arrival: Arrival, upgrade: { readonly fastStart: boolean }, rest: Buffer): void {
+    if (this.turnsAway(arrival.stream)) return;
     this.begin(arrival, upgrade.fastStart ? NOTHING : this.switching, rest);
   }
 
@@ -179,6 +181,14 @@ class JsPlane implements DataPlane {
     this.duplexes.set(id, { stream, info });
     stream.once('close', () => this.duplexes.delete(id));
     this.context.events.raise((to) => to.duplex(id, stream, info));
+  }
+
+  /** Listeners look before they accept; whoever was accepted then may since have taken the last place. */
+  private turnsAway(stream: Duplex): boolean {
+    if (this.context.pendingLogins < this.context.policy.limits.pendingLogins) return false;
+    this.counters.add('connections_refused');
+    stream.destroy();
+    return true;
   }
 
   private begin(arrival: Arrival, answer: Buffer, leftover: Buffer): void {

@@ -119,7 +119,11 @@ class Arriving implements Timed {
     this.stream = secure;
     secure.on('error', () => this.end());
     secure.once('close', () => this.finish(undefined));
+    // A half-open connection would wait for its deadline.
+    const onEnd = () => this.end();
+    secure.once('end', onEnd);
     secure.once('secure', () => {
+      secure.off('end', onEnd);
       this.deadline = Wheel.now() + this.context.policy.deadlines.head;
       this.readHead(derp, tlsVersionOf(secure as TLSSocket));
     });

@@ -54,9 +54,12 @@ export class StunListener {
     const { host, port } = this.spec;
     const socket = createSocket({ type });
     return new Promise((resolve, reject) => {
-      socket.once('error', reject);
+      socket.once('error', (error) => {
+        socket.close();
+        reject(error);
+      });
       socket.bind({ port, ...(host !== '' && { address: host }) }, () => {
-        socket.off('error', reject);
+        socket.removeAllListeners('error');
         socket.on('error', () => this.counters.add('stun_requests:read_error'));
         socket.on('message', (message, from) => this.onMessage(socket, message, from));
         resolve(socket);

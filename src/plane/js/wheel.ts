@@ -14,7 +14,7 @@ export class Wheel {
   private readonly timer: NodeJS.Timeout;
   private cursor: number;
 
-  /** Deadlines are met at most `tick` milliseconds late (and as late as the event loop is). */
+  /** A visit is less than two ticks late: one until its slot has passed, one until the timer comes (and the event loop). */
   constructor(private readonly tick: number) {
     this.cursor = this.slotNumber(Wheel.now());
     this.timer = setInterval(() => this.turn(Wheel.now()), tick);

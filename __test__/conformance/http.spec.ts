@@ -1,0 +1,388 @@
+import { connect } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { DerpClient, upgradeRequest } from '../helpers/client.js';
+import { ask } from '../helpers/http.js';
+import { LANES } from '../helpers/lanes.js';
+import { nothingIsLeft, openSockets } from '../helpers/leaks.js';
+import { startRelay, type TestRelay } from '../helpers/relay.js';
+import { eventually } from '../helpers/wait.js';
+import { Wire } from '../helpers/wire.js';
+
+nothingIsLeft();
+
+const BROWSER_HEADERS = {
+  'strict-transport-security': 'max-age=63072000; includeSubDomains',
+  'content-security-policy':
+    "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'; block-all-mixed-content; object-src 'none'",
+  'x-frame-options': 'DENY',
+  'x-content-type-options': 'nosniff',
+};
+
+const HTML = { ...BROWSER_HEADERS, 'content-type': 'text/html; charset=utf-8' };
+const ERROR = { 'content-type': 'text/plain; charset=utf-8', 'x-content-type-options': 'nosniff' };
+
+/** A relay with TLS and the plain HTTP that stands beside it. */
+function startBoth(lane: (typeof LANES)[number], config = {}): Promise<TestRelay> {
+  return startRelay(lane, { tls: true, config: { httpPort: 0, ...config } });
+}
+
+/** Two DERP clients, and whether they still get through to each other. */
+async function bystanders(relay: TestRelay): Promise<() => Promise<void>> {
+  const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+  return async () => {
+    a.sendPacket(b.key, 'undisturbed');
+    expect(await b.expectPacket('undisturbed')).toBe(a.key);
+  };
+}
+
+describe.each(LANES)('HTTP, $name', (lane) => {
+  describe.each([
+    { transport: 'plain TCP', tls: false },
+    { transport: 'TLS', tls: true },
+  ])('at the relay itself, over $transport', ({ tls }) => {
+    it('shows a page about the relay, at / and at any path it does not know', async () => {
+      const relay = await startRelay(lane, { tls });
+      for (const path of ['/', '/?x=1', '/index.html', '/derp/', '/derp/x', '/generate_204/']) {
+        const { status, headers, body } = await ask(relay.target(), path);
+        expect(status, path).toBe(200);
+        expect(headers, path).toMatchObject(HTML);
+        expect(body, path).toContain('<h1>DERP</h1>');
+        expect(body, path).not.toContain('disabled');
+      }
+      const head = await ask(relay.target(), '/', { method: 'HEAD' });
+      expect(head).toMatchObject({ status: 200, headers: HTML, body: '' });
+      expect(Number(head.headers['content-length'])).toBeGreaterThan(100);
+      expect((await ask(relay.target(), '/', { method: 'POST', body: 'x'.repeat(100_000) })).status).toBe(200);
+    });
+
+    it('says that DERP is off', async () => {
+      const relay = await startRelay(lane, { tls, config: { derp: false } });
+      expect((await ask(relay.target(), '/')).body).toContain('disabled');
+      expect(await ask(relay.target(), '/derp')).toMatchObject({
+        status: 404,
+        headers: ERROR,
+        body: 'derp server disabled\n',
+      });
+      expect((await ask(relay.target(), '/derp/probe')).status).toBe(200);
+    });
+
+    it('shows nothing, if that is wanted', async () => {
+      const relay = await startRelay(lane, { tls, config: { home: 'blank' } });
+      expect(await ask(relay.target(), '/')).toMatchObject({ status: 200, headers: HTML, body: '' });
+    });
+
+    it('redirects, if that is wanted', async () => {
+      const relay = await startRelay(lane, { tls, config: { home: 'https://example.com/about?x' } });
+      const headers = { ...BROWSER_HEADERS, location: 'https://example.com/about?x' };
+      expect(await ask(relay.target(), '/some/where')).toMatchObject({ status: 302, headers });
+      expect((await ask(relay.target(), '/derp/probe')).status).toBe(200);
+    });
+
+    it('answers probes', async () => {
+      const relay = await startRelay(lane, { tls });
+      for (const path of ['/derp/probe', '/derp/latency-check', '/derp/probe?x']) {
+        for (const method of ['GET', 'HEAD']) {
+          const answer = await ask(relay.target(), path, { method });
+          expect(answer, path).toMatchObject({
+            status: 200,
+            headers: { 'access-control-allow-origin': '*' },
+            body: '',
+          });
+        }
+        for (const method of ['POST', 'OPTIONS', 'DELETE']) {
+          const answer = await ask(relay.target(), path, { method });
+          expect(answer, path).toMatchObject({ status: 405, headers: ERROR, body: 'bogus probe method\n' });
+        }
+      }
+    });
+
+    it('keeps robots out', async () => {
+      const relay = await startRelay(lane, { tls });
+      const headers = { ...BROWSER_HEADERS, 'content-type': 'text/plain; charset=utf-8' };
+      const answer = await ask(relay.target(), '/robots.txt');
+      expect(answer).toMatchObject({ status: 200, headers, body: 'User-agent: *\nDisallow: /\n' });
+    });
+
+    it('answers the captive portal check', async () => {
+      const relay = await startRelay(lane, { tls });
+      await expectCaptivePortalCheck((headers) => ask(relay.target(), '/generate_204?t=1', { headers }));
+    });
+
+    it('answers many requests on one connection, also when they come at once', async () => {
+      const relay = await startRelay(lane, { tls });
+      const wire = await Wire.open(relay.target());
+      const requests = [...Array(3)].map(() => 'GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n');
+      wire.write(...requests);
+      for (const _ of requests) {
+        expect((await wire.takeThrough('\r\n\r\n')).toString()).toMatch(/^HTTP\/1\.1 204 No Content\r\n/);
+      }
+      wire.write(requests[0] as string);
+      await wire.takeThrough('\r\n\r\n');
+    });
+
+    it('answers a client that sends no more', async () => {
+      const relay = await startRelay(lane, { tls });
+      const wire = await Wire.open(relay.target());
+      wire.write('GET /robots.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+      wire.end();
+      expect((await wire.rest()).toString()).toMatch(
+        /^HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n\r\nUser-agent: \*\nDisallow: \/\n$/,
+      );
+    });
+
+    it('takes an offer of another protocol for what it is, and leaves no socket behind', async () => {
+      const relay = await startRelay(lane, { tls });
+      const before = openSockets();
+      const h2c = { Connection: 'Upgrade, HTTP2-Settings', 'HTTP2-Settings': 'AAMAAABkAAQAAP__', Upgrade: 'h2c' };
+      for (const [path, status] of [
+        ['/', '200 OK'],
+        ['/derp/probe', '200 OK'],
+        ['/derp', '426 Upgrade Required'],
+      ] as const) {
+        const wire = await Wire.open(relay.target());
+        wire.write(upgradeRequest(h2c, `GET ${path} HTTP/1.1`));
+        const [answer] = (await wire.rest()).toString().split('\r\n');
+        expect(answer, path).toBe(`HTTP/1.1 ${status}`);
+      }
+      await eventually(() => openSockets() === before, 'the sockets to be closed');
+    });
+  });
+
+  describe('beside TLS', () => {
+    it('redirects to it', async () => {
+      const relay = await startBoth(lane);
+      const { port } = relay.target();
+      for (const path of ['/', '/derp', '/a/b?c=d&e', '/robots.txt']) {
+        for (const method of ['GET', 'HEAD']) {
+          const answer = await ask(relay.httpTarget(), path, { method, headers: { Host: 'relay.test' } });
+          expect(answer.status, path).toBe(302);
+          expect(answer.headers.location, path).toBe(`https://relay.test:${port}${path}`);
+        }
+      }
+      const answer = await ask(relay.httpTarget(), '/x', { headers: { Host: 'relay.test:8080' } });
+      expect(answer.headers.location).toBe(`https://relay.test:${port}/x`);
+    });
+
+    it('refuses what cannot be redirected', async () => {
+      const relay = await startBoth(lane);
+      for (const method of ['POST', 'PUT', 'OPTIONS']) {
+        const answer = await ask(relay.httpTarget(), '/', { method });
+        expect(answer).toMatchObject({ status: 400, headers: ERROR, body: 'Use HTTPS\n' });
+      }
+    });
+
+    it('answers the captive portal check itself', async () => {
+      const relay = await startBoth(lane);
+      await expectCaptivePortalCheck((headers) => ask(relay.httpTarget(), '/generate_204', { headers }));
+    });
+
+    it('serves no DERP', async () => {
+      const relay = await startBoth(lane);
+      const wire = await Wire.open(relay.httpTarget());
+      wire.write(upgradeRequest());
+      expect((await wire.rest()).toString()).toMatch(/^HTTP\/1\.1 302 Found\r\n/);
+      expect(relay.count('accepts')).toBe(0);
+    });
+
+    it('is not there if it is not wanted', async () => {
+      const relay = await startBoth(lane, { httpPort: -1 });
+      expect(relay.relay.address?.http).toBeUndefined();
+    });
+  });
+
+  describe('that is none', () => {
+    const GARBAGE: [name: string, bytes: string | Uint8Array][] = [
+      ['binary', Buffer.from(Array.from({ length: 64 }, (_, index) => (index * 37) & 0xff)).toString('latin1')],
+      ['zeros', Buffer.alloc(100)],
+      ['a greeting of another protocol', 'SSH-2.0-OpenSSH_9.6\r\n\r\n'],
+      ['an HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
+      ['a request without a version', 'GET /derp\r\nUpgrade: DERP\r\n\r\n'],
+      ['a request of another version', upgradeRequest({}, 'GET /derp HTTP/3.0')],
+      ['a header without a name', 'GET /derp HTTP/1.1\r\n: x\r\nUpgrade: DERP\r\n\r\n'],
+      ['a blank behind a name', 'GET /derp HTTP/1.1\r\nHost: x\r\nUpgrade : DERP\r\n\r\n'],
+      ['a folded line', 'GET /derp HTTP/1.1\r\nHost: x\r\nUpgrade:\r\n DERP\r\n\r\n'],
+      ['a proxy request', 'CONNECT derp.test:443 HTTP/1.1\r\nHost: derp.test\r\n\r\n'],
+    ];
+
+    it('is refused or closed, and costs nobody else', async () => {
+      const relay = await startBoth(lane);
+      const undisturbed = await bystanders(relay);
+      const { host, port } = relay.target();
+      for (const [name, bytes] of GARBAGE) {
+        // Within TLS, on the TLS port without it, and on the plain one.
+        for (const target of [relay.target(), { host, port }, relay.httpTarget()]) {
+          const wire = await Wire.open(target);
+          wire.write(bytes);
+          if (!isHttp(name)) wire.end();
+          const answer = (await wire.rest()).toString('latin1');
+          if (target.tls || target.port !== port) expect(answer, name).toMatch(/^$|^HTTP\/1\.1 (4\d\d|302) /);
+        }
+      }
+      await undisturbed();
+      expect(relay.count('accepts')).toBe(2);
+      expect(relay.disconnected).toEqual([]);
+    });
+
+    it.each([false, true])('because its head is too long ends; TLS %s', async (tls) => {
+      const relay = await startRelay(lane, { tls });
+      const undisturbed = await bystanders(relay);
+      for (const head of [
+        upgradeRequest({ 'X-Long': 'x'.repeat(17_000) }),
+        `GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`,
+        `GET /derp HTTP/1.1\r\n${'X-Many: x\r\n'.repeat(4000)}Upgrade: DERP\r\n\r\n`,
+        // Without an end.
+        `GET /derp HTTP/1.1\r\nX: ${'x'.repeat(1_000_000)}`,
+        'x'.repeat(1_000_000),
+      ]) {
+        const wire = await Wire.open(relay.target());
+        wire.write(head);
+        const answer = (await wire.rest()).toString('latin1');
+        expect(answer).toMatch(/^$|^HTTP\/1\.1 4(00|31) /);
+      }
+      await undisturbed();
+      expect(relay.count('accepts')).toBe(2);
+    });
+
+    it('within the bounds of a head may be as long as they allow', async () => {
+      const relay = await startRelay(lane);
+      const client = await DerpClient.dial(relay);
+      const room = (16 << 10) - upgradeRequest({ 'Derp-Fast-Start': '1', 'X-Long': 'x' }).length;
+      client.wire.write(upgradeRequest({ 'Derp-Fast-Start': '1', 'X-Long': 'x'.repeat(room) }), client.clientInfo);
+      client.readFrames();
+      await client.expect('ServerKey');
+      await client.expect('ServerInfo');
+    });
+  });
+
+  describe('that is slow', () => {
+    const policy = { deadlines: { head: 300, handshake: 300 } };
+
+    it.each([
+      { transport: 'plain TCP', tls: false },
+      { transport: 'TLS', tls: true },
+    ])('in sending its head is cut off at the deadline, over $transport', async ({ tls }) => {
+      const relay = await startRelay(lane, { tls, policy });
+      const undisturbed = await bystanders(relay);
+      const silent = await Wire.open(relay.target());
+      const half = await Wire.open(relay.target());
+      half.write('GET /derp HTTP/1.1\r\nUpgr');
+      const trickle = await Wire.open(relay.target());
+      const start = performance.now();
+      let sent = 0;
+      await eventually(() => {
+        trickle.write('GET /derp HTTP/1.1\r\nX-Slow: '[sent] ?? 'x');
+        sent += 1;
+        return trickle.isOver;
+      }, 'the deadline');
+      expect(performance.now() - start).toBeGreaterThan(200);
+      for (const wire of [silent, half]) expect(await wire.rest()).toHaveLength(0);
+      await undisturbed();
+      expect(relay.count('accepts')).toBe(2);
+    });
+
+    it('in its handshake is cut off at the deadline', async () => {
+      const relay = await startRelay(lane, { tls: true, policy });
+      const undisturbed = await bystanders(relay);
+      const { host, port } = relay.target();
+      const silent = await Wire.open({ host, port });
+      const begun = await Wire.open({ host, port });
+      // A record of 512 bytes with a ClientHello; the rest of it never comes.
+      begun.write(Buffer.from('1603010200010001fc0303', 'hex'));
+      const start = performance.now();
+      for (const wire of [silent, begun]) expect(await wire.rest()).toHaveLength(0);
+      expect(performance.now() - start).toBeGreaterThan(200);
+      await undisturbed();
+    });
+
+    it('is not if it only keeps its connection', async () => {
+      const relay = await startRelay(lane, { policy });
+      const wire = await Wire.open(relay.target());
+      wire.write('GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n');
+      await wire.takeThrough('\r\n\r\n');
+      const slow = await Wire.open(relay.target());
+      await slow.ended();
+      wire.write('GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n');
+      await wire.takeThrough('\r\n\r\n');
+    });
+  });
+
+  it('is bounded in connections, and DERP is not by it', async () => {
+    const relay = await startRelay(lane, { policy: { limits: { duplexes: 2 } } });
+    const request = 'GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n';
+    const held = [await Wire.open(relay.target()), await Wire.open(relay.target())];
+    for (const wire of held) {
+      wire.write(request);
+      await wire.takeThrough('\r\n\r\n');
+    }
+    const refused = await Wire.open(relay.target());
+    refused.write(request);
+    expect(await refused.rest()).toHaveLength(0);
+    expect(relay.count('connections_refused')).toBe(1);
+    await (await bystanders(relay))();
+    await held[0]?.destroy();
+    await eventually(async () => {
+      const wire = await Wire.open(relay.target());
+      wire.write(request);
+      return (await wire.takeThrough('\r\n').catch(() => undefined)) !== undefined;
+    }, 'a connection to be taken again');
+  });
+
+  it('is not held by a client that was answered, and never closes its side', async () => {
+    const relay = await startRelay(lane, { policy: { limits: { duplexes: 1 } } });
+    const { host, port } = relay.target();
+    const socket = connect({ host, port, allowHalfOpen: true });
+    const wire = new Wire(socket);
+    wire.write(upgradeRequest({ Upgrade: 'h2c' }));
+    expect((await wire.rest()).toString()).toMatch(/^HTTP\/1\.1 426 /);
+    await eventually(async () => {
+      const next = await Wire.open(relay.target());
+      next.write('GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n');
+      return (await next.takeThrough('\r\n').catch(() => undefined)) !== undefined;
+    }, 'its place to be free');
+    expect(socket.writable).toBe(true);
+  });
+
+  it('survives clients that break off at any point', async () => {
+    const relay = await startRelay(lane);
+    const undisturbed = await bystanders(relay);
+    const before = openSockets();
+    const request = 'POST /derp/probe HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345';
+    for (let length = 0; length <= request.length; length += 9) {
+      for (const how of ['reset', 'destroy'] as const) {
+        const wire = await Wire.open(relay.target());
+        wire.write(request.slice(0, length));
+        await wire.flushed();
+        await wire[how]();
+      }
+    }
+    await undisturbed();
+    await eventually(() => openSockets() === before, 'the sockets to be closed');
+  });
+});
+
+async function expectCaptivePortalCheck(
+  check: (headers: Record<string, string>) => ReturnType<typeof ask>,
+): Promise<void> {
+  const challenges: [challenge: string, answer: string | undefined][] = [
+    ['ts_relay.test', 'response ts_relay.test'],
+    ['A-z_0.9:x', 'response A-z_0.9:x'],
+    ['x'.repeat(64), `response ${'x'.repeat(64)}`],
+    ['x'.repeat(65), undefined],
+    ['a b', undefined],
+    ['a/b', undefined],
+    ['', undefined],
+  ];
+  for (const [challenge, answer] of challenges) {
+    const { status, headers, body } = await check({ 'X-Tailscale-Challenge': challenge });
+    expect(status).toBe(204);
+    expect(headers['cache-control']).toBe('no-cache, no-store, must-revalidate, no-transform, max-age=0');
+    expect(headers['x-tailscale-response']).toBe(answer);
+    expect(body).toBe('');
+  }
+  expect((await check({})).headers['x-tailscale-response']).toBeUndefined();
+}
+
+/** Whether a server may take it for a request, and so keep the connection open behind an answer. */
+function isHttp(name: string): boolean {
+  return name.includes('proxy');
+}

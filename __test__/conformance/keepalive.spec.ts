@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest';
+import { DerpClient } from '../helpers/client.js';
+import { LANES } from '../helpers/lanes.js';
+import { nothingIsLeft } from '../helpers/leaks.js';
+import { startRelay } from '../helpers/relay.js';
+import { turn } from '../helpers/wait.js';
+
+nothingIsLeft();
+
+/** How late a deadline may be met, on a machine that does other things too. */
+const LATE = 1500;
+
+describe.each(LANES)('keepalives and pongs, $name', (lane) => {
+  it('come one interval and part of the jitter after the last', async () => {
+    const keepAlive = { interval: 200, jitter: 100 };
+    const relay = await startRelay(lane, { policy: { keepAlive } });
+    const client = await DerpClient.connect(relay);
+    const start = performance.now();
+    const count = 5;
+    for (let frame = 1; frame <= count; frame++) {
+      await client.expect('KeepAlive');
+      // Later ones are never early: each is timed from the one before it. (The first few ms went by before `start`.)
+      expect(performance.now() - start).toBeGreaterThan(frame * keepAlive.interval - 60);
+    }
+    expect(performance.now() - start).toBeLessThan(count * (keepAlive.interval + keepAlive.jitter) + LATE);
+  });
+
+  it('are spread by the jitter', async () => {
+    const keepAlive = { interval: 50, jitter: 400 };
+    const relay = await startRelay(lane, { policy: { keepAlive } });
+    const waits = await Promise.all(
+      [...Array(20)].map(async () => {
+        const client = await DerpClient.connect(relay);
+        const start = performance.now();
+        await client.expect('KeepAlive');
+        return performance.now() - start;
+      }),
+    );
+    expect(Math.max(...waits) - Math.min(...waits)).toBeGreaterThan(130);
+    expect(Math.max(...waits)).toBeLessThan(450 + LATE);
+  });
+
+  it('come whatever else is going on', async () => {
+    const relay = await startRelay(lane, { tls: true, policy: { keepAlive: { interval: 150, jitter: 0 } } });
+    const client = await DerpClient.connect(relay);
+    const frames: string[] = [];
+    const start = performance.now();
+    while (frames.filter((type) => type === 'KeepAlive').length < 3) {
+      client.sendPacket(client.key, 'busy');
+      const { type } = await client.next();
+      frames.push(type);
+      expect(performance.now() - start).toBeLessThan(450 + LATE);
+    }
+    expect(frames.filter((type) => type === 'RecvPacket').length).toBeGreaterThan(10);
+  });
+
+  it('do not come before the login', async () => {
+    const relay = await startRelay(lane, { policy: { keepAlive: { interval: 50, jitter: 0 } } });
+    const waiting = await DerpClient.dial(relay);
+    waiting.wire.write(waiting.head);
+    const client = await DerpClient.connect(relay);
+    for (let count = 0; count < 4; count++) await client.expect('KeepAlive');
+    await waiting.wire.take(45);
+    await waiting.login().catch(() => undefined);
+    await waiting.close();
+  });
+
+  it('are one per connection of a key, and a client that sends them is understood', async () => {
+    const relay = await startRelay(lane, { policy: { keepAlive: { interval: 100, jitter: 0 } } });
+    const first = await DerpClient.connect(relay);
+    const second = await DerpClient.connect(relay, { keys: first.keys });
+    first.send(Buffer.of(6, 0, 0, 0, 0));
+    for (const client of [first, second]) {
+      for (let count = 0; count < 2; count++) await client.expect('KeepAlive');
+    }
+  });
+
+  it('that wait for a client to read leave room for one pong', async () => {
+    const relay = await startRelay(lane, { config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 } });
+    const [sender, client] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    let packets = 0;
+    client.onPacket = () => {
+      packets += 1;
+    };
+    client.wire.stopReading();
+    while ((relay.drops().queue_head ?? 0) === 0) {
+      sender.sendPacket(client.key, Buffer.alloc(65536));
+      await sender.fence();
+    }
+    const before = relay.count('got_ping');
+    for (let number = 1; number <= 5; number++) client.ping(Buffer.from([0, 0, 0, 0, 0, 0, 0, number]));
+    await relay.untilCount('got_ping', before + 5);
+    client.wire.goOnReading();
+    expect(await client.expect('Pong')).toEqual({ type: 'Pong', data: '0000000000000001' });
+    // The pong came before the packets that were waiting then, and with them it was all.
+    expect(await client.fence()).toEqual([]);
+    while (packets < relay.count('packets_sent')) await turn();
+    expect(relay.count('sent_pong')).toBe(relay.count('got_ping') - 4);
+    // The mailbox is free again.
+    expect(await client.fence()).toEqual([]);
+  });
+});

@@ -1,0 +1,182 @@
+import { describe, expect, it } from 'vitest';
+import { DerpClient, discoPacket } from '../helpers/client.js';
+import { LANES } from '../helpers/lanes.js';
+import { nothingIsLeft } from '../helpers/leaks.js';
+import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
+
+nothingIsLeft();
+
+/** Lets `from` send a packet that `to` gets. */
+async function talk(from: DerpClient, to: DerpClient): Promise<void> {
+  from.sendPacket(to.key, 'hello');
+  expect(await to.expectPacket('hello')).toBe(from.key);
+}
+
+/** Ends a connection, and waits until the relay as a whole knows. */
+async function leave(relay: TestRelay, client: DerpClient): Promise<void> {
+  const { connections } = relay.relay.figures();
+  await client.close();
+  await relay.untilFigures({ connections: connections - 1 });
+}
+
+/**
+ * That the client is told of nobody's leaving: somebody else, of whom it has to be told, leaves later, and nothing comes
+ * before that.
+ */
+async function expectNothingSaid(relay: TestRelay, client: DerpClient): Promise<void> {
+  const late = await DerpClient.connect(relay);
+  await talk(late, client);
+  await leave(relay, late);
+  expect(await client.expect('PeerGone')).toEqual({ type: 'PeerGone', key: late.key, reason: 0 });
+  expect(await client.fence()).toEqual([]);
+}
+
+describe.each(LANES)('who is told that a client has left, $name', (lane) => {
+  it('is whoever got a packet of it, once', async () => {
+    const relay = await startRelay(lane);
+    const [leaving, told] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    for (let count = 0; count < 3; count++) await talk(leaving, told);
+    await leave(relay, leaving);
+    expect(await told.expect('PeerGone')).toEqual({ type: 'PeerGone', key: leaving.key, reason: 0 });
+    await expectNothingSaid(relay, told);
+    expect(relay.count('peer_gone_disconnected_frames')).toBe(2);
+    expect(relay.count('peer_gone_not_here_frames')).toBe(0);
+  });
+
+  it('is everybody who did, for whatever reason it left', async () => {
+    const relay = await startRelay(lane);
+    const clients = await Promise.all([...Array(6)].map(() => DerpClient.connect(relay)));
+    const leaving = await DerpClient.connect(relay);
+    for (const client of clients) await talk(leaving, client);
+    // A frame that breaks the protocol: the relay ends it.
+    leaving.send(Buffer.of(4, 0, 0, 0, 1));
+    for (const client of clients) {
+      expect(await client.expect('PeerGone')).toEqual({ type: 'PeerGone', key: leaving.key, reason: 0 });
+    }
+    await relay.untilCount('peer_gone_disconnected_frames', clients.length);
+  });
+
+  it('is not whoever only sent packets to it, or whose packets it got', async () => {
+    const relay = await startRelay(lane);
+    const [leaving, sender, stranger] = [
+      await DerpClient.connect(relay),
+      await DerpClient.connect(relay),
+      await DerpClient.connect(relay),
+    ];
+    await talk(sender, leaving);
+    await leave(relay, leaving);
+    await expectNothingSaid(relay, sender);
+    await expectNothingSaid(relay, stranger);
+  });
+
+  it('is not itself', async () => {
+    const relay = await startRelay(lane);
+    const client = await DerpClient.connect(relay);
+    await talk(client, client);
+    await leave(relay, client);
+    const again = await DerpClient.connect(relay, { keys: client.keys });
+    expect(await again.fence()).toEqual([]);
+    expect(relay.count('peer_gone_disconnected_frames')).toBe(0);
+  });
+
+  it('is told again only after another packet', async () => {
+    const relay = await startRelay(lane);
+    const [leaving, told] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    const { keys } = leaving;
+    await talk(leaving, told);
+    await leave(relay, leaving);
+    await told.expect('PeerGone');
+    // Back, silent, and gone again.
+    await leave(relay, await DerpClient.connect(relay, { keys }));
+    await expectNothingSaid(relay, told);
+    // Back once more, with something to say.
+    const back = await DerpClient.connect(relay, { keys });
+    await talk(back, told);
+    await leave(relay, back);
+    expect(await told.expect('PeerGone')).toEqual({ type: 'PeerGone', key: keys.publicKey, reason: 0 });
+  });
+
+  it('is told when the last connection of a key has left, not before', async () => {
+    const relay = await startRelay(lane);
+    const told = await DerpClient.connect(relay);
+    const first = await DerpClient.connect(relay);
+    const second = await DerpClient.connect(relay, { keys: first.keys });
+    const third = await DerpClient.connect(relay, { keys: first.keys });
+    for (const client of [first, second, third]) await talk(client, told);
+    await leave(relay, third);
+    await leave(relay, first);
+    await expectNothingSaid(relay, told);
+    await leave(relay, second);
+    expect(await told.expect('PeerGone')).toEqual({ type: 'PeerGone', key: first.key, reason: 0 });
+    await expectNothingSaid(relay, told);
+  });
+
+  it('is a connection, not its key: the next one starts anew', async () => {
+    const relay = await startRelay(lane);
+    const [leaving, first] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    await talk(leaving, first);
+    await leave(relay, first);
+    const second = await DerpClient.connect(relay, { keys: first.keys });
+    await leave(relay, leaving);
+    await expectNothingSaid(relay, second);
+  });
+
+  it('is of duplicates only the one that got the packet', async () => {
+    const relay = await startRelay(lane);
+    const leaving = await DerpClient.connect(relay);
+    const first = await DerpClient.connect(relay);
+    const second = await DerpClient.connect(relay, { keys: first.keys });
+    await talk(leaving, second);
+    await leave(relay, leaving);
+    await second.expect('PeerGone');
+    // The fence makes it the active one, which gets the packets.
+    expect(await first.fence()).toEqual([]);
+    await expectNothingSaid(relay, first);
+  });
+
+  it('includes those who got its packets through a mesh peer', async () => {
+    const relay = await startRelay(lane);
+    const [source, told] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    const peer = await DerpClient.connect(relay, { meshKey: MESH_KEY });
+    peer.forwardPacket(source.key, told.key, 'around');
+    expect(await told.expectPacket('around')).toBe(source.key);
+    await leave(relay, source);
+    expect(await told.expect('PeerGone')).toEqual({ type: 'PeerGone', key: source.key, reason: 0 });
+  });
+
+  it('does not include those whose packet was dropped', async () => {
+    const relay = await startRelay(lane);
+    const [leaving, gone] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    const { keys } = gone;
+    await leave(relay, gone);
+    leaving.sendPacket(keys.publicKey, 'to nobody');
+    await leaving.fence();
+    const back = await DerpClient.connect(relay, { keys });
+    await leave(relay, leaving);
+    await expectNothingSaid(relay, back);
+  });
+
+  it('is told of as many as are remembered, the latest', async () => {
+    const relay = await startRelay(lane, { policy: { limits: { peerGoneSubscriptions: 2 } } });
+    const told = await DerpClient.connect(relay);
+    const clients = [await DerpClient.connect(relay), await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    for (const client of clients) await talk(client, told);
+    for (const client of clients) await leave(relay, client);
+    const [, second, third] = clients as [DerpClient, DerpClient, DerpClient];
+    expect(await told.expect('PeerGone')).toMatchObject({ key: second.key });
+    expect(await told.expect('PeerGone')).toMatchObject({ key: third.key });
+    await expectNothingSaid(relay, told);
+  });
+
+  it('is told apart from "not here", and both are counted', async () => {
+    const relay = await startRelay(lane);
+    const [leaving, told] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    await talk(leaving, told);
+    await leave(relay, leaving);
+    expect(await told.expect('PeerGone')).toEqual({ type: 'PeerGone', key: leaving.key, reason: 0 });
+    told.sendPacket(leaving.key, discoPacket());
+    expect(await told.expect('PeerGone')).toEqual({ type: 'PeerGone', key: leaving.key, reason: 1 });
+    await relay.untilCount('peer_gone_disconnected_frames', 1);
+    await relay.untilCount('peer_gone_not_here_frames', 1);
+  });
+});

@@ -1,0 +1,394 @@
+/** What no relay shows, because its control plane answers at once: the plane alone, with a test above it. */
+import { X509Certificate } from 'node:crypto';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { parseSettings } from '../../src/config.js';
+import { certificateSet, parsePair } from '../../src/control/certificates.js';
+import type { CloseReason, DataPlane, Login, PlaneEvents } from '../../src/plane/plane.js';
+import { SNAPSHOT_COLUMNS } from '../../src/plane/plane.js';
+import { planePolicy } from '../../src/policy.js';
+import { encodeFrame, peerGoneFrame, sendPacketFrame } from '../../src/protocol/frame.js';
+import { generateKeyPair } from '../../src/protocol/key.js';
+import { FrameType } from '../../src/protocol/wire.js';
+import { type ClientOptions, DerpClient } from '../helpers/client.js';
+import { Contract } from '../helpers/contract.js';
+import { LANES, type Lane } from '../helpers/lanes.js';
+import { nothingIsLeft } from '../helpers/leaks.js';
+import { changed, type PolicyChanges, pemPair } from '../helpers/relay.js';
+import { eventually } from '../helpers/wait.js';
+import { type Target, Wire } from '../helpers/wire.js';
+
+nothingIsLeft();
+
+const NO_RIGHTS = { mesh: false, receiveLimit: null };
+
+/** A plane with one listener, and what it has told. */
+class Bench implements PlaneEvents {
+  readonly keys = generateKeyPair();
+  readonly logins: Login[] = [];
+  readonly ends = new Map<number, CloseReason>();
+  readonly pulls: number[] = [];
+  readonly plane: DataPlane;
+  private target: Target | undefined;
+  private readonly contract: Contract;
+  private readonly base = planePolicy(parseSettings({}));
+
+  private constructor(lane: Lane, policy: PolicyChanges) {
+    this.contract = new Contract(this);
+    const options = { privateKey: this.keys.privateKey, policy: this.policy(policy) };
+    this.plane = lane.select().create(options, this.contract);
+    expect(this.plane.kind).toBe(lane.planeKind);
+    onTestFinished(async () => {
+      await this.plane.shutdown();
+      expect(this.contract.violations).toEqual([]);
+      expect(this.contract.open).toEqual([]);
+    });
+  }
+
+  static async open(lane: Lane, policy: PolicyChanges = {}, kind: 'tcp' | 'tls' = 'tcp'): Promise<Bench> {
+    const bench = new Bench(lane, policy);
+    if (kind === 'tls') bench.serve('localhost');
+    const { port } = await bench.plane.listen({ kind, derp: true, host: '127.0.0.1', port: 0 });
+    bench.target = { host: '127.0.0.1', port, ...(kind === 'tls' && { tls: {} }) };
+    return bench;
+  }
+
+  policy(changes: PolicyChanges): ReturnType<typeof planePolicy> {
+    return changed(this.base, changes);
+  }
+
+  /** Replaces the certificate; returns the leaf of the new one. */
+  serve(host: string): X509Certificate {
+    const pair = pemPair([host]);
+    this.plane.certificates(certificateSet(parsePair(pair, []), this.keys.publicKey, new Date()));
+    return new X509Certificate(pair.chain);
+  }
+
+  wire(): Promise<Wire> {
+    return Wire.open(this.target as Target);
+  }
+
+  /** A client that has sent its login, and the plane's report of it. */
+  async loggingIn(options: ClientOptions = {}): Promise<{ client: DerpClient; login: Login }> {
+    const client = new DerpClient(await this.wire(), this.keys.publicKey, options);
+    client.wire.write(client.head, client.clientInfo);
+    client.readFrames();
+    await client.expect('ServerKey');
+    const login = await eventually(() => this.logins.find(({ key }) => key === client.key), 'a login');
+    return { client, login };
+  }
+
+  async admitted(options: ClientOptions = {}): Promise<{ client: DerpClient; id: number }> {
+    const { client, login } = await this.loggingIn(options);
+    this.plane.admit(login.id, NO_RIGHTS);
+    await client.expect('ServerInfo');
+    return { client, id: login.id };
+  }
+
+  async endOf(id: number): Promise<CloseReason> {
+    return eventually(() => this.ends.get(id), `the end of ${id}`);
+  }
+
+  login(login: Login): void {
+    this.logins.push(login);
+  }
+  closed(id: number, reason: CloseReason): void {
+    this.ends.set(id, reason);
+  }
+  pulled(id: number): void {
+    this.pulls.push(id);
+  }
+  active(): void {}
+  watch(): void {}
+  closePeer(): void {}
+  prefer(): void {}
+  linkPresent(): void {}
+  linkGone(): void {}
+  linkClosed(): void {}
+  certificateNeeded(): void {}
+  duplex(): void {}
+  fault(): void {}
+}
+
+describe.each(LANES)('a plane, $name', (lane) => {
+  describe('with a login that waits for admission', () => {
+    it('tells all about it', async () => {
+      const bench = await Bench.open(lane, {}, 'tls');
+      const { client, login } = await bench.loggingIn({ appName: 'app', prober: true, idealNode: 'x' });
+      expect(login).toEqual({
+        id: expect.any(Number),
+        key: client.key,
+        info: { version: 2, meshKey: undefined, canAckPings: true, isProber: true, appName: 'app' },
+        peer: { address: '127.0.0.1', port: client.wire.localPort },
+        tlsVersion: '1.3',
+        notIdeal: true,
+      });
+    });
+
+    it('ends it when it is refused', async () => {
+      const bench = await Bench.open(lane);
+      const { client, login } = await bench.loggingIn();
+      bench.plane.refuse(login.id);
+      await client.closed();
+      expect(await bench.endOf(login.id)).toBe('refused');
+      expect(bench.plane.counters.read('logins_failed')).toBe(1);
+    });
+
+    it('ends it for whatever reason it is told', async () => {
+      const bench = await Bench.open(lane);
+      const { client, login } = await bench.loggingIn();
+      bench.plane.close(login.id, 'closed');
+      await client.closed();
+      expect(await bench.endOf(login.id)).toBe('closed');
+    });
+
+    it('ends it at the deadline for admission', async () => {
+      const bench = await Bench.open(lane, { deadlines: { admission: 300 } });
+      const { client, login } = await bench.loggingIn();
+      const start = performance.now();
+      await client.closed();
+      expect(performance.now() - start).toBeGreaterThan(150);
+      expect(await bench.endOf(login.id)).toBe('admission_timeout');
+      // Too late, and without consequence.
+      bench.plane.admit(login.id, NO_RIGHTS);
+      const { total } = await bench.plane.snapshot(0, 1);
+      expect(total).toBe(0);
+    });
+
+    it('notices that the client has gone', async () => {
+      const bench = await Bench.open(lane);
+      const { client, login } = await bench.loggingIn();
+      await client.close();
+      expect(await bench.endOf(login.id)).toBe('disconnected');
+    });
+
+    it('sends it nothing, and lets nobody send to it', async () => {
+      const bench = await Bench.open(lane);
+      const { client: sender } = await bench.admitted();
+      const { client, login } = await bench.loggingIn();
+      bench.plane.send([login.id], peerGoneFrame(sender.key, 0));
+      await bench.plane.snapshot(0, 0);
+      sender.sendPacket(client.key, 'too early');
+      await sender.fence();
+      expect(bench.plane.counters.read('packets_dropped:unknown_dest:other')).toBe(1);
+      bench.plane.admit(login.id, NO_RIGHTS);
+      await client.expect('ServerInfo');
+      expect(await client.fence()).toEqual([]);
+    });
+
+    it('keeps what it sends ahead, and goes on with that', async () => {
+      const bench = await Bench.open(lane);
+      const { client, login } = await bench.loggingIn();
+      const count = 50;
+      for (let packet = 0; packet < count; packet++) client.sendPacket(client.key, `ahead ${packet}`);
+      await client.wire.flushed();
+      expect(bench.plane.counters.read('packets_received:other')).toBe(0);
+      bench.plane.admit(login.id, NO_RIGHTS);
+      await client.expect('ServerInfo');
+      for (let packet = 0; packet < count; packet++) await client.expectPacket(`ahead ${packet}`);
+    });
+
+    it('does not keep more than it may', async () => {
+      const bench = await Bench.open(lane, { limits: { leftoverBytes: 4096 } });
+      const { client, login } = await bench.loggingIn();
+      const stranger = generateKeyPair().publicKey;
+      const count = 600;
+      // More than all buffers of the system take.
+      for (let packet = 0; packet < count; packet++) client.send(sendPacketFrame(stranger, Buffer.alloc(60_000)));
+      const { client: other } = await bench.admitted();
+      await other.fence();
+      expect(client.wire.stream.writableLength).toBeGreaterThan(1 << 20);
+      bench.plane.admit(login.id, NO_RIGHTS);
+      await client.expect('ServerInfo');
+      await client.fence();
+      expect(bench.plane.counters.read('packets_received:other')).toBe(count);
+    });
+  });
+
+  it('does nothing about ids that there are not', async () => {
+    const bench = await Bench.open(lane);
+    const { client, id } = await bench.admitted();
+    await client.close();
+    await bench.endOf(id);
+    for (const gone of [id, id + 1000]) {
+      bench.plane.admit(gone, NO_RIGHTS);
+      bench.plane.refuse(gone);
+      bench.plane.close(gone, 'closed');
+      bench.plane.send([gone], peerGoneFrame(client.key, 0), { pull: true });
+      bench.plane.adopt(gone, { framing: 'raw', leftover: Buffer.alloc(0), notIdeal: false });
+    }
+    bench.plane.gone(client.key, 0);
+    expect(await bench.plane.snapshot(0, 10)).toMatchObject({ total: 0 });
+    expect(bench.pulls).toEqual([]);
+    expect(bench.ends.size).toBe(1);
+  });
+
+  it('admits once', async () => {
+    const bench = await Bench.open(lane);
+    const { client, id } = await bench.admitted();
+    bench.plane.admit(id, NO_RIGHTS);
+    bench.plane.refuse(id + 1);
+    await bench.plane.snapshot(0, 0);
+    expect(await client.fence()).toEqual([]);
+  });
+
+  it('sends control frames to all that are named, in order', async () => {
+    const bench = await Bench.open(lane);
+    const all = [await bench.admitted(), await bench.admitted(), await bench.admitted()];
+    const [named, unnamed] = [all.slice(0, 2), all.slice(2)];
+    const keys = [...Array(5)].map(() => generateKeyPair().publicKey);
+    for (const key of keys) {
+      bench.plane.send(
+        named.map(({ id }) => id),
+        Buffer.concat([peerGoneFrame(key, 0), peerGoneFrame(key, 1)]),
+      );
+    }
+    for (const { client } of named) {
+      for (const key of keys) {
+        expect(await client.expect('PeerGone')).toEqual({ type: 'PeerGone', key, reason: 0 });
+        expect(await client.expect('PeerGone')).toEqual({ type: 'PeerGone', key, reason: 1 });
+      }
+    }
+    for (const { client } of unnamed) expect(await client.fence()).toEqual([]);
+    await eventually(() => bench.plane.counters.read('peer_gone_not_here_frames') === 10, 'all to be counted');
+    expect(bench.plane.counters.read('peer_gone_disconnected_frames')).toBe(10);
+    expect(bench.pulls).toEqual([]);
+  });
+
+  it('says once for every `pull` that there is room again', async () => {
+    const bench = await Bench.open(lane, { limits: { controlBytes: 1000 } });
+    const { client, id } = await bench.admitted();
+    const key = generateKeyPair().publicKey;
+    for (let count = 1; count <= 5; count++) {
+      bench.plane.send([id], peerGoneFrame(key, 0), { pull: true });
+      await eventually(() => bench.pulls.length === count, 'a pull');
+      await client.expect('PeerGone');
+    }
+    expect(await client.fence()).toEqual([]);
+    expect(bench.pulls).toEqual(Array(5).fill(id));
+  });
+
+  it('closes whoever has more control frames waiting than may be', async () => {
+    const bench = await Bench.open(lane, { limits: { controlBytes: 1000 } });
+    const { client, id } = await bench.admitted();
+    const { client: other } = await bench.admitted();
+    bench.plane.send([id], encodeFrame(FrameType.Health, Buffer.alloc(2000)));
+    await client.closed();
+    expect(await bench.endOf(id)).toBe('control_overflow');
+    expect(await other.fence()).toEqual([]);
+  });
+
+  it('closes connections that are open', async () => {
+    const bench = await Bench.open(lane);
+    const { client, id } = await bench.admitted();
+    bench.plane.close(id, 'closed');
+    bench.plane.close(id, 'closed_by_peer');
+    await client.closed();
+    expect(await bench.endOf(id)).toBe('closed');
+  });
+
+  it('has figures of every client, page by page', async () => {
+    const bench = await Bench.open(lane);
+    const all = [await bench.admitted(), await bench.admitted(), await bench.admitted()];
+    await bench.loggingIn();
+    const [first, second] = all as [(typeof all)[0], (typeof all)[0]];
+    for (const size of [10, 20, 30]) first.client.sendPacket(second.client.key, Buffer.alloc(size));
+    first.client.sendPacket(generateKeyPair().publicKey, Buffer.alloc(5));
+    for (let count = 0; count < 3; count++) await second.client.expect('RecvPacket');
+    await first.client.fence();
+    await eventually(() => bench.plane.counters.read('packets_sent') === 3, 'the packets to be counted');
+    const rows = async (offset: number, limit: number) => {
+      const { total, rows } = await bench.plane.snapshot(offset, limit);
+      expect(total).toBe(3);
+      const width = SNAPSHOT_COLUMNS.length;
+      expect(rows.length % width).toBe(0);
+      return Array.from({ length: rows.length / width }, (_, row) =>
+        Object.fromEntries(SNAPSHOT_COLUMNS.map((name, column) => [name, rows[row * width + column]])),
+      );
+    };
+    const nothing = {
+      packetsReceived: 0,
+      bytesReceived: 0,
+      packetsSent: 0,
+      bytesSent: 0,
+      packetsDropped: 0,
+      queuedPackets: 0,
+    };
+    const wanted = [
+      { ...nothing, id: first.id, packetsReceived: 4, bytesReceived: 65 },
+      { ...nothing, id: second.id, packetsSent: 3, bytesSent: 60 },
+      { ...nothing, id: all[2]?.id },
+    ];
+    expect(await rows(0, 10)).toEqual(wanted);
+    expect(await rows(0, 2)).toEqual(wanted.slice(0, 2));
+    expect(await rows(2, 2)).toEqual(wanted.slice(2));
+    expect(await rows(3, 10)).toEqual([]);
+  });
+
+  it('takes another policy while it runs', async () => {
+    const bench = await Bench.open(lane, { keepAlive: { interval: 60_000, jitter: 0 } });
+    const { client: before } = await bench.admitted();
+    bench.plane.policy(bench.policy({ keepAlive: { interval: 50, jitter: 0 }, limits: { pendingLogins: 0 } }));
+    await bench.plane.snapshot(0, 0);
+    const refused = await bench.wire();
+    await refused.ended();
+    bench.plane.policy(bench.policy({ keepAlive: { interval: 50, jitter: 0 } }));
+    await bench.plane.snapshot(0, 0);
+    const { client: after } = await bench.admitted();
+    await after.expect('KeepAlive');
+    // What was armed before stays as it was armed.
+    expect(await before.fence()).toEqual([]);
+  });
+
+  it('takes other certificates while it runs, and leaves connections alone', async () => {
+    const bench = await Bench.open(lane, {}, 'tls');
+    const { client } = await bench.admitted();
+    const leaf = bench.serve('another.test');
+    await bench.plane.snapshot(0, 0);
+    const wire = await bench.wire();
+    expect(wire.tlsSocket.getPeerX509Certificate()?.fingerprint256).toBe(leaf.fingerprint256);
+    expect(client.wire.tlsSocket.getPeerX509Certificate()?.fingerprint256).not.toBe(leaf.fingerprint256);
+    expect(await client.fence()).toEqual([]);
+  });
+
+  it('closes connections to a TLS listener while there is no certificate', async () => {
+    const bench = await Bench.open(lane);
+    const { port } = await bench.plane.listen({ kind: 'tls', derp: true, host: '127.0.0.1', port: 0 });
+    await expect(Wire.open({ host: '127.0.0.1', port, tls: {} })).rejects.toThrow();
+  });
+
+  it('cannot listen where somebody else does', async () => {
+    const bench = await Bench.open(lane);
+    const { port } = await bench.plane.listen({ kind: 'tcp', derp: true, host: '127.0.0.1', port: 0 });
+    const again = bench.plane.listen({ kind: 'tcp', derp: true, host: '127.0.0.1', port });
+    await expect(again).rejects.toMatchObject({ code: 'ERR_LISTEN', cause: { code: 'EADDRINUSE' } });
+  });
+
+  it('shuts down once, and tells of every end', async () => {
+    const bench = await Bench.open(lane);
+    const { client, id } = await bench.admitted();
+    const { login } = await bench.loggingIn();
+    await Promise.all([bench.plane.shutdown(), bench.plane.shutdown()]);
+    await bench.plane.shutdown();
+    expect(bench.ends).toEqual(
+      new Map([
+        [id, 'shutdown'],
+        [login.id, 'shutdown'],
+      ]),
+    );
+    await client.closed();
+    await expect(bench.wire()).rejects.toThrow('ECONNREFUSED');
+  });
+
+  it('never gives an id twice', async () => {
+    const bench = await Bench.open(lane);
+    const ids: number[] = [];
+    for (let count = 0; count < 5; count++) {
+      const { client, login } = await bench.loggingIn();
+      ids.push(login.id);
+      await client.close();
+      await bench.endOf(login.id);
+    }
+    expect(ids).toEqual(ids.toSorted((a, b) => a - b));
+    expect(new Set(ids).size).toBe(5);
+  });
+});

@@ -1,0 +1,96 @@
+/** Stands between a plane and what is above it, and notes where the events break what `plane.ts` promises. */
+import type { CloseReason, ConnectionId, Login, PlaneEvents } from '../../src/plane/plane.js';
+
+export class Contract implements PlaneEvents {
+  readonly violations: string[] = [];
+  readonly logins = new Map<ConnectionId, Login>();
+  readonly ends = new Map<ConnectionId, CloseReason>();
+  activeEvents = 0;
+  private readonly sequences = new Set<number>();
+
+  constructor(private readonly to: PlaneEvents) {}
+
+  /** Logins that no `closed` has followed. */
+  get open(): ConnectionId[] {
+    return [...this.logins.keys()].filter((id) => !this.ends.has(id));
+  }
+
+  login(login: Login): void {
+    const { id } = login;
+    if (!Number.isSafeInteger(id) || id < 0) this.violate(`login with id ${id}`);
+    if (this.logins.has(id)) this.violate(`a second login of ${id}`);
+    this.logins.set(id, login);
+    this.to.login(login);
+  }
+
+  closed(id: ConnectionId, reason: CloseReason): void {
+    this.alive(id, 'closed');
+    this.ends.set(id, reason);
+    this.to.closed(id, reason);
+  }
+
+  active(...args: Parameters<PlaneEvents['active']>): void {
+    const [key, id, sequence] = args;
+    this.alive(id, 'active');
+    if (this.sequences.has(sequence)) this.violate(`a second active with sequence ${sequence}`);
+    if (this.logins.get(id)?.key !== key) this.violate(`active of ${id}, for a key that is not its own`);
+    this.sequences.add(sequence);
+    this.activeEvents += 1;
+    this.to.active(...args);
+  }
+
+  watch(id: ConnectionId): void {
+    this.alive(id, 'watch');
+    this.to.watch(id);
+  }
+
+  closePeer(...args: Parameters<PlaneEvents['closePeer']>): void {
+    this.alive(args[0], 'closePeer');
+    this.to.closePeer(...args);
+  }
+
+  prefer(...args: Parameters<PlaneEvents['prefer']>): void {
+    this.alive(args[0], 'prefer');
+    this.to.prefer(...args);
+  }
+
+  pulled(id: ConnectionId): void {
+    this.alive(id, 'pulled');
+    this.to.pulled(id);
+  }
+
+  duplex(...args: Parameters<PlaneEvents['duplex']>): void {
+    if (this.logins.has(args[0])) this.violate(`duplex of ${args[0]}, which has logged in`);
+    this.to.duplex(...args);
+  }
+
+  linkPresent(...args: Parameters<PlaneEvents['linkPresent']>): void {
+    this.to.linkPresent(...args);
+  }
+
+  linkGone(...args: Parameters<PlaneEvents['linkGone']>): void {
+    this.to.linkGone(...args);
+  }
+
+  linkClosed(...args: Parameters<PlaneEvents['linkClosed']>): void {
+    this.to.linkClosed(...args);
+  }
+
+  certificateNeeded(...args: Parameters<PlaneEvents['certificateNeeded']>): void {
+    this.to.certificateNeeded(...args);
+  }
+
+  fault(...args: Parameters<PlaneEvents['fault']>): void {
+    this.violate(`fault ${args[0]}: ${args[1]}`);
+    this.to.fault(...args);
+  }
+
+  private alive(id: ConnectionId, event: string): void {
+    if (!this.logins.has(id)) this.violate(`${event} of ${id}, which has not logged in`);
+    if (this.ends.has(id)) this.violate(`${event} of ${id}, which has ended`);
+  }
+
+  private violate(what: string): void {
+    this.violations.push(what);
+  }
+}

@@ -1,0 +1,13 @@
+/** Mulberry32: seeded, small, and good enough to shuffle and to delay with. Returns numbers of [0, 1). */
+export function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The seed of everything random in a run: a new one each time, or the one that `DERPKIT_SEED` gives to see a run again. */
+export const SEED: number = process.env.DERPKIT_SEED ? Number(process.env.DERPKIT_SEED) : Date.now() % 2 ** 31;

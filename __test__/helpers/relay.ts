@@ -1,0 +1,216 @@
+/** A relay over a lane's plane, as a test needs it: ephemeral ports, short deadlines, and books that must balance. */
+import { expect, onTestFailed, onTestFinished } from 'vitest';
+import { parseSettings, type RelayConfig } from '../../src/config.js';
+import { selfSignedCertificate } from '../../src/control/x509.js';
+import { createLogger } from '../../src/logger.js';
+import type { CounterName } from '../../src/plane/counters.js';
+import { DROP_REASONS, PACKET_KINDS } from '../../src/plane/counters.js';
+import type { CloseReason, DataPlane, PlanePolicy } from '../../src/plane/plane.js';
+import type { SelectedPlane } from '../../src/plane/select.js';
+import {
+  formatNodeKey,
+  formatPrivateKey,
+  generateKeyPair,
+  type KeyPair,
+  type NodeKey,
+} from '../../src/protocol/key.js';
+import { composeRelay, type Endpoint, type Relay, type RelayEvents } from '../../src/relay.js';
+import { Contract } from './contract.js';
+import type { Lane } from './lanes.js';
+import { SEED } from './random.js';
+import { eventually } from './wait.js';
+import type { Target } from './wire.js';
+
+export const MESH_KEY = '5e'.repeat(32);
+
+/** What of the policy is to be different, section by section. */
+export type PolicyChanges = {
+  readonly [Section in keyof PlanePolicy]?: PlanePolicy[Section] extends object
+    ? Partial<PlanePolicy[Section]>
+    : PlanePolicy[Section];
+};
+
+export interface TestRelayOptions {
+  readonly config?: RelayConfig;
+  /** TLS with a certificate of its own; plain otherwise. */
+  readonly tls?: boolean;
+  readonly policy?: PolicyChanges;
+  readonly keys?: KeyPair;
+}
+
+/** Starts a relay that ends with the test. */
+export async function startRelay(lane: Lane, options: TestRelayOptions = {}): Promise<TestRelay> {
+  const relay = newRelay(lane, options);
+  await relay.relay.start();
+  return relay;
+}
+
+/** The same, not started yet. */
+export function newRelay(lane: Lane, options: TestRelayOptions = {}): TestRelay {
+  const test = new TestRelay(lane, options);
+  onTestFinished(() => test.close());
+  onTestFailed(() => console.error(`the ${lane.name} lane ran with DERPKIT_SEED=${SEED}`));
+  return test;
+}
+
+export class TestRelay {
+  readonly relay: Relay;
+  readonly keys: KeyPair;
+  readonly connected: RelayEvents['connected'][0][] = [];
+  readonly disconnected: RelayEvents['disconnected'][0][] = [];
+  private plane: DataPlane | undefined;
+  private contract: Contract | undefined;
+
+  constructor(lane: Lane, { config, tls = false, policy = {}, keys = generateKeyPair() }: TestRelayOptions) {
+    this.keys = keys;
+    const settings = parseSettings({
+      listen: '127.0.0.1:0',
+      httpPort: -1,
+      stun: false,
+      plane: lane.planeKind,
+      logLevel: 'silent',
+      privateKey: formatPrivateKey(keys.privateKey),
+      meshKey: MESH_KEY,
+      ...(tls ? { certificate: ownCertificate() } : { certMode: 'off' }),
+      ...config,
+    });
+    const selected = lane.select();
+    expect(selected.kind).toBe(lane.planeKind);
+    // The policy is the composition root's, made of settings; tests shorten what no setting does.
+    const create: SelectedPlane['create'] = (options, events) => {
+      this.contract = new Contract(events);
+      this.plane = selected.create({ ...options, policy: changed(options.policy, policy) }, this.contract);
+      expect(this.plane.kind).toBe(lane.planeKind);
+      return this.plane;
+    };
+    const logger = createLogger({ format: 'json', level: settings.logLevel });
+    this.relay = composeRelay(settings, { ...selected, create }, { logger });
+    expect(this.relay.plane.kind).toBe(lane.planeKind);
+    this.relay.on('connected', (event) => this.connected.push(event));
+    this.relay.on('disconnected', (event) => this.disconnected.push(event));
+  }
+
+  get dataPlane(): DataPlane {
+    if (!this.plane) throw new Error('the relay has not started');
+    return this.plane;
+  }
+
+  /** Where the relay's own listener is. */
+  target(tls: Target['tls'] = {}): Target {
+    const { derp } = this.addresses();
+    return { host: reachable(derp), port: derp.port, ...(derp.tls && { tls }) };
+  }
+
+  /** Where the plain HTTP listener beside TLS is. */
+  httpTarget(): Target {
+    const { http } = this.addresses();
+    if (!http) throw new Error('there is no HTTP listener');
+    return { host: reachable(http), port: http.port };
+  }
+
+  count(name: CounterName): number {
+    return this.relay.counters()[name];
+  }
+
+  /** Packets that were dropped, by reason; those of which there are none left out. */
+  drops(): Record<string, number> {
+    const counters = this.relay.counters();
+    const rows = DROP_REASONS.map((reason): [string, number] => [
+      reason,
+      PACKET_KINDS.reduce((sum, kind) => sum + counters[`packets_dropped:${reason}:${kind}`], 0),
+    ]);
+    return Object.fromEntries(rows.filter(([, count]) => count > 0));
+  }
+
+  async untilCount(name: CounterName, count: number): Promise<void> {
+    await eventually(
+      () => this.count(name) >= count,
+      () => `${name} to be ${count}, not ${this.count(name)}`,
+    );
+    expect(this.count(name)).toBe(count);
+  }
+
+  /** Waits for figures to be as they should. */
+  async untilFigures(wanted: Partial<ReturnType<Relay['figures']>>): Promise<void> {
+    const matches = () => {
+      const figures = this.relay.figures();
+      return Object.entries(wanted).every(([name, value]) => figures[name as keyof typeof figures] === value);
+    };
+    await eventually(
+      matches,
+      () => `${JSON.stringify(wanted)}; the figures are ${JSON.stringify(this.relay.figures())}`,
+    );
+  }
+
+  /** Why the only, or the first, connection of a key that has ended did so; waits for it. */
+  async endOf(key: NodeKey): Promise<CloseReason> {
+    const name = formatNodeKey(key);
+    const end = await eventually(
+      () => this.disconnected.find((event) => event.key === name),
+      'a client to be reported as disconnected',
+    );
+    return end.reason;
+  }
+
+  /** How often the plane has said that another connection of a key is the active one. */
+  get activeEvents(): number {
+    return this.contract?.activeEvents ?? 0;
+  }
+
+  /** Everything the control plane has asked for until now has happened. */
+  async commandsDone(): Promise<void> {
+    await this.dataPlane.snapshot(0, 0);
+  }
+
+  /** Closes the relay, and checks that nothing is left and everything was said once. */
+  async close(): Promise<void> {
+    await this.relay.close();
+    if (!this.plane) return;
+    const figures = this.relay.figures();
+    const gauges = (
+      ['home', 'notIdeal', 'dupKeys', 'dupConnections', 'connections', 'localKeys', 'watchers'] as const
+    ).map((name) => [name, figures[name]]);
+    expect(gauges.filter(([, count]) => count !== 0)).toEqual([]);
+    expect(this.contract?.violations).toEqual([]);
+    expect(this.contract?.open).toEqual([]);
+    expect(ids(this.disconnected)).toEqual(ids(this.connected));
+    expect(new Set(ids(this.connected)).size).toBe(this.connected.length);
+  }
+
+  private addresses(): NonNullable<Relay['address']> {
+    if (!this.relay.address) throw new Error('the relay has not started');
+    return this.relay.address;
+  }
+}
+
+let certificate: { chain: string; key: string } | undefined;
+
+/** One for all relays of a file: making it costs more than a relay does. */
+export function ownCertificate(): { chain: string; key: string } {
+  certificate ??= pemPair(['localhost', '127.0.0.1', '::1']);
+  return certificate;
+}
+
+export function pemPair(hosts: readonly string[]): { chain: string; key: string } {
+  const { der, privateKey } = selfSignedCertificate(hosts, 7, new Date());
+  const base64 = Buffer.from(der).toString('base64');
+  const chain = `-----BEGIN CERTIFICATE-----\n${base64.replace(/.{64}(?=.)/g, '$&\n')}\n-----END CERTIFICATE-----\n`;
+  return { chain, key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
+}
+
+export function changed(base: PlanePolicy, changes: PolicyChanges): PlanePolicy {
+  const sections = Object.entries(changes).map(([name, change]) => {
+    const section = base[name as keyof PlanePolicy];
+    return [name, typeof section === 'object' ? { ...section, ...(change as object) } : change];
+  });
+  return { ...base, ...Object.fromEntries(sections) };
+}
+
+function reachable({ address }: Endpoint): string {
+  if (address === '::') return '::1';
+  return address === '0.0.0.0' ? '127.0.0.1' : address;
+}
+
+function ids(events: readonly { readonly id: number }[]): number[] {
+  return events.map(({ id }) => id).sort((a, b) => a - b);
+}

@@ -1,0 +1,167 @@
+import { describe, expect, it } from 'vitest';
+import { beyondReexports, cycles, importsOf, packagesOf, type Rule, violations } from './imports.js';
+import { manifest, read, sources } from './project.js';
+
+/** Which way imports go. What is not here is not permitted. */
+const RULES: Readonly<Record<string, Rule>> = {
+  'protocol/': { npm: ['tweetnacl'] },
+  'errors.ts': {},
+  'logger.ts': { npm: ['pino'] },
+  'version.ts': {},
+  'config.ts': { ours: ['errors.ts', 'logger.ts', 'protocol/'], npm: ['zod'] },
+
+  'registry/': { ours: ['protocol/'] },
+
+  'plane/plane.ts': { types: ['plane/counters.ts', 'protocol/', 'errors.ts'] },
+  'plane/counters.ts': { types: ['protocol/', 'errors.ts'] },
+  'plane/js/': { ours: ['plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts'] },
+  'plane/native.ts': { ours: ['plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts', 'version.ts'] },
+  // The one place where the planes meet.
+  'plane/select.ts': { ours: ['plane/js/', 'plane/native.ts', 'plane/plane.ts', 'errors.ts'] },
+
+  'control/': {
+    ours: ['protocol/', 'errors.ts'],
+    types: ['plane/plane.ts', 'plane/counters.ts'],
+    npm: ['@peculiar/asn1-schema', '@peculiar/asn1-x509'],
+  },
+  'http/': { ours: ['protocol/', 'errors.ts'], types: ['plane/plane.ts', 'plane/counters.ts'] },
+
+  'materials.ts': { ours: ['config.ts', 'control/', 'errors.ts', 'protocol/'] },
+  'policy.ts': { ours: ['config.ts'], types: ['plane/plane.ts'] },
+  'relay.ts': {
+    ours: [
+      ...['config.ts', 'control/', 'errors.ts', 'http/', 'logger.ts', 'materials.ts', 'plane/select.ts', 'policy.ts'],
+      ...['protocol/', 'registry/', 'version.ts'],
+    ],
+    types: ['plane/plane.ts', 'plane/counters.ts'],
+  },
+  'index.ts': {
+    ours: ['config.ts', 'errors.ts', 'relay.ts', 'version.ts'],
+    types: ['plane/plane.ts', 'plane/counters.ts'],
+  },
+  'cli/': {
+    ours: ['relay.ts', 'config.ts', 'errors.ts', 'logger.ts', 'version.ts', 'plane/select.ts', 'protocol/'],
+    npm: ['commander', 'jsonc-parser', 'yaml'],
+  },
+};
+
+const files = sources();
+
+describe('imports', () => {
+  it('go the ways that are permitted, and no others', () => {
+    expect(files.size).toBeGreaterThan(40);
+    expect(violations(files, RULES)).toEqual([]);
+  });
+
+  it('are permitted for parts that there are', () => {
+    const permitted = Object.entries(RULES).flatMap(([part, { ours = [], types = [] }]) => [part, ...ours, ...types]);
+    const there = (part: string) => [...files.keys()].some((path) => path === part || path.startsWith(part));
+    expect(permitted.filter((part) => !there(part) && part !== 'plane/native.ts')).toEqual([]);
+  });
+
+  it('of values make no rings', () => {
+    expect(cycles(files)).toEqual([]);
+  });
+
+  it('are all there is in index.ts', () => {
+    expect(beyondReexports(read('src/index.ts'))).toBe('');
+  });
+});
+
+describe('packages', () => {
+  it('are each imported, and each declared', () => {
+    expect([...packagesOf(files)].sort()).toEqual(Object.keys(manifest().dependencies).sort());
+  });
+
+  it.each([...Object.keys(manifest().dependencies), ...Object.keys(manifest().devDependencies)])(
+    'ARCHITECTURE.md says what %s is for',
+    (name) => {
+      const lines = read('ARCHITECTURE.md').split('\n');
+      expect(lines.filter((line) => line.includes(`\`${name}\``))).not.toEqual([]);
+    },
+  );
+});
+
+describe('these tests can fail', () => {
+  /** The sources with a line more in one of them. */
+  const withLine = (path: string, line: string) => new Map([...files, [path, `${line}\n${files.get(path) ?? ''}`]]);
+
+  it.each([
+    ['protocol/key.ts', "import { DerpkitError } from '../errors.js';"],
+    ['protocol/key.ts', "import { pino } from 'pino';"],
+    ['registry/client.ts', "import { VERSION } from '../version.js';"],
+    ['registry/client.ts', "import type { Login } from '../plane/plane.js';"],
+    ['plane/plane.ts', "import { DROP_REASONS } from './counters.js';"],
+    ['plane/counters.ts', "import { KEY_LENGTH } from '../protocol/wire.js';"],
+    ['plane/js/queue.ts', "import { selectPlane } from '../select.js';"],
+    ['plane/js/queue.ts', "import { Registry } from '../../registry/registry.js';"],
+    ['control/admit.ts', "import { SNAPSHOT_COLUMNS } from '../plane/plane.js';"],
+    ['control/admit.ts', "import { Duplicates } from '../plane/js/duplicates.js';"],
+    ['http/pages.ts', "export { COUNTER_NAMES } from '../plane/counters.js';"],
+    ['http/pages.ts', "import '../registry/registry.js';"],
+    ['config.ts', "import { createRelay } from './relay.js';"],
+    ['relay.ts', "import { createJsPlane } from './plane/js/js-plane.js';"],
+    ['relay.ts', "import { explain } from './cli/terminal.js';"],
+    ['index.ts', "export * from './registry/registry.js';"],
+    ['cli/derper.ts', "import { Registry } from '../registry/registry.js';"],
+    ['cli/derper.ts', "import { nothing } from './nowhere.js';"],
+    ['cli/derper.ts', "const late = await import('../registry/registry.js');"],
+    ['elsewhere/new.ts', "import { join } from 'node:path';"],
+  ])('%s: %s', (path, line) => {
+    expect(violations(withLine(path, line), RULES)).toHaveLength(violations(files, RULES).length + 1);
+  });
+
+  it.each([
+    ['control/admit.ts', "import type { Login } from '../plane/plane.js';"],
+    ['control/admit.ts', "import { type Login, type Admission } from '../plane/plane.js';"],
+    ['protocol/key.ts', "import { randomBytes } from 'node:crypto';"],
+  ])('and pass: %s: %s', (path, line) => {
+    expect(violations(withLine(path, line), RULES)).toHaveLength(violations(files, RULES).length);
+  });
+
+  it('rings are found, and those of types are none', () => {
+    const ring = (back: string) =>
+      new Map([
+        ['a.ts', "import { b } from './in/b.js';\nimport './c.js';"],
+        ['in/b.ts', "import { c } from '../c.js';"],
+        ['c.ts', back],
+      ]);
+    expect(cycles(ring("import { b } from './in/b.js';"))).toEqual(['in/b.ts → c.ts → in/b.ts']);
+    expect(cycles(ring("export { b } from './a.js';"))).toEqual(['a.ts → in/b.ts → c.ts → a.ts']);
+    expect(cycles(ring("import type { B } from './in/b.js';"))).toEqual([]);
+    expect(cycles(withLine('protocol/wire.ts', "import { readNodeKey } from './key.js';"))).not.toEqual([]);
+  });
+
+  it('imports are read in every form', () => {
+    const text = `
+import a from 'a';
+import * as b from 'b';
+import c, { d } from 'c';
+import {
+  type D1,
+  d2,
+} from 'd';
+import { type E1, type E2 } from 'e';
+import type { F } from 'f';
+import 'g';
+import h from './h.json' with { type: 'json' };
+export { i } from 'i';
+export type { J } from 'j';
+export * from 'k';
+export const notOne = "import x from 'x';";
+// import y from 'y';
+const late = await import('l');
+`;
+    const types = importsOf(text).filter(({ typeOnly }) => typeOnly);
+    expect(importsOf(text).map(({ specifier }) => specifier)).toEqual([...'abcdefg', './h.json', ...'ijkl']);
+    expect(types.map(({ specifier }) => specifier)).toEqual(['e', 'f', 'j']);
+    expect(() => importsOf('const late = await import(name);')).toThrow();
+    expect(() => importsOf('import a from "a";')).toThrow();
+  });
+
+  it('whatever is not a re-export is found', () => {
+    expect(beyondReexports("/** Text. */\nexport { a } from 'a';\nexport type { B } from 'b';\n")).toBe('');
+    expect(beyondReexports("export { a } from 'a';\nexport const b = 1;\n")).toBe('export const b = 1;');
+    expect(beyondReexports("export * from 'a';")).not.toBe('');
+  });
+});

@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import { longFiles, MOST_LINES, oddNames, strayEntries } from './layout.js';
+import { read, trackedFiles } from './project.js';
+
+const files = trackedFiles();
+
+describe('the repository', () => {
+  it('has nothing at its top but what belongs there', () => {
+    expect(files).toContain('package.json');
+    expect(strayEntries(files)).toEqual([]);
+  });
+
+  it('names its sources in one style for each language', () => {
+    expect(oddNames(files)).toEqual([]);
+  });
+
+  it(`has no source file of more than ${MOST_LINES} lines`, () => {
+    expect(longFiles(files, read)).toEqual([]);
+  });
+});
+
+describe('these tests can fail', () => {
+  it.each(['notes.md', 'lib/index.ts', '.env', 'tsconfig.a.b.json', 'Dockerfile'])('at the top: %s', (path) => {
+    expect(strayEntries([...files, path])).toHaveLength(strayEntries(files).length + 1);
+  });
+
+  it.each(['tsconfig.build.json', 'docs/any.md', '.github/x.yml'])('and pass at the top: %s', (path) => {
+    expect(strayEntries([...files, path])).toEqual(strayEntries(files));
+  });
+
+  it.each([
+    'src/meshMap.ts',
+    'src/MeshMap.ts',
+    'src/mesh_map.ts',
+    'src/mesh-map.test.ts',
+    'src/Plane/plane.ts',
+    'src/-a.ts',
+    'crates/a/src/frame-decoder.rs',
+    'crates/a/src/Frame.rs',
+    '__test__/interop/go/peerGone.go',
+    'packaging/Build.mjs',
+  ])('by name: %s', (path) => {
+    expect(oddNames([path])).toEqual([path]);
+  });
+
+  it.each([
+    'src/mesh-map.ts',
+    'src/plane/js/js-plane.ts',
+    '__test__/unit/egress.spec.ts',
+    'crates/derp-proto/src/frame_decoder.rs',
+    'vitest.config.ts',
+    'README.md',
+  ])('and pass by name: %s', (path) => {
+    expect(oddNames([path])).toEqual([]);
+  });
+
+  it('by length', () => {
+    const text = (count: number) => 'x\n'.repeat(count);
+    expect(longFiles(['a.ts', 'b.rs'], () => text(MOST_LINES + 1))).toEqual(['a.ts: 501 lines', 'b.rs: 501 lines']);
+    expect(longFiles(['a.ts', 'b.rs'], () => text(MOST_LINES))).toEqual([]);
+    expect(longFiles(['a.json'], () => text(MOST_LINES + 1))).toEqual([]);
+  });
+});

@@ -1,0 +1,126 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { DerperFlag } from '../../../src/cli/derper-flags.js';
+import { goUsage, parseGoFlags } from '../../../src/cli/goflags.js';
+import { parseSettings, type RelayConfig, SETTINGS } from '../../../src/config.js';
+import { temporaryDirectory } from '../temp.js';
+
+const home = temporaryDirectory();
+
+/** The flags, as they are where these variables are set: some defaults are found out once, when the module is loaded. */
+async function flagsWith(variables: Record<string, string>): Promise<readonly DerperFlag[]> {
+  for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value);
+  vi.resetModules();
+  return (await import('../../../src/cli/derper-flags.js')).DERPER_FLAGS;
+}
+
+/** All of derper v1.104.5's: name, type, and default as its usage shows it. */
+const UPSTREAM: readonly [name: string, type: DerperFlag['type'], fallback: string][] = [
+  ['a', 'string', ':443'],
+  ['accept-connection-burst', 'int', '9223372036854775807'],
+  ['accept-connection-limit', 'float', '+Inf'],
+  ['ace', 'bool', ''],
+  ['acme-eab-key', 'string', ''],
+  ['acme-eab-kid', 'string', ''],
+  ['acme-email', 'string', ''],
+  ['acme-ip-certs', 'bool', ''],
+  ['bootstrap-dns-names', 'string', ''],
+  ['c', 'string', ''],
+  ['certdir', 'string', '/cache/tailscale/derper-certs'],
+  ['certmode', 'string', 'letsencrypt'],
+  ['derp', 'bool', 'true'],
+  ['dev', 'bool', ''],
+  ['disallow-app-names', 'string', ''],
+  ['home', 'string', ''],
+  ['hostname', 'string', 'derp.tailscale.com'],
+  ['http-port', 'int', '80'],
+  ['mesh-psk-file', 'string', ''],
+  ['mesh-with', 'string', ''],
+  ['rate-config', 'string', ''],
+  ['secrets-cache-dir', 'string', join(home, '.cache/derper-secrets')],
+  ['secrets-path-prefix', 'string', 'prod/derp'],
+  ['secrets-url', 'string', ''],
+  ['socket', 'string', ''],
+  ['stun', 'bool', 'true'],
+  ['stun-port', 'int', '3478'],
+  ['tcp-keepalive-time', 'duration', '10m0s'],
+  ['tcp-user-timeout', 'duration', '15s'],
+  ['tcp-write-timeout', 'duration', '2s'],
+  ['unpublished-bootstrap-dns-names', 'string', ''],
+  ['verify-client-url', 'string', ''],
+  ['verify-client-url-fail-open', 'bool', 'true'],
+  ['verify-clients', 'bool', ''],
+  ['version', 'bool', ''],
+];
+
+let flags: readonly DerperFlag[];
+
+beforeEach(async () => {
+  flags = await flagsWith({ HOME: home, XDG_CACHE_HOME: '/cache' });
+});
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+describe('derper’s flags', () => {
+  it('are these 35, with upstream’s types and defaults', () => {
+    expect(UPSTREAM).toHaveLength(35);
+    const ours = flags.map(({ name, type, fallback }) => [name, type, fallback]);
+    expect(ours.toSorted()).toEqual(UPSTREAM.toSorted());
+  });
+
+  it('have one text each, which usage shows', () => {
+    const usage = goUsage('derper', flags);
+    for (const { name, usage: text } of flags) {
+      expect(text).toMatch(/^\S.*\S$/);
+      expect(usage).toMatch(new RegExp(`^  -${name}(?: \\w+)?\n    \t`, 'm'));
+    }
+    expect(usage.match(/^ {2}-/gm)).toHaveLength(35);
+  });
+
+  it('take their defaults as values', () => {
+    for (const { name, fallback } of flags) {
+      if (fallback !== '') expect(parseGoFlags([`-${name}=${fallback}`], flags).get(name)).toBe(fallback);
+    }
+  });
+
+  it('that are settings are known ones, each once, and their defaults are settings too', () => {
+    const settings = flags.flatMap(({ setting }) => (setting && setting !== 'special' ? [setting] : []));
+    expect(new Set(settings).size).toBe(settings.length);
+    const names = SETTINGS.map(({ name }) => name);
+    for (const { setting, fallback } of flags) {
+      if (!setting || setting === 'special') continue;
+      expect(names).toContain(setting);
+      if (fallback !== '') expect(() => parseSettings({ [setting]: fallback } as RelayConfig)).not.toThrow();
+    }
+  });
+
+  it('have the defaults of the settings, but for those of derper’s own', () => {
+    const own = ['hostname', 'certDir', 'keyFile', 'meshKeyFile'];
+    const defaults = parseSettings({});
+    for (const { name, setting, fallback } of flags) {
+      if (!setting || setting === 'special' || own.includes(setting) || fallback === '') continue;
+      expect(parseSettings({ [setting]: fallback } as RelayConfig)[setting], name).toEqual(defaults[setting]);
+    }
+  });
+});
+
+describe('defaults that depend on the user', () => {
+  const fallback = (from: readonly DerperFlag[], name: string) => from.find((flag) => flag.name === name)?.fallback;
+
+  it('of the certificate directory', async () => {
+    expect(fallback(await flagsWith({ XDG_CACHE_HOME: '', HOME: '/u' }), 'certdir')).toBe(
+      '/u/.cache/tailscale/derper-certs',
+    );
+    expect(fallback(await flagsWith({ XDG_CACHE_HOME: '', HOME: '' }), 'certdir')).toBe('');
+  });
+
+  it('of the mesh key file: one that is there', async () => {
+    const file = join(home, 'with-key/keys/derp-mesh.key');
+    mkdirSync(join(file, '..'), { recursive: true });
+    writeFileSync(file, '');
+    expect(fallback(await flagsWith({ HOME: join(home, 'with-key') }), 'mesh-psk-file')).toBe(file);
+  });
+});

@@ -1,0 +1,165 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { flagOf, type Gathered, gather as gatherFrom, variableOf } from '../../../src/cli/sources.js';
+import { SETTINGS } from '../../../src/config.js';
+import { ConfigError, type Problem } from '../../../src/errors.js';
+import { temporaryDirectory } from '../temp.js';
+
+const directory = temporaryDirectory();
+
+function gather(flags: Record<string, unknown>, env: NodeJS.ProcessEnv, path?: string): Gathered {
+  return gatherFrom({ ...flags, ...(path !== undefined && { config: path }) }, env);
+}
+
+function file(name: string, text: string): string {
+  const path = join(directory, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+describe('settings', () => {
+  const yaml = file('config.yaml', 'httpPort: 1\nstunPort: 2\nhome: file\nqueueDepth: 9\n');
+  const env = { DERPKIT_STUN_PORT: '3', DERPKIT_HOME: 'variable', HOME: '/root', DERPKIT_LOG_LEVEL: '' };
+  const { config, spelling } = gather({ home: 'flag', derp: false, stun: true }, env, yaml);
+
+  it('come from flags over variables over the file', () => {
+    expect(config).toEqual({ httpPort: 1, stunPort: '3', home: 'flag', queueDepth: 9, derp: false, stun: true });
+  });
+
+  it('are spelled as they were given', () => {
+    expect(spelling('home')).toBe('--home');
+    expect(spelling('derp')).toBe('--no-derp');
+    expect(spelling('stun')).toBe('--stun');
+    expect(spelling('stunPort')).toBe('DERPKIT_STUN_PORT');
+    expect(spelling('httpPort')).toBe('config.yaml: httpPort');
+  });
+
+  it('are spelled as flags where they were not given at all', () => {
+    expect(spelling('listen')).toBe('--listen');
+    // An empty variable gives nothing.
+    expect(spelling('logLevel')).toBe('--log-level');
+  });
+
+  it('of no source are none', () => {
+    expect(gather({}, {}).config).toEqual({});
+  });
+
+  it('may each come from a variable', () => {
+    const all = Object.fromEntries(SETTINGS.map(({ name }) => [variableOf(name), `value of ${name}`]));
+    expect(gather({}, all).config).toEqual(Object.fromEntries(SETTINGS.map(({ name }) => [name, `value of ${name}`])));
+  });
+
+  it('that there are not are kept, for the checks to name', () => {
+    const path = file('unknown.yaml', 'nope: 1\n');
+    const gathered = gather({}, { DERPKIT_NOPE: 'x' }, path);
+    expect(gathered.config).toEqual({ nope: 1 });
+    expect(gathered.spelling('nope')).toBe('unknown.yaml: nope');
+  });
+
+  it('are neither taken from where every object has them, nor said to be', () => {
+    expect(gather({}, {}, file('empty.yaml', '')).spelling('listen')).toBe('--listen');
+  });
+});
+
+describe('names', () => {
+  it.each([
+    ['listen', '--listen', 'DERPKIT_LISTEN'],
+    ['httpPort', '--http-port', 'DERPKIT_HTTP_PORT'],
+    ['tcpKeepaliveTime', '--tcp-keepalive-time', 'DERPKIT_TCP_KEEPALIVE_TIME'],
+  ])('of %s', (setting, flag, variable) => {
+    expect(flagOf(setting)).toBe(flag);
+    expect(variableOf(setting)).toBe(variable);
+  });
+
+  it('are different ones for each setting', () => {
+    const of = (name: (setting: string) => string) => new Set(SETTINGS.map((setting) => name(setting.name))).size;
+    expect(of(flagOf)).toBe(SETTINGS.length);
+    expect(of(variableOf)).toBe(SETTINGS.length);
+  });
+});
+
+describe('files', () => {
+  const expected = { listen: ':8443', stun: false, certificate: { chain: 'c', key: 'k' } };
+
+  it.each([
+    ['a.yaml', '# words\nlisten: ":8443"\nstun: false\ncertificate:\n  chain: c\n  key: k\n'],
+    ['a.yml', 'listen: :8443\nstun: false\ncertificate: { chain: c, key: k }\n'],
+    ['a.conf', 'listen: ":8443"\nstun: false\ncertificate: { chain: c, key: k }'],
+    ['a', '{"listen": ":8443", "stun": false, "certificate": {"chain": "c", "key": "k"}}'],
+    ['a.json', '{"listen": ":8443", "stun": false, "certificate": {"chain": "c", "key": "k"}}'],
+    [
+      'b.json',
+      '// words\n{\n  "listen": ":8443", /* more */ "stun": false,\n  "certificate": {"chain": "c", "key": "k",},\n}',
+    ],
+    ['a.jsonc', '{"listen": ":8443", "stun": false, "certificate": {"chain": "c", "key": "k"}}\n'],
+    ['anchors.yaml', 'certificate: &pair { chain: c, key: k }\nlisten: ":8443"\nstun: false\n'],
+  ])('%s', (name, text) => {
+    expect(gather({}, {}, file(name, text)).config).toEqual(expected);
+  });
+
+  it.each([
+    ['empty.yaml', ''],
+    ['comment.yaml', '# nothing\n'],
+    ['null.json', 'null'],
+    ['none.json', '{}'],
+  ])('%s has no settings', (name, text) => {
+    expect(gather({}, {}, file(name, text)).config).toEqual({});
+  });
+});
+
+describe('files that cannot be read', () => {
+  it.each<[string, string, number]>([
+    ['bad1.yaml', 'a: 1\nb: [1\n', 2],
+    ['bad2.yaml', 'a: 1\nb: 2\na: 3\n', 3],
+    ['bad3.yaml', 'a:\n\tb: 1\n', 2],
+    ['bad4.yaml', 'a: 1\n---\nb: 2\n', 2],
+    ['bad5.yaml', '# words\n\nhome: blank\nlisten: *:443\n', 4],
+    ['bad6.yaml', 'a: *x\nb: &x 1\n', 1],
+    ['bad1.json', '{\n  "a": 1\n  "b": 2\n}', 3],
+    ['bad2.json', '{\n  "a": 1,\n', 3],
+    ['bad3.json', '{"a": 1}\n{"b": 2}', 2],
+    ['bad4.json', '', 1],
+    ['bad5.jsonc', '{\n\n  a: 1\n}', 3],
+  ])('%s: the line is named', (name, text, line) => {
+    const [problem] = problemsOf(file(name, text));
+    expect(problem?.path).toBe(`${name}:${line}`);
+    expect(problem?.message).toMatch(/\S/);
+  });
+
+  it('name every line that is wrong', () => {
+    expect(problemsOf(file('two.yaml', 'a: 1\na: 2\nb: *x\n')).map(({ path }) => path)).toEqual([
+      'two.yaml:2',
+      'two.yaml:3',
+    ]);
+  });
+
+  it('say what to do about text that begins with a star', () => {
+    expect(problemsOf(file('star.yaml', 'listen: *:443\n'))[0]?.message).toMatch(/quotes/);
+  });
+
+  it.each([
+    ['list.yaml', '- a\n- b\n'],
+    ['text.yaml', 'just text'],
+    ['number.json', '5'],
+    ['list.json', '[]'],
+  ])('%s has no names and values', (name, text) => {
+    expect(problemsOf(file(name, text))).toEqual([{ path: name, message: expect.stringMatching(/names and values/) }]);
+  });
+
+  it('that are not there are the fault of --config', () => {
+    expect(problemsOf(join(directory, 'nowhere.yaml'))).toEqual([
+      { path: '--config', message: expect.stringMatching(/no such file.*nowhere\.yaml/) },
+    ]);
+  });
+});
+
+function problemsOf(path: string): readonly Problem[] {
+  try {
+    gather({}, {}, path);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).problems;
+  }
+  throw new Error('the file was read');
+}

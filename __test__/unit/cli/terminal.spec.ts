@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest';
+import { explain } from '../../../src/cli/terminal.js';
+import { ConfigError, DerpkitError, ListenError } from '../../../src/errors.js';
+
+const spelling = (setting: string) => `<${setting}>`;
+
+describe('explain', () => {
+  it('has a line for each problem, in the user’s spelling', () => {
+    const error = new ConfigError([
+      { path: 'httpPort', message: 'must be a port' },
+      { path: 'certificate.key', message: 'must be text' },
+    ]);
+    expect(explain('prog', error, spelling)).toBe(
+      'prog: <httpPort>: must be a port\nprog: <certificate>.key: must be text\n',
+    );
+  });
+
+  it.each([
+    ['EADDRINUSE', 'listen', 'the port is already in use; choose another port with <listen>'],
+    ['EACCES', 'httpPort', 'the port needs privileges; choose another port, or -1 for none, with <httpPort>'],
+    ['EADDRNOTAVAIL', 'stunPort', 'why; choose another port with <stunPort>'],
+  ] as const)('says of %s what to do', (code, setting, advice) => {
+    const cause = Object.assign(new Error('why'), { code });
+    const error = new ListenError(setting, 'cannot listen on :1 (tcp)', { cause });
+    expect(explain('prog', error, spelling)).toBe(`prog: cannot listen on :1 (tcp): ${advice}\n`);
+  });
+
+  it('has one line for errors with a code, and the stack of our own faults', () => {
+    expect(explain('prog', new DerpkitError('ERR_STATE', 'text'), spelling)).toBe('prog: text\n');
+    expect(explain('prog', new TypeError('oops'), spelling)).toMatch(/^prog: TypeError: oops\n\s+at /);
+    expect(explain('prog', 'text', spelling)).toBe('prog: text\n');
+  });
+});

@@ -1,0 +1,331 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import {
+  certDirOf,
+  keyFileOf,
+  parseAddress,
+  parseBool,
+  parseDuration,
+  parseSettings,
+  type RelayConfig,
+  SETTINGS,
+  type SettingName,
+} from '../../src/config.js';
+import { ConfigError, type Problem } from '../../src/errors.js';
+
+const PRIVATE_KEY = `privkey:${'1'.repeat(64)}`;
+const MESH_KEY = 'a'.repeat(64);
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.restoreAllMocks();
+});
+
+describe('defaults', () => {
+  it('are these, and there are no other settings', () => {
+    vi.spyOn(process, 'getuid').mockReturnValue(0);
+    expect(parseSettings({})).toEqual({
+      listen: { host: '', port: 443 },
+      hostname: 'localhost',
+      certMode: 'self-signed',
+      dataDir: '/var/lib/derpkit',
+      httpPort: 80,
+      stun: true,
+      stunPort: 3478,
+      derp: true,
+      home: '',
+      tcpKeepaliveTime: 600_000,
+      tcpUserTimeout: 15_000,
+      tcpWriteTimeout: 2_000,
+      queueDepth: 32,
+      plane: 'auto',
+      logFormat: 'text',
+      logLevel: 'info',
+    });
+    const withoutDefault = ['certDir', 'keyFile', 'meshKeyFile', 'privateKey', 'meshKey'];
+    const names = [...Object.keys(parseSettings({})), ...withoutDefault];
+    expect(SETTINGS.map(({ name }) => name).sort()).toEqual(names.sort());
+  });
+
+  it('of the data directory are the user’s own, where that is not root', () => {
+    vi.spyOn(process, 'getuid').mockReturnValue(1000);
+    vi.stubEnv('XDG_DATA_HOME', '/xdg');
+    expect(parseSettings({}).dataDir).toBe('/xdg/derpkit');
+    vi.stubEnv('XDG_DATA_HOME', '');
+    expect(parseSettings({}).dataDir).toBe(join(homedir(), '.local/share/derpkit'));
+  });
+
+  it('of files are below the data directory', () => {
+    const settings = parseSettings({ dataDir: '/data' });
+    expect(keyFileOf(settings)).toBe('/data/derper.key');
+    expect(certDirOf(settings)).toBe('/data/certs');
+    const named = parseSettings({ dataDir: '/data', keyFile: '/k', certDir: '/c' });
+    expect([keyFileOf(named), certDirOf(named)]).toEqual(['/k', '/c']);
+  });
+
+  it('in help are those that hold', () => {
+    for (const { name, fallback, kind, description } of SETTINGS) {
+      expect(description, name).toMatch(/\S/);
+      if (fallback === '') continue;
+      // The text of a default, given as text, comes to the default.
+      const given = parseSettings({ [name]: fallback } as RelayConfig);
+      expect(given[name]).toEqual(parseSettings({})[name]);
+      expect(typeof given[name] === 'boolean').toBe(kind === 'boolean');
+    }
+  });
+});
+
+describe('values', () => {
+  it.each<[SettingName, unknown, unknown]>([
+    ['listen', '127.0.0.1:0', { host: '127.0.0.1', port: 0 }],
+    ['listen', '[::1]:https', { host: '::1', port: 443 }],
+    ['hostname', 'derp.example.com', 'derp.example.com'],
+    ['hostname', '2001:db8::1', '2001:db8::1'],
+    ['certMode', 'manual', 'manual'],
+    ['certMode', 'off', 'off'],
+    ['httpPort', '-1', -1],
+    ['httpPort', 65535, 65535],
+    ['stun', 'F', false],
+    ['stun', false, false],
+    ['derp', 'TRUE', true],
+    ['stunPort', '0', 0],
+    ['home', 'blank', 'blank'],
+    ['home', 'https://example.com/x?y', 'https://example.com/x?y'],
+    ['tcpKeepaliveTime', '1h', 3_600_000],
+    ['tcpUserTimeout', 0, 0],
+    ['tcpWriteTimeout', '0', 0],
+    ['tcpWriteTimeout', '1m30.5s', 90_500],
+    ['tcpWriteTimeout', 250, 250],
+    ['queueDepth', '1', 1],
+    ['queueDepth', 65536, 65536],
+    ['plane', 'js', 'js'],
+    ['logFormat', 'json', 'json'],
+    ['logLevel', 'silent', 'silent'],
+    ['privateKey', PRIVATE_KEY, PRIVATE_KEY],
+    ['meshKey', ` ${MESH_KEY.toUpperCase()}\n`, MESH_KEY],
+    ['certificate', { chain: 'c', key: 'k' }, { chain: 'c', key: 'k' }],
+  ])('%s: %j', (name, given, expected) => {
+    expect(parseSettings({ [name]: given })[name]).toEqual(expected);
+  });
+
+  it('that are undefined are not given', () => {
+    expect(parseSettings({ httpPort: undefined, keyFile: undefined } as unknown as RelayConfig)).toEqual(
+      parseSettings({}),
+    );
+  });
+});
+
+/** Everything that each setting refuses. */
+const BAD: Record<Exclude<SettingName, never>, readonly unknown[]> = {
+  listen: ['', 'localhost', '1.2.3.4', '::1:443', '[::1]', '[x]:1', 'a:b', 'a:65536', 'a:-1', 443, null],
+  hostname: ['', 'a b', 'a..b', '.a', 'a/b', 'a:443', '[::1]', 'fe80::1%eth0', `${'a'.repeat(63)}.`.repeat(4), 5, null],
+  certMode: ['', 'auto', 'Manual', true, null],
+  certDir: ['', 5, null],
+  keyFile: ['', 5, null],
+  dataDir: ['', 5, null],
+  httpPort: ['', 'x', '80 ', '0x50', '1.5', -2, '65536', 65536, 1.5, Number.NaN, true, null],
+  stun: ['', 'yes', 'on', 'tRue', 1, null],
+  stunPort: ['', 'x', -1, '-1', 65536, null],
+  derp: ['no', 0, null],
+  home: ['x', 'Blank', 'ftp://x', 'http://', 'https://a b', ' https://a', true, null],
+  meshKeyFile: ['', 5, null],
+  tcpKeepaliveTime: ['', '10', '-1s', '1 s', '1d', '1s ', -1, Number.NaN, Number.POSITIVE_INFINITY, true, null],
+  tcpUserTimeout: ['x', '1h-1m', -0.5, null],
+  tcpWriteTimeout: ['forever', '1e3s', -1, {}, null],
+  queueDepth: [0, '0', '-1', -1, 65537, 1.5, 'x', '', null],
+  plane: ['', 'JS', 'rust', true, null],
+  logFormat: ['', 'pretty', null],
+  logLevel: ['', 'verbose', 'INFO', 30, null],
+  privateKey: ['', 'x', PRIVATE_KEY.slice(8), `${PRIVATE_KEY}0`, `privkey:${'0'.repeat(64)}`, 5, null],
+  meshKey: ['', 'x', MESH_KEY.slice(1), `${MESH_KEY}a`, `0x${MESH_KEY.slice(2)}`, 5, null],
+  certificate: ['x', 5, null, []],
+};
+
+describe('every bad value is one problem of its setting, with something to do about it', () => {
+  const all = Object.entries(BAD).flatMap(([name, values]) => values.map((value) => [name, value] as const));
+
+  it.each(all)('%s: %j', (name, value) => {
+    const problems = problemsOf({ [name]: value });
+    const paths = problems.map(({ path }) => path.split('.')[0]);
+    expect(new Set(paths)).toEqual(new Set([name]));
+    for (const { message } of problems) expect(message).toMatch(/^must be \S/);
+    // What is secret is not quoted.
+    if (typeof value === 'string' && value.length > 20) expect(JSON.stringify(problems)).not.toContain(value);
+  });
+
+  it('for each of all settings', () => {
+    expect(Object.keys(BAD).sort()).toEqual([...SETTINGS.map(({ name }) => name), 'certificate'].sort());
+  });
+
+  it('with a path to the part of a value that is wrong', () => {
+    expect(problemsOf({ certificate: { chain: 1 } }).map(({ path }) => path)).toEqual([
+      'certificate.chain',
+      'certificate.key',
+    ]);
+  });
+});
+
+describe('names that there are not', () => {
+  it.each([
+    ['nope', /^there is no such setting$/],
+    ['http-port', /httpPort/],
+    ['HTTP_PORT', /httpPort/],
+    ['httpport', /httpPort/],
+    ['constructor', /^there is no such setting$/],
+    ['__proto__', /^there is no such setting$/],
+  ])('%s', (name, message) => {
+    const config = JSON.parse(`{${JSON.stringify(name)}: 1}`);
+    expect(problemsOf(config)).toEqual([{ path: name, message: expect.stringMatching(message) }]);
+  });
+});
+
+describe('settings that contradict each other', () => {
+  it.each<[string, object, string]>([
+    ['the plain port is the relay’s own', { listen: ':80' }, 'httpPort'],
+    ['the plain port is the relay’s own, by default', { httpPort: 443 }, 'httpPort'],
+    ['two private keys', { privateKey: PRIVATE_KEY, keyFile: '/k' }, 'privateKey'],
+    ['two mesh keys', { meshKey: MESH_KEY, meshKeyFile: '/m' }, 'meshKey'],
+    ['a mode that is not there yet', { certMode: 'letsencrypt' }, 'certMode'],
+    ['another mode that is not there yet', { certMode: 'gcp' }, 'certMode'],
+  ])('%s', (_name, config, path) => {
+    expect(problemsOf(config).map((problem) => problem.path)).toEqual([path]);
+  });
+
+  it.each<[string, object]>([
+    ['without TLS there is no plain port beside it', { listen: ':80', certMode: 'off' }],
+    ['two ports that the system chooses', { listen: ':0', httpPort: 0 }],
+    ['no plain port', { listen: ':80', httpPort: -1 }],
+  ])('%s: no contradiction', (_name, config) => {
+    expect(() => parseSettings(config)).not.toThrow();
+  });
+});
+
+describe('problems', () => {
+  it('come all at once, each once', () => {
+    const problems = problemsOf({
+      listen: 'x',
+      httpPort: 'x',
+      stun: 'x',
+      logLevel: 'x',
+      nope: 1,
+      other: 2,
+      certificate: {},
+      privateKey: PRIVATE_KEY,
+      keyFile: '/k',
+    });
+    expect(problems.map(({ path }) => path).sort()).toEqual(
+      [
+        'listen',
+        'httpPort',
+        'stun',
+        'logLevel',
+        'nope',
+        'other',
+        'certificate.chain',
+        'certificate.key',
+        'privateKey',
+      ].sort(),
+    );
+  });
+
+  it('come from every setting at once', () => {
+    const config = Object.fromEntries(Object.entries(BAD).map(([name, [value]]) => [name, value]));
+    expect(
+      problemsOf(config)
+        .map(({ path }) => path)
+        .sort(),
+    ).toEqual(Object.keys(BAD).sort());
+  });
+});
+
+describe('Go’s spelling', () => {
+  it.each([
+    ...['1', 't', 'T', 'TRUE', 'true', 'True'].map((text) => [text, true] as const),
+    ...['0', 'f', 'F', 'FALSE', 'false', 'False'].map((text) => [text, false] as const),
+    ...['', 'tRUE', 'yes', 'no', '2', ' 1', 'true '].map((text) => [text, undefined] as const),
+  ])('of booleans: %j', (text, value) => {
+    expect(parseBool(text)).toBe(value);
+  });
+
+  it.each<[string, number | undefined]>([
+    ['0', 0],
+    ['0s', 0],
+    ['5s', 5000],
+    ['+5s', 5000],
+    ['1m30s', 90_000],
+    ['1h2m3s4ms', 3_723_004],
+    ['1s1m', 61_000],
+    ['.5s', 500],
+    ['5.s', 5000],
+    ['1.5h', 5_400_000],
+    ['1500us', 1.5],
+    ['1500µs', 1.5],
+    ['1500μs', 1.5],
+    ['1000000ns', 1],
+    ['', undefined],
+    ['s', undefined],
+    ['.s', undefined],
+    ['1', undefined],
+    ['1S', undefined],
+    ['1d', undefined],
+    ['1 s', undefined],
+    [' 1s', undefined],
+    ['1s ', undefined],
+    ['1h-1m', undefined],
+    ['1e3s', undefined],
+    ['1_0s', undefined],
+    ['-1s', undefined],
+    ['--1s', undefined],
+  ])('of durations: %j', (text, milliseconds) => {
+    const parsed = parseDuration(text);
+    if (milliseconds === undefined) expect(parsed).toBeUndefined();
+    else expect(parsed).toBeCloseTo(milliseconds, 9);
+  });
+
+  it.each<[string, string, number]>([
+    [':443', '', 443],
+    [':', '', 0],
+    ['0.0.0.0:80', '0.0.0.0', 80],
+    ['[::]:443', '::', 443],
+    ['[::1%lo]:1', '::1%lo', 1],
+    ['[1.2.3.4]:5', '1.2.3.4', 5],
+    ['localhost:http', 'localhost', 80],
+    [':https', '', 443],
+    ['host:00443', 'host', 443],
+    [':65535', '', 65535],
+  ])('of addresses: %j', (text, host, port) => {
+    expect(parseAddress(text)).toEqual({ host, port });
+  });
+
+  it.each([
+    '',
+    'host',
+    '1.2.3.4',
+    '::1:443',
+    '::1',
+    '[::1]',
+    '[::1]443',
+    '[x]:1',
+    '[::1:1',
+    '::1]:1',
+    'a:b',
+    'a:-1',
+    'a:+1',
+    'a:65536',
+    'a:0x10',
+    'a:1:2',
+  ])('of addresses: %j is none', (text) => {
+    expect(parseAddress(text)).toBeUndefined();
+  });
+});
+
+function problemsOf(config: object): readonly Problem[] {
+  try {
+    parseSettings(config as RelayConfig);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).problems;
+  }
+  throw new Error('no problem was found');
+}

@@ -1,0 +1,230 @@
+import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AsnConvert } from '@peculiar/asn1-schema';
+import { Certificate, SubjectPublicKeyInfo } from '@peculiar/asn1-x509';
+import { describe, expect, it } from 'vitest';
+import {
+  certificateSet,
+  keptCertificate,
+  manualCertificate,
+  type PemPair,
+  parsePair,
+} from '../../../src/control/certificates.js';
+import { selfSignedCertificate } from '../../../src/control/x509.js';
+import { keyOf } from '../plane/context.js';
+import { temporaryDirectory } from '../temp.js';
+
+const NOW = new Date('2026-11-23T12:00:00Z');
+const DAY = 24 * 60 * 60 * 1000;
+const HOST = 'derp.example.com';
+const root = temporaryDirectory();
+let count = 0;
+
+/** A new directory with these files in it. */
+function directory(files: Record<string, string> = {}): string {
+  const path = join(root, String(count++));
+  mkdirSync(path);
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(path, name), text);
+  return path;
+}
+
+function pairFor(hosts: readonly string[]): PemPair {
+  const { der, privateKey } = selfSignedCertificate(hosts, 30, NOW);
+  return { chain: new X509Certificate(der).toString(), key: pem(privateKey, 'pkcs8') };
+}
+
+const good = pairFor([HOST]);
+
+describe('manual', () => {
+  it('reads the pair that is named like the host, for that server name alone', async () => {
+    const path = directory({ [`${HOST}.crt`]: good.chain, [`${HOST}.key`]: good.key });
+    const loaded = await manualCertificate(path, HOST, NOW);
+    const leaf = new X509Certificate(good.chain);
+    expect(loaded.chain).toEqual([leaf.raw]);
+    expect(loaded.names).toEqual([HOST]);
+    expect(loaded.fingerprint).toBe(createHash('sha256').update(leaf.raw).digest('hex'));
+  });
+
+  it('takes a wildcard', async () => {
+    const wild = pairFor(['*.example.com']);
+    const path = directory({ [`${HOST}.crt`]: wild.chain, [`${HOST}.key`]: wild.key });
+    await expect(manualCertificate(path, HOST, NOW)).resolves.toMatchObject({ names: [HOST] });
+  });
+
+  it('sends what stands behind the leaf too, in its order', async () => {
+    const between = pairFor(['ca.example.com']).chain;
+    const chain = `Some words.\n${good.chain}\nMore words.\n${between}`;
+    const path = directory({ [`${HOST}.crt`]: chain, [`${HOST}.key`]: good.key });
+    const loaded = await manualCertificate(path, HOST, NOW);
+    expect(loaded.chain.map((der) => new X509Certificate(der).subject)).toEqual([`CN=${HOST}`, 'CN=ca.example.com']);
+  });
+
+  it.each<[string, Record<string, string>, RegExp]>([
+    ['both files', {}, /there is no derp\.example\.com\.crt with its \.key in /],
+    ['the key', { [`${HOST}.crt`]: good.chain }, /there is no derp\.example\.com\.crt with its \.key/],
+    ['the certificate', { [`${HOST}.key`]: good.key }, /there is no derp\.example\.com\.crt with its \.key/],
+    [
+      'a certificate in its file',
+      { [`${HOST}.crt`]: 'none', [`${HOST}.key`]: good.key },
+      /no certificate in the chain/,
+    ],
+  ])('misses %s', async (_name, files, message) => {
+    const path = directory(files);
+    await expect(manualCertificate(path, HOST, NOW)).rejects.toThrow(message);
+    // Nothing is made for a name.
+    expect(readdirSync(path).sort()).toEqual(Object.keys(files).sort());
+  });
+
+  it('refuses a certificate of another host', async () => {
+    const other = pairFor(['other.example.com', '192.0.2.1']);
+    const path = directory({ [`${HOST}.crt`]: other.chain, [`${HOST}.key`]: other.key });
+    await expect(manualCertificate(path, HOST, NOW)).rejects.toThrow(/crt is not valid for derp\.example\.com/);
+  });
+
+  it('refuses a key of another certificate', async () => {
+    const path = directory({ [`${HOST}.crt`]: good.chain, [`${HOST}.key`]: pairFor([HOST]).key });
+    await expect(manualCertificate(path, HOST, NOW)).rejects.toThrow('the private key does not belong');
+  });
+
+  it('refuses a key that is none, and does not quote it', async () => {
+    const path = directory({ [`${HOST}.crt`]: good.chain, [`${HOST}.key`]: good.key.replace('MIG', 'XXX') });
+    const error = await manualCertificate(path, HOST, NOW).catch((caught: Error) => caught);
+    expect(error).toBeInstanceOf(Error);
+    expect(String(error)).not.toContain(good.key.split('\n')[1]?.slice(3, 30));
+  });
+});
+
+describe('manual, for an address', () => {
+  it.each([
+    ['192.0.2.1', '192.0.2.1'],
+    ['2001:db8::1', '2001db81'],
+  ])('%s, makes a pair that is missing', async (host, file) => {
+    const path = join(directory(), 'certs');
+    const made = await manualCertificate(path, host, NOW);
+    expect(made.names).toEqual([]);
+    expect(readdirSync(path).sort()).toEqual([`${file}.crt`, `${file}.key`]);
+    expect(statSync(path).mode & 0o777).toBe(0o700);
+    expect(statSync(join(path, `${file}.crt`)).mode & 0o777).toBe(0o644);
+    expect(statSync(join(path, `${file}.key`)).mode & 0o777).toBe(0o600);
+    expect(readFileSync(join(path, `${file}.key`), 'utf8')).toMatch(/^-----BEGIN EC PRIVATE KEY-----\n/);
+    const leaf = new X509Certificate(readFileSync(join(path, `${file}.crt`)));
+    expect(leaf.checkIP(host)).toBe(host);
+    expect(Date.parse(leaf.validTo) - NOW.getTime()).toBeCloseTo(365 * DAY, -4);
+    // And finds it the next time.
+    expect((await manualCertificate(path, host, NOW)).fingerprint).toBe(made.fingerprint);
+  });
+
+  it('makes both anew where one half is missing', async () => {
+    const path = directory();
+    const { fingerprint } = await manualCertificate(path, '192.0.2.1', NOW);
+    rmSync(join(path, '192.0.2.1.key'));
+    expect((await manualCertificate(path, '192.0.2.1', NOW)).fingerprint).not.toBe(fingerprint);
+  });
+
+  it('takes the operator’s own, if it is for that address', async () => {
+    const own = pairFor(['192.0.2.1']);
+    const path = directory({ '192.0.2.1.crt': own.chain, '192.0.2.1.key': own.key });
+    expect((await manualCertificate(path, '192.0.2.1', NOW)).chain).toEqual([new X509Certificate(own.chain).raw]);
+    const other = directory({ '192.0.2.2.crt': own.chain, '192.0.2.2.key': own.key });
+    await expect(manualCertificate(other, '192.0.2.2', NOW)).rejects.toThrow(/not valid for 192\.0\.2\.2/);
+  });
+});
+
+describe('keys', () => {
+  const rsa = rsaPair();
+
+  it.each<[string, PemPair]>([
+    ['PKCS#8', good],
+    ['SEC1', { ...good, key: sec1() }],
+    ['PKCS#1', { ...rsa.pair, key: pem(rsa.key, 'pkcs1') }],
+    ['PKCS#8 of RSA', rsa.pair],
+    [
+      'SEC1 behind its parameters',
+      { ...good, key: `-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n${sec1()}` },
+    ],
+  ])('in %s come out in PKCS#8', (_name, pair) => {
+    const { privateKey, chain } = parsePair(pair, []);
+    const key = { key: Buffer.from(privateKey), format: 'der', type: 'pkcs8' } as const;
+    const leaf = new X509Certificate(chain[0] as Uint8Array);
+    expect(leaf.checkPrivateKey(createPrivateKey(key))).toBe(true);
+  });
+
+  function sec1(): string {
+    return pem(createPrivateKey({ key: good.key, format: 'pem' }), 'sec1');
+  }
+});
+
+describe('kept', () => {
+  const hosts = [HOST, 'localhost', '127.0.0.1', '::1'];
+  const serial = (path: string) => new X509Certificate(readFileSync(join(path, 'derpkit.crt'))).serialNumber;
+
+  it('is made once, for any server name, and kept', async () => {
+    const path = join(directory(), 'certs');
+    const made = await keptCertificate(path, hosts, NOW);
+    expect(made.names).toEqual([]);
+    expect(readdirSync(path).sort()).toEqual(['derpkit.crt', 'derpkit.key']);
+    expect(statSync(join(path, 'derpkit.key')).mode & 0o777).toBe(0o600);
+    const leaf = new X509Certificate(made.chain[0] as Uint8Array);
+    for (const host of [HOST, 'localhost']) expect(leaf.checkHost(host)).toBe(host);
+    for (const address of ['127.0.0.1', '::1']) expect(leaf.checkIP(address)).toBe(address);
+    const later = new Date(NOW.getTime() + 3649 * DAY);
+    expect((await keptCertificate(path, hosts, later)).fingerprint).toBe(made.fingerprint);
+    expect((await keptCertificate(path, ['localhost'], NOW)).fingerprint).toBe(made.fingerprint);
+  });
+
+  it.each<[string, (path: string) => Promise<unknown> | void, readonly string[], number]>([
+    ['has run out', () => {}, hosts, 3651],
+    ['lacks a name', () => {}, [...hosts, 'other.example.com'], 0],
+    ['lacks an address', () => {}, [...hosts, '192.0.2.1'], 0],
+    ['has lost its key', (path) => rmSync(join(path, 'derpkit.key')), hosts, 0],
+    ['has lost its certificate', (path) => rmSync(join(path, 'derpkit.crt')), hosts, 0],
+    ['has another’s key', (path) => writeFileSync(join(path, 'derpkit.key'), good.key), hosts, 0],
+  ])('is made anew if it %s', async (_name, change, wanted, days) => {
+    const path = directory();
+    await keptCertificate(path, hosts, NOW);
+    const before = serial(path);
+    await change(path);
+    const remade = await keptCertificate(path, wanted, new Date(NOW.getTime() + days * DAY));
+    expect(serial(path)).not.toBe(before);
+    expect(new X509Certificate(remade.chain[0] as Uint8Array).serialNumber).toBe(serial(path));
+  });
+});
+
+describe('what is served', () => {
+  const loaded = parsePair(good, [HOST]);
+
+  it('ends with the meta certificate, and leaves the loaded chain as it was', () => {
+    const { certificates } = certificateSet(loaded, keyOf(1), NOW);
+    expect(certificates).toHaveLength(1);
+    const [served] = certificates;
+    expect(served?.chain).toHaveLength(2);
+    expect(served?.chain[0]).toEqual(loaded.chain[0]);
+    expect(new X509Certificate(served?.chain.at(-1) as Uint8Array).subject).toMatch(/^CN=derpkey0{62}02$/);
+    expect(loaded.chain).toHaveLength(1);
+    expect(served?.privateKey).toEqual(loaded.privateKey);
+  });
+
+  it('is for one name alone, or for whatever is asked for', () => {
+    expect(certificateSet(loaded, keyOf(1), NOW)).toMatchObject({
+      otherwise: 'refuse',
+      certificates: [{ names: [HOST] }],
+    });
+    expect(certificateSet({ ...loaded, names: [] }, keyOf(1), NOW).otherwise).toBe('first');
+  });
+});
+
+function pem(key: KeyObject, type: 'pkcs8' | 'sec1' | 'pkcs1'): string {
+  return key.export({ type, format: 'pem' } as { type: 'pkcs8'; format: 'pem' }).toString();
+}
+
+/** A certificate with an RSA key. Its signature is none of that key's, which nobody looks at. */
+function rsaPair(): { readonly pair: PemPair; readonly key: KeyObject } {
+  const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const certificate = AsnConvert.parse(selfSignedCertificate([HOST], 30, NOW).der, Certificate);
+  const spki = publicKey.export({ type: 'spki', format: 'der' });
+  certificate.tbsCertificate.subjectPublicKeyInfo = AsnConvert.parse(spki, SubjectPublicKeyInfo);
+  const der = Buffer.from(AsnConvert.serialize(certificate));
+  const chain = new X509Certificate(der).toString();
+  return { pair: { chain, key: pem(privateKey, 'pkcs8') }, key: privateKey };
+}

@@ -1,0 +1,99 @@
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import * as fs from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { makeParent, readIfThere, writeFileAtomic } from '../../../src/control/files.js';
+import { temporaryDirectory } from '../temp.js';
+
+// Spied upon, and otherwise itself.
+vi.mock('node:fs/promises', { spy: true });
+
+const root = temporaryDirectory();
+let count = 0;
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+function fresh(): string {
+  const directory = join(root, String(count++));
+  mkdirSync(directory);
+  return directory;
+}
+
+describe('writeFileAtomic', () => {
+  it('makes a file with its mode, and nothing beside it', async () => {
+    const directory = fresh();
+    await writeFileAtomic(join(directory, 'key'), 'secret', 0o600);
+    expect(readdirSync(directory)).toEqual(['key']);
+    expect(readFileSync(join(directory, 'key'), 'utf8')).toBe('secret');
+    expect(statSync(join(directory, 'key')).mode & 0o777).toBe(0o600);
+  });
+
+  it('replaces a file, its mode included', async () => {
+    const path = join(fresh(), 'key');
+    writeFileSync(path, 'old and longer', { mode: 0o644 });
+    await writeFileAtomic(path, 'new', 0o600);
+    expect(readFileSync(path, 'utf8')).toBe('new');
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  it('has the whole of it on disk before it takes the name', async () => {
+    const path = join(fresh(), 'key');
+    writeFileSync(path, 'old');
+    const steps: string[] = [];
+    const real = await vi.importActual<typeof fs>('node:fs/promises');
+    vi.mocked(fs.open).mockImplementation(async (...args) => {
+      const file = await real.open(...args);
+      steps.push(`open ${args[1]} ${(args[2] as number).toString(8)}`);
+      const sync = file.sync.bind(file);
+      file.sync = async () => {
+        steps.push(`sync ${readFileSync(args[0] as string, 'utf8')}`);
+        await sync();
+      };
+      return file;
+    });
+    vi.mocked(fs.rename).mockImplementation(async (from, to) => {
+      steps.push(`rename over ${readFileSync(to as string, 'utf8')}`);
+      await real.rename(from, to);
+    });
+    await writeFileAtomic(path, 'new', 0o600);
+    expect(steps).toEqual(['open wx 600', 'sync new', 'rename over old']);
+  });
+
+  it('that fails leaves the old file, and nothing else', async () => {
+    const directory = fresh();
+    const path = join(directory, 'key');
+    writeFileSync(path, 'old');
+    vi.mocked(fs.rename).mockRejectedValueOnce(new Error('no room'));
+    await expect(writeFileAtomic(path, 'new', 0o600)).rejects.toThrow('no room');
+    expect(readdirSync(directory)).toEqual(['key']);
+    expect(readFileSync(path, 'utf8')).toBe('old');
+  });
+
+  it('says what is wrong where the directory is missing', async () => {
+    await expect(writeFileAtomic(join(root, 'nowhere', 'key'), 'x', 0o600)).rejects.toThrow(/ENOENT/);
+  });
+});
+
+describe('makeParent', () => {
+  it('makes all of the way, and minds nothing that is there', async () => {
+    const path = join(fresh(), 'a', 'b', 'key');
+    await makeParent(path, 0o700);
+    await makeParent(path, 0o700);
+    expect(statSync(join(path, '..')).mode & 0o777).toBe(0o700);
+  });
+});
+
+describe('readIfThere', () => {
+  it('is the text, or undefined', async () => {
+    const path = join(fresh(), 'file');
+    expect(await readIfThere(path)).toBeUndefined();
+    writeFileSync(path, 'text ü');
+    expect(await readIfThere(path)).toBe('text ü');
+  });
+
+  it('says of anything else that it is wrong', async () => {
+    await expect(readIfThere(fresh())).rejects.toThrow(/EISDIR/);
+  });
+});

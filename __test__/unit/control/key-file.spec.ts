@@ -1,0 +1,107 @@
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { formatKeyFile, loadMeshKey, loadOrMakeKey } from '../../../src/control/key-file.js';
+import { keyPairOf, nodeKeyHex } from '../../../src/protocol/key.js';
+import { temporaryDirectory } from '../temp.js';
+import { bytes, cases, vectors } from '../vectors.js';
+
+const root = temporaryDirectory();
+const { private: hex = '', public: publicHex } = vectors.keys.values.server ?? {};
+let count = 0;
+
+function file(text?: string): string {
+  const path = join(root, `${count++}`, 'derper.key');
+  mkdirSync(join(path, '..'));
+  if (text !== undefined) writeFileSync(path, text);
+  return path;
+}
+
+describe('a key file that is made', () => {
+  it('has derper’s form to the byte', () => {
+    const keys = keyPairOf(bytes(hex));
+    expect(formatKeyFile(keys)).toBe(`{\n\t"PrivateKey": "privkey:${hex}"\n}`);
+  });
+
+  it('is for its owner alone, and read again the next time', async () => {
+    const path = join(root, 'not', 'yet', 'there', 'derper.key');
+    const made = await loadOrMakeKey(path);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(readFileSync(path, 'utf8')).toBe(formatKeyFile(made));
+    expect(readdirSync(join(path, '..'))).toEqual(['derper.key']);
+    expect((await loadOrMakeKey(path)).publicKey).toBe(made.publicKey);
+  });
+
+  it('has another key each time', async () => {
+    const [first, second] = await Promise.all([loadOrMakeKey(file()), loadOrMakeKey(file())]);
+    expect(first.publicKey).not.toBe(second.publicKey);
+  });
+});
+
+describe('a key file is read', () => {
+  it.each([
+    ['as derper writes it', `{\n\t"PrivateKey": "privkey:${hex}"\n}`],
+    ['on one line', `{"PrivateKey":"privkey:${hex}"}`],
+    ['with a final newline', `{"PrivateKey":"privkey:${hex}"}\n`],
+    ['with hex in upper case', `{"PrivateKey":"privkey:${hex.toUpperCase()}"}`],
+    ['with its name in another case', `{"privatekey":"privkey:${hex}"}`],
+    ['with further fields', `{"Comment":[1,{}],"PrivateKey":"privkey:${hex}","X":null}`],
+    ['with two spellings of the name, of which the last counts', `{"PRIVATEKEY":"x","PrivateKey":"privkey:${hex}"}`],
+  ])('%s', async (_name, text) => {
+    const path = file(text);
+    expect(nodeKeyHex((await loadOrMakeKey(path)).publicKey)).toBe(publicHex);
+    // Reading changes nothing.
+    expect(readFileSync(path, 'utf8')).toBe(text);
+  });
+});
+
+describe('a key file that cannot be used is left alone, and never quoted', () => {
+  const secret = hex.slice(0, 60);
+
+  it.each([
+    ['empty', ''],
+    ['no JSON', `PrivateKey=privkey:${hex}`],
+    ['cut short', `{"PrivateKey":"privkey:${hex}`],
+    ['null', 'null'],
+    ['a list', `["privkey:${hex}"]`],
+    ['a text', `"privkey:${hex}"`],
+    ['an empty object', '{}'],
+    ['another name', `{"Key":"privkey:${hex}"}`],
+    ['no prefix', `{"PrivateKey":"${hex}"}`],
+    ['the prefix of a public key', `{"PrivateKey":"nodekey:${hex}"}`],
+    ['a digit too few', `{"PrivateKey":"privkey:${hex.slice(1)}"}`],
+    ['a digit too many', `{"PrivateKey":"privkey:${hex}0"}`],
+    ['a blank', `{"PrivateKey":"privkey:${hex} "}`],
+    ['a number', '{"PrivateKey":1}'],
+    ['an all-zero key', `{"PrivateKey":"privkey:${'0'.repeat(64)}"}`],
+  ])('%s', async (_name, text) => {
+    const path = file(text);
+    const error = await loadOrMakeKey(path).catch((caught: Error) => caught);
+    expect(error).toBeInstanceOf(Error);
+    expect((error as Error).message).toMatch(/^not a key file: /);
+    expect((error as Error).message).not.toContain(secret);
+    expect(readFileSync(path, 'utf8')).toBe(text);
+  });
+
+  it('a directory', async () => {
+    await expect(loadOrMakeKey(root)).rejects.toThrow(/EISDIR/);
+  });
+});
+
+describe('a mesh key file', () => {
+  it.each(cases(vectors.meshKeys))('%s', async (_name, { text, ok, hex: key }) => {
+    const loaded = loadMeshKey(file(text));
+    if (ok) await expect(loaded).resolves.toBe(key);
+    else await expect(loaded).rejects.toThrow('invalid mesh key');
+  });
+
+  it('that is not there is wrong, and is not made', async () => {
+    const path = file();
+    await expect(loadMeshKey(path)).rejects.toThrow('no such file');
+    expect(readdirSync(join(path, '..'))).toEqual([]);
+  });
+
+  it('is never quoted', async () => {
+    await expect(loadMeshKey(file('5ec4e7'))).rejects.toThrow(/^(?!.*5ec4e7)/);
+  });
+});

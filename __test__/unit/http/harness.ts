@@ -1,0 +1,103 @@
+/** An HTTP server as the plane feeds it: connections come one by one, over the loopback, and it never listens itself. */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { type Face, type HttpOptions, HttpServer } from '../../../src/http/server.js';
+import type { Adoption } from '../../../src/plane/plane.js';
+import { nodeKey, vectors } from '../vectors.js';
+
+export interface Answer {
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+export class Harness {
+  readonly adopted: { readonly id: number; readonly how: Adoption; readonly socket: Socket }[] = [];
+  readonly http: HttpServer;
+  private readonly server: Server;
+  private readonly sockets = new Map<number, Socket>();
+  private lastId = 0;
+
+  private constructor(face: Face, options: Partial<HttpOptions>) {
+    this.http = new HttpServer({
+      serverKey: nodeKey(vectors.keys.values.server?.public),
+      home: '',
+      derp: true,
+      httpsPort: () => 443,
+      adopt: (id, how) => this.adopted.push({ id, how, socket: this.sockets.get(id) as Socket }),
+      ...options,
+    });
+    this.server = createServer({ allowHalfOpen: true }, (socket) => {
+      this.lastId += 1;
+      this.sockets.set(this.lastId, socket);
+      // As the plane does: a socket without a listener for errors would end the process.
+      socket.on('error', () => socket.destroy());
+      this.http.accept(this.lastId, socket, face);
+    });
+  }
+
+  static async open(face: Face = 'main', options: Partial<HttpOptions> = {}): Promise<Harness> {
+    const harness = new Harness(face, options);
+    harness.server.listen(0, '127.0.0.1');
+    await once(harness.server, 'listening');
+    return harness;
+  }
+
+  get accepted(): number {
+    return this.lastId;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.sockets.values()) socket.destroy();
+    this.http.close();
+    this.server.close();
+    await once(this.server, 'close');
+  }
+
+  async connect(): Promise<Socket> {
+    const socket = connect((this.server.address() as AddressInfo).port, '127.0.0.1');
+    await once(socket, 'connect');
+    return socket;
+  }
+
+  /** Sends lines, with `|` for their ends, and a blank one, on a connection of their own. Returns all that comes. */
+  async raw(lines: string, behind = ''): Promise<string> {
+    const socket = await this.connect();
+    socket.write(`${lines.replaceAll('|', '\r\n')}\r\n\r\n${behind}`, 'latin1');
+    return received(socket);
+  }
+
+  /** The answer to one request, after which the connection ends. */
+  async ask(lines: string, behind = ''): Promise<Answer> {
+    return parse(await this.raw(`${lines}|Host: derp.test|Connection: close`, behind));
+  }
+}
+
+/** Everything until the other side ends. */
+export async function received(socket: Socket): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString('latin1');
+}
+
+/** Resolves when the connection has ended, whichever way. */
+export function closed(socket: Socket): Promise<void> {
+  socket.on('error', () => {});
+  socket.resume();
+  return new Promise((resolve) => socket.once('close', () => resolve()));
+}
+
+export function parse(text: string): Answer {
+  const end = text.indexOf('\r\n\r\n');
+  const [statusLine = '', ...lines] = text.slice(0, end).split('\r\n');
+  const headers = lines.map((line) => {
+    const colon = line.indexOf(':');
+    return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
+  });
+  return {
+    status: Number(statusLine.split(' ')[1]),
+    headers: Object.fromEntries(headers),
+    body: text.slice(end + 4),
+  };
+}

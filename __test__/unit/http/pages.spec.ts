@@ -1,0 +1,216 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { cases, vectors } from '../vectors.js';
+import { type Answer, Harness } from './harness.js';
+
+const BROWSER = {
+  'strict-transport-security': 'max-age=63072000; includeSubDomains',
+  'content-security-policy':
+    "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'; block-all-mixed-content; object-src 'none'",
+  'x-frame-options': 'DENY',
+  'x-content-type-options': 'nosniff',
+};
+const HTML = 'text/html; charset=utf-8';
+
+describe('the relay’s own face', () => {
+  let main: Harness;
+
+  beforeAll(async () => {
+    main = await Harness.open();
+  });
+
+  afterAll(() => main.close());
+
+  it.each(['/', '/?x', '/unknown', '/derp/', '/derp/x', '/derpx', '/DERP', '/robots', '/index.html'])(
+    '%s is the page about it',
+    async (path) => {
+      const { status, headers, body } = await main.ask(`GET ${path} HTTP/1.1`);
+      expect(status).toBe(200);
+      expect(headers).toMatchObject({
+        ...BROWSER,
+        'content-type': HTML,
+        'content-length': String(Buffer.byteLength(body)),
+      });
+      expect(body).toMatch(/<h1>DERP<\/h1>/);
+      expect(body).toContain('href="https://tailscale.com/"');
+      expect(body).not.toContain('disabled');
+    },
+  );
+
+  it('the page is there for every method, and has no body for HEAD', async () => {
+    const whole = await main.ask('GET / HTTP/1.1');
+    const head = await main.ask('HEAD / HTTP/1.1');
+    expect(head.body).toBe('');
+    expect(head.headers['content-length']).toBe(whole.headers['content-length']);
+    expect((await main.ask('DELETE / HTTP/1.1')).body).toBe(whole.body);
+  });
+
+  it('robots are sent away', async () => {
+    const { status, headers, body } = await main.ask('GET /robots.txt HTTP/1.1');
+    expect(status).toBe(200);
+    expect(headers).toMatchObject({ ...BROWSER, 'content-type': 'text/plain; charset=utf-8' });
+    expect(body).toBe('User-agent: *\nDisallow: /\n');
+  });
+
+  describe.each(['/derp/probe', '/derp/latency-check'])('%s', (path) => {
+    it.each(['GET', 'HEAD'])('answers %s with nothing, from anywhere', async (method) => {
+      const { status, headers, body } = await main.ask(`${method} ${path} HTTP/1.1`);
+      expect(status).toBe(200);
+      expect(headers['access-control-allow-origin']).toBe('*');
+      expect(headers['content-length']).toBe('0');
+      expect(body).toBe('');
+    });
+
+    it.each(['POST', 'PUT', 'OPTIONS', 'DELETE', 'PATCH'])('does not answer %s', async (method) => {
+      expectError(await main.ask(`${method} ${path} HTTP/1.1`), 405, 'bogus probe method');
+    });
+
+    it('has a query that does not matter', async () => {
+      expect((await main.ask(`GET ${path}?x=1 HTTP/1.1`)).status).toBe(200);
+    });
+  });
+
+  describe('/derp', () => {
+    it.each(['GET', 'POST', 'HEAD'])('without an upgrade is refused to %s', async (method) => {
+      const answer = await main.ask(`${method} /derp HTTP/1.1`);
+      expectError(answer, 426, 'DERP requires connection upgrade', method === 'HEAD');
+      expect(answer.headers.upgrade).toBeUndefined();
+    });
+
+    it('is refused without an upgrade whatever its query, and by its whole name too', async () => {
+      expect((await main.ask('GET /derp?x=1 HTTP/1.1')).status).toBe(426);
+      expect((await main.ask('GET http://derp.test/derp HTTP/1.1')).status).toBe(426);
+    });
+  });
+
+  describe('/generate_204', () => {
+    it.each(cases(vectors.noContent))('%s', async (_name, { challenge, status, response, cacheControl }) => {
+      const sent = Buffer.from(challenge).toString('latin1');
+      const answer = await main.ask(`GET /generate_204 HTTP/1.1${challenge && `|X-Tailscale-Challenge: ${sent}`}`);
+      expectChallenge(answer, response === '' ? undefined : response);
+      expect(answer.status).toBe(status);
+      expect(answer.headers['cache-control']).toBe(cacheControl);
+    });
+
+    it('is there for any method, without a body or a length', async () => {
+      for (const method of ['HEAD', 'POST', 'OPTIONS']) {
+        const answer = await main.ask(`${method} /generate_204?t=1 HTTP/1.1|X-Tailscale-Challenge: x`);
+        expectChallenge(answer, 'response x');
+        expect(answer.headers['content-length']).toBeUndefined();
+      }
+    });
+  });
+
+  it('a request that is none is refused', async () => {
+    expect((await main.ask('nonsense')).status).toBe(400);
+    expect((await main.ask('GET / HTTP/1.1|X: a\x01b')).status).toBe(400);
+  });
+
+  it('several requests of one connection are answered in turn', async () => {
+    const all = await main.raw(
+      'GET /generate_204 HTTP/1.1|Host: x||HEAD /derp/probe HTTP/1.1|Host: x||GET /derp HTTP/1.1|Host: x|Connection: close',
+    );
+    expect(all.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 204', 'HTTP/1.1 200', 'HTTP/1.1 426']);
+  });
+});
+
+describe('home', () => {
+  let main: Harness;
+
+  afterEach(() => main.close());
+
+  it('may be blank', async () => {
+    main = await Harness.open('main', { home: 'blank' });
+    const { status, headers, body } = await main.ask('GET /any HTTP/1.1');
+    expect(status).toBe(200);
+    expect(headers).toMatchObject({ ...BROWSER, 'content-type': HTML, 'content-length': '0' });
+    expect(body).toBe('');
+  });
+
+  it('may be elsewhere', async () => {
+    main = await Harness.open('main', { home: 'https://example.com/about?x' });
+    const { status, headers } = await main.ask('GET /any HTTP/1.1');
+    expect(status).toBe(302);
+    expect(headers).toMatchObject({ ...BROWSER, location: 'https://example.com/about?x' });
+    // The other pages stay.
+    expect((await main.ask('GET /robots.txt HTTP/1.1')).status).toBe(200);
+  });
+
+  it('says so where DERP is off, and /derp is not there, upgrade or not', async () => {
+    main = await Harness.open('main', { derp: false });
+    expect((await main.ask('GET / HTTP/1.1')).body).toContain('Status: <b>disabled</b>');
+    expectError(await main.ask('GET /derp HTTP/1.1'), 404, 'derp server disabled');
+    expectError(await main.ask('GET /derp HTTP/1.1|Upgrade: DERP|Connection: Upgrade'), 404, 'derp server disabled');
+    expect((await main.ask('GET /derp/probe HTTP/1.1')).status).toBe(200);
+  });
+});
+
+describe('the face beside TLS', () => {
+  let redirect: Harness;
+
+  beforeAll(async () => {
+    redirect = await Harness.open('redirect');
+  });
+
+  afterAll(() => redirect.close());
+
+  it.each([
+    ['GET / HTTP/1.1', 'https://derp.test/'],
+    ['HEAD / HTTP/1.1', 'https://derp.test/'],
+    ['GET /a/b?c=d&e HTTP/1.1', 'https://derp.test/a/b?c=d&e'],
+    ['GET /derp HTTP/1.1', 'https://derp.test/derp'],
+    ['GET /derp/probe HTTP/1.1', 'https://derp.test/derp/probe'],
+    ['GET /robots.txt HTTP/1.1', 'https://derp.test/robots.txt'],
+  ])('%s goes to %s', async (request, location) => {
+    const { status, headers, body } = await redirect.ask(request);
+    expect(status).toBe(302);
+    expect(headers.location).toBe(location);
+    expect(body).toBe('');
+  });
+
+  it.each([
+    ['derp.test:80', 'https://derp.test/x'],
+    ['derp.test:8080', 'https://derp.test/x'],
+    ['192.0.2.1:80', 'https://192.0.2.1/x'],
+    ['[2001:db8::1]:80', 'https://[2001:db8::1]/x'],
+    ['[2001:db8::1]', 'https://[2001:db8::1]/x'],
+  ])('leaves the port of %s behind', async (host, location) => {
+    const answer = await redirect.raw(`GET /x HTTP/1.1|Host: ${host}|Connection: close`);
+    expect(answer).toContain(`\r\nLocation: ${location}\r\n`);
+  });
+
+  it('names the port of TLS, if it is not the usual one', async () => {
+    const other = await Harness.open('redirect', { httpsPort: () => 8443 });
+    try {
+      expect((await other.ask('GET /x HTTP/1.1')).headers.location).toBe('https://derp.test:8443/x');
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('answers nothing else but the captive portal check', async () => {
+    expectChallenge(await redirect.ask('GET /generate_204 HTTP/1.1|X-Tailscale-Challenge: ts_x'), 'response ts_x');
+    for (const method of ['POST', 'PUT', 'OPTIONS']) {
+      expectError(await redirect.ask(`${method} /any HTTP/1.1`), 400, 'Use HTTPS');
+    }
+  });
+
+  it('does not become DERP', async () => {
+    const answer = await redirect.ask('GET /derp HTTP/1.1|Upgrade: DERP|Connection: Upgrade');
+    expect(answer.status).toBe(302);
+    expect(redirect.adopted).toEqual([]);
+  });
+});
+
+/** As Go's helper has it. */
+function expectError({ status, headers, body }: Answer, expected: number, text: string, head = false): void {
+  expect(status).toBe(expected);
+  expect(headers).toMatchObject({ 'content-type': 'text/plain; charset=utf-8', 'x-content-type-options': 'nosniff' });
+  expect(headers['content-length']).toBe(String(text.length + 1));
+  expect(body).toBe(head ? '' : `${text}\n`);
+}
+
+function expectChallenge({ status, headers, body }: Answer, response: string | undefined): void {
+  expect(status).toBe(204);
+  expect(headers['x-tailscale-response']).toBe(response);
+  expect(body).toBe('');
+}

@@ -1,0 +1,66 @@
+import { once } from 'node:events';
+import type * as http from 'node:http';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { closed, Harness, received } from './harness.js';
+
+/** Time runs a hundred times as fast for the timeouts of this file: the real ones are ten seconds and more. */
+const FASTER = 100;
+
+const asked: Record<string, unknown>[] = [];
+
+vi.mock('node:http', async (original) => {
+  const real = await original<typeof http>();
+  const createServer = (options: Record<string, number>) => {
+    asked.push(options);
+    const fast = Object.entries(options).map(([name, value]) => [name, value / FASTER]);
+    return real.createServer(Object.fromEntries(fast));
+  };
+  return { ...real, createServer };
+});
+
+let main: Harness;
+
+beforeAll(async () => {
+  main = await Harness.open();
+});
+
+afterAll(() => main.close());
+
+describe('a server that never listens keeps its deadlines nevertheless', () => {
+  it('and they are these', () => {
+    expect(asked[0]).toMatchObject({ headersTimeout: 10_000, requestTimeout: 30_000 });
+    // Late by no more than this.
+    expect(asked[0]?.connectionsCheckingInterval).toBeLessThanOrEqual(5_000);
+  });
+
+  it('a first head that does not end is cut', async () => {
+    const socket = await main.connect();
+    socket.write('GET / HTTP/1.1\r\nHost: derp');
+    expect(await received(socket)).toMatch(/^HTTP\/1\.1 408 /);
+  });
+
+  it('a second head that does not end is cut', async () => {
+    const socket = await main.connect();
+    socket.write('GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n');
+    await once(socket, 'data');
+    socket.write('GET / HTTP/1.1\r\nHost: derp');
+    expect(await received(socket)).toMatch(/^HTTP\/1\.1 408 /);
+  });
+
+  it('a second head of a byte now and then is cut', async () => {
+    const socket = await main.connect();
+    socket.write('GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\nGET / HTTP/1.1\r\n');
+    const before = socket.bytesWritten;
+    const drip = setInterval(() => socket.write('X: y\r\n'), 10);
+    await closed(socket);
+    clearInterval(drip);
+    expect(socket.bytesWritten).toBeGreaterThan(before);
+  });
+
+  it('a body that does not come is cut, if nobody has answered without it', async () => {
+    const socket = await main.connect();
+    socket.write('GET / HTTP/1.1\r\nHost: derp.test\r\nContent-Length: 10\r\n\r\n');
+    // The page needs no body, so it is answered at once; the rest of the request is what is waited for.
+    expect(await received(socket)).toMatch(/^HTTP\/1\.1 200 /);
+  });
+});

@@ -1,0 +1,116 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { vectors } from '../vectors.js';
+import { closed, Harness, parse, received } from './harness.js';
+
+let main: Harness;
+
+beforeAll(async () => {
+  main = await Harness.open();
+});
+
+afterAll(() => main.close());
+
+beforeEach(() => {
+  main.adopted.length = 0;
+});
+
+/** The plane finds a DERP upgrade that is a connection's first request; these are its second. */
+async function second(lines: string, behind = ''): Promise<Socket> {
+  const socket = await main.connect();
+  socket.write('GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n');
+  let answer = '';
+  while (!answer.endsWith('\r\n\r\n')) answer += String((await once(socket, 'data'))[0]);
+  expect(answer).toMatch(/^HTTP\/1\.1 204 /);
+  socket.write(`${lines.replaceAll('|', '\r\n')}\r\nHost: derp.test\r\nConnection: Upgrade\r\n\r\n${behind}`);
+  return socket;
+}
+
+async function adoption(): Promise<(typeof main.adopted)[number]> {
+  while (main.adopted.length === 0) await new Promise(setImmediate);
+  return main.adopted[0] as (typeof main.adopted)[number];
+}
+
+describe('an upgrade to DERP', () => {
+  it.each([
+    ['', 'GET /derp HTTP/1.1|Upgrade: DERP', false],
+    [' in other case, by another method, with a query', 'POST /derp?x HTTP/1.1|upgrade: dErP', false],
+    [' of an early client', 'GET /derp HTTP/1.1|Upgrade: WebSocket', false],
+    [' of one that would rather be elsewhere', 'GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node: 1a', true],
+    [' with an empty ideal node', 'GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:', false],
+  ])('%s is answered to the byte, and given back to the plane', async (_name, lines, notIdeal) => {
+    const socket = await second(lines);
+    const { id, how, socket: theirs } = await adoption();
+    expect(how).toEqual({ framing: 'raw', leftover: Buffer.alloc(0), notIdeal });
+    theirs.end('greeting');
+    expect(await received(socket)).toBe(`${vectors.upgrade.response?.text}greeting`);
+    expect(id).toBeGreaterThan(0);
+  });
+
+  it('with fast start is not answered', async () => {
+    const socket = await second('GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: 1');
+    const { socket: theirs } = await adoption();
+    theirs.end('greeting');
+    expect(await received(socket)).toBe('greeting');
+  });
+
+  it('brings what came behind it', async () => {
+    const socket = await second('GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: 1', 'client info');
+    const { how } = await adoption();
+    expect(Buffer.from(how.leftover).toString()).toBe('client info');
+    socket.destroy();
+  });
+
+  it('leaves the connection to whoever reads it next', async () => {
+    const socket = await second('GET /derp HTTP/1.1|Upgrade: DERP');
+    const { socket: theirs } = await adoption();
+    socket.write('more');
+    expect(String((await once(theirs, 'data'))[0])).toBe('more');
+    socket.destroy();
+  });
+});
+
+describe('an upgrade to something else is an offer that is not taken', () => {
+  it.each([
+    ['h2c on a page', 'GET / HTTP/1.1|Upgrade: h2c', 200, /<h1>DERP/],
+    ['h2c on the check', 'GET /generate_204 HTTP/1.1|Upgrade: h2c', 204, /^$/],
+    ['DERP on the check', 'GET /generate_204 HTTP/1.1|Upgrade: DERP', 204, /^$/],
+    ['DERP on another path', 'GET /derp/ HTTP/1.1|Upgrade: DERP', 200, /<h1>DERP/],
+    ['DERP on the probe', 'GET /derp/probe HTTP/1.1|Upgrade: DERP', 200, /^$/],
+    ['h2c on /derp', 'GET /derp HTTP/1.1|Upgrade: h2c', 426, /^DERP requires connection upgrade\n$/],
+    ['a list on /derp', 'GET /derp HTTP/1.1|Upgrade: DERP, h2c', 426, /^DERP requires connection upgrade\n$/],
+    ['TLS on robots', 'HEAD /robots.txt HTTP/1.1|Upgrade: TLS/1.0', 200, /^$/],
+  ])('%s', async (_name, lines, status, body) => {
+    const answer = parse(await received(await second(lines)));
+    expect(answer.status).toBe(status);
+    expect(answer.body).toMatch(body);
+    // Node has let go of the connection, so that this was its last request.
+    expect(answer.headers.connection).toBe('close');
+    expect(main.adopted).toEqual([]);
+  });
+
+  it('WebSocket is not there yet', async () => {
+    const lines = 'GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: derp';
+    const answer = parse(await received(await second(lines)));
+    expect(answer.status).toBe(501);
+    expect(main.adopted).toEqual([]);
+  });
+});
+
+describe('close', () => {
+  it('ends every connection, idle ones too', async () => {
+    const other = await Harness.open();
+    const idle = await other.connect();
+    idle.write('GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n');
+    await once(idle, 'data');
+    const slow = await other.connect();
+    slow.write('GET / HT');
+    const ended = Promise.all([closed(idle), closed(slow)]);
+    // Until the server has the second one, too.
+    while (other.accepted < 2) await new Promise(setImmediate);
+    other.http.close();
+    await ended;
+    await other.close();
+  });
+});

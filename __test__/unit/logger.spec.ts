@@ -1,0 +1,109 @@
+import { Writable } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from '../../src/logger.js';
+
+function lines(format: 'text' | 'json', level: LogLevel, use: (logger: Logger) => void): string[] {
+  const written: string[] = [];
+  const out = new Writable({
+    write(chunk, _encoding, done) {
+      written.push(String(chunk));
+      done();
+    },
+  });
+  use(createLogger({ format, level }, out));
+  // Each line at once, and whole: a log that is cut by a crash ends where it happened.
+  for (const line of written) expect(line).toMatch(/^[^\n][\s\S]*\n$/);
+  return written.map((line) => line.slice(0, -1));
+}
+
+const STAMP = /^\d{4}\/\d{2}\/\d{2} \d{2}:\d{2}:\d{2} /;
+
+describe('text', () => {
+  const text = (use: (logger: Logger) => void) => {
+    const written = lines('text', 'trace', use);
+    for (const line of written) expect(line).toMatch(STAMP);
+    return written.map((line) => line.replace(STAMP, ''));
+  };
+
+  it('is derper’s form: a local time, and the text', () => {
+    const before = new Date();
+    const [line] = lines('text', 'info', (logger) => logger.info('serving STUN'));
+    const after = new Date();
+    const [, ...parts] = /^(\d+)\/(\d+)\/(\d+) (\d+):(\d+):(\d+) serving STUN$/.exec(line ?? '') ?? [];
+    const [year, month, day, hour, minute, second] = parts.map(Number) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    const said = new Date(year, month - 1, day, hour, minute, second).getTime();
+    expect(said).toBeGreaterThanOrEqual(before.getTime() - 1000);
+    expect(said).toBeLessThanOrEqual(after.getTime());
+  });
+
+  it('names every level but the usual one', () => {
+    const written = text((logger) => {
+      logger.trace('t');
+      logger.debug('d');
+      logger.info('i');
+      logger.warn('w');
+      logger.error('e');
+    });
+    expect(written).toEqual(['trace: t', 'debug: d', 'i', 'warn: w', 'error: e']);
+  });
+
+  it('appends fields in their order, quoted where they need it', () => {
+    const written = text((logger) => {
+      logger.info({ a: 'word', b: 'two words', c: '', d: 'x=1', e: 'say "x"', f: 7, g: true, h: null }, 'text');
+      logger.info({ list: [1, 2], object: { a: 'b' }, line: 'a\nb' }, 'text');
+    });
+    expect(written).toEqual([
+      'text a=word b="two words" c="" d="x=1" e="say \\"x\\"" f=7 g=true h=null',
+      'text list=[1,2] object={"a":"b"} line="a\\nb"',
+    ]);
+  });
+
+  it('ends with the stack of an error', () => {
+    const [line] = text((logger) => logger.error({ err: new Error('broken'), id: 3 }, 'text'));
+    expect(line).toMatch(/^error: text id=3 Error: broken\n\s+at /);
+  });
+
+  it('may be fields alone', () => {
+    expect(text((logger) => logger.info({ a: 1 }))).toEqual([' a=1']);
+  });
+});
+
+describe('json', () => {
+  it('is one object a line, without process and host', () => {
+    const [line = ''] = lines('json', 'info', (logger) => logger.warn({ client: '[abc]' }, 'text'));
+    const { time, ...rest } = JSON.parse(line);
+    expect(rest).toEqual({ level: 40, client: '[abc]', msg: 'text' });
+    expect(Math.abs(time - Date.now())).toBeLessThan(60_000);
+  });
+});
+
+describe('levels', () => {
+  it.each(LOG_LEVELS)('%s leaves out what is below it', (level) => {
+    const all = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+    const written = lines('json', level, (logger) => {
+      for (const each of all) logger[each](each);
+    });
+    expect(written.map((line) => JSON.parse(line).msg)).toEqual(all.slice(LOG_LEVELS.indexOf(level)));
+  });
+});
+
+describe('where lines go', () => {
+  it('is standard error: standard output is for what was asked for', () => {
+    const written: string[] = [];
+    const write = process.stderr.write;
+    process.stderr.write = ((text: string) => written.push(text) > 0) as typeof write;
+    try {
+      createLogger({ format: 'text', level: 'info' }).info('text');
+    } finally {
+      process.stderr.write = write;
+    }
+    expect(written).toHaveLength(1);
+  });
+});

@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest';
+import {
+  COUNTER_NAMES,
+  CounterPage,
+  DROP_REASONS,
+  PACKET_KINDS,
+  WritableCounters,
+} from '../../../src/plane/counters.js';
+import { vectors } from '../vectors.js';
+
+describe('names', () => {
+  it('are unique', () => {
+    expect(new Set(COUNTER_NAMES).size).toBe(COUNTER_NAMES.length);
+  });
+
+  it('of reasons and kinds are upstream’s, both ways', () => {
+    expect([...DROP_REASONS].sort()).toEqual([...vectors.drops.reasons].sort());
+    expect([...PACKET_KINDS].sort()).toEqual([...vectors.drops.kinds].sort());
+  });
+
+  it('cover packets and bytes of every drop', () => {
+    const drops = COUNTER_NAMES.filter((name) => /^(?:packets|bytes)_dropped:/.test(name));
+    const expected = ['packets', 'bytes'].flatMap((what) =>
+      vectors.drops.reasons.flatMap((reason) => vectors.drops.kinds.map((kind) => `${what}_dropped:${reason}:${kind}`)),
+    );
+    expect([...drops].sort()).toEqual(expected.sort());
+  });
+
+  it('are of one form', () => {
+    for (const name of COUNTER_NAMES) expect(name).toMatch(/^[a-z]+(?:_[a-z]+)*(?::[a-z0-9]+(?:_[a-z]+)*){0,2}$/);
+  });
+});
+
+describe('the page', () => {
+  it('starts at zero and counts each name alone', () => {
+    const counters = new WritableCounters();
+    expect(Object.values(counters.readAll())).toEqual(COUNTER_NAMES.map(() => 0));
+    COUNTER_NAMES.forEach((name, index) => {
+      counters.add(name, index + 1);
+    });
+    expect(counters.readAll()).toEqual(Object.fromEntries(COUNTER_NAMES.map((name, index) => [name, index + 1])));
+    expect(Object.keys(counters.readAll())).toEqual(COUNTER_NAMES);
+  });
+
+  it('counts one where no number is given', () => {
+    const counters = new WritableCounters();
+    counters.add('accepts');
+    counters.add('accepts');
+    expect(counters.read('accepts')).toBe(2);
+  });
+
+  it('counts a drop as a packet and its bytes', () => {
+    const counters = new WritableCounters();
+    for (const reason of DROP_REASONS) for (const kind of PACKET_KINDS) counters.dropped(reason, kind, 100);
+    const counted = Object.entries(counters.readAll()).filter(([, value]) => value > 0);
+    expect(counted).toHaveLength(4 * DROP_REASONS.length);
+    for (const [name, value] of counted) expect(value).toBe(name.startsWith('packets') ? 1 : 100);
+  });
+
+  it('is read the same from 64-bit cells, exactly up to 2^53', () => {
+    const cells = new BigUint64Array(COUNTER_NAMES.length);
+    cells[COUNTER_NAMES.indexOf('bytes_sent')] = BigInt(Number.MAX_SAFE_INTEGER);
+    expect(new CounterPage(cells).read('bytes_sent')).toBe(Number.MAX_SAFE_INTEGER);
+    expect(new CounterPage(cells).read('packets_sent')).toBe(0);
+  });
+
+  it('is a live view', () => {
+    const cells = new Float64Array(COUNTER_NAMES.length);
+    const page = new CounterPage(cells);
+    new WritableCounters(cells).add('stun_requests:success', 3);
+    expect(page.read('stun_requests:success')).toBe(3);
+  });
+});

@@ -1,0 +1,101 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { Egress } from '../../../src/plane/js/egress.js';
+import { Wheel } from '../../../src/plane/js/wheel.js';
+import { type PolicyChanges, settled } from './context.js';
+import { type Owner, packet, type Rig, rig } from './egress-rig.js';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+describe('the write deadline', () => {
+  it('ends a connection whose transport stands still, not before its time and not much after', async () => {
+    const { egress, owner, context, clock } = await stalled();
+    const ended = visit(egress, owner, clock);
+    expect(ended).toBeGreaterThanOrEqual(2000);
+    expect(ended).toBeLessThanOrEqual(3000);
+    expect(owner.calls).toEqual(['timeout']);
+    expect(context.counters.read('write_timeouts')).toBe(1);
+  });
+
+  it('is armed again by every bit of progress', async () => {
+    const { egress, owner, clock, stream } = await stalled();
+    for (let step = 0; step < 7; step++) {
+      clock.now += 1900;
+      egress.onTime(clock.now);
+      expect(owner.calls).toEqual([]);
+      stream.take(1);
+      await settled();
+      egress.onTime(clock.now);
+    }
+    const ended = visit(egress, owner, clock);
+    expect(ended - 7 * 1900).toBeGreaterThanOrEqual(2000);
+    expect(ended - 7 * 1900).toBeLessThanOrEqual(3000);
+  });
+
+  it('does not run while there is nothing to write', async () => {
+    const { egress, owner, clock, stream } = await stalled();
+    stream.open();
+    await settled();
+    clock.now += 10_000;
+    expect(egress.onTime(clock.now)).toBe(Number.POSITIVE_INFINITY);
+    // What comes later has all of its time.
+    clock.now += 10_000;
+    egress.packet(packet(9));
+    await settled();
+    expect(owner.armed.at(-1)).toBeGreaterThan(clock.now);
+    expect(egress.onTime(clock.now + 1999)).toBe(Number.POSITIVE_INFINITY);
+    expect(owner.calls).toEqual([]);
+  });
+
+  it('begins with the write, not with the last one before it', async () => {
+    const { egress, owner, clock, stream } = await stalled();
+    stream.take(Number.POSITIVE_INFINITY);
+    await settled();
+    clock.now += 60_000;
+    for (let number = 0; number < 10; number++) egress.packet(packet(number, 5000));
+    await settled();
+    egress.onTime(clock.now + 1000);
+    egress.onTime(clock.now + 1999);
+    expect(owner.calls).toEqual([]);
+  });
+
+  it.each<[string, boolean, PolicyChanges, number]>([
+    ['of an ordinary client', false, {}, 2000],
+    ['of a mesh peer, which has longer, but not beyond TCP’s own', true, {}, 15_000],
+    ['of a mesh peer without TCP’s own', true, { tcp: { userTimeout: 0 } }, 30_000],
+    ['that is off, with TCP’s own', false, { deadlines: { write: 0 } }, 15_000],
+    ['that is shorter by TCP’s own', false, { tcp: { userTimeout: 500 } }, 500],
+  ])('%s', async (_name, mesh, changes, limit) => {
+    const { egress, owner, clock } = await stalled(changes, mesh);
+    const ended = visit(egress, owner, clock);
+    expect(ended).toBeGreaterThanOrEqual(limit);
+    expect(ended).toBeLessThanOrEqual(1.5 * limit);
+  });
+
+  it('that is off altogether never comes', async () => {
+    const { egress, owner, clock } = await stalled({ deadlines: { write: 0 }, tcp: { userTimeout: 0 } });
+    expect(owner.armed).toEqual([]);
+    expect(egress.onTime(clock.now + 1e9)).toBe(Number.POSITIVE_INFINITY);
+  });
+});
+
+/** The same with eight packets, and with a clock of the test's. */
+async function stalled(changes: PolicyChanges = {}, mesh = false): Promise<Rig & { readonly clock: { now: number } }> {
+  const clock = { now: 0 };
+  vi.spyOn(Wheel, 'now').mockImplementation(() => clock.now);
+  const made = rig(changes, mesh);
+  for (let number = 0; number < 8; number++) made.egress.packet(packet(number, 8000));
+  await settled();
+  return { ...made, clock };
+}
+
+/** Visits as the wheel would, until there is no more to visit. Returns when that was. */
+function visit(egress: Egress, owner: Owner, clock: { now: number }): number {
+  let next = owner.armed.at(-1) as number;
+  while (next !== Number.POSITIVE_INFINITY) {
+    clock.now = Math.max(clock.now, next);
+    next = egress.onTime(clock.now);
+  }
+  return clock.now;
+}

@@ -1,0 +1,345 @@
+import { describe, expect, it } from 'vitest';
+import { DROP_REASONS, PACKET_KINDS } from '../../../src/plane/counters.js';
+import type { PlaneContext } from '../../../src/plane/js/context.js';
+import { encodeFrame, peerGoneFrame, pongFrame } from '../../../src/protocol/frame.js';
+import { FrameType, PeerGoneReason } from '../../../src/protocol/wire.js';
+import { seeded } from '../random.js';
+import { type GatedStream, keyOf, settled } from './context.js';
+import { ALICE, control, packet, rig, stuck, WINDOW } from './egress-rig.js';
+
+describe('packets', () => {
+  it('of one turn leave together, at its end', async () => {
+    const { egress, stream } = rig();
+    stream.open();
+    egress.packet(packet(1));
+    egress.packet(packet(2));
+    expect(stream.given).toEqual([]);
+    await settled();
+    expect(numbers(stream)).toEqual([1, 2]);
+  });
+
+  it('that the window takes are not dropped, however many they are', async () => {
+    const { egress, stream, context } = rig();
+    const size = 1000;
+    const many = Math.ceil(WINDOW / packet(0, size).frame.length);
+    for (let number = 0; number < many; number++) egress.packet(packet(number, size));
+    await settled();
+    expect(egress.queuedPackets).toBe(0);
+    stream.open();
+    await settled();
+    expect(numbers(stream)).toHaveLength(many);
+    expect(context.counters.read('packets_sent')).toBe(many);
+    expect(context.counters.read('bytes_sent')).toBe(many * size);
+  });
+
+  it('behind a full window wait, and make room at the head of the queue', async () => {
+    const { egress, stream, context } = await stuck();
+    for (let number = 100; number < 150; number++) egress.packet(packet(number, 10));
+    expect(egress.queuedPackets).toBe(32);
+    expect(context.counters.read('packets_dropped:queue_head:other')).toBe(18);
+    expect(context.counters.read('bytes_dropped:queue_head:other')).toBe(180);
+    stream.open();
+    await settled();
+    expect(numbers(stream)).toEqual([0, ...range(118, 150)]);
+    expect(egress.stats).toEqual({ packets: 33, bytes: WINDOW + 320, dropped: 18 });
+  });
+
+  it('of discovery have a queue of their own, and go first', async () => {
+    const { egress, stream, context } = await stuck();
+    for (let number = 100; number < 140; number++) {
+      egress.packet(packet(number, 10));
+      egress.packet(packet(1000 + number, 10, true));
+    }
+    expect(egress.queuedPackets).toBe(64);
+    expect(context.counters.read('packets_dropped:queue_head:disco')).toBe(8);
+    expect(context.counters.read('packets_dropped:queue_head:other')).toBe(8);
+    stream.open();
+    await settled();
+    expect(numbers(stream)).toEqual([0, ...range(1108, 1140), ...range(108, 140)]);
+  });
+
+  it('at queue depth 0 are dropped themselves', async () => {
+    const { egress, context } = await stuck({ queueDepth: 0 });
+    egress.packet(packet(100, 10));
+    egress.packet(packet(101, 20, true));
+    expect(context.counters.read('packets_dropped:queue_tail:other')).toBe(1);
+    expect(context.counters.read('bytes_dropped:queue_tail:disco')).toBe(20);
+    expect(egress.stats.dropped).toBe(2);
+  });
+
+  it('keep their order when the window opens between them', async () => {
+    const { egress, stream } = await stuck();
+    egress.packet(packet(1, 10));
+    egress.packet(packet(2, 10));
+    stream.open();
+    egress.packet(packet(3, 10));
+    await settled();
+    expect(numbers(stream)).toEqual([0, 1, 2, 3]);
+  });
+
+  it('tell the owner whose they were, once they are on their way and not before', async () => {
+    const { egress, stream, owner } = await stuck();
+    expect(owner.sent).toEqual([ALICE]);
+    const bob = keyOf(2);
+    egress.packet({ ...packet(1, 10), source: bob });
+    expect(owner.sent).toEqual([ALICE]);
+    stream.open();
+    await settled();
+    expect(owner.sent).toEqual([ALICE, bob]);
+  });
+
+  it('leave one window at a time', async () => {
+    const { egress, stream } = rig();
+    for (let number = 0; number < 20; number++) egress.packet(packet(number, 20_000));
+    await settled();
+    // The stream has the first of the window; what it takes is refilled only when all of it has gone.
+    expect(stream.writableLength).toBeLessThan(WINDOW + 20_037);
+    expect(stream.writableLength + 20_037 * egress.queuedPackets).toBe(20 * 20_037);
+    stream.take(3);
+    await settled();
+    expect(egress.queuedPackets).toBe(16);
+    stream.take(1);
+    await settled();
+    expect(egress.queuedPackets).toBe(12);
+  });
+});
+
+describe('control frames', () => {
+  it('go before packets that wait, in their order', async () => {
+    const { egress, stream } = await stuck();
+    egress.packet(packet(1, 10, true));
+    egress.frames(control(1));
+    egress.packet(packet(2, 10));
+    egress.frames(control(2));
+    stream.open();
+    await settled();
+    expect(types(stream)).toEqual(['RecvPacket 0', 'Health 1', 'Health 2', 'RecvPacket 1', 'RecvPacket 2']);
+  });
+
+  it('go before packets of the same turn that came after them', async () => {
+    const { egress, stream } = rig();
+    stream.open();
+    egress.frames(control(1));
+    egress.packet(packet(2));
+    await settled();
+    expect(types(stream)).toEqual(['Health 1', 'RecvPacket 2']);
+  });
+
+  it('that tell of peers that went are counted by reason', async () => {
+    const { egress, stream, context } = rig();
+    stream.open();
+    const gone = peerGoneFrame(ALICE, PeerGoneReason.Disconnected);
+    egress.frames(Buffer.concat([gone, control(1), gone]));
+    egress.frames(peerGoneFrame(ALICE, PeerGoneReason.NotHere));
+    await settled();
+    expect(context.counters.read('peer_gone_disconnected_frames')).toBe(2);
+    expect(context.counters.read('peer_gone_not_here_frames')).toBe(1);
+  });
+
+  it('beyond the limit are too many', async () => {
+    const { egress, owner } = await stuck({ limits: { controlBytes: 100 } });
+    egress.frames(Buffer.alloc(60, encodeFrame(FrameType.Health, Buffer.alloc(0))));
+    expect(owner.calls).toEqual([]);
+    egress.frames(Buffer.alloc(41));
+    expect(owner.calls).toEqual(['overflow']);
+  });
+
+  it('are counted against the limit only while they wait', async () => {
+    const { egress, owner, stream } = rig({ limits: { controlBytes: 100 } });
+    stream.open();
+    for (let round = 0; round < 10; round++) {
+      egress.frames(encodeFrame(FrameType.Health, Buffer.alloc(90)));
+      await settled();
+    }
+    expect(owner.calls).toEqual([]);
+  });
+});
+
+describe('pull', () => {
+  const part = () => encodeFrame(FrameType.Health, Buffer.alloc(95));
+
+  it('asks for more while less than half of the limit waits', async () => {
+    const { egress, owner, stream } = await stuck({ limits: { controlBytes: 1000 } });
+    for (let asked = 0; asked < 4; asked++) {
+      egress.frames(part(), true);
+      await settled();
+      expect(owner.calls).toHaveLength(asked + 1);
+    }
+    egress.frames(part(), true);
+    await settled();
+    // 500 of 1000 bytes wait: no more for now.
+    expect(owner.calls).toHaveLength(4);
+    stream.open();
+    await settled();
+    expect(owner.calls).toEqual(Array(5).fill('pulled'));
+  });
+
+  it('is asked once for each part', async () => {
+    const { egress, owner, stream } = rig();
+    stream.open();
+    egress.frames(part(), true);
+    await settled();
+    egress.frames(part());
+    egress.packet(packet(1));
+    await settled();
+    expect(owner.calls).toEqual(['pulled']);
+  });
+});
+
+describe('pongs', () => {
+  it('wait in a mailbox of one', async () => {
+    const { egress, stream, context } = await stuck();
+    egress.sendPong(pongFrame(Buffer.alloc(8, 1)));
+    egress.sendPong(pongFrame(Buffer.alloc(8, 2)));
+    stream.open();
+    await settled();
+    expect(stream.bytes.subarray(-13)).toEqual(pongFrame(Buffer.alloc(8, 1)));
+    expect(context.counters.read('sent_pong')).toBe(1);
+    egress.sendPong(pongFrame(Buffer.alloc(8, 3)));
+    await settled();
+    expect(stream.bytes.subarray(-13)).toEqual(pongFrame(Buffer.alloc(8, 3)));
+    expect(context.counters.read('sent_pong')).toBe(2);
+  });
+
+  it('go behind control frames and before packets', async () => {
+    const { egress, stream } = await stuck();
+    egress.packet(packet(1, 10, true));
+    egress.sendPong(pongFrame(Buffer.alloc(8, 7)));
+    egress.frames(control(2));
+    stream.open();
+    await settled();
+    expect(types(stream)).toEqual(['RecvPacket 0', 'Health 2', 'Pong 7', 'RecvPacket 1']);
+  });
+});
+
+describe('close', () => {
+  it('counts what was being written, what was about to be, and what waited', async () => {
+    const { egress, context } = await stuck();
+    for (let number = 1; number <= 3; number++) egress.packet(packet(number, 10));
+    egress.packet(packet(4, 10, true));
+    egress.close();
+    expect(dropped(context)).toEqual({
+      'write_error:other': [1, WINDOW],
+      'gone_disconnected:other': [3, 30],
+      'gone_disconnected:disco': [1, 10],
+    });
+    egress.close();
+    expect(egress.stats.dropped).toBe(5);
+  });
+
+  it('counts packets of the same turn', async () => {
+    const { egress, context, stream } = rig();
+    stream.open();
+    egress.packet(packet(1, 10));
+    egress.close();
+    egress.packet(packet(2, 20));
+    await settled();
+    expect(dropped(context)).toEqual({ 'gone_disconnected:other': [2, 30] });
+    expect(stream.given).toEqual([]);
+  });
+
+  it('counts a write that is never called back as one that failed, and nothing twice', async () => {
+    const { egress, context, stream } = rig();
+    egress.packet(packet(1, 10));
+    await settled();
+    egress.close();
+    stream.open();
+    await settled();
+    expect(context.counters.read('packets_sent')).toBe(0);
+    expect(dropped(context)).toEqual({ 'write_error:other': [1, 10] });
+  });
+
+  it('leaves nothing to be done', async () => {
+    const { egress, owner, stream } = rig();
+    stream.open();
+    egress.close();
+    egress.frames(control(1), true);
+    egress.sendPong(pongFrame(Buffer.alloc(8)));
+    await settled();
+    expect(stream.given).toEqual([]);
+    expect(owner.calls).toEqual([]);
+    expect(egress.onTime(1e9)).toBe(Number.POSITIVE_INFINITY);
+  });
+});
+
+describe('whatever comes', () => {
+  it.each([1, 2, 3, 4, 5, 6])('sent and dropped are what was offered, in order, seed %i', async (seed) => {
+    const random = seeded(seed);
+    const { egress, stream, context } = rig({ queueDepth: 1 + Math.floor(random() * 40) });
+    const offered = { packets: 0, bytes: 0 };
+    for (let step = 0; step < 1500; step++) {
+      const roll = random();
+      if (roll < 0.7) {
+        const size = 4 + Math.floor(random() ** 4 * 60_000);
+        egress.packet(packet(step, size, random() < 0.2));
+        offered.packets += 1;
+        offered.bytes += size;
+      } else if (roll < 0.75) egress.frames(control(step));
+      else if (roll < 0.8) egress.sendPong(pongFrame(Buffer.alloc(8)));
+      else if (roll < 0.9) stream.take(1 + Math.floor(random() * 4));
+      else await settled();
+    }
+    if (seed % 2 === 0) {
+      stream.open();
+      await settled();
+      expect(egress.queuedPackets).toBe(0);
+    }
+    egress.close();
+    const drops = Object.values(dropped(context));
+    const sent = context.counters.read('packets_sent');
+    expect(sent + drops.reduce((sum, [packets]) => sum + packets, 0)).toBe(offered.packets);
+    expect(context.counters.read('bytes_sent') + drops.reduce((sum, [, bytes]) => sum + bytes, 0)).toBe(offered.bytes);
+    expect(egress.stats.packets).toBe(sent);
+    expect(sent).toBeGreaterThan(100);
+    expect(egress.stats.dropped).toBeGreaterThan(seed % 2);
+    for (const disco of [false, true]) {
+      const order = framesOf(stream)
+        .filter(({ type, kind }) => type === 'RecvPacket' && kind === disco)
+        .map(({ number }) => number);
+      expect(order).toEqual(order.toSorted((a, b) => a - b));
+    }
+  });
+});
+
+interface Seen {
+  readonly type: string;
+  readonly number: number;
+  readonly kind: boolean;
+}
+
+function framesOf({ bytes }: GatedStream): Seen[] {
+  const seen: Seen[] = [];
+  for (let at = 0; at < bytes.length; at += 5 + bytes.readUInt32BE(at + 1)) {
+    const type = Object.entries(FrameType).find(([, value]) => value === bytes[at])?.[0] ?? '?';
+    const number =
+      type === 'RecvPacket'
+        ? bytes.readUInt32BE(at + 37)
+        : type === 'Pong'
+          ? bytes[at + 5]
+          : bytes.readUInt32BE(at + 5);
+    seen.push({ type, number: number as number, kind: type === 'RecvPacket' && bytes.readUInt32BE(at + 33) === 256 });
+  }
+  return seen;
+}
+
+function types(stream: GatedStream): string[] {
+  return framesOf(stream).map(({ type, number }) => `${type} ${number}`);
+}
+
+function numbers(stream: GatedStream): number[] {
+  return framesOf(stream).map(({ number }) => number);
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, index) => from + index);
+}
+
+/** Drops that there were, by reason and kind: packets and bytes. */
+function dropped({ counters }: PlaneContext): Record<string, [packets: number, bytes: number]> {
+  const all = DROP_REASONS.flatMap((reason) => PACKET_KINDS.map((kind) => `${reason}:${kind}` as const));
+  const read = (label: (typeof all)[number]): [number, number] => [
+    counters.read(`packets_dropped:${label}`),
+    counters.read(`bytes_dropped:${label}`),
+  ];
+  return Object.fromEntries(all.map((label) => [label, read(label)] as const).filter(([, [packets]]) => packets > 0));
+}

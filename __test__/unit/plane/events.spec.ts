@@ -1,0 +1,93 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { EventQueue } from '../../../src/plane/js/events.js';
+import { eventLog, keyOf } from './context.js';
+
+let queue: EventQueue;
+let log: string[];
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  const made = eventLog();
+  log = made.log;
+  queue = new EventQueue(made.events);
+});
+
+afterEach(() => {
+  queue.stop();
+  vi.useRealTimers();
+});
+
+describe('events', () => {
+  it('are raised in their order, and never from within what caused them', async () => {
+    queue.raise((to) => to.watch(1));
+    queue.raise((to) => to.watch(2));
+    queue.closed(1, keyOf(1), (to) => to.closed(1, 'closed'));
+    expect(log).toEqual([]);
+    await Promise.resolve();
+    expect(log).toEqual(['watch 1', 'watch 2', 'closed 1 closed']);
+  });
+
+  it('that a handler causes come after those that wait', async () => {
+    queue.raise(() => {
+      queue.raise((to) => to.watch(3));
+      log.push('first');
+    });
+    queue.raise((to) => to.watch(2));
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(log).toEqual(['first', 'watch 2', 'watch 3']);
+  });
+});
+
+describe('prefer', () => {
+  it('is raised a moment later, and only as it is then', async () => {
+    queue.prefer(1, true);
+    queue.prefer(2, true);
+    queue.prefer(1, false);
+    await vi.advanceTimersByTimeAsync(9);
+    expect(log).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(log).toEqual(['prefer 1 false', 'prefer 2 true']);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(log).toHaveLength(2);
+  });
+
+  it('is dropped by closed, which is the last event of a connection', async () => {
+    queue.prefer(1, true);
+    queue.prefer(2, true);
+    queue.closed(1, keyOf(1), (to) => to.closed(1, 'disconnected'));
+    await vi.advanceTimersByTimeAsync(20);
+    expect(log).toEqual(['closed 1 disconnected', 'prefer 2 true']);
+  });
+});
+
+describe('active', () => {
+  it('is raised once a moment, the last of each key', async () => {
+    const lines = () => log.map((line) => line.split(' ').slice(-2).join(' '));
+    for (let sequence = 1; sequence <= 1000; sequence++) queue.active(keyOf(sequence % 2), sequence % 7, sequence);
+    await vi.advanceTimersByTimeAsync(10);
+    expect(lines().sort()).toEqual([`${1000 % 7} 1000`, `${999 % 7} 999`].sort());
+    queue.active(keyOf(0), 5, 1001);
+    await vi.advanceTimersByTimeAsync(10);
+    expect(lines()).toHaveLength(3);
+    expect(lines().at(-1)).toBe('5 1001');
+  });
+
+  it('of a connection that closes is dropped, of another one of its key is not', async () => {
+    queue.active(keyOf(1), 1, 10);
+    queue.active(keyOf(2), 3, 11);
+    queue.closed(1, keyOf(1), (to) => to.closed(1, 'disconnected'));
+    queue.closed(2, keyOf(2), (to) => to.closed(2, 'disconnected'));
+    await vi.advanceTimersByTimeAsync(20);
+    expect(log.map((line) => line.split(' ').at(0))).toEqual(['closed', 'closed', 'active']);
+    expect(log.at(-1)).toMatch(/ 3 11$/);
+  });
+});
+
+describe('stop', () => {
+  it('leaves no timer', () => {
+    queue.prefer(1, true);
+    queue.stop();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});

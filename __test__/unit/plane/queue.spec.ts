@@ -1,0 +1,114 @@
+import { describe, expect, it } from 'vitest';
+import { type OutboundPacket, PacketQueue } from '../../../src/plane/js/queue.js';
+import { seeded } from '../random.js';
+import { keyOf } from './context.js';
+
+describe('PacketQueue', () => {
+  it('gives packets back in their order, through every wrap-around', () => {
+    const queue = new PacketQueue();
+    let pushed = 0;
+    let shifted = 0;
+    for (let round = 0; round < 50; round++) {
+      for (let index = 0; index < 5; index++) expect(queue.push(packet(pushed++), 32)).toBeUndefined();
+      for (let index = 0; index < (round < 25 ? 4 : 6); index++) {
+        const next = queue.shift();
+        if (next) expect(numberOf(next)).toBe(shifted++);
+      }
+    }
+    expect(queue.length).toBe(pushed - shifted);
+  });
+
+  it('makes room at its head when it is full', () => {
+    const queue = new PacketQueue();
+    for (let number = 0; number < 32; number++) expect(queue.push(packet(number), 32)).toBeUndefined();
+    for (let number = 32; number < 100; number++) {
+      expect(numberOf(queue.push(packet(number), 32))).toBe(number - 32);
+      expect(queue.length).toBe(32);
+    }
+    expect(drained(queue)).toEqual(Array.from({ length: 32 }, (_, index) => 68 + index));
+  });
+
+  it('of depth 1 holds the newest packet', () => {
+    const queue = new PacketQueue();
+    expect(queue.push(packet(0), 1)).toBeUndefined();
+    expect(numberOf(queue.push(packet(1), 1))).toBe(0);
+    expect(numberOf(queue.push(packet(2), 1))).toBe(1);
+    expect(drained(queue)).toEqual([2]);
+  });
+
+  it.each([0, -1])('of depth %i takes nothing', (depth) => {
+    const queue = new PacketQueue();
+    expect(numberOf(queue.push(packet(7), depth))).toBe(7);
+    expect(queue.length).toBe(0);
+    expect(queue.shift()).toBeUndefined();
+  });
+
+  it('is empty to begin with, and again', () => {
+    const queue = new PacketQueue();
+    expect(queue.shift()).toBeUndefined();
+    queue.push(packet(0), 4);
+    queue.shift();
+    expect(queue.shift()).toBeUndefined();
+    expect(queue.length).toBe(0);
+  });
+
+  it('holds no memory once it is empty, and none of packets that have gone', () => {
+    const queue = new PacketQueue();
+    const ring = () => (queue as unknown as { ring: (OutboundPacket | undefined)[] }).ring;
+    for (let number = 0; number < 64; number++) queue.push(packet(number), 64);
+    queue.shift();
+    expect(ring().filter((slot) => slot !== undefined)).toHaveLength(63);
+    drained(queue);
+    expect(ring()).toHaveLength(0);
+  });
+
+  it('makes room for what there is, not for what there may be', () => {
+    const queue = new PacketQueue();
+    queue.push(packet(0), 65536);
+    expect((queue as unknown as { ring: unknown[] }).ring.length).toBeLessThanOrEqual(4);
+  });
+
+  it('may become shallower and deeper', () => {
+    const queue = new PacketQueue();
+    for (let number = 0; number < 8; number++) queue.push(packet(number), 8);
+    // Full by the new measure: one in, one out.
+    expect(numberOf(queue.push(packet(8), 2))).toBe(0);
+    expect(numberOf(queue.push(packet(9), 2))).toBe(1);
+    expect(queue.push(packet(10), 100)).toBeUndefined();
+    expect(drained(queue)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  });
+
+  it.each([1, 2, 3])('is a list that is cut at its head, seed %i', (seed) => {
+    const random = seeded(seed);
+    const queue = new PacketQueue();
+    const model: number[] = [];
+    for (let step = 0; step < 5000; step++) {
+      if (random() < 0.55) {
+        const depth = 1 + Math.floor(random() * 3) * 12;
+        const expected = model.length >= depth ? model.shift() : undefined;
+        model.push(step);
+        expect(numberOf(queue.push(packet(step), depth))).toBe(expected);
+      } else {
+        expect(numberOf(queue.shift())).toBe(model.shift());
+      }
+      expect(queue.length).toBe(model.length);
+    }
+    expect(drained(queue)).toEqual(model);
+  });
+});
+
+function packet(number: number): OutboundPacket {
+  const frame = Buffer.alloc(4);
+  frame.writeUInt32BE(number);
+  return { frame, payload: 0, source: keyOf(0), disco: false };
+}
+
+function numberOf(packet: OutboundPacket | undefined): number | undefined {
+  return packet?.frame.readUInt32BE();
+}
+
+function drained(queue: PacketQueue): (number | undefined)[] {
+  const numbers: (number | undefined)[] = [];
+  while (queue.length > 0) numbers.push(numberOf(queue.shift()));
+  return numbers;
+}
