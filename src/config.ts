@@ -71,7 +71,7 @@ const SCHEMA = z.object({
   hostname: hostname.default('localhost').describe('name or address that clients use'),
   certMode: oneOf(['self-signed', 'manual', 'off', 'letsencrypt', 'gcp'], ['self-signed', 'manual', 'off'])
     .default('self-signed')
-    .describe('TLS: self-signed, manual (files in the certificate directory), off'),
+    .describe('TLS: self-signed, manual (from files), off'),
   certDir: path.optional().describe('where certificates are kept (default: certs in the data directory)'),
   keyFile: path.optional().describe('file of the private key (default: derper.key in the data directory)'),
   dataDir: path.prefault(defaultDataDir).describe('where everything that the relay makes is kept'),

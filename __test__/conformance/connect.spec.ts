@@ -112,7 +112,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
 
     it('is nowhere but at its path', async () => {
       const relay = await startRelay(lane);
-      for (const path of ['/derp/', '/derp/x', '/derpx', '/DERP', '/', '/?/derp', '//derp']) {
+      for (const path of ['/derp/', '/derp/x', '/derpx', '/DERP', '/', '/?/derp']) {
         const wire = await Wire.open(relay.target());
         wire.write(upgradeRequest({}, `GET ${path} HTTP/1.1`));
         expect((await wire.takeThrough('\r\n')).toString(), path).toBe('HTTP/1.1 200 OK\r\n');

@@ -22,11 +22,11 @@ import {
   SNAPSHOT_COLUMNS,
   type Snapshot,
 } from '../plane.js';
+import { StunListener } from '../stun.js';
 import { type Arrival, Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
 import { TcpListener } from './listener.js';
-import { StunListener } from './stun.js';
 import { Table } from './table.js';
 import { TlsContexts } from './tls.js';
 import { Wheel } from './wheel.js';

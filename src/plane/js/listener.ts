@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { DerpkitError } from '../../errors.js';
+import { listenError, unmapped } from '../address.js';
 import type { ConnectionId, DuplexInfo, Listening, ListenSpec, PeerAddress, TlsVersion } from '../plane.js';
 import type { Arrival } from './connection.js';
 import type { PlaneContext } from './context.js';
@@ -165,11 +165,6 @@ class Arriving implements Timed {
   }
 }
 
-/** IPv4 addresses that a dual-stack socket reports in their mapped form are ordinary IPv4 addresses to everyone else. */
-export function unmapped(address: string): string {
-  return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
-}
-
 function peerAddress(socket: Socket): PeerAddress {
   return { address: unmapped(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 };
 }
@@ -184,9 +179,4 @@ function listening(server: Server, spec: ListenSpec): Promise<void> {
       resolve();
     });
   });
-}
-
-export function listenError({ kind, host, port }: ListenSpec, cause: Error): DerpkitError {
-  const where = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  return new DerpkitError('ERR_LISTEN', `cannot listen on ${where} (${kind})`, { cause });
 }
