@@ -1,0 +1,254 @@
+/** `derper`'s command line: Go's syntax, 35 flags, and what it says of those that cannot be used. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { lines, run, start, temporary } from './commands.js';
+
+/** Every flag: a value that changes nothing, and one that does; whether what it does is there. */
+const FLAGS: readonly (readonly [name: string, same: string, other: string, there: boolean])[] = [
+  ['a', ':443', ':1', true],
+  ['accept-connection-burst', '9223372036854775807', '100', false],
+  ['accept-connection-limit', '+Inf', '10', false],
+  ['ace', 'false', 'true', false],
+  ['acme-eab-key', '', 'secret', false],
+  ['acme-eab-kid', '', 'kid', false],
+  ['acme-email', '', 'a@example.com', false],
+  ['acme-ip-certs', 'f', 't', false],
+  ['bootstrap-dns-names', '', 'example.com', false],
+  ['c', '', 'derper.key', true],
+  ['certdir', '', 'certs', true],
+  ['certmode', 'letsencrypt', 'manual', true],
+  ['derp', 'true', 'false', true],
+  ['dev', 'false', 'true', true],
+  ['disallow-app-names', '', 'app', false],
+  ['home', '', 'blank', true],
+  ['hostname', 'derp.tailscale.com', 'derp.test', true],
+  ['http-port', '80', '-1', true],
+  ['mesh-psk-file', '', 'mesh.key', true],
+  ['mesh-with', '', 'other.example.com', false],
+  ['rate-config', '', 'rates.json', false],
+  ['secrets-cache-dir', '/nonexistent/.cache/derper-secrets', '/tmp', false],
+  ['secrets-path-prefix', 'prod/derp', 'dev/derp', false],
+  ['secrets-url', '', 'https://setec.example.com', false],
+  ['socket', '', '/tmp/tailscaled.sock', false],
+  ['stun', 'true', 'false', true],
+  ['stun-port', '3478', '0', true],
+  ['tcp-keepalive-time', '10m', '1m', true],
+  ['tcp-user-timeout', '15s', '1s', true],
+  ['tcp-write-timeout', '2000ms', '1s', true],
+  ['unpublished-bootstrap-dns-names', '', 'example.com', false],
+  ['verify-client-url', '', 'https://example.com', false],
+  ['verify-client-url-fail-open', 'T', 'false', false],
+  ['verify-clients', '0', '1', false],
+  ['version', 'false', 'true', true],
+];
+const NOT_YET = FLAGS.filter(([, , , there]) => !there);
+
+/** A relay with a key of its own and plain HTTP on a port of its choice. */
+function plain(...flags: string[]): string[] {
+  return ['-c', join(temporary(), 'derper.key'), '-a', '127.0.0.1:0', '-stun=false', ...flags];
+}
+
+describe('syntax', () => {
+  it.each([['-h'], ['-help'], ['--help']])('%s lists every flag, and is no error', async (flag) => {
+    const { code, stdout, stderr } = await run('derper', [flag]);
+    expect(code).toBe(0);
+    expect(stdout).toBe('');
+    expect(lines(stderr)[0]).toBe('Usage of derper:');
+    const names = [...stderr.matchAll(/^ {2}-([a-z-]+)/gm)].map(([, name]) => name);
+    expect(names).toEqual(FLAGS.map(([name]) => name));
+    expect(names).toHaveLength(35);
+    // Each has a line of what it is, in the language of people.
+    expect(stderr.match(/^ {4}\t\S.+$/gm)).toHaveLength(35);
+  });
+
+  it.each([
+    [['-bogus'], 'flag provided but not defined: -bogus'],
+    [['--bogus=1'], 'flag provided but not defined: -bogus'],
+    [['-a'], 'flag needs an argument: -a'],
+    [['-stun=maybe'], 'invalid boolean value "maybe" for -stun: parse error'],
+    [['-stun-port', 'many'], 'invalid value "many" for flag -stun-port: parse error'],
+    [['-tcp-write-timeout=5'], 'invalid value "5" for flag -tcp-write-timeout: parse error'],
+    [['---a=x'], 'bad flag syntax: ---a=x'],
+  ])('%j exits 2, with what is wrong first and the usage below', async (args, message) => {
+    const { code, stdout, stderr } = await run('derper', args);
+    expect(code).toBe(2);
+    expect(stdout).toBe('');
+    expect(lines(stderr).slice(0, 2)).toEqual([message, 'Usage of derper:']);
+  });
+
+  it('-version prints one line, whatever else is asked for', async () => {
+    const { code, stdout, stderr } = await run('derper', ['--version', '-a', 'nonsense', '-mesh-with=x']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\S*\n$/);
+  });
+
+  it('one dash or two, and a value behind = or in the next word', async () => {
+    const key = join(temporary(), 'derper.key');
+    const relay = start('derper', ['--c', key, '-a=127.0.0.1:0', '--stun=f', '--tcp-write-timeout', '0', '-derp']);
+    await relay.printed(/serving DERP over plain HTTP address=127\.0\.0\.1/);
+    expect((await relay.stop()).code).toBe(0);
+  });
+
+  it('a word that is no flag ends the flags, and is told of: -stun false is easily written', async () => {
+    const relay = start('derper', [...plain(), '-derp', 'false', '-bogus']);
+    await relay.printed(/warn: ignored, as no flag: false -bogus \(booleans are -name=false\)$/m);
+    await relay.stop();
+  });
+});
+
+describe('flags whose function is not there yet', () => {
+  it.each(NOT_YET)('-%s refuses to start', async (name, _same, other) => {
+    const { code, stdout, stderr } = await run('derper', [...plain(), `-${name}=${other}`]);
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+    expect(lines(stderr)).toEqual([`derper: -${name}: this flag is known, but what it does is not there yet`]);
+  });
+
+  it('are taken with their defaults, which are what is done anyway', async () => {
+    const relay = start('derper', [...plain(), ...NOT_YET.map(([name, same]) => `-${name}=${same}`)]);
+    await relay.printed(/serving DERP over plain HTTP/);
+    expect((await relay.stop()).code).toBe(0);
+  });
+});
+
+it('flags whose function is there are taken with their defaults', async () => {
+  const own = ['a', 'c', 'stun', 'stun-port'];
+  const others = FLAGS.filter(([name, , , there]) => there && !own.includes(name));
+  const relay = start('derper', [...plain(), ...others.map(([name, same]) => `-${name}=${same}`)]);
+  await relay.printed(/serving DERP over plain HTTP/);
+  expect((await relay.stop()).code).toBe(0);
+});
+
+describe('values that cannot be used', () => {
+  it.each([
+    ['-a', 'nonsense', /must be host:port/],
+    ['-a', '1.2.3.4:66000', /must be host:port/],
+    ['-home', 'elsewhere', /must be empty, "blank", or an http:\/\/ or https:\/\/ URL/],
+    ['-http-port', '70000', /must be a port from 0 to 65535, or -1 for none/],
+    ['-stun-port', '-1', /must be a port from 0 to 65535/],
+    ['-certmode', 'acme', /unknown mode "acme"; manual, letsencrypt or gcp/],
+    ['-tcp-keepalive-time', '-1s', /must be a duration/],
+    ['-tcp-user-timeout', '-1s', /must be a duration/],
+    ['-tcp-write-timeout', '-1s', /must be a duration/],
+    ['-hostname', 'a b', /must be a host name or an IP address/],
+  ])('%s %s exits 1, in one line with the flag', async (flag, value, message) => {
+    const { code, stdout, stderr } = await run('derper', [...plain(), flag, value]);
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+    expect(lines(stderr)).toHaveLength(1);
+    expect(stderr.startsWith(`derper: ${flag}: `)).toBe(true);
+    expect(stderr).toMatch(message);
+  });
+
+  it('are all told of at once, each on its line', async () => {
+    const { code, stderr } = await run(
+      'derper',
+      plain('-ace', '-mesh-with=x', '-certmode=x', '-home=x', '-http-port=-2', '-tcp-write-timeout=-1s'),
+      { env: { TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH: 'x', DERPKIT_PLANE: 'x', DERPKIT_LOG_FORMAT: 'x' } },
+    );
+    expect(code).toBe(1);
+    expect(
+      lines(stderr)
+        .map((line) => line.split(': ')[1])
+        .sort(),
+    ).toEqual([
+      '-ace',
+      '-certmode',
+      '-home',
+      '-http-port',
+      '-mesh-with',
+      '-tcp-write-timeout',
+      'DERPKIT_LOG_FORMAT',
+      'DERPKIT_PLANE',
+      'TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH',
+    ]);
+  });
+
+  it.each([['letsencrypt'], ['gcp']])('-certmode %s on port 443 says what to use instead', async (mode) => {
+    const { code, stderr } = await run('derper', ['-c', join(temporary(), 'k'), '-certmode', mode, '-a', ':443']);
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([
+      `derper: -certmode: ${mode} is not there yet; use -certmode=manual, with files in -certdir`,
+    ]);
+  });
+
+  it('the defaults alone are such a case', async () => {
+    const { code, stderr } = await run('derper', ['-c', join(temporary(), 'derper.key')]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^derper: -certmode: letsencrypt is not there yet/);
+  });
+
+  it('without -c there is no key, except for root', async ({ skip }) => {
+    const { code, stderr } = await run('derper', ['-a', '127.0.0.1:0'], { unprivileged: true });
+    if (/Cannot find (?:module|package)|EACCES/.test(stderr)) skip('only root can read the build');
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual(['derper: -c: a key file has to be named; it is made if it is not there']);
+  });
+
+  it('the mesh key of -dev is checked, and not shown', async () => {
+    const { code, stderr } = await run('derper', ['-dev', '-stun=false'], {
+      env: { TAILSCALE_DERPER_MESH_KEY: 'not-so-secret' },
+    });
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual(['derper: TAILSCALE_DERPER_MESH_KEY: must be 64 hex digits']);
+  });
+});
+
+describe('files that cannot be used', () => {
+  it('-mesh-psk-file that is not there', async () => {
+    const path = join(temporary(), 'mesh.key');
+    const { code, stderr } = await run('derper', plain('-mesh-psk-file', path));
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([`derper: -mesh-psk-file: ${path}: there is no such file`]);
+  });
+
+  it('-mesh-psk-file with something else in it, which is not shown', async () => {
+    const path = join(temporary(), 'mesh.key');
+    writeFileSync(path, 'not-so-secret\n');
+    const { code, stdout, stderr } = await run('derper', plain('-mesh-psk-file', path));
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([`derper: -mesh-psk-file: ${path}: invalid mesh key: 64 hex digits are needed`]);
+    expect(stdout + stderr).not.toContain('secret');
+  });
+
+  it.each([
+    ['garbage', 'not-so-secret', 'not a key file: it is not JSON'],
+    ['another JSON', '{"Key":"not-so-secret"}', 'not a key file: it has no "PrivateKey" of the form'],
+    ['a bad key', '{"PrivateKey":"privkey:not-so-secret"}', 'not a key file: it has no "PrivateKey" of the form'],
+  ])('-c with %s, which is not shown', async (_name, text, message) => {
+    const path = join(temporary(), 'derper.key');
+    writeFileSync(path, text);
+    const { code, stderr } = await run('derper', ['-c', path, '-a', '127.0.0.1:0', '-stun=false']);
+    expect(code).toBe(1);
+    expect(lines(stderr)).toHaveLength(1);
+    expect(stderr.startsWith(`derper: -c: ${path}: ${message}`)).toBe(true);
+    expect(stderr).not.toContain('secret');
+  });
+
+  it('-c that may not be read, or cannot be made', async ({ skip }) => {
+    const directory = temporary();
+    const path = join(directory, 'derper.key');
+    writeFileSync(path, '{}', { mode: 0o000 });
+    const denied = ['-a', '127.0.0.1:0', '-stun=false', '-c'];
+    const [there, absent] = await Promise.all([
+      run('derper', [...denied, path], { unprivileged: true }),
+      run('derper', [...denied, '/proc/nowhere/derper.key'], { unprivileged: true }),
+    ]);
+    if (/Cannot find (?:module|package)/.test(there.stderr)) skip('only root can read the build');
+    expect(lines(there.stderr)).toEqual([`derper: -c: ${path}: permission denied`]);
+    expect(there.code).toBe(1);
+    expect(lines(absent.stderr)).toHaveLength(1);
+    expect(absent.stderr).toMatch(
+      /^derper: -c: \/proc\/nowhere\/derper\.key: there is no such file, and it cannot be made: /,
+    );
+    expect(absent.code).toBe(1);
+  });
+
+  it('-c that is a directory', async () => {
+    const path = temporary();
+    const { code, stderr } = await run('derper', ['-c', path, '-a', '127.0.0.1:0', '-stun=false']);
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([`derper: -c: ${path}: illegal operation on a directory`]);
+  });
+});

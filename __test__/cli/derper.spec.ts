@@ -1,0 +1,378 @@
+/** `derper` running: what it serves, the files it makes, what it logs, and how it ends. */
+import { X509Certificate } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { pemPair } from '../helpers/relay.js';
+import { eventually, turn } from '../helpers/wait.js';
+import { Wire } from '../helpers/wire.js';
+import {
+  Command,
+  type CommandOptions,
+  freePort,
+  lines,
+  run,
+  start,
+  takenPort,
+  takenUdpPort,
+  temporary,
+  withoutNative,
+} from './commands.js';
+import { askStun, fingerprintOf, get, handshake, keyOf, logIn, portOf } from './reach.js';
+
+/** What is the same for all of them. */
+const LOOPBACK = ['-a', '127.0.0.1:0'];
+
+function startPlain(args: readonly string[] = [], options?: CommandOptions): Command {
+  return start('derper', [...LOOPBACK, '-c', join(temporary(), 'derper.key'), '-stun=false', ...args], options);
+}
+
+/** `-certmode=manual` with what is in a directory. */
+function manual(directory: string, hostname: string, ...more: string[]): string[] {
+  const files = ['-c', join(directory, 'derper.key'), '-certdir', join(directory, 'certs')];
+  return [...LOOPBACK, '-certmode=manual', '-hostname', hostname, ...files, '-stun=false', '-http-port=-1', ...more];
+}
+
+describe('serving', () => {
+  it('plain HTTP and STUN', async () => {
+    const relay = start('derper', [...LOOPBACK, '-c', join(temporary(), 'derper.key'), '-stun-port=0']);
+    const port = await portOf(relay, 'DERP over plain HTTP');
+    const client = await logIn(port, await keyOf(relay));
+    expect(await client.fence()).toEqual([]);
+    expect((await get(port, '/generate_204')).status).toBe(204);
+    expect((await askStun(await portOf(relay, 'STUN'))).readUInt16BE()).toBe(0x0101);
+    // -http-port is for what is beside TLS.
+    expect(relay.stderr).not.toMatch(/serving HTTP/);
+  });
+
+  it('no DERP and no STUN where that is not wanted', async () => {
+    const relay = startPlain(['-derp=false', '-home=blank']);
+    const port = await portOf(relay, 'DERP over plain HTTP');
+    expect((await get(port, '/derp')).status).toBe(404);
+    const home = await get(port, '/');
+    expect([home.status, await home.text()]).toEqual([200, '']);
+    expect(relay.stderr).not.toMatch(/serving STUN/);
+  });
+
+  it('TLS with the chain of the certificate directory, for its name alone', async () => {
+    const directory = temporary();
+    const [pair, issuer] = [pemPair(['derp.test']), pemPair(['issuer.test'])];
+    mkdirSync(join(directory, 'certs'));
+    writeFileSync(join(directory, 'certs', 'derp.test.crt'), pair.chain + issuer.chain);
+    writeFileSync(join(directory, 'certs', 'derp.test.key'), pair.key);
+    const relay = start('derper', [...manual(directory, 'derp.test'), '-http-port=0']);
+    const port = await portOf(relay, 'DERP over TLS');
+    const { bytes } = await handshake(port, { servername: 'derp.test', ca: pair.chain, rejectUnauthorized: true });
+    const nodeKey = await keyOf(relay);
+    // Leaf, issuer, and the certificate that tells clients the relay's key.
+    const parts = [new X509Certificate(pair.chain).raw, new X509Certificate(issuer.chain).raw];
+    const places = [...parts, Buffer.from(nodeKey.replace('node', 'derp').replace(':', ''))].map((part) =>
+      bytes.indexOf(part),
+    );
+    expect(places.every((place) => place > 0)).toBe(true);
+    expect(places).toEqual([...places].sort((a, b) => a - b));
+    for (const servername of ['other.test', '']) await expect(handshake(port, { servername })).rejects.toThrow();
+    const client = await logIn(port, nodeKey, { servername: 'derp.test' });
+    expect(await client.fence()).toEqual([]);
+    // A name is what clients verify; there is nothing to pin.
+    expect(relay.stderr).not.toContain('DERPNode');
+    const redirect = await get(await portOf(relay, 'HTTP'), '/x');
+    expect(redirect.status).toBe(302);
+  });
+
+  it('TLS for an address, with a certificate that it makes, keeps, and tells of', async () => {
+    const directory = temporary();
+    const first = start('derper', manual(directory, '127.0.0.1'));
+    const { leaf } = await handshake(await portOf(first, 'DERP over TLS'));
+    expect(leaf.checkIP('127.0.0.1')).toBe('127.0.0.1');
+    const [, json = ''] = await first.printed(/a DERPNode for this certificate: (.+)$/m);
+    expect(JSON.parse(json)).toEqual({
+      Name: 'custom',
+      RegionID: 900,
+      HostName: '127.0.0.1',
+      CertName: `sha256-raw:${fingerprintOf(leaf)}`,
+    });
+    await first.stop();
+    const certs = join(directory, 'certs');
+    expect(readdirSync(certs).sort()).toEqual(['127.0.0.1.crt', '127.0.0.1.key']);
+    expect(mode(certs)).toBe(0o700);
+    expect(mode(join(certs, '127.0.0.1.crt'))).toBe(0o644);
+    expect(mode(join(certs, '127.0.0.1.key'))).toBe(0o600);
+    const second = start('derper', manual(directory, '127.0.0.1'));
+    const again = await handshake(await portOf(second, 'DERP over TLS'));
+    expect(fingerprintOf(again.leaf)).toBe(fingerprintOf(leaf));
+  });
+
+  it('-dev: plain HTTP on port 3340, a key that is nowhere', async ({ skip }) => {
+    if (!(await isFree(3340))) skip('somebody else has port 3340');
+    const directory = temporary();
+    const relay = start('derper', ['-dev', '-stun=false', '-a', 'ignored', '-c', join(directory, 'derper.key')]);
+    expect(await portOf(relay, 'DERP over plain HTTP')).toBe(3340);
+    const client = await logIn(3340, await keyOf(relay));
+    expect(await client.fence()).toEqual([]);
+    expect(readdirSync(directory)).toEqual([]);
+    await relay.stop();
+  });
+
+  it('in one process', async ({ skip }) => {
+    if (!existsSync('/proc/self/stat')) skip('the system does not tell whose child a process is');
+    const relay = startPlain();
+    const client = await logIn(await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay));
+    await client.fence();
+    expect(childrenOf(relay.pid)).toEqual([]);
+    // The same question has another answer where there are some.
+    expect(childrenOf(process.pid)).toContain(relay.pid);
+  });
+});
+
+describe('certificates that cannot be used', () => {
+  const pair = pemPair(['derp.test']);
+  const other = pemPair(['other.test']);
+
+  it.each([
+    ['none', {}, /: there is no derp\.test\.crt with its \.key in .*certs$/],
+    ['no key', { crt: pair.chain }, /: there is no derp\.test\.crt with its \.key in .*certs$/],
+    ['garbage', { crt: 'garbage', key: pair.key }, /derp\.test\.crt: there is no certificate in the chain/],
+    [
+      'a broken one',
+      { crt: pair.chain.replace('MII', 'AII'), key: pair.key },
+      /derp\.test\.crt: there is no certificate/,
+    ],
+    ['a garbage key', { crt: pair.chain, key: 'not-so-secret' }, /derp\.test\.key: there is no private key in PEM/],
+    ['the key of another', { crt: pair.chain, key: other.key }, /derp\.test\.key: the private key does not belong to/],
+    ['that of another name', { crt: other.chain, key: other.key }, /derp\.test\.crt is not valid for derp\.test$/],
+  ])('%s: one line with flag and file', async (_name, files, message) => {
+    const directory = temporary();
+    mkdirSync(join(directory, 'certs'));
+    for (const [kind, text] of Object.entries(files))
+      writeFileSync(join(directory, 'certs', `derp.test.${kind}`), text);
+    const { code, stderr } = await run('derper', manual(directory, 'derp.test'));
+    expect(code).toBe(1);
+    expect(lines(stderr)).toHaveLength(1);
+    expect(stderr.startsWith('derper: -certdir: ')).toBe(true);
+    expect(stderr.trimEnd()).toMatch(message);
+    expect(stderr).not.toContain('secret');
+  });
+
+  it('one file that is a directory', async () => {
+    const directory = temporary();
+    mkdirSync(join(directory, 'certs', 'derp.test.crt'), { recursive: true });
+    const { code, stderr } = await run('derper', manual(directory, 'derp.test'));
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([
+      `derper: -certdir: ${join(directory, 'certs', 'derp.test.crt')}: illegal operation on a directory`,
+    ]);
+  });
+});
+
+describe('the key file', () => {
+  it('is made in derper’s form, for its owner alone, and used again', async () => {
+    const path = join(temporary(), 'var', 'lib', 'derper.key');
+    const args = [...LOOPBACK, '-stun=false', '-c', path];
+    const first = start('derper', args);
+    const made = await keyOf(first);
+    await first.stop();
+    const text = readFileSync(path, 'utf8');
+    expect(text).toMatch(/^\{\n\t"PrivateKey": "privkey:[0-9a-f]{64}"\n\}$/);
+    expect(mode(path)).toBe(0o600);
+    expect(readdirSync(join(path, '..'))).toEqual(['derper.key']);
+    const second = start('derper', args);
+    expect(await keyOf(second)).toBe(made);
+    await second.stop();
+    expect(readFileSync(path, 'utf8')).toBe(text);
+    // The secret half of it is in no log.
+    const [, secret = ''] = /privkey:([0-9a-f]{64})/.exec(text) ?? [];
+    for (const { stdout, stderr } of [first, second]) expect(stdout + stderr).not.toContain(secret);
+  });
+});
+
+describe('the log', () => {
+  const STAMP = /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d /;
+
+  it('is plain lines on standard error', async () => {
+    const relay = startPlain([], { env: { DERPKIT_PLANE: 'js' } });
+    const client = await logIn(await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay));
+    await relay.printed(/client connected/);
+    await client.close();
+    await relay.printed(/client disconnected/);
+    const { stdout, stderr } = await relay.stop();
+    expect(stdout).toBe('');
+    for (const line of lines(stderr)) expect(line).toMatch(STAMP);
+    expect(lines(stderr).map((line) => line.replace(STAMP, ''))).toEqual([
+      expect.stringMatching(/^derper \d\S+ plane=js reason="[^"]+" key=nodekey:[0-9a-f]{64}$/),
+      expect.stringMatching(/^-tcp-keepalive-time and -tcp-user-timeout are emulated on the JavaScript plane/),
+      expect.stringMatching(/^serving DERP over plain HTTP address=127\.0\.0\.1 port=\d+$/),
+      expect.stringMatching(/^client connected client=\[\S{5}\] id=\d+$/),
+      expect.stringMatching(/^client disconnected client=\[\S{5}\] id=\d+ reason=\S+$/),
+      'stopping because=SIGTERM',
+    ]);
+  });
+
+  it('is JSON where that is asked for, and the same', async () => {
+    const relay = startPlain([], { env: { DERPKIT_PLANE: 'js', DERPKIT_LOG_FORMAT: 'json' } });
+    await relay.printed(/serving DERP/);
+    const { stdout, stderr } = await relay.stop('SIGINT');
+    expect(stdout).toBe('');
+    const entries = lines(stderr).map((line) => JSON.parse(line) as { msg: string; time: number });
+    expect(entries.every(({ time }) => Math.abs(time - Date.now()) < 60_000)).toBe(true);
+    expect(entries.map(({ msg }) => msg)).toEqual([
+      expect.stringMatching(/^derper \d/),
+      expect.stringMatching(/are emulated on the JavaScript plane/),
+      'serving DERP over plain HTTP',
+      'stopping',
+    ]);
+    expect(entries.at(-1)).toMatchObject({ because: 'SIGINT' });
+  });
+
+  it('has as much as is asked for', async () => {
+    const port = await freePort();
+    const relay = startPlain(['-a', `127.0.0.1:${port}`], { env: { DERPKIT_LOG_LEVEL: 'silent' } });
+    const answer = await eventually(() => get(port, '/derp/probe').catch(() => undefined), 'an answer');
+    expect(answer.status).toBe(200);
+    expect(await relay.stop()).toEqual({ code: 0, signal: null, stdout: '', stderr: '' });
+  });
+});
+
+describe('the environment', () => {
+  it.each([
+    ['DERPKIT_PLANE', 'js', /plane=js reason="it was asked for"/],
+    ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '5', /serving DERP/],
+    // Go's derper takes these for the default.
+    ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '0', /serving DERP/],
+    ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '-3', /serving DERP/],
+    ['DERPKIT_PLANE', '', /plane=/],
+  ])('%s=%s', async (name, value, pattern) => {
+    const relay = startPlain([], { env: { [name]: value } });
+    await relay.printed(pattern);
+    await relay.printed(/serving DERP/);
+    expect((await relay.stop()).code).toBe(0);
+  });
+
+  it.each([
+    ['DERPKIT_PLANE', 'bogus', /^must be auto, native or js$/],
+    ['DERPKIT_LOG_FORMAT', 'xml', /^must be text or json$/],
+    ['DERPKIT_LOG_LEVEL', 'loud', /^must be trace, debug, info, warn, error or silent$/],
+    ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', 'deep', /^must be a number/],
+    ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '99999999', /^must be a number from 1 to 65536$/],
+  ])('%s=%s is refused, in one line with the variable', async (name, value, message) => {
+    const { code, stderr } = await startPlain([], { env: { [name]: value } }).end();
+    expect(code).toBe(1);
+    expect(lines(stderr)).toHaveLength(1);
+    expect(stderr.startsWith(`derper: ${name}: `)).toBe(true);
+    expect(stderr.trimEnd().slice(`derper: ${name}: `.length)).toMatch(message);
+  });
+});
+
+it('DERPKIT_PLANE=native says why it cannot be had, where it cannot', async () => {
+  const line = [process.execPath, withoutNative('derper'), ...LOOPBACK, '-c', join(temporary(), 'derper.key')] as const;
+  const { code, stderr } = await new Command([...line], { env: { DERPKIT_PLANE: 'native' } }).end();
+  expect(code).toBe(1);
+  expect(lines(stderr)).toEqual([expect.stringMatching(/^derper: DERPKIT_PLANE: .*native plane/)]);
+});
+
+describe('ports that cannot be had', () => {
+  it.each(['-a', '-http-port', '-stun-port'])('%s: one line with port and flag, and nothing left', async (flag) => {
+    const directory = temporary();
+    const taken = flag === '-stun-port' ? await takenUdpPort() : await takenPort();
+    const value = flag === '-a' ? `:${taken}` : String(taken);
+    const args = [
+      ...manual(directory, '127.0.0.1'),
+      '-a=:0',
+      '-stun=true',
+      '-stun-port=0',
+      '-http-port=0',
+      flag,
+      value,
+    ];
+    const { code, stdout, stderr } = await run('derper', args);
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+    expect(lines(stderr)).toHaveLength(1);
+    expect(stderr).toMatch(new RegExp(`^derper: cannot listen on :${taken} \\(\\w+\\): the port is already in use; `));
+    expect(stderr).toMatch(new RegExp(`choose another port.* with ${flag}$`, 'm'));
+  });
+
+  it('an address of another machine', async () => {
+    const { code, stderr } = await startPlain(['-a', '192.0.2.1:0']).end();
+    expect(code).toBe(1);
+    expect(lines(stderr)).toHaveLength(1);
+    expect(stderr).toMatch(
+      /^derper: cannot listen on 192\.0\.2\.1:0 \(tcp\): .*address.*; choose another port with -a$/m,
+    );
+  });
+});
+
+describe('the end', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('%s: status 0, at once, whoever is connected', async (signal) => {
+    const directory = temporary();
+    const relay = start('derper', [...manual(directory, '127.0.0.1'), '-http-port=0', '-stun=true', '-stun-port=0']);
+    const [port, httpPort] = [await portOf(relay, 'DERP over TLS'), await portOf(relay, 'HTTP')];
+    const nodeKey = await keyOf(relay);
+    const clients = await Promise.all([1, 2, 3].map(() => logIn(port, nodeKey, {})));
+    // And some who are not that far: idle on HTTP, in the middle of a request, of a handshake.
+    const others = await Promise.all(
+      [httpPort, httpPort, port].map((to) => Wire.open({ host: '127.0.0.1', port: to })),
+    );
+    others[1]?.write('GET / HTTP/1.1\r\n');
+    others[2]?.write('\x16\x03');
+    await Promise.all(others.map((wire) => wire.flushed()));
+    const asked = performance.now();
+    const { code } = await relay.stop(signal);
+    expect(code).toBe(0);
+    expect(performance.now() - asked).toBeLessThan(2_000);
+    await Promise.all([...clients.map((client) => client.closed()), ...others.map((wire) => wire.ended())]);
+  });
+
+  it('a signal that comes again and again does no harm', async () => {
+    const relay = startPlain();
+    await portOf(relay, 'DERP over plain HTTP');
+    while (relay.signal('SIGINT')) await turn(1);
+    expect(await relay.end()).toMatchObject({ code: 0, signal: null });
+  });
+
+  it('a start that does not get on can be ended too', async ({ skip }) => {
+    const path = join(temporary(), 'derper.key');
+    const made = await new Command(['mkfifo', path]).end().catch(() => undefined);
+    if (made?.code !== 0) skip('there is no mkfifo');
+    const relay = start('derper', [...LOOPBACK, '-stun=false', '-c', path]);
+    // Opens as soon as the relay waits to read its key.
+    const writer = await open(path, 'w');
+    const { signal } = await relay.stop();
+    expect(signal).toBe('SIGTERM');
+    await writer.close();
+  });
+});
+
+function mode(path: string): number {
+  return statSync(path).mode & 0o777;
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, () => server.close(() => resolve(true)));
+  });
+}
+
+/** The ids of a process's children, zombies among them. */
+function childrenOf(parent: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      // "pid (comm) state ppid …"; what is gone by now is no child.
+      const stat = existsSync(`/proc/${name}/stat`) ? readStat(name) : '';
+      const [, ppid] = /^\d+ \(.*\) \S (\d+)/s.exec(stat) ?? [];
+      return Number(ppid) === parent ? [Number(name)] : [];
+    });
+}
+
+function readStat(name: string): string {
+  try {
+    return readFileSync(`/proc/${name}/stat`, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,86 @@
+/** `derpkit` itself: its commands, what version it is, and help where none was right. */
+import { symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import manifest from '../../package.json' with { type: 'json' };
+import { type Bin, binPath, Command, lines, run, temporary, withoutNative } from './commands.js';
+
+describe('version', () => {
+  it('prints version, protocol, and which plane for what reason', async () => {
+    const { code, stdout, stderr } = await run('derpkit', ['version']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(lines(stdout)).toEqual([
+      `derpkit ${manifest.version}`,
+      'protocol: 2',
+      expect.stringMatching(/^plane: (?:js|native) \(\S.*\)$/),
+    ]);
+  });
+
+  it('heeds DERPKIT_PLANE', async () => {
+    const { code, stdout } = await run('derpkit', ['version'], { env: { DERPKIT_PLANE: 'js' } });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^plane: js \(it was asked for\)$/m);
+  });
+
+  it.each([
+    ['native', /^derpkit: DERPKIT_PLANE: .*native plane/],
+    ['bogus', /^derpkit: DERPKIT_PLANE: must be auto, native or js$/],
+  ])('says why there is no plane %s', async (plane, message) => {
+    const command = new Command([process.execPath, withoutNative('derpkit'), 'version'], {
+      env: { DERPKIT_PLANE: plane },
+    });
+    const { code, stdout, stderr } = await command.end();
+    expect(code).toBe(1);
+    expect(stdout).not.toContain('plane');
+    expect(lines(stderr)).toEqual([expect.stringMatching(message)]);
+  });
+
+  it('is that of --version, and of derper -version', async () => {
+    const [derpkit, derper] = await Promise.all([run('derpkit', ['--version']), run('derper', ['-version'])]);
+    const expected = { code: 0, signal: null, stdout: `${manifest.version}\n`, stderr: '' };
+    expect(derpkit).toEqual(expected);
+    expect(derper).toEqual(expected);
+  });
+});
+
+describe('help', () => {
+  const commands = (text: string) => [...text.matchAll(/^ {2}([a-z]+)(?: \[\w+\])? {2,}\S/gm)].map(([, name]) => name);
+
+  it.each([['--help'], ['help']])('%s lists the commands, and is no error', async (word) => {
+    const { code, stdout, stderr } = await run('derpkit', [word]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(commands(stdout)).toEqual(['serve', 'start', 'version', 'help']);
+    for (const line of lines(stdout)) expect(line.length).toBeLessThanOrEqual(120);
+  });
+
+  it('is what comes of no command', async () => {
+    const { code, stdout, stderr } = await run('derpkit', []);
+    // To a script that has lost its command, that is an error.
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(commands(stderr)).toEqual(['serve', 'start', 'version', 'help']);
+  });
+
+  it.each([
+    [['bogus'], "error: unknown command 'bogus'"],
+    [['--bogus'], "error: unknown option '--bogus'"],
+  ])('is what comes of %j, behind what is wrong', async (args, message) => {
+    const { code, stdout, stderr } = await run('derpkit', args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(lines(stderr)[0]).toBe(message);
+    expect(commands(stderr)).toEqual(['serve', 'start', 'version', 'help']);
+  });
+
+  it('of a mistyped command names the one that is meant', async () => {
+    const { code, stderr } = await run('derpkit', ['sevre']);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/Did you mean serve\?/);
+  });
+});
+
+it.each<Bin>(['derpkit', 'derper'])('%s runs through a symbolic link, as a package manager makes one', async (bin) => {
+  const link = join(temporary(), bin);
+  symlinkSync(binPath(bin), link);
+  // By its first line, from anywhere.
+  const { code, stdout } = await new Command([link, '--version'], { cwd: '/' }).end();
+  expect({ code, stdout }).toEqual({ code: 0, stdout: `${manifest.version}\n` });
+});

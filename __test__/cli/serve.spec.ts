@@ -1,0 +1,329 @@
+/** `derpkit serve`: settings from flags, variables and a file, and what it says of them. */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { pemPair } from '../helpers/relay.js';
+import { Command, type CommandOptions, lines, run, start, takenPort, temporary, withoutNative } from './commands.js';
+import { askStun, fingerprintOf, get, handshake, keyOf, logIn, portOf } from './reach.js';
+
+/** Ports of its own choice, and a data directory of the test's. */
+function serve(directory: string, args: readonly string[] = [], options?: CommandOptions): Command {
+  const own = ['--data-dir', join(directory, 'data'), '--listen=127.0.0.1:0', '--http-port=0', '--stun-port=0'];
+  return start('derpkit', ['serve', ...own, ...args], options);
+}
+
+function file(directory: string, name: string, text: string): string {
+  const path = join(directory, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+/** What is wrong, by where it was said: `--listen`, `DERPKIT_HOME`, `relay.yaml: stun`. */
+function problems(stderr: string): string[] {
+  return lines(stderr).map((line) => /^derpkit: (.*?): (?:must|there|cannot|a |the )/.exec(line)?.[1] ?? line);
+}
+
+describe('serving', () => {
+  it('with a certificate of its own, which it tells of', async () => {
+    const directory = temporary();
+    const relay = serve(directory, ['--hostname', 'relay.test']);
+    const port = await portOf(relay, 'DERP over TLS');
+    const { leaf } = await handshake(port);
+    for (const name of ['relay.test', 'localhost']) expect(leaf.checkHost(name)).toBe(name);
+    const stunPort = await portOf(relay, 'STUN');
+    const [, json = ''] = await relay.printed(/a DERPNode for this certificate: (.+)$/m);
+    expect(JSON.parse(json)).toEqual({
+      Name: 'custom',
+      RegionID: 900,
+      HostName: 'relay.test',
+      CertName: `sha256-raw:${fingerprintOf(leaf)}`,
+      DERPPort: port,
+      STUNPort: stunPort,
+    });
+    const client = await logIn(port, await keyOf(relay), {});
+    expect(await client.fence()).toEqual([]);
+    expect((await askStun(stunPort)).readUInt16BE()).toBe(0x0101);
+    expect((await get(await portOf(relay, 'HTTP'), '/')).status).toBe(302);
+    expect(readdirSync(join(directory, 'data')).sort()).toEqual(['certs', 'derper.key']);
+    const { code, stdout, stderr } = await relay.stop('SIGINT');
+    expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
+    const deviations = stderr.match(/--tcp-keepalive-time and --tcp-user-timeout are emulated/g) ?? [];
+    expect(deviations).toHaveLength(/plane=js/.test(stderr) ? 1 : 0);
+  });
+
+  it('without what is turned off', async () => {
+    const relay = serve(temporary(), ['--no-stun', '--no-derp', '--cert-mode=off']);
+    const port = await portOf(relay, 'DERP over plain HTTP');
+    expect((await get(port, '/derp')).status).toBe(404);
+    expect(relay.stderr).not.toMatch(/serving (?:STUN|HTTP)|DERPNode/);
+  });
+});
+
+describe('settings', () => {
+  const YAML = `# A relay
+listen: 127.0.0.1:0
+certMode: off
+stun: false
+home: blank
+`;
+
+  it('come from a YAML file', async () => {
+    const directory = temporary();
+    const yaml = file(directory, 'relay.yaml', `${YAML}dataDir: ${join(directory, 'data')}\n`);
+    const relay = start('derpkit', ['serve', '--config', yaml]);
+    const port = await portOf(relay, 'DERP over plain HTTP');
+    expect(await (await get(port, '/')).text()).toBe('');
+    expect(relay.stderr).not.toMatch(/serving STUN/);
+  });
+
+  it('come from a file of JSON with comments, which a variable may name', async () => {
+    const directory = temporary();
+    const settings = { listen: '127.0.0.1:0', certMode: 'off', stunPort: 0, dataDir: join(directory, 'data') };
+    const json = file(
+      directory,
+      'relay.json',
+      `// A relay\n${JSON.stringify(settings, null, 2).replace('}', ', /* no more */ }')}`,
+    );
+    const relay = start('derpkit', ['serve'], { env: { DERPKIT_CONFIG: json } });
+    await portOf(relay, 'DERP over plain HTTP');
+    await portOf(relay, 'STUN');
+  });
+
+  it('of a variable win over the file, of a flag over both', async () => {
+    const directory = temporary();
+    const yaml = file(directory, 'relay.yaml', YAML);
+    const env = { DERPKIT_HOME: 'https://variable.test/', DERPKIT_STUN: 'true', DERPKIT_LOG_FORMAT: '' };
+    const relay = serve(directory, ['--config', yaml, '--home', 'https://flag.test/'], { env });
+    const port = await portOf(relay, 'DERP over plain HTTP');
+    expect((await get(port, '/')).headers.get('location')).toBe('https://flag.test/');
+    await portOf(relay, 'STUN');
+  });
+
+  it.each([
+    ['the file', YAML, {}, []],
+    ['a variable', '', { DERPKIT_STUN: 'false' }, []],
+    ['a flag, against the others', 'stun: true\n', { DERPKIT_STUN: 'true' }, ['--no-stun']],
+  ])('turn off by %s what is on by default', async (_name, text, env, flags) => {
+    const directory = temporary();
+    const relay = serve(directory, ['--cert-mode=off', '--config', file(directory, 'relay.yaml', text), ...flags], {
+      env,
+    });
+    await portOf(relay, 'DERP over plain HTTP');
+    const { stderr } = await relay.stop();
+    expect(stderr).not.toMatch(/serving STUN/);
+  });
+
+  it('turn on by a flag what a variable has turned off', async () => {
+    const relay = serve(temporary(), ['--stun', '--cert-mode=off'], { env: { DERPKIT_STUN: 'false' } });
+    await portOf(relay, 'STUN');
+  });
+
+  it('that are secrets come from variables or files, never from flags', async () => {
+    const secret = `privkey:${'18'.repeat(31)}58`;
+    const directory = temporary();
+    const env = { DERPKIT_PRIVATE_KEY: secret, DERPKIT_MESH_KEY: 'ab'.repeat(32), DERPKIT_LOG_LEVEL: 'trace' };
+    const relay = serve(directory, ['--cert-mode=off', '--no-stun'], { env });
+    const client = await logIn(await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay));
+    await client.fence();
+    const { stdout, stderr } = await relay.stop();
+    for (const value of [secret.slice(8), env.DERPKIT_MESH_KEY]) expect(stdout + stderr).not.toContain(value);
+    const refused = await run('derpkit', ['serve', '--private-key', secret]);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toMatch(/unknown option '--private-key'/);
+  });
+
+  it('from certificates in the file itself', async () => {
+    const directory = temporary();
+    const pair = pemPair(['own.test']);
+    const yaml = file(directory, 'relay.yaml', `certificate: ${JSON.stringify(pair)}\n`);
+    const { leaf } = await handshake(await portOf(serve(directory, ['--config', yaml]), 'DERP over TLS'));
+    expect(leaf.toString()).toBe(pair.chain);
+  });
+});
+
+describe('settings that cannot be used', () => {
+  it('are all told of at once, each in the words of who gave it', async () => {
+    const directory = temporary();
+    const text = `
+hostname: "a b"
+stun: maybe
+queueDepth: 1.5
+meshKeyFile:
+certificate: pem
+http-port: 80
+nonsense: 1
+tcpWriteTimeout: 5 minutes
+`;
+    const { code, stdout, stderr } = await run(
+      'derpkit',
+      [
+        'serve',
+        '--config',
+        file(directory, 'relay.yaml', text),
+        '--listen',
+        '443',
+        '--http-port',
+        '-2',
+        '--data-dir',
+        '',
+      ],
+      { env: { DERPKIT_HOME: 'x', DERPKIT_PLANE: 'x', DERPKIT_LOG_LEVEL: 'x', DERPKIT_MESH_KEY: 'not-so-secret' } },
+    );
+    expect(code).toBe(1);
+    expect(stdout).toBe('');
+    expect(problems(stderr).sort()).toEqual([
+      '--data-dir',
+      '--http-port',
+      '--listen',
+      'DERPKIT_HOME',
+      'DERPKIT_LOG_LEVEL',
+      'DERPKIT_MESH_KEY',
+      'DERPKIT_PLANE',
+      'relay.yaml: certificate',
+      'relay.yaml: hostname',
+      'relay.yaml: http-port',
+      'relay.yaml: meshKeyFile',
+      'relay.yaml: nonsense',
+      'relay.yaml: queueDepth',
+      'relay.yaml: stun',
+      'relay.yaml: tcpWriteTimeout',
+    ]);
+    expect(stderr).toMatch(/relay\.yaml: nonsense: there is no such setting$/m);
+    expect(stderr).toMatch(/relay\.yaml: http-port: there is no such setting; it is called httpPort$/m);
+    expect(stderr).not.toContain('secret');
+  });
+
+  it('are told of together with those that contradict each other', async () => {
+    const env = { DERPKIT_PRIVATE_KEY: `privkey:${'18'.repeat(32)}`, DERPKIT_KEY_FILE: 'key' };
+    const args = ['--cert-mode=letsencrypt', '--http-port=8443', '--listen=:8443', '--home=x'];
+    const { code, stderr } = await run('derpkit', ['serve', ...args], { env });
+    expect(code).toBe(1);
+    expect(lines(stderr).sort()).toEqual([
+      'derpkit: --cert-mode: letsencrypt is not there yet; use manual, with files in the certificate directory',
+      'derpkit: --home: must be empty, "blank", or an http:// or https:// URL',
+      'derpkit: --http-port: 8443 is the port of the relay itself; choose another, or -1 for none',
+      'derpkit: DERPKIT_PRIVATE_KEY: cannot be given together with a key file',
+    ]);
+  });
+
+  it.each([
+    ['relay.yaml', 'home: blank\nlisten: [1\n', 'relay.yaml:2: '],
+    ['relay.yaml', 'home: blank\nlisten: *:443\n', 'relay.yaml:2: '],
+    ['relay.yaml', 'stun: true\nhome: blank\nstun: false\n', 'relay.yaml:3: '],
+    ['relay.json', '{\n  "stun": true\n  "home": "blank"\n}\n', 'relay.json:3: '],
+    ['relay.yaml', '- listen\n', 'relay.yaml: '],
+  ])('a file %s that reads %j is told of with its line', async (name, text, place) => {
+    const { code, stderr } = await run('derpkit', ['serve', '--config', file(temporary(), name, text)]);
+    expect(code).toBe(1);
+    expect(stderr.startsWith(`derpkit: ${place}`)).toBe(true);
+    for (const line of lines(stderr)) expect(line.startsWith(`derpkit: ${name}:`)).toBe(true);
+  });
+
+  it.each([
+    ['--config', ['--config', '/nonexistent/relay.yaml'], {}],
+    ['DERPKIT_CONFIG', [], { DERPKIT_CONFIG: '/nonexistent/relay.yaml' }],
+  ])('a file that is not there is the fault of %s', async (source, args, env) => {
+    const { code, stderr } = await run('derpkit', ['serve', ...args], { env });
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([`derpkit: ${source}: no such file or directory: /nonexistent/relay.yaml`]);
+  });
+
+  it.each([
+    [['--bogus'], /^error: unknown option '--bogus'$/m],
+    [['--listen'], /^error: option '--listen <value>' argument missing$/m],
+    [['extra'], /^error: too many arguments for 'serve'/m],
+  ])('%j exits 2, and says where help is', async (args, message) => {
+    const { code, stdout, stderr } = await run('derpkit', ['serve', ...args]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(/^derpkit serve --help lists the options\.$/m);
+    expect(lines(stderr).length).toBeLessThanOrEqual(3);
+  });
+
+  it('a plane that there is not', async () => {
+    const { code, stderr } = await new Command([
+      process.execPath,
+      withoutNative('derpkit'),
+      'serve',
+      '--plane=native',
+    ]).end();
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([expect.stringMatching(/^derpkit: --plane: .*native plane/)]);
+  });
+
+  it('a port that somebody else has', async () => {
+    const port = await takenPort();
+    const { code, stderr } = await serve(temporary(), ['--http-port', String(port), '--listen', ':0']).end();
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([
+      `derpkit: cannot listen on :${port} (tcp): the port is already in use; choose another port, or -1 for none, with --http-port`,
+    ]);
+  });
+});
+
+describe('kept files that cannot be used', () => {
+  it.each([
+    ['derper.key', 'derper.key: not a key file: it is not JSON'],
+    ['certs/derpkit.crt', 'certs/derpkit.crt: there is no certificate in the chain, or none in PEM'],
+    ['certs/derpkit.key', 'certs/derpkit.key: there is no private key in PEM, or it has a passphrase'],
+  ])('%s', async (name, message) => {
+    const directory = temporary();
+    const data = join(directory, 'data');
+    const pair = pemPair(['localhost', '127.0.0.1', '::1']);
+    mkdirSync(join(data, 'certs'), { recursive: true });
+    writeFileSync(join(data, 'certs/derpkit.crt'), pair.chain);
+    writeFileSync(join(data, 'certs/derpkit.key'), pair.key);
+    writeFileSync(join(data, name), 'not-so-secret');
+    const { code, stderr } = await serve(directory).end();
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([`derpkit: --data-dir: ${data}/${message}`]);
+    // It is not ours to throw away.
+    expect(readFileSync(join(data, name), 'utf8')).toBe('not-so-secret');
+  });
+
+  it('a data directory that is a file', async () => {
+    const path = file(temporary(), 'data', '');
+    const { code, stderr } = await run('derpkit', ['serve', '--data-dir', path, '--no-stun', '--cert-mode=off']);
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([`derpkit: --data-dir: ${path}/derper.key: not a directory`]);
+  });
+
+  it('a certificate of the file that is none', async () => {
+    const directory = temporary();
+    const yaml = file(directory, 'relay.yaml', 'certificate: { chain: not-so-secret, key: not-so-secret }\n');
+    const { code, stderr } = await serve(directory, ['--config', yaml]).end();
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([
+      'derpkit: relay.yaml: certificate.chain: there is no certificate in the chain, or none in PEM',
+    ]);
+  });
+});
+
+it('--help is short, and lists every setting that is not a secret', async () => {
+  const { code, stdout, stderr } = await run('derpkit', ['serve', '--help'], { env: { FORCE_COLOR: '1' } });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(lines(stdout).length).toBeLessThanOrEqual(40);
+  for (const line of lines(stdout)) expect(line.length, line).toBeLessThanOrEqual(120);
+  expect([...stdout.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag)).toEqual([
+    '--config',
+    '--listen',
+    '--hostname',
+    '--cert-mode',
+    '--cert-dir',
+    '--key-file',
+    '--data-dir',
+    '--http-port',
+    '--no-stun',
+    '--stun-port',
+    '--no-derp',
+    '--home',
+    '--mesh-key-file',
+    '--tcp-keepalive-time',
+    '--tcp-user-timeout',
+    '--tcp-write-timeout',
+    '--queue-depth',
+    '--plane',
+    '--log-format',
+    '--log-level',
+  ]);
+});
