@@ -1,6 +1,6 @@
 /** The project as files: where it is, and what is in it. */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -22,9 +22,10 @@ export function manifest(): {
   return JSON.parse(read('package.json'));
 }
 
-/** Every file under version control, by its path from the root. */
+/** Every file under version control, by its path from the root; not those that are about to be removed. */
 export function trackedFiles(): string[] {
-  return execFileSync('git', ['ls-files', '-z'], { cwd: ROOT, encoding: 'utf8' }).split('\0').filter(Boolean);
+  const listed = execFileSync('git', ['ls-files', '-z'], { cwd: ROOT, encoding: 'utf8' }).split('\0');
+  return listed.filter((path) => path !== '' && existsSync(join(ROOT, path)));
 }
 
 /** The TypeScript of `src`, by its path from there. */

@@ -1,0 +1,76 @@
+//! Why a packet was dropped, and of which kind it was: derper's words, which are the labels of the metrics.
+
+/// Why a packet was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum DropReason {
+    /// Nobody here has the destination's key, and no mesh link leads to it.
+    UnknownDest,
+    /// The same, for a packet that came over a mesh link; those go no further.
+    UnknownDestOnFwd,
+    /// The destination's connection ended while the packet waited, or just before.
+    GoneDisconnected,
+    /// The queue was full, and this was its oldest packet.
+    QueueHead,
+    /// There was no queue to wait in: its depth is 0.
+    QueueTail,
+    /// The packet was being written when the connection broke.
+    WriteError,
+    /// The key's connections contend for it, so that none is active. Counted by derper; not met with here.
+    DupClient,
+}
+
+impl DropReason {
+    /// Every reason, in the order of the counters.
+    pub const ALL: [Self; 7] = [
+        Self::UnknownDest,
+        Self::UnknownDestOnFwd,
+        Self::GoneDisconnected,
+        Self::QueueHead,
+        Self::QueueTail,
+        Self::WriteError,
+        Self::DupClient,
+    ];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownDest => "unknown_dest",
+            Self::UnknownDestOnFwd => "unknown_dest_on_fwd",
+            Self::GoneDisconnected => "gone_disconnected",
+            Self::QueueHead => "queue_head",
+            Self::QueueTail => "queue_tail",
+            Self::WriteError => "write_error",
+            Self::DupClient => "dup_client",
+        }
+    }
+}
+
+/// Discovery packets, and the rest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum PacketKind {
+    /// Tailscale's search for a direct path: it ends the need for relaying.
+    Disco,
+    /// Everything else.
+    Other,
+}
+
+impl PacketKind {
+    /// Both kinds, in the order of the counters.
+    pub const ALL: [Self; 2] = [Self::Disco, Self::Other];
+
+    /// Of a packet, by [`looks_like_disco`](crate::wire::looks_like_disco).
+    #[inline]
+    pub fn of(packet: &[u8]) -> Self {
+        if crate::wire::looks_like_disco(packet) { Self::Disco } else { Self::Other }
+    }
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disco => "disco",
+            Self::Other => "other",
+        }
+    }
+}

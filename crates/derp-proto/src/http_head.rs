@@ -1,0 +1,334 @@
+//! The HTTP side of raw DERP: which requests ask for it, decided from the first bytes of a connection, and the answer.
+use crate::key::NodeKey;
+use crate::wire::PROTOCOL_VERSION;
+
+/// The one path whose requests become DERP.
+pub const DERP_PATH: &str = "/derp";
+/// `1` where the client knows the server's key from the TLS handshake and wants no HTTP answer.
+pub const FAST_START_HEADER: &str = "Derp-Fast-Start";
+/// The node of the region that the client would rather be on.
+pub const IDEAL_NODE_HEADER: &str = "Ideal-Node";
+
+const END: &[u8; 4] = b"\r\n\r\n";
+
+/// What the first bytes of a connection are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Head {
+    /// Not all of a request's head: come again with what follows, too.
+    More,
+    /// The HTTP server's business, malformed requests included.
+    Http,
+    /// A raw DERP upgrade.
+    Derp(DerpUpgrade),
+}
+
+/// A request for `/derp` that is to become raw DERP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DerpUpgrade {
+    /// The client wants no HTTP answer.
+    pub fast_start: bool,
+    /// The client would rather be on another node of the region.
+    pub not_ideal: bool,
+    /// Where DERP begins in the bytes: after the blank line.
+    pub end: usize,
+}
+
+/// Looks at everything that a connection has sent so far; a head may have `limit` bytes.
+///
+/// Only what is recognised beyond doubt becomes DERP; anything odd (bare line feeds, folded lines, control characters,
+/// no valid request line) is left to the HTTP server, which knows how to refuse it. As in derper, neither the method
+/// nor `Connection` matters. Of several headers with one name the first counts.
+pub fn read_head(bytes: &[u8], limit: usize) -> Head {
+    let Some(blank) = bytes.windows(END.len()).position(|window| window == END) else {
+        return if bytes.len() >= limit { Head::Http } else { Head::More };
+    };
+    let end = blank + END.len();
+    if end > limit {
+        return Head::Http;
+    }
+    // The line ends of the last header and of the blank line are the same four bytes.
+    match read_lines(&bytes[..blank + 2]) {
+        Some((fast_start, not_ideal)) => Head::Derp(DerpUpgrade { fast_start, not_ideal, end }),
+        None => Head::Http,
+    }
+}
+
+/// The answer to an upgrade without fast start, byte for byte derper's.
+pub fn switching_protocols(server_key: &NodeKey) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\n\
+         Upgrade: DERP\r\n\
+         Connection: Upgrade\r\n\
+         Derp-Version: {PROTOCOL_VERSION}\r\n\
+         Derp-Public-Key: {server_key:x}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// The request line and the headers, each with its line end. Whether fast start is wanted, and whether the node is not
+/// ideal; `None` if this is not to become raw DERP.
+fn read_lines(head: &[u8]) -> Option<(bool, bool)> {
+    let mut lines = Lines(head);
+    if !asks_for_derp(lines.next()?) {
+        return None;
+    }
+    let mut upgrade = None;
+    let mut web_socket_protocol = None;
+    let mut fast_start = None;
+    let mut ideal_node = None;
+    for line in lines {
+        let (name, value) = split_header(line)?;
+        let first = if name.eq_ignore_ascii_case(b"Upgrade") {
+            &mut upgrade
+        } else if name.eq_ignore_ascii_case(b"Sec-WebSocket-Protocol") {
+            &mut web_socket_protocol
+        } else if name.eq_ignore_ascii_case(FAST_START_HEADER.as_bytes()) {
+            &mut fast_start
+        } else if name.eq_ignore_ascii_case(IDEAL_NODE_HEADER.as_bytes()) {
+            &mut ideal_node
+        } else {
+            continue;
+        };
+        first.get_or_insert(value);
+    }
+    let raw = asks_for_raw(upgrade?, web_socket_protocol.unwrap_or_default());
+    raw.then(|| (fast_start == Some(b"1"), ideal_node.is_some_and(|node| !node.is_empty())))
+}
+
+/// Cuts at CR LF. What has other line ends gives lines with a control character, which nothing takes.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = self.0.windows(2).position(|window| window == b"\r\n")?;
+        let line = &self.0[..end];
+        self.0 = &self.0[end + 2..];
+        Some(line)
+    }
+}
+
+/// `METHOD target HTTP/1.x`, where the target is the upgrade route, the query left aside.
+fn asks_for_derp(request_line: &[u8]) -> bool {
+    let mut words = request_line.split(|&byte| byte == b' ');
+    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    else {
+        return false;
+    };
+    is_token(method)
+        && target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#')
+        && matches!(version, b"HTTP/1.0" | b"HTTP/1.1")
+        && path_of(target) == DERP_PATH.as_bytes()
+}
+
+/// Without the query; of an absolute target, what follows the host.
+fn path_of(target: &[u8]) -> &[u8] {
+    let resource = target.split(|&byte| byte == b'?').next().unwrap_or_default();
+    let Some(colon) = resource.windows(3).position(|window| window == b"://") else {
+        return resource;
+    };
+    let (scheme, host) = (&resource[..colon], &resource[colon + 3..]);
+    let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+    if !is_scheme {
+        return resource;
+    }
+    host.iter().position(|&byte| byte == b'/').map_or(b"/", |slash| &host[slash..])
+}
+
+/// Name and value, the blanks around the value left aside.
+fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = line.iter().position(|&byte| byte == b':')?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    let is_value = value.iter().all(|&byte| byte == b'\t' || !byte.is_ascii_control());
+    (is_token(name) && is_value).then(|| (name, trim_blanks(value)))
+}
+
+fn is_token(word: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !word.is_empty() && word.iter().all(is_part)
+}
+
+fn trim_blanks(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// Early clients said WebSocket and spoke raw DERP; real WebSocket ones offer the subprotocol `derp`.
+fn asks_for_raw(upgrade: &[u8], web_socket_protocol: &[u8]) -> bool {
+    let offers_derp = || web_socket_protocol.windows(4).any(|window| window == b"derp");
+    upgrade.eq_ignore_ascii_case(b"derp") || (upgrade.eq_ignore_ascii_case(b"websocket") && !offers_derp())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: usize = 16 << 10;
+
+    /// Lines, with `|` for their ends; a character is a byte.
+    fn head(lines: &str) -> Vec<u8> {
+        format!("{}||", lines).replace('|', "\r\n").chars().map(|character| character as u8).collect()
+    }
+
+    fn plain(end: usize) -> DerpUpgrade {
+        DerpUpgrade { fast_start: false, not_ideal: false, end }
+    }
+
+    #[test]
+    fn raw_derp() {
+        for (lines, fast_start, not_ideal) in [
+            ("GET /derp HTTP/1.1|uPGRADE: DeRp", false, false),
+            ("POST /derp HTTP/1.1|Upgrade: DERP", false, false),
+            ("BREW! /derp HTTP/1.1|Upgrade: DERP", false, false),
+            ("GET /derp HTTP/1.0|Upgrade: DERP", false, false),
+            ("GET /derp?a=b HTTP/1.1|Upgrade: DERP", false, false),
+            ("GET /derp?http://x/ HTTP/1.1|Upgrade: DERP", false, false),
+            ("GET https://derp.test/derp HTTP/1.1|Upgrade: DERP", false, false),
+            ("GET http:///derp HTTP/1.1|Upgrade: DERP", false, false),
+            ("GET /derp HTTP/1.1|Upgrade: \t DERP \t", false, false),
+            ("GET /derp HTTP/1.1|Upgrade:DERP", false, false),
+            ("GET /derp HTTP/1.1|Upgrade: DERP|Upgrade: websocket", false, false),
+            ("GET /derp HTTP/1.1|Upgrade: WebSocket", false, false),
+            ("GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: chat", false, false),
+            ("GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: DERP", false, false),
+            (
+                "GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: chat|Sec-WebSocket-Protocol: derp",
+                false,
+                false,
+            ),
+            ("GET /derp HTTP/1.1|Upgrade: DERP|derp-fast-start: 1", true, false),
+            ("GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: 0", false, false),
+            ("GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: true", false, false),
+            ("GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: 0|Derp-Fast-Start: 1", false, false),
+            ("GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node: 1a", false, true),
+            ("GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:", false, false),
+            ("GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:  \t ", false, false),
+            ("GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:|Ideal-Node: 1a", false, false),
+            ("GET /derp HTTP/1.1|X: \u{e9}|Upgrade: DERP", false, false),
+            ("GET /derp HTTP/1.1|Host: [::1]:443|Upgrade: DERP", false, false),
+        ] {
+            let bytes = head(lines);
+            let expected = DerpUpgrade { fast_start, not_ideal, end: bytes.len() };
+            assert_eq!(read_head(&bytes, LIMIT), Head::Derp(expected), "{lines}");
+        }
+    }
+
+    #[test]
+    fn the_http_servers_business() {
+        for lines in [
+            "GET /derp HTTP/1.1",
+            "GET /derp HTTP/1.1|Host: x",
+            "GET /derp HTTP/1.1|Upgrade: h2c",
+            "GET /derp HTTP/1.1|Upgrade: DERP, websocket",
+            "GET /derp HTTP/1.1|Upgrade: h2c|Upgrade: DERP",
+            "GET /derp HTTP/1.1|Upgrade:|Upgrade: DERP",
+            "GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: derp",
+            "GET /derp HTTP/1.1|Upgrade: WebSocket|Sec-WebSocket-Protocol: chat, derpx",
+            "GET /derp/ HTTP/1.1|Upgrade: DERP",
+            "GET /derpx HTTP/1.1|Upgrade: DERP",
+            "GET /derp/probe HTTP/1.1|Upgrade: DERP",
+            "GET /DERP HTTP/1.1|Upgrade: DERP",
+            "GET /%64erp HTTP/1.1|Upgrade: DERP",
+            "GET //derp HTTP/1.1|Upgrade: DERP",
+            "GET / HTTP/1.1|Upgrade: DERP",
+            "GET http://derp HTTP/1.1|Upgrade: DERP",
+            "GET http://derp?/derp HTTP/1.1|Upgrade: DERP",
+            "GET /http://x/derp HTTP/1.1|Upgrade: DERP",
+            "GET 1a://x/derp HTTP/1.1|Upgrade: DERP",
+            "GET a_b://x/derp HTTP/1.1|Upgrade: DERP",
+            "GET ://x/derp HTTP/1.1|Upgrade: DERP",
+            "GET derp HTTP/1.1|Upgrade: DERP",
+            "GET /derp#x HTTP/1.1|Upgrade: DERP",
+            "GET http://h#x/derp HTTP/1.1|Upgrade: DERP",
+            "GET /derp?\u{e9} HTTP/1.1|Upgrade: DERP",
+            "GET /derp?\u{1} HTTP/1.1|Upgrade: DERP",
+            "PRI * HTTP/2.0",
+            "GET /derp HTTP/1.2|Upgrade: DERP",
+            "GET /derp|Upgrade: DERP",
+            "GET  /derp HTTP/1.1|Upgrade: DERP",
+            "G(T /derp HTTP/1.1|Upgrade: DERP",
+            " /derp HTTP/1.1|Upgrade: DERP",
+            "GET /derp HTTP/1.1 |Upgrade: DERP",
+            " GET /derp HTTP/1.1|Upgrade: DERP",
+            "|GET /derp HTTP/1.1|Upgrade: DERP",
+            "GET /derp HTTP/1.1|X: a|  b|Upgrade: DERP",
+            "GET /derp HTTP/1.1|Upgrade : DERP",
+            "GET /derp HTTP/1.1|Upgrade: DERP|nonsense",
+            "GET /derp HTTP/1.1|Upgrade: DERP|: value",
+            "GET /derp HTTP/1.1|Upgrade: DERP|na(me: value",
+            "GET /derp HTTP/1.1|Upgrade: DERP|X: a\0b",
+            "GET /derp HTTP/1.1|Upgrade: DERP|X: a\u{7f}b",
+            "GET /derp HTTP/1.1|Upgrade: DERP|X: a\nUpgrade: h2c",
+            "GET /derp HTTP/1.1|Upgrade: DERP|X: a\rb",
+            "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0",
+            "",
+        ] {
+            assert_eq!(read_head(&head(lines), LIMIT), Head::Http, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_head_may_be_as_long_as_the_limit() {
+        let whole = head("GET /derp HTTP/1.1|Upgrade: DERP");
+        assert_eq!(read_head(&whole, whole.len()), Head::Derp(plain(whole.len())));
+        assert_eq!(read_head(&whole, whole.len() - 1), Head::Http);
+        assert_eq!(read_head(&whole[..30], 30), Head::Http);
+        assert_eq!(read_head(&whole[..29], 30), Head::More);
+        let bare = b"GET /derp HTTP/1.1\nUpgrade: DERP\n\n";
+        assert_eq!(read_head(bare, LIMIT), Head::More);
+        assert_eq!(read_head(bare, bare.len()), Head::Http);
+    }
+
+    /// A request that is nearly one for raw DERP.
+    fn request() -> impl Strategy<Value = Vec<u8>> {
+        let line =
+            prop::sample::select(vec!["GET /derp HTTP/1.1", "GET / HTTP/1.1", "/derp", "GET http://a/derp?b HTTP/1.0"]);
+        let header = prop::sample::select(vec![
+            "Upgrade: DERP",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Protocol: derp",
+            "Derp-Fast-Start: 1",
+            "Ideal-Node: x",
+            "Host: a",
+            "Connection:\tUpgrade ",
+            "X:\n",
+            ":",
+            "",
+        ]);
+        (line, prop::collection::vec(header, 0..5))
+            .prop_map(|(line, headers)| head(&[&[line][..], &headers].concat().join("|")))
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), limit in 0..300_usize) {
+            let _ = read_head(&bytes, limit);
+        }
+
+        #[test]
+        fn a_changed_request_does_not_panic(mut bytes in request(), at: prop::sample::Index, byte: u8) {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let _ = read_head(&bytes, LIMIT);
+        }
+
+        #[test]
+        fn a_request_is_waited_for_to_its_last_byte_and_no_further(
+            bytes in request(), behind in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let end = bytes.windows(4).position(|window| window == END).unwrap() + 4;
+            for length in 0..end {
+                prop_assert_eq!(read_head(&bytes[..length], LIMIT), Head::More);
+            }
+            let whole = read_head(&bytes[..end], LIMIT);
+            prop_assert_ne!(whole, Head::More);
+            prop_assert_eq!(read_head(&[&bytes[..end], &behind].concat(), LIMIT), whole);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The rows of the counters page are those of `src/plane/counters.ts`, in the same order: the two look at one memory.
+use derp_proto::counters::Counter;
+
+static SOURCE: &str = include_str!("../../../src/plane/counters.ts");
+
+/// The texts in the list that begins with `const NAME = [`.
+fn list(name: &str) -> Vec<&'static str> {
+    let (_, list) = SOURCE.split_once(&format!("const {name} = [")).unwrap();
+    let (list, _) = list.split_once("] as const;").unwrap();
+    let rows = list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("/**"));
+    let texts = rows.flat_map(|row| row.split(',')).map(str::trim).filter(|text| !text.is_empty());
+    texts.map(|text| text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')).unwrap()).collect()
+}
+
+#[test]
+fn rows_are_the_twins() {
+    let mut names: Vec<_> = list("PLAIN_COUNTERS").into_iter().map(str::to_owned).collect();
+    for reason in list("DROP_REASONS") {
+        for kind in list("PACKET_KINDS") {
+            names.extend(["packets", "bytes"].map(|what| format!("{what}_dropped:{reason}:{kind}")));
+        }
+    }
+    // The order that the loops above have is the one that the file builds its list in.
+    let flat: String = SOURCE.chars().filter(|character| !character.is_whitespace()).collect();
+    assert!(flat.contains(
+        "COUNTER_NAMES:readonlyCounterName[]=[...PLAIN_COUNTERS,...DROP_REASONS.flatMap((reason)=>\
+         PACKET_KINDS.flatMap((kind):CounterName[]=>[\
+         `packets_dropped:${reason}:${kind}`,`bytes_dropped:${reason}:${kind}`,"
+    ));
+    assert_eq!(Counter::all().map(|counter| counter.to_string()).collect::<Vec<_>>(), names);
+    assert_eq!(Counter::COUNT, names.len());
+}
