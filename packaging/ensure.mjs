@@ -20,7 +20,10 @@ export function ensureInstalled() {
 }
 
 export function ensureBuilt() {
-  const sources = [...files(join(root, 'src')), join(root, 'tsconfig.json'), join(root, 'package.json')];
+  const sources = [
+    ...['src', 'crates'].flatMap((directory) => files(join(root, directory))),
+    ...['tsconfig.json', 'package.json', 'Cargo.toml', 'Cargo.lock'].map((name) => join(root, name)),
+  ];
   if (changed(join(root, 'dist/.built')) > Math.max(...sources.map(changed))) return;
   say('building');
   // What went wrong there has been said.

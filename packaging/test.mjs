@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureBuilt, ensureInstalled, fail, root, say } from './ensure.mjs';
+import { missingToolchain } from './native.mjs';
 
 ensureInstalled();
 ensureBuilt();
@@ -15,10 +16,14 @@ const leftOut = missing();
 for (const { suite, reason } of leftOut) say(`left out: ${suite}: ${reason}`);
 if (leftOut.length > 0 && process.env.CI) fail('in CI nothing may be left out');
 
+const long = process.argv.includes('--long');
+const args = process.argv.slice(2).filter((arg) => arg !== '--long');
+
+// Tests that were asked for by name are the ones in TypeScript.
+const rust = args.length > 0 || missingToolchain() ? { passed: 0, failed: 0, skipped: 0, status: 0 } : cargoTest();
+
 const report = mkdtempSync(join(tmpdir(), 'derpkit-test-'));
 const reportFile = join(report, 'report.json');
-const args = process.argv.slice(2).filter((arg) => arg !== '--long');
-const long = process.argv.includes('--long');
 const { status } = spawnSync(
   process.execPath,
   [
@@ -27,22 +32,44 @@ const { status } = spawnSync(
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${reportFile}`,
-    ...leftOut.map(({ suite }) => `--project=!${suite}`),
+    // The native lane leaves itself out, where there is nothing to load.
+    ...leftOut.filter(({ suite }) => suite === 'interop').map(({ suite }) => `--project=!${suite}`),
     ...args,
   ],
   { cwd: root, stdio: 'inherit', env: { ...process.env, ...(long && { DERPKIT_LONG: '1' }) } },
 );
 const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(readFileSync(reportFile, 'utf8'));
 rmSync(report, { recursive: true });
-const skipped = numPendingTests + numTodoTests;
+const passed = numPassedTests + rust.passed;
+const failed = numFailedTests + rust.failed;
+const skipped = numPendingTests + numTodoTests + rust.skipped;
 for (const { suite, reason } of leftOut) say(`left out: ${suite}: ${reason}`);
-console.log(`${numPassedTests} passed, ${numFailedTests} failed, ${skipped} skipped`);
-process.exit(status ?? 1);
+console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+process.exit(status === 0 ? rust.status : (status ?? 1));
+
+/** The tests of the crates, and how many of them there were. */
+function cargoTest() {
+  const { status, stdout } = spawnSync('cargo', ['test', '--workspace', '--locked'], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+  });
+  process.stdout.write(stdout ?? '');
+  const results = [...(stdout ?? '').matchAll(/^test result: .* (\d+) passed; (\d+) failed; (\d+) ignored/gm)];
+  const sum = (group) => results.reduce((total, result) => total + Number(result[group]), 0);
+  return { passed: sum(1), failed: sum(2), skipped: sum(3), status: status ?? 1 };
+}
 
 /** Suites that cannot run here, and why. */
 function missing() {
-  const go = spawnSync('go', ['version']);
-  return go.status === 0
-    ? []
-    : [{ suite: 'interop', reason: 'Go is not installed; the real clients are built with it' }];
+  const toolchain = missingToolchain();
+  return [
+    ...(spawnSync('go', ['version']).status === 0
+      ? []
+      : [{ suite: 'interop', reason: 'Go is not installed; the real clients are built with it' }]),
+    ...(toolchain
+      ? [{ suite: 'native', reason: `${toolchain} is not installed; the native plane is built with it` }]
+      : []),
+  ];
 }

@@ -79,7 +79,7 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
 /** Makes a relay; `start` opens it. Throws `ConfigError` with every setting that cannot be used. */
 export function createRelay(config: RelayConfig = {}, options: RelayOptions = {}): Relay {
   const settings = parseSettings(config);
-  return composeRelay(settings, selectPlane(settings.plane), options);
+  return composeRelay(settings, selectPlane(settings.plane, { tls: settings.certMode !== 'off' }), options);
 }
 
 /** The same with a plane of the caller's. For tests. */

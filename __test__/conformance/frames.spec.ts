@@ -131,19 +131,17 @@ describe.each(LANES)('frames of a client, $name', (lane) => {
     await relay.untilFigures({ home: 1, connections: 1, homeMovesIn: 0, homeMovesOut: 0 });
   });
 
-  it.each([
-    ['between two frames', 0],
-    ['within a header', 3],
-    ['behind a header', 5],
-    ['within a body', 30],
-  ])('may end %s', async (_name, length) => {
-    const relay = await startRelay(lane);
-    const client = await DerpClient.connect(relay);
-    const sendPacket = Buffer.concat([header(FrameType.SendPacket, 40), nodeKeyBytes(client.key), Buffer.alloc(8)]);
-    client.send(sendPacket.subarray(0, length));
-    client.wire.end();
-    await client.closed();
-    expect(await relay.endOf(client.key)).toBe('disconnected');
+  it.each([false, true])('may end anywhere: that is the end of its connection, and no fault; TLS %s', async (tls) => {
+    const relay = await startRelay(lane, { tls });
+    // Between two frames, within a header, behind it, within the body.
+    for (const length of [0, 1, 3, 5, 30, 44]) {
+      const client = await DerpClient.connect(relay);
+      const sendPacket = Buffer.concat([header(FrameType.SendPacket, 40), nodeKeyBytes(client.key), Buffer.alloc(8)]);
+      client.send(sendPacket.subarray(0, length));
+      client.wire.end();
+      await client.closed();
+      expect(await relay.endOf(client.key), `after ${length} bytes`).toBe('disconnected');
+    }
     expect(relay.count('bytes_received')).toBe(0);
   });
 

@@ -8,19 +8,19 @@ import { turn } from '../helpers/wait.js';
 nothingIsLeft();
 
 /** How late a deadline may be met, on a machine that does other things too. */
-const LATE = 1500;
+const LATE = 3000;
 
 describe.each(LANES)('keepalives and pongs, $name', (lane) => {
   it('come one interval and part of the jitter after the last', async () => {
     const keepAlive = { interval: 200, jitter: 100 };
     const relay = await startRelay(lane, { policy: { keepAlive } });
-    const client = await DerpClient.connect(relay);
     const start = performance.now();
+    const client = await DerpClient.connect(relay);
     const count = 5;
     for (let frame = 1; frame <= count; frame++) {
       await client.expect('KeepAlive');
-      // Later ones are never early: each is timed from the one before it. (The first few ms went by before `start`.)
-      expect(performance.now() - start).toBeGreaterThan(frame * keepAlive.interval - 60);
+      // Never early, however busy the machine is: each is timed from the one before it.
+      expect(performance.now() - start).toBeGreaterThan(frame * keepAlive.interval - 5);
     }
     expect(performance.now() - start).toBeLessThan(count * (keepAlive.interval + keepAlive.jitter) + LATE);
   });

@@ -150,8 +150,8 @@ describe.each(LANES)('a relay, $name', (lane) => {
       );
       await turn(turns);
       await relay.relay.close();
-      expect(['started', 'ERR_STATE']).toContain(await starting);
       expect(openSockets()).toBe(before);
+      expect(['started', 'ERR_STATE']).toContain(await starting);
     }
   });
 

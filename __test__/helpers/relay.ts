@@ -1,5 +1,5 @@
 /** A relay over a lane's plane, as a test needs it: ephemeral ports, short deadlines, and books that must balance. */
-import { expect, onTestFailed, onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { parseSettings, type RelayConfig } from '../../src/config.js';
 import { selfSignedCertificate } from '../../src/control/x509.js';
 import { createLogger } from '../../src/logger.js';
@@ -17,7 +17,7 @@ import {
 import { composeRelay, type Endpoint, type Relay, type RelayEvents } from '../../src/relay.js';
 import { Contract } from './contract.js';
 import type { Lane } from './lanes.js';
-import { SEED } from './random.js';
+import { showSeedOnFailure } from './random.js';
 import { eventually } from './wait.js';
 import type { Target } from './wire.js';
 
@@ -49,7 +49,7 @@ export async function startRelay(lane: Lane, options: TestRelayOptions = {}): Pr
 export function newRelay(lane: Lane, options: TestRelayOptions = {}): TestRelay {
   const test = new TestRelay(lane, options);
   onTestFinished(() => test.close());
-  onTestFailed(() => console.error(`the ${lane.name} lane ran with DERPKIT_SEED=${SEED}`));
+  showSeedOnFailure(lane.name);
   return test;
 }
 
@@ -74,7 +74,7 @@ export class TestRelay {
       ...(tls ? { certificate: ownCertificate() } : { certMode: 'off' }),
       ...config,
     });
-    const selected = lane.select();
+    const selected = lane.select({ tls: settings.certMode !== 'off' });
     expect(selected.kind).toBe(lane.planeKind);
     // The policy is the composition root's, made of settings; tests shorten what no setting does.
     const create: SelectedPlane['create'] = (options, events) => {

@@ -98,6 +98,30 @@ describe.each<Implementation>(['derpkit', 'derper'])('%s', (implementation) => {
   });
 });
 
+describe('derpkit on the native plane', () => {
+  let plain: Relay;
+
+  beforeAll(async () => {
+    const address = (await hasIPv6()) ? '::1' : '127.0.0.1';
+    const env = { DERPKIT_PLANE: 'native' };
+    plain = await Relay.start('derpkit', workspace.peers, {
+      directory: workspace.directory,
+      name: 'native',
+      address,
+      env,
+    });
+  });
+
+  afterAll(() => plain?.stop());
+
+  // It has no TLS yet, which most scenarios need.
+  it.each(['upgrade-plain', 'relay-plain', 'mesh-watch-ipv6', 'stun'])('%s', async (scenario) => {
+    const flags = { plain: `http://${plain.at(plain.port)}`, stun: plain.at(plain.stunPort) };
+    await runScenario(workspace, scenario, flags, { relay: plain });
+    expect(plain.output).toContain('plane=native');
+  });
+});
+
 /** Runs Tailscale's monitor once, and returns which of its probes found the relay good. Fails if one did not. */
 async function probe(relay: Relay): Promise<string[]> {
   const map = join(workspace.directory, 'derpmap.json');

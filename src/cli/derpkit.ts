@@ -45,8 +45,8 @@ const serve = program
 A variable is named like its flag: ${variableOf('httpPort')}. Flags win over variables over the file, where
 the same setting is called httpPort. ${privateKey} and ${meshKey} have no flags.`;
   })
-  .action(async () => {
-    process.exitCode = await run(given(serve));
+  .action(async (flags: Record<string, unknown>) => {
+    process.exitCode = await run(flags);
   });
 for (const setting of SETTINGS) {
   if (!SECRETS.includes(setting.name)) for (const option of optionsOf(setting)) serve.addOption(option);
@@ -77,13 +77,6 @@ for (const command of program.commands)
   command.showHelpAfterError(`derpkit ${command.name()} --help lists the options.`);
 
 await program.parseAsync();
-
-/** The options of the command line; commander adds defaults of its own, which would win over variables and the file. */
-function given(command: Command): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(command.opts()).filter(([name]) => command.getOptionValueSource(name) === 'cli'),
-  );
-}
 
 async function run(flags: Record<string, unknown>): Promise<number> {
   // Until it is known where settings come from, problems come with their place.
@@ -172,7 +165,7 @@ function version(): number {
   process.stdout.write(`derpkit ${VERSION}\nprotocol: ${PROTOCOL_VERSION}\n`);
   const { config, spelling } = gather({}, { [variableOf('plane')]: process.env[variableOf('plane')] });
   try {
-    const { kind, reason } = selectPlane(parseSettings(config).plane);
+    const { kind, reason } = selectPlane(parseSettings(config).plane, { tls: false });
     process.stdout.write(`plane: ${kind} (${reason})\n`);
     return 0;
   } catch (error) {
@@ -183,8 +176,9 @@ function version(): number {
 
 function optionsOf({ name, description, fallback, kind }: SettingInfo): Option[] {
   if (kind === 'boolean') {
-    // What is on by default is turned off by a flag, and on again where a variable or the file has turned it off.
-    const on = new Option(flagOf(name), description).default(undefined);
+    // What is on by default is turned off by a flag, and on again where a variable or the file has turned it off. In this
+    // order: without the other before it, commander takes --no-x to say that x is on, whatever variables and file say.
+    const on = new Option(flagOf(name), description);
     const off = new Option(flagOf(name, true), `do not ${description}`);
     return fallback === 'true' ? [on.hideHelp(), off] : [on, off.hideHelp()];
   }

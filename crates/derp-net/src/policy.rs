@@ -1,0 +1,32 @@
+//! What bounds the plane. Replaced as a whole by the control plane; read where it is needed.
+
+use std::time::Duration;
+
+use derp_proto::limit::Rate;
+
+/// Limits, deadlines, depths and rates. The twin of `PlanePolicy` in `src/plane/plane.ts`, which says what each is.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
+pub struct Policy {
+    pub head_bytes: usize,
+    pub client_info_bytes: usize,
+    pub handshakes: usize,
+    pub pending_logins: usize,
+    pub login_bytes: usize,
+    pub duplexes: usize,
+    pub control_bytes: usize,
+    pub leftover_bytes: usize,
+    pub peer_gone_subscriptions: usize,
+    pub head_deadline: Duration,
+    pub client_info_deadline: Duration,
+    pub admission_deadline: Duration,
+    /// `None`: for ever.
+    pub write_deadline: Option<Duration>,
+    pub mesh_write_deadline: Option<Duration>,
+    pub queue_depth: usize,
+    pub keep_alive: Duration,
+    pub keep_alive_jitter: Duration,
+    pub not_here: Rate,
+    pub tcp_keep_alive: Option<Duration>,
+    pub tcp_user_timeout: Option<Duration>,
+}

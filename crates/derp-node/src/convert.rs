@@ -1,0 +1,188 @@
+//! JavaScript's objects and ours.
+
+use std::net::SocketAddr;
+use std::os::fd::IntoRawFd;
+use std::time::Duration;
+
+use derp_net::{Event, Figures, Policy};
+use derp_proto::key::NodeKey;
+use derp_proto::limit::Rate;
+use napi::bindgen_prelude::{Buffer, Float64Array};
+use napi_derive::napi;
+
+/// `PlanePolicy`, flat. Milliseconds and bytes.
+#[napi(object)]
+pub struct BindingPolicy {
+    pub head_bytes: u32,
+    pub client_info_bytes: u32,
+    pub handshakes: u32,
+    pub pending_logins: u32,
+    pub login_bytes: u32,
+    pub duplexes: u32,
+    pub control_bytes: u32,
+    pub leftover_bytes: u32,
+    pub peer_gone_subscriptions: u32,
+    pub head: f64,
+    pub client_info: f64,
+    pub admission: f64,
+    pub write: f64,
+    pub mesh_write: f64,
+    pub queue_depth: u32,
+    pub keep_alive: f64,
+    pub keep_alive_jitter: f64,
+    pub not_here_burst: u32,
+    pub not_here_per_second: u32,
+    pub tcp_keep_alive: f64,
+    pub tcp_user_timeout: f64,
+}
+
+impl From<BindingPolicy> for Policy {
+    fn from(policy: BindingPolicy) -> Self {
+        Self {
+            head_bytes: policy.head_bytes as usize,
+            client_info_bytes: policy.client_info_bytes as usize,
+            handshakes: policy.handshakes as usize,
+            pending_logins: policy.pending_logins as usize,
+            login_bytes: policy.login_bytes as usize,
+            duplexes: policy.duplexes as usize,
+            control_bytes: policy.control_bytes as usize,
+            leftover_bytes: policy.leftover_bytes as usize,
+            peer_gone_subscriptions: policy.peer_gone_subscriptions as usize,
+            head_deadline: millis(policy.head),
+            client_info_deadline: millis(policy.client_info),
+            admission_deadline: millis(policy.admission),
+            write_deadline: some_millis(policy.write),
+            mesh_write_deadline: some_millis(policy.mesh_write),
+            queue_depth: policy.queue_depth as usize,
+            keep_alive: millis(policy.keep_alive),
+            keep_alive_jitter: millis(policy.keep_alive_jitter),
+            not_here: Rate { per_second: policy.not_here_per_second.into(), burst: policy.not_here_burst.into() },
+            tcp_keep_alive: some_millis(policy.tcp_keep_alive),
+            tcp_user_timeout: some_millis(policy.tcp_user_timeout),
+        }
+    }
+}
+
+fn millis(value: f64) -> Duration {
+    Duration::from_secs_f64(value.clamp(0.0, 1e12) / 1000.0)
+}
+
+fn some_millis(value: f64) -> Option<Duration> {
+    (value > 0.0).then(|| millis(value))
+}
+
+/// One event; which fields are there depends on `kind`, the name of the event in `PlaneEvents`.
+#[napi(object)]
+#[derive(Default)]
+pub struct BindingEvent {
+    pub kind: String,
+    pub id: f64,
+    pub key: Option<Buffer>,
+    pub reason: Option<String>,
+    pub sequence: Option<f64>,
+    pub home: Option<bool>,
+    pub address: Option<String>,
+    pub port: Option<u16>,
+    pub not_ideal: Option<bool>,
+    pub info: Option<BindingClientInfo>,
+    pub listener: Option<f64>,
+    pub fd: Option<i32>,
+    pub received: Option<Buffer>,
+}
+
+/// `ClientInfo`.
+#[napi(object)]
+pub struct BindingClientInfo {
+    pub version: f64,
+    pub mesh_key: Option<String>,
+    pub can_ack_pings: bool,
+    pub is_prober: bool,
+    pub app_name: String,
+}
+
+impl From<Event> for BindingEvent {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Login { id, key, info, peer, not_ideal } => Self {
+                key: Some(key_buffer(&key)),
+                address: Some(address_of(peer)),
+                port: Some(peer.port()),
+                not_ideal: Some(not_ideal),
+                info: Some(BindingClientInfo {
+                    version: info.version as f64,
+                    mesh_key: info.mesh_key.map(|key| hex(key.as_bytes())),
+                    can_ack_pings: info.can_ack_pings,
+                    is_prober: info.is_prober,
+                    app_name: info.app_name,
+                }),
+                ..Self::new("login", id)
+            },
+            Event::Closed { id, reason } => Self { reason: Some(reason.as_str().into()), ..Self::new("closed", id) },
+            Event::Active { key, id, sequence } => {
+                Self { key: Some(key_buffer(&key)), sequence: Some(sequence as f64), ..Self::new("active", id) }
+            }
+            Event::Watch { id } => Self::new("watch", id),
+            Event::ClosePeer { id, target } => Self { key: Some(key_buffer(&target)), ..Self::new("closePeer", id) },
+            Event::Prefer { id, home } => Self { home: Some(home), ..Self::new("prefer", id) },
+            Event::Pulled { id } => Self::new("pulled", id),
+            Event::Duplex { id, listener, peer, stream, received } => Self {
+                listener: Some(listener as f64),
+                address: Some(address_of(peer)),
+                port: Some(peer.port()),
+                fd: Some(stream.into_raw_fd()),
+                received: Some(received.into()),
+                ..Self::new("duplex", id)
+            },
+            Event::Fault { message } => Self { reason: Some(message), ..Self::new("fault", 0) },
+        }
+    }
+}
+
+impl BindingEvent {
+    fn new(kind: &str, id: u64) -> Self {
+        Self { kind: kind.into(), id: id as f64, ..Self::default() }
+    }
+}
+
+/// `Snapshot`: rows of the columns that `SNAPSHOT_COLUMNS` names.
+#[napi(object)]
+pub struct BindingSnapshot {
+    pub total: u32,
+    pub rows: Float64Array,
+}
+
+impl BindingSnapshot {
+    pub fn new(total: usize, figures: &[Figures]) -> Self {
+        let rows: Vec<f64> = figures
+            .iter()
+            .flat_map(|row| {
+                [
+                    row.id,
+                    row.packets_received,
+                    row.bytes_received,
+                    row.packets_sent,
+                    row.bytes_sent,
+                    row.packets_dropped,
+                    row.queued_packets,
+                ]
+            })
+            .map(|figure| figure as f64)
+            .collect();
+        Self { total: total as u32, rows: rows.into() }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn key_buffer(key: &NodeKey) -> Buffer {
+    key.as_bytes().to_vec().into()
+}
+
+/// IPv4 addresses that a dual-stack socket reports in their mapped form are ordinary IPv4 addresses to everyone else.
+/// Nobody connects from the unspecified address: it stands for one that is not known.
+fn address_of(peer: SocketAddr) -> String {
+    let ip = peer.ip().to_canonical();
+    if ip.is_unspecified() { String::new() } else { ip.to_string() }
+}
