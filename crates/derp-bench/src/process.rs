@@ -1,0 +1,241 @@
+//! What Linux says of a process and of the machine. Elsewhere there are no such figures, and nothing fails for it.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// One thread's name and what it has used.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Thread {
+    id: u32,
+    name: String,
+    used: Duration,
+    /// Ready to run while its core ran something else.
+    waited: Duration,
+}
+
+/// A process at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    at: Instant,
+    used: Duration,
+    threads: Vec<Thread>,
+}
+
+/// What a process used between two moments.
+#[derive(Clone, Debug)]
+pub(crate) struct Usage {
+    pub(crate) used: Duration,
+    pub(crate) elapsed: Duration,
+    /// What its threads waited for a core, each other included.
+    pub(crate) waited: Duration,
+    /// By name, the busiest first; whoever used nothing is left out.
+    pub(crate) threads: Vec<(String, Duration)>,
+}
+
+impl Usage {
+    /// 100 is one core.
+    pub(crate) fn percent(&self) -> f64 {
+        percent(self.used, self.elapsed)
+    }
+}
+
+/// 100 is one core.
+pub(crate) fn percent(used: Duration, elapsed: Duration) -> f64 {
+    100.0 * used.as_secs_f64() / elapsed.as_secs_f64().max(1e-9)
+}
+
+impl Sample {
+    /// `None` if there is no such process, or no `/proc`.
+    pub(crate) fn of(process: u32) -> Option<Self> {
+        let stat = read_stat(&format!("/proc/{process}/stat"))?;
+        let mut threads = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten() {
+            let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            // A thread may end while it is looked at.
+            let (Some(id), Some(stat)) = (id, read_stat(&format!("{}/stat", entry.path().display()))) else {
+                continue;
+            };
+            let waited = fs::read_to_string(entry.path().join("schedstat")).ok();
+            let waited = waited.and_then(|text| parse_waited(&text)).unwrap_or_default();
+            threads.push(Thread { id, name: stat.name, used: stat.used, waited });
+        }
+        Some(Self { at: Instant::now(), used: stat.used, threads })
+    }
+
+    pub(crate) fn since(&self, earlier: &Self) -> Usage {
+        let mut threads: Vec<(String, Duration)> = Vec::new();
+        let mut waited = Duration::ZERO;
+        for thread in &self.threads {
+            let before = earlier.threads.iter().find(|other| other.id == thread.id);
+            let (used_before, waited_before) = before.map_or_else(Default::default, |t| (t.used, t.waited));
+            let used = thread.used.saturating_sub(used_before);
+            waited += thread.waited.saturating_sub(waited_before);
+            match threads.iter_mut().find(|(name, _)| *name == thread.name) {
+                Some((_, sum)) => *sum += used,
+                None => threads.push((thread.name.clone(), used)),
+            }
+        }
+        threads.retain(|(_, used)| !used.is_zero());
+        threads.sort_by_key(|(_, used)| std::cmp::Reverse(*used));
+        let used = self.used.saturating_sub(earlier.used);
+        Usage { used, elapsed: self.at.duration_since(earlier.at), waited, threads }
+    }
+}
+
+/// In KiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    pub(crate) rss: u64,
+    /// Pages that several processes share are counted in parts.
+    pub(crate) pss: u64,
+}
+
+impl Memory {
+    /// Walks the process's page tables, which holds it up for a moment: not while something is being measured.
+    pub(crate) fn of(process: u32) -> Option<Self> {
+        parse_smaps(&fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?)
+    }
+}
+
+/// What all CPUs of the machine have been busy, and what the hypervisor has kept from them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Machine {
+    pub(crate) busy: Duration,
+    pub(crate) stolen: Duration,
+}
+
+impl Machine {
+    pub(crate) fn now() -> Option<Self> {
+        let text = fs::read_to_string("/proc/stat").ok()?;
+        let (busy, stolen) = parse_machine(text.lines().next()?)?;
+        Some(Self { busy: ticks(busy), stolen: ticks(stolen) })
+    }
+}
+
+#[derive(PartialEq, Debug)]
+struct Stat {
+    name: String,
+    used: Duration,
+}
+
+fn read_stat(path: &str) -> Option<Stat> {
+    let (name, used) = parse_stat(&fs::read_to_string(path).ok()?)?;
+    Some(Stat { name, used: ticks(used) })
+}
+
+/// Name and ticks. The name stands in parentheses, and may hold any characters, those included.
+fn parse_stat(text: &str) -> Option<(String, u64)> {
+    let (before, after) = text.rsplit_once(')')?;
+    let (_, name) = before.split_once('(')?;
+    // After the name comes field 3; 14 and 15 are user and system time.
+    let mut fields = after.split_ascii_whitespace().skip(14 - 3);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some((name.to_owned(), user + system))
+}
+
+/// Nanoseconds run, nanoseconds waited, and how many times.
+fn parse_waited(text: &str) -> Option<Duration> {
+    text.split_ascii_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+}
+
+fn parse_smaps(text: &str) -> Option<Memory> {
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().next()?.parse().ok()
+    };
+    Some(Memory { rss: field("Rss:")?, pss: field("Pss:")? })
+}
+
+/// Ticks busy (guests are part of user time) and ticks stolen.
+fn parse_machine(line: &str) -> Option<(u64, u64)> {
+    let mut fields = line.strip_prefix("cpu ")?.split_ascii_whitespace().map(|field| field.parse::<u64>().ok());
+    let mut next = || fields.next().flatten();
+    let (user, nice, system, _idle, _wait) = (next()?, next()?, next()?, next()?, next()?);
+    let (irq, soft_irq, stolen) = (next()?, next()?, next()?);
+    Some((user + nice + system + irq + soft_irq, stolen))
+}
+
+fn ticks(count: u64) -> Duration {
+    Duration::from_secs_f64(count as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let fields = "S 1 2 3 0 -1 4194560 5 6 7 8 150 50 9 10 20 0 12 0 100 200";
+        assert_eq!(parse_stat(&format!("42 (node) {fields}")), Some(("node".into(), 200)));
+        assert_eq!(parse_stat(&format!("42 (a) b (c) {fields}\n")), Some(("a) b (c".into(), 200)));
+        assert_eq!(parse_stat("42 (node) S 1 2 3"), None);
+        assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn memory_is_read_by_name() {
+        let text = "5581-7ffd ---p 00000000 00:00 0 [rollup]\nRss:    61184 kB\nPss:    40000 kB\nPss_Dirty: 1 kB\n";
+        assert_eq!(parse_smaps(text), Some(Memory { rss: 61184, pss: 40000 }));
+        assert_eq!(parse_smaps("Rss: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn the_second_figure_is_the_wait() {
+        assert_eq!(parse_waited("123 456 7\n"), Some(Duration::from_nanos(456)));
+        assert_eq!(parse_waited("123"), None);
+    }
+
+    #[test]
+    fn waiting_is_not_being_busy() {
+        assert_eq!(parse_machine("cpu  100 10 20 1000 500 3 4 7 50 0"), Some((137, 7)));
+        assert_eq!(parse_machine("cpu0 100 10 20 1000 500 3 4 7 50 0"), None);
+        assert_eq!(parse_machine("cpu  100 10"), None);
+    }
+
+    #[test]
+    fn usage_is_by_thread_name() {
+        let at = Instant::now();
+        let thread = |id, name: &str, used| Thread {
+            id,
+            name: name.into(),
+            used: Duration::from_millis(used),
+            waited: Duration::from_millis(used / 10),
+        };
+        let before = Sample {
+            at,
+            used: Duration::from_millis(100),
+            threads: vec![thread(1, "node", 50), thread(2, "derp-0", 50), thread(3, "pool", 1)],
+        };
+        let after = Sample {
+            at: at + Duration::from_secs(1),
+            used: Duration::from_millis(600),
+            threads: vec![
+                thread(1, "node", 60),
+                thread(2, "derp-0", 300),
+                thread(3, "pool", 1),
+                thread(4, "derp-0", 200),
+            ],
+        };
+        let usage = after.since(&before);
+        let expected = [("derp-0".to_owned(), Duration::from_millis(450)), ("node".into(), Duration::from_millis(10))];
+        assert_eq!(usage.threads, expected);
+        assert!((usage.percent() - 50.0).abs() < 1e-9);
+        assert_eq!(usage.waited, Duration::from_millis(1 + 25 + 20));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_very_process_can_be_looked_at() {
+        let process = std::process::id();
+        let first = Sample::of(process).unwrap();
+        let second = Sample::of(process).unwrap();
+        assert!(second.since(&first).used < Duration::from_secs(60));
+        let memory = Memory::of(process).unwrap();
+        assert!(memory.rss >= memory.pss && memory.pss > 0);
+        assert!(Machine::now().unwrap().busy > Duration::ZERO);
+        assert!(Sample::of(u32::MAX).is_none());
+    }
+}
