@@ -321,7 +321,7 @@ describe('the end', () => {
     const asked = performance.now();
     const { code } = await relay.stop(signal);
     expect(code).toBe(0);
-    expect(performance.now() - asked).toBeLessThan(2_000);
+    expect(performance.now() - asked).toBeLessThan(5_000);
     await Promise.all([...clients.map((client) => client.closed()), ...others.map((wire) => wire.ended())]);
   });
 

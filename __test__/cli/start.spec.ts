@@ -145,7 +145,9 @@ async function summary(relay: Command): Promise<Summary> {
 }
 
 describe('npm start', () => {
-  it('builds, runs, tells what a tailnet needs, and ends with Ctrl-C; the second time it just runs', async () => {
+  it('builds, runs, tells what a tailnet needs, and ends with Ctrl-C; the second time it just runs', {
+    timeout: 120_000,
+  }, async () => {
     const directory = clone();
     installInto(directory);
     const env = { PATH: [withoutRust(directory), process.env.PATH].join(delimiter) };
@@ -242,7 +244,7 @@ describe('npm start', () => {
     }
   });
 
-  it('installs what is missing, once, and builds what has changed', async () => {
+  it('installs what is missing, once, and builds what has changed', { timeout: 120_000 }, async () => {
     const directory = clone();
     const tools = withoutRust(directory);
     // Stands for npm: it is asked to install, and what it would install is there.

@@ -4,7 +4,7 @@ import type { Connection } from '../../../src/plane/js/connection.js';
 import { Duplicates } from '../../../src/plane/js/duplicates.js';
 import { EventQueue } from '../../../src/plane/js/events.js';
 import { type Entry, Table } from '../../../src/plane/js/table.js';
-import { seeded } from '../random.js';
+import { seeded } from '../../helpers/random.js';
 import { connectionOf, eventLog, keyOf } from './context.js';
 
 interface Step {

@@ -48,12 +48,13 @@ describe('the write deadline', () => {
     expect(owner.calls).toEqual([]);
   });
 
-  it('begins with the write, not with the last one before it', async () => {
+  it('begins with the write, not with one before it that left just as much', async () => {
     const { egress, owner, clock, stream } = await stalled();
+    egress.onTime(clock.now);
     stream.take(Number.POSITIVE_INFINITY);
     await settled();
     clock.now += 60_000;
-    for (let number = 0; number < 10; number++) egress.packet(packet(number, 5000));
+    offer(egress);
     await settled();
     egress.onTime(clock.now + 1000);
     egress.onTime(clock.now + 1999);
@@ -80,14 +81,18 @@ describe('the write deadline', () => {
   });
 });
 
-/** The same with eight packets, and with a clock of the test's. */
+/** A transport from which eight packets do not leave, and a clock of the test's. */
 async function stalled(changes: PolicyChanges = {}, mesh = false): Promise<Rig & { readonly clock: { now: number } }> {
   const clock = { now: 0 };
   vi.spyOn(Wheel, 'now').mockImplementation(() => clock.now);
   const made = rig(changes, mesh);
-  for (let number = 0; number < 8; number++) made.egress.packet(packet(number, 8000));
+  offer(made.egress);
   await settled();
   return { ...made, clock };
+}
+
+function offer(egress: Egress): void {
+  for (let number = 0; number < 8; number++) egress.packet(packet(number, 8000));
 }
 
 /** Visits as the wheel would, until there is no more to visit. Returns when that was. */

@@ -3,7 +3,7 @@ import { DROP_REASONS, PACKET_KINDS } from '../../../src/plane/counters.js';
 import type { PlaneContext } from '../../../src/plane/js/context.js';
 import { encodeFrame, peerGoneFrame, pongFrame } from '../../../src/protocol/frame.js';
 import { FrameType, PeerGoneReason } from '../../../src/protocol/wire.js';
-import { seeded } from '../random.js';
+import { seeded } from '../../helpers/random.js';
 import { type GatedStream, keyOf, settled } from './context.js';
 import { ALICE, control, packet, rig, stuck, WINDOW } from './egress-rig.js';
 

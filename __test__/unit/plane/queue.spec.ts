@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type OutboundPacket, PacketQueue } from '../../../src/plane/js/queue.js';
-import { seeded } from '../random.js';
+import { seeded } from '../../helpers/random.js';
 import { keyOf } from './context.js';
 
 describe('PacketQueue', () => {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Timed, Wheel } from '../../../src/plane/js/wheel.js';
-import { seeded } from '../random.js';
+import { seeded } from '../../helpers/random.js';
 
 const TICK = 50;
 /** What one turn of the wheel covers. */

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FrameDecoder, type FrameSink, maxBodyLength, ProtocolError } from '../../../src/protocol/decode.js';
 import { encodeFrame, newFrame } from '../../../src/protocol/frame.js';
 import { FrameType, MAX_BODY_LENGTH, MAX_FORWARD_LENGTH } from '../../../src/protocol/wire.js';
-import { seeded } from '../random.js';
+import { seeded } from '../../helpers/random.js';
 
 /** Passed over by the sink below. */
 const UNWANTED = 0x7f as FrameType;

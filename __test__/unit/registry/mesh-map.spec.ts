@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MeshMap } from '../../../src/registry/mesh-map.js';
+import { seeded } from '../../helpers/random.js';
 import { keyOf } from '../plane/context.js';
-import { seeded } from '../random.js';
 
 const ALICE = keyOf(1);
 const NONE = { multiCreated: 0, multiDeleted: 0, deleteOther: 0 };

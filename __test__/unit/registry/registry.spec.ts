@@ -4,8 +4,8 @@ import { type NodeKey, readNodeKey } from '../../../src/protocol/key.js';
 import { PeerGoneReason, PresenceFlag } from '../../../src/protocol/wire.js';
 import type { Arrival } from '../../../src/registry/client.js';
 import { type Command, Registry } from '../../../src/registry/registry.js';
+import { seeded } from '../../helpers/random.js';
 import { keyOf } from '../plane/context.js';
-import { seeded } from '../random.js';
 import { vectors } from '../vectors.js';
 
 const SERVER = keyOf(0);
@@ -188,6 +188,8 @@ describe('watchers', () => {
     expect(portOf()).toBe(2222);
     registry.active(ALICE, 1, 1);
     expect(portOf()).toBe(1111);
+    registry.connected(arrival(4, ALICE, { port: 4444 }), 0);
+    expect(portOf()).toBe(4444);
   });
 });
 
