@@ -2,7 +2,15 @@
 
 const TOP = new Set([
   ...['src', '__test__', 'crates', 'npm', 'bench', 'docs', 'examples', 'packaging', '.github', '.ci'],
-  ...['package.json', 'package-lock.json', 'Cargo.toml', 'Cargo.lock', 'rustfmt.toml', 'biome.json', 'vitest.config.ts'],
+  ...[
+    'package.json',
+    'package-lock.json',
+    'Cargo.toml',
+    'Cargo.lock',
+    'rustfmt.toml',
+    'biome.json',
+    'vitest.config.ts',
+  ],
   ...['.gitignore', '.npmrc', 'README.md', 'ARCHITECTURE.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md'],
 ]);
 
