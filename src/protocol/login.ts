@@ -99,8 +99,10 @@ export function parseClientInfo(json: Uint8Array): ClientInfo {
     else if (/^version$/iu.test(name)) info.version = integer(field);
     else if (/^CanAckPings$/iu.test(name)) info.canAckPings = boolean(field);
     else if (/^IsProber$/iu.test(name)) info.isProber = boolean(field);
-    else if (/^AppName$/iu.test(name)) info.appName = appName(field);
+    else if (/^AppName$/iu.test(name)) info.appName = string(field);
   }
+  // Of several names only the last has to be a proper one.
+  if (!isAppName(info.appName)) throw new ProtocolError('invalid app name in ClientInfo');
   return info;
 }
 
@@ -166,12 +168,14 @@ function boolean(field: string): boolean {
   return field === 'true';
 }
 
-function appName(field: string): string {
-  const name: unknown = JSON.parse(field);
-  if (typeof name !== 'string' || name.length > MAX_APP_NAME_LENGTH || !/^[\x20-\x7e]*$/.test(name)) {
-    throw new ProtocolError('invalid app name in ClientInfo');
-  }
-  return name;
+function string(field: string): string {
+  const value: unknown = JSON.parse(field);
+  if (typeof value !== 'string') throw new ProtocolError('a ClientInfo text is not a string');
+  return value;
+}
+
+function isAppName(name: string): boolean {
+  return name.length <= MAX_APP_NAME_LENGTH && /^[\x20-\x7e]*$/.test(name);
 }
 
 function sharedKeyOf(privateKey: Uint8Array, publicKey: NodeKey): Uint8Array {

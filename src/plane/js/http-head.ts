@@ -15,6 +15,12 @@ export type Head = DerpUpgrade | 'more' | 'http';
 
 const END = Buffer.from('\r\n\r\n');
 
+/** A method, a target without a fragment, a version. */
+const REQUEST_LINE = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+ ([!-"$-~]+) HTTP\/1\.[01]$/;
+/** A name, and a value without control characters. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it is they that are looked for
+const HEADER = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)$/;
+
 /**
  * Only what is recognised beyond doubt becomes DERP; anything odd (bare line feeds, folded lines, no valid request line)
  * is left to the HTTP server, which knows how to refuse it. As in derper, neither the method nor `Connection` matters.
@@ -25,11 +31,11 @@ export function readHead(bytes: Buffer, limit: number): Head {
   const end = blank + END.length;
   if (end > limit) return 'http';
   const [requestLine = '', ...lines] = bytes.toString('latin1', 0, blank).split('\r\n');
-  const target = /^[!-~]+ (\S+) HTTP\/1\.[01]$/.exec(requestLine)?.[1];
+  const target = REQUEST_LINE.exec(requestLine)?.[1];
   if (target === undefined || pathOfTarget(target) !== DERP_PATH) return 'http';
   const headers = new Map<string, string>();
   for (const line of lines) {
-    const [, name, value] = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\r\n\0]*)$/.exec(line) ?? [];
+    const [, name, value] = HEADER.exec(line) ?? [];
     if (name === undefined || value === undefined) return 'http';
     const lower = name.toLowerCase();
     // The first of several values counts.
