@@ -32,7 +32,7 @@ const { status } = spawnSync(
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${reportFile}`,
-    // The native lane leaves itself out, where there is nothing to load.
+    // What is missing of Cargo has left out the tests of the crates.
     ...leftOut.filter(({ suite }) => suite === 'interop').map(({ suite }) => `--project=!${suite}`),
     ...args,
   ],

@@ -3,6 +3,7 @@ import { DerpClient } from '../helpers/client.js';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { startRelay } from '../helpers/relay.js';
+import { fill } from '../helpers/traffic.js';
 import { turn } from '../helpers/wait.js';
 
 nothingIsLeft();
@@ -83,10 +84,7 @@ describe.each(LANES)('keepalives and pongs, $name', (lane) => {
       packets += 1;
     };
     client.wire.stopReading();
-    while ((relay.drops().queue_head ?? 0) === 0) {
-      sender.sendPacket(client.key, Buffer.alloc(65536));
-      await sender.fence();
-    }
+    await fill(relay, sender, client);
     const before = relay.count('got_ping');
     for (let number = 1; number <= 5; number++) client.ping(Buffer.from([0, 0, 0, 0, 0, 0, 0, number]));
     await relay.untilCount('got_ping', before + 5);

@@ -9,6 +9,7 @@ import { type ClientOptions, DerpClient, discoPacket, type FrameOf } from '../he
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
+import { fill } from '../helpers/traffic.js';
 import { eventually } from '../helpers/wait.js';
 
 nothingIsLeft();
@@ -358,14 +359,6 @@ describe.each(LANES)('mesh peers, $name', (lane) => {
     });
   });
 });
-
-/** Sends to somebody who does not read until nothing more gets through. */
-async function fill(relay: TestRelay, from: DerpClient, to: DerpClient): Promise<void> {
-  while ((relay.drops().queue_head ?? 0) === 0) {
-    from.sendPacket(to.key, Buffer.alloc(65536));
-    await from.fence();
-  }
-}
 
 /**
  * Many clients that only log in, over streams in memory: no socket, and no key exchange of the slow kind. Returns their keys.

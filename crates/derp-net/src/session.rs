@@ -66,9 +66,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// One place among the logins that wait is taken for it; it gives that back.
     pub(crate) fn new(conn: Arc<Conn>, not_ideal: bool, shared: &Shared, now: Instant) -> Self {
         shared.counters.add(Counter::ACCEPTS, 1);
-        shared.pending_logins.fetch_add(1, Ordering::Relaxed);
         shared.conns.lock().insert(conn.id, conn.clone());
         Self {
             conn,

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -239,25 +239,23 @@ impl Worker {
 
     fn arrive(&mut self, stream: TcpStream, peer: SocketAddr, listener: u64, derp: bool, now: Instant) {
         let policy = self.shared.policy.load_full();
-        let full = self.shared.arriving.load(Ordering::Relaxed) >= policy.handshakes
-            || self.shared.pending_logins.load(Ordering::Relaxed) >= policy.pending_logins;
-        if full || prepare(&stream, &policy).is_err() {
+        // No place is taken for the login yet, but where there is none it is not worth reading a head.
+        let full = self.shared.pending_logins.load(Ordering::Relaxed) >= policy.pending_logins;
+        if full || prepare(&stream, &policy).is_err() || !take_place(&self.shared.arriving, policy.handshakes) {
             self.shared.counters.add(Counter::CONNECTIONS_REFUSED, 1);
             return;
         }
         let id = self.shared.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        self.shared.arriving.fetch_add(1, Ordering::Relaxed);
         let arriving = Arriving::new(peer, listener, derp, now + policy.head_deadline);
         let deadline = arriving.deadline();
         let local = Local { id, stream: Arc::new(stream), phase: Phase::Arriving(Box::new(arriving)) };
-        if let Some(token) = self.insert(local) {
+        if let Some(token) = self.insert(local, now) {
             self.wheel.arm((token, id), deadline);
         }
     }
 
     fn adopt(&mut self, id: u64, stream: TcpStream, peer: SocketAddr, leftover: &[u8], not_ideal: bool, now: Instant) {
-        if self.is_full() {
-            self.shared.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+        if !self.may_log_in() {
             return;
         }
         let stream = Arc::new(stream);
@@ -265,18 +263,20 @@ impl Worker {
         let conn = Arc::new(Conn::new(id, self.index, token, peer, stream.clone()));
         let session = Session::new(conn, not_ideal, &self.shared, now);
         let local = Local { id, stream, phase: Phase::Derp(Box::new(session)) };
-        let Some(token) = self.insert(local) else { return };
+        let Some(token) = self.insert(local, now) else { return };
         self.begin(token, &[], leftover, now);
         self.readable(token, now);
     }
 
-    fn insert(&mut self, local: Local) -> Option<usize> {
-        let entry = self.locals.vacant_entry();
-        let token = entry.key();
+    /// Gives the connection a place, and has the poll look at it; ends it where that cannot be.
+    fn insert(&mut self, local: Local, now: Instant) -> Option<usize> {
         let fd = local.stream.as_raw_fd();
+        let token = self.locals.insert(local);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut SourceFd(&fd), Token(token), interest).ok()?;
-        entry.insert(local);
+        if self.poll.registry().register(&mut SourceFd(&fd), Token(token), interest).is_err() {
+            self.close(token, CloseReason::InternalError, now);
+            return None;
+        }
         Some(token)
     }
 
@@ -325,8 +325,7 @@ impl Worker {
     /// The head was a raw DERP upgrade.
     fn upgrade(&mut self, token: usize, fast_start: bool, not_ideal: bool, rest: &[u8], now: Instant) {
         // Whoever was accepted then may since have taken the last place.
-        if self.is_full() {
-            self.shared.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+        if !self.may_log_in() {
             return self.close(token, CloseReason::Disconnected, now);
         }
         let Some(local) = self.locals.get_mut(token) else {
@@ -430,8 +429,13 @@ impl Worker {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.shared.pending_logins.load(Ordering::Relaxed) >= self.shared.policy.load().pending_logins
+    /// Takes a place among the logins that wait, for the session that is made next.
+    fn may_log_in(&self) -> bool {
+        let may = take_place(&self.shared.pending_logins, self.shared.policy.load().pending_logins);
+        if !may {
+            self.shared.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+        }
+        may
     }
 
     fn is(&self, token: usize, id: u64) -> bool {
@@ -444,6 +448,11 @@ impl Worker {
             _ => None,
         }
     }
+}
+
+/// Adds one to a count that has a limit. Several workers do so at once.
+fn take_place(count: &AtomicUsize, limit: usize) -> bool {
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < limit).then_some(taken + 1)).is_ok()
 }
 
 fn prepare(stream: &TcpStream, policy: &crate::policy::Policy) -> io::Result<()> {
