@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 use slab::Slab;
@@ -171,6 +171,11 @@ impl Driver {
                 self.ready.push_back(token);
             }
         }
+    }
+
+    /// CPU time that was spent on waiting.
+    pub(crate) fn spun(&self) -> Duration {
+        self.timer.spun()
     }
 
     /// Bytes that were put into [`Driver::room`] and have not left. None for a client that is gone.

@@ -16,7 +16,7 @@ pub(crate) use crate::faults::Faults;
 use crate::flow::{self, Flow, Received};
 use crate::pacing::Comb;
 use crate::packet::{Pattern, Stamp};
-use crate::process::{Machine, Sample};
+use crate::samples::{Look, Samples};
 use crate::session::Identity;
 use crate::target::Target;
 
@@ -59,14 +59,6 @@ pub(crate) struct Outcome {
     pub(crate) lateness: Histogram<u64>,
     pub(crate) faults: Faults,
     pub(crate) samples: Samples,
-}
-
-/// The window's two ends.
-#[derive(Default)]
-pub(crate) struct Samples {
-    pub(crate) server: Option<[Sample; 2]>,
-    pub(crate) generator: Option<[Sample; 2]>,
-    pub(crate) machine: Option<[Machine; 2]>,
 }
 
 /// Connects the plan's clients, on as many threads as it says, and runs it.
@@ -229,22 +221,15 @@ impl<'a> Traffic<'a> {
                 break;
             }
             if now >= begin && first.is_none() {
-                first = Some(sample(server));
+                first = Some(Look::now(server, driver.spun()));
             }
             let again = self.send(driver, now);
             let mark = if first.is_none() { begin } else { end };
             let until = if again { now } else { mark.min(self.next_due()) };
             driver.turn(self.zero + Duration::from_nanos(until), self)?;
         }
+        self.samples = Samples::between(first, Look::now(server, driver.spun()));
         self.count_unsent_ticks();
-        if let Some(first) = first {
-            let last = sample(server);
-            self.samples = Samples {
-                server: first.0.zip(last.0).map(|(a, b)| [a, b]),
-                generator: first.1.zip(last.1).map(|(a, b)| [a, b]),
-                machine: first.2.zip(last.2).map(|(a, b)| [a, b]),
-            };
-        }
         self.drain(driver)
     }
 
@@ -425,10 +410,6 @@ impl Handler for Traffic<'_> {
     }
 }
 
-fn sample(server: Option<u32>) -> (Option<Sample>, Option<Sample>, Option<Machine>) {
-    (server.and_then(Sample::of), Sample::of(std::process::id()), Machine::now())
-}
-
 /// Conservation is a matter of all threads: a flow's two ends may be on different ones.
 fn merge(plan: &Plan, parts: Vec<Traffic<'_>>) -> Outcome {
     let mut outcome = Outcome {
@@ -453,6 +434,7 @@ fn merge(plan: &Plan, parts: Vec<Traffic<'_>>) -> Outcome {
             outcome.faults.note(|| format!("of {flow:?} {sent} packets were sent, and {received:?}"));
         }
     }
+    let spun = parts.iter().map(|part| part.samples.spun).sum();
     for part in parts {
         outcome.offered += part.offered;
         outcome.sent += part.sent_in_window;
@@ -461,10 +443,10 @@ fn merge(plan: &Plan, parts: Vec<Traffic<'_>>) -> Outcome {
         outcome.latency.add(&part.latency).expect("all histograms have the same bounds");
         outcome.lateness.add(&part.lateness).expect("all histograms have the same bounds");
         outcome.faults.add(&part.faults);
-        if part.samples.generator.is_some() && outcome.samples.generator.is_none() {
-            outcome.samples = part.samples;
-        }
+        // All threads look at the same processes; one's eyes are enough.
+        outcome.samples = part.samples;
     }
+    outcome.samples.spun = spun;
     outcome
 }
 

@@ -12,6 +12,7 @@ mod pacing;
 mod packet;
 mod process;
 mod report;
+mod samples;
 mod session;
 mod storm;
 mod target;

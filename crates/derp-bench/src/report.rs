@@ -5,8 +5,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::load::{self, Faults, Samples};
+use crate::load::{self, Faults};
 use crate::process::{Memory, Usage, percent};
+use crate::samples::Samples;
 use crate::{idle, storm};
 
 /// Above this the generator is the bottleneck, or may be, and the relay's figures are a lower bound.
@@ -96,8 +97,11 @@ pub(crate) struct Times {
 /// A process during the window.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Process {
-    /// 100 is one core.
+    /// 100 is one core. Of the generator without what it spun.
     pub(crate) cpu_percent: f64,
+    /// What it spent on looking whether there is something to do.
+    #[serde(default)]
+    pub(crate) spun_percent: f64,
     /// Time that its threads were ready to run and did not, of the window's; above 100 if several waited.
     pub(crate) waited_percent: f64,
     /// By thread name, the busiest first.
@@ -269,7 +273,11 @@ impl Report {
             logins: None,
             clients: None,
             server: server.map(|usage| Process::of(&usage, memory)),
-            generator: generator.as_ref().map(|usage| Process::of(usage, None)),
+            generator: generator.as_ref().map(|usage| {
+                let spun = percent(samples.spun, usage.elapsed);
+                let process = Process::of(usage, None);
+                Process { cpu_percent: (process.cpu_percent - spun).max(0.0), spun_percent: spun, ..process }
+            }),
             others_cpu_percent: others,
             stolen_cpu_percent: stolen
                 .map(|([a, b], generator)| percent(b.stolen.saturating_sub(a.stolen), generator.elapsed)),
@@ -305,7 +313,7 @@ impl Process {
     fn of(usage: &Usage, memory: Option<Memory>) -> Self {
         let threads = usage.threads.iter().map(|(name, used)| (name.clone(), percent(*used, usage.elapsed))).collect();
         let waited_percent = percent(usage.waited, usage.elapsed);
-        Self { cpu_percent: usage.percent(), waited_percent, threads, memory }
+        Self { cpu_percent: usage.percent(), spun_percent: 0.0, waited_percent, threads, memory }
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::driver::Handler;
-use crate::load::{Samples, histogram, nanoseconds};
-use crate::process::{Machine, Sample};
+use crate::load::{histogram, nanoseconds};
+use crate::samples::{Look, Samples};
 use crate::target::Target;
 
 pub(crate) struct Plan {
@@ -41,14 +41,13 @@ pub(crate) fn run(target: &Target, plan: &Plan) -> io::Result<Outcome> {
         Clients { under_way: HashMap::new(), done: Vec::new(), logins: 0, failed: 0, why: None, latency: histogram() };
     let mut first = None;
     let mut started: u64 = 0;
-    let samples = |server: Option<u32>| (server.and_then(Sample::of), Sample::of(std::process::id()), Machine::now());
     loop {
         let now = Instant::now();
         if now >= end {
             break;
         }
         if now >= begin && first.is_none() {
-            first = Some(samples(target.process));
+            first = Some(Look::now(target.process, driver.spun()));
             clients.logins = 0;
             clients.latency.reset();
         }
@@ -69,12 +68,7 @@ pub(crate) fn run(target: &Target, plan: &Plan) -> io::Result<Outcome> {
             driver.close(token);
         }
     }
-    let last = samples(target.process);
-    let samples = first.map_or_else(Samples::default, |first| Samples {
-        server: first.0.zip(last.0).map(|(a, b)| [a, b]),
-        generator: first.1.zip(last.1).map(|(a, b)| [a, b]),
-        machine: first.2.zip(last.2).map(|(a, b)| [a, b]),
-    });
+    let samples = Samples::between(first, Look::now(target.process, driver.spun()));
     let Clients { logins, failed, why, latency, .. } = clients;
     Ok(Outcome { logins, failed, why, latency, samples })
 }
