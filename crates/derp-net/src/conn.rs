@@ -1,80 +1,76 @@
 //! What all workers, and the control plane, know of one connection.
 
+use std::cell::Cell;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use derp_proto::counters::Counter;
 use derp_proto::drop_reason::DropReason;
 use derp_proto::key::NodeKey;
 use derp_proto::wire::PeerGoneReason;
-use parking_lot::{Mutex, MutexGuard};
 
-use crate::egress::{Egress, Outcome, OwnedFrame, Packet, Sent};
-use crate::session::next_keep_alive;
-use crate::shared::Shared;
+use crate::admission::{Admission, End};
+use crate::budget::Share;
+use crate::egress::{Context, Egress, EgressFigures, Frame, Inbox, Outcome};
+use crate::events::News;
+use crate::handover::{Handover, Left};
+use crate::reason::CloseReason;
+use crate::shared::Turn;
 use crate::table::Entry;
 use crate::worker::Mail;
 
-/// Packets that found the egress lock taken. More than this has a receiver that is slow, and drops as any queue does.
-const INBOX: usize = 128;
-
-/// A connection that has been accepted. Shared by reference counting; the socket itself is closed by its owner alone.
+/// A connection that has been upgraded. Shared by reference counting; the socket itself is closed by its owner alone.
 pub(crate) struct Conn {
     // Set once.
     pub(crate) id: u64,
-    /// The worker that reads it.
+    /// The worker that owns it: reads it, and looks after its deadlines.
     pub(crate) worker: usize,
-    /// Its name on that worker.
-    pub(crate) token: usize,
     pub(crate) peer: SocketAddr,
     key: OnceLock<NodeKey>,
-    /// What `admit` and the end of the connection race for.
-    state: Mutex<State>,
-    /// May forward, watch and close; written before the connection is admitted.
-    pub(crate) mesh: AtomicBool,
+    /// May forward, watch and close; set by the admission.
+    mesh: AtomicBool,
+    /// Its place on the owner, for the owner alone.
+    pub(crate) token: AtomicUsize,
 
-    // Written by the owner, read by snapshots.
-    pub(crate) packets_received: AtomicU64,
-    pub(crate) bytes_received: AtomicU64,
+    /// The ServerInfo frame to be sent, and the place in the table.
+    admission: Admission<Box<[u8]>, Arc<Entry>>,
+    pub(crate) news: News,
+    egress: Handover<Egress, Inbox>,
 
-    // Written by the owner, taken by the control plane: what it has not been told yet.
-    pub(crate) news: AtomicU32,
-    /// The client's last word on whether this relay is its home.
-    pub(crate) home: AtomicBool,
-
-    // Guarded by the egress lock.
-    egress: Mutex<Egress>,
-    /// Guarded by a lock of its own that is never held while another is taken.
-    inbox: Mutex<Vec<OwnedFrame>>,
-    inbox_used: AtomicBool,
+    // Counted by the owner, read by snapshots.
+    packets_received: AtomicU64,
+    bytes_received: AtomicU64,
 }
 
-enum State {
-    LoggingIn,
-    /// With the ServerInfo frame that admission sends.
-    Waiting(Box<[u8]>),
-    Open(Arc<Entry>),
-    Ended,
+/// Figures of one admitted connection.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
+pub struct Figures {
+    pub id: u64,
+    pub packets_received: u64,
+    pub bytes_received: u64,
+    pub packets_sent: u64,
+    pub bytes_sent: u64,
+    pub packets_dropped: u64,
+    pub queued_packets: u64,
 }
 
 impl Conn {
-    pub(crate) fn new(id: u64, worker: usize, token: usize, peer: SocketAddr, stream: Arc<TcpStream>) -> Self {
+    pub(crate) fn new(id: u64, worker: usize, peer: SocketAddr, stream: Arc<TcpStream>) -> Self {
         Self {
             id,
             worker,
-            token,
             peer,
             key: OnceLock::new(),
-            state: Mutex::new(State::LoggingIn),
             mesh: AtomicBool::new(false),
+            token: AtomicUsize::new(usize::MAX),
+            admission: Admission::new(),
+            news: News::default(),
+            egress: Handover::new(Egress::new(stream)),
             packets_received: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),
-            news: AtomicU32::new(0),
-            home: AtomicBool::new(false),
-            egress: Mutex::new(Egress::new(stream)),
-            inbox: Mutex::new(Vec::new()),
-            inbox_used: AtomicBool::new(false),
         }
     }
 
@@ -83,176 +79,155 @@ impl Conn {
         self.key.get()
     }
 
+    pub(crate) fn is_mesh(&self) -> bool {
+        self.mesh.load(Ordering::Relaxed)
+    }
+
     /// The client has proven `key`.
     pub(crate) fn logged_in(&self, key: NodeKey, server_info: Box<[u8]>) {
         // A connection logs in once.
         let _ = self.key.set(key);
-        *self.state.lock() = State::Waiting(server_info);
+        self.admission.wait(server_info);
     }
 
-    /// Lets the connection in, as one step: table entry, ServerInfo, packets. False if it has ended, or was let in before.
-    pub(crate) fn admit(self: &Arc<Self>, mesh: bool, shared: &Shared, now: Instant) -> bool {
-        let mut state = self.state.lock();
-        let State::Waiting(server_info) = &mut *state else {
-            return false;
-        };
-        let Some(key) = self.key.get() else { return false };
-        let server_info = std::mem::take(server_info);
-        self.mesh.store(mesh, Ordering::Relaxed);
-        let (entry, several) = shared.table.add(*key, self);
-        *state = State::Open(entry);
-        drop(state);
-        if several {
-            shared.events.active(*key, self);
+    /// Lets the connection in, as one step: table entry, ServerInfo, packets. Not if it has ended, or was let in before.
+    pub(crate) fn admit(self: &Arc<Self>, mesh: bool, turn: Turn<'_>) {
+        let Some(key) = self.key() else { return };
+        let server_info = self.admission.admit(|server_info| {
+            self.mesh.store(mesh, Ordering::Relaxed);
+            (turn.table.add(*key, self, &turn.events), server_info)
+        });
+        if let Some(server_info) = server_info {
+            self.write(turn, |egress, cx| egress.welcome(&server_info, cx));
+            turn.mail(self.worker, Mail::Admitted(self.clone()));
         }
-        self.locked(shared, now, |egress| egress.welcome(server_info, &shared.limits(self), now));
-        // By the policy that is in force now, whenever the worker comes to it.
-        let keep_alive = next_keep_alive(&shared.policy.load(), now);
-        shared.mail(self.worker, Mail::Admitted(self.token, self.id, keep_alive));
-        true
+    }
+
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.admission.is_admitted()
     }
 
     /// Its place in the table, while it has one.
     pub(crate) fn entry(&self) -> Option<Arc<Entry>> {
-        match &*self.state.lock() {
-            State::Open(entry) => Some(entry.clone()),
-            _ => None,
-        }
+        self.admission.place()
     }
 
-    /// No admission comes through after this. Returns the place in the table that has to be given up.
-    pub(crate) fn end(&self) -> Option<Arc<Entry>> {
-        match std::mem::replace(&mut *self.state.lock(), State::Ended) {
-            State::Open(entry) => Some(entry),
-            _ => None,
-        }
+    /// Packets of one source, in order, from wherever they were read. Never waits.
+    pub(crate) fn deliver(self: &Arc<Self>, packets: &[Frame<'_>], turn: Turn<'_>) {
+        let cx = turn.egress_context(self);
+        let outcome = Gathered::default();
+        let left = self.egress.offer(
+            |egress, inbox| outcome.of(egress, |egress| egress.inbox(inbox, &cx)),
+            |egress| outcome.of(egress, |egress| egress.packets(packets, &cx)),
+            |inbox| {
+                for packet in packets {
+                    inbox.push(*packet, |info| cx.counters.dropped(DropReason::QueueHead, info.kind, info.payload));
+                }
+            },
+        );
+        self.tell(outcome.0.get(), left, turn);
     }
 
-    /// Packets of one source, in order, from wherever they were read. Never waits: a contended connection gets copies in
-    /// its inbox, for whoever holds the lock.
-    pub(crate) fn deliver(self: &Arc<Self>, packets: &[Packet<'_>], told: bool, shared: &Shared, now: Instant) {
-        if let Some(mut egress) = self.egress.try_lock() {
-            let outcome = self.with_inbox(&mut egress, shared, now, |egress| {
-                egress.packets(packets, told, &shared.limits(self), now)
-            });
-            drop(egress);
-            self.settle(outcome, shared, now);
-            return;
-        }
-        let dropped: Vec<OwnedFrame> = {
-            let mut inbox = self.inbox.lock();
-            inbox.extend(
-                packets.iter().map(|packet| OwnedFrame { bytes: packet.frame.into(), packet: Some(packet.info) }),
-            );
-            self.inbox_used.store(true, Ordering::SeqCst);
-            let excess = inbox.len().saturating_sub(INBOX);
-            inbox.drain(..excess).collect()
-        };
-        for info in dropped.into_iter().filter_map(|frame| frame.packet) {
-            shared.counters.dropped(DropReason::QueueHead, info.kind, info.payload);
-        }
-        // The lock may have been released between the two: nobody else would look again.
-        self.settle(Outcome::default(), shared, now);
+    /// Sends whole control frames.
+    pub(crate) fn control(self: &Arc<Self>, frames: &[u8], pull: bool, turn: Turn<'_>) {
+        self.write(turn, |egress, cx| egress.control(frames, pull, cx));
     }
 
-    /// Sends control frames.
-    pub(crate) fn control(self: &Arc<Self>, bytes: Box<[u8]>, pull: bool, shared: &Shared, now: Instant) {
-        self.locked(shared, now, |egress| egress.control(bytes, pull, &shared.limits(self), now));
+    pub(crate) fn pong(self: &Arc<Self>, frame: &[u8], turn: Turn<'_>) {
+        self.write(turn, |egress, cx| egress.pong(frame, cx));
     }
 
-    pub(crate) fn pong(self: &Arc<Self>, frame: Box<[u8]>, shared: &Shared, now: Instant) {
-        self.locked(shared, now, |egress| egress.pong(frame, &shared.limits(self), now));
-    }
-
-    pub(crate) fn peer_gone(self: &Arc<Self>, source: &NodeKey, reason: PeerGoneReason, shared: &Shared, now: Instant) {
-        self.locked(shared, now, |egress| egress.peer_gone(source, reason, &shared.limits(self), now));
+    pub(crate) fn peer_gone(self: &Arc<Self>, source: &NodeKey, reason: PeerGoneReason, turn: Turn<'_>) {
+        self.write(turn, |egress, cx| egress.peer_gone(source, reason, cx));
     }
 
     /// The socket takes bytes again. Waits for the lock: the edge comes once.
-    pub(crate) fn writable(self: &Arc<Self>, shared: &Shared, now: Instant) {
-        self.locked(shared, now, |egress| egress.drain(&shared.limits(self), now));
+    pub(crate) fn writable(self: &Arc<Self>, turn: Turn<'_>) {
+        self.write(turn, |egress, cx| egress.drain(cx));
     }
 
-    /// Ends writing, counts what waited, and forgets whom this connection was told of.
-    pub(crate) fn close(self: &Arc<Self>, shared: &Shared, now: Instant) {
-        let mut egress = self.egress.lock();
-        let sources = egress.close(&shared.limits(self));
-        drop(egress);
-        for source in sources {
-            shared.table.subscribers().remove(&source, self.id);
+    /// Since when nothing has left, if anything waits. `watched`: the caller asks again before the deadline.
+    pub(crate) fn stalled_since(self: &Arc<Self>, watched: bool, turn: Turn<'_>) -> Option<Instant> {
+        let mut since = None;
+        self.write(turn, |egress, _| since = egress.watch(watched));
+        since
+    }
+
+    /// Adds to what has been received. By the owner alone.
+    pub(crate) fn count_received(&self, packets: u64, bytes: u64) {
+        for (figure, count) in [(&self.packets_received, packets), (&self.bytes_received, bytes)] {
+            figure.store(figure.load(Ordering::Relaxed) + count, Ordering::Relaxed);
         }
-        // What came into the inbox meanwhile is dropped, and counted, by the closed egress.
-        self.settle(Outcome::default(), shared, now);
     }
 
-    /// Since when nothing has left, if anything waits.
-    pub(crate) fn stalled_since(&self) -> Option<Instant> {
-        self.egress.lock().stalled_since()
-    }
-
-    /// Figures of the way out, and packets queued.
-    pub(crate) fn figures(&self) -> (Sent, usize) {
-        let egress = self.egress.lock();
-        (egress.sent, egress.queued())
-    }
-
-    fn locked(self: &Arc<Self>, shared: &Shared, now: Instant, act: impl FnOnce(&mut Egress) -> Outcome) {
-        let mut egress = self.egress.lock();
-        let outcome = self.with_inbox(&mut egress, shared, now, act);
-        drop(egress);
-        self.settle(outcome, shared, now);
-    }
-
-    /// What came into the inbox is older than what the holder of the lock brings.
-    fn with_inbox(
-        self: &Arc<Self>,
-        egress: &mut MutexGuard<'_, Egress>,
-        shared: &Shared,
-        now: Instant,
-        act: impl FnOnce(&mut Egress) -> Outcome,
-    ) -> Outcome {
-        let mut outcome = self.empty_inbox(egress, shared, now);
-        let last = act(egress);
-        outcome.stalled |= last.stalled;
-        outcome.failed |= last.failed;
-        outcome.pulled |= last.pulled;
-        outcome.overflow |= last.overflow;
-        outcome
-    }
-
-    fn empty_inbox(self: &Arc<Self>, egress: &mut Egress, shared: &Shared, now: Instant) -> Outcome {
-        let mut outcome = Outcome::default();
-        if !self.inbox_used.swap(false, Ordering::SeqCst) {
-            return outcome;
+    pub(crate) fn figures(self: &Arc<Self>, turn: Turn<'_>) -> Figures {
+        let mut egress = EgressFigures::default();
+        self.write(turn, |guarded, _| egress = guarded.figures());
+        Figures {
+            id: self.id,
+            packets_received: self.packets_received.load(Ordering::Relaxed),
+            bytes_received: self.bytes_received.load(Ordering::Relaxed),
+            packets_sent: egress.sent.packets,
+            bytes_sent: egress.sent.bytes,
+            packets_dropped: egress.dropped,
+            queued_packets: egress.queued as u64,
         }
-        let frames = std::mem::take(&mut *self.inbox.lock());
-        for frame in frames {
-            let one = egress.owned_packet(frame, &shared.limits(self), now);
-            outcome.stalled |= one.stalled;
-            outcome.failed |= one.failed;
-        }
-        outcome
     }
 
-    /// After the lock is released: empties the inbox if somebody has put packets there meanwhile and found the lock taken,
-    /// and tells whoever has to know what the writes came to.
-    fn settle(self: &Arc<Self>, mut outcome: Outcome, shared: &Shared, now: Instant) {
-        while self.inbox_used.load(Ordering::SeqCst) {
-            let Some(mut egress) = self.egress.try_lock() else {
-                break;
-            };
-            let more = self.empty_inbox(&mut egress, shared, now);
-            outcome.stalled |= more.stalled;
-            outcome.failed |= more.failed;
+    /// The end of everything but the socket. Told once, with the connection's place among the logins if it still has it.
+    pub(crate) fn end(self: &Arc<Self>, reason: CloseReason, place: Option<Share>, turn: Turn<'_>) {
+        let end = self.admission.end();
+        turn.conns.lock().remove(&self.id);
+        match &end {
+            End::Early => turn.counters.add(Counter::LOGINS_FAILED, 1),
+            End::Admitted(entry) => turn.table.remove(entry, self, &turn.events, &turn.faults),
+            End::Again => {}
+        }
+        // What is on its way here, or in the inbox, is dropped by the closed egress, and counted.
+        let mut sources = None;
+        self.write(turn, |egress, cx| sources = Some(egress.close(cx)));
+        for source in sources.into_iter().flatten() {
+            turn.subscribers.remove(&source, self.id);
+        }
+        if !matches!(end, End::Again) && self.key().is_some() {
+            turn.events.closed(self, reason, place);
+        }
+    }
+
+    fn write(self: &Arc<Self>, turn: Turn<'_>, act: impl FnOnce(&mut Egress, &Context<'_>)) {
+        let cx = turn.egress_context(self);
+        let outcome = Gathered::default();
+        let left = self.egress.enter(
+            |egress, inbox| outcome.of(egress, |egress| egress.inbox(inbox, &cx)),
+            |egress| outcome.of(egress, |egress| act(egress, &cx)),
+        );
+        self.tell(outcome.0.get(), left, turn);
+    }
+
+    /// Tells whoever has to know what the writes have come to. After the lock is released.
+    fn tell(self: &Arc<Self>, outcome: Outcome, left: Left, turn: Turn<'_>) {
+        if outcome.overflow {
+            turn.mail(self.worker, Mail::Close(self.clone(), CloseReason::ControlOverflow));
         }
         if outcome.stalled {
-            shared.mail(self.worker, Mail::Stalled(self.token, self.id));
+            turn.mail(self.worker, Mail::Stalled(self.clone()));
         }
-        if outcome.overflow {
-            shared.mail(self.worker, Mail::Close(self.token, self.id, crate::events::CloseReason::ControlOverflow));
+        if left == Left::Work {
+            turn.mail(self.worker, Mail::Drain(self.clone()));
         }
         if outcome.pulled {
-            shared.events.pulled(self);
+            turn.events.pulled(self);
         }
+    }
+}
+
+/// The outcome of several writes of one visit.
+#[derive(Default)]
+struct Gathered(Cell<Outcome>);
+
+impl Gathered {
+    fn of(&self, egress: &mut Egress, act: impl FnOnce(&mut Egress)) {
+        act(egress);
+        self.0.set(self.0.get().and(egress.take_outcome()));
     }
 }

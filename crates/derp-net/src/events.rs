@@ -1,60 +1,19 @@
-//! What the control plane is told. Marks on connections and entries in lists, bounded by their number; one pending wake-up.
+//! What the control plane is told. Marks on connections and keys, bounded by their number, and a few whole events; one
+//! pending wake-up.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use derp_proto::info::ClientInfo;
 use derp_proto::key::NodeKey;
-use parking_lot::Mutex;
 
+use crate::budget::Share;
 use crate::conn::Conn;
-
-/// Why a connection ended: the words of `CloseReason` in `src/plane/plane.ts`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
-pub enum CloseReason {
-    Disconnected,
-    ProtocolError,
-    LoginTimeout,
-    LoginFailed,
-    Refused,
-    AdmissionTimeout,
-    WriteTimeout,
-    ControlOverflow,
-    ClosedByPeer,
-    Closed,
-    InternalError,
-    Shutdown,
-}
-
-impl CloseReason {
-    const ALL: [(Self, &'static str); 12] = [
-        (Self::Disconnected, "disconnected"),
-        (Self::ProtocolError, "protocol_error"),
-        (Self::LoginTimeout, "login_timeout"),
-        (Self::LoginFailed, "login_failed"),
-        (Self::Refused, "refused"),
-        (Self::AdmissionTimeout, "admission_timeout"),
-        (Self::WriteTimeout, "write_timeout"),
-        (Self::ControlOverflow, "control_overflow"),
-        (Self::ClosedByPeer, "closed_by_peer"),
-        (Self::Closed, "closed"),
-        (Self::InternalError, "internal_error"),
-        (Self::Shutdown, "shutdown"),
-    ];
-
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(reason, _)| *reason == self).map_or("internal_error", |(_, word)| word)
-    }
-
-    /// The reason of this name.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, name)| *name == word).map(|(reason, _)| *reason)
-    }
-}
+use crate::reason::CloseReason;
+use crate::sync::Lock;
+use crate::wakeup::Wakeup;
 
 /// One thing that has happened. Those of one connection come in their order.
 #[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
@@ -106,11 +65,18 @@ pub enum Event {
 /// Wakes the control plane; must not block.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
 
-/// Bits of [`Conn::news`].
-const PREFER: u32 = 1;
-const PULLED: u32 = 2;
+/// What the control plane has not been told of one connection.
+#[derive(Default)]
+pub(crate) struct News {
+    bits: AtomicU8,
+    home: AtomicBool,
+}
+
+/// Bits of [`News`].
+const PREFER: u8 = 1;
+const PULLED: u8 = 2;
 /// Its last event is in the queue.
-const ENDED: u32 = 4;
+const ENDED: u8 = 4;
 
 #[derive(Default)]
 struct Queue {
@@ -120,88 +86,93 @@ struct Queue {
     /// What may change with every frame: only the last word counts.
     active: HashMap<NodeKey, (u64, u64)>,
     sequence: u64,
+    /// Places of logins that ended before they were admitted: theirs until the control plane has read of it. So clients
+    /// that come and go faster than it reads do not fill the queue.
+    places: Vec<Share>,
 }
 
 /// The queue between the workers and the control plane.
 pub(crate) struct Events {
-    queue: Mutex<Queue>,
-    woken: AtomicBool,
-    /// Something coalesced waits for the next tick.
-    lazy: AtomicBool,
+    queue: Lock<Queue>,
+    wakeup: Wakeup,
     wake: Wake,
 }
 
 impl Events {
     pub(crate) fn new(wake: Wake) -> Self {
-        Self { queue: Mutex::default(), woken: AtomicBool::new(false), lazy: AtomicBool::new(false), wake }
+        Self { queue: Lock::default(), wakeup: Wakeup::new(), wake }
     }
 
     pub(crate) fn push(&self, event: Event) {
         self.queue.lock().events.push(event);
-        self.wake();
+        self.wakeup.ring(&self.wake);
     }
 
-    /// The last event of a connection: nothing it had to say before comes after it.
-    pub(crate) fn closed(&self, conn: &Conn, reason: CloseReason) {
-        conn.news.fetch_or(ENDED, Ordering::SeqCst);
-        if let Some(key) = conn.key() {
-            let mut queue = self.queue.lock();
-            if queue.active.get(key).is_some_and(|(id, _)| *id == conn.id) {
-                queue.active.remove(key);
-            }
+    /// The last event of a connection: nothing it had to say before comes after it. With its place among the logins, if
+    /// it still had one.
+    pub(crate) fn closed(&self, conn: &Conn, reason: CloseReason, place: Option<Share>) {
+        conn.news.bits.fetch_or(ENDED, Ordering::SeqCst);
+        let mut queue = self.queue.lock();
+        if let Some(key) = conn.key()
+            && queue.active.get(key).is_some_and(|(id, _)| *id == conn.id)
+        {
+            queue.active.remove(key);
         }
-        self.push(Event::Closed { id: conn.id, reason });
+        queue.events.push(Event::Closed { id: conn.id, reason });
+        queue.places.extend(place);
+        drop(queue);
+        self.wakeup.ring(&self.wake);
     }
 
     /// Another connection of a key is active. Told at the next tick.
-    pub(crate) fn active(&self, key: NodeKey, conn: &Conn) {
+    pub(crate) fn active(&self, key: NodeKey, id: u64) {
         let mut queue = self.queue.lock();
-        // It may have ended since it was chosen; what has taken its place is told of, too.
-        if conn.news.load(Ordering::SeqCst) & ENDED != 0 {
-            return;
-        }
         queue.sequence += 1;
         let sequence = queue.sequence;
-        queue.active.insert(key, (conn.id, sequence));
-        self.lazy.store(true, Ordering::Release);
+        queue.active.insert(key, (id, sequence));
+        drop(queue);
+        self.wakeup.ring_later();
     }
 
-    /// The client's home has changed. Told at the next tick.
-    pub(crate) fn prefer(&self, conn: &Arc<Conn>) {
-        if self.mark(conn, PREFER) {
-            self.lazy.store(true, Ordering::Release);
+    /// Whether this relay is the client's home. Told at the next tick, if it has changed.
+    pub(crate) fn prefer(&self, conn: &Arc<Conn>, home: bool) {
+        if conn.news.home.swap(home, Ordering::SeqCst) != home {
+            self.mark(conn, PREFER);
+            self.wakeup.ring_later();
         }
     }
 
     pub(crate) fn pulled(&self, conn: &Arc<Conn>) {
         self.mark(conn, PULLED);
-        self.wake();
+        self.wakeup.ring(&self.wake);
     }
 
-    /// Called by the workers every few milliseconds.
+    /// Whether something waits for a [`Events::tick`].
+    pub(crate) fn wait_for_tick(&self) -> bool {
+        self.wakeup.is_later()
+    }
+
     pub(crate) fn tick(&self) {
-        if self.lazy.load(Ordering::Acquire) {
-            self.wake();
-        }
+        self.wakeup.tick(&self.wake);
     }
 
     /// Takes everything there is. The next event wakes again.
     pub(crate) fn take(&self) -> Vec<Event> {
-        self.woken.store(false, Ordering::SeqCst);
-        self.lazy.store(false, Ordering::SeqCst);
-        let mut queue = self.queue.lock();
-        let mut events = std::mem::take(&mut queue.events);
-        let active = std::mem::take(&mut queue.active);
-        let dirty = std::mem::take(&mut queue.dirty);
-        drop(queue);
+        let Queue { mut events, dirty, active, places, .. } = self.wakeup.answer(|| {
+            let mut queue = self.queue.lock();
+            let sequence = queue.sequence;
+            std::mem::replace(&mut *queue, Queue { sequence, ..Queue::default() })
+        });
+        drop(places);
         events.extend(active.into_iter().map(|(key, (id, sequence))| Event::Active { key, id, sequence }));
         for conn in dirty {
-            let news = conn.news.fetch_and(ENDED, Ordering::SeqCst);
+            let news = conn.news.bits.fetch_and(ENDED, Ordering::SeqCst);
+            // Whoever has ended is forgotten, or will be.
             if news & ENDED != 0 {
                 continue;
             }
             if news & PREFER != 0 {
-                events.push(Event::Prefer { id: conn.id, home: conn.home.load(Ordering::SeqCst) });
+                events.push(Event::Prefer { id: conn.id, home: conn.news.home.load(Ordering::SeqCst) });
             }
             if news & PULLED != 0 {
                 events.push(Event::Pulled { id: conn.id });
@@ -210,17 +181,13 @@ impl Events {
         events
     }
 
-    fn mark(&self, conn: &Arc<Conn>, bit: u32) -> bool {
-        let fresh = conn.news.fetch_or(bit, Ordering::SeqCst) == 0;
-        if fresh {
+    /// Sets a bit, and has the connection looked at if none was set.
+    fn mark(&self, conn: &Arc<Conn>, bit: u8) {
+        if conn.news.bits.fetch_or(bit, Ordering::SeqCst) == 0 {
             self.queue.lock().dirty.push(conn.clone());
-        }
-        fresh
-    }
-
-    fn wake(&self) {
-        if !self.woken.swap(true, Ordering::SeqCst) {
-            (self.wake)();
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,18 +1,48 @@
 //! The native data plane: listeners, login, forwarding. Every worker reads its own connections, and writes to anyone's.
+//!
+//! | module | what is inside |
+//! |---|---|
+//! | `plane` | the threads, and the commands of the control plane |
+//! | `worker`, `acceptor`, `connections` | one thread: its mail, the listeners, its connections and their deadlines |
+//! | `arriving`, `session`, `traffic`, `batch` | a connection's way in: request head, login, frames, the packets of one read |
+//! | `conn`, `egress` | what everybody knows of a connection, and its way out |
+//! | `table`, `subscribers` | which connection has the packets of a key, and who is told that a key has left |
+//! | `events`, `reason` | what the control plane is told |
+//! | `handover`, `wakeup`, `admission` | where threads meet; each is tried in every interleaving |
+//! | `timer`, `budget`, `policy`, `sync` | deadlines, bounds, locks |
+//! | `faults` | bugs to be planted by tests |
 #![forbid(unsafe_code)]
 
-mod arrival;
+mod acceptor;
+mod admission;
+mod arriving;
+mod batch;
+mod budget;
 mod conn;
+mod connections;
 mod egress;
 mod events;
+mod faults;
+mod handover;
 mod plane;
 mod policy;
+mod reason;
 mod session;
 mod shared;
+mod subscribers;
+mod sync;
 mod table;
+#[cfg(all(test, not(loom)))]
+mod testing;
 mod timer;
+mod traffic;
+mod wakeup;
 mod worker;
 
-pub use events::{CloseReason, Event, Wake};
-pub use plane::{Figures, Plane};
+pub use conn::Figures;
+pub use events::{Event, Wake};
+#[cfg(feature = "fault-injection")]
+pub use faults::Fault;
+pub use plane::Plane;
 pub use policy::Policy;
+pub use reason::CloseReason;

@@ -1,414 +1,243 @@
-//! One DERP connection on its worker, from the greeting to its end. A packet's way through it is in `packets`.
-
-mod packets;
+//! One DERP connection on its worker, from the greeting to its end: login, waiting for admission, traffic.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use derp_proto::counters::Counter;
-use derp_proto::decode::FrameHeader;
-use derp_proto::frame::{self, KEY_AT};
-use derp_proto::inbound::{self, Body};
-use derp_proto::key::NodeKey;
-use derp_proto::limit::TokenBucket;
+use derp_proto::decode::{Decoder, FrameHeader, Step};
+use derp_proto::inbound;
 use derp_proto::login;
-use derp_proto::wire::{FrameType, HEADER_LENGTH, NONCE_LENGTH, PING_LENGTH};
+use derp_proto::wire::{HEADER_LENGTH, NONCE_LENGTH};
 
+use crate::batch::{Batch, Lies};
+use crate::budget::Share;
 use crate::conn::Conn;
-use crate::events::{CloseReason, Event};
-use crate::policy::Policy;
-use crate::shared::Shared;
-use crate::table::Entry;
-use packets::Outbox;
+use crate::events::Event;
+use crate::reason::CloseReason;
+use crate::shared::Turn;
+use crate::traffic::Traffic;
 
-/// What a step came to.
-pub(crate) enum Step {
-    Go,
-    Close(CloseReason),
-}
-
-enum Phase {
-    Login,
-    Waiting,
-    Open,
-}
-
-/// Where a connection has sent packets lately. It holds the table's entries, so a change of route needs no word here.
-type Cache = [Option<(NodeKey, Arc<Entry>)>; 4];
+/// As much as is read at a time of who is not let in yet: what it sends ahead is kept.
+const FIRST_READ: usize = 16 << 10;
 
 /// Owned by the worker.
 pub(crate) struct Session {
     conn: Arc<Conn>,
     phase: Phase,
-    not_ideal: bool,
-    /// Of the phase, while it has one.
-    deadline: Option<Instant>,
-    keep_alive_at: Option<Instant>,
-    /// A deadline has been set that the wheel does not know yet.
-    rearm: Option<Instant>,
-
-    /// A frame that is not whole: `have` bytes of it, in an allocation that grows with what came.
+    decoder: Decoder,
+    /// A frame that is not whole, in an allocation that grows with what came.
     partial: Vec<u8>,
-    have: usize,
-    /// Bytes of an unwanted body still to come.
-    skip: usize,
-    /// What came before admission.
-    leftover: Vec<u8>,
-    charged: usize,
+}
 
-    // Once admitted.
-    entry: Option<Arc<Entry>>,
-    cache: Option<Box<Cache>>,
-    /// Connections that are known to be subscribed to this one's leaving.
-    told: [u64; 8],
-    not_here: Option<TokenBucket>,
+enum Phase {
+    Login {
+        ends: Instant,
+        not_ideal: bool,
+        /// One of the pending logins.
+        place: Share,
+        /// Of the ClientInfo, while it is not whole.
+        bytes: Share,
+    },
+    Waiting {
+        ends: Instant,
+        place: Share,
+        leftover: Vec<u8>,
+    },
+    Open(Traffic),
 }
 
 impl Session {
-    /// One place among the logins that wait is taken for it; it gives that back.
-    pub(crate) fn new(conn: Arc<Conn>, not_ideal: bool, shared: &Shared, now: Instant) -> Self {
-        shared.counters.add(Counter::ACCEPTS, 1);
-        shared.conns.lock().insert(conn.id, conn.clone());
-        Self {
-            conn,
-            phase: Phase::Login,
-            not_ideal,
-            deadline: Some(now + shared.policy.load().client_info_deadline),
-            keep_alive_at: None,
-            rearm: None,
-            partial: Vec::new(),
-            have: 0,
-            skip: 0,
-            leftover: Vec::new(),
-            charged: 0,
-            entry: None,
-            cache: None,
-            told: [0; 8],
-            not_here: None,
-        }
+    pub(crate) fn new(conn: Arc<Conn>, not_ideal: bool, place: Share, turn: Turn<'_>) -> Self {
+        turn.counters.add(Counter::ACCEPTS, 1);
+        let ends = turn.now + turn.policy.load().client_info_deadline;
+        let bytes = turn.login_bytes.nothing();
+        let phase = Phase::Login { ends, not_ideal, place, bytes };
+        Self { conn, phase, decoder: Decoder::default(), partial: Vec::new() }
     }
 
     pub(crate) fn conn(&self) -> &Arc<Conn> {
         &self.conn
     }
 
-    /// When to be visited first.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.deadline.unwrap_or_else(Instant::now)
-    }
-
-    /// A visit that is to be arranged.
-    pub(crate) fn take_rearm(&mut self) -> Option<Instant> {
-        self.rearm.take()
-    }
-
-    /// When to be visited because of a full socket: in good time before the deadline, whichever it is.
-    pub(crate) fn write_deadline(&self) -> Option<Instant> {
-        self.conn.stalled_since()
-    }
-
-    /// Whether reading waits for admission. A hang-up is seen only while reading, so it goes on within bounds.
-    pub(crate) fn is_paused(&self, shared: &Shared) -> bool {
-        matches!(self.phase, Phase::Waiting) && self.leftover.len() > shared.policy.load().leftover_bytes
-    }
-
-    /// Where the next bytes are to be read to: behind a frame that is not whole, or into the worker's scratch.
-    pub(crate) fn buffer<'a>(&'a mut self, scratch: &'a mut [u8]) -> &'a mut [u8] {
-        if self.have == 0 {
-            return scratch;
+    /// How much may be read now. Nothing while it waits and has sent ahead what it may; a hang-up is seen only while
+    /// reading, so until then reading goes on.
+    pub(crate) fn room(&self, turn: Turn<'_>) -> usize {
+        match &self.phase {
+            Phase::Login { .. } => FIRST_READ,
+            Phase::Waiting { leftover, .. } if leftover.len() > turn.policy.load().leftover_bytes => 0,
+            Phase::Waiting { .. } => FIRST_READ,
+            Phase::Open(_) => usize::MAX,
         }
-        let room = self.need().min((2 * self.have).max(512));
-        self.partial.resize(room, 0);
-        &mut self.partial[self.have..]
     }
 
-    /// `count` bytes came into [`Session::buffer`].
-    pub(crate) fn read(&mut self, count: usize, scratch: &mut [u8], shared: &Shared, now: Instant) -> Step {
-        if self.have == 0 {
-            return self.bytes(&mut scratch[..count], shared, now);
-        }
-        self.have += count;
-        self.partial.truncate(self.have);
-        self.continue_partial(shared, now)
-    }
-
-    /// The same for bytes that were read otherwise.
-    pub(crate) fn feed(&mut self, bytes: &[u8], scratch: &mut [u8], shared: &Shared, now: Instant) -> Step {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let buffer = self.buffer(scratch);
-            let count = rest.len().min(buffer.len());
-            buffer[..count].copy_from_slice(&rest[..count]);
-            rest = &rest[count..];
-            if let Step::Close(reason) = self.read(count, scratch, shared, now) {
-                return Step::Close(reason);
-            }
-        }
-        Step::Go
+    /// Bytes have come. An error is why the connection has to end.
+    pub(crate) fn feed(&mut self, read: &mut [u8], batch: &mut Batch, turn: Turn<'_>) -> Result<(), CloseReason> {
+        let mut gathered = Vec::new();
+        let result = self.cut(&mut gathered, read, batch, turn);
+        // Whatever comes behind a packet, the packet has been sent.
+        batch.deliver(&self.conn, &gathered, read, turn);
+        result?;
+        self.charge(turn)
     }
 
     /// The control plane has let the connection in.
-    pub(crate) fn admitted(&mut self, keep_alive: Instant, scratch: &mut [u8], shared: &Shared, now: Instant) -> Step {
-        if !matches!(self.phase, Phase::Waiting) {
-            return Step::Go;
+    pub(crate) fn admitted(&mut self, batch: &mut Batch, turn: Turn<'_>) -> Result<(), CloseReason> {
+        let (Phase::Waiting { leftover, .. }, Some(entry)) = (&mut self.phase, self.conn.entry()) else {
+            return Ok(());
+        };
+        let mut leftover = std::mem::take(leftover);
+        self.phase = Phase::Open(Traffic::new(entry, self.conn.is_mesh(), turn));
+        self.feed(&mut leftover, batch, turn)
+    }
+
+    /// When its phase has something due.
+    pub(crate) fn deadline(&self) -> Instant {
+        match &self.phase {
+            Phase::Login { ends, .. } | Phase::Waiting { ends, .. } => *ends,
+            Phase::Open(traffic) => traffic.keep_alive_at(),
         }
-        self.phase = Phase::Open;
-        self.deadline = None;
-        shared.pending_logins.fetch_sub(1, Ordering::Relaxed);
-        self.entry = self.conn.entry();
-        self.keep_alive_next(keep_alive);
-        let leftover = std::mem::take(&mut self.leftover);
-        self.feed(&leftover, scratch, shared, now)
     }
 
     /// Does what is due. Returns when to come again, or why the connection has to end.
-    pub(crate) fn on_time(&mut self, shared: &Shared, now: Instant) -> Result<Instant, CloseReason> {
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
-            let waiting = matches!(self.phase, Phase::Waiting);
-            return Err(if waiting { CloseReason::AdmissionTimeout } else { CloseReason::LoginTimeout });
-        }
-        if self.keep_alive_at.is_some_and(|when| now >= when) {
-            self.conn.control(frame::KEEP_ALIVE.as_slice().into(), false, shared, now);
-            self.keep_alive_next(next_keep_alive(&shared.policy.load(), now));
-        }
-        let mut next = self.deadline.or(self.keep_alive_at).unwrap_or(now);
-        let policy = shared.policy.load();
-        let mesh = self.conn.mesh.load(Ordering::Relaxed);
-        let limit = if mesh { policy.mesh_write_deadline } else { policy.write_deadline };
-        if let (Some(since), Some(limit)) = (self.conn.stalled_since(), limit) {
-            if now >= since + limit {
-                shared.counters.add(Counter::WRITE_TIMEOUTS, 1);
-                return Err(CloseReason::WriteTimeout);
+    pub(crate) fn on_time(&mut self, turn: Turn<'_>) -> Result<Instant, CloseReason> {
+        match &mut self.phase {
+            Phase::Login { ends, .. } if turn.now >= *ends => return Err(CloseReason::LoginTimeout),
+            // Word of an admission may be under way.
+            Phase::Waiting { ends, .. } if turn.now >= *ends && !self.conn.is_admitted() => {
+                return Err(CloseReason::AdmissionTimeout);
             }
-            next = next.min(since + limit);
+            Phase::Login { .. } | Phase::Waiting { .. } => {}
+            Phase::Open(traffic) => traffic.keep_alive(&self.conn, turn),
         }
-        Ok(next)
-    }
-
-    pub(crate) fn close(self, reason: CloseReason, shared: &Shared, now: Instant) {
-        shared.login_bytes.fetch_sub(self.charged, Ordering::Relaxed);
-        if !matches!(self.phase, Phase::Open) {
-            shared.pending_logins.fetch_sub(1, Ordering::Relaxed);
-            shared.counters.add(Counter::LOGINS_FAILED, 1);
-        }
-        shared.conns.lock().remove(&self.conn.id);
-        if let Some(entry) = self.conn.end()
-            && shared.table.remove(&entry, &self.conn)
-            && let Some(active) = entry.active()
-        {
-            shared.events.active(entry.key, &active);
-        }
-        self.conn.close(shared, now);
-        if self.conn.key().is_some() {
-            shared.events.closed(&self.conn, reason);
-        }
-    }
-
-    fn need(&self) -> usize {
-        match FrameHeader::parse(&self.partial[..self.have.min(self.partial.len())]) {
-            Some(header) => HEADER_LENGTH + header.length as usize,
-            None => HEADER_LENGTH,
-        }
-    }
-
-    fn continue_partial(&mut self, shared: &Shared, now: Instant) -> Step {
-        if self.have == HEADER_LENGTH {
-            // The header has just become whole: it is judged before any of the body is kept.
-            let Some(header) = FrameHeader::parse(&self.partial) else {
-                return Step::Go;
-            };
-            match self.judge(header, shared) {
-                Err(reason) => return Step::Close(reason),
-                Ok(false) => {
-                    self.forget_partial();
-                    self.skip = header.length as usize;
-                    return Step::Go;
-                }
-                Ok(true) => {}
+        let next = self.deadline();
+        let policy = turn.policy.load();
+        let limit = if self.conn.is_mesh() { policy.mesh_write_deadline } else { policy.write_deadline };
+        match (self.conn.stalled_since(limit.is_some(), turn), limit) {
+            (Some(since), Some(limit)) if turn.now >= since + limit => {
+                turn.counters.add(Counter::WRITE_TIMEOUTS, 1);
+                Err(CloseReason::WriteTimeout)
             }
+            (Some(since), Some(limit)) => Ok(next.min(since + limit)),
+            _ => Ok(next),
         }
-        let mut step = Step::Go;
-        if self.have >= HEADER_LENGTH && self.have == self.need() {
-            let mut whole = std::mem::take(&mut self.partial);
-            self.forget_partial();
-            step = self.whole(&mut whole, shared, now);
-        }
-        self.charge(shared, step)
     }
 
-    /// Bytes from the front of a frame on.
-    fn bytes(&mut self, bytes: &mut [u8], shared: &Shared, now: Instant) -> Step {
+    pub(crate) fn close(self, reason: CloseReason, turn: Turn<'_>) {
+        let place = match self.phase {
+            Phase::Login { place, .. } | Phase::Waiting { place, .. } => Some(place),
+            Phase::Open(_) => None,
+        };
+        self.conn.end(reason, place, turn);
+    }
+
+    /// Cuts what was read into frames. `gathered` gets the one that had begun before, if it is whole now.
+    fn cut(
+        &mut self,
+        gathered: &mut Vec<u8>,
+        read: &mut [u8],
+        batch: &mut Batch,
+        turn: Turn<'_>,
+    ) -> Result<(), CloseReason> {
         let mut at = 0;
-        let mut outbox = Outbox::default();
-        let mut step = Step::Go;
-        while at < bytes.len() {
-            if matches!(self.phase, Phase::Waiting) {
-                self.leftover.extend_from_slice(&bytes[at..]);
-                break;
+        while !self.partial.is_empty() && at < read.len() {
+            let missing = self.decoder.needed() as usize - self.partial.len();
+            let taken = missing.min(read.len() - at);
+            self.partial.extend_from_slice(&read[at..at + taken]);
+            at += taken;
+            let mut partial = std::mem::take(&mut self.partial);
+            match self.decode(&mut partial, Lies::Gathered, 0, batch, turn)? {
+                0 => self.partial = partial,
+                _ => *gathered = partial,
             }
-            if self.skip > 0 {
-                let passed = self.skip.min(bytes.len() - at);
-                self.skip -= passed;
-                at += passed;
-                continue;
-            }
-            let Some(header) = FrameHeader::parse(&bytes[at..]) else {
-                self.keep(&bytes[at..]);
-                break;
-            };
-            match self.judge(header, shared) {
-                Err(reason) => {
-                    step = Step::Close(reason);
-                    break;
-                }
-                Ok(false) => {
-                    self.skip = header.length as usize;
-                    at += HEADER_LENGTH;
-                    continue;
-                }
-                Ok(true) => {}
-            }
-            let end = at + HEADER_LENGTH + header.length as usize;
-            if end > bytes.len() {
-                self.keep(&bytes[at..]);
-                break;
-            }
-            match self.frame(&mut bytes[at..end], at, &mut outbox, shared, now) {
-                Step::Go => {}
-                close => {
-                    step = close;
-                    break;
-                }
-            }
-            at = end;
         }
-        self.deliver(bytes, &mut outbox, shared, now);
-        self.charge(shared, step)
+        at += self.decode(&mut read[at..], Lies::Read, at, batch, turn)?;
+        let rest = &read[at..];
+        match &mut self.phase {
+            Phase::Waiting { leftover, .. } => leftover.extend_from_slice(rest),
+            Phase::Login { .. } | Phase::Open(_) if !rest.is_empty() => self.partial = rest.to_vec(),
+            Phase::Login { .. } | Phase::Open(_) => {}
+        }
+        Ok(())
     }
 
-    /// One frame that had come in pieces.
-    fn whole(&mut self, bytes: &mut [u8], shared: &Shared, now: Instant) -> Step {
-        let mut outbox = Outbox::default();
-        let step = self.frame(bytes, 0, &mut outbox, shared, now);
-        self.deliver(bytes, &mut outbox, shared, now);
-        step
+    /// Does what the frames at the beginning of `bytes` ask for. Returns where the first begins that is not whole, or that
+    /// has to wait for admission.
+    fn decode(
+        &mut self,
+        bytes: &mut [u8],
+        lies: Lies,
+        offset: usize,
+        batch: &mut Batch,
+        turn: Turn<'_>,
+    ) -> Result<usize, CloseReason> {
+        let mut at = 0;
+        while !matches!(self.phase, Phase::Waiting { .. }) {
+            match self.decoder.next(&bytes[at..]) {
+                Step::Header(header) => {
+                    if !self.header(header, turn)? {
+                        self.decoder.skip();
+                    }
+                }
+                Step::Frame(length) => {
+                    let frame = &mut bytes[at..at + length];
+                    match &mut self.phase {
+                        Phase::Open(traffic) => traffic.frame(frame, lies, offset + at, &self.conn, batch, turn),
+                        Phase::Login { .. } | Phase::Waiting { .. } => {
+                            self.log_in(&mut frame[HEADER_LENGTH..], turn)?
+                        }
+                    }
+                    at += length;
+                }
+                Step::Skipped(length) => at += length,
+                Step::More => break,
+            }
+        }
+        Ok(at)
     }
 
-    /// Whether the body of a frame is wanted; an error ends the connection.
-    fn judge(&mut self, header: FrameHeader, shared: &Shared) -> Result<bool, CloseReason> {
-        match self.phase {
-            Phase::Login => {
-                let longest = shared.policy.load().client_info_bytes;
+    /// Whether the body of a frame is wanted.
+    fn header(&mut self, header: FrameHeader, turn: Turn<'_>) -> Result<bool, CloseReason> {
+        match &mut self.phase {
+            Phase::Open(traffic) => traffic.header(header, &self.conn, turn).map_err(|_| CloseReason::ProtocolError),
+            Phase::Login { .. } | Phase::Waiting { .. } => {
+                let longest = turn.policy.load().client_info_bytes;
                 inbound::check_first(header, longest).map(|()| true).map_err(|_| CloseReason::LoginFailed)
             }
-            // Bytes are kept as they are then.
-            Phase::Waiting => Ok(true),
-            Phase::Open => {
-                if let Some(entry) = &self.entry
-                    && entry.activity(&self.conn)
-                {
-                    shared.events.active(entry.key, &self.conn);
-                }
-                if header.kind == FrameType::Ping as u8 {
-                    shared.counters.add(Counter::GOT_PING, 1);
-                }
-                let body = inbound::check(header, self.conn.mesh.load(Ordering::Relaxed));
-                body.map(|body| body == Body::Wanted).map_err(|_| CloseReason::ProtocolError)
-            }
         }
     }
 
-    /// A whole frame, at `at` in the read buffer. Packets are made ready, everything else is done.
-    fn frame(&mut self, bytes: &mut [u8], at: usize, outbox: &mut Outbox, shared: &Shared, now: Instant) -> Step {
-        if matches!(self.phase, Phase::Login) {
-            return self.log_in(&mut bytes[HEADER_LENGTH..], shared, now);
-        }
-        match FrameType::from_u8(bytes[0]) {
-            Some(FrameType::SendPacket) => {
-                self.send_packet(bytes, at, outbox, shared, now);
-            }
-            Some(FrameType::ForwardPacket) => {
-                self.forward_packet(bytes, at, outbox, shared, now);
-            }
-            Some(FrameType::NotePreferred) => {
-                let home = bytes[HEADER_LENGTH] != 0;
-                if self.conn.home.swap(home, Ordering::SeqCst) != home {
-                    shared.events.prefer(&self.conn);
-                }
-            }
-            Some(FrameType::WatchConns) => shared.events.push(Event::Watch { id: self.conn.id }),
-            Some(FrameType::ClosePeer) => {
-                if let Some(target) = NodeKey::first_of(&bytes[KEY_AT..]) {
-                    shared.events.push(Event::ClosePeer { id: self.conn.id, target });
-                }
-            }
-            Some(FrameType::Ping) => {
-                if let Some(data) = bytes[HEADER_LENGTH..].first_chunk::<PING_LENGTH>() {
-                    self.conn.pong(Box::new(frame::pong(data)), shared, now);
-                }
-            }
-            _ => {}
-        }
-        Step::Go
-    }
-
-    fn log_in(&mut self, body: &mut [u8], shared: &Shared, now: Instant) -> Step {
-        let Ok(opened) = login::open_client_info(body, &shared.secret) else {
-            return Step::Close(CloseReason::LoginFailed);
-        };
+    fn log_in(&mut self, body: &mut [u8], turn: Turn<'_>) -> Result<(), CloseReason> {
+        let opened = login::open_client_info(body, &turn.secret).map_err(|_| CloseReason::LoginFailed)?;
         let mut nonce = [0; NONCE_LENGTH];
-        if getrandom::fill(&mut nonce).is_err() {
-            return Step::Close(CloseReason::InternalError);
-        }
-        self.conn.logged_in(opened.key, login::seal_server_info(&opened.shared, &nonce).into());
-        self.phase = Phase::Waiting;
-        self.deadline = Some(now + shared.policy.load().admission_deadline);
-        self.rearm = self.deadline;
-        shared.events.push(Event::Login {
+        getrandom::fill(&mut nonce).map_err(|_| CloseReason::InternalError)?;
+        let server_info = login::seal_server_info(&opened.shared, &nonce).into();
+        let ends = turn.now + turn.policy.load().admission_deadline;
+        let Phase::Login { not_ideal, place, .. } = &mut self.phase else {
+            return Err(CloseReason::InternalError);
+        };
+        let not_ideal = *not_ideal;
+        let place = place.take();
+        self.phase = Phase::Waiting { ends, place, leftover: Vec::new() };
+        self.conn.logged_in(opened.key, server_info);
+        turn.events.push(Event::Login {
             id: self.conn.id,
             key: opened.key,
             info: opened.info,
             peer: self.conn.peer,
-            not_ideal: self.not_ideal,
+            not_ideal,
         });
-        Step::Go
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        self.partial = bytes.to_vec();
-        self.have = bytes.len();
-    }
-
-    fn forget_partial(&mut self) {
-        self.partial = Vec::new();
-        self.have = 0;
+        Ok(())
     }
 
     /// The plane holds a bounded number of bytes of logins that are not whole; whoever goes beyond is not worth it.
-    fn charge(&mut self, shared: &Shared, step: Step) -> Step {
-        let held = if matches!(self.phase, Phase::Login) { self.have } else { 0 };
-        if held == self.charged {
-            return step;
-        }
-        shared.login_bytes.fetch_add(held, Ordering::Relaxed);
-        shared.login_bytes.fetch_sub(self.charged, Ordering::Relaxed);
-        self.charged = held;
-        let over = shared.login_bytes.load(Ordering::Relaxed) > shared.policy.load().login_bytes;
-        if held > 0 && over { Step::Close(CloseReason::LoginFailed) } else { step }
-    }
-
-    fn keep_alive_next(&mut self, when: Instant) {
-        self.keep_alive_at = Some(when);
-        self.rearm = self.keep_alive_at;
+    fn charge(&mut self, turn: Turn<'_>) -> Result<(), CloseReason> {
+        let Phase::Login { bytes, .. } = &mut self.phase else {
+            return Ok(());
+        };
+        let within = bytes.set(self.partial.len(), turn.policy.load().login_bytes);
+        if within { Ok(()) } else { Err(CloseReason::LoginFailed) }
     }
 }
 
-/// When a connection is to be sent its next KeepAlive.
-pub(crate) fn next_keep_alive(policy: &Policy, now: Instant) -> Instant {
-    let mut random = [0; 4];
-    // Without randomness all clients would be kept alive at once, which hurts nobody but the relay.
-    let _ = getrandom::fill(&mut random);
-    let share = f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX);
-    now + policy.keep_alive + policy.keep_alive_jitter.mul_f64(share)
-}
+#[cfg(all(test, not(loom)))]
+mod tests;

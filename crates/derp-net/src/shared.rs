@@ -1,23 +1,30 @@
 //! What all threads of one plane share.
 
 use std::collections::HashMap;
+use std::io;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::mpsc::Sender;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use derp_proto::counters::Counters;
 use derp_proto::key::SecretKey;
-use mio::Waker;
-use parking_lot::Mutex;
+use derp_proto::{frame, http_head};
+use mio::{Poll, Waker};
 
+use crate::budget::Budget;
 use crate::conn::Conn;
-use crate::egress::Limits;
-use crate::events::Events;
+use crate::egress::Context;
+use crate::events::{Events, Wake};
+use crate::faults::Faults;
 use crate::policy::Policy;
+use crate::reason::CloseReason;
+use crate::subscribers::Subscribers;
+use crate::sync::Lock;
 use crate::table::Table;
-use crate::worker::Mail;
+use crate::worker::{Mail, WAKE};
 
 /// One worker, as the others see it.
 pub(crate) struct Mailbox {
@@ -26,6 +33,10 @@ pub(crate) struct Mailbox {
 }
 
 /// The plane without its threads.
+///
+/// Locks are taken in this order, and no two of the same kind at once: admission of a connection, members of a table entry,
+/// events; egress of a connection, its inbox or the subscribers. The map of connections is never held while another is
+/// taken.
 pub(crate) struct Shared {
     pub(crate) secret: SecretKey,
     /// The frame that greets every client, and the HTTP answer that precedes it where one is wanted.
@@ -34,28 +45,83 @@ pub(crate) struct Shared {
     pub(crate) policy: ArcSwap<Policy>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) table: Table,
+    /// Who was sent packets of whom.
+    pub(crate) subscribers: Subscribers,
     pub(crate) events: Events,
     pub(crate) mailboxes: Vec<Mailbox>,
     /// DERP connections, from the greeting to their end. For commands, which come per connection.
-    pub(crate) conns: Mutex<HashMap<u64, Arc<Conn>>>,
+    pub(crate) conns: Lock<HashMap<u64, Arc<Conn>>>,
     pub(crate) last_id: AtomicU64,
     /// Connections that have not sent a whole request head.
-    pub(crate) arriving: AtomicUsize,
-    pub(crate) pending_logins: AtomicUsize,
+    pub(crate) arriving: Budget,
+    /// Connections between the greeting and admission.
+    pub(crate) pending_logins: Budget,
     /// Bytes of ClientInfo frames that are not whole.
-    pub(crate) login_bytes: AtomicUsize,
+    pub(crate) login_bytes: Budget,
     pub(crate) closing: AtomicBool,
+    pub(crate) faults: Faults,
     /// The zero of the clocks that count from somewhere.
     pub(crate) start: Instant,
 }
 
+/// What a worker has that others write to.
+pub(crate) type Post = (Poll, Receiver<Mail>);
+
 impl Shared {
-    /// Leaves a message for a worker.
-    pub(crate) fn mail(&self, worker: usize, mail: Mail) {
+    /// With what each of the workers needs.
+    pub(crate) fn new(secret: SecretKey, policy: Policy, workers: usize, wake: Wake) -> io::Result<(Self, Vec<Post>)> {
+        let public = secret.public_key();
+        let mut mailboxes = Vec::new();
+        let mut posts = Vec::new();
+        for _ in 0..workers.max(1) {
+            let poll = Poll::new()?;
+            let waker = Waker::new(poll.registry(), WAKE)?;
+            let (sender, receiver) = mpsc::channel();
+            mailboxes.push(Mailbox { sender, waker });
+            posts.push((poll, receiver));
+        }
+        let shared = Self {
+            greeting: Box::new(frame::greeting(&public)),
+            switching: http_head::switching_protocols(&public).into(),
+            secret,
+            policy: ArcSwap::from_pointee(policy),
+            counters: Arc::new(Counters::default()),
+            table: Table::default(),
+            subscribers: Subscribers::default(),
+            events: Events::new(wake),
+            mailboxes,
+            conns: Lock::default(),
+            last_id: AtomicU64::new(0),
+            arriving: Budget::default(),
+            pending_logins: Budget::default(),
+            login_bytes: Budget::default(),
+            closing: AtomicBool::new(false),
+            faults: Faults::default(),
+            start: Instant::now(),
+        };
+        Ok((shared, posts))
+    }
+
+    /// Leaves a message for a worker. False if the worker has ended.
+    pub(crate) fn mail(&self, worker: usize, mail: Mail) -> bool {
         let mailbox = &self.mailboxes[worker];
-        // A worker that has ended needs no mail.
-        if mailbox.sender.send(mail).is_ok() {
-            let _ = mailbox.waker.wake();
+        // Waking fails only if the counter behind it is full, and then the worker is awake.
+        mailbox.sender.send(mail).is_ok() && mailbox.waker.wake().is_ok()
+    }
+
+    /// Tells all workers to end.
+    pub(crate) fn end_workers(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        for worker in 0..self.mailboxes.len() {
+            self.mail(worker, Mail::Shutdown);
+        }
+    }
+
+    /// Ends the connections that no worker looks after any more: those of `worker`, or of all.
+    pub(crate) fn end_orphans(&self, worker: Option<usize>, reason: CloseReason) {
+        let orphans: Vec<_> = self.conns.lock().values().cloned().collect();
+        for conn in orphans.iter().filter(|conn| worker.is_none_or(|worker| conn.worker == worker)) {
+            conn.end(reason, None, Turn::now(self));
         }
     }
 
@@ -63,16 +129,48 @@ impl Shared {
         self.conns.lock().get(&id).cloned()
     }
 
-    /// What writing to `conn` needs. Borrowed for one write.
-    pub(crate) fn limits<'a>(&'a self, conn: &'a Conn) -> Limits<'a> {
+    /// An id for a connection or listener. Never used again.
+    pub(crate) fn new_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// What everything that happens needs: the plane, and the time it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn<'a> {
+    shared: &'a Shared,
+    pub(crate) now: Instant,
+}
+
+impl<'a> Turn<'a> {
+    pub(crate) fn now(shared: &'a Shared) -> Self {
+        Self { shared, now: Instant::now() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at(shared: &'a Shared, now: Instant) -> Self {
+        Self { shared, now }
+    }
+
+    /// What writing to `conn` needs.
+    pub(crate) fn egress_context(&self, conn: &Conn) -> Context<'a> {
         let policy = self.policy.load();
-        Limits {
-            counters: &self.counters,
+        Context {
+            counters: &self.shared.counters,
+            subscribers: &self.shared.subscribers,
             queue_depth: policy.queue_depth,
             control_bytes: policy.control_bytes,
             subscriptions: policy.peer_gone_subscriptions,
-            subscribers: self.table.subscribers(),
             destination: conn.id,
+            now: self.now,
         }
+    }
+}
+
+impl Deref for Turn<'_> {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        self.shared
     }
 }

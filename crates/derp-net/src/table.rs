@@ -1,72 +1,77 @@
 //! The forwarding table: which connection gets the packets for a key. Looked up by every worker for every packet, changed
 //! when clients come and go.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use derp_proto::duplicates::Duplicates;
 use derp_proto::key::NodeKey;
-use parking_lot::Mutex;
 
 use crate::conn::Conn;
+use crate::events::Events;
+use crate::faults::{Fault, Faults};
+use crate::sync::Lock;
+
+/// Where the packets for a key go, if anywhere.
+pub(crate) type Route = Guard<Option<Arc<Conn>>>;
 
 /// The connections of one key.
 pub(crate) struct Entry {
     pub(crate) key: NodeKey,
-    /// Gets the packets; none only when the last connection has left.
+    /// Gets the packets; none before the first connection is in, and after the last one has left.
     active: ArcSwapOption<Conn>,
     /// Whether `members` has to be looked at when a frame comes.
     several: AtomicBool,
-    members: Mutex<Members>,
+    members: Lock<Members>,
 }
 
 enum Members {
-    /// The entry has left the table: whoever still holds it has to look again.
-    Gone,
+    /// The entry is new.
+    None,
     One(Arc<Conn>),
     Several {
         duplicates: Duplicates<u64>,
         conns: Vec<Arc<Conn>>,
     },
+    /// The entry has left the table: whoever still holds it has to look again.
+    Gone,
 }
 
 impl Entry {
-    /// Where packets for the key go.
-    pub(crate) fn active(&self) -> Option<Arc<Conn>> {
-        self.active.load_full()
+    fn new(key: NodeKey) -> Self {
+        Self { key, active: ArcSwapOption::empty(), several: AtomicBool::new(false), members: Lock::new(Members::None) }
     }
 
-    /// A frame came from one of the connections. True if that made it the active one.
-    pub(crate) fn activity(&self, conn: &Arc<Conn>) -> bool {
+    /// Where packets for the key go.
+    pub(crate) fn active(&self) -> Route {
+        self.active.load()
+    }
+
+    /// A frame came from one of the connections. If the key has several, that makes it the active one.
+    pub(crate) fn activity(&self, conn: &Arc<Conn>, events: &Events) {
         if !self.several.load(Ordering::Acquire) {
-            return false;
+            return;
         }
-        let mut members = self.members.lock();
-        let Members::Several { duplicates, .. } = &mut *members else {
-            return false;
-        };
-        duplicates.activity(conn.id);
-        if self.active.load().as_ref().is_some_and(|active| active.id == conn.id) {
-            return false;
+        if let Members::Several { duplicates, .. } = &mut *self.members.lock() {
+            duplicates.activity(conn.id);
+            if self.active.load().as_ref().is_none_or(|active| active.id != conn.id) {
+                self.activate(conn.clone(), events);
+            }
         }
-        self.active.store(Some(conn.clone()));
-        true
+    }
+
+    /// Told under the lock of the members, so that the last word is the one that holds.
+    fn activate(&self, conn: Arc<Conn>, events: &Events) {
+        events.active(self.key, conn.id);
+        self.active.store(Some(conn));
     }
 }
 
 /// Keys to entries. The hash is keyed, because the keys are the clients' to choose.
+#[derive(Default)]
 pub(crate) struct Table {
     entries: papaya::HashMap<NodeKey, Arc<Entry>>,
-    subscribers: Subscribers,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self { entries: papaya::HashMap::new(), subscribers: Subscribers::default() }
-    }
 }
 
 impl Table {
@@ -75,114 +80,73 @@ impl Table {
         self.entries.pin().get(key).cloned()
     }
 
-    /// Enters a connection; it is its key's active one at once. True if the key had others.
-    pub(crate) fn add(&self, key: NodeKey, conn: &Arc<Conn>) -> (Arc<Entry>, bool) {
+    /// Enters a connection; it is its key's active one at once.
+    pub(crate) fn add(&self, key: NodeKey, conn: &Arc<Conn>, events: &Events) -> Arc<Entry> {
         loop {
-            let entries = self.entries.pin();
-            let entry = entries
-                .get_or_insert_with(key, || {
-                    Arc::new(Entry {
-                        key,
-                        active: ArcSwapOption::new(Some(conn.clone())),
-                        several: AtomicBool::new(false),
-                        members: Mutex::new(Members::One(conn.clone())),
-                    })
-                })
-                .clone();
+            let entry = self.entries.pin().get_or_insert_with(key, || Arc::new(Entry::new(key))).clone();
             let mut members = entry.members.lock();
             match &mut *members {
+                // It leaves the table under the lock: by now it has.
                 Members::Gone => continue,
-                Members::One(first) if first.id == conn.id => {}
+                Members::None => {
+                    *members = Members::One(conn.clone());
+                    entry.active.store(Some(conn.clone()));
+                }
                 Members::One(first) => {
                     let first = first.clone();
-                    *members = Members::Several {
-                        duplicates: Duplicates::new(first.id, conn.id),
-                        conns: vec![first, conn.clone()],
-                    };
-                    entry.active.store(Some(conn.clone()));
+                    let duplicates = Duplicates::new(first.id, conn.id);
+                    *members = Members::Several { duplicates, conns: vec![first, conn.clone()] };
                     entry.several.store(true, Ordering::Release);
+                    entry.activate(conn.clone(), events);
                 }
                 Members::Several { duplicates, conns } => {
                     duplicates.add(conn.id);
                     conns.push(conn.clone());
-                    entry.active.store(Some(conn.clone()));
+                    entry.activate(conn.clone(), events);
                 }
             }
-            let several = entry.several.load(Ordering::Acquire);
             drop(members);
-            return (entry, several);
+            return entry;
         }
     }
 
-    /// Removes a connection. True if another one of the key has become active by that.
-    pub(crate) fn remove(&self, entry: &Arc<Entry>, conn: &Arc<Conn>) -> bool {
+    /// Removes a connection. Another one of the key, if there is one, takes over.
+    pub(crate) fn remove(&self, entry: &Entry, conn: &Conn, events: &Events, faults: &Faults) {
         let mut members = entry.members.lock();
         match &mut *members {
-            Members::Gone => false,
+            Members::None | Members::Gone => {}
             Members::One(_) => {
                 *members = Members::Gone;
-                entry.active.store(None);
+                if !faults.strikes(Fault::StaleRoute) {
+                    entry.active.store(None);
+                }
                 self.entries.pin().remove(&entry.key);
-                false
             }
             Members::Several { duplicates, conns } => {
-                duplicates.remove(conn.id);
+                let left = duplicates.remove(conn.id);
                 conns.retain(|other| other.id != conn.id);
-                let successor = duplicates.active();
-                let next = conns.iter().find(|other| other.id == successor).cloned();
-                let changed = entry.active.load().as_ref().map(|active| active.id) != next.as_ref().map(|next| next.id);
-                entry.active.store(next);
-                if let [survivor] = &conns[..] {
-                    let survivor = survivor.clone();
+                let next = conns.iter().find(|other| other.id == duplicates.active()).cloned();
+                if let Some(next) = next
+                    && entry.active.load().as_ref().is_none_or(|active| active.id != next.id)
+                {
+                    entry.activate(next, events);
+                }
+                if left.is_some()
+                    && let Some(survivor) = conns.pop()
+                {
                     *members = Members::One(survivor);
                     entry.several.store(false, Ordering::Release);
                 }
-                changed
             }
         }
     }
 
-    /// Who was sent packets of whom.
-    pub(crate) fn subscribers(&self) -> &Subscribers {
-        &self.subscribers
+    /// How many keys there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.pin().len()
     }
 }
 
-/// Source key to the connections that were sent its packets. Touched once per pair, not per packet: sharded locks do.
-pub(crate) struct Subscribers {
-    shards: Vec<Mutex<HashMap<NodeKey, HashSet<u64>>>>,
-    hasher: RandomState,
-}
-
-const SHARDS: usize = 64;
-
-impl Default for Subscribers {
-    fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
-    }
-}
-
-impl Subscribers {
-    pub(crate) fn add(&self, source: &NodeKey, destination: u64) {
-        self.shard(source).lock().entry(*source).or_default().insert(destination);
-    }
-
-    pub(crate) fn remove(&self, source: &NodeKey, destination: u64) {
-        let mut shard = self.shard(source).lock();
-        if let Some(connections) = shard.get_mut(source) {
-            connections.remove(&destination);
-            if connections.is_empty() {
-                shard.remove(source);
-            }
-        }
-    }
-
-    /// Takes, and forgets, whoever was sent packets of `source`.
-    pub(crate) fn take(&self, source: &NodeKey) -> HashSet<u64> {
-        self.shard(source).lock().remove(source).unwrap_or_default()
-    }
-
-    fn shard(&self, source: &NodeKey) -> &Mutex<HashMap<NodeKey, HashSet<u64>>> {
-        &self.shards[self.hasher.hash_one(source) as usize % SHARDS]
-    }
-}
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,95 @@
+//! The listening sockets. One worker has them all, and spreads what comes over the workers.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpListener;
+use mio::{Interest, Registry, Token};
+
+/// Connections of one listener before everything else has its turn.
+const ACCEPTS: usize = 256;
+/// How long to wait when there are no descriptors: they come back as connections end.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Listeners are counted down from here.
+const FIRST: usize = usize::MAX - 1;
+
+pub(crate) struct Listener {
+    pub(crate) id: u64,
+    /// Raw DERP upgrades are the plane's.
+    pub(crate) derp: bool,
+    pub(crate) socket: std::net::TcpListener,
+}
+
+#[derive(Default)]
+pub(crate) struct Acceptor {
+    listeners: Vec<(u64, bool, TcpListener)>,
+    /// When to accept again from all of them, if they may not be empty.
+    again: Option<Instant>,
+}
+
+/// A connection that a listener brought.
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) listener: u64,
+    pub(crate) derp: bool,
+}
+
+impl Acceptor {
+    pub(crate) fn add(&mut self, listener: Listener, registry: &Registry) -> io::Result<()> {
+        let mut socket = TcpListener::from_std(listener.socket);
+        registry.register(&mut socket, Token(FIRST - self.listeners.len()), Interest::READABLE)?;
+        self.listeners.push((listener.id, listener.derp, socket));
+        Ok(())
+    }
+
+    /// The listener that this token belongs to.
+    pub(crate) fn index(&self, token: Token) -> Option<usize> {
+        FIRST.checked_sub(token.0).filter(|index| *index < self.listeners.len())
+    }
+
+    /// Takes what waits at one listener.
+    pub(crate) fn accept(&mut self, index: usize, now: Instant, mut take: impl FnMut(Accepted)) {
+        if self.again.is_some_and(|when| now < when) {
+            return;
+        }
+        let (listener, derp, socket) = &self.listeners[index];
+        for _ in 0..ACCEPTS {
+            match socket.accept() {
+                Ok((stream, peer)) => {
+                    take(Accepted { stream: stream.into(), peer, listener: *listener, derp: *derp });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The peer has given up between its SYN and our accept.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    // Out of descriptors or memory. The edge that brought us here does not come again.
+                    self.again = Some(now + PAUSE);
+                    return;
+                }
+            }
+        }
+        self.again = Some(now);
+    }
+
+    /// The same at all listeners, if it is time for it.
+    pub(crate) fn accept_again(&mut self, now: Instant, mut take: impl FnMut(Accepted)) {
+        if self.again.take_if(|when| now >= *when).is_some() {
+            for index in 0..self.listeners.len() {
+                self.accept(index, now, &mut take);
+            }
+        }
+    }
+
+    /// How long there is nothing to do without an event; `None` for ever.
+    pub(crate) fn pause(&self, now: Instant) -> Option<Duration> {
+        self.again.map(|when| when.saturating_duration_since(now))
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.listeners.clear();
+        self.again = None;
+    }
+}

@@ -1,0 +1,42 @@
+//! A connection of which nothing is known: its bytes are kept until they are a request head, within bounds.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use derp_proto::http_head::{DerpUpgrade, Head, read_head};
+
+use crate::acceptor::Accepted;
+use crate::budget::Share;
+
+/// From accept until it is known what the connection is.
+pub(crate) struct Arriving {
+    pub(crate) peer: SocketAddr,
+    pub(crate) listener: u64,
+    pub(crate) deadline: Instant,
+    derp: bool,
+    received: Vec<u8>,
+    /// One of the connections that may arrive at once.
+    _place: Share,
+}
+
+impl Arriving {
+    pub(crate) fn new(accepted: &Accepted, place: Share, deadline: Instant) -> Self {
+        let Accepted { peer, listener, derp, .. } = *accepted;
+        Self { peer, listener, deadline, derp, received: Vec::new(), _place: place }
+    }
+
+    /// Says what the connection is, once that is clear: a request head may have `head_bytes`.
+    pub(crate) fn feed(&mut self, bytes: &[u8], head_bytes: usize) -> Head {
+        self.received.extend_from_slice(bytes);
+        if self.derp { read_head(&self.received, head_bytes) } else { Head::Http }
+    }
+
+    pub(crate) fn into_received(self) -> Vec<u8> {
+        self.received
+    }
+
+    /// What came behind the head.
+    pub(crate) fn rest(&self, upgrade: &DerpUpgrade) -> Vec<u8> {
+        self.received[upgrade.end..].to_vec()
+    }
+}

@@ -1,0 +1,129 @@
+//! The packets of one read, ready where they lie: one write for each destination, once the whole read has been looked at.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use derp_proto::counters::Counter;
+use derp_proto::drop_reason::PacketKind;
+use derp_proto::frame;
+use derp_proto::wire::PING_LENGTH;
+
+use crate::conn::Conn;
+use crate::egress::{Frame, PacketInfo};
+use crate::faults::Fault;
+use crate::shared::Turn;
+
+/// Which memory a frame of a read lies in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lies {
+    /// The frame that had begun in an earlier read.
+    Gathered,
+    Read,
+}
+
+/// What has been seen in one read. Kept for its memory: empty between reads.
+#[derive(Default)]
+pub(crate) struct Batch {
+    ready: Vec<Ready>,
+    destinations: Vec<Arc<Conn>>,
+    received: Received,
+    /// Control frames for the connection that is read.
+    replies: Vec<u8>,
+    /// As in a mailbox, the first ping of a read is answered.
+    pong: Option<[u8; PING_LENGTH]>,
+}
+
+/// A RecvPacket frame.
+struct Ready {
+    /// Index into the destinations.
+    to: usize,
+    lies: Lies,
+    range: Range<usize>,
+    info: PacketInfo,
+}
+
+/// SendPacket frames.
+#[derive(Default)]
+struct Received {
+    disco: u64,
+    other: u64,
+    bytes: u64,
+}
+
+impl Batch {
+    pub(crate) fn count_received(&mut self, kind: PacketKind, payload: usize) {
+        match kind {
+            PacketKind::Disco => self.received.disco += 1,
+            PacketKind::Other => self.received.other += 1,
+        }
+        self.received.bytes += payload as u64;
+    }
+
+    pub(crate) fn push(&mut self, to: &Arc<Conn>, lies: Lies, range: Range<usize>, info: PacketInfo) {
+        // A read has few destinations, and mostly the one it had last.
+        let known = self.destinations.iter().rposition(|known| Arc::ptr_eq(known, to));
+        let to = known.unwrap_or_else(|| {
+            self.destinations.push(to.clone());
+            self.destinations.len() - 1
+        });
+        self.ready.push(Ready { to, lies, range, info });
+    }
+
+    pub(crate) fn reply(&mut self, frame: &[u8]) {
+        self.replies.extend_from_slice(frame);
+    }
+
+    pub(crate) fn answer(&mut self, ping: [u8; PING_LENGTH]) {
+        self.pong.get_or_insert(ping);
+    }
+
+    /// Counts and sends everything. `from` is the connection that was read: its answers go last, so that whoever has one
+    /// to a ping knows that everything before it has been seen to.
+    pub(crate) fn deliver(&mut self, from: &Arc<Conn>, gathered: &[u8], read: &[u8], turn: Turn<'_>) {
+        self.settle_received(from, turn);
+        if self.destinations.len() > 1 {
+            // Stable: packets of one destination stay in order.
+            self.ready.sort_by_key(|packet| packet.to);
+        }
+        let mut packets: Vec<Frame<'_>> = Vec::with_capacity(self.ready.len());
+        packets.extend(self.ready.iter().map(|packet| {
+            let memory = if packet.lies == Lies::Gathered { gathered } else { read };
+            Frame { bytes: &memory[packet.range.clone()], packet: Some(packet.info) }
+        }));
+        let mut rest = &mut packets[..];
+        for group in self.ready.chunk_by(|a, b| a.to == b.to) {
+            let (same, others) = rest.split_at_mut(group.len());
+            rest = others;
+            if same.len() > 1 && turn.faults.strikes(Fault::Reorder) {
+                same.reverse();
+            }
+            self.destinations[group[0].to].deliver(same, turn);
+        }
+        self.ready.clear();
+        self.destinations.clear();
+        if !self.replies.is_empty() {
+            from.control(&self.replies, false, turn);
+            self.replies.clear();
+        }
+        if let Some(ping) = self.pong.take() {
+            from.pong(&frame::pong(&ping), turn);
+        }
+    }
+
+    fn settle_received(&mut self, from: &Conn, turn: Turn<'_>) {
+        let Received { disco, other, bytes } = std::mem::take(&mut self.received);
+        if disco + other == 0 {
+            return;
+        }
+        for (counter, count) in [
+            (Counter::PACKETS_RECEIVED_DISCO, disco),
+            (Counter::PACKETS_RECEIVED_OTHER, other),
+            (Counter::BYTES_RECEIVED, bytes),
+        ] {
+            if count > 0 {
+                turn.counters.add(counter, count);
+            }
+        }
+        from.count_received(disco + other, bytes);
+    }
+}

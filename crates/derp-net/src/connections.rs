@@ -1,0 +1,372 @@
+//! The connections of one worker, from accept to their end: reading them in turn, and their deadlines.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use derp_proto::counters::Counter;
+use derp_proto::http_head::{DerpUpgrade, Head};
+use mio::event::Event as Readiness;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use crate::acceptor::Accepted;
+use crate::arriving::Arriving;
+use crate::batch::Batch;
+use crate::budget::Share;
+use crate::conn::Conn;
+use crate::events::Event;
+use crate::policy::Policy;
+use crate::reason::CloseReason;
+use crate::session::Session;
+use crate::shared::Turn;
+use crate::timer::{Visit, Wheel};
+
+/// Larger than the largest frame; every read goes here, so an idle connection owns no buffer.
+const SCRATCH: usize = 128 << 10;
+/// Reads of one connection before the others have their turn.
+const READS: usize = 4;
+/// As much as is read at a time of who has not sent a request.
+const FIRST_READ: usize = 16 << 10;
+
+pub(crate) struct Connections {
+    worker: usize,
+    pub(crate) poll: Poll,
+    locals: Slab<Local>,
+    wheel: Wheel<(usize, u64)>,
+    /// Stopped by their budget, not by an empty socket.
+    ready: Vec<(usize, u64)>,
+    scratch: Vec<u8>,
+    batch: Batch,
+}
+
+struct Local {
+    /// Guards against mail and visits for a connection that had this place before.
+    id: u64,
+    /// Dropping it closes the socket: by then the connection has ended, and nobody else has one.
+    stream: Arc<TcpStream>,
+    phase: Phase,
+    visit: Visit,
+    is_ready: bool,
+    /// The peer's end has been announced, which happens once.
+    hung_up: bool,
+}
+
+enum Phase {
+    Arriving(Box<Arriving>),
+    Derp(Box<Session>),
+}
+
+impl Connections {
+    pub(crate) fn new(worker: usize, poll: Poll, tick: Duration, now: Instant) -> Self {
+        Self {
+            worker,
+            poll,
+            locals: Slab::new(),
+            wheel: Wheel::new(tick, now),
+            ready: Vec::new(),
+            scratch: vec![0; SCRATCH],
+            batch: Batch::default(),
+        }
+    }
+
+    /// Waits for something to do, at most for `pause`.
+    pub(crate) fn wait(&mut self, events: &mut Events, pause: Option<Duration>, now: Instant) -> io::Result<()> {
+        let pause = if self.ready.is_empty() {
+            [pause, self.wheel.pause(now)].into_iter().flatten().min()
+        } else {
+            Some(Duration::ZERO)
+        };
+        match self.poll.poll(events, pause) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes on with those that were stopped by their budget. Before anybody is read, so that each has one turn.
+    pub(crate) fn go_on(&mut self, turn: Turn<'_>) {
+        for (token, id) in std::mem::take(&mut self.ready) {
+            if let Some(local) = self.locals.get_mut(token).filter(|local| local.id == id) {
+                local.is_ready = false;
+                self.read(token, turn);
+            }
+        }
+    }
+
+    pub(crate) fn on_ready(&mut self, readiness: &Readiness, turn: Turn<'_>) {
+        let Token(token) = readiness.token();
+        let Some(local) = self.locals.get_mut(token) else { return };
+        if readiness.is_writable()
+            && let Phase::Derp(session) = &local.phase
+        {
+            session.conn().writable(turn);
+        }
+        let hung_up = readiness.is_read_closed() || readiness.is_error();
+        local.hung_up |= hung_up;
+        // Who was stopped by their budget is read in the next turn.
+        if (readiness.is_readable() || hung_up) && !local.is_ready {
+            self.read(token, turn);
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_time(&mut self, turn: Turn<'_>) {
+        for ((token, id), slot) in self.wheel.due(turn.now) {
+            if let Some(local) = self.locals.get_mut(token).filter(|local| local.id == id)
+                && local.visit.is_due(slot)
+            {
+                self.visit(token, turn);
+            }
+        }
+    }
+
+    /// A new connection.
+    pub(crate) fn arrive(&mut self, accepted: Accepted, turn: Turn<'_>) {
+        let policy = turn.policy.load();
+        let place = turn.arriving.take(1, policy.handshakes);
+        let full = turn.pending_logins.taken() >= policy.pending_logins;
+        let (Some(place), false, Ok(())) = (place, full, prepare(&accepted.stream, &policy)) else {
+            turn.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+            return;
+        };
+        let arriving = Arriving::new(&accepted, place, turn.now + policy.head_deadline);
+        let phase = Phase::Arriving(Box::new(arriving));
+        if let Ok(token) = self.insert(turn.new_id(), Arc::new(accepted.stream), phase) {
+            self.visit(token, turn);
+        }
+    }
+
+    /// A connection that came some other way, and begins with the greeting.
+    pub(crate) fn adopt(
+        &mut self,
+        conn: Arc<Conn>,
+        stream: Arc<TcpStream>,
+        place: Share,
+        not_ideal: bool,
+        leftover: Vec<u8>,
+        turn: Turn<'_>,
+    ) {
+        let session = Session::new(conn.clone(), not_ideal, place, turn);
+        match self.insert(conn.id, stream, Phase::Derp(Box::new(session))) {
+            Ok(token) => {
+                conn.token.store(token, Ordering::Relaxed);
+                self.begin(token, &[], leftover, turn);
+                self.read(token, turn);
+            }
+            Err(Phase::Derp(session)) => session.close(CloseReason::InternalError, turn),
+            Err(Phase::Arriving(_)) => {}
+        }
+    }
+
+    /// The control plane has let it in.
+    pub(crate) fn admitted(&mut self, conn: &Conn, turn: Turn<'_>) {
+        if let Some(token) = self.token(conn) {
+            self.step(token, turn, |session, _, batch| session.admitted(batch, turn));
+            self.read(token, turn);
+        }
+    }
+
+    pub(crate) fn stalled(&mut self, conn: &Conn, turn: Turn<'_>) {
+        if let Some(token) = self.token(conn) {
+            self.visit(token, turn);
+        }
+    }
+
+    pub(crate) fn close(&mut self, conn: &Conn, reason: CloseReason, turn: Turn<'_>) {
+        if let Some(token) = self.token(conn) {
+            self.remove(token, reason, turn);
+        }
+    }
+
+    pub(crate) fn close_all(&mut self, reason: CloseReason, turn: Turn<'_>) {
+        let tokens: Vec<usize> = self.locals.iter().map(|(token, _)| token).collect();
+        for token in tokens {
+            self.remove(token, reason, turn);
+        }
+    }
+
+    fn token(&self, conn: &Conn) -> Option<usize> {
+        let token = conn.token.load(Ordering::Relaxed);
+        self.locals.get(token).filter(|local| local.id == conn.id).map(|_| token)
+    }
+
+    /// Registers for everything, once, edge-triggered.
+    fn insert(&mut self, id: u64, stream: Arc<TcpStream>, phase: Phase) -> Result<usize, Phase> {
+        let entry = self.locals.vacant_entry();
+        let token = entry.key();
+        let fd = stream.as_raw_fd();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if self.poll.registry().register(&mut SourceFd(&fd), Token(token), interest).is_err() {
+            return Err(phase);
+        }
+        let visit = Visit::default();
+        entry.insert(Local { id, stream, phase, visit, is_ready: false, hung_up: false });
+        Ok(token)
+    }
+
+    /// Reads until the socket is empty, or others have to have their turn.
+    fn read(&mut self, token: usize, turn: Turn<'_>) {
+        for _ in 0..READS {
+            if !self.read_once(token, turn) {
+                return;
+            }
+        }
+        if let Some(local) = self.locals.get_mut(token) {
+            local.is_ready = true;
+            self.ready.push((token, local.id));
+        }
+    }
+
+    /// True if there may be more to read.
+    fn read_once(&mut self, token: usize, turn: Turn<'_>) -> bool {
+        let Some(local) = self.locals.get_mut(token) else {
+            return false;
+        };
+        let room = match &local.phase {
+            Phase::Arriving(_) => FIRST_READ,
+            Phase::Derp(session) => session.room(turn).min(SCRATCH),
+        };
+        let hung_up = local.hung_up;
+        if room == 0 {
+            // It goes on with its admission; a hang-up is acted upon.
+            if hung_up {
+                self.remove(token, CloseReason::Disconnected, turn);
+            }
+            return false;
+        }
+        match (&*local.stream).read(&mut self.scratch[..room]) {
+            Ok(count) if count > 0 => {
+                match &mut local.phase {
+                    Phase::Arriving(arriving) => {
+                        match arriving.feed(&self.scratch[..count], turn.policy.load().head_bytes) {
+                            Head::More => {}
+                            Head::Http => self.hand_over(token, turn),
+                            Head::Derp(upgrade) => self.upgrade(token, &upgrade, turn),
+                        }
+                    }
+                    Phase::Derp(_) => {
+                        self.step(token, turn, |session, scratch, batch| {
+                            session.feed(&mut scratch[..count], batch, turn)
+                        });
+                    }
+                }
+                // A short read has emptied the socket: what comes next is announced. The end has been, if so.
+                count == room || hung_up
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
+            Ok(_) | Err(_) => {
+                self.remove(token, CloseReason::Disconnected, turn);
+                false
+            }
+        }
+    }
+
+    /// The head was a raw DERP upgrade.
+    fn upgrade(&mut self, token: usize, upgrade: &DerpUpgrade, turn: Turn<'_>) {
+        let Some(local) = self.locals.get_mut(token) else { return };
+        let Phase::Arriving(arriving) = &local.phase else { return };
+        let Some(place) = turn.pending_logins.take(1, turn.policy.load().pending_logins) else {
+            // Somebody else has taken the last place since it was accepted.
+            turn.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+            return self.remove(token, CloseReason::Refused, turn);
+        };
+        let conn = Conn::new(local.id, self.worker, arriving.peer, local.stream.clone());
+        conn.token.store(token, Ordering::Relaxed);
+        let conn = Arc::new(conn);
+        turn.conns.lock().insert(conn.id, conn.clone());
+        let rest = arriving.rest(upgrade);
+        local.phase = Phase::Derp(Box::new(Session::new(conn, upgrade.not_ideal, place, turn)));
+        let answer: &[u8] = if upgrade.fast_start { &[] } else { &turn.switching };
+        self.begin(token, answer, rest, turn);
+    }
+
+    /// Greets, and goes on with what came behind the request.
+    fn begin(&mut self, token: usize, answer: &[u8], mut rest: Vec<u8>, turn: Turn<'_>) {
+        self.step(token, turn, |session, _, batch| {
+            let hello = [answer, &turn.greeting].concat();
+            session.conn().control(&hello, false, turn);
+            session.feed(&mut rest, batch, turn)
+        });
+    }
+
+    /// Runs one step of a session, and ends the connection if the step says so.
+    fn step(
+        &mut self,
+        token: usize,
+        turn: Turn<'_>,
+        act: impl FnOnce(&mut Session, &mut [u8], &mut Batch) -> Result<(), CloseReason>,
+    ) {
+        let Some(Local { id, phase: Phase::Derp(session), visit, .. }) = self.locals.get_mut(token) else {
+            return;
+        };
+        match act(session, &mut self.scratch, &mut self.batch) {
+            // It may have another deadline by now.
+            Ok(()) => self.wheel.arm((token, *id), visit, session.deadline()),
+            Err(reason) => self.remove(token, reason, turn),
+        }
+    }
+
+    /// Does what is due for one connection, and arranges its next visit.
+    fn visit(&mut self, token: usize, turn: Turn<'_>) {
+        let Some(local) = self.locals.get_mut(token) else { return };
+        let next = match &mut local.phase {
+            Phase::Arriving(arriving) if turn.now >= arriving.deadline => Err(CloseReason::Disconnected),
+            Phase::Arriving(arriving) => Ok(arriving.deadline),
+            Phase::Derp(session) => session.on_time(turn),
+        };
+        match next {
+            Ok(next) => self.wheel.arm((token, local.id), &mut local.visit, next),
+            Err(reason) => self.remove(token, reason, turn),
+        }
+    }
+
+    /// Gives the socket to the HTTP server.
+    fn hand_over(&mut self, token: usize, turn: Turn<'_>) {
+        let Some(Local { id, stream, phase: Phase::Arriving(arriving), .. }) = self.locals.try_remove(token) else {
+            return;
+        };
+        self.deregister(&stream);
+        // Nobody else knows it yet.
+        if let Ok(stream) = Arc::try_unwrap(stream) {
+            let (peer, listener) = (arriving.peer, arriving.listener);
+            let received = arriving.into_received();
+            turn.events.push(Event::Duplex { id, listener, peer, stream, received });
+        }
+    }
+
+    fn remove(&mut self, token: usize, reason: CloseReason, turn: Turn<'_>) {
+        let Some(local) = self.locals.try_remove(token) else {
+            return;
+        };
+        self.deregister(&local.stream);
+        if let Phase::Derp(session) = local.phase {
+            session.close(reason, turn);
+        }
+        // An adopted socket may have another descriptor.
+        let _ = local.stream.shutdown(Shutdown::Both);
+    }
+
+    fn deregister(&self, stream: &TcpStream) {
+        let fd = stream.as_raw_fd();
+        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+    }
+}
+
+fn prepare(stream: &TcpStream, policy: &Policy) -> io::Result<()> {
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    if let Some(idle) = policy.tcp_keep_alive {
+        // The interval and count that derper leaves at its runtime's defaults.
+        let keep_alive =
+            socket2::TcpKeepalive::new().with_time(idle).with_interval(Duration::from_secs(15)).with_retries(9);
+        socket.set_tcp_keepalive(&keep_alive)?;
+    }
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(policy.tcp_user_timeout)?;
+    Ok(())
+}

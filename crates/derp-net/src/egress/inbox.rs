@@ -1,0 +1,48 @@
+//! Packets that found the egress lock taken.
+
+use std::collections::VecDeque;
+
+use derp_proto::drop_reason::PacketKind;
+
+use super::outbound::{Frame, OwnedFrame, PacketInfo};
+
+/// As much as two reads can bring: whoever holds the lock holds it for no longer than that takes. More than this has a
+/// receiver that everybody sends to at once, and drops as any queue does.
+const BYTES: usize = 256 << 10;
+
+/// In the order in which they came, for each kind.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    disco: VecDeque<OwnedFrame>,
+    regular: VecDeque<OwnedFrame>,
+    bytes: usize,
+    /// Packets that had to go.
+    pub(crate) dropped: u64,
+}
+
+impl Inbox {
+    /// Appends a packet. To make room others have to go, the oldest first, and discovery last.
+    pub(crate) fn push(&mut self, frame: Frame<'_>, mut drop: impl FnMut(PacketInfo)) {
+        let disco = frame.packet.is_some_and(|info| info.kind == PacketKind::Disco);
+        self.bytes += cost(frame.bytes);
+        if disco { &mut self.disco } else { &mut self.regular }.push_back(frame.owned());
+        while self.bytes > BYTES
+            && let Some(oldest) = self.regular.pop_front().or_else(|| self.disco.pop_front())
+        {
+            self.bytes -= cost(&oldest.bytes);
+            if let Some(info) = oldest.packet {
+                self.dropped += 1;
+                drop(info);
+            }
+        }
+    }
+
+    pub(crate) fn into_frames(self) -> impl Iterator<Item = OwnedFrame> {
+        self.disco.into_iter().chain(self.regular)
+    }
+}
+
+/// Small packets cost more than their bytes.
+fn cost(bytes: &[u8]) -> usize {
+    bytes.len() + size_of::<OwnedFrame>()
+}

@@ -1,0 +1,190 @@
+//! A plane without threads, and clients whose bytes are handed to their sessions: what unit tests stand on.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use derp_proto::decode::FrameHeader;
+use derp_proto::drop_reason::{DropReason, PacketKind};
+use derp_proto::frame;
+use derp_proto::info::ClientInfo;
+use derp_proto::key::{NodeKey, SecretKey};
+use derp_proto::limit::Rate;
+use derp_proto::login;
+use derp_proto::wire::{DISCO_MAGIC, FrameType, HEADER_LENGTH};
+
+use crate::batch::Batch;
+use crate::conn::Conn;
+use crate::events::Event;
+use crate::policy::Policy;
+use crate::reason::CloseReason;
+use crate::session::Session;
+use crate::shared::{Shared, Turn};
+use crate::worker::Mail;
+
+pub(crate) fn policy() -> Policy {
+    Policy {
+        head_bytes: 16 << 10,
+        client_info_bytes: 256 << 10,
+        handshakes: 4096,
+        pending_logins: 4096,
+        login_bytes: 16 << 20,
+        duplexes: 4096,
+        control_bytes: 1 << 20,
+        leftover_bytes: 64 << 10,
+        peer_gone_subscriptions: 65536,
+        head_deadline: Duration::from_secs(10),
+        client_info_deadline: Duration::from_secs(10),
+        admission_deadline: Duration::from_secs(15),
+        write_deadline: Some(Duration::from_secs(2)),
+        mesh_write_deadline: Some(Duration::from_secs(30)),
+        queue_depth: 32,
+        keep_alive: Duration::from_secs(60),
+        keep_alive_jitter: Duration::from_secs(5),
+        not_here: Rate { per_second: 1, burst: 3 },
+        tcp_keep_alive: None,
+        tcp_user_timeout: None,
+    }
+}
+
+pub(crate) fn secret(number: u64) -> SecretKey {
+    let mut bytes = [7; 32];
+    // Not the first byte: of that the curve ignores three bits.
+    bytes[8..16].copy_from_slice(&number.to_le_bytes());
+    SecretKey::from_bytes(bytes)
+}
+
+/// What everything of a test happens in.
+pub(crate) struct World {
+    pub(crate) shared: Shared,
+    /// Nobody reads it; without a reader there could be no mail.
+    _mail: Receiver<Mail>,
+    pub(crate) wakes: Arc<AtomicUsize>,
+    pub(crate) now: Instant,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(policy())
+    }
+
+    pub(crate) fn with(policy: Policy) -> Self {
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let count = wakes.clone();
+        let wake = Box::new(move || _ = count.fetch_add(1, Ordering::SeqCst));
+        let (shared, mut posts) = Shared::new(secret(0), policy, 1, wake).unwrap();
+        let (_, mail) = posts.pop().unwrap();
+        Self { shared, _mail: mail, wakes, now: Instant::now() }
+    }
+
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        Turn::at(&self.shared, self.now)
+    }
+
+    pub(crate) fn wakes(&self) -> usize {
+        self.wakes.swap(0, Ordering::SeqCst)
+    }
+
+    /// A connection that has logged in as client `number`, and what its client reads.
+    pub(crate) fn conn(&self, number: u64) -> (Arc<Conn>, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4000));
+        let conn = Arc::new(Conn::new(self.shared.new_id(), 0, peer, Arc::new(TcpStream::from(OwnedFd::from(near)))));
+        self.shared.conns.lock().insert(conn.id, conn.clone());
+        conn.logged_in(secret(number).public_key(), frame::KEEP_ALIVE.into());
+        (conn, far)
+    }
+
+    /// A client that has not said anything.
+    pub(crate) fn client(&self, number: u64) -> Client {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4000));
+        let conn = Arc::new(Conn::new(self.shared.new_id(), 0, peer, Arc::new(TcpStream::from(OwnedFd::from(near)))));
+        self.shared.conns.lock().insert(conn.id, conn.clone());
+        let place = self.shared.pending_logins.take(1, usize::MAX).unwrap();
+        let session = Session::new(conn.clone(), false, place, self.turn());
+        Client { key: secret(number).public_key(), number, conn, session, batch: Batch::default(), far }
+    }
+
+    /// A client that is let in.
+    pub(crate) fn admitted(&self, number: u64, mesh: bool) -> Client {
+        let mut client = self.client(number);
+        client.feed(&client.client_info(), self).unwrap();
+        client.admit(mesh, self).unwrap();
+        assert_eq!(client.read()[0], FrameType::ServerInfo as u8);
+        client
+    }
+
+    pub(crate) fn dropped(&self, reason: DropReason, kind: PacketKind) -> u64 {
+        self.shared.counters.read(derp_proto::counters::Counter::packets_dropped(reason, kind))
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.shared.events.take()
+    }
+}
+
+pub(crate) struct Client {
+    pub(crate) key: NodeKey,
+    number: u64,
+    pub(crate) conn: Arc<Conn>,
+    pub(crate) session: Session,
+    batch: Batch,
+    far: UnixStream,
+}
+
+impl Client {
+    pub(crate) fn client_info(&self) -> Vec<u8> {
+        let shared = secret(self.number).agree(&secret(0).public_key()).unwrap();
+        login::seal_client_info(&self.key, &shared, ClientInfo::regular().to_json().as_bytes(), &[3; 24])
+    }
+
+    /// Hands bytes to the session, as if they had been read.
+    pub(crate) fn feed(&mut self, bytes: &[u8], world: &World) -> Result<(), CloseReason> {
+        self.session.feed(&mut bytes.to_vec(), &mut self.batch, world.turn())
+    }
+
+    pub(crate) fn admit(&mut self, mesh: bool, world: &World) -> Result<(), CloseReason> {
+        self.conn.admit(mesh, world.turn());
+        self.session.admitted(&mut self.batch, world.turn())
+    }
+
+    /// The next frame that this client gets.
+    pub(crate) fn read(&mut self) -> Vec<u8> {
+        let mut frame = vec![0; HEADER_LENGTH];
+        self.far.read_exact(&mut frame).unwrap();
+        let length = FrameHeader::parse(&frame).unwrap().length as usize;
+        frame.resize(HEADER_LENGTH + length, 0);
+        self.far.read_exact(&mut frame[HEADER_LENGTH..]).unwrap();
+        frame
+    }
+
+    /// Whether there is nothing to read.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.far.set_nonblocking(true).unwrap();
+        let result = self.far.read(&mut [0]);
+        self.far.set_nonblocking(false).unwrap();
+        matches!(result, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
+pub(crate) fn send_packet(to: &NodeKey, packet: &[u8]) -> Vec<u8> {
+    [&frame::send_packet(to, packet.len())[..], packet].concat()
+}
+
+pub(crate) fn recv_packet(from: &NodeKey, packet: &[u8]) -> Vec<u8> {
+    [&frame::recv_packet(from, packet.len())[..], packet].concat()
+}
+
+pub(crate) fn disco_packet() -> Vec<u8> {
+    [&DISCO_MAGIC[..], &[9; 56]].concat()
+}

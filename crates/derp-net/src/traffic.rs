@@ -1,0 +1,181 @@
+//! What an admitted client sends, and what becomes of it: a packet's way, top to bottom.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use derp_proto::counters::Counter;
+use derp_proto::decode::FrameHeader;
+use derp_proto::drop_reason::{DropReason, PacketKind};
+use derp_proto::frame::{self, FORWARDED_PACKET_AT, KEY_AT, PACKET_AT};
+use derp_proto::inbound::{self, Body, ProtocolError};
+use derp_proto::key::NodeKey;
+use derp_proto::limit::TokenBucket;
+use derp_proto::wire::{FrameType, HEADER_LENGTH, PeerGoneReason};
+
+use crate::batch::{Batch, Lies};
+use crate::conn::Conn;
+use crate::egress::PacketInfo;
+use crate::events::Event;
+use crate::faults::Fault;
+use crate::shared::Turn;
+use crate::table::{Entry, Route};
+
+/// Where a connection has sent packets lately. It holds the table's entries, so a change of route needs no word here.
+type Cache = [Option<Arc<Entry>>; 4];
+
+/// The way in of one admitted connection. Owned by its worker.
+pub(crate) struct Traffic {
+    /// Its own place in the table.
+    entry: Arc<Entry>,
+    mesh: bool,
+    cache: Option<Box<Cache>>,
+    not_here: Option<Box<TokenBucket>>,
+    keep_alive_at: Instant,
+}
+
+impl Traffic {
+    pub(crate) fn new(entry: Arc<Entry>, mesh: bool, turn: Turn<'_>) -> Self {
+        Self { entry, mesh, cache: None, not_here: None, keep_alive_at: next_keep_alive(turn) }
+    }
+
+    pub(crate) fn keep_alive_at(&self) -> Instant {
+        self.keep_alive_at
+    }
+
+    /// A header has come. Says whether its body is wanted, or that the connection has to end.
+    pub(crate) fn header(
+        &mut self,
+        header: FrameHeader,
+        conn: &Arc<Conn>,
+        turn: Turn<'_>,
+    ) -> Result<bool, ProtocolError> {
+        self.entry.activity(conn, &turn.events);
+        if header.kind == FrameType::Ping as u8 {
+            turn.counters.add(Counter::GOT_PING, 1);
+        }
+        Ok(inbound::check(header, self.mesh)? == Body::Wanted)
+    }
+
+    /// A whole frame, at `at` in the memory where it lies. Packets are made ready, everything else is done.
+    pub(crate) fn frame(
+        &mut self,
+        bytes: &mut [u8],
+        lies: Lies,
+        at: usize,
+        conn: &Arc<Conn>,
+        batch: &mut Batch,
+        turn: Turn<'_>,
+    ) {
+        match FrameType::from_u8(bytes[0]) {
+            Some(FrameType::SendPacket) => self.send_packet(bytes, lies, at, conn, batch, turn),
+            Some(FrameType::ForwardPacket) => self.forward_packet(bytes, lies, at, conn, batch, turn),
+            Some(FrameType::NotePreferred) => turn.events.prefer(conn, bytes[HEADER_LENGTH] != 0),
+            Some(FrameType::WatchConns) => turn.events.push(Event::Watch { id: conn.id }),
+            Some(FrameType::ClosePeer) => {
+                if let Some(target) = NodeKey::first_of(&bytes[KEY_AT..]) {
+                    turn.events.push(Event::ClosePeer { id: conn.id, target });
+                }
+            }
+            Some(FrameType::Ping) => {
+                if let Some(ping) = bytes[HEADER_LENGTH..].first_chunk() {
+                    batch.answer(*ping);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends a KeepAlive, if it is time.
+    pub(crate) fn keep_alive(&mut self, conn: &Arc<Conn>, turn: Turn<'_>) {
+        if turn.now >= self.keep_alive_at {
+            conn.control(&frame::KEEP_ALIVE, false, turn);
+            self.keep_alive_at = next_keep_alive(turn);
+        }
+    }
+
+    fn send_packet(
+        &mut self,
+        bytes: &mut [u8],
+        lies: Lies,
+        at: usize,
+        conn: &Arc<Conn>,
+        batch: &mut Batch,
+        turn: Turn<'_>,
+    ) {
+        let payload = bytes.len() - PACKET_AT;
+        let kind = PacketKind::of(&bytes[PACKET_AT..]);
+        batch.count_received(kind, payload);
+        let Some(key) = NodeKey::first_of(&bytes[KEY_AT..]) else { return };
+        let info = PacketInfo { source: self.entry.key, kind, payload };
+        let route = self.route(&key, conn, turn);
+        let Some(to) = &*route else {
+            return self.unknown(&key, &info, DropReason::UnknownDest, batch, turn);
+        };
+        frame::rewrite_send_to_recv(bytes, &self.entry.key);
+        batch.push(to, lies, at..at + bytes.len(), info);
+    }
+
+    /// From a mesh peer: goes to a connection here or nowhere, never on to another relay.
+    fn forward_packet(
+        &mut self,
+        bytes: &mut [u8],
+        lies: Lies,
+        at: usize,
+        conn: &Arc<Conn>,
+        batch: &mut Batch,
+        turn: Turn<'_>,
+    ) {
+        turn.counters.add(Counter::PACKETS_FORWARDED_IN, 1);
+        let payload = bytes.len() - FORWARDED_PACKET_AT;
+        let kind = PacketKind::of(&bytes[FORWARDED_PACKET_AT..]);
+        let keys = (NodeKey::first_of(&bytes[KEY_AT..]), NodeKey::first_of(&bytes[PACKET_AT..]));
+        let (Some(source), Some(key)) = keys else { return };
+        let info = PacketInfo { source, kind, payload };
+        let route = self.route(&key, conn, turn);
+        let Some(to) = &*route else {
+            return self.unknown(&key, &info, DropReason::UnknownDestOnFwd, batch, turn);
+        };
+        let start = frame::rewrite_forward_to_recv(bytes);
+        batch.push(to, lies, at + start..at + bytes.len(), info);
+    }
+
+    fn route(&mut self, key: &NodeKey, conn: &Arc<Conn>, turn: Turn<'_>) -> Route {
+        if turn.faults.strikes(Fault::Misroute) {
+            return Route::from_inner(Some(conn.clone()));
+        }
+        let cache = self.cache.get_or_insert_default();
+        let place = &mut cache[key.as_bytes()[0] as usize % cache.len()];
+        if let Some(known) = place.as_ref().filter(|entry| entry.key == *key) {
+            let route = known.active();
+            if route.is_some() {
+                return route;
+            }
+        }
+        // An entry whose last connection has left is no longer in the table: another one may be.
+        *place = turn.table.lookup(key);
+        place.as_ref().map_or_else(|| Route::from_inner(None), |entry| entry.active())
+    }
+
+    fn unknown(&mut self, key: &NodeKey, info: &PacketInfo, reason: DropReason, batch: &mut Batch, turn: Turn<'_>) {
+        turn.counters.dropped(reason, info.kind, info.payload);
+        if info.kind != PacketKind::Disco {
+            return;
+        }
+        let rate = turn.policy.load().not_here;
+        let clock = turn.now.saturating_duration_since(turn.start);
+        let bucket = self.not_here.get_or_insert_with(|| Box::new(TokenBucket::new(rate, clock)));
+        if bucket.take(1, clock) {
+            batch.reply(&frame::peer_gone(key, PeerGoneReason::NotHere));
+        }
+    }
+}
+
+/// A while from now, and a random part of another: clients that came together are kept alive apart.
+fn next_keep_alive(turn: Turn<'_>) -> Instant {
+    let policy = turn.policy.load();
+    let mut random = [0; 4];
+    // Without randomness all clients would be kept alive at once, which hurts nobody but the relay.
+    let _ = getrandom::fill(&mut random);
+    let share = f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX);
+    turn.now + policy.keep_alive + policy.keep_alive_jitter.mul_f64(share)
+}
