@@ -19,6 +19,7 @@ use crate::handover::{Handover, Left};
 use crate::reason::CloseReason;
 use crate::shared::Turn;
 use crate::table::Entry;
+use crate::traffic::next_keep_alive;
 use crate::worker::Mail;
 
 /// A connection that has been upgraded. Shared by reference counting; the socket itself is closed by its owner alone.
@@ -93,13 +94,15 @@ impl Conn {
     /// Lets the connection in, as one step: table entry, ServerInfo, packets. Not if it has ended, or was let in before.
     pub(crate) fn admit(self: &Arc<Self>, mesh: bool, turn: Turn<'_>) {
         let Some(key) = self.key() else { return };
+        // By the policy that is in force now, whenever its worker comes to it.
+        let keep_alive_at = next_keep_alive(turn);
         let server_info = self.admission.admit(|server_info| {
             self.mesh.store(mesh, Ordering::Relaxed);
             (turn.table.add(*key, self, &turn.events), server_info)
         });
         if let Some(server_info) = server_info {
             self.write(turn, |egress, cx| egress.welcome(&server_info, cx));
-            turn.mail(self.worker, Mail::Admitted(self.clone()));
+            turn.mail(self.worker, Mail::Admitted { conn: self.clone(), keep_alive_at });
         }
     }
 

@@ -125,14 +125,12 @@ impl Connections {
     }
 
     /// A new connection.
-    pub(crate) fn arrive(&mut self, accepted: Accepted, turn: Turn<'_>) {
+    pub(crate) fn arrive(&mut self, accepted: Accepted, place: Share, turn: Turn<'_>) {
         let policy = turn.policy.load();
-        let place = turn.arriving.take(1, policy.handshakes);
-        let full = turn.pending_logins.taken() >= policy.pending_logins;
-        let (Some(place), false, Ok(())) = (place, full, prepare(&accepted.stream, &policy)) else {
-            turn.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+        if prepare(&accepted.stream, &policy).is_err() {
+            // It has gone already.
             return;
-        };
+        }
         let arriving = Arriving::new(&accepted, place, turn.now + policy.head_deadline);
         let phase = Phase::Arriving(Box::new(arriving));
         if let Ok(token) = self.insert(turn.new_id(), Arc::new(accepted.stream), phase) {
@@ -163,9 +161,9 @@ impl Connections {
     }
 
     /// The control plane has let it in.
-    pub(crate) fn admitted(&mut self, conn: &Conn, turn: Turn<'_>) {
+    pub(crate) fn admitted(&mut self, conn: &Conn, keep_alive_at: Instant, turn: Turn<'_>) {
         if let Some(token) = self.token(conn) {
-            self.step(token, turn, |session, _, batch| session.admitted(batch, turn));
+            self.step(token, turn, |session, _, batch| session.admitted(keep_alive_at, batch, turn));
             self.read(token, turn);
         }
     }

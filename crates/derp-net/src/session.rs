@@ -81,12 +81,17 @@ impl Session {
     }
 
     /// The control plane has let the connection in.
-    pub(crate) fn admitted(&mut self, batch: &mut Batch, turn: Turn<'_>) -> Result<(), CloseReason> {
+    pub(crate) fn admitted(
+        &mut self,
+        keep_alive_at: Instant,
+        batch: &mut Batch,
+        turn: Turn<'_>,
+    ) -> Result<(), CloseReason> {
         let (Phase::Waiting { leftover, .. }, Some(entry)) = (&mut self.phase, self.conn.entry()) else {
             return Ok(());
         };
         let mut leftover = std::mem::take(leftover);
-        self.phase = Phase::Open(Traffic::new(entry, self.conn.is_mesh(), turn));
+        self.phase = Phase::Open(Traffic::new(entry, self.conn.is_mesh(), keep_alive_at));
         self.feed(&mut leftover, batch, turn)
     }
 

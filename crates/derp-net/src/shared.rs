@@ -9,12 +9,12 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use derp_proto::counters::Counters;
+use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::SecretKey;
 use derp_proto::{frame, http_head};
 use mio::{Poll, Waker};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Share};
 use crate::conn::Conn;
 use crate::egress::Context;
 use crate::events::{Events, Wake};
@@ -150,6 +150,17 @@ impl<'a> Turn<'a> {
     #[cfg(test)]
     pub(crate) fn at(shared: &'a Shared, now: Instant) -> Self {
         Self { shared, now }
+    }
+
+    /// A place among those that arrive, unless there are too many of them, or of those that log in.
+    pub(crate) fn may_arrive(&self) -> Option<Share> {
+        let policy = self.policy.load();
+        let full = self.pending_logins.taken() >= policy.pending_logins;
+        let place = if full { None } else { self.arriving.take(1, policy.handshakes) };
+        if place.is_none() {
+            self.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+        }
+        place
     }
 
     /// What writing to `conn` needs.

@@ -25,6 +25,7 @@ use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::session::Session;
 use crate::shared::{Shared, Turn};
+use crate::traffic::next_keep_alive;
 use crate::worker::Mail;
 
 pub(crate) fn policy() -> Policy {
@@ -155,7 +156,7 @@ impl Client {
 
     pub(crate) fn admit(&mut self, mesh: bool, world: &World) -> Result<(), CloseReason> {
         self.conn.admit(mesh, world.turn());
-        self.session.admitted(&mut self.batch, world.turn())
+        self.session.admitted(next_keep_alive(world.turn()), &mut self.batch, world.turn())
     }
 
     /// The next frame that this client gets.

@@ -34,8 +34,8 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(crate) fn new(entry: Arc<Entry>, mesh: bool, turn: Turn<'_>) -> Self {
-        Self { entry, mesh, cache: None, not_here: None, keep_alive_at: next_keep_alive(turn) }
+    pub(crate) fn new(entry: Arc<Entry>, mesh: bool, keep_alive_at: Instant) -> Self {
+        Self { entry, mesh, cache: None, not_here: None, keep_alive_at }
     }
 
     pub(crate) fn keep_alive_at(&self) -> Instant {
@@ -171,7 +171,7 @@ impl Traffic {
 }
 
 /// A while from now, and a random part of another: clients that came together are kept alive apart.
-fn next_keep_alive(turn: Turn<'_>) -> Instant {
+pub(crate) fn next_keep_alive(turn: Turn<'_>) -> Instant {
     let policy = turn.policy.load();
     let mut random = [0; 4];
     // Without randomness all clients would be kept alive at once, which hurts nobody but the relay.

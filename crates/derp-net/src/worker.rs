@@ -26,7 +26,8 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 /// What others leave for a worker.
 pub(crate) enum Mail {
     Listen(Listener),
-    Accepted(Accepted),
+    /// With its place among those that arrive.
+    Accepted(Accepted, Share),
     /// A connection that came some other way, and begins with the greeting.
     Adopted {
         conn: Arc<Conn>,
@@ -36,7 +37,10 @@ pub(crate) enum Mail {
         leftover: Vec<u8>,
     },
     /// The control plane has let it in.
-    Admitted(Arc<Conn>),
+    Admitted {
+        conn: Arc<Conn>,
+        keep_alive_at: Instant,
+    },
     /// Its socket is full: watch the write deadline.
     Stalled(Arc<Conn>),
     /// Packets are left in its inbox.
@@ -120,11 +124,11 @@ impl Worker {
         let connections = &mut self.connections;
         match mail {
             Mail::Listen(listener) => self.acceptor.add(listener, connections.poll.registry())?,
-            Mail::Accepted(accepted) => connections.arrive(accepted, turn),
+            Mail::Accepted(accepted, place) => connections.arrive(accepted, place, turn),
             Mail::Adopted { conn, stream, place, not_ideal, leftover } => {
                 connections.adopt(conn, stream, place, not_ideal, leftover, turn);
             }
-            Mail::Admitted(conn) => connections.admitted(&conn, turn),
+            Mail::Admitted { conn, keep_alive_at } => connections.admitted(&conn, keep_alive_at, turn),
             Mail::Stalled(conn) => connections.stalled(&conn, turn),
             Mail::Drain(conn) => conn.writable(turn),
             Mail::Close(conn, reason) => connections.close(&conn, reason, turn),
@@ -139,11 +143,13 @@ impl Worker {
     fn accept(&mut self, listener: Option<usize>, turn: Turn<'_>) {
         let Self { index, connections, acceptor, last_worker, .. } = self;
         let take = |accepted| {
+            // Here, so that of several it is the last that is refused.
+            let Some(place) = turn.may_arrive() else { return };
             *last_worker = (*last_worker + 1) % turn.mailboxes.len();
             if *last_worker == *index {
-                connections.arrive(accepted, turn);
+                connections.arrive(accepted, place, turn);
             } else {
-                turn.mail(*last_worker, Mail::Accepted(accepted));
+                turn.mail(*last_worker, Mail::Accepted(accepted, place));
             }
         };
         match listener {
