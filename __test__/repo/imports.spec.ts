@@ -21,8 +21,9 @@ const RULES: Readonly<Record<string, Rule>> = {
   // Every plane's, until one has its own.
   'plane/stun.ts': { ours: ['plane/address.ts', 'protocol/'], types: ['plane/plane.ts', 'plane/counters.ts'] },
   'plane/js/': { ours: [...PLANE, 'plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts'] },
+  'plane/addon.ts': { ours: ['errors.ts', 'version.ts'] },
   'plane/native.ts': {
-    ours: [...PLANE, 'plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts', 'version.ts'],
+    ours: [...PLANE, 'plane/addon.ts', 'plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts'],
   },
   // The one place where the planes meet.
   'plane/select.ts': { ours: ['plane/js/', 'plane/native.ts', 'plane/plane.ts', 'errors.ts'] },

@@ -1,15 +1,12 @@
-/** The native plane: finds the addon, and turns its calls and events into the interface. The only importer of the binding. */
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
+/** The native plane: turns the addon's calls and events into the interface. The only importer of the binding. */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 import { DerpkitError } from '../errors.js';
 import { type NodeKey, nodeKeyBytes, readNodeKey } from '../protocol/key.js';
 import type { ClientInfo } from '../protocol/login.js';
 import type { PeerGoneReason } from '../protocol/wire.js';
-import { VERSION } from '../version.js';
+import { loadAddon } from './addon.js';
 import { listenError } from './address.js';
 import { WritableCounters } from './counters.js';
 import type {
@@ -40,7 +37,8 @@ interface Binding {
 }
 
 interface BindingPlane {
-  counters(): BigUint64Array;
+  counters(): ArrayBuffer | null;
+  copyCounters(): number[];
   listen(host: string, port: number, derp: boolean): { id: number; address: string; port: number };
   policy(policy: object): void;
   admit(id: number, mesh: boolean): void;
@@ -78,30 +76,8 @@ export interface LoadedNative {
 
 /** Loads the addon for this platform. Throws `ERR_NATIVE_UNAVAILABLE` with everything that was tried. */
 export function loadNative(): LoadedNative {
-  const target = targetName();
-  const tried: string[] = [];
-  for (const path of [
-    fileURLToPath(new URL(`../../npm/${target}/derpkit.node`, import.meta.url)),
-    `@derpkit/${target}`,
-  ]) {
-    try {
-      if (path.startsWith('/') && !existsSync(path)) throw new Error('there is no such file');
-      const binding = createRequire(import.meta.url)(path) as Binding;
-      if (binding.version() !== VERSION) throw new Error(`it is version ${binding.version()}, not ${VERSION}`);
-      return { path, create: (options, events) => new NativePlane(binding, options, events) };
-    } catch (error) {
-      tried.push(`${path}: ${(error as Error).message.split('\n', 1)[0]}`);
-    }
-  }
-  throw new DerpkitError('ERR_NATIVE_UNAVAILABLE', `there is no native plane for ${target} (${tried.join('; ')})`);
-}
-
-/** Platform, architecture and, on Linux, the C library: the name of the package that has the addon. */
-function targetName(): string {
-  const { platform, arch } = process;
-  if (platform !== 'linux') return `${platform}-${arch}`;
-  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
-  return `linux-${arch}-${header.glibcVersionRuntime ? 'gnu' : 'musl'}`;
+  const { path, binding } = loadAddon<Binding>();
+  return { path, create: (options, events) => new NativePlane(binding, options, events) };
 }
 
 class NativePlane implements DataPlane {
@@ -113,8 +89,6 @@ class NativePlane implements DataPlane {
   /** Transports of JavaScript's, and the pipes that lead from them to the plane. */
   private readonly attached = new Set<Duplex>();
   private currentPolicy: PlanePolicy;
-  /** Node ends a process that waits for nothing it knows of, and the workers' listeners are none of it. */
-  private alive: NodeJS.Timeout | undefined;
   private closed = false;
 
   constructor(
@@ -124,7 +98,10 @@ class NativePlane implements DataPlane {
   ) {
     this.currentPolicy = options.policy;
     this.plane = new binding.BindingPlane(options.privateKey, flat(options.policy), 0, () => this.drain());
-    this.counters = new WritableCounters(this.plane.counters());
+    const page = this.plane.counters();
+    this.counters = page
+      ? new WritableCounters(new BigUint64Array(page))
+      : new WritableCounters(undefined, () => this.plane.copyCounters());
   }
 
   async listen(spec: ListenSpec): Promise<Listening> {
@@ -136,7 +113,6 @@ class NativePlane implements DataPlane {
       return listening;
     }
     try {
-      this.alive ??= setInterval(() => {}, 2 ** 30);
       return this.plane.listen(spec.host || '::', spec.port, spec.derp);
     } catch (error) {
       throw listenError(spec, systemError(error as Error));
@@ -225,7 +201,6 @@ class NativePlane implements DataPlane {
   async shutdown(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    clearInterval(this.alive);
     for (const { stream } of this.duplexes.values()) stream.destroy();
     await Promise.all(this.stuns.map((stun) => stun.close()));
     this.plane.shutdown();
@@ -297,10 +272,9 @@ class NativePlane implements DataPlane {
   }
 }
 
-/** The binding's errors end with the system's number, which Node has names for. */
-function systemError(error: Error): Error {
-  const errno = Number(/\(os error (\d+)\)$/.exec(error.message)?.[1]);
-  return Number.isNaN(errno) ? error : Object.assign(error, { errno: -errno, code: getSystemErrorName(-errno) });
+/** The binding says which of the system's errors it was; Node has names for them. */
+function systemError(error: NodeJS.ErrnoException): Error {
+  return error.errno === undefined ? error : Object.assign(error, { code: getSystemErrorName(error.errno) });
 }
 
 function flat(policy: PlanePolicy): object {

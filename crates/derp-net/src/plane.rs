@@ -28,12 +28,19 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Starts `workers` threads. `wake` is called, from any of them, when there are events to take.
+    /// Starts `workers` threads, which count on `counters`. `wake` is called, from any of them, when there are events to
+    /// take.
     ///
     /// # Errors
     /// Whatever the system says when it has no more descriptors or threads.
-    pub fn new(secret: SecretKey, policy: Policy, workers: usize, wake: Wake) -> io::Result<Self> {
-        let (shared, posts) = Shared::new(secret, policy, workers, wake)?;
+    pub fn new(
+        secret: SecretKey,
+        policy: Policy,
+        workers: usize,
+        counters: Arc<Counters>,
+        wake: Wake,
+    ) -> io::Result<Self> {
+        let (shared, posts) = Shared::new(secret, policy, workers, counters, wake)?;
         let shared = Arc::new(shared);
         let plane = Self { shared: shared.clone(), workers: Lock::default() };
         for (index, (poll, mail)) in posts.into_iter().enumerate() {

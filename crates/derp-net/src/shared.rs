@@ -69,7 +69,13 @@ pub(crate) type Post = (Poll, Receiver<Mail>);
 
 impl Shared {
     /// With what each of the workers needs.
-    pub(crate) fn new(secret: SecretKey, policy: Policy, workers: usize, wake: Wake) -> io::Result<(Self, Vec<Post>)> {
+    pub(crate) fn new(
+        secret: SecretKey,
+        policy: Policy,
+        workers: usize,
+        counters: Arc<Counters>,
+        wake: Wake,
+    ) -> io::Result<(Self, Vec<Post>)> {
         let public = secret.public_key();
         let mut mailboxes = Vec::new();
         let mut posts = Vec::new();
@@ -85,7 +91,7 @@ impl Shared {
             switching: http_head::switching_protocols(&public).into(),
             secret,
             policy: ArcSwap::from_pointee(policy),
-            counters: Arc::new(Counters::default()),
+            counters,
             table: Table::default(),
             subscribers: Subscribers::default(),
             events: Events::new(wake),
