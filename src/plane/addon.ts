@@ -6,23 +6,22 @@ import { fileURLToPath } from 'node:url';
 import { DerpkitError } from '../errors.js';
 import { VERSION } from '../version.js';
 
-export interface LoadedAddon<Binding> {
-  readonly path: string;
-  readonly binding: Binding;
+/** What every addon has, of whatever version. */
+interface Versioned {
+  version(): string;
 }
 
 /**
- * Loads the addon: one that was built here, or else the package for this platform. One of another version is none.
- * Throws `ERR_NATIVE_UNAVAILABLE` with the platform, every place looked at, and what the system said there; its cause has
- * the errors as they were.
+ * The addon for this platform: one that was built here, or else the package. Throws `ERR_NATIVE_UNAVAILABLE` with the
+ * platform, every place looked at, and what the system said there; its cause has the errors as they were.
  */
-export function loadAddon<Binding extends { version(): string }>(): LoadedAddon<Binding> {
+export function findAddon<Binding extends Versioned>(): { readonly path: string; readonly binding: Binding } {
   const target = targetName();
   const built = fileURLToPath(new URL(`../../npm/${target}/derpkit.node`, import.meta.url));
   const tried: { path: string; error: Error }[] = [];
   for (const path of [built, `@derpkit/${target}`]) {
     try {
-      return { path, binding: load<Binding>(path) };
+      return { path, binding: loadAddon<Binding>(path) };
     } catch (error) {
       tried.push({ path, error: error as Error });
     }
@@ -33,7 +32,8 @@ export function loadAddon<Binding extends { version(): string }>(): LoadedAddon<
   });
 }
 
-function load<Binding extends { version(): string }>(path: string): Binding {
+/** One addon, by its path or package. Throws if it cannot be loaded, or is of another version. */
+export function loadAddon<Binding extends Versioned>(path: string): Binding {
   if (isAbsolute(path) && !existsSync(path)) throw new Error('there is no such file');
   const binding = createRequire(import.meta.url)(path) as Binding;
   const version = binding.version();

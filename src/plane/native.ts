@@ -6,7 +6,7 @@ import { DerpkitError } from '../errors.js';
 import { type NodeKey, nodeKeyBytes, readNodeKey } from '../protocol/key.js';
 import type { ClientInfo } from '../protocol/login.js';
 import type { PeerGoneReason } from '../protocol/wire.js';
-import { loadAddon } from './addon.js';
+import { findAddon } from './addon.js';
 import { listenError } from './address.js';
 import { WritableCounters } from './counters.js';
 import type {
@@ -26,7 +26,7 @@ import type {
 } from './plane.js';
 import { StunListener } from './stun.js';
 
-interface Binding {
+export interface Binding {
   version(): string;
   readonly BindingPlane: new (
     privateKey: Uint8Array,
@@ -36,7 +36,7 @@ interface Binding {
   ) => BindingPlane;
 }
 
-interface BindingPlane {
+export interface BindingPlane {
   counters(): ArrayBuffer | null;
   copyCounters(): number[];
   listen(host: string, port: number, derp: boolean): { id: number; address: string; port: number };
@@ -76,8 +76,13 @@ export interface LoadedNative {
 
 /** Loads the addon for this platform. Throws `ERR_NATIVE_UNAVAILABLE` with everything that was tried. */
 export function loadNative(): LoadedNative {
-  const { path, binding } = loadAddon<Binding>();
-  return { path, create: (options, events) => new NativePlane(binding, options, events) };
+  const { path, binding } = findAddon<Binding>();
+  return { path, create: nativePlane(binding) };
+}
+
+/** Planes of one addon. */
+export function nativePlane(binding: Binding): PlaneFactory {
+  return (options, events) => new NativePlane(binding, options, events);
 }
 
 class NativePlane implements DataPlane {

@@ -3,6 +3,8 @@
 mod convert;
 mod error;
 mod external;
+#[cfg(feature = "fault-injection")]
+mod planted;
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
