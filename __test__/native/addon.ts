@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 import { loadAddon } from '../../src/plane/addon.js';
-import { type Binding, type BindingPlane, loadNative } from '../../src/plane/native.js';
+import { type Binding, type BindingPlane, loadNative, nativePlane } from '../../src/plane/native.js';
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -20,6 +20,24 @@ export interface FaultyPlane extends BindingPlane {
   plant(fault: 'panic' | null): void;
   numberCounters(): void;
   isCounters(view: ArrayBuffer): boolean;
+}
+
+/** Planes of the build with faults, and what lies below the one made last. */
+export function faultyPlanes(page: (page: ArrayBuffer | null) => ArrayBuffer | null = (same) => same) {
+  const addon = faultyAddon();
+  const made: { plane?: FaultyPlane; page?: ArrayBuffer | null } = {};
+  class Watched extends addon.BindingPlane {
+    constructor(...args: ConstructorParameters<Binding['BindingPlane']>) {
+      super(...args);
+      made.plane = this as unknown as FaultyPlane;
+    }
+
+    override counters(): ArrayBuffer | null {
+      made.page = super.counters();
+      return page(made.page);
+    }
+  }
+  return { create: nativePlane({ version: addon.version, BindingPlane: Watched }), made };
 }
 
 let faulty: Binding | undefined;

@@ -1,34 +1,19 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { parseSettings } from '../../src/config.js';
 import { COUNTER_NAMES, CounterPage } from '../../src/plane/counters.js';
-import { type Binding, nativePlane } from '../../src/plane/native.js';
 import type { PlaneEvents } from '../../src/plane/plane.js';
 import { planePolicy } from '../../src/policy.js';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { Contract } from '../helpers/contract.js';
-import { type FaultyPlane, faultyAddon } from './addon.js';
+import { type FaultyPlane, faultyPlanes } from './addon.js';
 
-/** A plane of an addon with faults, and the binding below it. */
-function plane(change: (page: ArrayBuffer | null) => ArrayBuffer | null = (page) => page) {
-  const addon = faultyAddon();
-  const made: { binding?: FaultyPlane; page?: ArrayBuffer | null } = {};
-  class Watched extends addon.BindingPlane {
-    constructor(...args: ConstructorParameters<Binding['BindingPlane']>) {
-      super(...args);
-      made.binding = this as unknown as FaultyPlane;
-    }
-
-    override counters(): ArrayBuffer | null {
-      made.page = super.counters();
-      return change(made.page);
-    }
-  }
+function plane(page?: Parameters<typeof faultyPlanes>[0]) {
+  const { create, made } = faultyPlanes(page);
   const policy = planePolicy(parseSettings({ certMode: 'off' }));
   const { privateKey } = generateKeyPair();
-  const create = nativePlane({ version: addon.version, BindingPlane: Watched });
   const dataPlane = create({ privateKey, policy }, new Contract({} as PlaneEvents));
   onTestFinished(() => dataPlane.shutdown());
-  return { counters: dataPlane.counters, binding: made.binding as FaultyPlane, page: made.page as ArrayBuffer };
+  return { counters: dataPlane.counters, binding: made.plane as FaultyPlane, page: made.page as ArrayBuffer };
 }
 
 /** What is written on the Rust side after the view was made. */

@@ -206,11 +206,17 @@ class NativePlane implements DataPlane {
   async shutdown(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    for (const { stream } of this.duplexes.values()) stream.destroy();
-    await Promise.all(this.stuns.map((stun) => stun.close()));
+    const ended = this.endOurs();
     this.plane.shutdown();
     for (const stream of this.attached) stream.destroy();
     this.drain();
+    await ended;
+  }
+
+  /** Ends what of the plane is JavaScript's. */
+  private async endOurs(): Promise<void> {
+    for (const { stream } of this.duplexes.values()) stream.destroy();
+    await Promise.all(this.stuns.splice(0).map((stun) => stun.close()));
   }
 
   private drain(): void {
@@ -254,6 +260,7 @@ class NativePlane implements DataPlane {
         this.onDuplex(event);
         break;
       case 'fault':
+        void this.endOurs();
         this.events.fault('ERR_INTERNAL', event.reason, true);
         break;
     }

@@ -4,7 +4,6 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
 use derp_proto::counters::{Counter, Counters};
@@ -173,9 +172,7 @@ impl Plane {
 
     /// Closes everything, and waits for the threads. Idempotent.
     pub fn shutdown(&self) {
-        if !self.shared.closing.load(Ordering::SeqCst) {
-            self.shared.end_workers();
-        }
+        self.shared.end_workers(CloseReason::Shutdown);
         for thread in std::mem::take(&mut *self.workers.lock()) {
             // A panic was reported where it happened.
             let _ = thread.join();
@@ -193,20 +190,20 @@ impl Drop for Plane {
 
 /// A worker's thread. If it fails, so does the plane, loudly: half a relay would be worse than none.
 fn run(index: usize, mut worker: Worker, shared: &Shared) {
-    let failure = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(format!("a worker has failed: {error}")),
+    let end = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+        Ok(Ok(reason)) => Ok(reason),
+        Ok(Err(error)) => Err(format!("a worker has failed: {error}")),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Some(format!("a worker has panicked: {}", text.unwrap_or_default()))
+            Err(format!("a worker has panicked: {}", text.unwrap_or_default()))
         }
     };
-    let reason = if failure.is_some() { CloseReason::InternalError } else { CloseReason::Shutdown };
-    if let Some(message) = failure {
-        shared.end_workers();
+    let reason = end.unwrap_or_else(|message| {
+        shared.end_workers(CloseReason::InternalError);
         shared.events.push(Event::Fault { message });
-    }
+        CloseReason::InternalError
+    });
     // What is half done after a panic may panic again.
     let _ = catch_unwind(AssertUnwindSafe(|| worker.close(reason)));
     drop(worker);

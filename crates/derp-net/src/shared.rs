@@ -115,11 +115,13 @@ impl Shared {
         mailbox.sender.send(mail).is_ok() && mailbox.waker.wake().is_ok()
     }
 
-    /// Tells all workers to end.
-    pub(crate) fn end_workers(&self) {
-        self.closing.store(true, Ordering::SeqCst);
+    /// Tells all workers to end. The first reason is the one that counts.
+    pub(crate) fn end_workers(&self, reason: CloseReason) {
+        if self.closing.swap(true, Ordering::SeqCst) {
+            return;
+        }
         for worker in 0..self.mailboxes.len() {
-            self.mail(worker, Mail::Shutdown);
+            self.mail(worker, Mail::End(reason));
         }
     }
 

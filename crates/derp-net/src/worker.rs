@@ -45,7 +45,8 @@ pub(crate) enum Mail {
     /// There is something to see to that is no mail.
     #[cfg(feature = "fault-injection")]
     Look,
-    Shutdown,
+    /// Close everything, for this reason.
+    End(CloseReason),
 }
 
 /// The state of one worker thread.
@@ -65,8 +66,8 @@ impl Worker {
         Self { index, shared, mail, connections, acceptor: Acceptor::default(), last_worker: 0 }
     }
 
-    /// Runs until told to shut down.
-    pub(crate) fn run(&mut self) -> io::Result<()> {
+    /// Runs until told to end. Returns why.
+    pub(crate) fn run(&mut self) -> io::Result<CloseReason> {
         let shared = self.shared.clone();
         let mut events = Events::with_capacity(EVENTS);
         loop {
@@ -86,8 +87,8 @@ impl Worker {
                 }
             }
             while let Ok(mail) = self.mail.try_recv() {
-                if matches!(mail, Mail::Shutdown) {
-                    return Ok(());
+                if let Mail::End(reason) = mail {
+                    return Ok(reason);
                 }
                 self.read_mail(mail, turn)?;
             }
@@ -121,7 +122,7 @@ impl Worker {
             Mail::Close(conn, reason) => connections.close(&conn, reason, turn),
             #[cfg(feature = "fault-injection")]
             Mail::Look => {}
-            Mail::Shutdown => {}
+            Mail::End(_) => {}
         }
         Ok(())
     }
