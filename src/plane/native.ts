@@ -1,4 +1,5 @@
 /** The native plane: turns the addon's calls and events into the interface. The only importer of the binding. */
+import { lookup } from 'node:dns/promises';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
@@ -118,7 +119,9 @@ class NativePlane implements DataPlane {
       return listening;
     }
     try {
-      return this.plane.listen(spec.host || '::', spec.port, spec.derp);
+      // As Node does it, a name is its first address.
+      const { address } = await lookup(spec.host || '::');
+      return this.plane.listen(address, spec.port, spec.derp);
     } catch (error) {
       throw listenError(spec, systemError(error as Error));
     }
@@ -284,9 +287,11 @@ class NativePlane implements DataPlane {
   }
 }
 
-/** The binding says which of the system's errors it was; Node has names for them. */
+/** The binding says by number which of the system's errors it was; Node has names for them. */
 function systemError(error: NodeJS.ErrnoException): Error {
-  return error.errno === undefined ? error : Object.assign(error, { code: getSystemErrorName(error.errno) });
+  const { errno, code } = error;
+  if (errno === undefined || !code?.startsWith('ERR_')) return error;
+  return Object.assign(error, { code: getSystemErrorName(errno) });
 }
 
 function flat(policy: PlanePolicy): object {
