@@ -154,6 +154,15 @@ impl Events {
         self.wakeup.ring(&self.wake);
     }
 
+    /// There is something to be taken from the tap: at once if it is a whole slab, at the next tick otherwise.
+    pub(crate) fn tapped(&self, full: bool) {
+        if full {
+            self.wakeup.ring(&self.wake);
+        } else {
+            self.ring_later();
+        }
+    }
+
     /// Wakes the control plane, if it is time for what waits. Returns how long that is away; nothing waits if `None`.
     pub(crate) fn tick(&self, now: Instant) -> Option<Duration> {
         self.wakeup.tick(self.clock(now), &self.wake);

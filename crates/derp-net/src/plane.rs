@@ -18,6 +18,7 @@ use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::shared::{Shared, Turn};
 use crate::sync::Lock;
+use crate::tap::Slab;
 use crate::worker::{Mail, Worker};
 
 /// A data plane with its worker threads. Dropping it shuts it down.
@@ -159,6 +160,22 @@ impl Plane {
     /// What has happened since the last call.
     pub fn take_events(&self) -> Vec<Event> {
         self.shared.events.take()
+    }
+
+    /// Begins to copy packets: those from or to `key`, or all, and of each so many bytes. `wake` is called when there is
+    /// something to take. False if that is so already.
+    pub fn tap(&self, key: Option<NodeKey>, snap_length: usize) -> bool {
+        self.shared.tap.start(key, snap_length)
+    }
+
+    /// Copies, if there are any.
+    pub fn take_tapped(&self) -> Option<Slab> {
+        self.shared.tap.take()
+    }
+
+    /// Copies no more, and forgets what has not been taken.
+    pub fn stop_tap(&self) {
+        self.shared.tap.stop();
     }
 
     /// Plants a bug, or takes it away.

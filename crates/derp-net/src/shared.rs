@@ -24,6 +24,7 @@ use crate::reason::CloseReason;
 use crate::subscribers::Subscribers;
 use crate::sync::Lock;
 use crate::table::Table;
+use crate::tap::{Tap, Tapped};
 use crate::worker::{Mail, WAKE};
 
 /// One worker, as the others see it.
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) login_bytes: Budget,
     pub(crate) closing: AtomicBool,
     pub(crate) faults: Faults,
+    pub(crate) tap: Tap,
     /// The zero of the clocks that count from somewhere.
     pub(crate) start: Instant,
 }
@@ -103,6 +105,7 @@ impl Shared {
             login_bytes: Budget::default(),
             closing: AtomicBool::new(false),
             faults: Faults::default(),
+            tap: Tap::default(),
             start: Instant::now(),
         };
         Ok((shared, posts))
@@ -171,6 +174,15 @@ impl<'a> Turn<'a> {
             subscriptions: policy.peer_gone_subscriptions,
             destination: conn.id,
             now: self.now,
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Shows packets to the tap, which is on.
+    pub(crate) fn tap<'p>(&self, packets: impl IntoIterator<Item = Tapped<'p>>) {
+        if let Some(full) = self.shared.tap.record(packets) {
+            self.events.tapped(full);
         }
     }
 }

@@ -9,8 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::sync::Arc;
 
+use derp_net::Slab;
 use derp_proto::counters::Counters;
-use napi::bindgen_prelude::{ArrayBuffer, Env, Result};
+use napi::bindgen_prelude::{ArrayBuffer, Env, JsValue, Result};
 use napi::{check_status, sys};
 
 use crate::Wake;
@@ -24,6 +25,22 @@ pub(crate) fn counters<'env>(env: &'env Env, counters: Arc<Counters>) -> Result<
     // while workers write: aligned 64-bit accesses, which do not tear where we run.
     let view = unsafe { ArrayBuffer::from_external(env, pointer, length, counters, |_, counters| drop(counters)) }?;
     Ok(ptr::eq(view.as_ptr(), pointer).then_some(view))
+}
+
+/// The memory of a slab, which goes back to its pool when JavaScript has no use for it any more: when it is detached, or
+/// found by the garbage collector. At once where JavaScript may not have such views, and gets a copy.
+pub(crate) fn slab(env: &Env, mut slab: Slab) -> Result<ArrayBuffer<'_>> {
+    let bytes = slab.bytes_mut();
+    let (pointer, length) = (bytes.as_mut_ptr(), bytes.len());
+    // SAFETY: the memory is the slab's alone, and does not move before the finaliser drops it. Nobody else has it until
+    // then, so JavaScript may do with it whatever it likes.
+    unsafe { ArrayBuffer::from_external(env, pointer, length, slab, |_, slab| drop(slab)) }
+}
+
+/// Takes the memory from a buffer, and has its finaliser run.
+pub(crate) fn detach(env: &Env, buffer: &ArrayBuffer) -> Result<()> {
+    // SAFETY: the value was an argument of the call that is running.
+    check_status!(unsafe { sys::napi_detach_arraybuffer(env.raw(), buffer.raw()) })
 }
 
 /// Keeps the process alive for as long as there is a `wake`.

@@ -195,6 +195,37 @@ impl BindingPlane {
         self.called().take_events().into_iter().map(BindingEvent::from).collect()
     }
 
+    /// Whether the tap was off, and is on now.
+    #[napi]
+    pub fn tap(&self, env: Env, key: Option<Uint8Array>, snap_length: u32) -> Result<bool> {
+        let key = match key {
+            None => None,
+            Some(key) => match key.as_ref().try_into() {
+                Ok(bytes) => Some(NodeKey::from_bytes(bytes)),
+                Err(_) => return invalid(&env, "a node key has 32 bytes"),
+            },
+        };
+        Ok(self.called().tap(key, snap_length as usize))
+    }
+
+    /// A slab of the tap's, as it lies in memory: `src/plane/native-tap.ts` reads it.
+    #[napi]
+    pub fn take_tapped<'env>(&self, env: &'env Env) -> Result<Option<ArrayBuffer<'env>>> {
+        self.called().take_tapped().map(|slab| external::slab(env, slab)).transpose()
+    }
+
+    /// Gives the memory of a slab back. What is left in JavaScript's hands has no bytes any more.
+    #[napi]
+    pub fn release_tapped(&self, env: Env, slab: ArrayBuffer) -> Result<()> {
+        self.called();
+        external::detach(&env, &slab)
+    }
+
+    #[napi]
+    pub fn stop_tap(&self) {
+        self.called().stop_tap();
+    }
+
     /// Closes everything, and waits for the threads, which takes them one turn. What happened until then can be taken.
     #[napi]
     pub fn shutdown(&self, env: Env) -> Result<()> {
