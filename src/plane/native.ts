@@ -10,6 +10,7 @@ import type { PeerGoneReason } from '../protocol/wire.js';
 import { findAddon } from './addon.js';
 import { listenError } from './address.js';
 import { WritableCounters } from './counters.js';
+import { tapBatch } from './native-tap.js';
 import type {
   Adoption,
   CloseReason,
@@ -18,14 +19,17 @@ import type {
   DuplexInfo,
   Listening,
   ListenSpec,
+  PacketTap,
   PeerAddress,
   PlaneEvents,
   PlaneFactory,
   PlaneOptions,
   PlanePolicy,
   Snapshot,
+  TapOptions,
 } from './plane.js';
 import { StunListener } from './stun.js';
+import { TapStream } from './tap.js';
 
 export interface Binding {
   version(): string;
@@ -50,6 +54,10 @@ export interface BindingPlane {
   adopt(id: number, fd: number, address: string, port: number, leftover: Uint8Array, notIdeal: boolean): void;
   attach(id: number, address: string, port: number): number;
   snapshot(offset: number, limit: number): Snapshot;
+  tap(key: Uint8Array | null, snapLength: number): boolean;
+  takeTapped(): ArrayBuffer | null;
+  releaseTapped(slab: ArrayBuffer): void;
+  stopTap(): void;
   takeEvents(): BindingEvent[];
   shutdown(): void;
 }
@@ -95,6 +103,7 @@ class NativePlane implements DataPlane {
   /** Transports of JavaScript's, and the pipes that lead from them to the plane. */
   private readonly attached = new Set<Duplex>();
   private currentPolicy: PlanePolicy;
+  private tapped: TapStream | undefined;
   private closed = false;
 
   constructor(
@@ -198,8 +207,20 @@ class NativePlane implements DataPlane {
     throw notYet('mesh links');
   }
 
-  tap(): never {
-    throw notYet('the packet tap');
+  tap({ key, snapLength }: TapOptions): PacketTap {
+    if (this.tapped) throw new DerpkitError('ERR_STATE', 'there is a packet tap already');
+    this.plane.tap(key === undefined ? null : nodeKeyBytes(key), snapLength);
+    this.tapped = new TapStream(
+      () => {
+        const slab = this.plane.takeTapped();
+        return slab ? tapBatch(slab, () => this.plane.releaseTapped(slab)) : undefined;
+      },
+      () => {
+        this.tapped = undefined;
+        this.plane.stopTap();
+      },
+    );
+    return this.tapped;
   }
 
   async snapshot(offset: number, limit: number): Promise<Snapshot> {
@@ -209,6 +230,7 @@ class NativePlane implements DataPlane {
   async shutdown(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    this.tapped?.stop();
     const ended = this.endOurs();
     this.plane.shutdown();
     for (const stream of this.attached) stream.destroy();
@@ -224,6 +246,7 @@ class NativePlane implements DataPlane {
 
   private drain(): void {
     for (const event of this.plane.takeEvents()) this.raise(event);
+    this.tapped?.notify();
   }
 
   private raise(event: BindingEvent): void {
