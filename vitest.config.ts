@@ -21,8 +21,8 @@ export default defineConfig({
       suite('repo', 0, 20_000),
       suite('conformance', 1, 30_000),
       suite('cli', 2, 60_000),
-      suite('native', 2, 120_000),
       suite('interop', 3, 600_000),
+      suite('native', 4, 120_000),
     ],
   },
 });
