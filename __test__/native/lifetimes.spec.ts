@@ -70,3 +70,10 @@ it('a thousand planes leave nothing', async () => {
   expect(alive).toBeLessThan(50);
   expect(after.megabytes - before.megabytes).toBeLessThan(100);
 });
+
+it('planes in many threads leave nothing', async () => {
+  const { code, stdout, stderr } = await new Command([process.execPath, join(PROGRAMS, 'threads.mjs'), '20']).end();
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  const { before, after } = JSON.parse(stdout);
+  expect(after).toEqual(before);
+});
