@@ -22,6 +22,7 @@ export default defineConfig({
       suite('conformance', 1, 30_000),
       suite('cli', 2, 60_000),
       suite('interop', 3, 600_000),
+      suite('native', 4, 120_000),
     ],
   },
 });

@@ -370,6 +370,22 @@ describe.each(LANES)('a plane, $name', (lane) => {
     await expect(again).rejects.toMatchObject({ code: 'ERR_LISTEN', cause: { code: 'EADDRINUSE' } });
   });
 
+  it('listens where a name leads', async () => {
+    const bench = await Bench.open(lane);
+    const { address, port } = await bench.plane.listen({ kind: 'tcp', derp: true, host: 'localhost', port: 0 });
+    expect(['127.0.0.1', '::1']).toContain(address);
+    await Wire.open({ host: address, port });
+  });
+
+  it.each([
+    ['an address of nobody here', { host: '192.0.2.1', port: 0 }, 'EADDRNOTAVAIL'],
+    ['a name of nobody', { host: 'no.such.host.invalid', port: 0 }, expect.stringMatching(/^(?:ENOTFOUND|EAI_AGAIN)$/)],
+  ])('cannot listen at %s', async (_, where, code) => {
+    const bench = await Bench.open(lane);
+    const listening = bench.plane.listen({ kind: 'tcp', derp: true, ...where });
+    await expect(listening).rejects.toMatchObject({ code: 'ERR_LISTEN', cause: { code } });
+  });
+
   it('shuts down once, and tells of every end', async () => {
     const bench = await Bench.open(lane);
     const { client, id } = await bench.admitted();

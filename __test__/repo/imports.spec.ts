@@ -3,7 +3,7 @@ import { beyondReexports, cycles, importsOf, packagesOf, type Rule, violations }
 import { manifest, read, sources } from './project.js';
 
 /** What the planes have in common. */
-const PLANE = ['plane/address.ts', 'plane/stun.ts'];
+const PLANE = ['plane/address.ts', 'plane/stun.ts', 'plane/tap.ts'];
 
 /** Which way imports go. What is not here is not permitted. */
 const RULES: Readonly<Record<string, Rule>> = {
@@ -18,11 +18,17 @@ const RULES: Readonly<Record<string, Rule>> = {
   'plane/plane.ts': { types: ['plane/counters.ts', 'protocol/', 'errors.ts'] },
   'plane/counters.ts': { types: ['protocol/', 'errors.ts'] },
   'plane/address.ts': { ours: ['errors.ts'], types: ['plane/plane.ts'] },
+  'plane/tap.ts': { types: ['plane/plane.ts'] },
   // Every plane's, until one has its own.
   'plane/stun.ts': { ours: ['plane/address.ts', 'protocol/'], types: ['plane/plane.ts', 'plane/counters.ts'] },
   'plane/js/': { ours: [...PLANE, 'plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts'] },
+  'plane/native-tap.ts': { ours: ['plane/counters.ts', 'protocol/'], types: ['plane/plane.ts'] },
+  'plane/addon.ts': { ours: ['errors.ts', 'version.ts'] },
   'plane/native.ts': {
-    ours: [...PLANE, 'plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts', 'version.ts'],
+    ours: [
+      ...PLANE,
+      ...['plane/addon.ts', 'plane/native-tap.ts', 'plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts'],
+    ],
   },
   // The one place where the planes meet.
   'plane/select.ts': { ours: ['plane/js/', 'plane/native.ts', 'plane/plane.ts', 'errors.ts'] },

@@ -70,22 +70,35 @@ const INDEX: ReadonlyMap<CounterName, number> = new Map(COUNTER_NAMES.map((name,
 
 /** Reads the page. Values are exact up to 2^53. */
 export class CounterPage {
-  constructor(private readonly cells: Float64Array | BigUint64Array) {}
+  /** What `copy` returns is added to each reading: another page, that no view can be had of. */
+  constructor(
+    private readonly cells: Float64Array | BigUint64Array,
+    private readonly copy?: () => ArrayLike<number>,
+  ) {}
 
   read(name: CounterName): number {
-    return Number(this.cells[INDEX.get(name) as number]);
+    return this.sum(INDEX.get(name) as number, this.copy?.());
   }
 
   /** Every counter, in the order of {@link COUNTER_NAMES}. */
   readAll(): Record<CounterName, number> {
-    return Object.fromEntries(COUNTER_NAMES.map((name) => [name, this.read(name)])) as Record<CounterName, number>;
+    const copied = this.copy?.();
+    const rows = COUNTER_NAMES.map((name, index) => [name, this.sum(index, copied)]);
+    return Object.fromEntries(rows) as Record<CounterName, number>;
+  }
+
+  private sum(index: number, copied: ArrayLike<number> | undefined): number {
+    return Number(this.cells[index]) + (copied?.[index] ?? 0);
   }
 }
 
 /** A page that this thread may write: its own, or the cells of another's that nobody but JavaScript writes. */
 export class WritableCounters extends CounterPage {
-  constructor(private readonly page: Float64Array | BigUint64Array = new Float64Array(COUNTER_NAMES.length)) {
-    super(page);
+  constructor(
+    private readonly page: Float64Array | BigUint64Array = new Float64Array(COUNTER_NAMES.length),
+    copy?: () => ArrayLike<number>,
+  ) {
+    super(page, copy);
   }
 
   add(name: CounterName, count = 1): void {

@@ -1,17 +1,16 @@
-/** The native plane: finds the addon, and turns its calls and events into the interface. The only importer of the binding. */
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
+/** The native plane: turns the addon's calls and events into the interface. The only importer of the binding. */
+import { lookup } from 'node:dns/promises';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
 import { DerpkitError } from '../errors.js';
 import { type NodeKey, nodeKeyBytes, readNodeKey } from '../protocol/key.js';
 import type { ClientInfo } from '../protocol/login.js';
 import type { PeerGoneReason } from '../protocol/wire.js';
-import { VERSION } from '../version.js';
+import { findAddon } from './addon.js';
 import { listenError } from './address.js';
 import { WritableCounters } from './counters.js';
+import { tapBatch } from './native-tap.js';
 import type {
   Adoption,
   CloseReason,
@@ -20,16 +19,19 @@ import type {
   DuplexInfo,
   Listening,
   ListenSpec,
+  PacketTap,
   PeerAddress,
   PlaneEvents,
   PlaneFactory,
   PlaneOptions,
   PlanePolicy,
   Snapshot,
+  TapOptions,
 } from './plane.js';
 import { StunListener } from './stun.js';
+import { TapStream } from './tap.js';
 
-interface Binding {
+export interface Binding {
   version(): string;
   readonly BindingPlane: new (
     privateKey: Uint8Array,
@@ -39,8 +41,9 @@ interface Binding {
   ) => BindingPlane;
 }
 
-interface BindingPlane {
-  counters(): BigUint64Array;
+export interface BindingPlane {
+  counters(): ArrayBuffer | null;
+  copyCounters(): number[];
   listen(host: string, port: number, derp: boolean): { id: number; address: string; port: number };
   policy(policy: object): void;
   admit(id: number, mesh: boolean): void;
@@ -51,6 +54,10 @@ interface BindingPlane {
   adopt(id: number, fd: number, address: string, port: number, leftover: Uint8Array, notIdeal: boolean): void;
   attach(id: number, address: string, port: number): number;
   snapshot(offset: number, limit: number): Snapshot;
+  tap(key: Uint8Array | null, snapLength: number): boolean;
+  takeTapped(): ArrayBuffer | null;
+  releaseTapped(slab: ArrayBuffer): void;
+  stopTap(): void;
   takeEvents(): BindingEvent[];
   shutdown(): void;
 }
@@ -78,30 +85,13 @@ export interface LoadedNative {
 
 /** Loads the addon for this platform. Throws `ERR_NATIVE_UNAVAILABLE` with everything that was tried. */
 export function loadNative(): LoadedNative {
-  const target = targetName();
-  const tried: string[] = [];
-  for (const path of [
-    fileURLToPath(new URL(`../../npm/${target}/derpkit.node`, import.meta.url)),
-    `@derpkit/${target}`,
-  ]) {
-    try {
-      if (path.startsWith('/') && !existsSync(path)) throw new Error('there is no such file');
-      const binding = createRequire(import.meta.url)(path) as Binding;
-      if (binding.version() !== VERSION) throw new Error(`it is version ${binding.version()}, not ${VERSION}`);
-      return { path, create: (options, events) => new NativePlane(binding, options, events) };
-    } catch (error) {
-      tried.push(`${path}: ${(error as Error).message.split('\n', 1)[0]}`);
-    }
-  }
-  throw new DerpkitError('ERR_NATIVE_UNAVAILABLE', `there is no native plane for ${target} (${tried.join('; ')})`);
+  const { path, binding } = findAddon<Binding>();
+  return { path, create: nativePlane(binding) };
 }
 
-/** Platform, architecture and, on Linux, the C library: the name of the package that has the addon. */
-function targetName(): string {
-  const { platform, arch } = process;
-  if (platform !== 'linux') return `${platform}-${arch}`;
-  const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
-  return `linux-${arch}-${header.glibcVersionRuntime ? 'gnu' : 'musl'}`;
+/** Planes of one addon. */
+export function nativePlane(binding: Binding): PlaneFactory {
+  return (options, events) => new NativePlane(binding, options, events);
 }
 
 class NativePlane implements DataPlane {
@@ -113,8 +103,7 @@ class NativePlane implements DataPlane {
   /** Transports of JavaScript's, and the pipes that lead from them to the plane. */
   private readonly attached = new Set<Duplex>();
   private currentPolicy: PlanePolicy;
-  /** Node ends a process that waits for nothing it knows of, and the workers' listeners are none of it. */
-  private alive: NodeJS.Timeout | undefined;
+  private tapped: TapStream | undefined;
   private closed = false;
 
   constructor(
@@ -124,7 +113,10 @@ class NativePlane implements DataPlane {
   ) {
     this.currentPolicy = options.policy;
     this.plane = new binding.BindingPlane(options.privateKey, flat(options.policy), 0, () => this.drain());
-    this.counters = new WritableCounters(this.plane.counters());
+    const page = this.plane.counters();
+    this.counters = page
+      ? new WritableCounters(new BigUint64Array(page))
+      : new WritableCounters(undefined, () => this.plane.copyCounters());
   }
 
   async listen(spec: ListenSpec): Promise<Listening> {
@@ -136,8 +128,9 @@ class NativePlane implements DataPlane {
       return listening;
     }
     try {
-      this.alive ??= setInterval(() => {}, 2 ** 30);
-      return this.plane.listen(spec.host || '::', spec.port, spec.derp);
+      // As Node does it, a name is its first address.
+      const { address } = await lookup(spec.host || '::');
+      return this.plane.listen(address, spec.port, spec.derp);
     } catch (error) {
       throw listenError(spec, systemError(error as Error));
     }
@@ -214,8 +207,20 @@ class NativePlane implements DataPlane {
     throw notYet('mesh links');
   }
 
-  tap(): never {
-    throw notYet('the packet tap');
+  tap({ key, snapLength }: TapOptions): PacketTap {
+    if (this.tapped) throw new DerpkitError('ERR_STATE', 'there is a packet tap already');
+    this.plane.tap(key === undefined ? null : nodeKeyBytes(key), snapLength);
+    this.tapped = new TapStream(
+      () => {
+        const slab = this.plane.takeTapped();
+        return slab ? tapBatch(slab, () => this.plane.releaseTapped(slab)) : undefined;
+      },
+      () => {
+        this.tapped = undefined;
+        this.plane.stopTap();
+      },
+    );
+    return this.tapped;
   }
 
   async snapshot(offset: number, limit: number): Promise<Snapshot> {
@@ -225,16 +230,23 @@ class NativePlane implements DataPlane {
   async shutdown(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    clearInterval(this.alive);
-    for (const { stream } of this.duplexes.values()) stream.destroy();
-    await Promise.all(this.stuns.map((stun) => stun.close()));
+    this.tapped?.stop();
+    const ended = this.endOurs();
     this.plane.shutdown();
     for (const stream of this.attached) stream.destroy();
     this.drain();
+    await ended;
+  }
+
+  /** Ends what of the plane is JavaScript's. */
+  private async endOurs(): Promise<void> {
+    for (const { stream } of this.duplexes.values()) stream.destroy();
+    await Promise.all(this.stuns.splice(0).map((stun) => stun.close()));
   }
 
   private drain(): void {
     for (const event of this.plane.takeEvents()) this.raise(event);
+    this.tapped?.notify();
   }
 
   private raise(event: BindingEvent): void {
@@ -274,6 +286,7 @@ class NativePlane implements DataPlane {
         this.onDuplex(event);
         break;
       case 'fault':
+        void this.endOurs();
         this.events.fault('ERR_INTERNAL', event.reason, true);
         break;
     }
@@ -297,10 +310,11 @@ class NativePlane implements DataPlane {
   }
 }
 
-/** The binding's errors end with the system's number, which Node has names for. */
-function systemError(error: Error): Error {
-  const errno = Number(/\(os error (\d+)\)$/.exec(error.message)?.[1]);
-  return Number.isNaN(errno) ? error : Object.assign(error, { errno: -errno, code: getSystemErrorName(-errno) });
+/** The binding says by number which of the system's errors it was; Node has names for them. */
+function systemError(error: NodeJS.ErrnoException): Error {
+  const { errno, code } = error;
+  if (errno === undefined || !code?.startsWith('ERR_')) return error;
+  return Object.assign(error, { code: getSystemErrorName(errno) });
 }
 
 function flat(policy: PlanePolicy): object {

@@ -91,7 +91,10 @@ export interface DataPlane {
 
   /** A page of per-client figures, in the order of ids. */
   snapshot(offset: number, limit: number): Promise<Snapshot>;
-  /** Starts to copy relayed frames to JavaScript. One tap at a time. */
+  /**
+   * Starts to copy packets to JavaScript, as they are read: per packet, but only while somebody looks. One tap at a time;
+   * throws `ERR_STATE` if there is one.
+   */
   tap(options: TapOptions): PacketTap;
 
   /** Closes listeners, connections and links, and resolves when nothing of the plane is left. Idempotent. */
@@ -325,32 +328,38 @@ export interface Snapshot {
 }
 
 export interface TapOptions {
-  /** Only frames from or to this key. */
+  /** Only packets from or to this key. */
   readonly key?: NodeKey;
-  /** Bytes copied of each packet. */
+  /** Bytes copied of each packet, from 0 on. */
   readonly snapLength: number;
 }
 
-/** Batches until `stop`. Frames for which there was no room are counted in the next batch. */
+/**
+ * Batches, until `stop`, the end of the plane, or of a loop over them; what has not been read by then is lost. The memory
+ * that they lie in is bounded: whoever holds on to it misses packets, and delays none.
+ */
 export interface PacketTap extends AsyncIterable<TapBatch> {
   stop(): void;
 }
 
+/** Packets, those of one connection to one other in their order. Told within 20 ms of the first. */
 export interface TapBatch {
   readonly frames: readonly TapFrame[];
-  /** Frames passed over since the last batch, because batches were not released in time. */
+  /** Packets passed over since the last batch, because batches were not released in time. */
   readonly missed: number;
-  /** Gives the memory back. The frames' bytes must not be touched afterwards. */
+  /** Gives the memory back: the frames' bytes are empty afterwards. A batch that is forgotten is given back some time. */
   release(): void;
 }
 
 export interface TapFrame {
+  /** When it was read, in milliseconds since the epoch. */
+  readonly time: number;
   readonly source: NodeKey;
   readonly destination: NodeKey;
   readonly kind: PacketKind;
   /** Whole length of the packet; `bytes` may be shorter. */
   readonly length: number;
   readonly bytes: Uint8Array;
-  /** `undefined` for a packet that went on its way. */
+  /** Set for a packet that nobody could be sent. What a slow receiver's queue drops later, only counters tell. */
   readonly dropped?: DropReason;
 }

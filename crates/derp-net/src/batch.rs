@@ -12,6 +12,7 @@ use crate::conn::Conn;
 use crate::egress::{Frame, PacketInfo};
 use crate::faults::Fault;
 use crate::shared::Turn;
+use crate::tap::Tapped;
 
 /// Which memory a frame of a read lies in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +82,9 @@ impl Batch {
     /// to a ping knows that everything before it has been seen to.
     pub(crate) fn deliver(&mut self, from: &Arc<Conn>, gathered: &[u8], read: &[u8], turn: Turn<'_>) {
         self.settle_received(from, turn);
+        if turn.tap.is_on() {
+            self.tap(gathered, read, turn);
+        }
         if self.destinations.len() > 1 {
             // Stable: packets of one destination stay in order.
             self.ready.sort_by_key(|packet| packet.to);
@@ -108,6 +112,20 @@ impl Batch {
         if let Some(ping) = self.pong.take() {
             from.pong(&frame::pong(&ping), turn);
         }
+    }
+
+    /// Shows what is about to be sent.
+    fn tap(&self, gathered: &[u8], read: &[u8], turn: Turn<'_>) {
+        turn.tap(self.ready.iter().filter_map(|Ready { to, lies, range, info }| {
+            let frame = &if *lies == Lies::Gathered { gathered } else { read }[range.clone()];
+            Some(Tapped {
+                source: &info.source,
+                destination: self.destinations[*to].key()?,
+                kind: info.kind,
+                payload: &frame[frame.len() - info.payload..],
+                dropped: None,
+            })
+        }));
     }
 
     fn settle_received(&mut self, from: &Conn, turn: Turn<'_>) {

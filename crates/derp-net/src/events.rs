@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use derp_proto::info::ClientInfo;
 use derp_proto::key::NodeKey;
@@ -14,6 +15,10 @@ use crate::conn::Conn;
 use crate::reason::CloseReason;
 use crate::sync::Lock;
 use crate::wakeup::Wakeup;
+
+/// How long the control plane need not know of what may change with every packet: clones that fight over a key wake it
+/// fifty times a second, not once for each packet.
+const TICK: Duration = Duration::from_millis(20);
 
 /// One thing that has happened. Those of one connection come in their order.
 #[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
@@ -96,11 +101,13 @@ pub(crate) struct Events {
     queue: Lock<Queue>,
     wakeup: Wakeup,
     wake: Wake,
+    /// The zero of the clock of what waits.
+    start: Instant,
 }
 
 impl Events {
     pub(crate) fn new(wake: Wake) -> Self {
-        Self { queue: Lock::default(), wakeup: Wakeup::new(), wake }
+        Self { queue: Lock::default(), wakeup: Wakeup::new(), wake, start: Instant::now() }
     }
 
     pub(crate) fn push(&self, event: Event) {
@@ -131,14 +138,14 @@ impl Events {
         let sequence = queue.sequence;
         queue.active.insert(key, (id, sequence));
         drop(queue);
-        self.wakeup.ring_later();
+        self.ring_later();
     }
 
     /// Whether this relay is the client's home. Told at the next tick, if it has changed.
     pub(crate) fn prefer(&self, conn: &Arc<Conn>, home: bool) {
         if conn.news.home.swap(home, Ordering::SeqCst) != home {
             self.mark(conn, PREFER);
-            self.wakeup.ring_later();
+            self.ring_later();
         }
     }
 
@@ -147,13 +154,19 @@ impl Events {
         self.wakeup.ring(&self.wake);
     }
 
-    /// Whether something waits for a [`Events::tick`].
-    pub(crate) fn wait_for_tick(&self) -> bool {
-        self.wakeup.is_later()
+    /// There is something to be taken from the tap: at once if it is a whole slab, at the next tick otherwise.
+    pub(crate) fn tapped(&self, full: bool) {
+        if full {
+            self.wakeup.ring(&self.wake);
+        } else {
+            self.ring_later();
+        }
     }
 
-    pub(crate) fn tick(&self) {
-        self.wakeup.tick(&self.wake);
+    /// Wakes the control plane, if it is time for what waits. Returns how long that is away; nothing waits if `None`.
+    pub(crate) fn tick(&self, now: Instant) -> Option<Duration> {
+        self.wakeup.tick(self.clock(now), &self.wake);
+        self.wakeup.due().map(|due| Duration::from_micros(due.saturating_sub(self.clock(now))))
     }
 
     /// Takes everything there is. The next event wakes again.
@@ -179,6 +192,15 @@ impl Events {
             }
         }
         events
+    }
+
+    fn ring_later(&self) {
+        self.wakeup.ring_later(|| self.clock(Instant::now() + TICK));
+    }
+
+    /// Microseconds, rounded down, and never 0.
+    fn clock(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_micros() as u64 + 1
     }
 
     /// Sets a bit, and has the connection looked at if none was set.

@@ -8,6 +8,7 @@
 //! | `conn`, `egress` | what everybody knows of a connection, and its way out |
 //! | `table`, `subscribers` | which connection has the packets of a key, and who is told that a key has left |
 //! | `events`, `reason` | what the control plane is told |
+//! | `tap` | copies of packets for whoever looks |
 //! | `handover`, `wakeup`, `admission` | where threads meet; each is tried in every interleaving |
 //! | `timer`, `budget`, `policy`, `sync` | deadlines, bounds, locks |
 //! | `faults` | bugs to be planted by tests |
@@ -32,6 +33,7 @@ mod shared;
 mod subscribers;
 mod sync;
 mod table;
+mod tap;
 #[cfg(all(test, not(loom)))]
 mod testing;
 mod timer;
@@ -46,3 +48,4 @@ pub use faults::Fault;
 pub use plane::Plane;
 pub use policy::Policy;
 pub use reason::CloseReason;
+pub use tap::Slab;

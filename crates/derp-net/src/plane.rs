@@ -4,7 +4,6 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
 use derp_proto::counters::{Counter, Counters};
@@ -19,6 +18,7 @@ use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::shared::{Shared, Turn};
 use crate::sync::Lock;
+use crate::tap::Slab;
 use crate::worker::{Mail, Worker};
 
 /// A data plane with its worker threads. Dropping it shuts it down.
@@ -28,12 +28,19 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Starts `workers` threads. `wake` is called, from any of them, when there are events to take.
+    /// Starts `workers` threads, which count on `counters`. `wake` is called, from any of them, when there are events to
+    /// take.
     ///
     /// # Errors
     /// Whatever the system says when it has no more descriptors or threads.
-    pub fn new(secret: SecretKey, policy: Policy, workers: usize, wake: Wake) -> io::Result<Self> {
-        let (shared, posts) = Shared::new(secret, policy, workers, wake)?;
+    pub fn new(
+        secret: SecretKey,
+        policy: Policy,
+        workers: usize,
+        counters: Arc<Counters>,
+        wake: Wake,
+    ) -> io::Result<Self> {
+        let (shared, posts) = Shared::new(secret, policy, workers, counters, wake)?;
         let shared = Arc::new(shared);
         let plane = Self { shared: shared.clone(), workers: Lock::default() };
         for (index, (poll, mail)) in posts.into_iter().enumerate() {
@@ -155,6 +162,22 @@ impl Plane {
         self.shared.events.take()
     }
 
+    /// Begins to copy packets: those from or to `key`, or all, and of each so many bytes. `wake` is called when there is
+    /// something to take. False if that is so already.
+    pub fn tap(&self, key: Option<NodeKey>, snap_length: usize) -> bool {
+        self.shared.tap.start(key, snap_length)
+    }
+
+    /// Copies, if there are any.
+    pub fn take_tapped(&self) -> Option<Slab> {
+        self.shared.tap.take()
+    }
+
+    /// Copies no more, and forgets what has not been taken.
+    pub fn stop_tap(&self) {
+        self.shared.tap.stop();
+    }
+
     /// Plants a bug, or takes it away.
     #[cfg(feature = "fault-injection")]
     pub fn plant(&self, fault: Option<Fault>) {
@@ -166,9 +189,7 @@ impl Plane {
 
     /// Closes everything, and waits for the threads. Idempotent.
     pub fn shutdown(&self) {
-        if !self.shared.closing.load(Ordering::SeqCst) {
-            self.shared.end_workers();
-        }
+        self.shared.end_workers(CloseReason::Shutdown);
         for thread in std::mem::take(&mut *self.workers.lock()) {
             // A panic was reported where it happened.
             let _ = thread.join();
@@ -186,20 +207,20 @@ impl Drop for Plane {
 
 /// A worker's thread. If it fails, so does the plane, loudly: half a relay would be worse than none.
 fn run(index: usize, mut worker: Worker, shared: &Shared) {
-    let failure = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(format!("a worker has failed: {error}")),
+    let end = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
+        Ok(Ok(reason)) => Ok(reason),
+        Ok(Err(error)) => Err(format!("a worker has failed: {error}")),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Some(format!("a worker has panicked: {}", text.unwrap_or_default()))
+            Err(format!("a worker has panicked: {}", text.unwrap_or_default()))
         }
     };
-    let reason = if failure.is_some() { CloseReason::InternalError } else { CloseReason::Shutdown };
-    if let Some(message) = failure {
-        shared.end_workers();
+    let reason = end.unwrap_or_else(|message| {
+        shared.end_workers(CloseReason::InternalError);
         shared.events.push(Event::Fault { message });
-    }
+        CloseReason::InternalError
+    });
     // What is half done after a panic may panic again.
     let _ = catch_unwind(AssertUnwindSafe(|| worker.close(reason)));
     drop(worker);

@@ -24,6 +24,7 @@ use crate::reason::CloseReason;
 use crate::subscribers::Subscribers;
 use crate::sync::Lock;
 use crate::table::Table;
+use crate::tap::{Tap, Tapped};
 use crate::worker::{Mail, WAKE};
 
 /// One worker, as the others see it.
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) login_bytes: Budget,
     pub(crate) closing: AtomicBool,
     pub(crate) faults: Faults,
+    pub(crate) tap: Tap,
     /// The zero of the clocks that count from somewhere.
     pub(crate) start: Instant,
 }
@@ -69,7 +71,13 @@ pub(crate) type Post = (Poll, Receiver<Mail>);
 
 impl Shared {
     /// With what each of the workers needs.
-    pub(crate) fn new(secret: SecretKey, policy: Policy, workers: usize, wake: Wake) -> io::Result<(Self, Vec<Post>)> {
+    pub(crate) fn new(
+        secret: SecretKey,
+        policy: Policy,
+        workers: usize,
+        counters: Arc<Counters>,
+        wake: Wake,
+    ) -> io::Result<(Self, Vec<Post>)> {
         let public = secret.public_key();
         let mut mailboxes = Vec::new();
         let mut posts = Vec::new();
@@ -85,7 +93,7 @@ impl Shared {
             switching: http_head::switching_protocols(&public).into(),
             secret,
             policy: ArcSwap::from_pointee(policy),
-            counters: Arc::new(Counters::default()),
+            counters,
             table: Table::default(),
             subscribers: Subscribers::default(),
             events: Events::new(wake),
@@ -97,6 +105,7 @@ impl Shared {
             login_bytes: Budget::default(),
             closing: AtomicBool::new(false),
             faults: Faults::default(),
+            tap: Tap::default(),
             start: Instant::now(),
         };
         Ok((shared, posts))
@@ -109,11 +118,13 @@ impl Shared {
         mailbox.sender.send(mail).is_ok() && mailbox.waker.wake().is_ok()
     }
 
-    /// Tells all workers to end.
-    pub(crate) fn end_workers(&self) {
-        self.closing.store(true, Ordering::SeqCst);
+    /// Tells all workers to end. The first reason is the one that counts.
+    pub(crate) fn end_workers(&self, reason: CloseReason) {
+        if self.closing.swap(true, Ordering::SeqCst) {
+            return;
+        }
         for worker in 0..self.mailboxes.len() {
-            self.mail(worker, Mail::Shutdown);
+            self.mail(worker, Mail::End(reason));
         }
     }
 
@@ -174,6 +185,15 @@ impl<'a> Turn<'a> {
             subscriptions: policy.peer_gone_subscriptions,
             destination: conn.id,
             now: self.now,
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Shows packets to the tap, which is on.
+    pub(crate) fn tap<'p>(&self, packets: impl IntoIterator<Item = Tapped<'p>>) {
+        if let Some(full) = self.shared.tap.record(packets) {
+            self.events.tapped(full);
         }
     }
 }

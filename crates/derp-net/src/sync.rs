@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-pub(crate) use derp_proto::sync::{AtomicBool, Ordering, fence};
+pub(crate) use derp_proto::sync::{AtomicBool, AtomicU64, Ordering, fence};
 use derp_proto::sync::{Mutex, MutexGuard};
 
 /// A mutex that a panic leaves usable: when a worker has panicked, closing what it had takes the same locks.

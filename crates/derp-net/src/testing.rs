@@ -78,7 +78,7 @@ impl World {
         let wakes = Arc::new(AtomicUsize::new(0));
         let count = wakes.clone();
         let wake = Box::new(move || _ = count.fetch_add(1, Ordering::SeqCst));
-        let (shared, mut posts) = Shared::new(secret(0), policy, 1, wake).unwrap();
+        let (shared, mut posts) = Shared::new(secret(0), policy, 1, Arc::default(), wake).unwrap();
         let (_, mail) = posts.pop().unwrap();
         Self { shared, _mail: mail, wakes, now: Instant::now() }
     }

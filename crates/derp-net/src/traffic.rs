@@ -19,6 +19,7 @@ use crate::events::Event;
 use crate::faults::Fault;
 use crate::shared::Turn;
 use crate::table::{Entry, Route};
+use crate::tap::Tapped;
 
 /// Where a connection has sent packets lately. It holds the table's entries, so a change of route needs no word here.
 type Cache = [Option<Arc<Entry>>; 4];
@@ -109,7 +110,7 @@ impl Traffic {
         let info = PacketInfo { source: self.entry.key, kind, payload };
         let route = self.route(&key, conn, turn);
         let Some(to) = &*route else {
-            return self.unknown(&key, &info, DropReason::UnknownDest, batch, turn);
+            return self.unknown(&key, &info, &bytes[PACKET_AT..], DropReason::UnknownDest, batch, turn);
         };
         frame::rewrite_send_to_recv(bytes, &self.entry.key);
         batch.push(to, lies, at..at + bytes.len(), info);
@@ -133,7 +134,7 @@ impl Traffic {
         let info = PacketInfo { source, kind, payload };
         let route = self.route(&key, conn, turn);
         let Some(to) = &*route else {
-            return self.unknown(&key, &info, DropReason::UnknownDestOnFwd, batch, turn);
+            return self.unknown(&key, &info, &bytes[FORWARDED_PACKET_AT..], DropReason::UnknownDestOnFwd, batch, turn);
         };
         let start = frame::rewrite_forward_to_recv(bytes);
         batch.push(to, lies, at + start..at + bytes.len(), info);
@@ -156,8 +157,20 @@ impl Traffic {
         place.as_ref().map_or_else(|| Route::from_inner(None), |entry| entry.active())
     }
 
-    fn unknown(&mut self, key: &NodeKey, info: &PacketInfo, reason: DropReason, batch: &mut Batch, turn: Turn<'_>) {
+    fn unknown(
+        &mut self,
+        key: &NodeKey,
+        info: &PacketInfo,
+        payload: &[u8],
+        reason: DropReason,
+        batch: &mut Batch,
+        turn: Turn<'_>,
+    ) {
         turn.counters.dropped(reason, info.kind, info.payload);
+        if turn.tap.is_on() {
+            let PacketInfo { source, kind, .. } = info;
+            turn.tap([Tapped { source, destination: key, kind: *kind, payload, dropped: Some(reason) }]);
+        }
         if info.kind != PacketKind::Disco {
             return;
         }

@@ -1,18 +1,19 @@
 //! Waking a reader once for however much there is to read.
 
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
-/// Whether the reader has been woken, and whether it is to be.
+/// Whether the reader has been woken, and when it is to be.
 pub(crate) struct Wakeup {
     /// The reader has been woken, and has not begun to read.
     rung: AtomicBool,
-    /// There is something that can wait for the next tick.
-    later: AtomicBool,
+    /// When what can wait is due, on the caller's clock; 0 while nothing waits. One for all writers, so that however many
+    /// of them look at it, the reader is woken once.
+    due: AtomicU64,
 }
 
 impl Wakeup {
     pub(crate) fn new() -> Self {
-        Self { rung: AtomicBool::new(false), later: AtomicBool::new(false) }
+        Self { rung: AtomicBool::new(false), due: AtomicU64::new(0) }
     }
 
     /// After something was put where the reader looks.
@@ -22,27 +23,33 @@ impl Wakeup {
         }
     }
 
-    /// The same, for what need not be read at once.
-    pub(crate) fn ring_later(&self) {
-        self.later.store(true, Ordering::Release);
+    /// The same, for what need not be read before `due`, which is never 0. What waits already is not put off.
+    pub(crate) fn ring_later(&self, due: impl FnOnce() -> u64) {
+        if self.due.load(Ordering::Acquire) == 0 {
+            let _ = self.due.compare_exchange(0, due(), Ordering::AcqRel, Ordering::Acquire);
+        }
     }
 
-    /// Whether a [`Wakeup::tick`] is due before long.
-    pub(crate) fn is_later(&self) -> bool {
-        self.later.load(Ordering::Acquire)
+    /// When to call [`Wakeup::tick`], if anything waits for it. Whoever has been woken reads everything.
+    pub(crate) fn due(&self) -> Option<u64> {
+        if self.rung.load(Ordering::Acquire) {
+            return None;
+        }
+        Some(self.due.load(Ordering::Acquire)).filter(|due| *due != 0)
     }
 
-    /// From time to time, while [`Wakeup::is_later`].
-    pub(crate) fn tick(&self, wake: impl FnOnce()) {
-        if self.is_later() {
+    /// Wakes the reader, if it is time for what waits.
+    pub(crate) fn tick(&self, now: u64, wake: impl FnOnce()) {
+        if self.due().is_some_and(|due| due <= now) {
             self.ring(wake);
         }
     }
 
-    /// By the reader: takes what there is. Whatever it does not find rings again, so that it must not ring too early.
+    /// By the reader: takes what there is. Whatever it does not find rings again, so that it must not ring too early. What
+    /// waits is forgotten first: nobody may find it due when the reader is on its way.
     pub(crate) fn answer<R>(&self, take: impl FnOnce() -> R) -> R {
+        self.due.store(0, Ordering::Release);
         self.rung.store(false, Ordering::Release);
-        self.later.store(false, Ordering::Release);
         take()
     }
 }
@@ -67,8 +74,8 @@ mod loom {
                     let wake = || _ = wakes.fetch_add(1, Ordering::Release);
                     *written.lock() += 1;
                     if later {
-                        wakeup.ring_later();
-                        wakeup.tick(wake);
+                        wakeup.ring_later(|| 1);
+                        wakeup.tick(1, wake);
                     } else {
                         wakeup.ring(wake);
                     }
@@ -89,7 +96,7 @@ mod loom {
                 writer.join().unwrap();
             }
             // Ticks go on as long as something waits for one.
-            wakeup.tick(|| _ = wakes.fetch_add(1, Ordering::Release));
+            wakeup.tick(1, || _ = wakes.fetch_add(1, Ordering::Release));
             look();
             assert_eq!(read, 2);
         });

@@ -16,7 +16,7 @@ use crate::faults::Fault;
 use crate::reason::CloseReason;
 use crate::shared::{Shared, Turn};
 
-/// Deadlines are met less than two ticks late, and what may change with every packet is told once a tick.
+/// Deadlines are met less than two ticks late.
 const TICK: Duration = Duration::from_millis(20);
 /// Events of one turn.
 const EVENTS: usize = 1024;
@@ -49,7 +49,8 @@ pub(crate) enum Mail {
     /// There is something to see to that is no mail.
     #[cfg(feature = "fault-injection")]
     Look,
-    Shutdown,
+    /// Close everything, for this reason.
+    End(CloseReason),
 }
 
 /// The state of one worker thread.
@@ -61,18 +62,16 @@ pub(crate) struct Worker {
     acceptor: Acceptor,
     /// Who got the last connection.
     last_worker: usize,
-    /// When to wake the control plane for what can wait so long.
-    tick_at: Option<Instant>,
 }
 
 impl Worker {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, poll: Poll, mail: Receiver<Mail>) -> Self {
         let connections = Connections::new(index, poll, TICK, Instant::now());
-        Self { index, shared, mail, connections, acceptor: Acceptor::default(), last_worker: 0, tick_at: None }
+        Self { index, shared, mail, connections, acceptor: Acceptor::default(), last_worker: 0 }
     }
 
-    /// Runs until told to shut down.
-    pub(crate) fn run(&mut self) -> io::Result<()> {
+    /// Runs until told to end. Returns why.
+    pub(crate) fn run(&mut self) -> io::Result<CloseReason> {
         let shared = self.shared.clone();
         let mut events = Events::with_capacity(EVENTS);
         loop {
@@ -92,8 +91,8 @@ impl Worker {
                 }
             }
             while let Ok(mail) = self.mail.try_recv() {
-                if matches!(mail, Mail::Shutdown) {
-                    return Ok(());
+                if let Mail::End(reason) = mail {
+                    return Ok(reason);
                 }
                 self.read_mail(mail, turn)?;
             }
@@ -109,15 +108,8 @@ impl Worker {
     }
 
     /// How long this worker has nothing to do without an event.
-    fn pause(&mut self, shared: &Shared, now: Instant) -> Option<Duration> {
-        if !shared.events.wait_for_tick() {
-            self.tick_at = None;
-        } else if now >= *self.tick_at.get_or_insert(now + TICK) {
-            self.tick_at = None;
-            shared.events.tick();
-        }
-        let tick = self.tick_at.map(|when| when.saturating_duration_since(now));
-        [tick, self.acceptor.pause(now)].into_iter().flatten().min()
+    fn pause(&self, shared: &Shared, now: Instant) -> Option<Duration> {
+        [shared.events.tick(now), self.acceptor.pause(now)].into_iter().flatten().min()
     }
 
     fn read_mail(&mut self, mail: Mail, turn: Turn<'_>) -> io::Result<()> {
@@ -134,7 +126,7 @@ impl Worker {
             Mail::Close(conn, reason) => connections.close(&conn, reason, turn),
             #[cfg(feature = "fault-injection")]
             Mail::Look => {}
-            Mail::Shutdown => {}
+            Mail::End(_) => {}
         }
         Ok(())
     }

@@ -1,21 +1,71 @@
-//! Everything unsafe of the binding: memory that JavaScript sees, and descriptors that cross as numbers.
+//! Everything unsafe of the binding: memory that JavaScript sees, descriptors that cross as numbers, and what there is no
+//! safe name for.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::ptr;
 use std::sync::Arc;
 
+use derp_net::Slab;
 use derp_proto::counters::Counters;
-use napi::bindgen_prelude::BigUint64Array;
+use napi::bindgen_prelude::{ArrayBuffer, Env, JsValue, Result};
+use napi::{check_status, sys};
 
-/// A view over the counters page, which lives as long as the view does.
-pub(crate) fn counters(counters: Arc<Counters>) -> BigUint64Array {
+use crate::Wake;
+
+/// The memory of the counters page, which lives as long as JavaScript's view of it does. Nothing where such views are not
+/// permitted, and a copy would be made of it that stands still.
+pub(crate) fn counters<'env>(env: &'env Env, counters: Arc<Counters>) -> Result<Option<ArrayBuffer<'env>>> {
     let cells = counters.cells();
-    let (pointer, length) = (cells.as_ptr().cast::<u64>().cast_mut(), cells.len());
-    // SAFETY: an AtomicU64 has the layout of a u64, and the page neither moves nor ends before the finaliser drops the
-    // last reference. JavaScript reads while workers write: aligned 64-bit loads, which do not tear where we run.
-    unsafe { BigUint64Array::with_external_data(pointer, length, move |_, _| drop(counters)) }
+    let (pointer, length) = (cells.as_ptr().cast::<u8>().cast_mut(), size_of_val(cells));
+    // SAFETY: the page neither moves nor ends before the finaliser drops the last reference. JavaScript reads and adds
+    // while workers write: aligned 64-bit accesses, which do not tear where we run.
+    let view = unsafe { ArrayBuffer::from_external(env, pointer, length, counters, |_, counters| drop(counters)) }?;
+    Ok(ptr::eq(view.as_ptr(), pointer).then_some(view))
+}
+
+/// The memory of a slab, which goes back to its pool when JavaScript has no use for it any more: when it is detached, or
+/// found by the garbage collector. At once where JavaScript may not have such views, and gets a copy.
+pub(crate) fn slab(env: &Env, mut slab: Slab) -> Result<ArrayBuffer<'_>> {
+    let bytes = slab.bytes_mut();
+    let (pointer, length) = (bytes.as_mut_ptr(), bytes.len());
+    // SAFETY: the memory is the slab's alone, and does not move before the finaliser drops it. Nobody else has it until
+    // then, so JavaScript may do with it whatever it likes.
+    unsafe { ArrayBuffer::from_external(env, pointer, length, slab, |_, slab| drop(slab)) }
+}
+
+/// Takes the memory from a buffer, and has its finaliser run.
+pub(crate) fn detach(env: &Env, buffer: &ArrayBuffer) -> Result<()> {
+    // SAFETY: the value was an argument of the call that is running.
+    check_status!(unsafe { sys::napi_detach_arraybuffer(env.raw(), buffer.raw()) })
+}
+
+/// Keeps the process alive for as long as there is a `wake`.
+pub(crate) fn keep_alive(env: &Env, wake: &Wake) -> Result<()> {
+    // SAFETY: both live while this runs, on the thread that they belong to.
+    check_status!(unsafe { sys::napi_ref_threadsafe_function(env.raw(), wake.raw()) })
+}
+
+/// Runs something that starts threads: those get no signals, which are all for the thread that runs now. Signals that a
+/// fault raises in the thread itself are left alone.
+pub(crate) fn without_signals<T>(start: impl FnOnce() -> T) -> T {
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: the sets are filled before they are read, and every pointer is to one of them.
+    unsafe {
+        let mut blocked = MaybeUninit::uninit();
+        libc::sigfillset(blocked.as_mut_ptr());
+        for signal in [libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGSEGV] {
+            libc::sigdelset(blocked.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, blocked.as_ptr(), before.as_mut_ptr());
+    }
+    let result = start();
+    // SAFETY: `before` was filled by the call above, which fails for no set that it could have been given.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    result
 }
 
 /// A descriptor of the plane's own for a socket that is somebody else's.

@@ -1,20 +1,28 @@
 //! Bindings and conversions, nothing else: what there is to test lies one crate down.
 
 mod convert;
+mod error;
 mod external;
+#[cfg(feature = "fault-injection")]
+mod planted;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::thread;
 
 use derp_net::{CloseReason, Plane};
+use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
-use napi::bindgen_prelude::{BigUint64Array, Buffer, Error, Function, Result, Status, Uint8Array};
-use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi::CleanupEnvHook;
+use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, Function, Result, Uint8Array};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
 use crate::convert::{BindingEvent, BindingPolicy, BindingSnapshot};
+use crate::error::{Code, invalid, throw};
 
 /// The version that the loader checks against its own.
 #[napi]
@@ -31,10 +39,18 @@ pub struct BindingListening {
     pub port: u16,
 }
 
-/// One plane. `wake` is called, on JavaScript's thread, when there are events to take.
+/// Wakes JavaScript's thread: weak, so that it alone keeps no process alive, and with one call waiting at most.
+type Wake = ThreadsafeFunction<(), (), (), napi::Status, false, true, 1>;
+
+/// One plane. `wake` is called, on JavaScript's thread, when there are events to take. Every call of a method here, and
+/// every call of `wake`, is counted on the counters page.
 #[napi]
 pub struct BindingPlane {
     plane: Arc<Plane>,
+    /// Gone after `shutdown`, and with it what keeps JavaScript's function, and all that it refers to, alive.
+    wake: RefCell<Option<Arc<Wake>>>,
+    /// Ends the plane with its environment, if nobody else has.
+    hook: Cell<Option<CleanupEnvHook<Weak<Plane>>>>,
 }
 
 #[napi]
@@ -42,106 +58,192 @@ pub struct BindingPlane {
 impl BindingPlane {
     /// `workers` threads; 0 for one per CPU that the process may use.
     #[napi(constructor)]
-    pub fn new(private_key: Uint8Array, policy: BindingPolicy, workers: u32, wake: Function<(), ()>) -> Result<Self> {
-        let secret: [u8; 32] = private_key.as_ref().try_into().map_err(|_| invalid("a private key has 32 bytes"))?;
-        // Weak: an idle relay's listeners keep the process alive, not its events. One call waits at most.
-        let wake = wake.build_threadsafe_function().weak::<true>().max_queue_size::<1>().build()?;
-        let wake = Box::new(move || {
-            wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+    pub fn new(
+        env: Env,
+        private_key: Uint8Array,
+        policy: BindingPolicy,
+        workers: u32,
+        wake: Function<(), ()>,
+    ) -> Result<Self> {
+        let secret: [u8; 32] =
+            private_key.as_ref().try_into().or_else(|_| invalid(&env, "a private key has 32 bytes"))?;
+        let counters = Arc::new(Counters::default());
+        let counted = counters.clone();
+        let wake = wake.build_threadsafe_function().weak::<true>().max_queue_size::<1>().build_callback(move |_| {
+            counted.add(Counter::CROSSINGS_UP, 1);
+            Ok(())
+        })?;
+        let wake = Arc::new(wake);
+        let woken = Arc::downgrade(&wake);
+        let call = Box::new(move || {
+            if let Some(wake) = woken.upgrade() {
+                wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+            }
         });
         let workers =
             if workers > 0 { workers as usize } else { thread::available_parallelism().map_or(1, Into::into) };
-        let plane = Plane::new(SecretKey::from_bytes(secret), policy.into(), workers, wake).map_err(system)?;
-        Ok(Self { plane: Arc::new(plane) })
+        let secret = SecretKey::from_bytes(secret);
+        let plane = external::without_signals(|| Plane::new(secret, policy.into(), workers, counters, call));
+        let plane = Arc::new(plane.or_else(|error| throw(&env, Code::Internal, &error))?);
+        // Later than that of `wake`, and so called before it: the threads are gone before what they call is.
+        let hook = env.add_env_cleanup_hook(Arc::downgrade(&plane), |plane| {
+            if let Some(plane) = plane.upgrade() {
+                plane.shutdown();
+            }
+        })?;
+        plane.counters().add(Counter::CROSSINGS_DOWN, 1);
+        Ok(Self { plane, wake: RefCell::new(Some(wake)), hook: Cell::new(Some(hook)) })
     }
 
-    /// The counters, as a view over the plane's own memory.
+    /// The counters, as a view over the plane's own memory. To be called once. Nothing where JavaScript may not have such
+    /// views.
     #[napi]
-    pub fn counters(&self) -> BigUint64Array {
-        external::counters(self.plane.counters().clone())
+    pub fn counters<'env>(&self, env: &'env Env) -> Result<Option<ArrayBuffer<'env>>> {
+        external::counters(env, self.called().counters().clone())
     }
 
-    /// Opens a TCP listener; the error's text is the system's code.
+    /// The counters as they are now.
     #[napi]
-    pub fn listen(&self, host: String, port: u16, derp: bool) -> Result<BindingListening> {
-        let ip = host.parse().map_err(|_| invalid("not an address"))?;
-        let (id, bound) = self.plane.listen(SocketAddr::new(ip, port), derp).map_err(system)?;
+    pub fn copy_counters(&self) -> Vec<f64> {
+        self.called().counters().cells().iter().map(|cell| cell.load(Ordering::Relaxed) as f64).collect()
+    }
+
+    /// Opens a TCP listener. From here on until `shutdown` the process is kept alive, as by listeners of Node's.
+    #[napi]
+    pub fn listen(&self, env: Env, host: String, port: u32, derp: bool) -> Result<BindingListening> {
+        let Ok(ip) = host.parse::<IpAddr>() else { return invalid(&env, "not an address") };
+        let Ok(port) = u16::try_from(port) else { return invalid(&env, "not a port") };
+        let opened = self.called().listen(SocketAddr::new(ip, port), derp);
+        let (id, bound) = opened.or_else(|error| {
+            // Whatever is not the system's is the plane's own: it has ended.
+            let code = error.raw_os_error().map_or(Code::State, |_| Code::Listen);
+            throw(&env, code, &error)
+        })?;
+        if let Some(wake) = &*self.wake.borrow() {
+            external::keep_alive(&env, wake)?;
+        }
         Ok(BindingListening { id: id as f64, address: bound.ip().to_string(), port: bound.port() })
     }
 
     #[napi]
     pub fn policy(&self, policy: BindingPolicy) {
-        self.plane.policy(policy.into());
+        self.called().policy(policy.into());
     }
 
     #[napi]
     pub fn admit(&self, id: f64, mesh: bool) {
-        self.plane.admit(id as u64, mesh);
+        self.called().admit(id as u64, mesh);
     }
 
     #[napi]
     pub fn close(&self, id: f64, reason: String) {
-        self.plane.close(id as u64, CloseReason::parse(&reason).unwrap_or(CloseReason::Closed));
+        self.called().close(id as u64, CloseReason::parse(&reason).unwrap_or(CloseReason::Closed));
     }
 
     #[napi]
-    pub fn gone(&self, key: Uint8Array, reason: u8) -> Result<()> {
-        let key: [u8; 32] = key.as_ref().try_into().map_err(|_| invalid("a node key has 32 bytes"))?;
+    pub fn gone(&self, env: Env, key: Uint8Array, reason: u8) -> Result<()> {
+        let key: [u8; 32] = key.as_ref().try_into().or_else(|_| invalid(&env, "a node key has 32 bytes"))?;
         let reason = if reason == 0 { PeerGoneReason::Disconnected } else { PeerGoneReason::NotHere };
-        self.plane.gone(&NodeKey::from_bytes(key), reason);
+        self.called().gone(&NodeKey::from_bytes(key), reason);
         Ok(())
     }
 
     #[napi]
     pub fn send(&self, ids: Vec<f64>, frames: Uint8Array, pull: bool) {
-        self.plane.send(ids.into_iter().map(|id| id as u64), &frames, pull);
+        self.called().send(ids.into_iter().map(|id| id as u64), &frames, pull);
     }
 
     #[napi]
     pub fn new_id(&self) -> f64 {
-        self.plane.new_id() as f64
+        self.called().new_id() as f64
     }
 
     /// Takes a connection over, by its descriptor, which stays the caller's to close.
     #[napi]
-    pub fn adopt(&self, id: f64, fd: i32, address: String, port: u16, leftover: Buffer, not_ideal: bool) -> Result<()> {
-        let stream = external::duplicate(fd).map_err(system)?;
-        let ip = address.parse().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
-        self.plane.adopt(id as u64, stream, SocketAddr::new(ip, port), leftover.to_vec(), not_ideal);
+    #[allow(clippy::too_many_arguments, reason = "an object of them would be read field by field")]
+    pub fn adopt(
+        &self,
+        env: Env,
+        id: f64,
+        fd: i32,
+        address: String,
+        port: u16,
+        leftover: Buffer,
+        not_ideal: bool,
+    ) -> Result<()> {
+        let stream = external::duplicate(fd).or_else(|error| throw(&env, Code::Internal, &error))?;
+        self.called().adopt(id as u64, stream, peer(&address, port), leftover.to_vec(), not_ideal);
         Ok(())
     }
 
     /// A pipe whose far end is a connection of the plane's. Returns the descriptor of the near end, the caller's to close.
     #[napi]
-    pub fn attach(&self, id: f64, address: String, port: u16) -> Result<i32> {
-        let (near, far) = external::pipe().map_err(system)?;
-        let ip = address.parse().unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
-        self.plane.adopt(id as u64, far, SocketAddr::new(ip, port), Vec::new(), false);
+    pub fn attach(&self, env: Env, id: f64, address: String, port: u16) -> Result<i32> {
+        let (near, far) = external::pipe().or_else(|error| throw(&env, Code::Internal, &error))?;
+        self.called().adopt(id as u64, far, peer(&address, port), Vec::new(), false);
         Ok(near)
     }
 
     #[napi]
     pub fn snapshot(&self, offset: u32, limit: u32) -> BindingSnapshot {
-        let (total, figures) = self.plane.snapshot(offset as usize, limit as usize);
+        let (total, figures) = self.called().snapshot(offset as usize, limit as usize);
         BindingSnapshot::new(total, &figures)
     }
 
     #[napi]
     pub fn take_events(&self) -> Vec<BindingEvent> {
-        self.plane.take_events().into_iter().map(BindingEvent::from).collect()
+        self.called().take_events().into_iter().map(BindingEvent::from).collect()
     }
 
-    /// Closes everything, and waits for the threads, which takes them one turn.
+    /// Whether the tap was off, and is on now.
     #[napi]
-    pub fn shutdown(&self) {
-        self.plane.shutdown();
+    pub fn tap(&self, env: Env, key: Option<Uint8Array>, snap_length: u32) -> Result<bool> {
+        let key = match key {
+            None => None,
+            Some(key) => match key.as_ref().try_into() {
+                Ok(bytes) => Some(NodeKey::from_bytes(bytes)),
+                Err(_) => return invalid(&env, "a node key has 32 bytes"),
+            },
+        };
+        Ok(self.called().tap(key, snap_length as usize))
+    }
+
+    /// A slab of the tap's, as it lies in memory: `src/plane/native-tap.ts` reads it.
+    #[napi]
+    pub fn take_tapped<'env>(&self, env: &'env Env) -> Result<Option<ArrayBuffer<'env>>> {
+        self.called().take_tapped().map(|slab| external::slab(env, slab)).transpose()
+    }
+
+    /// Gives the memory of a slab back. What is left in JavaScript's hands has no bytes any more.
+    #[napi]
+    pub fn release_tapped(&self, env: Env, slab: ArrayBuffer) -> Result<()> {
+        self.called();
+        external::detach(&env, &slab)
+    }
+
+    #[napi]
+    pub fn stop_tap(&self) {
+        self.called().stop_tap();
+    }
+
+    /// Closes everything, and waits for the threads, which takes them one turn. What happened until then can be taken.
+    #[napi]
+    pub fn shutdown(&self, env: Env) -> Result<()> {
+        self.called().shutdown();
+        self.wake.take();
+        self.hook.take().map_or(Ok(()), |hook| env.remove_env_cleanup_hook(hook))
     }
 }
 
-fn invalid(text: &str) -> Error {
-    Error::new(Status::InvalidArg, text)
+impl BindingPlane {
+    /// The plane, for a call from JavaScript.
+    fn called(&self) -> &Plane {
+        self.plane.counters().add(Counter::CROSSINGS_DOWN, 1);
+        &self.plane
+    }
 }
 
-fn system(error: std::io::Error) -> Error {
-    Error::new(Status::GenericFailure, error.to_string())
+/// Text that is no address stands for one that is not known.
+fn peer(address: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(address.parse().unwrap_or(Ipv4Addr::UNSPECIFIED.into()), port)
 }

@@ -4,6 +4,7 @@ import type { ConnectionId, PlanePolicy } from '../plane.js';
 import type { Connection } from './connection.js';
 import type { EventQueue } from './events.js';
 import type { Table } from './table.js';
+import type { JsTap } from './tap.js';
 import type { Wheel } from './wheel.js';
 
 /** What all parts of one plane share. */
@@ -15,6 +16,8 @@ export interface PlaneContext {
   readonly events: EventQueue;
   readonly table: Table;
   readonly wheel: Wheel;
+  /** Whoever looks at packets. */
+  tap?: JsTap | undefined;
   /** DERP connections, from the greeting to their end. */
   readonly connections: Map<ConnectionId, Connection>;
   /** Of those, the ones that are not admitted. */

@@ -15,12 +15,14 @@ import {
   type DuplexInfo,
   type Listening,
   type ListenSpec,
+  type PacketTap,
   type PeerAddress,
   type PlaneFactory,
   type PlaneOptions,
   type PlanePolicy,
   SNAPSHOT_COLUMNS,
   type Snapshot,
+  type TapOptions,
 } from '../plane.js';
 import { StunListener } from '../stun.js';
 import { type Arrival, Connection } from './connection.js';
@@ -28,6 +30,7 @@ import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
 import { TcpListener } from './listener.js';
 import { Table } from './table.js';
+import { JsTap } from './tap.js';
 import { TlsContexts } from './tls.js';
 import { Wheel } from './wheel.js';
 
@@ -140,8 +143,12 @@ class JsPlane implements DataPlane {
     throw notYet('mesh links');
   }
 
-  tap(): never {
-    throw notYet('the packet tap');
+  tap(options: TapOptions): PacketTap {
+    if (this.context.tap) throw new DerpkitError('ERR_STATE', 'there is a packet tap already');
+    this.context.tap = new JsTap(options, () => {
+      this.context.tap = undefined;
+    });
+    return this.context.tap.packets;
   }
 
   async snapshot(offset: number, limit: number): Promise<Snapshot> {
@@ -201,6 +208,7 @@ class JsPlane implements DataPlane {
     for (const connection of this.context.connections.values()) connection.close('shutdown');
     for (const { stream } of this.duplexes.values()) stream.destroy();
     await ended;
+    this.context.tap?.packets.stop();
     this.context.wheel.stop();
     this.context.events.stop();
   }

@@ -111,6 +111,8 @@ export class Session implements FrameSink {
     this.context.counters.add('bytes_received', payload);
     const destination = readNodeKey(frame, KEY_AT);
     const to = this.context.table.lookup(destination);
+    const kind = disco ? 'disco' : 'other';
+    this.context.tap?.record(this.key, destination, kind, frame.subarray(PACKET_AT), to ? undefined : 'unknown_dest');
     if (!to) {
       this.unknown(destination, disco, payload, 'unknown_dest');
       return;
@@ -130,6 +132,9 @@ export class Session implements FrameSink {
     const payload = frame.length - packetAt;
     const disco = looksLikeDisco(frame, packetAt, frame.length);
     const to = this.context.table.lookup(destination);
+    const kind = disco ? 'disco' : 'other';
+    const dropped = to ? undefined : 'unknown_dest_on_fwd';
+    this.context.tap?.record(source, destination, kind, frame.subarray(packetAt), dropped);
     if (!to) {
       this.unknown(destination, disco, payload, 'unknown_dest_on_fwd');
       return;

@@ -38,6 +38,7 @@ fn what_may_change_with_every_packet_waits_for_the_tick() {
     let world = World::new();
     let (conn, _) = world.conn(1);
     let events = &world.shared.events;
+    let begin = Instant::now();
     for _ in 0..1000 {
         events.prefer(&conn, true);
         events.prefer(&conn, false);
@@ -45,15 +46,20 @@ fn what_may_change_with_every_packet_waits_for_the_tick() {
         events.active(secret(1).public_key(), 8);
     }
     events.prefer(&conn, true);
-    assert!(events.wait_for_tick());
+    let pause = events.tick(begin).expect("something waits");
+    assert!(pause + Duration::from_micros(1) >= TICK);
     assert_eq!(world.wakes(), 0);
-    events.tick();
-    events.tick();
+    // However many look when it is time, and until it is read.
+    for _ in 0..3 {
+        assert_eq!(events.tick(begin + pause + Duration::from_micros(1)), None);
+    }
     assert_eq!(world.wakes(), 1);
     assert_eq!(kinds(&world), [("active", 8), ("home", conn.id)]);
-    assert!(!events.wait_for_tick());
+    assert_eq!(events.tick(begin), None);
     events.prefer(&conn, true);
-    assert!(!events.wait_for_tick(), "nothing has changed");
+    assert_eq!(events.tick(begin), None, "nothing has changed");
+    events.prefer(&conn, false);
+    assert!(events.tick(begin).is_some());
 }
 
 #[test]

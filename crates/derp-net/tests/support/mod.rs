@@ -88,7 +88,7 @@ impl Relay {
                 let _ = wake.lock().unwrap().send(false);
             })
         };
-        let plane = Arc::new(Plane::new(secret(0), policy, workers, wake).unwrap());
+        let plane = Arc::new(Plane::new(secret(0), policy, workers, Arc::default(), wake).unwrap());
         let (listener, address) = plane.listen("127.0.0.1:0".parse().unwrap(), true).unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let control = {
