@@ -29,7 +29,7 @@ import type {
 } from './plane.js';
 import { StunListener } from './stun.js';
 
-interface Binding {
+export interface Binding {
   version(): string;
   readonly BindingPlane: new (
     privateKey: Uint8Array,
@@ -39,7 +39,7 @@ interface Binding {
   ) => BindingPlane;
 }
 
-interface BindingPlane {
+export interface BindingPlane {
   counters(): BigUint64Array;
   listen(host: string, port: number, derp: boolean): { id: number; address: string; port: number };
   policy(policy: object): void;
@@ -86,14 +86,23 @@ export function loadNative(): LoadedNative {
   ]) {
     try {
       if (path.startsWith('/') && !existsSync(path)) throw new Error('there is no such file');
-      const binding = createRequire(import.meta.url)(path) as Binding;
-      if (binding.version() !== VERSION) throw new Error(`it is version ${binding.version()}, not ${VERSION}`);
-      return { path, create: (options, events) => new NativePlane(binding, options, events) };
+      return { path, create: nativePlane(loadAddon(path)) };
     } catch (error) {
       tried.push(`${path}: ${(error as Error).message.split('\n', 1)[0]}`);
     }
   }
   throw new DerpkitError('ERR_NATIVE_UNAVAILABLE', `there is no native plane for ${target} (${tried.join('; ')})`);
+}
+
+/** One addon, by its path or package. Throws if it cannot be loaded, or is of another version. */
+export function loadAddon(path: string): Binding {
+  const binding = createRequire(import.meta.url)(path) as Binding;
+  if (binding.version() !== VERSION) throw new Error(`it is version ${binding.version()}, not ${VERSION}`);
+  return binding;
+}
+
+export function nativePlane(binding: Binding): PlaneFactory {
+  return (options, events) => new NativePlane(binding, options, events);
 }
 
 /** Platform, architecture and, on Linux, the C library: the name of the package that has the addon. */

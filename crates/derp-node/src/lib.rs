@@ -2,6 +2,8 @@
 
 mod convert;
 mod external;
+#[cfg(feature = "fault-injection")]
+mod plant;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
