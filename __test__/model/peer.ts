@@ -24,6 +24,8 @@ export type Receipt =
 export class Peer {
   /** Packets that came, over all. */
   packets = 0;
+  /** Pings it has sent, over all. */
+  pings = 0;
   over = false;
   readonly localPort: number;
   private receipts: Receipt[] = [];
@@ -31,7 +33,6 @@ export class Peer {
   private partial: Buffer = Buffer.alloc(0);
   /** Frames before ServerInfo are part of the login. */
   private loggedIn = false;
-  private pings = 0;
   private pongs = 0;
 
   private constructor(private readonly socket: Socket) {

@@ -53,6 +53,8 @@ class Player implements Play {
   private number = 0;
   private orders = 0;
   private stalledEver = false;
+  /** Pings that ended their connection. */
+  private longPings = 0;
   /** Packets that were dropped for connections that did not read, and that may have been, because they never read again. */
   private lost = 0;
   private maybeLost = 0;
@@ -228,6 +230,7 @@ class Player implements Play {
     const frame = offence(what, link.actor.mesh);
     if (!frame || link.actor.name === to) return;
     await this.pace.quiet();
+    if (what === 'long Ping') this.longPings += 1;
     const { label, bytes } = await this.packet(link, to, 'data', 100, link.actor.name);
     link.peer.write(Buffer.concat([sendFrame(named(to).key, label, bytes), frame]));
     await this.ended([link]);
@@ -256,6 +259,7 @@ class Player implements Play {
   private async look(): Promise<void> {
     await this.pace.quiet();
     for (const link of this.world.links) if (!link.stall) this.tell(link);
+    if (!this.stalledEver) await this.pongsCounted();
     this.count();
   }
 
@@ -270,6 +274,11 @@ class Player implements Play {
     if (what !== '') this.log.push(`${subject}: ${what}`);
   }
 
+  /** A client may have its pong before the relay has counted it. */
+  private async pongsCounted(): Promise<void> {
+    for (let times = 0; times < 1000 && this.rig.counters().sent_pong < this.rig.pings; times++) await turn(1);
+  }
+
   private count(): void {
     const counters = this.rig.counters();
     const { conserved, dropped } = this.conservation(counters);
@@ -280,9 +289,14 @@ class Player implements Play {
         `${dropped} packets were dropped for receivers, ${this.lost} to ${this.lost + this.maybeLost} are missing`,
       );
     }
-    const open = /^crossings|^stun|^write_timeouts/;
+    // How often has to be asked is open too; each is counted.
+    const { got_ping: got, sent_pong: answered } = counters;
+    const { pings } = this.rig;
+    if (got !== pings + this.longPings) this.findings.push(`${got} of ${pings} pings are counted`);
+    if (!this.stalledEver && answered !== pings) this.findings.push(`${answered} pongs for ${pings} pings are counted`);
+    const open = /^crossings|^stun|^got_ping|^sent_pong/;
     // What depends on how much a socket takes of what nobody reads.
-    const stalled = /^(packets|bytes)_sent|^sent_pong|^peer_gone_disconnected|_dropped:(?!unknown_dest)/;
+    const stalled = /^(packets|bytes)_sent|^peer_gone_disconnected|_dropped:(?!unknown_dest)/;
     const comparable = Object.entries(counters).filter(
       ([name, count]) => count > 0 && !open.test(name) && !(this.stalledEver && stalled.test(name)),
     );

@@ -25,6 +25,8 @@ export class Rig {
   readonly faults: string[] = [];
   /** WatchConns and ClosePeer frames that the control plane has acted upon. */
   orders = 0;
+  /** All that have ever connected. */
+  private readonly peers: Peer[] = [];
   private readonly changes = new Changes();
 
   private constructor(lane: Lane) {
@@ -45,6 +47,7 @@ export class Rig {
   async connect(actor: Actor): Promise<{ readonly peer: Peer; readonly id: number }> {
     const known = this.relay.connected.length;
     const peer = await Peer.connect(actor, this.relay.target().port);
+    this.peers.push(peer);
     const connected = this.relay.connected[known];
     if (!connected || connected.peer.port !== peer.localPort) {
       throw new Error(`${actor.name} has logged in, and another connection was reported, or none`);
@@ -73,6 +76,11 @@ export class Rig {
     const width = SNAPSHOT_COLUMNS.length;
     for (let at = 0; at < rows.length; at += width) if (rows[at] === id) return rows[at + QUEUED] as number;
     return 0;
+  }
+
+  /** Pings that clients have sent. */
+  get pings(): number {
+    return this.peers.reduce((sum, peer) => sum + peer.pings, 0);
   }
 
   counters(): Record<CounterName, number> {

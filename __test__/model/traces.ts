@@ -1,0 +1,21 @@
+/** The traces of every run, in two files: each has a thread of its own. */
+import { expect, it } from 'vitest';
+import { laneNamed } from '../helpers/lanes.js';
+import { findFailure, report, STEPS, shortest, TRACES } from './check.js';
+
+/** `DERPKIT_TRACES` asks for a number of traces, all of them in the first half. */
+const ASKED = process.env.DERPKIT_TRACES ? Number(process.env.DERPKIT_TRACES) : undefined;
+const LONG = process.env.DERPKIT_LONG ? 10 : 1;
+
+export function traces(half: 0 | 1): void {
+  const count = ASKED ?? (TRACES / 2) * LONG;
+  const first = half * count;
+  const title = `both planes do the same in ${count} traces of ${STEPS} steps`;
+  it.skipIf(ASKED !== undefined && half === 1)(title, { timeout: 600_000 * LONG }, async () => {
+    const lane = laneNamed('native');
+    const indices = Array.from({ length: count }, (_, index) => first + index);
+    const { played, failure } = await findFailure(lane, indices);
+    if (failure) throw new Error(report(failure, await shortest(lane, failure)));
+    expect(played).toBe(count);
+  });
+}
