@@ -18,6 +18,8 @@ const SHRINKING = 250;
 export type Prepare = (rig: Rig) => void;
 
 export interface Failure {
+  /** The how manieth of its run. */
+  readonly index: number;
   readonly seed: number;
   readonly problem: string;
   readonly steps: readonly Step[];
@@ -39,6 +41,7 @@ export async function findFailure(
   lane: Lane,
   indices: Iterable<number>,
   prepare?: Prepare,
+  atOnce = AT_ONCE,
 ): Promise<{ readonly played: number; readonly failure: Failure | undefined }> {
   const rest = indices[Symbol.iterator]();
   let played = 0;
@@ -49,10 +52,10 @@ export async function findFailure(
       const steps = traceOf(seed, STEPS);
       const problem = await problemOf(lane, steps, prepare);
       played += 1;
-      if (problem !== undefined) failure ??= { seed, problem, steps };
+      if (problem !== undefined) failure ??= { index: next.value, seed, problem, steps };
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, walk));
+  await Promise.all(Array.from({ length: atOnce }, walk));
   return { played, failure };
 }
 

@@ -15,10 +15,11 @@ export async function shrink<T>(
     for (let at = left.length; at > 0; ) {
       const from = Math.max(0, at - length);
       const without = [...left.slice(0, from), ...left.slice(at)];
+      at = from;
+      if (without.length === 0) continue;
       if (looks === tries) return left;
       looks += 1;
-      if (without.length > 0 && (await fails(without))) left = without;
-      at = from;
+      if (await fails(without)) left = without;
     }
   }
   return left;
