@@ -25,14 +25,28 @@ export interface Failure {
   readonly steps: readonly Step[];
 }
 
+export interface Search {
+  /** Traces. */
+  readonly played: number;
+  /** What happened in them. */
+  readonly tally: ReadonlyMap<string, number>;
+  readonly failure: Failure | undefined;
+}
+
 /** The seed of a run's trace; a run of one trace that begins with this seed is that trace. */
 export function seedOf(index: number): number {
   return (SEED + index * 1_000_003) % 2 ** 31;
 }
 
-/** What is wrong with `lane`, if anything is. */
-export async function problemOf(lane: Lane, steps: readonly Step[], prepare?: Prepare): Promise<string | undefined> {
+/** What is wrong with `lane`, if anything is. What has happened there is added to `tally`. */
+export async function problemOf(
+  lane: Lane,
+  steps: readonly Step[],
+  prepare?: Prepare,
+  tally = new Map<string, number>(),
+): Promise<string | undefined> {
   const [oracle, played] = await Promise.all([play(laneNamed('js'), steps), play(lane, steps, prepare)]);
+  for (const [what, times] of played.tally) tally.set(what, (tally.get(what) ?? 0) + times);
   return difference('js', oracle, lane.name, played);
 }
 
@@ -42,21 +56,22 @@ export async function findFailure(
   indices: Iterable<number>,
   prepare?: Prepare,
   atOnce = AT_ONCE,
-): Promise<{ readonly played: number; readonly failure: Failure | undefined }> {
+): Promise<Search> {
   const rest = indices[Symbol.iterator]();
   let played = 0;
   let failure: Failure | undefined;
+  const tally = new Map<string, number>();
   const walk = async () => {
     for (let next = rest.next(); !next.done && !failure; next = rest.next()) {
       const seed = seedOf(next.value);
       const steps = traceOf(seed, STEPS);
-      const problem = await problemOf(lane, steps, prepare);
+      const problem = await problemOf(lane, steps, prepare, tally);
       played += 1;
       if (problem !== undefined) failure ??= { index: next.value, seed, problem, steps };
     }
   };
   await Promise.all(Array.from({ length: atOnce }, walk));
-  return { played, failure };
+  return { played, tally, failure };
 }
 
 /** The same failure, or another one, in fewer steps. */

@@ -28,13 +28,15 @@ import { type Link, newLink, World } from './world.js';
 /** Steps after which everything is looked at. */
 const LOOK = 20;
 /** Enough packets of the longest for what a socket and its queue take. */
-const FLOOD = 80;
+const FLOOD = 100;
 
 export interface Play {
   /** What another relay has to have done as well, in order. */
   readonly log: readonly string[];
   /** What no relay may do. */
   readonly findings: readonly string[];
+  /** How often steps of each kind have done something, and packets went the way of each reason. */
+  readonly tally: ReadonlyMap<string, number>;
 }
 
 export async function play(lane: Lane, steps: readonly Step[], before?: (rig: Rig) => void): Promise<Play> {
@@ -48,6 +50,7 @@ export async function play(lane: Lane, steps: readonly Step[], before?: (rig: Ri
 class Player implements Play {
   readonly log: string[] = [];
   readonly findings: string[] = [];
+  readonly tally = new Map<string, number>();
   private readonly world = new World();
   private readonly pace: Pace;
   private number = 0;
@@ -89,6 +92,9 @@ class Player implements Play {
     if (step.do === 'close') return await this.close(link, step.how);
     // Of who does not read, no answer would come.
     if (link.stall) return;
+    const alike = ['send', 'split', 'stall', 'prefer', 'ping', 'strange'];
+    if (alike.includes(step.do) || (link.actor.mesh && ['forward', 'watch', 'closePeer'].includes(step.do)))
+      this.did(step.do);
     switch (step.do) {
       case 'send':
         for (let count = 0; count < step.count; count++) await this.send(link, step.to, step.kind, step.length);
@@ -118,6 +124,7 @@ class Player implements Play {
   }
 
   private async connect(slot: number): Promise<void> {
+    this.did('connect');
     await this.pace.settle();
     const actor = SLOTS[slot] as (typeof SLOTS)[number];
     this.number += 1;
@@ -128,6 +135,7 @@ class Player implements Play {
   }
 
   private async close(link: Link, how: 'end' | 'destroy' | 'reset' | 'control'): Promise<void> {
+    this.did(`close: ${how}`);
     await this.pace.quiet();
     if (how === 'control') this.rig.relay.dataPlane.close(link.id, 'closed');
     else link.peer.close(how);
@@ -167,6 +175,7 @@ class Player implements Play {
 
   private async flood(link: Link, to: string): Promise<void> {
     if (!this.world.active(to)?.stall) return;
+    this.did('flood');
     for (let count = 0; count < FLOOD; count++) await this.send(link, to, 'data', MAX_PACKET_LENGTH);
     await this.pace.settle();
   }
@@ -182,6 +191,7 @@ class Player implements Play {
 
   private async resume(link: Link): Promise<void> {
     if (!link.stall) return;
+    this.did('resume');
     await this.pace.settle();
     link.peer.goOnReading();
     this.world.activity(link);
@@ -229,6 +239,7 @@ class Player implements Play {
   private async offend(link: Link, to: string, what: Offence): Promise<void> {
     const frame = offence(what, link.actor.mesh);
     if (!frame || link.actor.name === to) return;
+    this.did(`offend: ${what}`);
     await this.pace.quiet();
     if (what === 'long Ping') this.longPings += 1;
     const { label, bytes } = await this.packet(link, to, 'data', 100, link.actor.name);
@@ -268,6 +279,10 @@ class Player implements Play {
     this.say(`${link.number} of ${link.actor.name}`, told(link, link.peer.take(), this.world));
     link.loose.clear();
     for (const source of link.uncertain) link.loose.add(source);
+  }
+
+  private did(what: string, times = 1): void {
+    if (times > 0) this.tally.set(what, (this.tally.get(what) ?? 0) + times);
   }
 
   private say(subject: string, what: string): void {
@@ -333,8 +348,12 @@ class Player implements Play {
     } catch (error) {
       this.findings.push(`at its end: ${(error as Error).message}`);
     }
+    const counters = this.rig.counters();
+    this.did('delivered', counters.packets_sent);
+    for (const reason of DROP_REASONS) {
+      for (const kind of PACKET_KINDS) this.did(`dropped: ${reason}`, counters[`packets_dropped:${reason}:${kind}`]);
+    }
     if (this.findings.length === 0) {
-      const counters = this.rig.counters();
       const { conserved, dropped } = this.conservation(counters);
       if (!conserved || dropped < this.lost || dropped > this.lost + this.maybeLost) {
         this.findings.push(`packets are missing in the end: ${JSON.stringify(counters)}`);
@@ -342,8 +361,8 @@ class Player implements Play {
     }
     for (const link of links) {
       this.say(`${link.number} ends`, this.rig.reasons.get(link.id) ?? 'without a reason');
-      link.peer.close('destroy');
     }
+    this.rig.leave();
   }
 }
 

@@ -83,6 +83,11 @@ export class Rig {
     return this.peers.reduce((sum, peer) => sum + peer.pings, 0);
   }
 
+  /** Whoever is still there goes. */
+  leave(): void {
+    for (const peer of this.peers) peer.close('destroy');
+  }
+
   counters(): Record<CounterName, number> {
     return this.relay.relay.counters();
   }

@@ -53,7 +53,7 @@ const WEIGHTS: Readonly<Record<Step['do'], number>> = {
   close: 5,
   send: 110,
   forward: 14,
-  flood: 2,
+  flood: 3,
   split: 6,
   stall: 4,
   resume: 6,
@@ -77,14 +77,16 @@ export function traceOf(seed: number, length: number): Step[] {
   // What would be, if no step failed to make sense: so that most of them do.
   const open = new Set<number>();
   const stalled = new Set<number>();
+  const oneOf = (slots: ReadonlySet<number>) => (slots.size > 0 ? one([...slots]) : below(SLOTS.length));
   const kind = (): Kind => (below(4) === 0 ? 'disco' : 'data');
   const key = () => one(ACTORS).name;
   const keyOf = (slots: ReadonlySet<number>) => (slots.size > 0 && below(8) > 0 ? nameAt(one([...slots])) : key());
 
   const next = (): Step => {
     const name = open.size < CROWD && below(2) === 0 ? 'connect' : one(LOT);
-    const slot = open.size > 0 ? one([...open]) : below(SLOTS.length);
-    const meshSlot = below(10) > 0 ? one(MESH_SLOTS) : slot;
+    const slot = oneOf(open);
+    const reading = oneOf(new Set([...open].filter((number) => !stalled.has(number))));
+    const mesh = below(8) > 0 ? oneOf(new Set(MESH_SLOTS.filter((number) => open.has(number)))) : one(MESH_SLOTS);
     switch (name) {
       case 'connect': {
         const free = SLOTS.map((_, number) => number).filter((number) => !open.has(number));
@@ -97,34 +99,40 @@ export function traceOf(seed: number, length: number): Step[] {
         stalled.delete(slot);
         return { do: name, slot, how: one(CLOSINGS) };
       case 'send':
-        return { do: name, slot, to: keyOf(open), kind: kind(), length: one(LENGTHS), count: 1 + below(4) };
+        return { do: name, slot: reading, to: keyOf(open), kind: kind(), length: one(LENGTHS), count: 1 + below(4) };
       case 'forward':
-        return { do: name, slot: one(MESH_SLOTS), from: key(), to: keyOf(open), kind: kind(), length: one(LENGTHS) };
+        return { do: name, slot: mesh, from: key(), to: keyOf(open), kind: kind(), length: one(LENGTHS) };
       case 'flood':
-        return { do: name, slot, to: keyOf(stalled) };
+        return { do: name, slot: reading, to: keyOf(stalled) };
       case 'split':
-        return { do: name, slot, share: random() };
+        return { do: name, slot: reading, share: random() };
       case 'stall':
-        stalled.add(slot);
-        return { do: name, slot };
+        stalled.add(reading);
+        return { do: name, slot: reading };
       case 'resume': {
-        const again = stalled.size > 0 ? one([...stalled]) : slot;
+        const again = oneOf(stalled);
         stalled.delete(again);
         return { do: name, slot: again };
       }
       case 'watch':
-        return { do: name, slot: one(MESH_SLOTS) };
-      case 'closePeer':
-        return { do: name, slot: one(MESH_SLOTS), to: keyOf(open) };
+        return { do: name, slot: mesh };
+      case 'closePeer': {
+        const to = keyOf(open);
+        for (const gone of [...open].filter((number) => nameAt(number) === to)) {
+          open.delete(gone);
+          stalled.delete(gone);
+        }
+        return { do: name, slot: mesh, to };
+      }
       case 'prefer':
-        return { do: name, slot, home: below(2) === 0 };
+        return { do: name, slot: reading, home: below(2) === 0 };
       case 'ping':
         return { do: name, slot };
       case 'strange':
-        return { do: name, slot, length: one([0, 100, 65_536]) };
+        return { do: name, slot: reading, length: one([0, 100, 65_536]) };
       case 'offend':
-        open.delete(meshSlot);
-        return { do: name, slot: meshSlot, to: keyOf(open), what: one(OFFENCES) };
+        open.delete(reading);
+        return { do: name, slot: reading, to: keyOf(open), what: one(OFFENCES) };
     }
   };
   return Array.from({ length }, next);
