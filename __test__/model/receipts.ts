@@ -4,6 +4,8 @@ import type { Kind } from './packet.js';
 import type { Receipt } from './peer.js';
 import type { Link, World } from './world.js';
 
+const SHORT = 'short';
+
 /**
  * One line. Packets stand under their source, each source between its PeerGones; those of one sending connection and kind
  * in their order, for which alone there is a promise.
@@ -19,7 +21,7 @@ export function told(link: Link, receipts: readonly Receipt[], world: World): st
   for (const receipt of receipts) {
     if (receipt.type === 'packet') {
       const { source, label, length } = receipt;
-      const row = label ? `${label.sender}/${label.kind}` : 'short';
+      const row = label ? `${label.sender}/${label.kind}` : SHORT;
       append(segment(source), row, label ? `${label.sequence}:${length}` : `${length}`);
     } else if (receipt.type === 'present') {
       others.push(`+${receipt.key}${whose(receipt, world)} ${receipt.about}`);
@@ -83,10 +85,13 @@ function whose({ key, port }: Receipt & { type: 'present' }, world: World): stri
 }
 
 function rows(segment: Map<string, string[]>): string {
-  return [...segment]
-    .sort()
-    .map(([row, packets]) => `[${row} ${packets.join(' ')}]`)
-    .join('');
+  return (
+    [...segment]
+      .sort()
+      // Short packets do not say whose they are, and several connections may send as one key: they are counted alone.
+      .map(([row, packets]) => `[${row} ${(row === SHORT ? packets.sort() : packets).join(' ')}]`)
+      .join('')
+  );
 }
 
 function append(lists: Map<string, string[]>, name: string, value: string): void {
