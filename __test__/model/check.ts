@@ -10,7 +10,7 @@ import { type Step, traceOf } from './steps.js';
 export const TRACES = 2000;
 export const STEPS = 200;
 /** Traces at once: while one waits for a thread of the native plane, another goes on. */
-const AT_ONCE = 3;
+const AT_ONCE = 4;
 /** Looks at shorter traces before the shortest of them is good enough. */
 const SHRINKING = 250;
 

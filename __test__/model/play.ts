@@ -131,7 +131,7 @@ class Player implements Play {
     const { number } = this;
     const link = newLink({ number, slot, actor, ...(await this.rig.connect(actor)) });
     this.world.add(link);
-    this.tellAll();
+    for (const watcher of this.world.links) if (watcher.watches) watcher.dirty = true;
   }
 
   private async close(link: Link, how: 'end' | 'destroy' | 'reset' | 'control'): Promise<void> {
@@ -223,6 +223,7 @@ class Player implements Play {
     await this.pace.settle();
     this.orders += 1;
     await this.rig.ordersDone(this.orders);
+    link.watches = true;
     link.dirty = true;
   }
 

@@ -2,6 +2,7 @@
 import type { CounterName } from '../../src/plane/counters.js';
 import type { CloseReason, PlaneEvents } from '../../src/plane/plane.js';
 import { SNAPSHOT_COLUMNS } from '../../src/plane/plane.js';
+import type { SelectedPlane } from '../../src/plane/select.js';
 import type { Lane } from '../helpers/lanes.js';
 import { TestRelay } from '../helpers/relay.js';
 import { Changes } from '../helpers/wait.js';
@@ -18,6 +19,15 @@ const POLICY = {
   tcp: { userTimeout: 0 },
 };
 
+const selections = new Map<Lane, SelectedPlane>();
+
+/** Looking for the addon takes as long as starting a relay, and finds the same every time. */
+function selectedOf(lane: Lane): SelectedPlane {
+  const selected = selections.get(lane) ?? lane.select({ tls: false });
+  selections.set(lane, selected);
+  return selected;
+}
+
 export class Rig {
   readonly relay: TestRelay;
   readonly reasons = new Map<number, CloseReason>();
@@ -30,8 +40,8 @@ export class Rig {
   private readonly changes = new Changes();
 
   private constructor(lane: Lane) {
-    const select: Lane['select'] = (needs) => {
-      const selected = lane.select(needs);
+    const select: Lane['select'] = () => {
+      const selected = selectedOf(lane);
       return { ...selected, create: (options, events) => selected.create(options, this.listening(events)) };
     };
     this.relay = new TestRelay({ ...lane, select }, { policy: POLICY, keys: RELAY_KEYS });

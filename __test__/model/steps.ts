@@ -53,7 +53,7 @@ const WEIGHTS: Readonly<Record<Step['do'], number>> = {
   close: 5,
   send: 110,
   forward: 14,
-  flood: 3,
+  flood: 2,
   split: 6,
   stall: 4,
   resume: 6,

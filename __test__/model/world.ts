@@ -20,6 +20,7 @@ export interface Link {
   /** Packets it has sent. */
   sequence: number;
   home: boolean;
+  watches: boolean;
 
   // What it is sent.
   /** Packets that have to have come. */
@@ -42,6 +43,7 @@ export function newLink(base: Pick<Link, 'number' | 'slot' | 'actor' | 'peer' | 
     out: [],
     sequence: 0,
     home: false,
+    watches: false,
     expected: 0,
     underWay: { packets: 0, bytes: 0 },
     dirty: true,
