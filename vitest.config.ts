@@ -20,9 +20,10 @@ export default defineConfig({
       suite('unit', 0, 20_000),
       suite('repo', 0, 20_000),
       suite('conformance', 1, 30_000),
-      suite('cli', 2, 60_000),
-      suite('interop', 3, 600_000),
-      suite('native', 4, 120_000),
+      suite('model', 2, 300_000),
+      suite('cli', 3, 60_000),
+      suite('interop', 4, 600_000),
+      suite('native', 5, 120_000),
     ],
   },
 });

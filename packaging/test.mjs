@@ -32,7 +32,7 @@ const { status } = spawnSync(
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${reportFile}`,
-    // What is missing of Cargo has left out the tests of the crates.
+    // What is missing of Cargo has left out the tests of the crates, too.
     ...leftOut.map(({ suite }) => `--project=!${suite}`),
     ...args,
   ],
@@ -69,7 +69,10 @@ function missing() {
       ? []
       : [{ suite: 'interop', reason: 'Go is not installed; the real clients are built with it' }]),
     ...(toolchain
-      ? [{ suite: 'native', reason: `${toolchain} is not installed; the native plane is built with it` }]
+      ? ['native', 'model'].map((suite) => ({
+          suite,
+          reason: `${toolchain} is not installed; the native plane is built with it`,
+        }))
       : []),
   ];
 }

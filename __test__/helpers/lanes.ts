@@ -18,20 +18,20 @@ const KNOWN: readonly Lane[] = [
   { name: 'native', planeKind: 'native', select: (needs) => selectPlane('native', withoutTls(needs)) },
 ];
 
+export function laneNamed(name: string): Lane {
+  const lane = KNOWN.find((known) => known.name === name);
+  if (!lane) throw new Error(`there is no lane ${name}; there are ${KNOWN.map((known) => known.name).join(', ')}`);
+  return lane;
+}
+
 /** The lanes of every run. The native plane is on trial: its lane is run by asking for it. */
 const EVERY_RUN = 'js,js-async';
 
 /** `DERPKIT_LANES`, a comma list, picks others. */
-export const LANES: readonly Lane[] = (process.env.DERPKIT_LANES || EVERY_RUN)
-  .split(',')
-  .map((name) => KNOWN.find((lane) => lane.name === name) ?? unknown(name));
+export const LANES: readonly Lane[] = (process.env.DERPKIT_LANES || EVERY_RUN).split(',').map(laneNamed);
 
 /** The native plane does not do TLS yet; a test that needs it is left out of its lane. */
 function withoutTls(needs: PlaneNeeds): PlaneNeeds {
   if (needs.tls) TestRunner.getCurrentTest()?.context.skip('the native plane does not do TLS yet');
   return needs;
-}
-
-function unknown(name: string): never {
-  throw new Error(`there is no lane ${name}; there are ${KNOWN.map((lane) => lane.name).join(', ')}`);
 }

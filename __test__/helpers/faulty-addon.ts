@@ -1,0 +1,48 @@
+/**
+ * A build of the native plane in which bugs can be planted. It lies with Cargo's own files, under a name that no loader
+ * looks for: nothing but a test that asks for it here can get it.
+ */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { loadAddon } from '../../src/plane/addon.js';
+import type { Binding, BindingPlane } from '../../src/plane/native.js';
+
+/** Bugs that random traces have to find. */
+export const FAULTS = ['reorder', 'misroute', 'lost-peer-gone', 'stale-route'] as const;
+export type Fault = (typeof FAULTS)[number];
+
+/** What the build with faults has, and no other. */
+export interface FaultyPlane extends BindingPlane {
+  plant(fault: Fault | 'panic' | null): void;
+  numberCounters(): void;
+  isCounters(view: ArrayBuffer): boolean;
+}
+
+let loaded: Binding | undefined;
+
+/** Builds it, which takes a minute the first time, and loads it. */
+export function faultyAddon(): Binding {
+  loaded ??= loadAddon<Binding>(build());
+  return loaded;
+}
+
+function build(): string {
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  const args = ['build', '--locked', '--package', 'derp-node', '--features', 'fault-injection'];
+  const { status, stdout, stderr } = spawnSync('cargo', [...args, '--message-format', 'json-render-diagnostics'], {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+  });
+  if (status !== 0) throw new Error(`the build with faults failed: ${stderr}`);
+  const messages = stdout.split('\n').filter((line) => line.startsWith('{"reason":"compiler-artifact"'));
+  const artifacts = messages.map((line) => JSON.parse(line) as { target: { name: string }; filenames: string[] });
+  const library = artifacts.find(({ target }) => target.name === 'derp_node')?.filenames[0];
+  if (!library) throw new Error('the build with faults has made no library');
+  const addon = join(dirname(library), `derpkit-with-faults-${process.pid}.node`);
+  copyFileSync(library, addon);
+  process.once('exit', () => rmSync(addon, { force: true }));
+  return addon;
+}

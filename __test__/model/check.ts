@@ -1,0 +1,117 @@
+/** Both planes play the same trace. The JS plane, the readable one, says what should have happened. */
+import type { Lane } from '../helpers/lanes.js';
+import { laneNamed } from '../helpers/lanes.js';
+import { SEED } from '../helpers/random.js';
+import { type Play, play } from './play.js';
+import type { Rig } from './rig.js';
+import { shrink } from './shrink.js';
+import { type Step, traceOf } from './steps.js';
+
+export const TRACES = 2000;
+export const STEPS = 200;
+/** Traces at once: while one waits for a thread of the native plane, another goes on. */
+const AT_ONCE = 4;
+/** Looks at shorter traces before the shortest of them is good enough. */
+const SHRINKING = 250;
+
+/** Prepares the relay that is looked at, once it is open. */
+export type Prepare = (rig: Rig) => void;
+
+export interface Failure {
+  /** The how manieth of its run. */
+  readonly index: number;
+  readonly seed: number;
+  readonly problem: string;
+  readonly steps: readonly Step[];
+}
+
+export interface Search {
+  /** Traces. */
+  readonly played: number;
+  /** What happened in them. */
+  readonly tally: ReadonlyMap<string, number>;
+  readonly failure: Failure | undefined;
+}
+
+/** The seed of a run's trace; a run of one trace that begins with this seed is that trace. */
+export function seedOf(index: number): number {
+  return (SEED + index * 1_000_003) % 2 ** 31;
+}
+
+/** What is wrong with `lane`, if anything is. What has happened there is added to `tally`. */
+export async function problemOf(
+  lane: Lane,
+  steps: readonly Step[],
+  prepare?: Prepare,
+  tally = new Map<string, number>(),
+): Promise<string | undefined> {
+  const [oracle, played] = await Promise.all([play(laneNamed('js'), steps), play(lane, steps, prepare)]);
+  for (const [what, times] of played.tally) tally.set(what, (tally.get(what) ?? 0) + times);
+  return difference('js', oracle, lane.name, played);
+}
+
+/** Plays traces until one fails. `indices` are the run's. */
+export async function findFailure(
+  lane: Lane,
+  indices: Iterable<number>,
+  prepare?: Prepare,
+  atOnce = AT_ONCE,
+): Promise<Search> {
+  const rest = indices[Symbol.iterator]();
+  let played = 0;
+  let failure: Failure | undefined;
+  const tally = new Map<string, number>();
+  const walk = async () => {
+    for (let next = rest.next(); !next.done && !failure; next = rest.next()) {
+      const seed = seedOf(next.value);
+      const steps = traceOf(seed, STEPS);
+      const problem = await problemOf(lane, steps, prepare, tally);
+      played += 1;
+      if (problem !== undefined) failure ??= { index: next.value, seed, problem, steps };
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, walk));
+  return { played, tally, failure };
+}
+
+/** The same failure, or another one, in fewer steps. */
+export async function shortest(lane: Lane, failure: Failure, prepare?: Prepare): Promise<Failure> {
+  let { problem } = failure;
+  const fails = async (steps: readonly Step[]) => {
+    // What threads do to each other does not happen every time.
+    for (let time = 0; time < 2; time++) {
+      const found = await problemOf(lane, steps, prepare);
+      if (found !== undefined) problem = found;
+      if (found !== undefined) return true;
+    }
+    return false;
+  };
+  const steps = await shrink(failure.steps, fails, SHRINKING);
+  return { ...failure, steps, problem };
+}
+
+export function report(found: Failure, short: Failure): string {
+  return [
+    `trace ${found.seed}: ${found.problem}`,
+    '',
+    `again: DERPKIT_SEED=${found.seed} DERPKIT_TRACES=1 npx vitest run --project model traces-first`,
+    '',
+    `${short.steps.length} of its ${found.steps.length} steps are enough for: ${short.problem}`,
+    ...short.steps.map((step) => `  ${JSON.stringify(step)}`),
+  ].join('\n');
+}
+
+function difference(nameA: string, a: Play, nameB: string, b: Play): string | undefined {
+  for (const [name, { findings }] of [
+    [nameA, a],
+    [nameB, b],
+  ] as const) {
+    if (findings.length > 0) return `${name}: ${findings.join('; ')}`;
+  }
+  const lines = Math.max(a.log.length, b.log.length);
+  for (let at = 0; at < lines; at++) {
+    if (a.log[at] === b.log[at]) continue;
+    return [`line ${at} differs`, `  ${nameA}: ${a.log[at]}`, `  ${nameB}: ${b.log[at]}`].join('\n');
+  }
+  return undefined;
+}

@@ -1,0 +1,167 @@
+/** A client that costs little: thousands of them connect in every run. What it received is kept until it is taken. */
+import { connect, type Socket } from 'node:net';
+import { pingFrame } from '../../src/protocol/frame.js';
+import { readNodeKey } from '../../src/protocol/key.js';
+import {
+  FrameType,
+  HEADER_LENGTH,
+  KEY_LENGTH,
+  PEER_GONE_LENGTH,
+  PEER_PRESENT_LENGTH,
+} from '../../src/protocol/wire.js';
+import { Changes } from '../helpers/wait.js';
+import { type Actor, nameOf } from './cast.js';
+import { type Label, labelOf } from './packet.js';
+
+/** Something that a client was sent. */
+export type Receipt =
+  | { readonly type: 'packet'; readonly source: string; readonly label: Label | undefined; readonly length: number }
+  | { readonly type: 'gone'; readonly key: string; readonly reason: number }
+  | { readonly type: 'present'; readonly key: string; readonly port: number; readonly about: string }
+  /** What no client should be sent. */
+  | { readonly type: 'odd'; readonly what: string };
+
+export class Peer {
+  /** Packets that came, over all. */
+  packets = 0;
+  /** Pings it has sent, over all. */
+  pings = 0;
+  over = false;
+  readonly localPort: number;
+  private receipts: Receipt[] = [];
+  private readonly changes = new Changes();
+  private partial: Buffer = Buffer.alloc(0);
+  /** Frames before ServerInfo are part of the login. */
+  private loggedIn = false;
+  private pongs = 0;
+
+  private constructor(private readonly socket: Socket) {
+    this.localPort = socket.localPort as number;
+    socket.on('data', (bytes: Buffer) => this.onBytes(bytes));
+    for (const event of ['end', 'close'] as const) socket.on(event, () => this.onOver());
+  }
+
+  /** Connects and logs in. */
+  static async connect(actor: Actor, port: number): Promise<Peer> {
+    const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+    socket.write(actor.hello);
+    // A connection that fails is one that ends.
+    socket.on('error', () => socket.destroy());
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve);
+      socket.once('close', () => reject(new Error('the connection could not be made')));
+    });
+    const peer = new Peer(socket);
+    await peer.until(() => peer.loggedIn, 'ServerInfo');
+    return peer;
+  }
+
+  /** Everything received since this was called last. */
+  take(): Receipt[] {
+    const { receipts } = this;
+    this.receipts = [];
+    return receipts;
+  }
+
+  write(bytes: Buffer): void {
+    this.socket.write(bytes);
+  }
+
+  /** Sends a ping behind `before`, and waits for its answer: the relay has seen to all of it then. */
+  async fence(before: readonly Buffer[] = []): Promise<void> {
+    this.pings += 1;
+    const number = Buffer.alloc(8);
+    number.writeUInt32BE(this.pings);
+    this.write(Buffer.concat([...before, pingFrame(number)]));
+    await this.until(() => this.pongs === this.pings, `pong ${this.pings}`);
+  }
+
+  stopReading(): void {
+    this.socket.pause();
+  }
+
+  goOnReading(): void {
+    this.socket.resume();
+  }
+
+  /** Ends the connection: with a FIN while it still reads, at once, or with a reset. */
+  close(how: 'end' | 'destroy' | 'reset'): void {
+    if (how === 'end') this.socket.end();
+    else if (how === 'destroy') this.socket.destroy();
+    else this.socket.resetAndDestroy();
+  }
+
+  async ended(): Promise<void> {
+    await this.changes.until(
+      () => this.over || undefined,
+      () => 'the end of the connection',
+    );
+  }
+
+  private async until(check: () => boolean, what: string): Promise<void> {
+    if (check()) return;
+    await this.changes.until(
+      () => {
+        if (check()) return true;
+        if (this.over) throw new Error(`the connection ended before ${what}`);
+        return undefined;
+      },
+      () => what,
+    );
+  }
+
+  private onOver(): void {
+    this.over = true;
+    this.socket.destroy();
+    this.changes.notify();
+  }
+
+  private onBytes(bytes: Buffer): void {
+    const all = this.partial.length === 0 ? bytes : Buffer.concat([this.partial, bytes]);
+    let at = 0;
+    while (all.length - at >= HEADER_LENGTH) {
+      const end = at + HEADER_LENGTH + all.readUInt32BE(at + 1);
+      if (end > all.length) break;
+      this.onFrame(all[at] as number, all.subarray(at + HEADER_LENGTH, end));
+      at = end;
+    }
+    this.partial = all.subarray(at);
+    this.changes.notify();
+  }
+
+  private onFrame(type: number, body: Buffer): void {
+    if (!this.loggedIn) {
+      this.loggedIn = type === FrameType.ServerInfo;
+      if (type !== FrameType.ServerInfo && type !== FrameType.ServerKey) this.odd(type, body);
+    } else if (type === FrameType.RecvPacket && body.length >= KEY_LENGTH) {
+      this.onPacket(body);
+    } else if (type === FrameType.Pong && body.length === 8 && body.readUInt32BE(0) === this.pongs + 1) {
+      this.pongs += 1;
+    } else if (type === FrameType.PeerGone && body.length === PEER_GONE_LENGTH) {
+      const reason = body[KEY_LENGTH] as number;
+      this.receipts.push({ type: 'gone', key: nameOf(readNodeKey(body)), reason });
+    } else if (type === FrameType.PeerPresent && body.length >= PEER_PRESENT_LENGTH) {
+      // Address, flags, and name: all but the port, which is another one on every relay.
+      const about = body.toString('hex', KEY_LENGTH, KEY_LENGTH + 16) + body.toString('hex', KEY_LENGTH + 18);
+      const port = body.readUInt16BE(KEY_LENGTH + 16);
+      this.receipts.push({ type: 'present', key: nameOf(readNodeKey(body)), port, about });
+    } else {
+      this.odd(type, body);
+    }
+  }
+
+  private onPacket(body: Buffer): void {
+    this.packets += 1;
+    try {
+      const packet = body.subarray(KEY_LENGTH);
+      const source = nameOf(readNodeKey(body));
+      this.receipts.push({ type: 'packet', source, label: labelOf(packet), length: packet.length });
+    } catch (error) {
+      this.receipts.push({ type: 'odd', what: (error as Error).message });
+    }
+  }
+
+  private odd(type: number, body: Buffer): void {
+    this.receipts.push({ type: 'odd', what: `frame ${type}: ${body.toString('hex', 0, 48)}` });
+  }
+}

@@ -1,0 +1,5 @@
+import { nothingIsLeft } from '../helpers/leaks.js';
+import { traces } from './traces.js';
+
+nothingIsLeft();
+traces(0);
