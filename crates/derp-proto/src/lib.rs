@@ -14,6 +14,7 @@
 //! | [`login`] | ClientInfo and ServerInfo, in their boxes |
 //! | [`info`] | their JSON, read as Go reads it |
 //! | [`http_head`] | which requests become raw DERP, and the answer |
+//! | [`websocket`] | WebSocket frames around a DERP stream |
 //! | [`queue`], [`limit`], [`duplicates`] | bounded queue, token bucket, which of a key's connections is active |
 //! | [`drop_reason`], [`counters`] | why packets are dropped, and everything that is counted |
 //! | [`sync`] | the shared-memory primitives, swapped for loom's when a test asks |
@@ -39,4 +40,5 @@ pub mod login;
 pub mod queue;
 pub mod server_frame;
 pub mod sync;
+pub mod websocket;
 pub mod wire;
