@@ -32,13 +32,28 @@ const RULES: Readonly<Record<string, Rule>> = {
     types: ['plane/plane.ts', 'plane/counters.ts'],
     npm: ['@peculiar/asn1-schema', '@peculiar/asn1-x509'],
   },
+  'metrics/': { ours: ['plane/counters.ts'] },
   'http/': { ours: ['protocol/', 'errors.ts'], types: ['plane/plane.ts', 'plane/counters.ts'] },
 
+  'pages.ts': {
+    ours: ['metrics/', 'version.ts'],
+    types: ['config.ts', 'control/', 'http/', 'plane/plane.ts', 'registry/'],
+  },
   'materials.ts': { ours: ['config.ts', 'control/', 'errors.ts', 'protocol/'] },
   'policy.ts': { ours: ['config.ts'], types: ['plane/plane.ts'] },
   'relay.ts': {
     ours: [
-      ...['config.ts', 'control/', 'errors.ts', 'http/', 'logger.ts', 'materials.ts', 'plane/select.ts', 'policy.ts'],
+      ...[
+        'config.ts',
+        'control/',
+        'errors.ts',
+        'http/',
+        'logger.ts',
+        'materials.ts',
+        'pages.ts',
+        'plane/select.ts',
+        'policy.ts',
+      ],
       ...['protocol/', 'registry/', 'version.ts'],
     ],
     types: ['plane/plane.ts', 'plane/counters.ts'],

@@ -16,6 +16,8 @@ export interface SelectedPlane {
 /** What a relay asks of its plane. */
 export interface PlaneNeeds {
   readonly tls: boolean;
+  /** Accept limits or receive limits. */
+  readonly limits?: boolean;
 }
 
 /** Throws `ERR_NATIVE_UNAVAILABLE` where `native` is demanded and cannot be had. */
@@ -26,6 +28,10 @@ export function selectPlane(choice: PlaneChoice, needs: PlaneNeeds): SelectedPla
   }
   if (needs.tls) {
     const message = 'the native plane does not do TLS yet; let the plane be chosen (auto), or serve plain HTTP';
+    throw new DerpkitError('ERR_NATIVE_UNAVAILABLE', message);
+  }
+  if (needs.limits) {
+    const message = 'the native plane does not do rate limits yet; let the plane be chosen (auto), or set none';
     throw new DerpkitError('ERR_NATIVE_UNAVAILABLE', message);
   }
   const { path, create } = loadNative();
