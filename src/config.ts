@@ -55,6 +55,33 @@ const home = z.string(HOME).regex(/^(?:blank|https?:\/\/\S+)?$/, HOME);
 
 const hostname = z.string(HOSTNAME).refine(isHostname, HOSTNAME);
 
+/** A list, or its entries as text with commas between them, blanks and all. */
+const list = (wrong: string) =>
+  z.union([z.array(z.string(wrong)), z.string(wrong).transform((text) => (text === '' ? [] : text.split(',')))], wrong);
+
+const NAMES = 'must be names, with commas between them';
+const NETWORKS = 'must be networks such as 192.0.2.0/24, with commas between them';
+const RATE = 'must be a number of connections per second, or Inf';
+
+const BURST = 'must be a number of connections, 0 or more';
+
+/** Not zod's number, which Infinity is none of. */
+const rate = z
+  .union([z.string(), z.custom<number>((value) => typeof value === 'number')], RATE)
+  .transform((given, context) => {
+    const value = typeof given === 'number' ? given : parseFloatAsGo(given);
+    return value !== undefined && value >= 0 ? value : bad(context, RATE);
+  });
+
+/** Go's are larger than what a number holds exactly; nobody will count the difference. */
+const burst = z
+  .union([z.int(BURST).nonnegative(BURST), z.string().regex(/^\+?\d+$/, BURST)], BURST)
+  .transform((given) => Math.min(Number(given), Number.MAX_SAFE_INTEGER));
+
+const networks = list(NETWORKS)
+  .transform((entries) => entries.map((entry) => entry.trim()).filter((entry) => entry !== ''))
+  .refine((entries) => entries.every(isNetwork), NETWORKS);
+
 const oneOf = <const Choices extends readonly string[]>(choices: Choices, shown: readonly string[] = choices) =>
   z.enum(choices, `must be ${shown.slice(0, -1).join(', ')} or ${shown.at(-1)}`);
 
@@ -82,6 +109,24 @@ const SCHEMA = z.object({
   stunPort: whole(0, 65535, 'must be a port from 0 to 65535').default(3478).describe('UDP port of STUN'),
   derp: bool.default(true).describe('relay packets'),
   home: home.default('').describe('what / shows: empty, blank, or a URL to redirect to'),
+  bootstrapDnsNames: list(NAMES)
+    .default([])
+    .describe('names whose addresses /bootstrap-dns tells everyone, with commas between them'),
+  unpublishedBootstrapDnsNames: list(NAMES)
+    .default([])
+    .describe('names it tells only those who ask for them: name, or name/txt-name for a gradual rollout'),
+  disallowAppNames: list(NAMES).default([]).describe('app names whose clients are refused, with commas between them'),
+  acceptConnectionLimit: rate
+    .default(Number.POSITIVE_INFINITY)
+    .describe('connections that TLS takes per second; more are closed at once'),
+  acceptConnectionBurst: burst
+    .default(Number.MAX_SAFE_INTEGER)
+    .describe('how many connections may come at once, beyond that limit'),
+  rateConfig: path.optional().describe('JSON file with the receive rate limit of clients, read again on SIGHUP'),
+  debugAllowIp: text('must be an address').optional().describe('address that may see /debug/'),
+  debugTrustedCidrs: networks.default([]).describe('networks that may see /debug/, with commas between them'),
+  debugKeyFile: path.optional().describe('file with a key that opens /debug/ as ?debugkey='),
+  debugHint: bool.default(false).describe('tell those who may not see /debug/ how they could'),
   meshKeyFile: path.optional().describe('file with the mesh key, 64 hex digits'),
   tcpKeepaliveTime: duration.prefault('10m').describe('TCP keepalive idle time'),
   tcpUserTimeout: duration.prefault('15s').describe('how long sent data may stay unacknowledged'),
@@ -169,6 +214,18 @@ export function parseDuration(text: string): number | undefined {
   if (!/^\+?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.test(text)) return undefined;
   const parts = [...text.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)];
   return parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * (UNITS[unit as string] as number), 0);
+}
+
+/** Go's ParseFloat, of numbers that a rate can be. */
+export function parseFloatAsGo(text: string): number | undefined {
+  if (/^\+?inf(?:inity)?$/i.test(text)) return Number.POSITIVE_INFINITY;
+  return /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text) ? Number(text) : undefined;
+}
+
+function isNetwork(text: string): boolean {
+  const [, address = '', bits = ''] = /^([^/]+)\/(\d{1,3})$/.exec(text) ?? [];
+  const family = address.includes('%') ? 0 : isIP(address);
+  return family !== 0 && Number(bits) <= (family === 4 ? 32 : 128);
 }
 
 export interface Address {

@@ -8,6 +8,7 @@ import {
   type ServerCertificate,
 } from './control/certificates.js';
 import { loadMeshKey, loadOrMakeKey } from './control/key-file.js';
+import { loadRateConfig, type RateLimit } from './control/rate-config.js';
 import { ConfigError, type Problem, reasonOf } from './errors.js';
 import { type KeyPair, keyPairOf, parsePrivateKey } from './protocol/key.js';
 
@@ -15,6 +16,8 @@ export interface Materials {
   readonly keys: KeyPair;
   readonly meshKey: string | undefined;
   readonly certificate: ServerCertificate | undefined;
+  /** `undefined` where there is no rate file. */
+  readonly rate: RateLimit | undefined;
 }
 
 /** Reads, and where it is ours to do so makes, everything that is kept in files. Throws {@link ConfigError} with every problem. */
@@ -44,8 +47,14 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
     ? await load('meshKeyFile', meshKeyFile, () => loadMeshKey(meshKeyFile))
     : settings.meshKey;
   const certificate = await load(certificatePlace(settings), '', () => loadCertificate(settings));
+  const rate = await load('rateConfig', settings.rateConfig ?? '', () => loadRate(settings));
   if (problems.length > 0) throw new ConfigError(problems);
-  return { keys: keys as KeyPair, meshKey, certificate };
+  return { keys: keys as KeyPair, meshKey, certificate, rate };
+}
+
+/** The receive limit, as the rate file has it now. */
+export async function loadRate({ rateConfig }: Settings): Promise<RateLimit | undefined> {
+  return rateConfig === undefined ? undefined : loadRateConfig(rateConfig);
 }
 
 /** The setting that says where the certificate comes from. */

@@ -1,8 +1,9 @@
 import type { Settings } from './config.js';
 import type { PlanePolicy } from './plane/plane.js';
 
-/** The bounds of the plane: what settings decide, and what is the same everywhere. */
-export function planePolicy(settings: Settings): PlanePolicy {
+/** The bounds of the plane: what settings and the rate file decide, and what is the same everywhere. */
+export function planePolicy(settings: Settings, rate?: NonNullable<PlanePolicy['receiveRate']>): PlanePolicy {
+  const { acceptConnectionLimit: perSecond, acceptConnectionBurst: burst } = settings;
   return {
     limits: {
       headBytes: 16 << 10,
@@ -30,6 +31,8 @@ export function planePolicy(settings: Settings): PlanePolicy {
     keepAlive: { interval: 60_000, jitter: 5_000 },
     notHere: { burst: 3, perSecond: 1 },
     tcp: { keepAlive: settings.tcpKeepaliveTime, userTimeout: settings.tcpUserTimeout },
-    acceptRate: null,
+    acceptRate: perSecond === Number.POSITIVE_INFINITY ? null : { perSecond, burst },
+    // A new object each time: it is a new rate, with full buckets.
+    receiveRate: rate && rate.bytesPerSecond > 0 ? { ...rate } : null,
   };
 }

@@ -2,11 +2,15 @@
 import { EventEmitter } from 'node:events';
 import { parseSettings, type RelayConfig, type Settings } from './config.js';
 import { type Admit, openAdmission } from './control/admit.js';
+import { BootstrapDns } from './control/bootstrap-dns.js';
 import { certificateSet } from './control/certificates.js';
+import type { RateLimit } from './control/rate-config.js';
 import { DerpkitError, ListenError, type ListenSetting } from './errors.js';
+import { DebugAccess } from './http/debug-access.js';
 import { type Face, HttpServer } from './http/server.js';
 import { createLogger, type Logger } from './logger.js';
-import { loadMaterials, type Materials } from './materials.js';
+import { loadMaterials, loadRate, type Materials } from './materials.js';
+import { RelayPages } from './pages.js';
 import type { CounterName } from './plane/counters.js';
 import type {
   CloseReason,
@@ -21,7 +25,7 @@ import type {
   PlaneFactory,
   PlaneKind,
 } from './plane/plane.js';
-import { type SelectedPlane, selectPlane } from './plane/select.js';
+import { type PlaneNeeds, type SelectedPlane, selectPlane } from './plane/select.js';
 import { planePolicy } from './policy.js';
 import { formatNodeKey, shortKey } from './protocol/key.js';
 import { type Command, Registry } from './registry/registry.js';
@@ -70,6 +74,10 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
   start(): Promise<void>;
   /** Closes listeners and connections. Idempotent; a relay is not started twice. */
   close(): Promise<void>;
+  /** Whether there is a rate file. */
+  readonly reloads: boolean;
+  /** Reads the rate file again, if there is one. Rejects if it cannot be used; then what was read before still holds. */
+  reload(): Promise<void>;
   /** The plane's counters, as they are now. */
   counters(): Record<CounterName, number>;
   /** Gauges and counters of who is connected. */
@@ -79,7 +87,12 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
 /** Makes a relay; `start` opens it. Throws `ConfigError` with every setting that cannot be used. */
 export function createRelay(config: RelayConfig = {}, options: RelayOptions = {}): Relay {
   const settings = parseSettings(config);
-  return composeRelay(settings, selectPlane(settings.plane, { tls: settings.certMode !== 'off' }), options);
+  return composeRelay(settings, selectPlane(settings.plane, planeNeeds(settings)), options);
+}
+
+function planeNeeds({ certMode, rateConfig, acceptConnectionLimit }: Settings): PlaneNeeds {
+  const limits = rateConfig !== undefined || acceptConnectionLimit !== Number.POSITIVE_INFINITY;
+  return { tls: certMode !== 'off', limits };
 }
 
 /** The same with a plane of the caller's. For tests. */
@@ -94,6 +107,7 @@ const META_RENEWAL = 24 * 60 * 60 * 1000;
 class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   readonly plane: SelectedPlane;
   readonly dataDir: string;
+  readonly reloads: boolean;
   address: RelayAddress | undefined;
   publicKey: string | undefined;
   fingerprint: string | undefined;
@@ -109,6 +123,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     super();
     this.plane = plane;
     this.dataDir = settings.dataDir;
+    this.reloads = settings.rateConfig !== undefined;
   }
 
   async start(): Promise<void> {
@@ -127,6 +142,11 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async reload(): Promise<void> {
+    const rate = await loadRate(this.settings);
+    if (rate) this.running().limit(rate);
   }
 
   counters(): Record<CounterName, number> {
@@ -170,6 +190,8 @@ class Started implements PlaneEvents {
   readonly registry: Registry;
   private readonly admit: Admit;
   private readonly http: HttpServer;
+  private readonly bootstrap: BootstrapDns;
+  private rate: RateLimit | undefined;
   private readonly faces = new Map<ListenerId, Face>();
   private tlsPort = 443;
   private metaRenewal: NodeJS.Timeout | undefined;
@@ -183,9 +205,29 @@ class Started implements PlaneEvents {
   ) {
     const { keys, meshKey } = materials;
     this.registry = new Registry(keys.publicKey);
-    this.admit = openAdmission(meshKey);
-    this.dataPlane = create({ privateKey: keys.privateKey, policy: planePolicy(settings) }, this);
+    this.rate = materials.rate;
+    this.admit = openAdmission(meshKey, settings.disallowAppNames);
+    this.dataPlane = create({ privateKey: keys.privateKey, policy: planePolicy(settings, this.rate) }, this);
+    const { bootstrapDnsNames: published, unpublishedBootstrapDnsNames: unpublished } = settings;
+    this.bootstrap = new BootstrapDns({ published, unpublished }, (name, error) => {
+      logger.warn({ name, error: error.message }, 'a bootstrap name cannot be resolved');
+    });
+    const { debugAllowIp: allowIp, debugTrustedCidrs: trustedCidrs, debugKeyFile: keyFile } = settings;
     this.http = new HttpServer({
+      hostname: settings.hostname,
+      bootstrapDns: (query, address) => this.bootstrap.answer(query, address),
+      debugAccess: new DebugAccess({ allowIp, trustedCidrs, keyFile }),
+      debug: new RelayPages({
+        settings,
+        meshKey: meshKey !== undefined,
+        tls: materials.certificate !== undefined,
+        plane: this.dataPlane,
+        registry: this.registry,
+        bootstrap: this.bootstrap,
+        http: () => this.http,
+        rate: () => this.rate,
+      }),
+      debugHint: settings.debugHint,
       serverKey: keys.publicKey,
       home: settings.home,
       derp: settings.derp,
@@ -202,6 +244,7 @@ class Started implements PlaneEvents {
       this.serveCertificate();
       this.metaRenewal = setInterval(() => this.serveCertificate(), META_RENEWAL).unref();
     }
+    void this.bootstrap.start();
     const main = await this.open({ kind: tls ? 'tls' : 'tcp', derp, host, port: listen.port }, 'main', 'listen');
     if (tls) this.tlsPort = main.port;
     const withHttp = tls && httpPort >= 0;
@@ -216,8 +259,15 @@ class Started implements PlaneEvents {
     };
   }
 
+  /** Another receive limit holds, for everyone who is connected too. */
+  limit(rate: RateLimit): void {
+    this.rate = rate;
+    this.dataPlane.policy(planePolicy(this.settings, rate));
+  }
+
   async close(): Promise<void> {
     clearInterval(this.metaRenewal);
+    this.bootstrap.stop();
     this.http.close();
     await this.dataPlane.shutdown();
   }
@@ -271,8 +321,8 @@ class Started implements PlaneEvents {
     this.registry.prefer(id, home, performance.now());
   }
 
-  duplex(id: ConnectionId, stream: Parameters<PlaneEvents['duplex']>[1], info: { listener: ListenerId }): void {
-    this.http.accept(id, stream, this.faces.get(info.listener) ?? 'main');
+  duplex(...[id, stream, info]: Parameters<PlaneEvents['duplex']>): void {
+    this.http.accept(id, stream, this.faces.get(info.listener) ?? 'main', info);
   }
 
   // Nothing dials yet, so no link can report.

@@ -154,7 +154,10 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       const { port } = relay.target();
       for (const path of ['/', '/derp', '/a/b?c=d&e', '/robots.txt']) {
         for (const method of ['GET', 'HEAD']) {
-          const answer = await ask(relay.httpTarget(), path, { method, headers: { Host: 'relay.test' } });
+          const answer = await ask(relay.httpTarget(), path, {
+            method,
+            headers: { Host: 'relay.test', 'X-Forwarded-For': '192.0.2.1' },
+          });
           expect(answer.status, path).toBe(302);
           expect(answer.headers.location, path).toBe(`https://relay.test:${port}${path}`);
         }

@@ -5,7 +5,8 @@ import type { PlaneEvents } from '../../src/plane/plane.js';
 import { planePolicy } from '../../src/policy.js';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { Contract } from '../helpers/contract.js';
-import { type FaultyPlane, faultyPlanes } from './addon.js';
+import type { FaultyPlane } from '../helpers/faulty-addon.js';
+import { faultyPlanes } from './addon.js';
 
 function plane(page?: Parameters<typeof faultyPlanes>[0]) {
   const { create, made } = faultyPlanes(page);

@@ -6,10 +6,11 @@ import { createLogger } from '../../src/logger.js';
 import { formatPrivateKey, generateKeyPair } from '../../src/protocol/key.js';
 import { composeRelay, type RelayEvents } from '../../src/relay.js';
 import { DerpClient } from '../helpers/client.js';
+import type { FaultyPlane } from '../helpers/faulty-addon.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { eventually, turn } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
-import { type FaultyPlane, faultyPlanes } from './addon.js';
+import { faultyPlanes } from './addon.js';
 
 nothingIsLeft();
 

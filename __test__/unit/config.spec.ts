@@ -42,8 +42,24 @@ describe('defaults', () => {
       plane: 'auto',
       logFormat: 'text',
       logLevel: 'info',
+      bootstrapDnsNames: [],
+      unpublishedBootstrapDnsNames: [],
+      disallowAppNames: [],
+      acceptConnectionLimit: Number.POSITIVE_INFINITY,
+      acceptConnectionBurst: Number.MAX_SAFE_INTEGER,
+      debugTrustedCidrs: [],
+      debugHint: false,
     });
-    const withoutDefault = ['certDir', 'keyFile', 'meshKeyFile', 'privateKey', 'meshKey'];
+    const withoutDefault = [
+      'certDir',
+      'keyFile',
+      'meshKeyFile',
+      'privateKey',
+      'meshKey',
+      'rateConfig',
+      'debugAllowIp',
+      'debugKeyFile',
+    ];
     const names = [...Object.keys(parseSettings({})), ...withoutDefault];
     expect(SETTINGS.map(({ name }) => name).sort()).toEqual(names.sort());
   });
@@ -140,6 +156,16 @@ const BAD: Record<Exclude<SettingName, never>, readonly unknown[]> = {
   privateKey: ['', 'x', PRIVATE_KEY.slice(8), `${PRIVATE_KEY}0`, `privkey:${'0'.repeat(64)}`, 5, null],
   meshKey: ['', 'x', MESH_KEY.slice(1), `${MESH_KEY}a`, `0x${MESH_KEY.slice(2)}`, 5, null],
   certificate: ['x', 5, null, []],
+  bootstrapDnsNames: [5, null, [5]],
+  unpublishedBootstrapDnsNames: [5, null, [5]],
+  disallowAppNames: [5, null, [5]],
+  acceptConnectionLimit: ['', 'x', '-1', -1, '1 ', 'nan', Number.NaN, null, true],
+  acceptConnectionBurst: ['', 'x', '-1', -1, 1.5, null, true],
+  rateConfig: ['', 5, null],
+  debugAllowIp: ['', 5, null],
+  debugTrustedCidrs: ['x', '10.0.0.0', '10.0.0.0/33', '::/129', 'fe80::%1/64', '10.0.0.0/8,x', 5, null],
+  debugKeyFile: ['', 5, null],
+  debugHint: ['yes', 5, null],
 };
 
 describe('every bad value is one problem of its setting, with something to do about it', () => {

@@ -70,6 +70,7 @@ function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
   if (dev) {
     delete config.keyFile;
     delete config.meshKeyFile;
+    config.debugHint = true;
     config.privateKey = formatPrivateKey(generateKeyPair().privateKey);
     if (env.TAILSCALE_DERPER_MESH_KEY) config.meshKey = env.TAILSCALE_DERPER_MESH_KEY;
   } else if (value('c') === '') {
@@ -106,6 +107,9 @@ function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Recor
   if (env.DERPKIT_PLANE) settings.plane = env.DERPKIT_PLANE;
   if (env.DERPKIT_LOG_FORMAT) settings.logFormat = env.DERPKIT_LOG_FORMAT;
   if (env.DERPKIT_LOG_LEVEL) settings.logLevel = env.DERPKIT_LOG_LEVEL;
+  if (env.TS_ALLOW_DEBUG_IP) settings.debugAllowIp = env.TS_ALLOW_DEBUG_IP;
+  if (env.TS_DEBUG_TRUSTED_CIDRS) settings.debugTrustedCidrs = env.TS_DEBUG_TRUSTED_CIDRS;
+  if (env.TS_DEBUG_KEY_PATH) settings.debugKeyFile = env.TS_DEBUG_KEY_PATH;
   const depth = env.TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH;
   if (depth && !/^[+-]?\d+$/.test(depth)) {
     problems.push({ path: 'queueDepth', message: 'must be a number from 1 to 65536' });
@@ -150,6 +154,9 @@ function spelling(setting: string): string {
     plane: 'DERPKIT_PLANE',
     logFormat: 'DERPKIT_LOG_FORMAT',
     logLevel: 'DERPKIT_LOG_LEVEL',
+    debugAllowIp: 'TS_ALLOW_DEBUG_IP',
+    debugTrustedCidrs: 'TS_DEBUG_TRUSTED_CIDRS',
+    debugKeyFile: 'TS_DEBUG_KEY_PATH',
     queueDepth: 'TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH',
     meshKey: 'TAILSCALE_DERPER_MESH_KEY',
     certMode: '-certmode',

@@ -25,6 +25,15 @@ export async function runUntilSignal(relay: Relay, onStarted: () => void): Promi
     };
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal);
   });
+  if (relay.reloads) {
+    process.on('SIGHUP', () => {
+      relay.reload().then(
+        () => relay.logger.info('the rate file was read again'),
+        (error: unknown) =>
+          relay.logger.error(`the rate file cannot be used, what was read before holds: ${reasonOf(error)}`),
+      );
+    });
+  }
   onStarted();
   const end = await Promise.race([stopped, failed]);
   relay.logger.info({ because: end }, 'stopping');

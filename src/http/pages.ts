@@ -1,17 +1,26 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { send, sendError, sendPage, sendRedirect } from './responses.js';
+import { BROWSER_HEADERS, HTML, send, sendError, sendPage, sendRedirect, TEXT } from './responses.js';
 
-const HTML = 'text/html; charset=utf-8';
+export interface HomeOptions {
+  /** Empty for the page about the relay, `blank` for nothing, or a URL to go to. */
+  readonly home: string;
+  readonly hostname: string;
+  /** Whether packets are relayed. */
+  readonly derp: boolean;
+}
 
-/** `/` and every unknown path. `page` is empty for the page about the relay, `blank` for nothing, or a URL to go to. */
-export function home(response: ServerResponse, page: string, derpEnabled: boolean): void {
-  if (page === 'blank') sendPage(response, HTML, '');
-  else if (page === '') sendPage(response, HTML, homePage(derpEnabled));
-  else sendRedirect(response, 302, page);
+/** Tailscale's own relays name whom to tell of abuse. */
+const PRODUCTION = /^derp[^.]*\.tailscale\.com\.?$/;
+
+/** `/` and every unknown path. `debug` is whether the visitor may see `/debug/`. */
+export function home(response: ServerResponse, options: HomeOptions, debug: boolean): void {
+  if (options.home === 'blank') sendPage(response, HTML, '');
+  else if (options.home === '') sendPage(response, HTML, homePage(options, debug));
+  else sendRedirect(response, 302, options.home, BROWSER_HEADERS);
 }
 
 export function robots(response: ServerResponse): void {
-  sendPage(response, 'text/plain; charset=utf-8', 'User-agent: *\nDisallow: /\n');
+  sendPage(response, TEXT, 'User-agent: *\nDisallow: /\n');
 }
 
 /** `/derp/probe` and `/derp/latency-check`: how clients measure where they are, from browsers too. */
@@ -33,7 +42,21 @@ export function generate204(request: IncomingMessage, response: ServerResponse):
   response.writeHead(204).end();
 }
 
-function homePage(derpEnabled: boolean): string {
+/** `/bootstrap-dns`. The next request of a client goes to another relay, so its connection is not kept. */
+export function bootstrapDns(response: ServerResponse, json: string): void {
+  sendPage(response, 'application/json', json, { ...BROWSER_HEADERS, Connection: 'close' });
+}
+
+function homePage({ hostname, derp }: HomeOptions, debug: boolean): string {
+  const production = PRODUCTION.test(hostname);
+  const paragraphs = [
+    production &&
+      '<p>To report abuse, write to <a href="mailto:security@tailscale.com">security@tailscale.com</a>: see the\n' +
+        '<a href="https://tailscale.com/security-policies">security policies</a> and the\n' +
+        '<a href="https://tailscale.com/tailscale-aup">acceptable use policy</a>.</p>',
+    !derp && '<p>Status: <b>disabled</b></p>',
+    debug && '<p>For its operators: <a href="/debug/">/debug/</a></p>',
+  ];
   return `<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>DERP relay</title></head>
@@ -44,8 +67,12 @@ devices that cannot reach each other directly, and cannot read them.</p>
 <ul>
 <li><a href="https://tailscale.com/kb/1232/derp-servers">About DERP servers</a></li>
 <li><a href="https://pkg.go.dev/tailscale.com/derp">The protocol</a></li>
+<li><a href="https://github.com/tailscale/tailscale/tree/main/cmd/derper#derp">Running one</a></li>
 </ul>
-${derpEnabled ? '' : '<p>Status: <b>disabled</b></p>\n'}</body>
+${paragraphs
+  .filter(Boolean)
+  .map((text) => `${text}\n`)
+  .join('')}</body>
 </html>
 `;
 }

@@ -1,31 +1,57 @@
-import type { ServerResponse } from 'node:http';
+import { type ServerResponse, STATUS_CODES } from 'node:http';
+
+const POLICY =
+  "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'; block-all-mixed-content; object-src 'none'";
+
+type Headers = Readonly<Record<string, string>>;
 
 /** What derper sends with every page that a browser may show. */
-const BROWSER_HEADERS = {
+export const BROWSER_HEADERS: Headers = {
   'Strict-Transport-Security': 'max-age=63072000; includeSubDomains',
-  'Content-Security-Policy':
-    "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'; block-all-mixed-content; object-src 'none'",
+  'Content-Security-Policy': POLICY,
   'X-Frame-Options': 'DENY',
   'X-Content-Type-Options': 'nosniff',
 };
 
+/** The same for pages below `/debug/`, which may style themselves. */
+export const DEBUG_HEADERS: Headers = {
+  ...BROWSER_HEADERS,
+  'Content-Security-Policy': `${POLICY}; style-src 'self' 'unsafe-inline'`,
+};
+
+export const HTML = 'text/html; charset=utf-8';
+export const TEXT = 'text/plain; charset=utf-8';
+
 /** An error as text, with the headers and the final newline that Go's helper gives it. */
-export function sendError(response: ServerResponse, status: number, text: string): void {
-  send(response, status, `${text}\n`, {
-    'Content-Type': 'text/plain; charset=utf-8',
-    'X-Content-Type-Options': 'nosniff',
-  });
+export function sendError(response: ServerResponse, status: number, text: string, headers: Headers = {}): void {
+  send(response, status, `${text}\n`, { ...headers, 'Content-Type': TEXT, 'X-Content-Type-Options': 'nosniff' });
 }
 
-export function sendPage(response: ServerResponse, contentType: string, body: string): void {
-  send(response, 200, body, { ...BROWSER_HEADERS, 'Content-Type': contentType });
+export function sendPage(response: ServerResponse, contentType: string, body: string, headers = BROWSER_HEADERS): void {
+  send(response, 200, body, { ...headers, 'Content-Type': contentType });
 }
 
-export function sendRedirect(response: ServerResponse, status: number, location: string): void {
-  send(response, status, '', { ...BROWSER_HEADERS, Location: location });
+/** As Go redirects: browsers get a page with the link, others nothing. */
+export function sendRedirect(response: ServerResponse, status: number, location: string, headers: Headers = {}): void {
+  const all = { ...headers, Location: location };
+  const { method } = response.req;
+  if (method === 'GET') {
+    const page = `<a href="${escapeHtml(location)}">${STATUS_CODES[status]}</a>.\n\n`;
+    send(response, status, page, { ...all, 'Content-Type': HTML });
+  } else if (method === 'HEAD') {
+    response.writeHead(status, { ...all, 'Content-Type': HTML }).end();
+  } else {
+    send(response, status, '', all);
+  }
 }
 
-export function send(response: ServerResponse, status: number, body: string, headers: Record<string, string>): void {
+export function send(response: ServerResponse, status: number, body: string, headers: Headers): void {
   response.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) });
   response.end(response.req.method === 'HEAD' ? undefined : body);
+}
+
+const ENTITIES: Headers = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&#34;', "'": '&#39;' };
+
+export function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] as string);
 }

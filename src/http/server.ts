@@ -1,28 +1,22 @@
 /** The ordinary HTTP server behind the plane: it gets every connection that is not a raw DERP upgrade. */
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Adoption, ConnectionId } from '../plane/plane.js';
+import type { Adoption, ConnectionId, DuplexInfo, TlsVersion } from '../plane/plane.js';
 import type { NodeKey } from '../protocol/key.js';
-import { DERP_PATH, pathOfTarget, requestedFraming, switchingProtocols, wantsFastStart } from '../protocol/upgrade.js';
-import { generate204, home, probe, robots } from './pages.js';
-import { sendError, sendRedirect } from './responses.js';
+import { requestedFraming, switchingProtocols, wantsFastStart } from '../protocol/upgrade.js';
+import { sendError } from './responses.js';
+import { type Face, Site, type SiteOptions } from './site.js';
+import { answerHandshake, handshakeFault } from './websocket.js';
 
-export interface HttpOptions {
+export type { Face } from './site.js';
+
+export interface HttpOptions extends SiteOptions {
   readonly serverKey: NodeKey;
-  /** See {@link home}. */
-  readonly home: string;
-  /** False answers every `/derp` with 404. */
-  readonly derp: boolean;
-  /** Where the plain HTTP face sends browsers; 443 goes without saying. */
-  readonly httpsPort: () => number;
   /** Gives a connection whose upgrade was answered back to the plane. */
   readonly adopt: (id: ConnectionId, how: Adoption) => void;
 }
 
-/** `main` is the relay itself; `redirect` is what stands on port 80 beside a TLS one. */
-export type Face = 'main' | 'redirect';
-
-interface Origin {
+interface Origin extends DuplexInfo {
   readonly id: ConnectionId;
   readonly face: Face;
 }
@@ -32,10 +26,16 @@ const REQUEST_TIMEOUT = 30_000;
 const HEAD_TIMEOUT = 10_000;
 
 export class HttpServer {
+  /** Requests over TLS, by its version. */
+  readonly tlsRequests: Record<TlsVersion, number> = { '1.2': 0, '1.3': 0 };
+  /** Connections that went over to WebSocket. */
+  webSocketAccepts = 0;
   private readonly server: Server;
+  private readonly site: Site;
   private readonly origins = new WeakMap<Duplex, Origin>();
 
   constructor(private readonly options: HttpOptions) {
+    this.site = new Site(options);
     this.server = createServer({
       requestTimeout: REQUEST_TIMEOUT,
       headersTimeout: HEAD_TIMEOUT,
@@ -45,15 +45,16 @@ export class HttpServer {
     this.server.setTimeout(REQUEST_TIMEOUT);
     this.server.on('request', (request, response) => this.onRequest(request, response));
     this.server.on('upgrade', (request, socket, head) => this.onUpgrade(request, socket, head));
+    this.server.on('connect', (request, socket) => this.onConnect(request, socket));
     // The server never listens, but it keeps track of connections, and of their deadlines, only from this event on.
     this.server.emit('listening');
   }
 
   /** Serves one connection of the plane's, request bytes unread. */
-  accept(id: ConnectionId, stream: Duplex, face: Face): void {
+  accept(id: ConnectionId, stream: Duplex, face: Face, info: DuplexInfo): void {
     // It may have ended on its way here; then its close, which Node's server waits for, has been.
     if (stream.destroyed) return;
-    this.origins.set(stream, { id, face });
+    this.origins.set(stream, { ...info, id, face });
     this.server.emit('connection', stream);
     // The plane has stopped it after its first bytes.
     stream.resume();
@@ -66,57 +67,27 @@ export class HttpServer {
 
   private onRequest(request: IncomingMessage, response: ServerResponse): void {
     const origin = this.origins.get(request.socket);
-    if (origin?.face === 'redirect') this.redirectFace(request, response);
-    else this.mainFace(request, response);
+    if (!origin) throw new Error('a request of a connection that was not accepted');
+    if (origin.tlsVersion) this.tlsRequests[origin.tlsVersion] += 1;
+    const fault = wantsWebSocket(request) && this.isDerp(request, origin) && handshakeFault(request);
+    if (fault) sendError(response, fault.status, fault.text, fault.headers);
+    else this.site.answer(request, response, origin.face, origin.peer.address);
   }
 
-  private mainFace(request: IncomingMessage, response: ServerResponse): void {
-    switch (pathOfTarget(request.url ?? '')) {
-      case DERP_PATH:
-        this.derpWithoutUpgrade(response);
-        break;
-      case '/derp/probe':
-      case '/derp/latency-check':
-        probe(request, response);
-        break;
-      case '/generate_204':
-        generate204(request, response);
-        break;
-      case '/robots.txt':
-        robots(response);
-        break;
-      default:
-        home(response, this.options.home, this.options.derp);
-    }
-  }
-
-  private derpWithoutUpgrade(response: ServerResponse): void {
-    if (this.options.derp) sendError(response, 426, 'DERP requires connection upgrade');
-    else sendError(response, 404, 'derp server disabled');
-  }
-
-  private redirectFace(request: IncomingMessage, response: ServerResponse): void {
-    if (pathOfTarget(request.url ?? '') === '/generate_204') {
-      generate204(request, response);
-    } else if (request.method !== 'GET' && request.method !== 'HEAD') {
-      sendError(response, 400, 'Use HTTPS');
-    } else {
-      const port = this.options.httpsPort();
-      const host = (request.headers.host ?? '').replace(/:\d+$/, '');
-      const target = request.url?.startsWith('/') ? request.url : pathOfTarget(request.url ?? '');
-      sendRedirect(response, 302, `https://${host}${port === 443 ? '' : `:${port}`}${target}`);
-    }
+  private isDerp(request: IncomingMessage, { face }: Origin): boolean {
+    return face === 'main' && this.options.derp && Site.isDerp(request.url ?? '');
   }
 
   private onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const origin = this.origins.get(socket);
-    const ours = origin?.face === 'main' && this.options.derp && pathOfTarget(request.url ?? '') === DERP_PATH;
+    const ours = origin !== undefined && this.isDerp(request, origin);
     const framing = requestedFraming(request.headers.upgrade, request.headers['sec-websocket-protocol']);
     if (!ours || !framing) {
       this.refuseUpgrade(request, socket);
     } else if (framing === 'websocket') {
-      answerOnce(request, socket, (response) => sendError(response, 501, 'WebSocket is not there yet'));
+      this.switchToWebSocket(origin, request, socket, head);
     } else {
+      if (origin.tlsVersion) this.tlsRequests[origin.tlsVersion] += 1;
       this.switchToDerp(origin.id, request, socket, head);
     }
   }
@@ -130,10 +101,40 @@ export class HttpServer {
     this.options.adopt(id, { framing: 'raw', leftover, notIdeal });
   }
 
+  /** derper pays no heed to `Ideal-Node` here. */
+  private switchToWebSocket(origin: Origin, request: IncomingMessage, socket: Duplex, leftover: Buffer): void {
+    // Whatever is wrong with it is answered as it is without an upgrade.
+    if (handshakeFault(request)) {
+      this.refuseUpgrade(request, socket);
+      return;
+    }
+    if (origin.tlsVersion) this.tlsRequests[origin.tlsVersion] += 1;
+    if (!answerHandshake(request, socket)) return;
+    this.webSocketAccepts += 1;
+    this.options.adopt(origin.id, { framing: 'websocket', leftover, notIdeal: false });
+  }
+
   /** An upgrade to something else (h2c, say) is only an offer: the request is answered as if it had not been made. */
   private refuseUpgrade(request: IncomingMessage, socket: Duplex): void {
     answerOnce(request, socket, (response) => this.server.emit('request', request, response));
   }
+
+  /** This is no proxy, though derper can be one, for Tailscale's control servers. */
+  private onConnect(request: IncomingMessage, socket: Duplex): void {
+    const origin = this.origins.get(socket);
+    answerOnce(request, socket, (response) => {
+      if (origin?.tlsVersion) {
+        if (origin.tlsVersion) this.tlsRequests[origin.tlsVersion] += 1;
+        sendError(response, 403, 'CONNECT not enabled');
+      } else {
+        sendError(response, 400, origin?.face === 'redirect' ? 'Use HTTPS' : 'CONNECT not enabled');
+      }
+    });
+  }
+}
+
+function wantsWebSocket({ headers }: IncomingMessage): boolean {
+  return requestedFraming(headers.upgrade, headers['sec-websocket-protocol']) === 'websocket';
 }
 
 /** Node takes connections with an upgrade out of its hands; this puts one request back. The connection ends with it. */

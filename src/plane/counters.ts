@@ -54,7 +54,19 @@ const PLAIN_COUNTERS = [
   'crossings_down',
 ] as const;
 
-export type CounterName = (typeof PLAIN_COUNTERS)[number] | DropCounter;
+/** Behind all others: a page of a plane that does not count them yet ends before them, and they read as 0. */
+const LATER_COUNTERS = [
+  /** Connections that TLS listeners took, and those that they closed at once for the accept limit. */
+  'tls_accepts',
+  'tls_rejects',
+  /** Raw DERP upgrades over TLS. */
+  'tls_upgrades:tls12',
+  'tls_upgrades:tls13',
+  /** How often the reading of a connection was put off because of its receive limit. */
+  'rate_limit_waits',
+] as const;
+
+export type CounterName = (typeof PLAIN_COUNTERS)[number] | DropCounter | (typeof LATER_COUNTERS)[number];
 
 export const COUNTER_NAMES: readonly CounterName[] = [
   ...PLAIN_COUNTERS,
@@ -64,6 +76,7 @@ export const COUNTER_NAMES: readonly CounterName[] = [
       `bytes_dropped:${reason}:${kind}`,
     ]),
   ),
+  ...LATER_COUNTERS,
 ];
 
 const INDEX: ReadonlyMap<CounterName, number> = new Map(COUNTER_NAMES.map((name, index) => [name, index]));
@@ -88,7 +101,7 @@ export class CounterPage {
   }
 
   private sum(index: number, copied: ArrayLike<number> | undefined): number {
-    return Number(this.cells[index]) + (copied?.[index] ?? 0);
+    return Number(this.cells[index] ?? 0) + (copied?.[index] ?? 0);
   }
 }
 

@@ -30,6 +30,7 @@ import type {
 } from './plane.js';
 import { StunListener } from './stun.js';
 import { TapStream } from './tap.js';
+import { WebSocketStream } from './websocket-stream.js';
 
 export interface Binding {
   version(): string;
@@ -52,7 +53,7 @@ export interface BindingPlane {
   send(ids: readonly number[], frames: Uint8Array, pull: boolean): void;
   newId(): number;
   adopt(id: number, fd: number, address: string, port: number, leftover: Uint8Array, notIdeal: boolean): void;
-  attach(id: number, address: string, port: number): number;
+  attach(id: number, address: string, port: number, notIdeal: boolean): number;
   snapshot(offset: number, limit: number): Snapshot;
   tap(key: Uint8Array | null, snapLength: number): boolean;
   takeTapped(): ArrayBuffer | null;
@@ -175,8 +176,14 @@ class NativePlane implements DataPlane {
   adopt(id: ConnectionId, how: Adoption): void {
     const duplex = this.duplexes.get(id);
     if (!duplex) return;
-    if (how.framing !== 'raw') throw notYet('WebSocket');
     const { stream, info } = duplex;
+    if (how.framing === 'websocket') {
+      // Its frames are JavaScript's; what is in them crosses as a pipe's bytes do.
+      const webSocket = new WebSocketStream(stream);
+      this.join(id, webSocket, info.peer, how.notIdeal);
+      webSocket.onBytes(Buffer.from(how.leftover));
+      return;
+    }
     const { fd } = (stream as unknown as { _handle: { fd: number } })._handle;
     const unread = (stream.read() as Buffer | null) ?? Buffer.alloc(0);
     const leftover = Buffer.concat([how.leftover, unread]);
@@ -187,7 +194,13 @@ class NativePlane implements DataPlane {
 
   async attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId> {
     const id = this.plane.newId();
-    const pipe = new Socket({ fd: this.plane.attach(id, peer.address, peer.port), readable: true, writable: true });
+    this.join(id, stream, peer, false);
+    return id;
+  }
+
+  /** Makes a connection of the plane of a stream of JavaScript's. */
+  private join(id: ConnectionId, stream: Duplex, { address, port }: PeerAddress, notIdeal: boolean): void {
+    const pipe = new Socket({ fd: this.plane.attach(id, address, port, notIdeal), readable: true, writable: true });
     for (const [from, to] of [
       [stream, pipe],
       [pipe, stream],
@@ -200,7 +213,6 @@ class NativePlane implements DataPlane {
         to.destroy();
       });
     }
-    return id;
   }
 
   dial(): never {

@@ -159,8 +159,8 @@ export type TlsVersion = '1.2' | '1.3';
 export interface Admission {
   /** May watch, close peers and forward; has the mesh write deadline, and no receive limit. */
   readonly mesh: boolean;
-  /** Bucket that inbound frames are charged to, by body length; reading pauses while it is empty. */
-  readonly receiveLimit: { readonly bytesPerSecond: number; readonly burst: number } | null;
+  /** A limit of its own; `null` for that of the policy. */
+  readonly receiveLimit: ReceiveRate | null;
 }
 
 export type CloseReason =
@@ -211,6 +211,19 @@ export interface PlanePolicy {
   readonly tcp: { readonly keepAlive: number; readonly userTimeout: number };
   /** Connections a TLS listener takes per second; more are closed at once. */
   readonly acceptRate: { readonly perSecond: number; readonly burst: number } | null;
+  /**
+   * What connections without mesh permission may send: each has a bucket of its own, full at first and whenever the rate
+   * changes. Every inbound frame is charged by the length of its body, that of the longest
+   * packet at most; while the bucket owes, that
+   * connection is not read, and no other waits for it.
+   */
+  readonly receiveRate: ReceiveRate | null;
+}
+
+export interface ReceiveRate {
+  readonly bytesPerSecond: number;
+  /** Bytes, no less than the largest frame. */
+  readonly burst: number;
 }
 
 export interface PlaneLimits {

@@ -1,6 +1,7 @@
 /** An HTTP server as the plane feeds it: connections come one by one, over the loopback, and it never listens itself. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { DebugAccess } from '../../../src/http/debug-access.js';
 import { type Face, type HttpOptions, HttpServer } from '../../../src/http/server.js';
 import type { Adoption } from '../../../src/plane/plane.js';
 import { nodeKey, vectors } from '../vectors.js';
@@ -24,7 +25,17 @@ export class Harness {
       serverKey: nodeKey(vectors.keys.values.server?.public),
       home: '',
       derp: true,
+      hostname: 'derp.test',
       httpsPort: () => 443,
+      bootstrapDns: (query, address) => JSON.stringify({ query, address }),
+      debugAccess: new DebugAccess({ trustedCidrs: [] }),
+      debugHint: false,
+      debug: {
+        facts: () => [['Fact', '<1>']],
+        vars: () => '{}\n',
+        varz: () => 'x 1\n',
+        check: async () => [],
+      },
       adopt: (id, how) => this.adopted.push({ id, how, socket: this.sockets.get(id) as Socket }),
       ...options,
     });
@@ -33,7 +44,8 @@ export class Harness {
       this.sockets.set(this.lastId, socket);
       // As the plane does: a socket without a listener for errors would end the process.
       socket.on('error', () => socket.destroy());
-      this.http.accept(this.lastId, socket, face);
+      const peer = { address: socket.remoteAddress as string, port: socket.remotePort as number };
+      this.http.accept(this.lastId, socket, face, { listener: 0, peer, tlsVersion: null });
     });
   }
 

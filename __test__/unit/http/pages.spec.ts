@@ -154,8 +154,10 @@ describe('the face beside TLS', () => {
   afterAll(() => redirect.close());
 
   it.each([
-    ['GET / HTTP/1.1', 'https://derp.test/'],
-    ['HEAD / HTTP/1.1', 'https://derp.test/'],
+    // Whoever may see it is brought there; tests come from the loopback.
+    ['GET / HTTP/1.1', 'https://derp.test/debug/'],
+    ['GET / HTTP/1.1|X-Forwarded-For: 192.0.2.1', 'https://derp.test/'],
+    ['HEAD / HTTP/1.1', 'https://derp.test/debug/'],
     ['GET /a/b?c=d&e HTTP/1.1', 'https://derp.test/a/b?c=d&e'],
     ['GET /derp HTTP/1.1', 'https://derp.test/derp'],
     ['GET /derp/probe HTTP/1.1', 'https://derp.test/derp/probe'],
@@ -164,7 +166,8 @@ describe('the face beside TLS', () => {
     const { status, headers, body } = await redirect.ask(request);
     expect(status).toBe(302);
     expect(headers.location).toBe(location);
-    expect(body).toBe('');
+    const link = location.replaceAll('&', '&amp;');
+    expect(body).toBe(request.startsWith('HEAD') ? '' : `<a href="${link}">Found</a>.\n\n`);
   });
 
   it.each([

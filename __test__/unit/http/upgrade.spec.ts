@@ -90,10 +90,41 @@ describe('an upgrade to something else is an offer that is not taken', () => {
     expect(main.adopted).toEqual([]);
   });
 
-  it('WebSocket is not there yet', async () => {
-    const lines = 'GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: derp';
-    const answer = parse(await received(await second(lines)));
-    expect(answer.status).toBe(501);
+  const WEBSOCKET = 'GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Version: 13';
+  const KEY = '|Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==';
+
+  it.each([
+    ['by another method', `${WEBSOCKET}${KEY}`.replace('GET', 'POST'), 405],
+    ['of another version', `${WEBSOCKET}${KEY}`.replace('13', '8'), 400],
+    ['without a key', WEBSOCKET, 400],
+    ['with two keys', WEBSOCKET + KEY + KEY, 400],
+    ['with a short key', `${WEBSOCKET}|Sec-WebSocket-Key: AAAA`, 400],
+  ])('a WebSocket %s is refused', async (_name, lines, status) => {
+    const answer = parse(await received(await second(`${lines}|Sec-WebSocket-Protocol: derp`)));
+    expect(answer.status).toBe(status);
+    expect(main.adopted).toEqual([]);
+  });
+
+  it('a WebSocket is answered, and given to the plane', async () => {
+    const socket = await second(`${WEBSOCKET}${KEY}|Sec-WebSocket-Protocol: x, derp`);
+    const { how, socket: theirs } = await adoption();
+    expect(how).toEqual({ framing: 'websocket', leftover: Buffer.alloc(0), notIdeal: false });
+    theirs.end();
+    const answer = parse(await received(socket));
+    expect(answer.status).toBe(101);
+    expect(answer.headers).toEqual({
+      upgrade: 'websocket',
+      connection: 'Upgrade',
+      // The example of RFC 6455.
+      'sec-websocket-accept': 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=',
+      'sec-websocket-protocol': 'derp',
+    });
+  });
+
+  it('a WebSocket of almost this subprotocol is closed with 1008', async () => {
+    const answer = parse(await received(await second(`${WEBSOCKET}${KEY}|Sec-WebSocket-Protocol: derpx`)));
+    expect(answer.status).toBe(101);
+    expect(answer.body).toBe('\x88\x28\x03\xf0client must speak the derp subprotocol');
     expect(main.adopted).toEqual([]);
   });
 });

@@ -178,9 +178,9 @@ impl BindingPlane {
 
     /// A pipe whose far end is a connection of the plane's. Returns the descriptor of the near end, the caller's to close.
     #[napi]
-    pub fn attach(&self, env: Env, id: f64, address: String, port: u16) -> Result<i32> {
+    pub fn attach(&self, env: Env, id: f64, address: String, port: u16, not_ideal: bool) -> Result<i32> {
         let (near, far) = external::pipe().or_else(|error| throw(&env, Code::Internal, &error))?;
-        self.called().adopt(id as u64, far, peer(&address, port), Vec::new(), false);
+        self.called().adopt(id as u64, far, peer(&address, port), Vec::new(), not_ideal);
         Ok(near)
     }
 

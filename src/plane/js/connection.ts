@@ -2,13 +2,14 @@ import type { Duplex } from 'node:stream';
 import { FrameDecoder, type FrameSink, ProtocolError } from '../../protocol/decode.js';
 import type { NodeKey } from '../../protocol/key.js';
 import { type OpenedLogin, sealServerInfo } from '../../protocol/login.js';
-import type { PeerGoneReason } from '../../protocol/wire.js';
-import type { Admission, CloseReason, ConnectionId, PeerAddress, TlsVersion } from '../plane.js';
+import { MAX_BODY_LENGTH, type PeerGoneReason } from '../../protocol/wire.js';
+import type { Admission, CloseReason, ConnectionId, PeerAddress, ReceiveRate, TlsVersion } from '../plane.js';
 import type { PlaneContext } from './context.js';
 import { Egress, type EgressOwner } from './egress.js';
 import { LoginPhase, WaitingPhase } from './login.js';
 import { Session } from './session.js';
 import type { Entry } from './table.js';
+import { TokenBucket } from './token-bucket.js';
 import { type Timed, Wheel } from './wheel.js';
 
 /** How a connection came to DERP. */
@@ -44,6 +45,12 @@ export class Connection implements EgressOwner, Timed {
   // Deadlines on the wheel's clock.
   private phaseEnds: number;
   private keepAliveAt = Number.POSITIVE_INFINITY;
+  private readAgainAt = Number.POSITIVE_INFINITY;
+
+  /** What the client may send, and what it has. */
+  private rate: ReceiveRate | null = null;
+  private bucket: TokenBucket | undefined;
+  private ownRate: ReceiveRate | null = null;
 
   /** Partial login bytes that the plane's budget was charged for. */
   private charged = 0;
@@ -59,7 +66,11 @@ export class Connection implements EgressOwner, Timed {
     this.egress = new Egress(arrival.stream, context, this);
     this.sink = new LoginPhase(context, (login) => this.onLogin(login));
     this.decoder = new FrameDecoder({
-      onHeader: (type, length) => this.sink.onHeader(type, length),
+      onHeader: (type, length) => {
+        const wanted = this.sink.onHeader(type, length);
+        this.throttle(length);
+        return wanted;
+      },
       onFrame: (type, frame) => this.sink.onFrame(type, frame),
     });
     this.phaseEnds = Wheel.now() + context.policy.deadlines.clientInfo;
@@ -90,6 +101,8 @@ export class Connection implements EgressOwner, Timed {
     this.settleLogin();
     this.phase = 'open';
     this.mesh = admission.mesh;
+    this.ownRate = admission.receiveLimit;
+    this.setRate();
     this.phaseEnds = Number.POSITIVE_INFINITY;
     // First of all, and whatever the client has sent ahead.
     this.egress.frames(sealServerInfo(sharedKey));
@@ -98,8 +111,12 @@ export class Connection implements EgressOwner, Timed {
     this.session = new Session(this, key, this.entry, this.context);
     this.sink = this.session;
     this.armKeepAlive(Wheel.now());
-    this.guard(() => this.decoder.resume());
-    if (this.phase === 'open') this.stream.resume();
+    this.readOn();
+  }
+
+  /** Another policy holds. */
+  onPolicy(): void {
+    if (this.phase === 'open' && this.setRate()) this.readOn();
   }
 
   /** Sends control frames, if the connection is admitted. */
@@ -147,7 +164,8 @@ export class Connection implements EgressOwner, Timed {
       this.session.keepAlive();
       this.armKeepAlive(now);
     }
-    return Math.min(this.phaseEnds, this.keepAliveAt, this.egress.onTime(now));
+    if (now >= this.readAgainAt) this.readOn();
+    return Math.min(this.phaseEnds, this.keepAliveAt, this.readAgainAt, this.egress.onTime(now));
   }
 
   armAt(when: number): void {
@@ -183,6 +201,34 @@ export class Connection implements EgressOwner, Timed {
     if (this.phase === 'login') this.charge();
     // A hang-up is seen only while reading, so a client that waits is read on, within bounds.
     if (this.phase === 'waiting' && this.decoder.held > this.context.policy.limits.leftoverBytes) this.stream.pause();
+  }
+
+  /** Charges a frame. While more is owed than the bucket has, no further frame is read: the sender feels it through TCP. */
+  private throttle(length: number): void {
+    if (!this.bucket) return;
+    const now = Wheel.now();
+    const wait = this.bucket.charge(Math.min(length, MAX_BODY_LENGTH), now);
+    if (wait === 0) return;
+    this.context.counters.add('rate_limit_waits');
+    this.readAgainAt = now + wait;
+    this.context.wheel.arm(this, this.readAgainAt);
+    this.decoder.pause();
+    this.stream.pause();
+  }
+
+  /** Takes over the rate that holds for this connection, with a full bucket. False if it is the same as before. */
+  private setRate(): boolean {
+    const rate = this.mesh ? null : (this.ownRate ?? this.context.policy.receiveRate);
+    if (rate === this.rate) return false;
+    this.rate = rate;
+    this.bucket = rate ? new TokenBucket(rate.bytesPerSecond, rate.burst, Wheel.now()) : undefined;
+    return true;
+  }
+
+  private readOn(): void {
+    this.readAgainAt = Number.POSITIVE_INFINITY;
+    this.guard(() => this.decoder.resume());
+    if (this.phase === 'open' && this.readAgainAt === Number.POSITIVE_INFINITY) this.stream.resume();
   }
 
   private onLogin(login: OpenedLogin): void {

@@ -25,6 +25,7 @@ import {
   type TapOptions,
 } from '../plane.js';
 import { StunListener } from '../stun.js';
+import { WebSocketStream } from '../websocket-stream.js';
 import { type Arrival, Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
@@ -89,12 +90,11 @@ class JsPlane implements DataPlane {
   }
 
   policy(policy: PlanePolicy): void {
-    if (policy.acceptRate) throw notYet('accept limits');
     this.context.policy = policy;
+    for (const connection of this.context.connections.values()) connection.onPolicy();
   }
 
   admit(id: ConnectionId, admission: Parameters<DataPlane['admit']>[1]): void {
-    if (admission.receiveLimit) throw notYet('receive limits');
     this.context.connections.get(id)?.admit(admission);
   }
 
@@ -123,14 +123,21 @@ class JsPlane implements DataPlane {
   adopt(id: ConnectionId, how: Adoption): void {
     const duplex = this.duplexes.get(id);
     if (!duplex) return;
-    if (how.framing !== 'raw') throw notYet('WebSocket');
     this.duplexes.delete(id);
     const { stream, info } = duplex;
     if (this.turnsAway(stream)) return;
     const { peer, tlsVersion } = info;
     // The HTTP server's idle timeout is not DERP's.
     if ('setTimeout' in stream) (stream as Socket).setTimeout(0);
-    this.begin({ id, stream, peer, tlsVersion, notIdeal: how.notIdeal }, NOTHING, Buffer.from(how.leftover));
+    const leftover = Buffer.from(how.leftover);
+    const { notIdeal } = how;
+    if (how.framing === 'raw') {
+      this.begin({ id, stream, peer, tlsVersion, notIdeal }, NOTHING, leftover);
+      return;
+    }
+    const webSocket = new WebSocketStream(stream);
+    this.begin({ id, stream: webSocket, peer, tlsVersion, notIdeal }, NOTHING, NOTHING);
+    webSocket.onBytes(leftover);
   }
 
   async attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId> {
@@ -175,6 +182,8 @@ class JsPlane implements DataPlane {
   }
 
   onDerp(arrival: Arrival, upgrade: { readonly fastStart: boolean }, rest: Buffer): void {
+    const { tlsVersion } = arrival;
+    if (tlsVersion) this.counters.add(tlsVersion === '1.3' ? 'tls_upgrades:tls13' : 'tls_upgrades:tls12');
     if (this.turnsAway(arrival.stream)) return;
     this.begin(arrival, upgrade.fastStart ? NOTHING : this.switching, rest);
   }

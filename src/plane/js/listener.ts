@@ -1,11 +1,20 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { listenError, unmapped } from '../address.js';
-import type { ConnectionId, DuplexInfo, Listening, ListenSpec, PeerAddress, TlsVersion } from '../plane.js';
+import type {
+  ConnectionId,
+  DuplexInfo,
+  Listening,
+  ListenSpec,
+  PeerAddress,
+  PlanePolicy,
+  TlsVersion,
+} from '../plane.js';
 import type { Arrival } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { type DerpUpgrade, readHead } from './http-head.js';
 import { type TlsContexts, tlsVersionOf } from './tls.js';
+import { TokenBucket } from './token-bucket.js';
 import { type Timed, Wheel } from './wheel.js';
 
 /** What becomes of accepted connections. */
@@ -25,6 +34,8 @@ export class TcpListener {
   private readonly server: Server;
   /** Connections whose handshake or head is not done. */
   private readonly arriving = new Set<Arriving>();
+  private acceptRate: PlanePolicy['acceptRate'] = null;
+  private acceptBucket: TokenBucket | null = null;
 
   constructor(
     private readonly spec: ListenSpec,
@@ -54,6 +65,10 @@ export class TcpListener {
     // A socket without an error listener would end the process.
     socket.on('error', () => socket.destroy());
     const tls = this.spec.kind === 'tls' ? this.owner.tls() : undefined;
+    if (this.spec.kind === 'tls' && !this.withinRate()) {
+      socket.destroy();
+      return;
+    }
     const unready = this.spec.kind === 'tls' && !tls;
     if (unready || this.arriving.size >= limits.handshakes || context.pendingLogins >= limits.pendingLogins) {
       context.counters.add('connections_refused');
@@ -68,6 +83,20 @@ export class TcpListener {
     });
     this.arriving.add(arriving);
     arriving.start(this.spec.derp);
+  }
+
+  /** Over the rate a connection is closed at once: a client that is told so soon tries again, later. */
+  private withinRate(): boolean {
+    const { policy, counters } = this.owner.context;
+    const { acceptRate } = policy;
+    const now = Wheel.now();
+    if (acceptRate !== this.acceptRate) {
+      this.acceptRate = acceptRate;
+      this.acceptBucket = acceptRate && new TokenBucket(acceptRate.perSecond, acceptRate.burst, now);
+    }
+    const within = this.acceptBucket?.take(1, now) ?? true;
+    counters.add(within ? 'tls_accepts' : 'tls_rejects');
+    return within;
   }
 
   private onArrival(socket: Socket, { stream, head, rest, tlsVersion }: Arrived): void {

@@ -18,6 +18,13 @@ export class TokenBucket {
     return true;
   }
 
+  /** Takes `count` tokens, there or not. Returns the milliseconds until none are owed. */
+  charge(count: number, now: number): number {
+    this.refill(now);
+    this.tokens -= count;
+    return this.tokens >= 0 ? 0 : (-this.tokens / this.perSecond) * 1000;
+  }
+
   private refill(now: number): void {
     this.tokens = Math.min(this.burst, this.tokens + ((now - this.at) / 1000) * this.perSecond);
     this.at = now;

@@ -1,0 +1,81 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { DerpClient } from '../helpers/client.js';
+import { LANES } from '../helpers/lanes.js';
+import { nothingIsLeft } from '../helpers/leaks.js';
+import { MESH_KEY, startRelay } from '../helpers/relay.js';
+import { numbered } from '../helpers/traffic.js';
+import { Wire } from '../helpers/wire.js';
+
+nothingIsLeft();
+
+function rateFile(config: object): string {
+  const directory = mkdtempSync(join(tmpdir(), 'derpkit-rate-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const path = join(directory, 'rate.json');
+  writeFileSync(path, JSON.stringify(config));
+  return path;
+}
+
+// Of the native plane's lane this is no part yet: it has no limits.
+describe.each(LANES.filter(({ planeKind }) => planeKind === 'js'))('limits, $name', (lane) => {
+  it('of what a client may send hold it back, lose nothing, and are nobody else’s', async () => {
+    // For ever, as far as a test is concerned.
+    const rateConfig = rateFile({ PerClientRateLimitBytesPerSec: 1 });
+    const relay = await startRelay(lane, { config: { rateConfig } });
+    const [slow, other, receiver] = [
+      await DerpClient.connect(relay),
+      await DerpClient.connect(relay),
+      await DerpClient.connect(relay),
+    ];
+    for (const number of [1, 2, 3]) slow.sendPacket(receiver.key, numbered(number));
+    expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(1);
+    await relay.untilCount('rate_limit_waits', 1);
+    other.sendPacket(receiver.key, 'undisturbed');
+    const seen: number[] = [];
+    // The frame that overdrew the bucket is on its way; the one behind it is not read.
+    for (let frame = await receiver.expect('RecvPacket'); ; frame = await receiver.expect('RecvPacket')) {
+      if (frame.packet.toString() === 'undisturbed') break;
+      seen.push(frame.packet.readUInt32BE());
+    }
+    expect(seen).not.toContain(3);
+    // A file that cannot be used changes nothing; one without a limit frees everyone who is connected.
+    writeFileSync(rateConfig, 'x');
+    await expect(relay.relay.reload()).rejects.toThrow('it is not JSON');
+    expect((await receiver.fence()).length).toBeLessThan(2);
+    writeFileSync(rateConfig, '{}');
+    await relay.relay.reload();
+    await slow.fence();
+    expect(relay.drops()).toEqual({});
+    expect(relay.count('packets_sent')).toBe(4);
+  });
+
+  it('of what is sent are not for mesh peers', async () => {
+    const rateConfig = rateFile({ PerClientRateLimitBytesPerSec: 1 });
+    const relay = await startRelay(lane, { config: { rateConfig } });
+    const peer = await DerpClient.connect(relay, { meshKey: MESH_KEY });
+    for (const number of [1, 2, 3, 4]) peer.sendPacket(peer.key, numbered(number));
+    expect(await peer.fence()).toHaveLength(4);
+    expect(relay.count('rate_limit_waits')).toBe(0);
+  });
+
+  it('of connections close those beyond them at once, and the relay goes on', async () => {
+    const config = { acceptConnectionLimit: 1e-6, acceptConnectionBurst: 2 };
+    const relay = await startRelay(lane, { tls: true, config });
+    const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    await expect(Wire.open(relay.target())).rejects.toThrow();
+    a.sendPacket(b.key, 'still here');
+    await b.expectPacket('still here');
+    expect([relay.count('tls_accepts'), relay.count('tls_rejects')]).toEqual([2, 1]);
+  });
+
+  it('of apps refuse their clients, but not mesh peers', async () => {
+    const relay = await startRelay(lane, { config: { disallowAppNames: 'one,two' } });
+    await expect(DerpClient.connect(relay, { appName: 'two' })).rejects.toThrow();
+    await DerpClient.connect(relay, { appName: 'One' });
+    await DerpClient.connect(relay);
+    await DerpClient.connect(relay, { appName: 'one', meshKey: MESH_KEY });
+  });
+});

@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+import { BootstrapDns, isWithin, type NameResolver } from '../../../src/control/bootstrap-dns.js';
+
+const resolver: NameResolver = {
+  addresses: async (name) => {
+    if (name === 'broken.test') throw new Error('no such name');
+    return name === 'empty.test' ? [] : ['192.0.2.1', '2001:db8::1'];
+  },
+  texts: async (name) => {
+    if (name === 'none.test') throw new Error('no such text');
+    return name === 'half.test' ? ['101', 'x', '10', '50'] : ['many'];
+  },
+};
+
+async function opened(published: string[], unpublished: string[] = []): Promise<BootstrapDns> {
+  const names = new BootstrapDns(
+    { published, unpublished },
+    () => {},
+    resolver,
+    () => 0.999,
+  );
+  await names.refresh();
+  return names;
+}
+
+const BOTH = '{\n\t"a.test": [\n\t\t"192.0.2.1",\n\t\t"2001:db8::1"\n\t],\n\t"empty.test": []\n}';
+
+describe('rollout', () => {
+  it.each([4, 5, 7, 9, 10])('at one half takes 1.2.3.%i in', (last) => {
+    expect(isWithin(0.5, `1.2.3.${last}`, Math.random)).toBe(true);
+  });
+
+  it.each([6, 8])('at one half leaves 1.2.3.%i out', (last) => {
+    expect(isWithin(0.5, `1.2.3.${last}`, Math.random)).toBe(false);
+  });
+
+  it('at its ends takes in no one, and everyone', () => {
+    expect(isWithin(0, '1.2.3.4', () => 0)).toBe(false);
+    expect(isWithin(1, 'unknown', () => 1)).toBe(true);
+    expect(isWithin(0.5, 'unknown', () => 0)).toBe(false);
+  });
+
+  it('on the loopback is a coin', () => {
+    expect(isWithin(0.01, '127.0.0.1', () => 0.4)).toBe(true);
+    expect(isWithin(0.99, '::1', () => 0.6)).toBe(false);
+  });
+});
+
+describe('the answer', () => {
+  it('is nothing until names are resolved, and those that could be after that', async () => {
+    const early = new BootstrapDns({ published: ['a.test'], unpublished: [] }, () => {}, resolver);
+    expect(early.answer(null, '')).toBe('');
+    expect((await opened(['empty.test', 'a.test', 'broken.test'])).answer(null, '')).toBe(BOTH);
+    expect((await opened(['broken.test'])).answer(null, '')).toBe('null');
+  });
+
+  it('tells of a hidden name those who ask for it, and are among its share', async () => {
+    const names = await opened(
+      ['a.test', 'empty.test'],
+      ['b.test', 'c.test/half.test', 'd.test/bad.test', 'e.test/none.test'],
+    );
+    expect(names.answer('b.test', '')).toBe('{\n\t"b.test": [\n\t\t"192.0.2.1",\n\t\t"2001:db8::1"\n\t]\n}');
+    expect(names.answer('c.test', '1.2.3.4')).toContain('c.test');
+    for (const [name, from] of [
+      ['c.test', '1.2.3.6'],
+      ['d.test', '1.2.3.4'],
+      ['e.test', '1.2.3.4'],
+      ['x.test', '1.2.3.4'],
+      ['a.test', ''],
+      ['empty.test', ''],
+      ['', ''],
+    ] as const) {
+      expect(names.answer(name, from), name).toBe(BOTH);
+    }
+    expect(names.counts).toEqual({
+      requests: 9,
+      publishedHits: 1,
+      publishedMisses: 1,
+      unpublishedHits: 5,
+      unpublishedMisses: 4,
+      unpublishedPercentMisses: 3,
+    });
+    expect(names.queriedDomains).toBe(7);
+  });
+
+  it('remembers no more than 500 names that were asked for', async () => {
+    const names = await opened(['a.test']);
+    for (let index = 0; index <= 500; index++) names.answer(`${index}.test`, '');
+    expect(names.queriedDomains).toBe(0);
+  });
+});

@@ -1,0 +1,59 @@
+import type { ServerResponse } from 'node:http';
+import { DEBUG_HEADERS, escapeHtml, HTML, sendError, sendPage, TEXT } from './responses.js';
+
+/** What the pages below `/debug/` show. */
+export interface DebugSource {
+  /** Names and values at the head of the index. */
+  facts(): readonly (readonly [name: string, value: string])[];
+  /** expvar JSON. */
+  vars(): string;
+  /** Prometheus text. */
+  varz(): string;
+  /** What is wrong with the relay's books; empty if nothing is. */
+  check(): Promise<readonly string[]>;
+}
+
+interface Page {
+  readonly about: string;
+  send(response: ServerResponse, source: DebugSource): void;
+}
+
+/** By the path below `/debug/`. */
+const PAGES: ReadonlyMap<string, Page> = new Map([
+  [
+    'vars',
+    {
+      about: 'metrics as JSON',
+      send: (response, source) => sendPage(response, 'application/json; charset=utf-8', source.vars(), DEBUG_HEADERS),
+    },
+  ],
+  [
+    'varz',
+    {
+      about: 'metrics for Prometheus',
+      send: (response, source) => sendPage(response, TEXT, source.varz(), DEBUG_HEADERS),
+    },
+  ],
+  ['check', { about: 'whether the books are in order', send: (response, source) => void check(response, source) }],
+]);
+
+export function debugPage(path: string): Page | undefined {
+  return PAGES.get(path.slice('/debug/'.length));
+}
+
+export function debugIndex(response: ServerResponse, source: DebugSource, headers: Readonly<Record<string, string>>) {
+  const facts = source.facts().map(([name, value]) => `<li><b>${escapeHtml(name)}:</b> ${escapeHtml(value)}</li>`);
+  const links = [...PAGES].map(
+    ([path, { about }]) => `<li><a href="/debug/${path}">/debug/${path}</a> (${escapeHtml(about)})</li>`,
+  );
+  const list = [...facts, ...links].join('\n');
+  const title = 'derper debug';
+  const head = `<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>${title}</title></head>`;
+  sendPage(response, HTML, `${head}\n<body><h1>${title}</h1><ul>\n${list}\n</ul></body></html>\n`, headers);
+}
+
+async function check(response: ServerResponse, source: DebugSource): Promise<void> {
+  const problems = await source.check().catch((error: Error) => [error.message]);
+  if (problems.length > 0) sendError(response, 500, problems.join(', '), DEBUG_HEADERS);
+  else sendPage(response, TEXT, 'derp.Server ConsistencyCheck okay', DEBUG_HEADERS);
+}

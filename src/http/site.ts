@@ -1,0 +1,127 @@
+/** What is answered to requests: the two muxes of derper, the relay's own and the one on port 80. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { DERP_PATH } from '../protocol/upgrade.js';
+import type { DebugAccess } from './debug-access.js';
+import { type DebugSource, debugIndex, debugPage } from './debug-pages.js';
+import { bootstrapDns, generate204, type HomeOptions, home, probe, robots } from './pages.js';
+import { parseTarget, type Target } from './paths.js';
+import { BROWSER_HEADERS, send, sendError, sendRedirect } from './responses.js';
+
+export interface SiteOptions extends HomeOptions {
+  /** Where the plain HTTP face sends browsers; 443 goes without saying. */
+  readonly httpsPort: () => number;
+  /** The JSON of `/bootstrap-dns`, for a query (`q`) of whoever has this address. */
+  readonly bootstrapDns: (query: string | null, address: string) => string;
+  readonly debugAccess: DebugAccess;
+  readonly debug: DebugSource;
+  /** Whether those who may not see `/debug/` are told how they could. For development. */
+  readonly debugHint: boolean;
+}
+
+/** `main` is the relay itself; `redirect` is what stands on port 80 beside a TLS one. */
+export type Face = 'main' | 'redirect';
+
+export class Site {
+  constructor(private readonly options: SiteOptions) {}
+
+  /** `address` is the peer's IP text, empty if unknown. */
+  answer(request: IncomingMessage, response: ServerResponse, face: Face, address: string): void {
+    if (request.url === '*') {
+      answerStar(request, response);
+      return;
+    }
+    const target = parseTarget(request.url ?? '');
+    if (!target) sendMalformed(response);
+    else if (target.redirect !== undefined) sendRedirect(response, 307, target.redirect);
+    else if (face === 'main') this.main(request, response, target, address);
+    else this.redirect(request, response, target, address);
+  }
+
+  /** Whether a request target is the upgrade route. */
+  static isDerp(target: string): boolean {
+    const parsed = parseTarget(target);
+    return parsed?.path === DERP_PATH && parsed.redirect === undefined;
+  }
+
+  private main(request: IncomingMessage, response: ServerResponse, target: Target, address: string): void {
+    switch (target.path) {
+      case DERP_PATH:
+        this.derpWithoutUpgrade(response);
+        break;
+      case '/derp/probe':
+      case '/derp/latency-check':
+        probe(request, response);
+        break;
+      case '/generate_204':
+        generate204(request, response);
+        break;
+      case '/bootstrap-dns':
+        bootstrapDns(response, this.options.bootstrapDns(new URLSearchParams(target.query).get('q'), address));
+        break;
+      case '/robots.txt':
+        robots(response);
+        break;
+      default:
+        if (target.path.startsWith('/debug/')) this.debug(request, response, target, address);
+        else home(response, this.options, this.allowsDebug(request, target, address));
+    }
+  }
+
+  private derpWithoutUpgrade(response: ServerResponse): void {
+    if (this.options.derp) sendError(response, 426, 'DERP requires connection upgrade');
+    else sendError(response, 404, 'derp server disabled');
+  }
+
+  private debug(request: IncomingMessage, response: ServerResponse, target: Target, address: string): void {
+    const page = debugPage(target.path);
+    if (!this.allowsDebug(request, target, address)) {
+      const hint = page && this.options.debugHint ? `; to permit access, set TS_ALLOW_DEBUG_IP=${address}` : '';
+      sendError(response, 403, `debug access denied${hint}`);
+    } else if (page) {
+      page.send(response, this.options.debug);
+    } else if (target.path === '/debug/') {
+      debugIndex(response, this.options.debug, BROWSER_HEADERS);
+    } else {
+      sendError(response, 404, '404 page not found');
+    }
+  }
+
+  private redirect(request: IncomingMessage, response: ServerResponse, target: Target, address: string): void {
+    const asked = request.url ?? '';
+    if (target.path === '/generate_204') {
+      generate204(request, response);
+    } else if (asked.startsWith('/debug')) {
+      this.main(request, response, target, address);
+    } else if (request.method !== 'GET' && request.method !== 'HEAD') {
+      sendError(response, 400, 'Use HTTPS');
+    } else {
+      const port = this.options.httpsPort();
+      const host = (request.headers.host ?? '').replace(/:\d+$/, '');
+      const debug = asked === '/' && this.allowsDebug(request, target, address);
+      // Of an absolute target, what stands behind the host.
+      const path = debug ? '/debug/' : asked.replace(/^[a-zA-Z][a-zA-Z0-9+.-]*:\/\/[^/?#]*/, '') || '/';
+      sendRedirect(response, 302, `https://${host}${port === 443 ? '' : `:${port}`}${path}`);
+    }
+  }
+
+  private allowsDebug(request: IncomingMessage, { query }: Target, address: string): boolean {
+    return this.options.debugAccess.allows({
+      method: request.method ?? '',
+      debugKey: new URLSearchParams(query).get('debugkey'),
+      forwardedFor: request.headers['x-forwarded-for'] as string | undefined,
+      address,
+    });
+  }
+}
+
+/** A question to the server, not to any of its pages. */
+function answerStar(request: IncomingMessage, response: ServerResponse): void {
+  if (request.method === 'OPTIONS') send(response, 200, '', {});
+  else send(response, 400, '', { Connection: 'close' });
+}
+
+function sendMalformed(response: ServerResponse): void {
+  const headers = { 'Content-Type': 'text/plain; charset=utf-8', Connection: 'close' };
+  const status = '400 Bad Request';
+  response.writeHead(400, headers).end(status);
+}

@@ -1,0 +1,176 @@
+/** derper's metrics, by its names, made of what the parts of the relay count. Pure. */
+import { type CounterName, DROP_REASONS, PACKET_KINDS } from '../plane/counters.js';
+import { bare, type Entry, int, labels, set, type Value } from './exposition.js';
+
+export interface MetricSources {
+  readonly version: string;
+  readonly plane: 'js' | 'native';
+  readonly counters: Readonly<Record<CounterName, number>>;
+  readonly clients: ClientFigures;
+  readonly webSocketAccepts: number;
+  readonly bootstrap: BootstrapFigures;
+  /** TLS relays only: requests by the version of TLS. */
+  readonly tls: { readonly requests: Readonly<Record<string, number>> } | undefined;
+  /** Only where there is a rate file; zeros if it limits nothing. */
+  readonly rateLimit: { readonly bytesPerSecond: number; readonly burst: number } | undefined;
+  readonly process: ProcessFigures;
+}
+
+export interface ClientFigures {
+  readonly connections: number;
+  readonly home: number;
+  readonly notIdeal: number;
+  readonly dupKeys: number;
+  readonly dupConnections: number;
+  readonly dupConnectionsEver: number;
+  readonly homeMovesIn: number;
+  readonly homeMovesOut: number;
+  readonly localKeys: number;
+  readonly totalKeys: number;
+  readonly watchers: number;
+  readonly multiCreated: number;
+  readonly multiDeleted: number;
+  readonly deleteOther: number;
+}
+
+export interface BootstrapFigures {
+  readonly requests: number;
+  readonly publishedHits: number;
+  readonly publishedMisses: number;
+  readonly unpublishedHits: number;
+  readonly unpublishedMisses: number;
+  readonly unpublishedPercentMisses: number;
+  readonly queriedDomains: number;
+}
+
+export interface ProcessFigures {
+  /** Seconds since 1970. */
+  readonly startedAt: number;
+  /** Of the machine, seconds since 1970. */
+  readonly bootedAt: number;
+  readonly uptime: number;
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  readonly residentBytesAtStart: number;
+  readonly heapBytes: number;
+  /** 0 where the system does not tell. */
+  readonly openFiles: number;
+}
+
+export function derperMetrics(sources: MetricSources): Entry[] {
+  const { version, counters, bootstrap, process, tls } = sources;
+  return [
+    ['derp', set(derp(sources))],
+    ['derp_packets_dropped', drops(counters, 'packets')],
+    ['derp_bytes_dropped', drops(counters, 'bytes')],
+    ['derp_websocket_accepts', int(sources.webSocketAccepts)],
+    ['stun', set(stun(counters))],
+    ['counter_bootstrap_dns_requests', int(bootstrap.requests)],
+    ['counter_bootstrap_dns_published_hits', int(bootstrap.publishedHits)],
+    ['counter_bootstrap_dns_published_misses', int(bootstrap.publishedMisses)],
+    ['counter_bootstrap_dns_unpublished_hits', int(bootstrap.unpublishedHits)],
+    ['counter_bootstrap_dns_unpublished_misses', int(bootstrap.unpublishedMisses)],
+    ['counter_bootstrap_dns_unpublished_percent_misses', int(bootstrap.unpublishedPercentMisses)],
+    ['counter_bootstrap_dns_queried_domains', bare(bootstrap.queriedDomains)],
+    ...(tls ? tlsMetrics(tls, counters) : []),
+    ['counter_uptime_sec', bare(process.uptime)],
+    ['process_start_unix_time', bare(process.startedAt)],
+    ['node_boot_time_seconds', bare(process.bootedAt)],
+    ['version', { kind: 'info', text: version, labels: { version, binary: 'derper' } }],
+    ['derpkit_plane', { kind: 'info', text: sources.plane, labels: { plane: sources.plane } }],
+    ['counter_derpkit_logins_failed', int(counters.logins_failed)],
+    ['counter_derpkit_connections_refused', int(counters.connections_refused)],
+    // What Prometheus' own libraries say of any process.
+    ['counter_process_cpu_seconds_total', bare(process.cpuSeconds)],
+    ['gauge_process_open_fds', bare(process.openFiles)],
+    ['gauge_process_resident_memory_bytes', bare(process.residentBytes)],
+    ['gauge_process_start_time_seconds', bare(process.startedAt)],
+    ['gauge_memstats_heap_alloc', bare(process.heapBytes)],
+    ['gauge_memstats_sys', bare(process.residentBytes)],
+  ];
+}
+
+function derp({ version, counters, clients, rateLimit, process }: MetricSources): Entry[] {
+  const disco = counters['packets_received:disco'];
+  const other = counters['packets_received:other'];
+  return [
+    ['accepts', int(counters.accepts)],
+    ['bytes_received', int(counters.bytes_received)],
+    ['bytes_sent', int(counters.bytes_sent)],
+    ['counter_packets_received_kind', labels('kind', { disco, other })],
+    ['counter_total_dup_client_conns', int(clients.dupConnectionsEver)],
+    ['gauge_clients_local', bare(clients.localKeys)],
+    ['gauge_clients_remote', bare(clients.totalKeys - clients.localKeys)],
+    ['gauge_clients_total', bare(clients.totalKeys)],
+    ['gauge_current_connections', int(clients.connections)],
+    ['gauge_current_dup_client_conns', int(clients.dupConnections)],
+    ['gauge_current_dup_client_keys', int(clients.dupKeys)],
+    ['gauge_current_file_descriptors', bare(process.openFiles)],
+    ['gauge_current_home_connections', int(clients.home)],
+    ['gauge_current_notideal_connections', int(clients.notIdeal)],
+    ['gauge_memstats_sys0', bare(process.residentBytesAtStart)],
+    ['gauge_watchers', bare(clients.watchers)],
+    ['got_ping', int(counters.got_ping)],
+    ['home_moves_in', int(clients.homeMovesIn)],
+    ['home_moves_out', int(clients.homeMovesOut)],
+    ['multiforwarder_created', int(clients.multiCreated)],
+    ['multiforwarder_deleted', int(clients.multiDeleted)],
+    ['packet_forwarder_delete_other_value', int(clients.deleteOther)],
+    ['packets_forwarded_in', int(counters.packets_forwarded_in)],
+    ['packets_forwarded_out', int(counters.packets_forwarded_out)],
+    ['packets_received', int(disco + other)],
+    ['packets_sent', int(counters.packets_sent)],
+    ['peer_gone_disconnected_frames', int(counters.peer_gone_disconnected_frames)],
+    ['peer_gone_not_here_frames', int(counters.peer_gone_not_here_frames)],
+    ...(rateLimit
+      ? ([
+          ['rate_limit_per_client_burst_bytes', bare(rateLimit.burst)],
+          ['rate_limit_per_client_bytes_per_second', bare(rateLimit.bytesPerSecond)],
+          ['rate_limit_per_client_waited', int(counters.rate_limit_waits)],
+        ] as const)
+      : []),
+    ['sclient_write_timeouts', int(counters.write_timeouts)],
+    ['sent_pong', int(counters.sent_pong)],
+    ['unknown_frames', int(counters.unknown_frames)],
+    ['version', { kind: 'info', text: version, labels: {} }],
+  ];
+}
+
+function stun(counters: MetricSources['counters']): Entry[] {
+  const request = (disposition: 'not_stun' | 'read_error' | 'success' | 'write_error') =>
+    counters[`stun_requests:${disposition}`];
+  const dispositions = ['not_stun', 'read_error', 'success', 'write_error'] as const;
+  const rows = Object.fromEntries(dispositions.map((disposition) => [disposition, request(disposition)]));
+  const { 'stun_addrfamily:ipv4': ipv4, 'stun_addrfamily:ipv6': ipv6 } = counters;
+  return [
+    ['counter_addrfamily', labels('family', { ipv4, ipv6 })],
+    ['counter_requests', labels('disposition', rows)],
+  ];
+}
+
+function drops(counters: MetricSources['counters'], what: 'packets' | 'bytes'): Value {
+  const rows = [...DROP_REASONS]
+    .sort()
+    .flatMap((reason) =>
+      PACKET_KINDS.map((kind) => ({ of: [reason, kind], value: counters[`${what}_dropped:${reason}:${kind}`] })),
+    );
+  const help = `DERP ${what} dropped by reason and by kind`;
+  return { kind: 'table', type: 'counter', help, labels: ['reason', 'kind'], rows };
+}
+
+/** Versions that were never spoken have no row, as in derper. */
+function tlsMetrics({ requests }: NonNullable<MetricSources['tls']>, counters: MetricSources['counters']): Entry[] {
+  const spoken = Object.keys(requests).filter((version) => requests[version]);
+  const rows = (of: Readonly<Record<string, number>>) =>
+    labels('version', Object.fromEntries(spoken.map((version) => [version, of[version] ?? 0])));
+  return [
+    ['derper_tls_request_version', rows(requests)],
+    [
+      'tls_listener',
+      set([
+        ['counter_accepted_connections', int(counters.tls_accepts)],
+        ['counter_rejected_connections', int(counters.tls_rejects)],
+      ]),
+    ],
+  ];
+}

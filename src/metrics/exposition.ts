@@ -1,0 +1,118 @@
+/** Metrics as derper publishes them: one tree, told as Prometheus text and as expvar JSON. Pure. */
+
+export type Value =
+  /** Counted; a counter, unless the prefix of its key says otherwise. */
+  | { readonly kind: 'int'; readonly value: number }
+  /** Computed; without a type, unless the prefix of its key has one. */
+  | { readonly kind: 'bare'; readonly value: number }
+  | { readonly kind: 'labels'; readonly label: string; readonly rows: readonly (readonly [string, number])[] }
+  | {
+      readonly kind: 'table';
+      readonly type: 'counter' | 'gauge';
+      readonly help: string;
+      readonly labels: readonly string[];
+      /** The values of the labels, in their order, and that of the metric. */
+      readonly rows: readonly { readonly of: readonly string[]; readonly value: number }[];
+    }
+  | { readonly kind: 'set'; readonly entries: readonly Entry[] }
+  /** Labels alone say something: versions, kinds. `text` is what the JSON has. */
+  | { readonly kind: 'info'; readonly text: string; readonly labels: Readonly<Record<string, string>> };
+
+/** A key may begin with `gauge_` or `counter_`, which is the type and, in Prometheus text, no part of the name. */
+export type Entry = readonly [key: string, value: Value];
+
+export const int = (value: number): Value => ({ kind: 'int', value });
+export const bare = (value: number): Value => ({ kind: 'bare', value });
+export const labels = (label: string, rows: Readonly<Record<string, number>>): Value => ({
+  kind: 'labels',
+  label,
+  rows: Object.entries(rows),
+});
+export const set = (entries: readonly Entry[]): Value => ({ kind: 'set', entries });
+
+/** Prometheus text. The outermost entries stand in the order of their names, those of a set in the order of their keys. */
+export function prometheusText(entries: readonly Entry[]): string {
+  return [...entries]
+    .sort(([a], [b]) => order(stripped(a).name, stripped(b).name))
+    .flatMap(([key, value]) => samples('', key, value))
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+/** expvar JSON, keys in their order. */
+export function expvarJson(entries: readonly Entry[]): string {
+  const rows = sorted(entries).map(([key, value]) => `${JSON.stringify(key)}: ${json(value)}`);
+  return `{\n${rows.join(',\n')}\n}\n`;
+}
+
+function samples(prefix: string, key: string, value: Value): string[] {
+  const { name: own, type } = stripped(key);
+  const name = prefix + own;
+  switch (value.kind) {
+    case 'int':
+      return [`# TYPE ${name} ${type ?? 'counter'}`, `${name} ${number(value.value)}`];
+    case 'bare':
+      return [...(type ? [`# TYPE ${name} ${type}`] : []), `${name} ${number(value.value)}`];
+    case 'labels':
+      return [
+        ...(type ? [`# TYPE ${name} ${type}`] : []),
+        ...value.rows.map(([row, count]) => `${name}{${value.label}=${quoted(row)}} ${number(count)}`),
+      ];
+    case 'table':
+      return [
+        `# TYPE ${name} ${value.type}`,
+        `# HELP ${name} ${value.help}`,
+        ...value.rows.map(({ of, value: count }) => `${name}{${pairs(value.labels, of)}} ${number(count)}`),
+      ];
+    case 'set':
+      return sorted(value.entries).flatMap(([inner, each]) => samples(`${name}_`, inner, each));
+    case 'info':
+      // A text within a set has no form in Prometheus.
+      if (prefix !== '') return [];
+      return [`${name}{${pairs(Object.keys(value.labels), Object.values(value.labels))}} 1`];
+  }
+}
+
+function json(value: Value): string {
+  switch (value.kind) {
+    case 'int':
+    case 'bare':
+      return number(value.value);
+    case 'labels':
+      return `{${value.rows.map(([row, count]) => `${JSON.stringify(row)}: ${number(count)}`).join(', ')}}`;
+    case 'table':
+      return '"MultiLabelMap"';
+    case 'set':
+      return `{${sorted(value.entries)
+        .map(([key, each]) => `${JSON.stringify(key)}: ${json(each)}`)
+        .join(', ')}}`;
+    case 'info':
+      return JSON.stringify(value.text);
+  }
+}
+
+function stripped(key: string): { name: string; type: 'counter' | 'gauge' | undefined } {
+  const [, type, name] = /^(?:(counter|gauge)_)?(.*)$/.exec(key) as unknown as [string, 'counter' | 'gauge', string];
+  return { name, type };
+}
+
+function sorted(entries: readonly Entry[]): Entry[] {
+  return [...entries].sort(([a], [b]) => order(a, b));
+}
+
+function order(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function pairs(names: readonly string[], values: readonly string[]): string {
+  return names.map((name, index) => `${name}=${quoted(values[index] ?? '')}`).join(',');
+}
+
+function quoted(text: string): string {
+  return `"${text.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')}"`;
+}
+
+/** Neither Prometheus nor JSON knows Infinity of this spelling; no metric here is. */
+function number(value: number): string {
+  return String(value);
+}

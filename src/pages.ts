@@ -1,0 +1,88 @@
+/** What the pages below `/debug/` show of a relay: its facts, its metrics, and whether its books are in order. */
+import { hostname } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Settings } from './config.js';
+import type { BootstrapDns } from './control/bootstrap-dns.js';
+import type { RateLimit } from './control/rate-config.js';
+import type { DebugSource } from './http/debug-pages.js';
+import type { HttpServer } from './http/server.js';
+import { derperMetrics } from './metrics/derper.js';
+import { type Entry, expvarJson, prometheusText } from './metrics/exposition.js';
+import { processFigures } from './metrics/process.js';
+import type { DataPlane } from './plane/plane.js';
+import type { Registry } from './registry/registry.js';
+import { VERSION } from './version.js';
+
+export interface RelayParts {
+  readonly settings: Settings;
+  readonly meshKey: boolean;
+  readonly tls: boolean;
+  readonly plane: DataPlane;
+  readonly registry: Registry;
+  readonly bootstrap: BootstrapDns;
+  readonly http: () => HttpServer;
+  readonly rate: () => RateLimit | undefined;
+}
+
+/** Connections that come and go are on their way between the two books for a moment. */
+const LOOKS = 5;
+const BETWEEN_LOOKS = 50;
+
+export class RelayPages implements DebugSource {
+  constructor(private readonly parts: RelayParts) {}
+
+  facts(): readonly (readonly [string, string])[] {
+    const { settings, meshKey, plane } = this.parts;
+    return [
+      ['Uptime', `${processFigures().uptime}s`],
+      ['Version', VERSION],
+      ['Machine', hostname()],
+      ['TLS hostname', settings.hostname],
+      ['Mesh key', String(meshKey)],
+      ['Plane', plane.kind],
+    ];
+  }
+
+  vars(): string {
+    return expvarJson(this.metrics());
+  }
+
+  varz(): string {
+    return prometheusText(this.metrics());
+  }
+
+  async check(): Promise<readonly string[]> {
+    const { registry, plane } = this.parts;
+    let problem = '';
+    for (let look = 0; look < LOOKS; look++) {
+      const { total } = await plane.snapshot(0, 0);
+      const { connections } = registry.figures();
+      if (total === connections) return [];
+      problem = `the plane has ${total} connections, the registry ${connections}`;
+      await delay(BETWEEN_LOOKS);
+    }
+    return [problem];
+  }
+
+  private metrics(): Entry[] {
+    const { plane, registry, bootstrap, tls } = this.parts;
+    const http = this.parts.http();
+    const counters = plane.counters.readAll();
+    const { '1.2': older, '1.3': newer } = http.tlsRequests;
+    const requests = {
+      '1.2': older + counters['tls_upgrades:tls12'],
+      '1.3': newer + counters['tls_upgrades:tls13'],
+    };
+    return derperMetrics({
+      version: VERSION,
+      plane: plane.kind,
+      counters,
+      clients: registry.figures(),
+      webSocketAccepts: http.webSocketAccepts,
+      bootstrap: { ...bootstrap.counts, queriedDomains: bootstrap.queriedDomains },
+      tls: tls ? { requests } : undefined,
+      rateLimit: this.parts.rate(),
+      process: processFigures(),
+    });
+  }
+}
