@@ -11,8 +11,8 @@ export const TRACES = 2000;
 export const STEPS = 200;
 /** Traces at once: while one waits for a thread of the native plane, another goes on. */
 const AT_ONCE = 4;
-/** Looks at shorter traces before the shortest of them is good enough. */
-const SHRINKING = 250;
+/** Looks at shorter traces, and milliseconds, before the shortest of them is good enough: one that waits in vain is slow. */
+const SHRINKING = { tries: 250, time: 60_000 };
 
 /** Prepares the relay that is looked at, once it is open. */
 export type Prepare = (rig: Rig) => void;
@@ -77,7 +77,9 @@ export async function findFailure(
 /** The same failure, or another one, in fewer steps. */
 export async function shortest(lane: Lane, failure: Failure, prepare?: Prepare): Promise<Failure> {
   let { problem } = failure;
+  const end = performance.now() + SHRINKING.time;
   const fails = async (steps: readonly Step[]) => {
+    if (performance.now() > end) return false;
     // What threads do to each other does not happen every time.
     for (let time = 0; time < 2; time++) {
       const found = await problemOf(lane, steps, prepare);
@@ -86,7 +88,7 @@ export async function shortest(lane: Lane, failure: Failure, prepare?: Prepare):
     }
     return false;
   };
-  const steps = await shrink(failure.steps, fails, SHRINKING);
+  const steps = await shrink(failure.steps, fails, SHRINKING.tries);
   return { ...failure, steps, problem };
 }
 

@@ -49,16 +49,16 @@ export type Step =
 const LENGTHS = [0, 7, 8, 61, 62, 100, 100, 1400, 1400, 1400, 9000, 16_384, 65_536];
 
 const WEIGHTS: Readonly<Record<Step['do'], number>> = {
-  connect: 10,
-  close: 5,
+  connect: 8,
+  close: 4,
   send: 110,
   forward: 14,
-  flood: 2,
+  flood: 1,
   split: 6,
   stall: 4,
   resume: 6,
   watch: 4,
-  closePeer: 3,
+  closePeer: 2,
   prefer: 5,
   ping: 6,
   strange: 2,
