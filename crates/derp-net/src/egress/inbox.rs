@@ -46,3 +46,26 @@ impl Inbox {
 fn cost(bytes: &[u8]) -> usize {
     bytes.len() + size_of::<OwnedFrame>()
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use derp_proto::key::NodeKey;
+
+    use super::*;
+
+    #[test]
+    fn a_full_inbox_drops_its_oldest_and_discovery_last() {
+        let mut inbox = Inbox::default();
+        let mut dropped = Vec::new();
+        for number in 0..400_usize {
+            let kind = if number.is_multiple_of(10) { PacketKind::Disco } else { PacketKind::Other };
+            let info = PacketInfo { source: NodeKey::from_bytes([7; 32]), kind, payload: number };
+            inbox.push(Frame { bytes: &[0; 1000], packet: Some(info) }, |info| dropped.push((info.kind, info.payload)));
+        }
+        let oldest = (0..400).filter(|number| number % 10 != 0).map(|number| (PacketKind::Other, number));
+        assert!(dropped.len() > 100);
+        assert!(oldest.take(dropped.len()).eq(dropped.iter().copied()));
+        assert_eq!(inbox.dropped, dropped.len() as u64);
+        assert_eq!(inbox.into_frames().count(), 400 - dropped.len());
+    }
+}

@@ -485,25 +485,3 @@ fn an_inbox_is_sent_in_its_order() {
     assert_eq!(line.read_numbers(3), [(Disco, 2), (Other, 1), (Other, 3)]);
     assert_eq!(line.accounted(), 3);
 }
-
-#[test]
-fn a_full_inbox_drops_its_oldest_and_discovery_last() {
-    let mut inbox = Inbox::default();
-    let mut dropped = Vec::new();
-    for number in 0..400 {
-        let kind = if number % 10 == 0 { Disco } else { Other };
-        let bytes = packet(kind, number, 1000);
-        let info = PacketInfo { source: SOURCE, kind, payload: number as usize };
-        inbox.push(Frame { bytes: &bytes, packet: Some(info) }, |info| dropped.push((info.kind, info.payload)));
-    }
-    assert!(dropped.len() > 100);
-    assert!(
-        (0..400)
-            .filter(|number| number % 10 != 0)
-            .map(|number| (Other, number))
-            .take(dropped.len())
-            .eq(dropped.iter().copied())
-    );
-    assert_eq!(inbox.dropped, dropped.len() as u64);
-    assert_eq!(inbox.into_frames().count(), 400 - dropped.len());
-}
