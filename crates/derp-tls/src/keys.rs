@@ -39,7 +39,7 @@ impl Cipher {
         }
     }
 
-    fn key_length(self) -> usize {
+    pub(crate) fn key_length(self) -> usize {
         self.algorithm().key_len()
     }
 
@@ -261,5 +261,51 @@ impl Expanded {
     ) -> Result<(), Unspecified> {
         let nonce = Nonce::assume_unique_for_key(nonce);
         self.key.seal_in_place_scatter(nonce, Aad::from(aad), in_out, extra, extra_and_tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    }
+
+    /// RFC 8448, 3: the client's application traffic secret, its key and IV, and the client's first record of data.
+    #[test]
+    fn rfc_8448() {
+        let secret = hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5");
+        let mut keys = Keys::tls13(Cipher::Aes128Gcm, &secret, 0).unwrap();
+        let (key, iv) = keys.key_and_iv().unwrap();
+        assert_eq!(key[..16], hex("17422dda596ed5d9acd890e3c63f5051"));
+        assert_eq!(iv[..], hex("5b78923dee08579033e523d9"));
+        let mut record = hex(
+            "1703030043 a23f7054b62c94d0affafe8228ba55cbefacea42f914aa66bcab3f2b9819a8a5b46b395bd54a9a20441e2b62974e
+             1f5a6292a2977014bd1e3deae63aeebb21694915e4",
+        );
+        let (header, body) = record.split_at_mut(5);
+        let (cipher, sequence) = keys.expanded().unwrap();
+        assert_eq!(cipher.open(cipher.nonce(sequence), header, body), Ok(51));
+        assert_eq!(body[..50], (0..50).collect::<Vec<u8>>());
+        assert_eq!(body[50], 23);
+    }
+
+    #[test]
+    fn secrets_of_another_length_and_keys_of_another_secret_are_refused() {
+        assert!(Keys::tls13(Cipher::Aes256Gcm, &[0; 32], 0).is_none());
+        let keys = || {
+            let (key, iv) = ([0; 32].into(), [0; 12].into());
+            (0, ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv })
+        };
+        assert!(Keys::new(&keys(), Some(&[0; 32])).is_none());
+        assert!(Keys::new(&keys(), None).is_some());
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let keys = Keys::tls12(Cipher::Aes128Gcm, &[0xab; 16], &[0xcd; 12], 7);
+        assert_eq!(format!("{keys:?}"), "Keys { version: Tls12, cipher: Aes128Gcm, sequence: 7, .. }");
     }
 }

@@ -14,7 +14,7 @@
 //! | [`alert`] | what ends a connection |
 //!
 //! A connection that is idle, and that [`Receiver::quiet`] and [`Sender::quiet`] have been called on, holds no memory but the
-//! two of them: 152 bytes.
+//! two of them: [`IDLE_BYTES`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 // A new variant is never swallowed.
@@ -27,6 +27,8 @@ mod capture;
 pub mod certificates;
 pub mod client;
 pub mod handshake;
+#[cfg(test)]
+mod hostile_tests;
 mod keys;
 pub mod receive;
 mod record;
@@ -40,3 +42,7 @@ pub use handshake::{Certified, Established, Handshake, HandshakeError, Need, Pro
 pub use keys::Version;
 pub use receive::{End, Opened, Receiver};
 pub use send::{SealError, Sender};
+
+/// What a quiet connection costs here, in bytes, on a 64-bit machine: a [`Sender`] and a [`Receiver`], and nothing on the heap
+/// (a client's receiver of TLS 1.3: 24 bytes there).
+pub const IDLE_BYTES: usize = 168;

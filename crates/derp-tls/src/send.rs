@@ -160,7 +160,12 @@ impl Sender {
         Ok(written)
     }
 
-    fn seal_short(&mut self, content_type: u8, message: &[u8], out: &mut [u8]) -> Result<usize, Unspecified> {
+    pub(crate) fn seal_short(
+        &mut self,
+        content_type: u8,
+        message: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, Unspecified> {
         self.seal_record(content_type, &mut Scattered { pieces: &[message], offset: 0 }, message.len(), out)
     }
 

@@ -30,3 +30,35 @@ fn every_suite_as_a_client() {
         assert_eq!((plaintext.as_slice(), opened.end), (&b"indeed"[..], None));
     }
 }
+
+#[test]
+fn keys_are_updated_by_either_side_and_a_request_is_answered_first() {
+    for suite in SUITES.into_iter().filter(common::Suite::is_13) {
+        for as_client in [false, true] {
+            let (mut peer, mut established, mut rest);
+            if as_client {
+                peer = Peer::server(suite.server_config());
+                (established, rest) = connect_client(&mut peer, usize::MAX);
+            } else {
+                peer = Peer::client(suite.client_config());
+                (established, rest) = connect_server(&mut peer, &one_certificate(suite.pem()), usize::MAX, b"");
+            }
+            established.sender.limit_records(3);
+            for round in 0..20_u8 {
+                peer.0.refresh_traffic_keys().unwrap();
+                rest.extend(peer.write(&[round; 100]));
+                let (plaintext, opened) = open(&mut established, &std::mem::take(&mut rest), 11);
+                assert_eq!((plaintext, opened.end), (vec![round; 100], None));
+                // Only the first refresh asks; the next wait for the answer.
+                if opened.key_update_requested {
+                    established.sender.owe_key_update();
+                }
+                established.sender.quiet();
+                established.receiver.quiet();
+                let sealed = seal(&mut established, &[&[round; 50], &[round; 20_000]]);
+                assert!(!established.sender.owes_key_update());
+                assert_eq!(peer.input(&sealed).unwrap(), [round; 20_050]);
+            }
+        }
+    }
+}
