@@ -1,0 +1,209 @@
+//! What a server shows, and which of it to whom. A set is replaced as a whole: connections that have finished their handshake
+//! do not need it any more, and handshakes take the set in force when they need a certificate.
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, NoServerSessionStorage};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use zeroize::Zeroizing;
+
+/// DERP cannot run over HTTP/2, so nothing else is offered; DERP clients ask for nothing at all.
+pub(crate) const HTTP: &[u8] = b"http/1.1";
+/// A handshake for this alone is a certificate authority's question, not a client.
+const ACME: &[u8] = b"acme-tls/1";
+
+/// The first one is what a client offers a share of. TLS 1.3 servers take their own first of those that the client has.
+static GROUPS: [&dyn SupportedKxGroup; 4] =
+    [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
+
+/// A certificate with its key, and for whom it is.
+pub struct Certificate {
+    /// Server names in lower case, compared byte by byte, or the addresses that clients without a name have come to.
+    pub names: Vec<String>,
+    /// Shown only in handshakes that ask for this protocol, if set.
+    pub alpn: Option<String>,
+    /// DER, in the order they are sent: leaf, intermediates, and the meta certificate last.
+    pub chain: Vec<Vec<u8>>,
+    /// PKCS#8, SEC1 or PKCS#1 in DER; RSA, ECDSA or Ed25519.
+    pub private_key: Zeroizing<Vec<u8>>,
+}
+
+impl Certificate {
+    /// Reads a chain and a key in PEM.
+    ///
+    /// # Errors
+    /// [`CertificateError::Chain`] or [`CertificateError::Key`] where there is none.
+    pub fn from_pem(names: Vec<String>, chain: &str, key: &str) -> Result<Self, CertificateError> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
+            .map(|der| der.map(|der| der.to_vec()))
+            .collect::<Result<_, _>>()
+            .map_err(|_| CertificateError::Chain)?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| CertificateError::Key)?;
+        let private_key = Zeroizing::new(key.secret_der().to_vec());
+        Ok(Self { names, alpn: None, chain, private_key })
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").field("names", &self.names).field("alpn", &self.alpn).finish_non_exhaustive()
+    }
+}
+
+/// What becomes of a server name that no certificate lists, or of a client that says none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Otherwise {
+    /// It gets the first certificate that is not for one protocol only.
+    First,
+    /// It is refused with the alert `unrecognized_name`.
+    Refuse,
+    /// The handshake waits for a set that has a certificate for it.
+    Ask,
+}
+
+/// Why there is no [`CertificateSet`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CertificateError {
+    /// There is no certificate, or the first one cannot be read.
+    Chain,
+    /// There is no private key, or none of a kind that can be used.
+    Key,
+    /// The private key does not belong to the first certificate.
+    Mismatch,
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Chain => "there is no certificate in the chain, or it cannot be read",
+            Self::Key => "there is no private key, or it is of a kind that cannot be used",
+            Self::Mismatch => "the private key does not belong to the certificate",
+        })
+    }
+}
+
+impl std::error::Error for CertificateError {}
+
+impl From<rustls::Error> for CertificateError {
+    fn from(error: rustls::Error) -> Self {
+        if matches!(error, rustls::Error::InconsistentKeys(_)) {
+            Self::Mismatch
+        } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
+            Self::Chain
+        } else {
+            Self::Key
+        }
+    }
+}
+
+/// The certificates in force, ready for handshakes.
+#[derive(Debug)]
+pub struct CertificateSet {
+    ready: Vec<Ready>,
+    by_name: HashMap<String, Vec<usize>>,
+    by_address: HashMap<IpAddr, Vec<usize>>,
+    otherwise: Otherwise,
+}
+
+#[derive(Debug)]
+struct Ready {
+    config: Arc<ServerConfig>,
+    certified: Arc<CertifiedKey>,
+    alpn: Option<Vec<u8>>,
+}
+
+/// Which certificate a client gets.
+pub(crate) enum Choice {
+    Use(Arc<ServerConfig>),
+    Ask,
+    Refuse,
+}
+
+impl CertificateSet {
+    /// Makes the certificates ready. A set may be empty: then every client is asked about or refused.
+    ///
+    /// # Errors
+    /// See [`CertificateError`].
+    pub fn new(certificates: Vec<Certificate>, otherwise: Otherwise) -> Result<Self, CertificateError> {
+        let mut set = Self { ready: Vec::new(), by_name: HashMap::new(), by_address: HashMap::new(), otherwise };
+        let provider = Arc::new(provider());
+        for (index, certificate) in certificates.into_iter().enumerate() {
+            for name in &certificate.names {
+                match name.parse::<IpAddr>() {
+                    Ok(address) => set.by_address.entry(address.to_canonical()).or_default().push(index),
+                    Err(_) => set.by_name.entry(name.clone()).or_default().push(index),
+                }
+            }
+            set.ready.push(Ready::new(certificate, &provider)?);
+        }
+        Ok(set)
+    }
+
+    /// Of the certificates for the name (or for the address, where there is no name) the first that the client can verify.
+    pub(crate) fn choose(&self, hello: &ClientHello<'_>, local: IpAddr) -> Choice {
+        let protocols: Vec<&[u8]> = hello.alpn().map(Iterator::collect).unwrap_or_default();
+        let for_acme = protocols == [ACME];
+        let listed = match hello.server_name() {
+            Some(name) => self.by_name.get(name),
+            None => self.by_address.get(&local.to_canonical()),
+        };
+        let fit = |ready: &&Ready| match &ready.alpn {
+            Some(alpn) => protocols.contains(&alpn.as_slice()),
+            None => !for_acme,
+        };
+        let candidates: Vec<&Ready> =
+            listed.into_iter().flatten().map(|&index| &self.ready[index]).filter(fit).collect();
+        let verifiable = |ready: &&&Ready| ready.certified.key.choose_scheme(hello.signature_schemes()).is_some();
+        // What was asked for by protocol comes first.
+        let best = |special: bool| candidates.iter().filter(move |ready| ready.alpn.is_some() == special);
+        let chosen = best(true)
+            .find(verifiable)
+            .or_else(|| best(false).find(verifiable))
+            .or_else(|| candidates.first())
+            .copied();
+        let first = || self.ready.iter().find(|ready| ready.alpn.is_none());
+        match (chosen, self.otherwise) {
+            (Some(ready), _) => Choice::Use(ready.config.clone()),
+            (None, Otherwise::First) => first().map_or(Choice::Refuse, |ready| Choice::Use(ready.config.clone())),
+            (None, Otherwise::Ask) => Choice::Ask,
+            (None, Otherwise::Refuse) => Choice::Refuse,
+        }
+    }
+}
+
+impl Ready {
+    fn new(certificate: Certificate, provider: &Arc<CryptoProvider>) -> Result<Self, CertificateError> {
+        let Certificate { alpn, chain, private_key, names: _ } = certificate;
+        if chain.is_empty() {
+            return Err(CertificateError::Chain);
+        }
+        let chain = chain.into_iter().map(CertificateDer::from).collect();
+        let key = PrivateKeyDer::try_from(private_key.as_slice()).map_err(|_| CertificateError::Key)?;
+        let certified = CertifiedKey::from_der(chain, key.clone_key(), provider).map_err(CertificateError::from)?;
+        let certified = Arc::new(certified);
+        let alpn = alpn.map(String::into_bytes);
+        let mut config = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has suites of both versions")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
+        config.alpn_protocols = vec![alpn.clone().unwrap_or_else(|| HTTP.to_vec())];
+        // Relays are connected to for days, so resumption saves nothing worth the keys that it needs.
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.enable_secret_extraction = true;
+        Ok(Self { config: Arc::new(config), certified, alpn })
+    }
+}
+
+pub(crate) fn provider() -> CryptoProvider {
+    CryptoProvider { kx_groups: GROUPS.to_vec(), ..default_provider() }
+}

@@ -1,0 +1,379 @@
+//! Handshakes: bytes in, bytes out, until both directions have their keys.
+//!
+//! rustls is fed one record at a time, and nothing more once it is done. So what belongs to the established connection never
+//! gets into its buffers, and has not to be got out of them.
+use std::fmt;
+use std::mem;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::server::{Accepted, Acceptor, ServerConnection};
+use rustls::{ClientConnection, Connection, ProtocolVersion};
+
+use crate::alert::Alert;
+use crate::capture::{Capture, TrafficSecret};
+use crate::certificates::{CertificateSet, Choice};
+use crate::client::ClientSettings;
+use crate::keys::{Keys, Version};
+use crate::receive::Receiver;
+use crate::record::{HEADER_LENGTH, plain_alert};
+use crate::send::Sender;
+
+/// The most bytes that a client's handshake may have: a ClientHello of any client in use is below 4 KiB.
+const MAX_FROM_CLIENT: usize = 1 << 16;
+/// The most bytes that a server's may have: a long chain of certificates.
+const MAX_FROM_SERVER: usize = 1 << 18;
+
+/// A handshake under way. It does not read a clock: deadlines, and how many there may be, are the caller's.
+pub struct Handshake(Box<State>);
+
+struct State {
+    stage: Stage,
+    record: RecordCursor,
+    taken: usize,
+    most: usize,
+}
+
+enum Stage {
+    /// Waits for the ClientHello.
+    Hello(Acceptor),
+    /// Has it, and waits for a certificate.
+    Uncertified(Accepted),
+    Under(Connection, Arc<Capture>),
+    /// Done or failed.
+    Over,
+}
+
+/// What [`Handshake::read`] did.
+#[derive(Debug)]
+#[must_use]
+pub struct Progress {
+    /// How many bytes of the input were taken. All, unless it is the caller's turn or the handshake is done.
+    pub used: usize,
+    /// What is next.
+    pub step: Step,
+}
+
+/// What a handshake waits for.
+#[derive(Debug)]
+pub enum Step {
+    /// More bytes of the peer.
+    Read,
+    /// [`Handshake::certify`].
+    Certify,
+    /// Nothing. What was not used of the input is ciphertext for the [`Receiver`].
+    Done(Box<Established>),
+}
+
+/// Whether a handshake has its certificate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Certified {
+    /// It goes on with [`Handshake::read`], which first gets what was not used of the input.
+    Yes,
+    /// There is none in the set. To be tried again with another one.
+    Needed(Need),
+}
+
+/// The certificate that a client wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Need {
+    /// In lower case; empty if the client sent none.
+    pub server_name: String,
+    /// The protocols that it offers.
+    pub alpn: Vec<String>,
+}
+
+/// A connection that is ready for data.
+#[derive(Debug)]
+pub struct Established {
+    /// The version agreed on.
+    pub version: Version,
+    /// The cipher suite, by its name in the TLS registry.
+    pub suite: &'static str,
+    /// The protocol agreed on, if the client offered any.
+    pub alpn: Option<Vec<u8>>,
+    /// For the thread that reads.
+    pub receiver: Receiver,
+    /// For whoever holds the connection's egress lock.
+    pub sender: Sender,
+    /// A server's certificates, in DER, as it sent them: leaf first, and a relay's meta certificate among them. Empty for a
+    /// server's side.
+    pub peer_certificates: Vec<Vec<u8>>,
+}
+
+/// Why a handshake has failed. There may be an alert in the output, to be sent before the connection is closed.
+#[derive(Clone, PartialEq, Debug)]
+pub enum HandshakeError {
+    /// No certificate is for this server name, or for a client that says none.
+    UnknownName,
+    /// More bytes than a handshake may have.
+    TooLong,
+    /// What rustls says: a peer that breaks rules, has nothing in common with us, or is not trusted.
+    Tls(rustls::Error),
+    /// [`Handshake::client`] was given neither a host name nor an address.
+    BadName,
+    /// The call has no place at this stage, or rustls gave out keys that do not fit its secrets.
+    Internal,
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownName => f.write_str("no certificate for this server name"),
+            Self::TooLong => f.write_str("the handshake is too long"),
+            Self::Tls(error) => fmt::Display::fmt(error, f),
+            Self::BadName => f.write_str("neither a host name nor an address"),
+            Self::Internal => f.write_str("the handshake is out of step"),
+        }
+    }
+}
+
+impl std::error::Error for HandshakeError {}
+
+impl From<rustls::Error> for HandshakeError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Tls(error)
+    }
+}
+
+impl Handshake {
+    /// The server's side.
+    pub fn server() -> Self {
+        Self::new(Stage::Hello(Acceptor::default()), MAX_FROM_CLIENT)
+    }
+
+    /// The client's side, for a server that proves to be `name`: a host name or an IP address. Appends the ClientHello.
+    ///
+    /// # Errors
+    /// [`HandshakeError::BadName`], or what rustls says.
+    pub fn client(settings: &ClientSettings, name: &str, out: &mut Vec<u8>) -> Result<Self, HandshakeError> {
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| HandshakeError::BadName)?;
+        let secrets = Arc::new(Capture::default());
+        let mut config = (*settings.config).clone();
+        config.key_log = secrets.clone();
+        let mut connection = Connection::from(ClientConnection::new(Arc::new(config), name)?);
+        write(&mut connection, out);
+        Ok(Self::new(Stage::Under(connection, secrets), MAX_FROM_SERVER))
+    }
+
+    fn new(stage: Stage, most: usize) -> Self {
+        Self(Box::new(State { stage, record: RecordCursor::default(), taken: 0, most }))
+    }
+
+    /// Takes bytes of the peer, cut as they may be, and appends to `out` what is to be sent.
+    ///
+    /// # Errors
+    /// See [`HandshakeError`]. The handshake is over then.
+    pub fn read(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Progress, HandshakeError> {
+        let mut used = 0;
+        let step = loop {
+            if let Some(step) = self.0.step(out)? {
+                break step;
+            }
+            let taken = self.0.record.next(&input[used..]);
+            if taken == 0 {
+                break Step::Read;
+            }
+            self.0.feed(&input[used..used + taken], out).inspect_err(|_| self.0.stage = Stage::Over)?;
+            used += taken;
+        };
+        Ok(Progress { used, step })
+    }
+
+    /// Gives the handshake a certificate of the set, and appends what is to be sent. `local` is the address that the client
+    /// has connected to.
+    ///
+    /// # Errors
+    /// [`HandshakeError::UnknownName`], or what rustls says. The handshake is over then.
+    pub fn certify(
+        &mut self,
+        set: &CertificateSet,
+        local: IpAddr,
+        out: &mut Vec<u8>,
+    ) -> Result<Certified, HandshakeError> {
+        let Stage::Uncertified(accepted) = mem::replace(&mut self.0.stage, Stage::Over) else {
+            return Err(HandshakeError::Internal);
+        };
+        let config = match set.choose(&accepted.client_hello(), local) {
+            Choice::Use(config) => config,
+            Choice::Ask => {
+                let need = Need::of(&accepted);
+                self.0.stage = Stage::Uncertified(accepted);
+                return Ok(Certified::Needed(need));
+            }
+            Choice::Refuse => {
+                out.extend_from_slice(&plain_alert(Alert::UNRECOGNIZED_NAME));
+                return Err(HandshakeError::UnknownName);
+            }
+        };
+        let secrets = Arc::new(Capture::default());
+        let mut config = (*config).clone();
+        config.key_log = secrets.clone();
+        let connection: ServerConnection =
+            accepted.into_connection(Arc::new(config)).map_err(|(error, mut alert)| {
+                alert.write_all(out).expect("a Vec takes everything");
+                error
+            })?;
+        let mut connection = Connection::from(connection);
+        write(&mut connection, out);
+        self.0.stage = Stage::Under(connection, secrets);
+        Ok(Certified::Yes)
+    }
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.stage {
+            Stage::Hello(_) => "Handshake(Hello)",
+            Stage::Uncertified(_) => "Handshake(Uncertified)",
+            Stage::Under(..) => "Handshake(Under)",
+            Stage::Over => "Handshake(Over)",
+        })
+    }
+}
+
+impl State {
+    /// What is next, if it is not to read on.
+    fn step(&mut self, out: &mut Vec<u8>) -> Result<Option<Step>, HandshakeError> {
+        match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Hello(mut acceptor) => match acceptor.accept() {
+                Ok(None) => {
+                    self.stage = Stage::Hello(acceptor);
+                    Ok(None)
+                }
+                Ok(Some(accepted)) => {
+                    self.stage = Stage::Uncertified(accepted);
+                    Ok(Some(Step::Certify))
+                }
+                Err((error, mut alert)) => {
+                    alert.write_all(out).expect("a Vec takes everything");
+                    Err(error.into())
+                }
+            },
+            Stage::Uncertified(accepted) => {
+                self.stage = Stage::Uncertified(accepted);
+                Ok(Some(Step::Certify))
+            }
+            Stage::Under(connection, secrets) if connection.is_handshaking() => {
+                self.stage = Stage::Under(connection, secrets);
+                Ok(None)
+            }
+            Stage::Under(connection, secrets) => {
+                let established = Established::new(connection, &secrets)?;
+                Ok(Some(Step::Done(Box::new(established))))
+            }
+            Stage::Over => Err(HandshakeError::Internal),
+        }
+    }
+
+    fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), HandshakeError> {
+        self.taken += bytes.len();
+        if self.taken > self.most {
+            out.extend_from_slice(&plain_alert(Alert::RECORD_OVERFLOW));
+            return Err(HandshakeError::TooLong);
+        }
+        while !bytes.is_empty() {
+            let taken = match &mut self.stage {
+                Stage::Hello(acceptor) => acceptor.read_tls(&mut bytes),
+                Stage::Under(connection, _) => connection.read_tls(&mut bytes),
+                Stage::Uncertified(_) | Stage::Over => return Err(HandshakeError::Internal),
+            };
+            // Its buffer is full, or it has seen what ends the connection.
+            if !taken.is_ok_and(|taken| taken > 0) {
+                return Err(HandshakeError::TooLong);
+            }
+            if let Stage::Under(connection, _) = &mut self.stage {
+                let processed = connection.process_new_packets();
+                write(connection, out);
+                let closed = processed?.peer_has_closed();
+                if closed {
+                    return Err(rustls::Error::AlertReceived(rustls::AlertDescription::CloseNotify).into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Need {
+    fn of(accepted: &Accepted) -> Self {
+        let hello = accepted.client_hello();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            server_name: hello.server_name().unwrap_or_default().to_owned(),
+            alpn: hello.alpn().map(|protocols| protocols.map(text).collect()).unwrap_or_default(),
+        }
+    }
+}
+
+impl Established {
+    fn new(connection: Connection, secrets: &Capture) -> Result<Self, HandshakeError> {
+        let version = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => Version::Tls13,
+            Some(ProtocolVersion::TLSv1_2) => Version::Tls12,
+            _ => return Err(HandshakeError::Internal),
+        };
+        let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        let is_client = matches!(connection, Connection::Client(_));
+        let certificates = connection.peer_certificates().unwrap_or_default();
+        let peer_certificates = certificates.iter().map(|der| der.to_vec()).collect();
+        let alpn = connection.alpn_protocol().map(<[u8]>::to_vec);
+        let extracted = connection.dangerous_extract_secrets()?;
+        let (ours, theirs) = match version {
+            Version::Tls12 => (None, None),
+            Version::Tls13 => {
+                let (client, server) = secrets.take().ok_or(HandshakeError::Internal)?;
+                let (ours, theirs) = if is_client { (client, server) } else { (server, client) };
+                (Some(ours), Some(theirs))
+            }
+        };
+        let keys = |keys, secret: &Option<TrafficSecret>| {
+            Keys::new(keys, secret.as_ref().map(|secret| secret.as_slice())).ok_or(HandshakeError::Internal)
+        };
+        Ok(Self {
+            version,
+            suite: suite.unwrap_or_default(),
+            alpn,
+            receiver: Receiver::new(keys(&extracted.rx, &theirs)?, is_client),
+            sender: Sender::new(keys(&extracted.tx, &ours)?),
+            peer_certificates,
+        })
+    }
+}
+
+fn write(connection: &mut Connection, out: &mut Vec<u8>) {
+    while connection.wants_write() {
+        connection.write_tls(out).expect("a Vec takes everything");
+    }
+}
+
+/// Where in a record the input stands.
+#[derive(Default)]
+struct RecordCursor {
+    header: [u8; HEADER_LENGTH],
+    have: usize,
+    body: usize,
+}
+
+impl RecordCursor {
+    /// How many bytes of the input belong to the record at hand, or to the one that begins there. 0 only if there are none.
+    fn next(&mut self, input: &[u8]) -> usize {
+        let mut taken = 0;
+        if self.have < HEADER_LENGTH {
+            taken = input.len().min(HEADER_LENGTH - self.have);
+            self.header[self.have..self.have + taken].copy_from_slice(&input[..taken]);
+            self.have += taken;
+            if self.have < HEADER_LENGTH {
+                return taken;
+            }
+            self.body = usize::from(u16::from_be_bytes([self.header[3], self.header[4]]));
+        }
+        let body = self.body.min(input.len() - taken);
+        self.body -= body;
+        if self.body == 0 {
+            self.have = 0;
+        }
+        taken + body
+    }
+}
