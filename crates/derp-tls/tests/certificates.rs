@@ -130,6 +130,7 @@ fn a_certificate_for_one_protocol_is_for_that_one_only() {
     let set = CertificateSet::new(certificates(), Otherwise::Ask).unwrap();
     let shown = |name, protocols| shown(&set, name, "::1", client(protocols));
     assert_eq!(shown("a.test", &["acme-tls/1"]), Some(der(b)));
+    assert_eq!(shown("a.test", &["http/1.1", "acme-tls/1"]), Some(der(b)));
     assert_eq!(shown("a.test", &[]), Some(der(a)));
     assert_eq!(shown("a.test", &["h2", "http/1.1"]), Some(der(a)));
     // The question of a certificate authority is not answered with a certificate for clients.

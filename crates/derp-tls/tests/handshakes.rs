@@ -39,12 +39,14 @@ fn message(kind: u8, body: &[u8], cut: usize) -> Vec<u8> {
     message.chunks(cut).flat_map(|part| record(22, part)).collect()
 }
 
-/// The body of a ClientHello with X25519 and signatures of ECDSA, and one extension more.
-fn hello(version: [u8; 2], suites: &[u16], extension: u16, content: &[u8]) -> Vec<u8> {
+/// The body of a ClientHello with X25519 and signatures of ECDSA, and these extensions.
+fn hello(version: [u8; 2], suites: &[u16], more: &[(u16, &[u8])]) -> Vec<u8> {
     let mut extensions: Vec<u8> = [10_u16, 4, 2, 29, 13, 4, 2, 0x0403].iter().flat_map(|n| n.to_be_bytes()).collect();
-    extensions.extend(extension.to_be_bytes());
-    extensions.extend(u16::try_from(content.len()).unwrap().to_be_bytes());
-    extensions.extend(content);
+    for (extension, content) in more {
+        extensions.extend(extension.to_be_bytes());
+        extensions.extend(u16::try_from(content.len()).unwrap().to_be_bytes());
+        extensions.extend(*content);
+    }
     let suites: Vec<u8> = suites.iter().flat_map(|suite| suite.to_be_bytes()).collect();
     let (suites_length, length) = ((suites.len() as u16).to_be_bytes(), (extensions.len() as u16).to_be_bytes());
     [&version[..], &[7; 32], &[0], &suites_length, &suites, &[1, 0], &length, &extensions].concat()
@@ -56,7 +58,7 @@ const HARMLESS: u16 = 23;
 
 #[test]
 fn a_small_hello_is_taken_in_records_of_any_size() {
-    let body = hello([3, 3], &[SUITE], HARMLESS, &[]);
+    let body = hello([3, 3], &[SUITE], &[(HARMLESS, &[])]);
     for cut in 1..100 {
         let (mut handshake, mut out) = (Handshake::server(), Vec::new());
         let hello = message(1, &body, cut);
@@ -121,12 +123,22 @@ fn a_cut_or_changed_hello_never_does_more_than_fail() {
 #[test]
 fn hellos_are_bounded() {
     // Of padding that fills the message, in records that do not make it too much, and in those that do.
-    let body = hello([3, 3], &[SUITE], 21, &vec![0; 65_000]);
+    let body = hello([3, 3], &[SUITE], &[(21, &vec![0; 65_000])]);
     let (mut handshake, mut out) = (Handshake::server(), Vec::new());
     let set = one_certificate(&ECDSA);
     assert!(advance(&mut handshake, &message(1, &body, 16_000), &set, &mut out).unwrap().0.is_none());
     let (error, out) = refused(&[&message(1, &body, 500)]);
     assert_eq!((error, out), (HandshakeError::TooLong, [&FATAL[..], &[22]].concat()));
+
+    // Small ones, of which the first asks for another: what counts is all of them.
+    let padding = vec![0; 40_000];
+    let without_share = [(43, &[2, 3, 4][..]), (51, &[0, 0]), (21, &padding)];
+    let hellos = message(1, &hello([3, 3], &[0x1301], &without_share), 16_000);
+    let (mut handshake, mut out) = (Handshake::server(), Vec::new());
+    assert!(advance(&mut handshake, &hellos, &set, &mut out).unwrap().0.is_none());
+    assert_eq!(out[0], 22);
+    let error = advance(&mut handshake, &hellos, &set, &mut out).map(|_| ()).unwrap_err();
+    assert_eq!(error, HandshakeError::TooLong);
 
     // A client of ours that a server tells without end.
     let settings = ClientSettings::new(&[&AUTHORITY.root]).unwrap();
@@ -141,11 +153,11 @@ fn hellos_are_bounded() {
 #[test]
 fn clients_without_anything_in_common_are_told_so() {
     for (body, alert) in [
-        // RSA key exchange with CBC; TLS 1.1; an address that is no name; two names.
-        (hello([3, 3], &[0x002f], HARMLESS, &[]), 40),
-        (hello([3, 2], &[SUITE], HARMLESS, &[]), 70),
-        (hello([3, 3], &[SUITE], 0, b"\0\x0c\0\0\x09not a na."), 47),
-        (hello([3, 3], &[SUITE], 0, b"\0\x00"), 50),
+        // RSA key exchange with CBC; TLS 1.1; a name that can be none; a list of no names.
+        (hello([3, 3], &[0x002f], &[(HARMLESS, &[])]), 40),
+        (hello([3, 2], &[SUITE], &[(HARMLESS, &[])]), 70),
+        (hello([3, 3], &[SUITE], &[(0, b"\0\x0c\0\0\x09not a na.")]), 47),
+        (hello([3, 3], &[SUITE], &[(0, b"\0\x00")]), 50),
     ] {
         let (error, out) = refused(&[&message(1, &body, 9999)]);
         assert_eq!(out, [&FATAL[..], &[alert]].concat(), "{error}");
@@ -153,7 +165,7 @@ fn clients_without_anything_in_common_are_told_so() {
     // An address where a name belongs counts as none.
     let (mut handshake, mut out) = (Handshake::server(), Vec::new());
     let ask = CertificateSet::new(vec![], Otherwise::Ask).unwrap();
-    let body = hello([3, 3], &[SUITE], 0, b"\0\x0c\0\0\x09127.0.0.1");
+    let body = hello([3, 3], &[SUITE], &[(0, b"\0\x0c\0\0\x09127.0.0.1")]);
     assert!(matches!(handshake.read(&message(1, &body, 9999), &mut out).unwrap().step, Step::Certify));
     let Ok(Certified::Needed(need)) = handshake.certify(&ask, LOCAL, &mut out) else { panic!("it has one") };
     assert_eq!(need.server_name, "");
