@@ -57,7 +57,7 @@ export interface RelayEvents {
 }
 
 export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
-  readonly plane: { readonly kind: PlaneKind; readonly reason: string };
+  readonly plane: { readonly kind: PlaneKind; readonly reason: string; readonly fallback?: boolean };
   readonly logger: Logger;
   /** Where everything that the relay makes is kept, unless a setting names another place for it. */
   readonly dataDir: string;

@@ -1,5 +1,4 @@
 /** What the conformance suite runs over: the same tests, once for every way in which a plane can be had. */
-import { TestRunner } from 'vitest';
 import { loadNative } from '../../src/plane/native.js';
 import type { PlaneKind } from '../../src/plane/plane.js';
 import { type PlaneNeeds, type SelectedPlane, selectPlane } from '../../src/plane/select.js';
@@ -16,7 +15,7 @@ export interface Lane {
 const KNOWN: readonly Lane[] = [
   { name: 'js', planeKind: 'js', select: (needs) => selectPlane('js', needs) },
   { name: 'js-async', planeKind: 'js', select: (needs) => asyncPlane(selectPlane('js', needs), SEED) },
-  { name: 'native', planeKind: 'native', select: (needs) => selectPlane('native', withoutTls(needs)) },
+  { name: 'native', planeKind: 'native', select: (needs) => selectPlane('native', needs) },
 ];
 
 export function laneNamed(name: string): Lane {
@@ -38,10 +37,4 @@ function hasNative(): boolean {
   } catch {
     return false;
   }
-}
-
-/** The native plane does not do TLS yet; a test that needs it is left out of its lane. */
-function withoutTls(needs: PlaneNeeds): PlaneNeeds {
-  if (needs.tls) TestRunner.getCurrentTest()?.context.skip('the native plane does not do TLS yet');
-  return needs;
 }

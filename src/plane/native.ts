@@ -13,6 +13,8 @@ import { WritableCounters } from './counters.js';
 import { tapBatch } from './native-tap.js';
 import type {
   Adoption,
+  Certificate,
+  CertificateSet,
   CloseReason,
   ConnectionId,
   DataPlane,
@@ -27,6 +29,7 @@ import type {
   PlanePolicy,
   Snapshot,
   TapOptions,
+  TlsVersion,
 } from './plane.js';
 import { StunListener } from './stun.js';
 import { TapStream } from './tap.js';
@@ -45,7 +48,8 @@ export interface Binding {
 export interface BindingPlane {
   counters(): ArrayBuffer | null;
   copyCounters(): number[];
-  listen(host: string, port: number, derp: boolean): { id: number; address: string; port: number };
+  certificates(certificates: readonly Certificate[], otherwise: string): void;
+  listen(host: string, port: number, derp: boolean, tls: boolean): { id: number; address: string; port: number };
   policy(policy: object): void;
   admit(id: number, mesh: boolean): void;
   close(id: number, reason: string): void;
@@ -73,6 +77,8 @@ interface BindingEvent {
   readonly address: string;
   readonly port: number;
   readonly notIdeal: boolean;
+  /** Absent without TLS. */
+  readonly tlsVersion?: TlsVersion;
   readonly info: Omit<ClientInfo, 'meshKey'> & { readonly meshKey?: string };
   readonly listener: number;
   readonly fd: number;
@@ -100,6 +106,8 @@ class NativePlane implements DataPlane {
   readonly counters: WritableCounters;
   private readonly plane: BindingPlane;
   private readonly stuns: StunListener[] = [];
+  /** Connections over TLS that were the HTTP server's first. */
+  private readonly adopted = new Map<ConnectionId, TlsVersion>();
   private readonly duplexes = new Map<ConnectionId, { stream: Socket; info: DuplexInfo }>();
   /** Transports of JavaScript's, and the pipes that lead from them to the plane. */
   private readonly attached = new Set<Duplex>();
@@ -121,7 +129,6 @@ class NativePlane implements DataPlane {
   }
 
   async listen(spec: ListenSpec): Promise<Listening> {
-    if (spec.kind === 'tls') throw notYet('TLS');
     if (spec.kind === 'stun') {
       const stun = new StunListener(spec, this.plane.newId(), this.counters);
       const listening = await stun.listen();
@@ -131,14 +138,14 @@ class NativePlane implements DataPlane {
     try {
       // As Node does it, a name is its first address.
       const { address } = await lookup(spec.host || '::');
-      return this.plane.listen(address, spec.port, spec.derp);
+      return this.plane.listen(address, spec.port, spec.derp, spec.kind === 'tls');
     } catch (error) {
       throw listenError(spec, systemError(error as Error));
     }
   }
 
-  certificates(): void {
-    throw notYet('TLS');
+  certificates(set: CertificateSet): void {
+    this.plane.certificates(set.certificates, set.otherwise);
   }
 
   policy(policy: PlanePolicy): void {
@@ -177,6 +184,7 @@ class NativePlane implements DataPlane {
     const duplex = this.duplexes.get(id);
     if (!duplex) return;
     const { stream, info } = duplex;
+    if (info.tlsVersion) this.adopted.set(id, info.tlsVersion);
     if (how.framing === 'websocket') {
       // Its frames are JavaScript's; what is in them crosses as a pipe's bytes do.
       const webSocket = new WebSocketStream(stream);
@@ -271,12 +279,13 @@ class NativePlane implements DataPlane {
           key: readNodeKey(event.key),
           info: { ...info, meshKey: info.meshKey },
           peer: { address, port },
-          tlsVersion: null,
+          tlsVersion: event.tlsVersion ?? this.adopted.get(id) ?? null,
           notIdeal,
         });
         break;
       }
       case 'closed':
+        this.adopted.delete(id);
         this.events.closed(id, event.reason as CloseReason);
         break;
       case 'active':
@@ -305,7 +314,7 @@ class NativePlane implements DataPlane {
   }
 
   /** The socket itself crosses: Node owns it from here on. */
-  private onDuplex({ id, fd, listener, address, port, received }: BindingEvent): void {
+  private onDuplex({ id, fd, listener, address, port, received, tlsVersion }: BindingEvent): void {
     const stream = new Socket({ fd, allowHalfOpen: true, readable: true, writable: true });
     stream.on('error', () => stream.destroy());
     if (this.closed || this.duplexes.size >= this.currentPolicy.limits.duplexes) {
@@ -313,7 +322,7 @@ class NativePlane implements DataPlane {
       stream.destroy();
       return;
     }
-    const info: DuplexInfo = { listener, peer: { address, port }, tlsVersion: null };
+    const info: DuplexInfo = { listener, peer: { address, port }, tlsVersion: tlsVersion ?? null };
     this.duplexes.set(id, { stream, info });
     stream.once('close', () => this.duplexes.delete(id));
     stream.pause();

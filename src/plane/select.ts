@@ -48,7 +48,6 @@ function nativePlane(): SelectedPlane {
 }
 
 /** What of the needs the native plane does not meet. */
-function lacking({ tls, limits }: PlaneNeeds): string | undefined {
-  if (tls) return 'TLS';
+function lacking({ limits }: PlaneNeeds): string | undefined {
   return limits ? 'rate limits' : undefined;
 }

@@ -18,29 +18,46 @@ pub(crate) struct Listener {
     pub(crate) id: u64,
     /// Raw DERP upgrades are the plane's.
     pub(crate) derp: bool,
+    pub(crate) tls: bool,
     pub(crate) socket: std::net::TcpListener,
 }
 
 #[derive(Default)]
 pub(crate) struct Acceptor {
-    listeners: Vec<(u64, bool, TcpListener)>,
+    listeners: Vec<Open>,
     /// When to accept again from all of them, if they may not be empty.
     again: Option<Instant>,
 }
 
-/// A connection that a listener brought.
-pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
+struct Open {
+    id: u64,
+    derp: bool,
+    tls: bool,
+    socket: TcpListener,
+}
+
+/// A connection that a listener brought; or what is known of it beside its stream.
+pub(crate) struct Accepted<S = TcpStream> {
+    pub(crate) stream: S,
     pub(crate) peer: SocketAddr,
     pub(crate) listener: u64,
     pub(crate) derp: bool,
+    pub(crate) tls: bool,
+}
+
+impl Accepted {
+    pub(crate) fn split(self) -> (TcpStream, Accepted<()>) {
+        let Self { stream, peer, listener, derp, tls } = self;
+        (stream, Accepted { stream: (), peer, listener, derp, tls })
+    }
 }
 
 impl Acceptor {
     pub(crate) fn add(&mut self, listener: Listener, registry: &Registry) -> io::Result<()> {
-        let mut socket = TcpListener::from_std(listener.socket);
+        let Listener { id, derp, tls, socket } = listener;
+        let mut socket = TcpListener::from_std(socket);
         registry.register(&mut socket, Token(FIRST - self.listeners.len()), Interest::READABLE)?;
-        self.listeners.push((listener.id, listener.derp, socket));
+        self.listeners.push(Open { id, derp, tls, socket });
         Ok(())
     }
 
@@ -54,11 +71,11 @@ impl Acceptor {
         if self.again.is_some_and(|when| now < when) {
             return;
         }
-        let (listener, derp, socket) = &self.listeners[index];
+        let Open { id, derp, tls, socket } = &self.listeners[index];
         for _ in 0..ACCEPTS {
             match socket.accept() {
                 Ok((stream, peer)) => {
-                    take(Accepted { stream: stream.into(), peer, listener: *listener, derp: *derp });
+                    take(Accepted { stream: stream.into(), peer, listener: *id, derp: *derp, tls: *tls });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The peer has given up between its SYN and our accept.

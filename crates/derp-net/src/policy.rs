@@ -17,6 +17,7 @@ pub struct Policy {
     pub control_bytes: usize,
     pub leftover_bytes: usize,
     pub peer_gone_subscriptions: usize,
+    pub handshake_deadline: Duration,
     pub head_deadline: Duration,
     pub client_info_deadline: Duration,
     pub admission_deadline: Duration,

@@ -229,6 +229,7 @@ impl Session {
             key: opened.key,
             info: opened.info,
             peer: self.conn.peer,
+            tls: self.conn.tls,
             not_ideal,
         });
         Ok(())

@@ -7,7 +7,8 @@ use std::time::Duration;
 use derp_net::{Event, Figures, Policy};
 use derp_proto::key::NodeKey;
 use derp_proto::limit::Rate;
-use napi::bindgen_prelude::{Buffer, Float64Array};
+use derp_tls::{Certificate, CertificateError, CertificateSet, Otherwise, Version};
+use napi::bindgen_prelude::{Buffer, Float64Array, Uint8Array};
 use napi_derive::napi;
 
 /// `PlanePolicy`, flat. Milliseconds and bytes.
@@ -24,6 +25,7 @@ pub struct BindingPolicy {
     pub peer_gone_subscriptions: u32,
     pub head: f64,
     pub client_info: f64,
+    pub handshake: f64,
     pub admission: f64,
     pub write: f64,
     pub mesh_write: f64,
@@ -48,6 +50,7 @@ impl From<BindingPolicy> for Policy {
             control_bytes: policy.control_bytes as usize,
             leftover_bytes: policy.leftover_bytes as usize,
             peer_gone_subscriptions: policy.peer_gone_subscriptions as usize,
+            handshake_deadline: millis(policy.handshake),
             head_deadline: millis(policy.head),
             client_info_deadline: millis(policy.client_info),
             admission_deadline: millis(policy.admission),
@@ -71,6 +74,31 @@ fn some_millis(value: f64) -> Option<Duration> {
     (value > 0.0).then(|| millis(value))
 }
 
+/// `Certificate`.
+#[napi(object)]
+pub struct BindingCertificate {
+    pub names: Vec<String>,
+    pub alpn: Option<String>,
+    pub chain: Vec<Uint8Array>,
+    pub private_key: Uint8Array,
+}
+
+/// A `CertificateSet` of these; `otherwise` is what it says there.
+pub(crate) fn certificate_set(
+    certificates: Vec<BindingCertificate>,
+    otherwise: &str,
+) -> Result<CertificateSet, CertificateError> {
+    let certificates = certificates.into_iter().map(|certificate| Certificate {
+        names: certificate.names,
+        alpn: certificate.alpn,
+        chain: certificate.chain.iter().map(|der| der.to_vec()).collect(),
+        private_key: certificate.private_key.to_vec().into(),
+    });
+    // Nobody is asked yet.
+    let otherwise = if otherwise == "first" { Otherwise::First } else { Otherwise::Refuse };
+    CertificateSet::new(certificates.collect(), otherwise)
+}
+
 /// One event; which fields are there depends on `kind`, the name of the event in `PlaneEvents`.
 #[napi(object)]
 #[derive(Default)]
@@ -84,6 +112,7 @@ pub struct BindingEvent {
     pub address: Option<String>,
     pub port: Option<u16>,
     pub not_ideal: Option<bool>,
+    pub tls_version: Option<String>,
     pub info: Option<BindingClientInfo>,
     pub listener: Option<f64>,
     pub fd: Option<i32>,
@@ -103,7 +132,8 @@ pub struct BindingClientInfo {
 impl From<Event> for BindingEvent {
     fn from(event: Event) -> Self {
         match event {
-            Event::Login { id, key, info, peer, not_ideal } => Self {
+            Event::Login { id, key, info, peer, tls, not_ideal } => Self {
+                tls_version: tls.map(version_name),
                 key: Some(key_buffer(&key)),
                 address: Some(address_of(peer)),
                 port: Some(peer.port()),
@@ -125,7 +155,8 @@ impl From<Event> for BindingEvent {
             Event::ClosePeer { id, target } => Self { key: Some(key_buffer(&target)), ..Self::new("closePeer", id) },
             Event::Prefer { id, home } => Self { home: Some(home), ..Self::new("prefer", id) },
             Event::Pulled { id } => Self::new("pulled", id),
-            Event::Duplex { id, listener, peer, stream, received } => Self {
+            Event::Duplex { id, listener, peer, tls, stream, received } => Self {
+                tls_version: tls.map(version_name),
                 listener: Some(listener as f64),
                 address: Some(address_of(peer)),
                 port: Some(peer.port()),
@@ -170,6 +201,14 @@ impl BindingSnapshot {
             .collect();
         Self { total: total as u32, rows: rows.into() }
     }
+}
+
+fn version_name(version: Version) -> String {
+    match version {
+        Version::Tls12 => "1.2",
+        Version::Tls13 => "1.3",
+    }
+    .into()
 }
 
 fn hex(bytes: &[u8]) -> String {

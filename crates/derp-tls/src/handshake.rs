@@ -247,7 +247,12 @@ impl State {
                     Ok(Some(Step::Certify))
                 }
                 Err((error, mut alert)) => {
-                    alert.write_all(out).expect("a Vec takes everything");
+                    if error == rustls::PeerIncompatible::SignatureAlgorithmsExtensionRequired.into() {
+                        // What every client says but those of versions before 1.2.
+                        out.extend_from_slice(&plain_alert(Alert::PROTOCOL_VERSION));
+                    } else {
+                        alert.write_all(out).expect("a Vec takes everything");
+                    }
                     Err(error.into())
                 }
             },
