@@ -149,13 +149,12 @@ class NativePlane implements DataPlane {
   }
 
   policy(policy: PlanePolicy): void {
-    if (policy.acceptRate) throw notYet('accept limits');
     this.currentPolicy = policy;
     this.plane.policy(flat(policy));
   }
 
   admit(id: ConnectionId, admission: Parameters<DataPlane['admit']>[1]): void {
-    if (admission.receiveLimit) throw notYet('receive limits');
+    if (admission.receiveLimit) throw notYet('receive limits of one connection');
     this.plane.admit(id, admission.mesh);
   }
 
@@ -339,7 +338,7 @@ function systemError(error: NodeJS.ErrnoException): Error {
 }
 
 function flat(policy: PlanePolicy): object {
-  const { limits, deadlines, queueDepth, keepAlive, notHere, tcp } = policy;
+  const { limits, deadlines, queueDepth, keepAlive, notHere, tcp, acceptRate, receiveRate } = policy;
   return {
     ...limits,
     ...deadlines,
@@ -348,6 +347,10 @@ function flat(policy: PlanePolicy): object {
     keepAliveJitter: keepAlive.jitter,
     notHereBurst: notHere.burst,
     notHerePerSecond: notHere.perSecond,
+    acceptBurst: acceptRate?.burst,
+    acceptPerSecond: acceptRate?.perSecond,
+    receiveBurst: receiveRate?.burst,
+    receivePerSecond: receiveRate?.bytesPerSecond,
     tcpKeepAlive: tcp.keepAlive,
     tcpUserTimeout: tcp.userTimeout,
   };

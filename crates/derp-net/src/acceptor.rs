@@ -4,8 +4,12 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use derp_proto::counters::Counter;
+use derp_proto::limit::TokenBucket;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
+
+use crate::shared::Turn;
 
 /// Connections of one listener before everything else has its turn.
 const ACCEPTS: usize = 256;
@@ -27,6 +31,24 @@ pub(crate) struct Acceptor {
     listeners: Vec<Open>,
     /// When to accept again from all of them, if they may not be empty.
     again: Option<Instant>,
+}
+
+/// The rate at which TLS listeners take connections. Over it they are closed at once: a client that is told so soon tries
+/// again, later.
+#[derive(Default)]
+pub(crate) struct Accepts(Option<TokenBucket>);
+
+impl Accepts {
+    pub(crate) fn may_accept(&mut self, turn: Turn<'_>) -> bool {
+        let clock = turn.now.saturating_duration_since(turn.start);
+        let limit = turn.policy.load().accept;
+        if self.0.map(|bucket| bucket.rate()) != limit {
+            self.0 = limit.map(|rate| TokenBucket::new(rate, clock));
+        }
+        let may = self.0.as_mut().is_none_or(|bucket| bucket.take(1, clock));
+        turn.counters.add(if may { Counter::TLS_ACCEPTS } else { Counter::TLS_REJECTS }, 1);
+        may
+    }
 }
 
 struct Open {

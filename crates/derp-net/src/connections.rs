@@ -195,6 +195,21 @@ impl Connections {
         }
     }
 
+    /// The policy is another one: who is held back may not be any more.
+    pub(crate) fn free(&mut self, turn: Turn<'_>) {
+        let held = |local: &Local| matches!(&local.phase, Phase::Derp(session) if session.is_held());
+        let held: Vec<usize> = self.locals.iter().filter(|(_, local)| held(local)).map(|(token, _)| token).collect();
+        for token in held {
+            self.read_on(token, turn);
+        }
+    }
+
+    /// Goes on with a connection that was held back, if its time has come.
+    fn read_on(&mut self, token: usize, turn: Turn<'_>) {
+        self.step(token, turn, |session, _, batch| session.read_on(batch, turn));
+        self.read(token, turn);
+    }
+
     pub(crate) fn stalled(&mut self, conn: &Conn, turn: Turn<'_>) {
         if let Some(token) = self.token(conn) {
             self.visit(token, turn);
@@ -337,6 +352,11 @@ impl Connections {
         };
         let rest = arriving.rest(upgrade);
         let (line, tls) = line(&local.stream, arriving.secure.take());
+        match tls {
+            Some(Version::Tls12) => turn.counters.add(Counter::TLS_12_UPGRADES, 1),
+            Some(Version::Tls13) => turn.counters.add(Counter::TLS_13_UPGRADES, 1),
+            None => {}
+        }
         let conn = Conn::new(local.id, self.worker, arriving.peer, line, tls, turn.now);
         conn.token.store(token, Ordering::Relaxed);
         let conn = Arc::new(conn);
@@ -386,12 +406,27 @@ impl Connections {
                     opening.quiet();
                     session.conn().quiet(turn);
                 }
+                if session.is_held() {
+                    self.read_on(token, turn);
+                    let Some(Local { phase: Phase::Derp(session), .. }) = self.locals.get_mut(token) else { return };
+                    let next = session.on_time(turn);
+                    return self.settle(token, next, turn);
+                }
                 session.on_time(turn)
             }
             Phase::Bridge(_) | Phase::Pair(_) => return,
         };
+        self.settle(token, next, turn);
+    }
+
+    /// Arms the next visit, or ends the connection.
+    fn settle(&mut self, token: usize, next: Result<Instant, CloseReason>, turn: Turn<'_>) {
         match next {
-            Ok(next) => self.wheel.arm((token, local.id), &mut local.visit, next),
+            Ok(next) => {
+                if let Some(local) = self.locals.get_mut(token) {
+                    self.wheel.arm((token, local.id), &mut local.visit, next);
+                }
+            }
             Err(reason) => self.remove(token, reason, turn),
         }
     }

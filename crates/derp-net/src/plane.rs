@@ -94,6 +94,9 @@ impl Plane {
     /// Replaces the policy.
     pub fn policy(&self, policy: Policy) {
         self.shared.policy.store(Arc::new(policy));
+        for worker in 0..self.shared.mailboxes.len() {
+            self.shared.mail(worker, Mail::Policy);
+        }
     }
 
     /// Lets a logged-in connection in.

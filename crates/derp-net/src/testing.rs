@@ -49,7 +49,9 @@ pub(crate) fn policy() -> Policy {
         queue_depth: 32,
         keep_alive: Duration::from_secs(60),
         keep_alive_jitter: Duration::from_secs(5),
-        not_here: Rate { per_second: 1, burst: 3 },
+        not_here: Rate { per_second: 1.0, burst: 3.0 },
+        accept: None,
+        receive: None,
         tcp_keep_alive: None,
         tcp_user_timeout: None,
     }

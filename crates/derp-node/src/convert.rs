@@ -32,8 +32,12 @@ pub struct BindingPolicy {
     pub queue_depth: u32,
     pub keep_alive: f64,
     pub keep_alive_jitter: f64,
-    pub not_here_burst: u32,
-    pub not_here_per_second: u32,
+    pub not_here_burst: f64,
+    pub not_here_per_second: f64,
+    pub accept_burst: Option<f64>,
+    pub accept_per_second: Option<f64>,
+    pub receive_burst: Option<f64>,
+    pub receive_per_second: Option<f64>,
     pub tcp_keep_alive: f64,
     pub tcp_user_timeout: f64,
 }
@@ -59,11 +63,17 @@ impl From<BindingPolicy> for Policy {
             queue_depth: policy.queue_depth as usize,
             keep_alive: millis(policy.keep_alive),
             keep_alive_jitter: millis(policy.keep_alive_jitter),
-            not_here: Rate { per_second: policy.not_here_per_second.into(), burst: policy.not_here_burst.into() },
+            not_here: Rate { per_second: policy.not_here_per_second, burst: policy.not_here_burst },
+            accept: rate(policy.accept_per_second, policy.accept_burst),
+            receive: rate(policy.receive_per_second, policy.receive_burst),
             tcp_keep_alive: some_millis(policy.tcp_keep_alive),
             tcp_user_timeout: some_millis(policy.tcp_user_timeout),
         }
     }
+}
+
+fn rate(per_second: Option<f64>, burst: Option<f64>) -> Option<Rate> {
+    Some(Rate { per_second: per_second?, burst: burst? })
 }
 
 fn millis(value: f64) -> Duration {
