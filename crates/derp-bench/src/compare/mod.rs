@@ -10,13 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Args, Parser};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
-use crate::cli::{Cli, Compare, Contender};
-use crate::report::{Report, markdown, number};
-use crate::transport::server_key;
+use crate::cli::{Cli, at_least_one};
+use crate::columns::{columns, markdown, number};
+use crate::report::Report;
+use crate::transport::greeting;
 
 const SCENARIOS: [&str; 9] = [
     "pairs --rate 10000",
@@ -29,6 +30,56 @@ const SCENARIOS: [&str; 9] = [
     "idle",
     "storm",
 ];
+
+#[derive(Args, Debug)]
+pub(crate) struct Compare {
+    /// A relay: NAME=COMMAND, with {port}, {key} (a file that need not exist) and {dir} (an empty folder) filled in
+    #[arg(short, long = "contender", required = true, value_parser = contender)]
+    pub(crate) contenders: Vec<Contender>,
+    /// The one that the others are measured by [default: the last]
+    #[arg(long)]
+    pub(crate) baseline: Option<String>,
+    /// What to run: another command of this program, with its flags [default: a short list of all]
+    #[arg(short, long = "scenario")]
+    pub(crate) scenarios: Vec<String>,
+    /// How often each relay is measured in each scenario
+    #[arg(long, default_value_t = 3, value_parser = at_least_one)]
+    pub(crate) rounds: usize,
+    /// The relay's CPUs, as `taskset -c` takes them
+    #[arg(long, default_value = "0")]
+    pub(crate) server_cpus: String,
+    /// The generator's CPUs
+    #[arg(long, default_value = "1")]
+    pub(crate) generator_cpus: String,
+    /// Descriptors that a relay may have
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) descriptors: u64,
+    /// A run of which the generator waited more than this for its CPU, in percent, is tried again
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) calm: f64,
+    /// How often it is tried again, at most
+    #[arg(long, default_value_t = 2)]
+    pub(crate) retries: usize,
+    /// A file for all runs' figures
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// A relay that [`Compare`] can start.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Contender {
+    pub(crate) name: String,
+    pub(crate) command: String,
+}
+
+fn contender(text: &str) -> Result<Contender, String> {
+    match text.split_once('=') {
+        Some((name, command)) if !name.is_empty() && !name.contains(' ') && command.contains("{port}") => {
+            Ok(Contender { name: name.into(), command: command.trim().into() })
+        }
+        _ => Err("a contender is NAME=COMMAND, with {port} in the command".into()),
+    }
+}
 
 /// One relay's figures in one run.
 #[derive(Serialize)]
@@ -186,7 +237,7 @@ impl Server {
             .spawn()?;
         let mut server = Self { child, address, log };
         let end = Instant::now() + START;
-        while server_key(address, Duration::from_secs(1)).is_err() {
+        while greeting(address, &None, Duration::from_secs(1)).is_err() {
             let ended = server.child.try_wait()?.is_some();
             if ended || Instant::now() >= end {
                 let why = if ended { "ended" } else { "does not greet" };
@@ -235,13 +286,13 @@ fn table(runs: &[&Run], contenders: &[Contender], baseline: &str) -> String {
     };
     let mut text =
         format!("\n### {}, {} rounds\n\n", first.report.scenario, 1 + runs.iter().map(|r| r.round).max().unwrap_or(0));
-    let columns = first.report.columns();
+    let columns = columns(&first.report);
     let names = columns.iter().map(|column| column.name.to_owned());
     let head: Vec<String> = std::iter::once(String::new()).chain(names).collect();
     let rule = vec!["---".to_owned(); head.len()];
     let values = |contender: &str, name: &str| -> Vec<f64> {
         let own = runs.iter().filter(|run| run.contender == contender);
-        own.flat_map(|run| run.report.columns()).filter(|c| c.name == name).map(|c| c.value).collect()
+        own.flat_map(|run| crate::columns::columns(&run.report)).filter(|c| c.name == name).map(|c| c.value).collect()
     };
     let row = |contender: &Contender| {
         let cells = columns.iter().map(|column| {
@@ -325,7 +376,7 @@ mod tests {
             ok: true,
             faults: vec![],
             traffic: None,
-            logins: Some(crate::report::Logins {
+            logins: Some(crate::figures::Logins {
                 completed: 1,
                 failed: 0,
                 per_second: 1.0,
@@ -333,6 +384,14 @@ mod tests {
                 cpu_us_per_login: Some(used),
             }),
             clients: None,
+            overload: None,
+            slow: None,
+            stun: None,
+            restart: None,
+            bystander: None,
+            relay_counts: None,
+            cipher: None,
+            generator_limited: false,
             server: None,
             generator: None,
             others_cpu_percent: None,
