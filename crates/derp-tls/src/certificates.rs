@@ -19,7 +19,7 @@ pub(crate) const HTTP: &[u8] = b"http/1.1";
 /// A handshake for this alone is a certificate authority's question, not a client.
 const ACME: &[u8] = b"acme-tls/1";
 
-/// The first one is what a client offers a share of. TLS 1.3 servers take their own first of those that the client has.
+/// The first one is what a client offers a share of. A server takes the first of the client's that is among these.
 static GROUPS: [&dyn SupportedKxGroup; 4] =
     [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
 

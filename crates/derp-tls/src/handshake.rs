@@ -275,8 +275,7 @@ impl State {
     fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), HandshakeError> {
         self.taken += bytes.len();
         if self.taken > self.most {
-            out.extend_from_slice(&plain_alert(Alert::RECORD_OVERFLOW));
-            return Err(HandshakeError::TooLong);
+            return Err(too_long(out));
         }
         while !bytes.is_empty() {
             let taken = match &mut self.stage {
@@ -286,7 +285,7 @@ impl State {
             };
             // Its buffer is full, or it has seen what ends the connection.
             if !taken.is_ok_and(|taken| taken > 0) {
-                return Err(HandshakeError::TooLong);
+                return Err(too_long(out));
             }
             if let Stage::Under(connection, _) = &mut self.stage {
                 let processed = connection.process_new_packets();
@@ -345,6 +344,11 @@ impl Established {
             peer_certificates,
         })
     }
+}
+
+fn too_long(out: &mut Vec<u8>) -> HandshakeError {
+    out.extend_from_slice(&plain_alert(Alert::RECORD_OVERFLOW));
+    HandshakeError::TooLong
 }
 
 fn write(connection: &mut Connection, out: &mut Vec<u8>) {

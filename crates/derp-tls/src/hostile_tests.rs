@@ -2,7 +2,7 @@
 use crate::alert::{Alert, Violation};
 use crate::keys::{Cipher, Keys, Version};
 use crate::receive::{End, Receiver};
-use crate::record::{MAX_PLAINTEXT, content};
+use crate::record::{MAX_PLAINTEXT, TAG_LENGTH, body_length, content};
 use crate::send::{SealError, Sender};
 
 const CIPHERS: [Cipher; 3] = [Cipher::Aes128Gcm, Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305];
@@ -38,6 +38,18 @@ fn open(receiver: &mut Receiver, bytes: &[u8]) -> (Vec<u8>, Option<End>) {
     let mut buffer = bytes.to_vec();
     let opened = receiver.open(&mut buffer, 0);
     (buffer[opened.plaintext].to_vec(), opened.end)
+}
+
+/// How much is in each of the records, of a cipher that sends no part of its nonce.
+fn contents(version: Version, mut records: &[u8]) -> Vec<usize> {
+    let overhead = TAG_LENGTH + usize::from(version == Version::Tls13);
+    let mut contents = Vec::new();
+    while let Some((&header, rest)) = records.split_first_chunk() {
+        let body = body_length(header, version).unwrap();
+        contents.push(body - overhead);
+        records = &rest[body..];
+    }
+    contents
 }
 
 fn refused(version: Version, content_type: u8, message: &[u8], why: Violation) {
@@ -164,6 +176,12 @@ fn records_without_data_are_bounded_in_a_row() {
         }
         let row: Vec<u8> = (0..33).flat_map(|_| record(&mut sender, content_type, message)).collect();
         assert_eq!(open(&mut receiver, &row).1, Some(End::Violation(Violation::Idling)));
+        for (last, end) in [(0, End::Closed), (20, End::Alert(Alert::BAD_RECORD_MAC))] {
+            let (mut sender, mut receiver) = pair(version, Cipher::ChaCha20Poly1305);
+            let mut row: Vec<u8> = (0..32).flat_map(|_| record(&mut sender, content_type, message)).collect();
+            row.extend(record(&mut sender, content::ALERT, &[2, last]));
+            assert_eq!(open(&mut receiver, &row).1, Some(end), "the end is no idling");
+        }
     }
     let (mut sender, mut receiver) = pair(Version::Tls13, Cipher::Aes128Gcm);
     let mut updates = Vec::new();
@@ -226,6 +244,15 @@ fn keys_change_before_their_limit_and_tls_12_ends_there() {
             }
             _ => {
                 let length = sender.seal(&[&long[..5], &[], &long[5..]], &mut out).unwrap();
+                let mut expected = vec![MAX_PLAINTEXT; 10];
+                expected.push(1);
+                if version == Version::Tls13 {
+                    // The fourth record of each key is a KeyUpdate, of five bytes.
+                    for at in [3, 7, 11] {
+                        expected.insert(at, 5);
+                    }
+                }
+                assert_eq!(contents(version, &out[..length]), expected);
                 assert_eq!(open(&mut receiver, &out[..length]), (long, None));
             }
         }

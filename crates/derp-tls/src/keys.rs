@@ -4,7 +4,7 @@ use std::fmt;
 use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::{error::Unspecified, hkdf};
 use rustls::ConnectionTrafficSecrets;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// A version of TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,7 +55,8 @@ const IV_LENGTH: usize = aead::NONCE_LEN;
 /// The longest traffic secret; a key and an IV are 44 bytes at most.
 const MATERIAL_LENGTH: usize = 48;
 
-/// What a direction needs to go on, in 72 bytes; wiped when dropped. While records flow, the expanded cipher stands beside it.
+/// What a direction needs to go on, in 72 bytes. While records flow, the expanded cipher stands beside it. Both wipe themselves
+/// when they are dropped: aws-lc clears what it frees.
 pub(crate) struct Keys {
     /// TLS 1.3: the traffic secret, from which key and IV follow. TLS 1.2: the key, then the IV.
     material: Zeroizing<[u8; MATERIAL_LENGTH]>,
@@ -193,13 +194,6 @@ impl Keys {
         let prk = hkdf::Prk::new_less_safe(self.cipher.hash(), secret);
         let length = (into.len() as u16).to_be_bytes();
         prk.expand(&[&length, &[label.len() as u8], label, &[0]], Length(into.len()))?.fill(into)
-    }
-}
-
-impl Drop for Keys {
-    fn drop(&mut self) {
-        // The rest wipes itself: aws-lc clears what it frees.
-        self.sequence.zeroize();
     }
 }
 

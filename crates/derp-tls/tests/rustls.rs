@@ -1,7 +1,7 @@
 //! rustls as the other end: both versions, every suite, every fragmentation.
 mod common;
 
-use common::{Peer, SUITES, connect_client, connect_server, one_certificate, open, seal};
+use common::{Peer, SUITES, connect_client, connect_server, contents_13, one_certificate, open, seal};
 use derp_tls::Version;
 
 #[test]
@@ -49,15 +49,16 @@ fn keys_are_updated_by_either_side_and_a_request_is_answered_first() {
                 rest.extend(peer.write(&[round; 100]));
                 let (plaintext, opened) = open(&mut established, &std::mem::take(&mut rest), 11);
                 assert_eq!((plaintext, opened.end), (vec![round; 100], None));
-                // Only the first refresh asks; the next wait for the answer.
-                if opened.key_update_requested {
-                    established.sender.owe_key_update();
-                }
+                assert!(opened.key_update_requested);
+                established.sender.owe_key_update();
+                assert!(established.sender.owes_key_update());
                 established.sender.quiet();
                 established.receiver.quiet();
-                let sealed = seal(&mut established, &[&[round; 50], &[round; 20_000]]);
+                let sealed = seal(&mut established, &[&[round; 50], &[round; 20_000], &[round; 20_000]]);
                 assert!(!established.sender.owes_key_update());
-                assert_eq!(peer.input(&sealed).unwrap(), [round; 20_050]);
+                // The answer, two records, the update that the limit of three demands, the last record.
+                assert_eq!(contents_13(&sealed), [5, 16384, 16384, 5, 7282]);
+                assert_eq!(peer.input(&sealed).unwrap(), [round; 40_050]);
             }
         }
     }

@@ -123,14 +123,19 @@ impl Suite {
 
     pub fn server_config(&self) -> ServerConfig {
         let chain = CertificateDer::pem_slice_iter(self.pem().chain.as_bytes()).map(Result::unwrap).collect();
-        let key = PrivateKeyDer::from_pem_slice(self.pem().key.as_bytes()).unwrap();
-        ServerConfig::builder_with_provider(self.provider())
-            .with_protocol_versions(&self.versions())
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap()
+        server_config_of(*self, chain)
     }
+}
+
+/// With a chain of its own for the suite's key.
+pub fn server_config_of(suite: Suite, chain: Vec<CertificateDer<'static>>) -> ServerConfig {
+    let key = PrivateKeyDer::from_pem_slice(suite.pem().key.as_bytes()).unwrap();
+    ServerConfig::builder_with_provider(suite.provider())
+        .with_protocol_versions(&suite.versions())
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap()
 }
 
 /// rustls with its buffers.
@@ -138,7 +143,12 @@ pub struct Peer(pub Connection);
 
 impl Peer {
     pub fn client(config: ClientConfig) -> Self {
-        let mut connection = ClientConnection::new(Arc::new(config), NAME.try_into().unwrap()).unwrap();
+        Self::client_of(NAME, config)
+    }
+
+    /// Sends `name` as the server's, unless it is an address.
+    pub fn client_of(name: &'static str, config: ClientConfig) -> Self {
+        let mut connection = ClientConnection::new(Arc::new(config), name.try_into().unwrap()).unwrap();
         connection.set_buffer_limit(None);
         Self(connection.into())
     }
@@ -250,6 +260,17 @@ pub fn connect_client(peer: &mut Peer, chunk: usize) -> (Established, Vec<u8>) {
             }
         }
     }
+}
+
+/// How much is in each of the records of TLS 1.3, which are whole.
+pub fn contents_13(mut records: &[u8]) -> Vec<usize> {
+    let mut contents = Vec::new();
+    while let Some((&[_, _, _, high, low], rest)) = records.split_first_chunk() {
+        let body = usize::from(u16::from_be_bytes([high, low]));
+        contents.push(body - 17);
+        records = &rest[body..];
+    }
+    contents
 }
 
 /// Seals into a Vec of the right size.
