@@ -111,7 +111,7 @@ const SCHEMA = z.object({
   home: home.default('').describe('what / shows: empty, blank, or a URL to redirect to'),
   bootstrapDnsNames: list(NAMES)
     .default([])
-    .describe('names whose addresses /bootstrap-dns tells everyone, with commas between them'),
+    .describe('names whose addresses /bootstrap-dns tells everyone, separated by commas'),
   unpublishedBootstrapDnsNames: list(NAMES)
     .default([])
     .describe('names it tells only those who ask for them: name, or name/txt-name for a gradual rollout'),
