@@ -35,6 +35,9 @@ import { StunListener } from './stun.js';
 import { TapStream } from './tap.js';
 import { WebSocketStream } from './websocket-stream.js';
 
+/** How long a transport of JavaScript's has, in milliseconds, to take what was sent before its connection ended. */
+const LINGER = 1000;
+
 export interface Binding {
   version(): string;
   readonly BindingPlane: new (
@@ -111,6 +114,7 @@ class NativePlane implements DataPlane {
   private readonly duplexes = new Map<ConnectionId, { stream: Socket; info: DuplexInfo }>();
   /** Transports of JavaScript's, and the pipes that lead from them to the plane. */
   private readonly attached = new Set<Duplex>();
+  private readonly transports = new Map<ConnectionId, Duplex>();
   private currentPolicy: PlanePolicy;
   private tapped: TapStream | undefined;
   private closed = false;
@@ -185,7 +189,9 @@ class NativePlane implements DataPlane {
     const { stream, info } = duplex;
     if (info.tlsVersion) this.adopted.set(id, info.tlsVersion);
     if (how.framing === 'websocket') {
-      // Its frames are JavaScript's; what is in them crosses as a pipe's bytes do.
+      // Its frames are JavaScript's; what is in them crosses as a pipe's bytes do. From here on it ends with the pipe,
+      // behind a close frame.
+      this.duplexes.delete(id);
       const webSocket = new WebSocketStream(stream);
       this.join(id, webSocket, info.peer, how.notIdeal);
       webSocket.onBytes(Buffer.from(how.leftover));
@@ -207,6 +213,8 @@ class NativePlane implements DataPlane {
 
   /** Makes a connection of the plane of a stream of JavaScript's. */
   private join(id: ConnectionId, stream: Duplex, { address, port }: PeerAddress, notIdeal: boolean): void {
+    this.transports.set(id, stream);
+    stream.once('close', () => this.transports.delete(id));
     const pipe = new Socket({ fd: this.plane.attach(id, address, port, notIdeal), readable: true, writable: true });
     for (const [from, to] of [
       [stream, pipe],
@@ -220,6 +228,14 @@ class NativePlane implements DataPlane {
         to.destroy();
       });
     }
+  }
+
+  /** Ends the transport of a connection that has ended. One that takes nothing would never see the end of its pipe. */
+  private letGo(id: ConnectionId): void {
+    const transport = this.transports.get(id);
+    if (!transport) return;
+    const linger = setTimeout(() => transport.destroy(), LINGER).unref();
+    transport.once('close', () => clearTimeout(linger));
   }
 
   dial(): never {
@@ -285,6 +301,7 @@ class NativePlane implements DataPlane {
       }
       case 'closed':
         this.adopted.delete(id);
+        this.letGo(id);
         this.events.closed(id, event.reason as CloseReason);
         break;
       case 'active':
