@@ -20,12 +20,12 @@ beforeAll(async () => {
 
 afterAll(() => workspace?.remove());
 
-it('the flags are those of derper -h, with their types', () => {
+it('the flags are those of derper -h', () => {
   const theirs = flagsOf(spawnSync(workspace.peers.derper, ['-h'], { encoding: 'utf8' }).stderr);
   const ours = flagsOf(spawnSync(process.execPath, [binPath('derper'), '-h'], { encoding: 'utf8' }).stderr);
   expect(theirs.length).toBeGreaterThan(30);
   expect(ours).toEqual(theirs);
-  expect(theirs.map((flag) => flag.split(' ')[0])).toEqual(FLAGS.map(({ name }) => name));
+  expect(theirs).toEqual(FLAGS.map(({ name }) => name));
 });
 
 it('the metrics are those of /debug/varz, with their types', async () => {
@@ -38,9 +38,9 @@ it('the metrics are those of /debug/varz, with their types', async () => {
   expect(own.filter((name) => !name.startsWith('derpkit_'))).toEqual([]);
 });
 
-/** `-name type`, as usage has them. */
+/** Not their types: usage takes the name of one from whatever a text has in backquotes. */
 function flagsOf(usage: string): string[] {
-  return [...usage.matchAll(/^ {2}(-[a-z-]+(?: \w+)?)/gm)].map((match) => match[1] as string);
+  return [...usage.matchAll(/^ {2}(-[a-z-]+)/gm)].map((match) => match[1] as string);
 }
 
 /** Names and types of a relay with everything that has metrics of its own. */
