@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { chromium } from './chromium.mjs';
 import { ensureBuilt, ensureInstalled, fail, root, say } from './ensure.mjs';
 import { missingToolchain } from './native.mjs';
 
@@ -68,6 +69,7 @@ function missing() {
     ...(spawnSync('go', ['version']).status === 0
       ? []
       : [{ suite: 'interop', reason: 'Go is not installed; the real clients are built with it' }]),
+    ...(chromium() === undefined ? [{ suite: 'browser', reason: 'neither Chromium nor Chrome is installed' }] : []),
     ...(toolchain
       ? ['native', 'model'].map((suite) => ({
           suite,

@@ -111,17 +111,17 @@ const SCHEMA = z.object({
   home: home.default('').describe('what / shows: empty, blank, or a URL to redirect to'),
   bootstrapDnsNames: list(NAMES)
     .default([])
-    .describe('names whose addresses /bootstrap-dns tells everyone, with commas between them'),
+    .describe('names whose addresses /bootstrap-dns tells everyone, separated by commas'),
   unpublishedBootstrapDnsNames: list(NAMES)
     .default([])
-    .describe('names it tells only those who ask for them: name, or name/txt-name for a gradual rollout'),
+    .describe('names it tells only who asks: name, or name/txt-name for a gradual rollout'),
   disallowAppNames: list(NAMES).default([]).describe('app names whose clients are refused, with commas between them'),
   acceptConnectionLimit: rate
     .default(Number.POSITIVE_INFINITY)
-    .describe('connections that TLS takes per second; more are closed at once'),
+    .describe('TLS connections per second; more are closed'),
   acceptConnectionBurst: burst
     .default(Number.MAX_SAFE_INTEGER)
-    .describe('how many connections may come at once, beyond that limit'),
+    .describe('how many may come at once'),
   rateConfig: path.optional().describe('JSON file with the receive rate limit of clients, read again on SIGHUP'),
   debugAllowIp: text('must be an address').optional().describe('address that may see /debug/'),
   debugTrustedCidrs: networks.default([]).describe('networks that may see /debug/, with commas between them'),

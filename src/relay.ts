@@ -25,7 +25,7 @@ import type {
   PlaneFactory,
   PlaneKind,
 } from './plane/plane.js';
-import { type PlaneNeeds, type SelectedPlane, selectPlane } from './plane/select.js';
+import { type SelectedPlane, selectPlane } from './plane/select.js';
 import { planePolicy } from './policy.js';
 import { formatNodeKey, shortKey } from './protocol/key.js';
 import { type Command, Registry } from './registry/registry.js';
@@ -57,7 +57,7 @@ export interface RelayEvents {
 }
 
 export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
-  readonly plane: { readonly kind: PlaneKind; readonly reason: string };
+  readonly plane: { readonly kind: PlaneKind; readonly reason: string; readonly fallback?: boolean };
   readonly logger: Logger;
   /** Where everything that the relay makes is kept, unless a setting names another place for it. */
   readonly dataDir: string;
@@ -87,12 +87,7 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
 /** Makes a relay; `start` opens it. Throws `ConfigError` with every setting that cannot be used. */
 export function createRelay(config: RelayConfig = {}, options: RelayOptions = {}): Relay {
   const settings = parseSettings(config);
-  return composeRelay(settings, selectPlane(settings.plane, planeNeeds(settings)), options);
-}
-
-function planeNeeds({ certMode, rateConfig, acceptConnectionLimit }: Settings): PlaneNeeds {
-  const limits = rateConfig !== undefined || acceptConnectionLimit !== Number.POSITIVE_INFINITY;
-  return { tls: certMode !== 'off', limits };
+  return composeRelay(settings, selectPlane(settings.plane), options);
 }
 
 /** The same with a plane of the caller's. For tests. */

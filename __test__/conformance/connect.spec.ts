@@ -304,12 +304,9 @@ describe.each(LANES)('connecting, $name', (lane) => {
       const relay = await startManual(lane, 'relay.test');
       const served = await DerpClient.connect(relay, { tls: { servername: 'relay.test' } });
       expect(await served.fence()).toEqual([]);
-      for (const tls of [
-        { servername: 'other.test' },
-        { servername: 'x.relay.test' },
-        { servername: 'Relay.Test' },
-        {},
-      ]) {
+      // A name has no letter case.
+      await DerpClient.connect(relay, { tls: { servername: 'Relay.Test' } });
+      for (const tls of [{ servername: 'other.test' }, { servername: 'x.relay.test' }, {}]) {
         for (const version of [TLS_12, TLS_13]) {
           await expect(Wire.open(relay.target({ ...tls, ...version })), JSON.stringify(tls)).rejects.toThrow();
         }

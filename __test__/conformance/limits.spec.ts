@@ -20,7 +20,7 @@ function rateFile(config: object): string {
 }
 
 // Of the native plane's lane this is no part yet: it has no limits.
-describe.each(LANES.filter(({ planeKind }) => planeKind === 'js'))('limits, $name', (lane) => {
+describe.each(LANES)('limits, $name', (lane) => {
   it('of what a client may send hold it back, lose nothing, and are nobody else’s', async () => {
     // For ever, as far as a test is concerned.
     const rateConfig = rateFile({ PerClientRateLimitBytesPerSec: 1 });

@@ -35,10 +35,10 @@ class Bench implements PlaneEvents {
   private readonly contract: Contract;
   private readonly base = planePolicy(parseSettings({}));
 
-  private constructor(lane: Lane, policy: PolicyChanges, tls: boolean) {
+  private constructor(lane: Lane, policy: PolicyChanges) {
     this.contract = new Contract(this);
     const options = { privateKey: this.keys.privateKey, policy: this.policy(policy) };
-    this.plane = lane.select({ tls }).create(options, this.contract);
+    this.plane = lane.select().create(options, this.contract);
     expect(this.plane.kind).toBe(lane.planeKind);
     showSeedOnFailure(lane.name);
     onTestFinished(async () => {
@@ -49,7 +49,7 @@ class Bench implements PlaneEvents {
   }
 
   static async open(lane: Lane, policy: PolicyChanges = {}, kind: 'tcp' | 'tls' = 'tcp'): Promise<Bench> {
-    const bench = new Bench(lane, policy, kind === 'tls');
+    const bench = new Bench(lane, policy);
     if (kind === 'tls') bench.serve('localhost');
     const { port } = await bench.plane.listen({ kind, derp: true, host: '127.0.0.1', port: 0 });
     bench.target = { host: '127.0.0.1', port, ...(kind === 'tls' && { tls: {} }) };
@@ -357,7 +357,6 @@ describe.each(LANES)('a plane, $name', (lane) => {
   });
 
   it('closes connections to a TLS listener while there is no certificate', async () => {
-    lane.select({ tls: true });
     const bench = await Bench.open(lane);
     const { port } = await bench.plane.listen({ kind: 'tls', derp: true, host: '127.0.0.1', port: 0 });
     await expect(Wire.open({ host: '127.0.0.1', port, tls: {} })).rejects.toThrow();

@@ -1,8 +1,7 @@
 /** What the conformance suite runs over: the same tests, once for every way in which a plane can be had. */
-import { TestRunner } from 'vitest';
 import { loadNative } from '../../src/plane/native.js';
 import type { PlaneKind } from '../../src/plane/plane.js';
-import { type PlaneNeeds, type SelectedPlane, selectPlane } from '../../src/plane/select.js';
+import { type SelectedPlane, selectPlane } from '../../src/plane/select.js';
 import { asyncPlane } from './async-plane.js';
 import { SEED } from './random.js';
 
@@ -10,13 +9,13 @@ export interface Lane {
   readonly name: string;
   /** What the plane has to be: a lane that could fall back would test nothing. */
   readonly planeKind: PlaneKind;
-  select(needs: PlaneNeeds): SelectedPlane;
+  select(): SelectedPlane;
 }
 
 const KNOWN: readonly Lane[] = [
-  { name: 'js', planeKind: 'js', select: (needs) => selectPlane('js', needs) },
-  { name: 'js-async', planeKind: 'js', select: (needs) => asyncPlane(selectPlane('js', needs), SEED) },
-  { name: 'native', planeKind: 'native', select: (needs) => selectPlane('native', withoutTls(needs)) },
+  { name: 'js', planeKind: 'js', select: () => selectPlane('js') },
+  { name: 'js-async', planeKind: 'js', select: () => asyncPlane(selectPlane('js'), SEED) },
+  { name: 'native', planeKind: 'native', select: () => selectPlane('native') },
 ];
 
 export function laneNamed(name: string): Lane {
@@ -38,10 +37,4 @@ function hasNative(): boolean {
   } catch {
     return false;
   }
-}
-
-/** The native plane does not do TLS yet; a test that needs it is left out of its lane. */
-function withoutTls(needs: PlaneNeeds): PlaneNeeds {
-  if (needs.tls) TestRunner.getCurrentTest()?.context.skip('the native plane does not do TLS yet');
-  return needs;
 }

@@ -74,7 +74,7 @@ export class TestRelay {
       ...(tls ? { certificate: ownCertificate() } : { certMode: 'off' }),
       ...config,
     });
-    const selected = lane.select({ tls: settings.certMode !== 'off' });
+    const selected = lane.select();
     expect(selected.kind).toBe(lane.planeKind);
     // The policy is the composition root's, made of settings; tests shorten what no setting does.
     const create: SelectedPlane['create'] = (options, events) => {

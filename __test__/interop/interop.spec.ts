@@ -38,15 +38,20 @@ describe('the interop program', () => {
   });
 });
 
-describe.each<Implementation>(['derpkit', 'derper'])('%s', (implementation) => {
+describe.each<{ name: string; implementation: Implementation; plane?: 'js' | 'native' }>([
+  { name: 'derpkit, js', implementation: 'derpkit', plane: 'js' },
+  { name: 'derpkit, native', implementation: 'derpkit', plane: 'native' },
+  { name: 'derper', implementation: 'derper' },
+])('$name', ({ implementation, plane }) => {
   let secure: Relay;
   let plain: Relay;
 
   const start = (face: string, address: string, hostname?: string) =>
     Relay.start(implementation, workspace.peers, {
       directory: workspace.directory,
-      name: `${implementation}-${face}`,
+      name: `${implementation}-${plane ?? ''}${face}`,
       address,
+      ...(plane && { env: { DERPKIT_PLANE: plane } }),
       ...(hostname !== undefined && { hostname, httpPort: true }),
     });
 
@@ -59,6 +64,10 @@ describe.each<Implementation>(['derpkit', 'derper'])('%s', (implementation) => {
 
   afterAll(async () => {
     await Promise.all([secure?.stop(), plain?.stop()]);
+  });
+
+  it.runIf(plane)('has the plane that was asked for', () => {
+    for (const relay of [secure, plain]) expect(relay.output).toContain(`plane=${plane}`);
   });
 
   const isThere = (scenario: string) => implementation === 'derper' || !NOT_YET.has(scenario);
@@ -95,30 +104,6 @@ describe.each<Implementation>(['derpkit', 'derper'])('%s', (implementation) => {
 
   it('ends on SIGTERM, with status 0', async () => {
     expect(await Promise.all([secure.stop(), plain.stop()])).toEqual([0, 0]);
-  });
-});
-
-describe('derpkit on the native plane', () => {
-  let plain: Relay;
-
-  beforeAll(async () => {
-    const address = (await hasIPv6()) ? '::1' : '127.0.0.1';
-    const env = { DERPKIT_PLANE: 'native' };
-    plain = await Relay.start('derpkit', workspace.peers, {
-      directory: workspace.directory,
-      name: 'native',
-      address,
-      env,
-    });
-  });
-
-  afterAll(() => plain?.stop());
-
-  // It has no TLS yet, which most scenarios need.
-  it.each(['upgrade-plain', 'relay-plain', 'mesh-watch-ipv6', 'stun'])('%s', async (scenario) => {
-    const flags = { plain: `http://${plain.at(plain.port)}`, stun: plain.at(plain.stunPort) };
-    await runScenario(workspace, scenario, flags, { relay: plain });
-    expect(plain.output).toContain('plane=native');
   });
 });
 

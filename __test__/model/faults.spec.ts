@@ -71,7 +71,7 @@ describe('a panic in a worker', () => {
 
 describe('the addon that is published', () => {
   it('has no way to plant anything', () => {
-    const { reason: path } = laneNamed('native').select({ tls: false });
+    const { reason: path } = laneNamed('native').select();
     expect(loadAddon<Binding>(path).BindingPlane.prototype).not.toHaveProperty('plant');
     expect(lane.addon.BindingPlane.prototype).toHaveProperty('plant');
   });

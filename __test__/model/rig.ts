@@ -23,7 +23,7 @@ const selections = new Map<Lane, SelectedPlane>();
 
 /** Looking for the addon takes as long as starting a relay, and finds the same every time. */
 function selectedOf(lane: Lane): SelectedPlane {
-  const selected = selections.get(lane) ?? lane.select({ tls: false });
+  const selected = selections.get(lane) ?? lane.select();
   selections.set(lane, selected);
   return selected;
 }

@@ -106,6 +106,7 @@ async function exercise(relay: Relay, plane: DataPlane, serverKey: DerpClient['k
   const attached = new DerpClient(new Wire(ours), serverKey, { start: 'none' }).login();
   await plane.attach(theirs, { address: '192.0.2.1', port: 1 });
   await attached;
+  plane.certificates({ certificates: [], otherwise: 'refuse' });
   plane.policy(planePolicy(parseSettings({ certMode: 'off' })));
   await plane.snapshot(0, 10);
   await eventually(() => relay.figures().connections === 4, 'everybody to be there');

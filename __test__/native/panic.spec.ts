@@ -81,7 +81,7 @@ it('a worker that panics ends the relay, with a word to everybody', async () => 
 
   // Nothing is left to call, and all of it may be called.
   const plane = made.plane as FaultyPlane;
-  expect(() => plane.listen('127.0.0.1', 0, true)).toThrow(expect.objectContaining({ code: 'ERR_STATE' }));
+  expect(() => plane.listen('127.0.0.1', 0, true, false)).toThrow(expect.objectContaining({ code: 'ERR_STATE' }));
   plane.close(1, 'closed');
   expect(plane.snapshot(0, 10)).toMatchObject({ total: 0 });
   await relay.close();

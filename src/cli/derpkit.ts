@@ -165,7 +165,7 @@ function version(): number {
   process.stdout.write(`derpkit ${VERSION}\nprotocol: ${PROTOCOL_VERSION}\n`);
   const { config, spelling } = gather({}, { [variableOf('plane')]: process.env[variableOf('plane')] });
   try {
-    const { kind, reason } = selectPlane(parseSettings(config).plane, { tls: false });
+    const { kind, reason } = selectPlane(parseSettings(config).plane);
     process.stdout.write(`plane: ${kind} (${reason})\n`);
     return 0;
   } catch (error) {

@@ -54,7 +54,9 @@ export function pinnedNode(host: string, fingerprint: string): object {
 export function announce(relay: Relay, program: string, spelling: Spelling, node: object | undefined): void {
   const { logger, plane, publicKey } = relay;
   const { derp, http, stun } = relay.address ?? {};
-  logger.info({ plane: plane.kind, reason: plane.reason, key: publicKey }, program);
+  const facts = { plane: plane.kind, reason: plane.reason, key: publicKey };
+  if (plane.fallback) logger.warn(facts, `${program}, without its native plane`);
+  else logger.info(facts, program);
   if (plane.kind === 'js') {
     const emulated = `${spelling('tcpKeepaliveTime')} and ${spelling('tcpUserTimeout')}`;
     logger.info(`${emulated} are emulated on the JavaScript plane: Node sets the idle time alone`);

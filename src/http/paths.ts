@@ -19,14 +19,10 @@ export function parseTarget(target: string): Target | undefined {
   const [, given = '', query = ''] =
     /^(?:[a-zA-Z][a-zA-Z0-9+.-]*:\/\/[^/?#]*)?([^?#]*)(?:\?([^#]*))?/.exec(target) ?? [];
   if (/%(?![0-9A-Fa-f]{2})/.test(given)) return undefined;
-  const bytes = unescaped(given);
-  const spelt = VALID.test(given) ? given : escaped(bytes);
+  const spelt = VALID.test(given) ? given : escaped(unescaped(given));
   const clean = cleanPath(spelt);
   const suffix = query === '' ? '' : `?${query}`;
-  // The only folder that has no page of its own name.
-  if (unescaped(clean) === '/debug') return { path: '/debug', query, redirect: `/debug/${suffix}` };
-  const redirect = clean === spelt ? undefined : `${escaped(clean)}${suffix}`;
-  return { path: unescaped(clean), query, redirect };
+  return { path: pathOf(clean), query, redirect: clean === spelt ? undefined : `${clean}${suffix}` };
 }
 
 /** Without empty, `.` and `..` segments; a slash at the end stays. */
@@ -47,6 +43,15 @@ function unescaped(path: string): string {
   );
 }
 
+/** An escaped slash is part of a name, and separates none: it stays as it is. */
+function pathOf(spelt: string): string {
+  return spelt
+    .split(/(%2f)/i)
+    .map((part, index) => (index % 2 === 0 ? unescaped(part) : part))
+    .join('');
+}
+
+/** As Go spells a path with characters that it does not take. */
 function escaped(bytes: string): string {
   const hex = (byte: string) => `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`;
   return [...bytes].map((byte) => (PLAIN.test(byte) ? byte : hex(byte))).join('');

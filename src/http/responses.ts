@@ -46,8 +46,28 @@ export function sendRedirect(response: ServerResponse, status: number, location:
 }
 
 export function send(response: ServerResponse, status: number, body: string, headers: Headers): void {
-  response.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) });
-  response.end(response.req.method === 'HEAD' ? undefined : body);
+  const isHead = response.req.method === 'HEAD';
+  // To HEAD Go tells the length of what is left out, and not that nothing is.
+  const length = isHead && body === '' ? {} : { 'Content-Length': Buffer.byteLength(body) };
+  response.writeHead(status, { ...headers, ...length }).end(isHead ? undefined : body);
+}
+
+/** What Go's server says itself of a request that it cannot read, down to the missing Date. The connection ends with it. */
+export function malformed(status: string): string {
+  return `HTTP/1.1 ${status}\r\nContent-Type: ${TEXT}\r\nConnection: close\r\n\r\n${status}`;
+}
+
+/** The same, behind the answers to earlier requests of the connection. */
+export function sendMalformed(
+  response: ServerResponse,
+  status: number,
+  reason: string,
+  text = `${status} ${reason}`,
+): void {
+  response.sendDate = false;
+  response.useChunkedEncodingByDefault = false;
+  response.shouldKeepAlive = false;
+  response.writeHead(status, reason, { 'Content-Type': TEXT, Connection: 'close' }).end(text);
 }
 
 const ENTITIES: Headers = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&#34;', "'": '&#39;' };

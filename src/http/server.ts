@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Adoption, ConnectionId, DuplexInfo, TlsVersion } from '../plane/plane.js';
 import type { NodeKey } from '../protocol/key.js';
 import { requestedFraming, switchingProtocols, wantsFastStart } from '../protocol/upgrade.js';
-import { sendError } from './responses.js';
+import { malformed, sendError } from './responses.js';
 import { type Face, Site, type SiteOptions } from './site.js';
 import { answerHandshake, handshakeFault } from './websocket.js';
 
@@ -40,11 +40,13 @@ export class HttpServer {
       requestTimeout: REQUEST_TIMEOUT,
       headersTimeout: HEAD_TIMEOUT,
       connectionsCheckingInterval: HEAD_TIMEOUT / 2,
+      requireHostHeader: false, // the site sees to it, in Go's words
     });
     this.server.keepAliveTimeout = REQUEST_TIMEOUT;
     this.server.setTimeout(REQUEST_TIMEOUT);
     this.server.on('request', (request, response) => this.onRequest(request, response));
     this.server.on('upgrade', (request, socket, head) => this.onUpgrade(request, socket, head));
+    this.server.on('clientError', (error, socket) => refuse(error, socket));
     this.server.on('connect', (request, socket) => this.onConnect(request, socket));
     // The server never listens, but it keeps track of connections, and of their deadlines, only from this event on.
     this.server.emit('listening');
@@ -69,6 +71,8 @@ export class HttpServer {
     const origin = this.origins.get(request.socket);
     if (!origin) throw new Error('a request of a connection that was not accepted');
     if (origin.tlsVersion) this.tlsRequests[origin.tlsVersion] += 1;
+    // HTTP/1.1 keeps connections without a word; Node would say so with every answer.
+    if (request.httpVersion === '1.1' && response.shouldKeepAlive) response.removeHeader('Connection');
     const fault = wantsWebSocket(request) && this.isDerp(request, origin) && handshakeFault(request);
     if (fault) sendError(response, fault.status, fault.text, fault.headers);
     else this.site.answer(request, response, origin.face, origin.peer.address);
@@ -121,16 +125,28 @@ export class HttpServer {
 
   /** This is no proxy, though derper can be one, for Tailscale's control servers. */
   private onConnect(request: IncomingMessage, socket: Duplex): void {
-    const origin = this.origins.get(socket);
     answerOnce(request, socket, (response) => {
-      if (origin?.tlsVersion) {
-        if (origin.tlsVersion) this.tlsRequests[origin.tlsVersion] += 1;
-        sendError(response, 403, 'CONNECT not enabled');
-      } else {
-        sendError(response, 400, origin?.face === 'redirect' ? 'Use HTTPS' : 'CONNECT not enabled');
-      }
+      if (this.origins.get(socket)?.tlsVersion) sendError(response, 403, 'CONNECT not enabled');
+      else this.server.emit('request', request, response);
     });
   }
+}
+
+/** What Node's parser complains of that has a status of its own. */
+const STATUSES: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
+
+/** Of what Node's parser does not take. A connection that is gone, or in the middle of an answer, only ends. */
+function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
+  const answering = (socket as { _httpMessage?: { headersSent: boolean } | null })._httpMessage?.headersSent;
+  if (!socket.writable || answering) {
+    socket.destroy();
+    return;
+  }
+  const status = STATUSES[error.code ?? ''] ?? '400 Bad Request';
+  socket.end(malformed(status), () => socket.destroy());
 }
 
 function wantsWebSocket({ headers }: IncomingMessage): boolean {

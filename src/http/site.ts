@@ -5,7 +5,7 @@ import type { DebugAccess } from './debug-access.js';
 import { type DebugSource, debugIndex, debugPage } from './debug-pages.js';
 import { bootstrapDns, generate204, type HomeOptions, home, probe, robots } from './pages.js';
 import { parseTarget, type Target } from './paths.js';
-import { BROWSER_HEADERS, send, sendError, sendRedirect } from './responses.js';
+import { BROWSER_HEADERS, send, sendError, sendMalformed, sendRedirect } from './responses.js';
 
 export interface SiteOptions extends HomeOptions {
   /** Where the plain HTTP face sends browsers; 443 goes without saying. */
@@ -21,17 +21,32 @@ export interface SiteOptions extends HomeOptions {
 /** `main` is the relay itself; `redirect` is what stands on port 80 beside a TLS one. */
 export type Face = 'main' | 'redirect';
 
+const NO_HOST = 'Bad Request: missing required Host header';
+const NOT_FOUND = '404 page not found';
+
 export class Site {
   constructor(private readonly options: SiteOptions) {}
 
   /** `address` is the peer's IP text, empty if unknown. */
   answer(request: IncomingMessage, response: ServerResponse, face: Face, address: string): void {
-    if (request.url === '*') {
-      answerStar(request, response);
+    const { host = [], 'transfer-encoding': coding = ['chunked'] } = request.headersDistinct;
+    if (coding.length > 1 || coding[0]?.toLowerCase() !== 'chunked') {
+      sendMalformed(response, 501, 'Not Implemented', 'Unsupported transfer encoding');
+    } else if (host.length > 1) sendMalformed(response, 400, 'Bad Request');
+    else if (host.length === 0 && request.httpVersion === '1.1') sendMalformed(response, 400, NO_HOST);
+    else if (request.url === '*') answerStar(request, response);
+    else this.page(request, response, face, address);
+  }
+
+  private page(request: IncomingMessage, response: ServerResponse, face: Face, address: string): void {
+    // The one method whose target need not be a path.
+    if (request.method === 'CONNECT' && !request.url?.startsWith('/')) {
+      sendError(response, 404, NOT_FOUND);
       return;
     }
     const target = parseTarget(request.url ?? '');
-    if (!target) sendMalformed(response);
+    if (!target) sendMalformed(response, 400, 'Bad Request');
+    else if (face === 'main' && target.path === '/debug') sendRedirect(response, 307, `/debug/${queryOf(target)}`);
     else if (target.redirect !== undefined) sendRedirect(response, 307, target.redirect);
     else if (face === 'main') this.main(request, response, target, address);
     else this.redirect(request, response, target, address);
@@ -82,7 +97,7 @@ export class Site {
     } else if (target.path === '/debug/') {
       debugIndex(response, this.options.debug, BROWSER_HEADERS);
     } else {
-      sendError(response, 404, '404 page not found');
+      sendError(response, 404, NOT_FOUND);
     }
   }
 
@@ -91,7 +106,8 @@ export class Site {
     if (target.path === '/generate_204') {
       generate204(request, response);
     } else if (asked.startsWith('/debug')) {
-      this.main(request, response, target, address);
+      // It is the other mux that makes of it what it makes of anything.
+      this.page(request, response, 'main', address);
     } else if (request.method !== 'GET' && request.method !== 'HEAD') {
       sendError(response, 400, 'Use HTTPS');
     } else {
@@ -114,14 +130,12 @@ export class Site {
   }
 }
 
+function queryOf({ query }: Target): string {
+  return query && `?${query}`;
+}
+
 /** A question to the server, not to any of its pages. */
 function answerStar(request: IncomingMessage, response: ServerResponse): void {
   if (request.method === 'OPTIONS') send(response, 200, '', {});
   else send(response, 400, '', { Connection: 'close' });
-}
-
-function sendMalformed(response: ServerResponse): void {
-  const headers = { 'Content-Type': 'text/plain; charset=utf-8', Connection: 'close' };
-  const status = '400 Bad Request';
-  response.writeHead(400, headers).end(status);
 }

@@ -39,6 +39,7 @@ export function answerHandshake({ headers }: IncomingMessage, socket: Duplex): b
     'HTTP/1.1 101 Switching Protocols',
     'Upgrade: websocket',
     'Connection: Upgrade',
+    `Date: ${new Date().toUTCString()}`,
     `Sec-WebSocket-Accept: ${acceptOf((headers['sec-websocket-key'] as string).trim())}`,
     ...(protocol === undefined ? [] : [`Sec-WebSocket-Protocol: ${protocol}`]),
   ];

@@ -52,10 +52,6 @@ const PLAIN_COUNTERS = [
   /** Calls and callbacks across the binding; both stay 0 where there is none. */
   'crossings_up',
   'crossings_down',
-] as const;
-
-/** Behind all others: a page of a plane that does not count them yet ends before them, and they read as 0. */
-const LATER_COUNTERS = [
   /** Connections that TLS listeners took, and those that they closed at once for the accept limit. */
   'tls_accepts',
   'tls_rejects',
@@ -66,7 +62,7 @@ const LATER_COUNTERS = [
   'rate_limit_waits',
 ] as const;
 
-export type CounterName = (typeof PLAIN_COUNTERS)[number] | DropCounter | (typeof LATER_COUNTERS)[number];
+export type CounterName = (typeof PLAIN_COUNTERS)[number] | DropCounter;
 
 export const COUNTER_NAMES: readonly CounterName[] = [
   ...PLAIN_COUNTERS,
@@ -76,7 +72,6 @@ export const COUNTER_NAMES: readonly CounterName[] = [
       `bytes_dropped:${reason}:${kind}`,
     ]),
   ),
-  ...LATER_COUNTERS,
 ];
 
 const INDEX: ReadonlyMap<CounterName, number> = new Map(COUNTER_NAMES.map((name, index) => [name, index]));

@@ -13,6 +13,8 @@ import { WritableCounters } from './counters.js';
 import { tapBatch } from './native-tap.js';
 import type {
   Adoption,
+  Certificate,
+  CertificateSet,
   CloseReason,
   ConnectionId,
   DataPlane,
@@ -27,10 +29,14 @@ import type {
   PlanePolicy,
   Snapshot,
   TapOptions,
+  TlsVersion,
 } from './plane.js';
 import { StunListener } from './stun.js';
 import { TapStream } from './tap.js';
 import { WebSocketStream } from './websocket-stream.js';
+
+/** How long a transport of JavaScript's has, in milliseconds, to take what was sent before its connection ended. */
+const LINGER = 1000;
 
 export interface Binding {
   version(): string;
@@ -45,7 +51,8 @@ export interface Binding {
 export interface BindingPlane {
   counters(): ArrayBuffer | null;
   copyCounters(): number[];
-  listen(host: string, port: number, derp: boolean): { id: number; address: string; port: number };
+  certificates(certificates: readonly Certificate[], otherwise: string): void;
+  listen(host: string, port: number, derp: boolean, tls: boolean): { id: number; address: string; port: number };
   policy(policy: object): void;
   admit(id: number, mesh: boolean): void;
   close(id: number, reason: string): void;
@@ -73,6 +80,8 @@ interface BindingEvent {
   readonly address: string;
   readonly port: number;
   readonly notIdeal: boolean;
+  /** Absent without TLS. */
+  readonly tlsVersion?: TlsVersion;
   readonly info: Omit<ClientInfo, 'meshKey'> & { readonly meshKey?: string };
   readonly listener: number;
   readonly fd: number;
@@ -100,9 +109,12 @@ class NativePlane implements DataPlane {
   readonly counters: WritableCounters;
   private readonly plane: BindingPlane;
   private readonly stuns: StunListener[] = [];
+  /** Connections over TLS that were the HTTP server's first. */
+  private readonly adopted = new Map<ConnectionId, TlsVersion>();
   private readonly duplexes = new Map<ConnectionId, { stream: Socket; info: DuplexInfo }>();
   /** Transports of JavaScript's, and the pipes that lead from them to the plane. */
   private readonly attached = new Set<Duplex>();
+  private readonly transports = new Map<ConnectionId, Duplex>();
   private currentPolicy: PlanePolicy;
   private tapped: TapStream | undefined;
   private closed = false;
@@ -121,7 +133,6 @@ class NativePlane implements DataPlane {
   }
 
   async listen(spec: ListenSpec): Promise<Listening> {
-    if (spec.kind === 'tls') throw notYet('TLS');
     if (spec.kind === 'stun') {
       const stun = new StunListener(spec, this.plane.newId(), this.counters);
       const listening = await stun.listen();
@@ -131,24 +142,23 @@ class NativePlane implements DataPlane {
     try {
       // As Node does it, a name is its first address.
       const { address } = await lookup(spec.host || '::');
-      return this.plane.listen(address, spec.port, spec.derp);
+      return this.plane.listen(address, spec.port, spec.derp, spec.kind === 'tls');
     } catch (error) {
       throw listenError(spec, systemError(error as Error));
     }
   }
 
-  certificates(): void {
-    throw notYet('TLS');
+  certificates(set: CertificateSet): void {
+    this.plane.certificates(set.certificates, set.otherwise);
   }
 
   policy(policy: PlanePolicy): void {
-    if (policy.acceptRate) throw notYet('accept limits');
     this.currentPolicy = policy;
     this.plane.policy(flat(policy));
   }
 
   admit(id: ConnectionId, admission: Parameters<DataPlane['admit']>[1]): void {
-    if (admission.receiveLimit) throw notYet('receive limits');
+    if (admission.receiveLimit) throw notYet('receive limits of one connection');
     this.plane.admit(id, admission.mesh);
   }
 
@@ -177,8 +187,11 @@ class NativePlane implements DataPlane {
     const duplex = this.duplexes.get(id);
     if (!duplex) return;
     const { stream, info } = duplex;
+    if (info.tlsVersion) this.adopted.set(id, info.tlsVersion);
     if (how.framing === 'websocket') {
-      // Its frames are JavaScript's; what is in them crosses as a pipe's bytes do.
+      // Its frames are JavaScript's; what is in them crosses as a pipe's bytes do. From here on it ends with the pipe,
+      // behind a close frame.
+      this.duplexes.delete(id);
       const webSocket = new WebSocketStream(stream);
       this.join(id, webSocket, info.peer, how.notIdeal);
       webSocket.onBytes(Buffer.from(how.leftover));
@@ -200,6 +213,8 @@ class NativePlane implements DataPlane {
 
   /** Makes a connection of the plane of a stream of JavaScript's. */
   private join(id: ConnectionId, stream: Duplex, { address, port }: PeerAddress, notIdeal: boolean): void {
+    this.transports.set(id, stream);
+    stream.once('close', () => this.transports.delete(id));
     const pipe = new Socket({ fd: this.plane.attach(id, address, port, notIdeal), readable: true, writable: true });
     for (const [from, to] of [
       [stream, pipe],
@@ -213,6 +228,14 @@ class NativePlane implements DataPlane {
         to.destroy();
       });
     }
+  }
+
+  /** Ends the transport of a connection that has ended. One that takes nothing would never see the end of its pipe. */
+  private letGo(id: ConnectionId): void {
+    const transport = this.transports.get(id);
+    if (!transport) return;
+    const linger = setTimeout(() => transport.destroy(), LINGER).unref();
+    transport.once('close', () => clearTimeout(linger));
   }
 
   dial(): never {
@@ -271,12 +294,14 @@ class NativePlane implements DataPlane {
           key: readNodeKey(event.key),
           info: { ...info, meshKey: info.meshKey },
           peer: { address, port },
-          tlsVersion: null,
+          tlsVersion: event.tlsVersion ?? this.adopted.get(id) ?? null,
           notIdeal,
         });
         break;
       }
       case 'closed':
+        this.adopted.delete(id);
+        this.letGo(id);
         this.events.closed(id, event.reason as CloseReason);
         break;
       case 'active':
@@ -305,7 +330,7 @@ class NativePlane implements DataPlane {
   }
 
   /** The socket itself crosses: Node owns it from here on. */
-  private onDuplex({ id, fd, listener, address, port, received }: BindingEvent): void {
+  private onDuplex({ id, fd, listener, address, port, received, tlsVersion }: BindingEvent): void {
     const stream = new Socket({ fd, allowHalfOpen: true, readable: true, writable: true });
     stream.on('error', () => stream.destroy());
     if (this.closed || this.duplexes.size >= this.currentPolicy.limits.duplexes) {
@@ -313,7 +338,7 @@ class NativePlane implements DataPlane {
       stream.destroy();
       return;
     }
-    const info: DuplexInfo = { listener, peer: { address, port }, tlsVersion: null };
+    const info: DuplexInfo = { listener, peer: { address, port }, tlsVersion: tlsVersion ?? null };
     this.duplexes.set(id, { stream, info });
     stream.once('close', () => this.duplexes.delete(id));
     stream.pause();
@@ -330,7 +355,7 @@ function systemError(error: NodeJS.ErrnoException): Error {
 }
 
 function flat(policy: PlanePolicy): object {
-  const { limits, deadlines, queueDepth, keepAlive, notHere, tcp } = policy;
+  const { limits, deadlines, queueDepth, keepAlive, notHere, tcp, acceptRate, receiveRate } = policy;
   return {
     ...limits,
     ...deadlines,
@@ -339,6 +364,10 @@ function flat(policy: PlanePolicy): object {
     keepAliveJitter: keepAlive.jitter,
     notHereBurst: notHere.burst,
     notHerePerSecond: notHere.perSecond,
+    acceptBurst: acceptRate?.burst,
+    acceptPerSecond: acceptRate?.perSecond,
+    receiveBurst: receiveRate?.burst,
+    receivePerSecond: receiveRate?.bytesPerSecond,
     tcpKeepAlive: tcp.keepAlive,
     tcpUserTimeout: tcp.userTimeout,
   };

@@ -265,7 +265,7 @@ export interface CertificateSet {
 }
 
 export interface Certificate {
-  /** Server names, compared byte by byte, or local IP addresses. */
+  /** Server names, in any letter case, or local IP addresses. */
   readonly names: readonly string[];
   /** Offered only in handshakes that ask for this protocol (`acme-tls/1`), if set. */
   readonly alpn?: string;

@@ -1,5 +1,4 @@
 /** Chooses the data plane: the one place where its implementations meet. */
-import { DerpkitError } from '../errors.js';
 import { createJsPlane } from './js/js-plane.js';
 import { loadNative } from './native.js';
 import type { PlaneFactory, PlaneKind } from './plane.js';
@@ -15,40 +14,18 @@ export interface SelectedPlane {
   readonly fallback?: boolean;
 }
 
-/** What a relay asks of its plane. */
-export interface PlaneNeeds {
-  readonly tls: boolean;
-  /** Accept limits or receive limits. */
-  readonly limits?: boolean;
-}
-
 /** Throws `ERR_NATIVE_UNAVAILABLE` where `native` is demanded and cannot be had. */
-export function selectPlane(choice: PlaneChoice, needs: PlaneNeeds): SelectedPlane {
+export function selectPlane(choice: PlaneChoice): SelectedPlane {
   if (choice === 'js') return jsPlane('it was asked for');
-  const lacks = lacking(needs);
-  if (choice === 'native') {
-    if (lacks) throw new DerpkitError('ERR_NATIVE_UNAVAILABLE', `the native plane does not do ${lacks} yet; use auto`);
-    return nativePlane();
-  }
-  if (lacks) return jsPlane(`the native plane does not do ${lacks} yet`);
   try {
-    return nativePlane();
+    const { path, create } = loadNative();
+    return { kind: 'native', reason: path, create };
   } catch (error) {
+    if (choice === 'native') throw error;
     return { ...jsPlane((error as Error).message), fallback: true };
   }
 }
 
 function jsPlane(reason: string): SelectedPlane {
   return { kind: 'js', reason, create: createJsPlane };
-}
-
-function nativePlane(): SelectedPlane {
-  const { path, create } = loadNative();
-  return { kind: 'native', reason: path, create };
-}
-
-/** What of the needs the native plane does not meet. */
-function lacking({ tls, limits }: PlaneNeeds): string | undefined {
-  if (tls) return 'TLS';
-  return limits ? 'rate limits' : undefined;
 }

@@ -11,6 +11,8 @@ import {
 
 /** Room for the largest frame of DERP as one message; derper takes half of it. */
 const MAX_MESSAGE = 128 << 10;
+/** How long a peer has, in milliseconds, to take the close frame: one that reads nothing would keep its socket for ever. */
+const LINGER = 1000;
 
 /** The DERP stream within a WebSocket whose handshake is done. What is written at once leaves as one binary message. */
 export class WebSocketStream extends Duplex {
@@ -77,9 +79,14 @@ export class WebSocketStream extends Duplex {
     const { inner } = this;
     if (!inner.destroyed) {
       if (!this.closing) this.sayClose(closeFrame(CloseCode.Normal));
-      // The close frame is worth one write, and no waiting.
-      if (inner.writableNeedDrain) inner.destroy();
-      else inner.end(() => inner.destroy());
+      // The close frame is worth one write, and little waiting.
+      if (inner.writableNeedDrain) {
+        inner.destroy();
+      } else {
+        const linger = setTimeout(() => inner.destroy(), LINGER).unref();
+        inner.once('close', () => clearTimeout(linger));
+        inner.end(() => inner.destroy());
+      }
     }
     done(error);
   }

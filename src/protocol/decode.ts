@@ -31,6 +31,7 @@ export class FrameDecoder {
   /** What came while {@link pause}d. */
   private backlog: Buffer[] = [];
   private paused = false;
+  private ended = false;
 
   constructor(private readonly sink: FrameSink) {}
 
@@ -42,6 +43,15 @@ export class FrameDecoder {
   /** Decodes no further than the current frame until {@link resume}. */
   pause(): void {
     this.paused = true;
+  }
+
+  /** Decodes nothing more, and lets go of what is held: a deadline may remember its connection for a while. */
+  end(): void {
+    this.paused = true;
+    this.ended = true;
+    this.backlog = [];
+    this.need = 0;
+    this.forget();
   }
 
   /** Goes on with what came in between, in order. */
@@ -57,7 +67,7 @@ export class FrameDecoder {
     let at = 0;
     while (at < chunk.length) {
       if (this.paused) {
-        this.backlog.push(chunk.subarray(at));
+        if (!this.ended) this.backlog.push(chunk.subarray(at));
         return;
       }
       at = this.step(chunk, at);

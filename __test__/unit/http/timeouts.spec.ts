@@ -10,9 +10,12 @@ const asked: Record<string, unknown>[] = [];
 
 vi.mock('node:http', async (original) => {
   const real = await original<typeof http>();
-  const createServer = (options: Record<string, number>) => {
+  const createServer = (options: Record<string, number | boolean>) => {
     asked.push(options);
-    const fast = Object.entries(options).map(([name, value]) => [name, value / FASTER]);
+    const fast = Object.entries(options).map(([name, value]) => [
+      name,
+      typeof value === 'number' ? value / FASTER : value,
+    ]);
     return real.createServer(Object.fromEntries(fast));
   };
   return { ...real, createServer };

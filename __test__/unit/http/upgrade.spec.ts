@@ -115,6 +115,7 @@ describe('an upgrade to something else is an offer that is not taken', () => {
     expect(answer.headers).toEqual({
       upgrade: 'websocket',
       connection: 'Upgrade',
+      date: expect.stringMatching(/ GMT$/),
       // The example of RFC 6455.
       'sec-websocket-accept': 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=',
       'sec-websocket-protocol': 'derp',

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::packet;
+use crate::compare::Compare;
+use crate::tls::Cipher;
+use crate::{bystander, packet};
 
 /// Loads a DERP relay, checks every packet that comes back, and says what the relay spent on it.
 #[derive(Parser, Debug)]
@@ -63,21 +65,104 @@ pub(crate) enum Command {
         /// Packets that each then sends to the next, before a third look
         #[arg(long, default_value_t = 0)]
         touch: u64,
+        /// Others that then log in and leave, before a fourth look
+        #[arg(long, default_value_t = 0)]
+        storm: u64,
         /// Bytes of each of those packets
         #[arg(short, long, default_value_t = 1400, value_parser = size)]
         size: usize,
         #[command(flatten)]
         target: Target,
     },
-    /// Clients that log in and leave: what a connection costs
+    /// Clients that log in and leave: what a connection costs, and what those feel who stay
     Storm {
         /// Logins a second; as many as the relay takes if not given
         #[arg(short, long)]
         rate: Option<NonZeroU64>,
+        /// Packets a second of a pair that stays
+        #[arg(long, default_value_t = bystander::RATE)]
+        bystander: NonZeroU64,
         #[command(flatten)]
         window: Window,
         #[command(flatten)]
         target: Target,
+    },
+    /// First the most that the relay carries, then a multiple of that: goodput, fairness, a bystander's latency
+    Overload {
+        /// How many pairs
+        #[arg(short, long, default_value_t = 10, value_parser = at_least_one)]
+        pairs: usize,
+        /// Bytes of a packet
+        #[arg(short, long, default_value_t = 1400, value_parser = size)]
+        size: usize,
+        /// Packets with each write
+        #[arg(short, long, default_value = "8")]
+        batch: NonZeroU64,
+        /// How long each rate is tried on the way to the peak
+        #[arg(long, default_value = "1", value_parser = seconds)]
+        step: Duration,
+        /// What is offered, as a multiple of the peak
+        #[arg(long, default_value_t = 3.0)]
+        times: f64,
+        /// Packets a second of the bystander
+        #[arg(long, default_value_t = bystander::RATE)]
+        bystander: NonZeroU64,
+        #[command(flatten)]
+        window: Window,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// One client that sends to many, of which one reads slowly
+    Slow {
+        /// How many receive, the slow one included
+        #[arg(long, default_value_t = 10, value_parser = at_least_two)]
+        receivers: usize,
+        /// Bytes of a packet
+        #[arg(short, long, default_value_t = 1400, value_parser = size)]
+        size: usize,
+        /// Packets a second, to all of them together
+        #[arg(short, long, default_value = "10000")]
+        rate: NonZeroU64,
+        /// Bytes a second that the slow one reads
+        #[arg(long, default_value_t = 200_000, value_parser = at_least_one)]
+        reads: usize,
+        #[command(flatten)]
+        window: Window,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// STUN requests, and a pair that feels them
+    Stun {
+        /// Where STUN is answered
+        #[arg(long)]
+        stun: SocketAddr,
+        /// Requests a second
+        #[arg(short, long, default_value = "5000")]
+        rate: NonZeroU64,
+        /// Packets a second of the bystander
+        #[arg(long, default_value_t = bystander::RATE)]
+        bystander: NonZeroU64,
+        #[command(flatten)]
+        window: Window,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Many clients that all come at once, as after a restart: time until the last is back, and the memory it takes
+    Restart {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 2000, value_parser = at_least_one)]
+        clients: usize,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// A relay that does nothing but receive, copy keys, and send: what no relay on sockets can be cheaper than
+    Floor {
+        /// Where to listen
+        #[arg(short, long)]
+        listen: SocketAddr,
+        /// Open and seal as many bytes as TLS would, without its protocol
+        #[arg(long)]
+        aead: bool,
     },
     /// Starts several relays in turn, and compares them
     Compare(Compare),
@@ -128,62 +213,21 @@ pub(crate) struct Target {
     /// Log in without waiting for the relay's HTTP answer
     #[arg(long)]
     pub(crate) fast_start: bool,
+    /// Speak TLS
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// The one cipher that is offered
+    #[arg(long, value_enum, default_value_t = Cipher::default())]
+    pub(crate) cipher: Cipher,
+    /// The only certificate that the relay may have, PEM; any will do if not given
+    #[arg(long)]
+    pub(crate) pin: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-#[derive(Args, Debug)]
-pub(crate) struct Compare {
-    /// A relay: NAME=COMMAND, with {port}, {key} (a file that need not exist) and {dir} (an empty folder) filled in
-    #[arg(short, long = "contender", required = true, value_parser = contender)]
-    pub(crate) contenders: Vec<Contender>,
-    /// The one that the others are measured by [default: the last]
-    #[arg(long)]
-    pub(crate) baseline: Option<String>,
-    /// What to run: another command of this program, with its flags [default: a short list of all]
-    #[arg(short, long = "scenario")]
-    pub(crate) scenarios: Vec<String>,
-    /// How often each relay is measured in each scenario
-    #[arg(long, default_value_t = 3, value_parser = at_least_one)]
-    pub(crate) rounds: usize,
-    /// The relay's CPUs, as `taskset -c` takes them
-    #[arg(long, default_value = "0")]
-    pub(crate) server_cpus: String,
-    /// The generator's CPUs
-    #[arg(long, default_value = "1")]
-    pub(crate) generator_cpus: String,
-    /// Descriptors that a relay may have
-    #[arg(long, default_value_t = 20_000)]
-    pub(crate) descriptors: u64,
-    /// A run of which the generator waited more than this for its CPU, in percent, is tried again
-    #[arg(long, default_value_t = 3.0)]
-    pub(crate) calm: f64,
-    /// How often it is tried again, at most
-    #[arg(long, default_value_t = 2)]
-    pub(crate) retries: usize,
-    /// A file for all runs' figures
-    #[arg(long)]
-    pub(crate) json: Option<PathBuf>,
-}
-
-/// A relay that [`Command::Compare`] can start.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Contender {
-    pub(crate) name: String,
-    pub(crate) command: String,
-}
-
-fn contender(text: &str) -> Result<Contender, String> {
-    match text.split_once('=') {
-        Some((name, command)) if !name.is_empty() && !name.contains(' ') && command.contains("{port}") => {
-            Ok(Contender { name: name.into(), command: command.trim().into() })
-        }
-        _ => Err("a contender is NAME=COMMAND, with {port} in the command".into()),
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let wrong = |_| "not a number of seconds";
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
     if seconds > 3600.0 {
@@ -192,15 +236,19 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(wrong).map_err(Into::into)
 }
 
-fn size(text: &str) -> Result<usize, String> {
+pub(crate) fn size(text: &str) -> Result<usize, String> {
     let longest = derp_proto::wire::MAX_PACKET_LENGTH;
     let range = packet::MIN_LENGTH..=longest;
     let size = text.parse().ok().filter(|size| range.contains(size));
     size.ok_or_else(|| format!("a packet has {} to {longest} bytes", packet::MIN_LENGTH))
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "at least 1".into())
+}
+
+fn at_least_two(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&count| count > 1).ok_or_else(|| "at least 2".into())
 }
 
 #[cfg(test)]
@@ -226,13 +274,5 @@ mod tests {
         assert!(refused("derp-bench compare"));
         assert!(refused("derp-bench compare --contender derper"));
         assert!(!refused("derp-bench pairs --flood --batch 8 --seconds 0.5"));
-    }
-
-    #[test]
-    fn a_contender_has_a_name_and_a_port() {
-        let good = contender("js=env PLANE=js derper -a :{port}").unwrap();
-        assert_eq!(good, Contender { name: "js".into(), command: "env PLANE=js derper -a :{port}".into() });
-        assert!(contender("js=derper").is_err());
-        assert!(contender("derper -a :{port} -c={key}").is_err());
     }
 }

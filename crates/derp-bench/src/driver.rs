@@ -11,7 +11,7 @@ use slab::Slab;
 
 use crate::session::{Identity, Session};
 use crate::timer::{Timer, wait};
-use crate::transport::Transport;
+use crate::transport::{Security, Transport};
 
 /// Told of what happens to clients. `number` is the one that the client was connected with.
 pub(crate) trait Handler {
@@ -28,6 +28,7 @@ const READ: usize = 256 << 10;
 /// The longest frame that a session lets through, begun in an earlier read.
 const SCRATCH: usize = READ + (1 << 20) + 5;
 const TIMER: Token = Token(usize::MAX);
+const OTHER: Token = Token(usize::MAX - 1);
 
 struct Client {
     number: usize,
@@ -44,16 +45,20 @@ struct Client {
     hung_up: bool,
     /// It stands in the list of those to be looked at.
     queued: bool,
+    /// How many bytes it may still read; as many as there are if `None`.
+    allowance: Option<usize>,
 }
 
 impl Client {
     fn flush(&mut self) -> io::Result<()> {
-        while self.connected && self.writable && self.written < self.out.len() {
+        while self.connected && self.writable && (self.written < self.out.len() || self.transport.owes()) {
             match self.transport.write(&self.out[self.written..]) {
-                Ok(count) => {
+                // The handshake goes on when the relay has answered.
+                Ok((0, false)) => break,
+                Ok((count, full)) => {
                     self.written += count;
-                    // A short write means a full socket: the poll tells when there is room.
-                    self.writable = self.written == self.out.len();
+                    // The poll tells when there is room.
+                    self.writable = !full;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -72,21 +77,25 @@ impl Client {
 pub(crate) struct Driver {
     target: SocketAddr,
     fast_start: bool,
+    security: Security,
     poll: Poll,
     events: Events,
     timer: Timer,
     clients: Slab<Client>,
     ready: VecDeque<usize>,
     scratch: Vec<u8>,
+    sealed: Vec<u8>,
 }
 
 impl Driver {
-    pub(crate) fn new(target: SocketAddr, fast_start: bool) -> io::Result<Self> {
+    pub(crate) fn new(target: SocketAddr, fast_start: bool, security: Security) -> io::Result<Self> {
         let poll = Poll::new()?;
         let timer = Timer::new(&poll, TIMER)?;
         Ok(Self {
             target,
             fast_start,
+            sealed: if security.is_some() { vec![0; READ] } else { Vec::new() },
+            security,
             poll,
             events: Events::with_capacity(1024),
             timer,
@@ -100,7 +109,7 @@ impl Driver {
     pub(crate) fn connect(&mut self, number: usize, identity: Arc<Identity>) -> io::Result<usize> {
         let entry = self.clients.vacant_entry();
         let token = entry.key();
-        let transport = Transport::connect(self.target, self.poll.registry(), Token(token))?;
+        let transport = Transport::connect(self.target, &self.security, self.poll.registry(), Token(token))?;
         let mut out = Vec::new();
         let session = Session::begin(&identity, self.target, self.fast_start, &mut out);
         entry.insert(Client {
@@ -116,6 +125,7 @@ impl Driver {
             writable: false,
             hung_up: false,
             queued: false,
+            allowance: None,
         });
         Ok(token)
     }
@@ -126,7 +136,7 @@ impl Driver {
     }
 
     /// Waits until something happens, but not longer than until then, and looks after whoever it happened to.
-    pub(crate) fn turn(&mut self, until: Instant, handler: &mut impl Handler) -> io::Result<()> {
+    pub(crate) fn turn(&mut self, until: Instant, handler: &mut (impl Handler + ?Sized)) -> io::Result<()> {
         let until = self.ready.is_empty().then_some(until);
         match wait(&mut self.poll, &mut self.events, &mut self.timer, until) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -156,7 +166,7 @@ impl Driver {
     /// Where a client's next frames may be put; `None` while earlier ones wait, or when it is no longer there.
     pub(crate) fn room(&mut self, token: usize) -> Option<&mut Vec<u8>> {
         let client = self.clients.get_mut(token)?;
-        (client.writable && client.out.is_empty()).then_some(&mut client.out)
+        (client.writable && client.out.is_empty() && !client.transport.owes()).then_some(&mut client.out)
     }
 
     /// Writes what was put into [`Driver::room`], now or as the socket takes it.
@@ -180,17 +190,41 @@ impl Driver {
 
     /// Bytes that were put into [`Driver::room`] and have not left. None for a client that is gone.
     pub(crate) fn unsent(&self, token: usize) -> usize {
-        self.clients.get(token).map_or(0, |client| client.out.len() - client.written)
+        self.clients.get(token).map_or(0, |client| client.out.len() - client.written + client.transport.unsent())
     }
 
-    fn serve(&mut self, token: usize, handler: &mut impl Handler) {
+    /// From now on the client reads only what it is allowed to, and its kernel keeps little for it.
+    pub(crate) fn ration(&mut self, token: usize, buffer: usize) -> io::Result<()> {
+        let Some(client) = self.clients.get_mut(token) else {
+            return Ok(());
+        };
+        client.allowance = Some(0);
+        client.transport.receive_buffer(buffer)
+    }
+
+    /// Lets a client read so many bytes more, or, if `None`, as many as there are.
+    pub(crate) fn allow(&mut self, token: usize, bytes: Option<usize>) {
+        if let Some(client) = self.clients.get_mut(token) {
+            client.allowance = bytes;
+            if client.readable && !std::mem::replace(&mut client.queued, true) {
+                self.ready.push_back(token);
+            }
+        }
+    }
+
+    /// Has the poll wake the driver for something that is no client.
+    pub(crate) fn watch(&self, source: &mut impl mio::event::Source) -> io::Result<()> {
+        self.poll.registry().register(source, OTHER, mio::Interest::READABLE)
+    }
+
+    fn serve(&mut self, token: usize, handler: &mut (impl Handler + ?Sized)) {
         let Some(client) = self.clients.get_mut(token) else {
             return;
         };
         client.queued = false;
-        match serve(client, &mut self.scratch, handler) {
+        match serve(client, &mut self.scratch, &mut self.sealed, handler) {
             Ok(()) => {
-                if client.connected && client.readable {
+                if client.connected && client.readable && client.allowance != Some(0) {
                     client.queued = true;
                     self.ready.push_back(token);
                 }
@@ -203,7 +237,12 @@ impl Driver {
     }
 }
 
-fn serve(client: &mut Client, scratch: &mut [u8], handler: &mut impl Handler) -> Result<(), String> {
+fn serve(
+    client: &mut Client,
+    scratch: &mut [u8],
+    sealed: &mut [u8],
+    handler: &mut (impl Handler + ?Sized),
+) -> Result<(), String> {
     if !client.connected {
         client.connected = client.transport.established().map_err(|error| format!("cannot connect: {error}"))?;
         if !client.connected {
@@ -212,14 +251,14 @@ fn serve(client: &mut Client, scratch: &mut [u8], handler: &mut impl Handler) ->
         }
     }
     client.flush().map_err(|error| format!("cannot write: {error}"))?;
-    if !client.readable {
+    if !client.readable || client.allowance == Some(0) {
         return Ok(());
     }
     let kept = client.partial.len();
     scratch[..kept].copy_from_slice(&client.partial);
-    let count = match client.transport.read(&mut scratch[kept..kept + READ]) {
-        Ok(0) => return Err("the relay closed the connection".into()),
-        Ok(count) => count,
+    let limit = client.allowance.unwrap_or(READ);
+    let arrived = match client.transport.read(&mut scratch[kept..kept + READ], limit, sealed) {
+        Ok(arrived) => arrived,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             client.readable = false;
             return Ok(());
@@ -227,8 +266,13 @@ fn serve(client: &mut Client, scratch: &mut [u8], handler: &mut impl Handler) ->
         Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
         Err(error) => return Err(format!("cannot read: {error}")),
     };
+    if arrived.ended && arrived.count == 0 {
+        return Err("the relay closed the connection".into());
+    }
     // A short read has emptied the socket: the next byte is an event again. The end of the stream is none.
-    client.readable = count == READ || client.hung_up;
+    client.readable = arrived.more || arrived.ended || client.hung_up;
+    client.allowance = client.allowance.map(|left| left.saturating_sub(arrived.count.max(1)));
+    let count = arrived.count;
     let now = Instant::now();
     let number = client.number;
     let bytes = &mut scratch[..kept + count];

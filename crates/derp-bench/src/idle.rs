@@ -1,4 +1,4 @@
-//! Clients that are logged in and quiet: what they cost in memory.
+//! Clients that are logged in and quiet: what they cost in memory, fresh, after a burst, and after a storm of logins.
 //!
 //! The zero is taken with a few clients logged in, so that what the first ones load and compile is not charged to the rest.
 
@@ -6,12 +6,14 @@ use std::io;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use crate::driver::{Driver, Handler, connect_all};
-use crate::flow;
+use crate::crew::{self, Crew};
+use crate::driver::{Driver, Handler};
+use crate::faults::Faults;
 use crate::load::{self, Pace};
 use crate::pacing::Comb;
-use crate::process::{Memory, Sample, Usage};
+use crate::process::{KernelMemory, Memory, Sample, Usage};
 use crate::target::Target;
+use crate::{flow, storm};
 
 pub(crate) struct Plan {
     pub(crate) clients: usize,
@@ -20,19 +22,29 @@ pub(crate) struct Plan {
     pub(crate) settle: Duration,
     /// Packets that each client then sends to the next one, before all are quiet again.
     pub(crate) touch: u64,
+    /// Others that then log in and leave, before all is quiet again.
+    pub(crate) storm: u64,
     pub(crate) size: usize,
 }
 
-/// The relay's memory: before, with all clients just logged in, after a while, and after they have carried traffic and
-/// been quiet for that while again.
+/// One look at the relay's memory, and at the kernel's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) process: Memory,
+    pub(crate) kernel: Option<KernelMemory>,
+}
+
+/// Before, with all clients just logged in, after a while, after they have carried traffic and been quiet for that while
+/// again, and after others have come and gone.
 pub(crate) struct Outcome {
-    pub(crate) before: Option<Memory>,
-    pub(crate) at_once: Option<Memory>,
-    pub(crate) settled: Option<Memory>,
-    pub(crate) touched: Option<Memory>,
+    pub(crate) before: Option<Look>,
+    pub(crate) at_once: Option<Look>,
+    pub(crate) settled: Option<Look>,
+    pub(crate) touched: Option<Look>,
+    pub(crate) stormed: Option<Look>,
     /// While the clients were quiet.
     pub(crate) usage: Option<Usage>,
-    pub(crate) faults: load::Faults,
+    pub(crate) faults: Faults,
 }
 
 /// Gentle: this is about what is left of the traffic, not about the traffic.
@@ -41,44 +53,44 @@ const TOUCH_RATE: NonZeroU64 = NonZeroU64::new(10_000).expect("it is not zero");
 pub(crate) fn run(target: &Target, plan: &Plan) -> io::Result<Outcome> {
     let mut driver = target.driver()?;
     let mut quiet = Quiet::default();
-    let memory = || target.process.and_then(Memory::of);
+    let look = || {
+        let process = target.process.and_then(Memory::of)?;
+        Some(Look { process, kernel: KernelMemory::now() })
+    };
 
-    let primer: Vec<_> = target.identities(plan.primer)?.into_iter().enumerate().collect();
-    connect_all(&mut driver, &primer, target.at_once, target.deadline(), &mut quiet)?;
-    hold(&mut driver, Duration::from_secs(1), &mut quiet)?;
-    let before = memory();
+    Crew::connect(&mut driver, target, 0, plan.primer)?;
+    hold(&mut driver, plan.settle.min(Duration::from_secs(1)), &mut quiet)?;
+    let before = look();
 
-    let identities = target.identities(plan.clients)?;
-    let numbered: Vec<_> = identities.iter().cloned().enumerate().collect();
-    let tokens = connect_all(&mut driver, &numbered, target.at_once, target.deadline(), &mut quiet)?;
-    let at_once = memory();
+    let crew = Crew::connect(&mut driver, target, plan.primer, plan.clients)?;
+    let at_once = look();
 
     let first = target.process.and_then(Sample::of);
     hold(&mut driver, plan.settle, &mut quiet)?;
     let last = target.process.and_then(Sample::of);
     let usage = first.zip(last).map(|(first, last)| last.since(&first));
-    let settled = memory();
+    let settled = look();
 
-    let mut faults = quiet.faults.clone();
-    let mut touched = None;
+    let (mut touched, mut stormed) = (None, None);
     if plan.touch > 0 && plan.clients > 1 {
         let packets = plan.touch * plan.clients as u64;
         let comb = Comb { rate: TOUCH_RATE, batch: 1, senders: plan.clients as u64 };
+        let length = Duration::from_nanos(comb.due(packets));
         let traffic = load::Plan {
-            flows: flow::ring(plan.clients),
-            size: plan.size,
             pace: Pace::Comb(comb),
-            warm_up: Duration::ZERO,
-            length: Duration::from_nanos(comb.due(packets)),
-            threads: 1,
+            ..load::Plan::new(flow::ring(plan.clients), plan.size, Duration::ZERO, length)
         };
-        let outcome = load::run_on(&mut driver, target, &traffic, &identities, &tokens)?;
+        let (outcomes, _) = crew::run(&mut driver, target, &[(&crew, &traffic)], &mut [], Instant::now())?;
+        outcomes.iter().for_each(|outcome| quiet.faults.add(&outcome.faults));
         hold(&mut driver, plan.settle, &mut quiet)?;
-        touched = memory();
-        faults = outcome.faults;
-        faults.disconnected += quiet.faults.disconnected;
+        touched = look();
     }
-    Ok(Outcome { before, at_once, settled, touched, usage, faults })
+    if plan.storm > 0 {
+        storm::pass(&mut driver, target, plan.primer + plan.clients, plan.storm)?;
+        hold(&mut driver, plan.settle, &mut quiet)?;
+        stormed = look();
+    }
+    Ok(Outcome { before, at_once, settled, touched, stormed, usage, faults: quiet.faults })
 }
 
 fn hold(driver: &mut Driver, time: Duration, quiet: &mut Quiet) -> io::Result<()> {
@@ -91,7 +103,7 @@ fn hold(driver: &mut Driver, time: Duration, quiet: &mut Quiet) -> io::Result<()
 
 #[derive(Default)]
 struct Quiet {
-    faults: load::Faults,
+    faults: Faults,
 }
 
 impl Handler for Quiet {
@@ -101,6 +113,6 @@ impl Handler for Quiet {
 
     fn closed(&mut self, number: usize, why: &str) {
         self.faults.disconnected += 1;
-        self.faults.first.get_or_insert_with(|| format!("client {number} was lost: {why}"));
+        self.faults.note(|| format!("client {number} was lost: {why}"));
     }
 }

@@ -99,6 +99,28 @@ impl Memory {
     }
 }
 
+/// The most that a process has had resident since it began, in KiB.
+pub(crate) fn peak(process: u32) -> Option<u64> {
+    parse_peak(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
+}
+
+/// What the kernel keeps for sockets, of the whole machine: both ends of every connection, if both are here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct KernelMemory {
+    /// Pages in TCP's queues, in KiB.
+    pub(crate) queues: u64,
+    /// All of the kernel's small objects, in KiB: a socket's own are among them, and everybody else's.
+    pub(crate) objects: u64,
+}
+
+impl KernelMemory {
+    pub(crate) fn now() -> Option<Self> {
+        let pages = parse_queues(&fs::read_to_string("/proc/net/sockstat").ok()?)?;
+        let objects = parse_objects(&fs::read_to_string("/proc/meminfo").ok()?)?;
+        Some(Self { queues: pages * rustix::param::page_size() as u64 / 1024, objects })
+    }
+}
+
 /// What all CPUs of the machine have been busy, and what the hypervisor has kept from them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Machine {
@@ -142,11 +164,26 @@ fn parse_waited(text: &str) -> Option<Duration> {
 }
 
 fn parse_smaps(text: &str) -> Option<Memory> {
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_ascii_whitespace().next()?.parse().ok()
-    };
-    Some(Memory { rss: field("Rss:")?, pss: field("Pss:")? })
+    Some(Memory { rss: first_number(text, "Rss:")?, pss: first_number(text, "Pss:")? })
+}
+
+fn parse_peak(text: &str) -> Option<u64> {
+    first_number(text, "VmHWM:")
+}
+
+/// `TCP: inuse 5 orphan 0 tw 0 alloc 7 mem 2`
+fn parse_queues(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    line.split_once(" mem ")?.1.split_ascii_whitespace().next()?.parse().ok()
+}
+
+fn parse_objects(text: &str) -> Option<u64> {
+    first_number(text, "Slab:")
+}
+
+fn first_number(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Ticks busy (guests are part of user time) and ticks stolen.
@@ -180,6 +217,15 @@ mod tests {
         let text = "5581-7ffd ---p 00000000 00:00 0 [rollup]\nRss:    61184 kB\nPss:    40000 kB\nPss_Dirty: 1 kB\n";
         assert_eq!(parse_smaps(text), Some(Memory { rss: 61184, pss: 40000 }));
         assert_eq!(parse_smaps("Rss: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn the_kernel_and_the_peak_are_read_by_name() {
+        let sockstat = "sockets: used 12\nTCP: inuse 1 orphan 0 tw 1391 alloc 1 mem 320\nUDP: inuse 0 mem 7\n";
+        assert_eq!(parse_queues(sockstat), Some(320));
+        assert_eq!(parse_objects("MemTotal: 1 kB\nSlab:             256360 kB\n"), Some(256_360));
+        assert_eq!(parse_peak("Name:\tnode\nVmHWM:\t   1234 kB\nVmRSS:\t 1000 kB\n"), Some(1234));
+        assert_eq!(parse_queues("UDP: inuse 0 mem 7\n"), None);
     }
 
     #[test]

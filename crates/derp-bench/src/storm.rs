@@ -1,19 +1,27 @@
-//! Clients that log in and leave: what a connection costs.
+//! Clients that log in and leave: what a connection costs, and what those feel who stay.
 
 use std::collections::HashMap;
 use std::io;
+use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::driver::Handler;
-use crate::load::{histogram, nanoseconds};
-use crate::samples::{Look, Samples};
+use crate::bystander;
+use crate::crew::{self, Crew};
+use crate::driver::{Driver, Handler};
+use crate::load::{self, histogram};
+use crate::parts::{Part, nanoseconds};
+use crate::samples::Samples;
+use crate::session::Identity;
 use crate::target::Target;
 
 pub(crate) struct Plan {
     /// Logins begun a second; none for as many as the relay takes.
     pub(crate) rate: Option<f64>,
+    /// Packets a second of a pair that stays.
+    pub(crate) bystander: NonZeroU64,
     pub(crate) warm_up: Duration,
     pub(crate) length: Duration,
 }
@@ -26,6 +34,7 @@ pub(crate) struct Outcome {
     pub(crate) why: Option<String>,
     /// Nanoseconds from connect to ServerInfo.
     pub(crate) latency: Histogram<u64>,
+    pub(crate) bystander: load::Outcome,
     pub(crate) samples: Samples,
 }
 
@@ -33,61 +42,121 @@ pub(crate) struct Outcome {
 const KEYS: usize = 4096;
 
 pub(crate) fn run(target: &Target, plan: &Plan) -> io::Result<Outcome> {
-    let identities = target.identities(KEYS.max(4 * target.at_once))?;
     let mut driver = target.driver()?;
-    let zero = Instant::now();
-    let [begin, end] = [zero + plan.warm_up, zero + plan.warm_up + plan.length];
-    let mut clients =
-        Clients { under_way: HashMap::new(), done: Vec::new(), logins: 0, failed: 0, why: None, latency: histogram() };
-    let mut first = None;
-    let mut started: u64 = 0;
-    loop {
-        let now = Instant::now();
-        if now >= end {
-            break;
-        }
-        if now >= begin && first.is_none() {
-            first = Some(Look::now(target.process, driver.spun()));
-            clients.logins = 0;
-            clients.latency.reset();
-        }
-        let due = plan.rate.map(|rate| zero + Duration::from_secs_f64(started as f64 / rate));
-        if clients.under_way.len() < target.at_once && due.is_none_or(|due| due <= now) {
-            let number = started as usize;
-            let token = driver.connect(number, identities[number % identities.len()].clone())?;
-            clients.under_way.insert(number, (token, now));
-            started += 1;
-            if clients.under_way.len() < target.at_once && plan.rate.is_none() {
-                continue;
-            }
-        }
-        let mark = if first.is_none() { begin } else { end };
-        let next = due.filter(|_| clients.under_way.len() < target.at_once).map_or(mark, |due| due.min(mark));
-        driver.turn(next, &mut clients)?;
-        for token in clients.done.drain(..) {
-            driver.close(token);
-        }
-    }
-    let samples = Samples::between(first, Look::now(target.process, driver.spun()));
-    let Clients { logins, failed, why, latency, .. } = clients;
-    Ok(Outcome { logins, failed, why, latency, samples })
+    let stays = bystander::plan(plan.bystander, plan.warm_up, plan.length);
+    let pair = Crew::connect(&mut driver, target, 0, bystander::CLIENTS)?;
+    let identities = target.identities(KEYS.max(4 * target.at_once))?;
+    let mut logins = Logins::new(identities, bystander::CLIENTS, plan.rate, target.at_once, None);
+    let (outcomes, samples) = crew::run(&mut driver, target, &[(&pair, &stays)], &mut [&mut logins], Instant::now())?;
+    let [bystander] = <[_; 1]>::try_from(outcomes).map_err(|_| io::Error::other("one crew has one outcome"))?;
+    let Logins { completed, failed, why, latency, .. } = logins;
+    Ok(Outcome { logins: completed, failed, why, latency, bystander, samples })
 }
 
-struct Clients {
+/// Logs `count` clients in, and closes each when it is in.
+pub(crate) fn pass(driver: &mut Driver, target: &Target, base: usize, count: u64) -> io::Result<()> {
+    let identities = target.identities(KEYS.min(count as usize).max(4 * target.at_once))?;
+    let mut logins = Logins::new(identities, base, None, target.at_once, Some(count));
+    let (zero, deadline) = (Instant::now(), target.deadline());
+    while logins.completed + logins.failed < count {
+        if Instant::now() >= deadline {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the logins take too long"));
+        }
+        logins.step(driver, nanoseconds(zero.elapsed()))?;
+        driver.turn(deadline, &mut logins)?;
+    }
+    logins.step(driver, 0)?;
+    logins.why.map_or(Ok(()), |why| Err(io::Error::other(format!("{} logins failed: {why}", logins.failed))))
+}
+
+struct Logins {
+    identities: Vec<Arc<Identity>>,
+    base: usize,
+    rate: Option<f64>,
+    at_once: usize,
+    /// How many there may be in all.
+    most: Option<u64>,
+    started: u64,
     /// Token and begin, by number.
     under_way: HashMap<usize, (usize, Instant)>,
     /// Logged in: to be closed.
     done: Vec<usize>,
-    logins: u64,
+    completed: u64,
     failed: u64,
     why: Option<String>,
     latency: Histogram<u64>,
+    over: bool,
 }
 
-impl Handler for Clients {
+impl Logins {
+    fn new(identities: Vec<Arc<Identity>>, base: usize, rate: Option<f64>, at_once: usize, most: Option<u64>) -> Self {
+        Self {
+            identities,
+            base,
+            rate,
+            at_once,
+            most,
+            started: 0,
+            under_way: HashMap::new(),
+            done: Vec::new(),
+            completed: 0,
+            failed: 0,
+            why: None,
+            latency: histogram(),
+            over: false,
+        }
+    }
+
+    /// When the next one may begin, as far as the pace is concerned.
+    fn due(&self) -> u64 {
+        self.rate.map_or(0, |rate| (self.started as f64 * 1e9 / rate) as u64)
+    }
+
+    fn may_begin(&self) -> bool {
+        !self.over && self.under_way.len() < self.at_once && self.most.is_none_or(|most| self.started < most)
+    }
+}
+
+impl Part for Logins {
+    fn owns(&self, number: usize) -> bool {
+        number >= self.base
+    }
+
+    fn step(&mut self, driver: &mut Driver, now: u64) -> io::Result<u64> {
+        for token in self.done.drain(..) {
+            driver.close(token);
+        }
+        while self.may_begin() && self.due() <= now {
+            let identity = &self.identities[self.started as usize % self.identities.len()];
+            let number = self.base + self.started as usize;
+            let token = driver.connect(number, identity.clone())?;
+            self.under_way.insert(number, (token, Instant::now()));
+            self.started += 1;
+        }
+        Ok(if self.may_begin() { self.due() } else { u64::MAX })
+    }
+
+    fn begin(&mut self, _driver: &mut Driver) {
+        self.completed = 0;
+        self.latency.reset();
+    }
+
+    fn end(&mut self, driver: &mut Driver) -> io::Result<()> {
+        self.over = true;
+        for (token, _) in self.under_way.drain().map(|(_, login)| login) {
+            driver.close(token);
+        }
+        for token in self.done.drain(..) {
+            driver.close(token);
+        }
+        Ok(())
+    }
+}
+
+impl Handler for Logins {
     fn opened(&mut self, number: usize, now: Instant) {
         if let Some((token, begin)) = self.under_way.remove(&number) {
-            self.logins += 1;
+            self.completed += 1;
             self.latency.saturating_record(nanoseconds(now.saturating_duration_since(begin)).max(1));
             self.done.push(token);
         }

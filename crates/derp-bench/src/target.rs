@@ -9,13 +9,16 @@ use derp_proto::key::NodeKey;
 
 use crate::driver::Driver;
 use crate::session::Identity;
-use crate::transport;
+use crate::transport::{self, Security};
 
 /// Where it is, and how to log in to it.
 pub(crate) struct Target {
     address: SocketAddr,
     fast_start: bool,
+    pub(crate) security: Security,
     server: NodeKey,
+    /// What TLS has agreed on.
+    pub(crate) cipher: Option<String>,
     /// Its process, if its costs are to be measured.
     pub(crate) process: Option<u32>,
     /// Logins under way at a time.
@@ -27,13 +30,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Target {
     /// Asks the relay for its key.
-    pub(crate) fn new(address: SocketAddr, fast_start: bool, process: Option<u32>, at_once: usize) -> io::Result<Self> {
-        let server = transport::server_key(address, Duration::from_secs(5))?;
-        Ok(Self { address, fast_start, server, process, at_once })
+    pub(crate) fn new(
+        address: SocketAddr,
+        security: Security,
+        fast_start: bool,
+        process: Option<u32>,
+        at_once: usize,
+    ) -> io::Result<Self> {
+        let greeting = transport::greeting(address, &security, Duration::from_secs(5))?;
+        let (server, cipher) = (greeting.key, greeting.cipher);
+        Ok(Self { address, fast_start, security, server, cipher, process, at_once })
     }
 
     pub(crate) fn driver(&self) -> io::Result<Driver> {
-        Driver::new(self.address, self.fast_start)
+        Driver::new(self.address, self.fast_start, self.security.clone())
     }
 
     /// So many new clients, ready to log in.

@@ -4,8 +4,12 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use derp_proto::counters::Counter;
+use derp_proto::limit::TokenBucket;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
+
+use crate::shared::Turn;
 
 /// Connections of one listener before everything else has its turn.
 const ACCEPTS: usize = 256;
@@ -18,29 +22,64 @@ pub(crate) struct Listener {
     pub(crate) id: u64,
     /// Raw DERP upgrades are the plane's.
     pub(crate) derp: bool,
+    pub(crate) tls: bool,
     pub(crate) socket: std::net::TcpListener,
 }
 
 #[derive(Default)]
 pub(crate) struct Acceptor {
-    listeners: Vec<(u64, bool, TcpListener)>,
+    listeners: Vec<Open>,
     /// When to accept again from all of them, if they may not be empty.
     again: Option<Instant>,
 }
 
-/// A connection that a listener brought.
-pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
+/// The rate at which TLS listeners take connections. Over it they are closed at once: a client that is told so soon tries
+/// again, later.
+#[derive(Default)]
+pub(crate) struct Accepts(Option<TokenBucket>);
+
+impl Accepts {
+    pub(crate) fn may_accept(&mut self, turn: Turn<'_>) -> bool {
+        let clock = turn.now.saturating_duration_since(turn.start);
+        let limit = turn.policy.load().accept;
+        if self.0.map(|bucket| bucket.rate()) != limit {
+            self.0 = limit.map(|rate| TokenBucket::new(rate, clock));
+        }
+        let may = self.0.as_mut().is_none_or(|bucket| bucket.take(1, clock));
+        turn.counters.add(if may { Counter::TLS_ACCEPTS } else { Counter::TLS_REJECTS }, 1);
+        may
+    }
+}
+
+struct Open {
+    id: u64,
+    derp: bool,
+    tls: bool,
+    socket: TcpListener,
+}
+
+/// A connection that a listener brought; or what is known of it beside its stream.
+pub(crate) struct Accepted<S = TcpStream> {
+    pub(crate) stream: S,
     pub(crate) peer: SocketAddr,
     pub(crate) listener: u64,
     pub(crate) derp: bool,
+    pub(crate) tls: bool,
+}
+
+impl Accepted {
+    pub(crate) fn split(self) -> (TcpStream, Accepted<()>) {
+        let Self { stream, peer, listener, derp, tls } = self;
+        (stream, Accepted { stream: (), peer, listener, derp, tls })
+    }
 }
 
 impl Acceptor {
     pub(crate) fn add(&mut self, listener: Listener, registry: &Registry) -> io::Result<()> {
-        let mut socket = TcpListener::from_std(listener.socket);
+        let Listener { id, derp, tls, socket } = listener;
+        let mut socket = TcpListener::from_std(socket);
         registry.register(&mut socket, Token(FIRST - self.listeners.len()), Interest::READABLE)?;
-        self.listeners.push((listener.id, listener.derp, socket));
+        self.listeners.push(Open { id, derp, tls, socket });
         Ok(())
     }
 
@@ -54,11 +93,11 @@ impl Acceptor {
         if self.again.is_some_and(|when| now < when) {
             return;
         }
-        let (listener, derp, socket) = &self.listeners[index];
+        let Open { id, derp, tls, socket } = &self.listeners[index];
         for _ in 0..ACCEPTS {
             match socket.accept() {
                 Ok((stream, peer)) => {
-                    take(Accepted { stream: stream.into(), peer, listener: *listener, derp: *derp });
+                    take(Accepted { stream: stream.into(), peer, listener: *id, derp: *derp, tls: *tls });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The peer has given up between its SYN and our accept.

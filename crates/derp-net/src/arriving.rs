@@ -7,12 +7,15 @@ use derp_proto::http_head::{DerpUpgrade, Head, read_head};
 
 use crate::acceptor::Accepted;
 use crate::budget::Share;
+use crate::secure::WayOut;
 
 /// From accept until it is known what the connection is.
 pub(crate) struct Arriving {
     pub(crate) peer: SocketAddr,
     pub(crate) listener: u64,
     pub(crate) deadline: Instant,
+    /// Set if the connection is TLS.
+    pub(crate) secure: Option<WayOut>,
     derp: bool,
     received: Vec<u8>,
     /// One of the connections that may arrive at once.
@@ -20,9 +23,9 @@ pub(crate) struct Arriving {
 }
 
 impl Arriving {
-    pub(crate) fn new(accepted: &Accepted, place: Share, deadline: Instant) -> Self {
+    pub(crate) fn new(accepted: &Accepted<()>, secure: Option<WayOut>, place: Share, deadline: Instant) -> Self {
         let Accepted { peer, listener, derp, .. } = *accepted;
-        Self { peer, listener, deadline, derp, received: Vec::new(), _place: place }
+        Self { peer, listener, deadline, derp, secure, received: Vec::new(), _place: place }
     }
 
     /// Says what the connection is, once that is clear: a request head may have `head_bytes`.

@@ -1,7 +1,7 @@
 //! What all workers, and the control plane, know of one connection.
 
 use std::cell::Cell;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -10,12 +10,14 @@ use derp_proto::counters::Counter;
 use derp_proto::drop_reason::DropReason;
 use derp_proto::key::NodeKey;
 use derp_proto::wire::PeerGoneReason;
+use derp_tls::{Alert, Version};
 
 use crate::admission::{Admission, End};
 use crate::budget::Share;
 use crate::egress::{Context, Egress, EgressFigures, Frame, Inbox, Outcome};
 use crate::events::News;
 use crate::handover::{Handover, Left};
+use crate::line::Line;
 use crate::reason::CloseReason;
 use crate::shared::Turn;
 use crate::table::Entry;
@@ -29,6 +31,7 @@ pub(crate) struct Conn {
     /// The worker that owns it: reads it, and looks after its deadlines.
     pub(crate) worker: usize,
     pub(crate) peer: SocketAddr,
+    pub(crate) tls: Option<Version>,
     key: OnceLock<NodeKey>,
     /// May forward, watch and close; set by the admission.
     mesh: AtomicBool,
@@ -59,17 +62,25 @@ pub struct Figures {
 }
 
 impl Conn {
-    pub(crate) fn new(id: u64, worker: usize, peer: SocketAddr, stream: Arc<TcpStream>) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        worker: usize,
+        peer: SocketAddr,
+        line: Line,
+        tls: Option<Version>,
+        now: Instant,
+    ) -> Self {
         Self {
             id,
             worker,
             peer,
+            tls,
             key: OnceLock::new(),
             mesh: AtomicBool::new(false),
             token: AtomicUsize::new(usize::MAX),
             admission: Admission::new(),
             news: News::default(),
-            egress: Handover::new(Egress::new(stream)),
+            egress: Handover::new(Egress::new(line, now)),
             packets_received: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),
         }
@@ -154,6 +165,23 @@ impl Conn {
         let mut since = None;
         self.write(turn, |egress, _| since = egress.watch(watched));
         since
+    }
+
+    /// The client has asked for new keys: they go before the next data.
+    pub(crate) fn owe_key_update(self: &Arc<Self>, turn: Turn<'_>) {
+        self.write(turn, |egress, _| egress.owe_key_update());
+    }
+
+    /// Says why the connection ends.
+    pub(crate) fn alert(self: &Arc<Self>, alert: Alert, turn: Turn<'_>) {
+        self.write(turn, |egress, _| egress.alert(alert));
+    }
+
+    /// Lets go of what sending can do without while there is nothing to send.
+    pub(crate) fn quiet(self: &Arc<Self>, turn: Turn<'_>) {
+        if self.tls.is_some() {
+            self.write(turn, |egress, _| egress.quiet());
+        }
     }
 
     /// Adds to what has been received. By the owner alone.

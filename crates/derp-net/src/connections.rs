@@ -1,7 +1,10 @@
 //! The connections of one worker, from accept to their end: reading them in turn, and their deadlines.
 
+mod tls;
+
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use derp_proto::counters::Counter;
 use derp_proto::http_head::{DerpUpgrade, Head};
+use derp_tls::Version;
 use mio::event::Event as Readiness;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -17,11 +21,14 @@ use slab::Slab;
 use crate::acceptor::Accepted;
 use crate::arriving::Arriving;
 use crate::batch::Batch;
+use crate::bridge::Bridge;
 use crate::budget::Share;
 use crate::conn::Conn;
 use crate::events::Event;
+use crate::line::Line;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
+use crate::secure::{Opened, Opening, Shaking, WayOut};
 use crate::session::Session;
 use crate::shared::Turn;
 use crate::timer::{Visit, Wheel};
@@ -50,6 +57,8 @@ struct Local {
     /// Dropping it closes the socket: by then the connection has ended, and nobody else has one.
     stream: Arc<TcpStream>,
     phase: Phase,
+    /// Set once the connection has its keys, if it is TLS.
+    opening: Option<Box<Opening>>,
     visit: Visit,
     is_ready: bool,
     /// The peer's end has been announced, which happens once.
@@ -57,8 +66,13 @@ struct Local {
 }
 
 enum Phase {
+    Shaking(Box<Shaking>),
     Arriving(Box<Arriving>),
     Derp(Box<Session>),
+    /// TLS that is Node's.
+    Bridge(Box<Bridge>),
+    /// The plane's end of the pair of sockets of the bridge that has this place.
+    Pair(usize),
 }
 
 impl Connections {
@@ -92,7 +106,11 @@ impl Connections {
         for (token, id) in std::mem::take(&mut self.ready) {
             if let Some(local) = self.locals.get_mut(token).filter(|local| local.id == id) {
                 local.is_ready = false;
-                self.read(token, turn);
+                if matches!(local.phase, Phase::Bridge(_)) {
+                    self.cross(token, turn);
+                } else {
+                    self.read(token, turn);
+                }
             }
         }
     }
@@ -100,10 +118,15 @@ impl Connections {
     pub(crate) fn on_ready(&mut self, readiness: &Readiness, turn: Turn<'_>) {
         let Token(token) = readiness.token();
         let Some(local) = self.locals.get_mut(token) else { return };
-        if readiness.is_writable()
-            && let Phase::Derp(session) = &local.phase
-        {
-            session.conn().writable(turn);
+        match &mut local.phase {
+            Phase::Derp(session) if readiness.is_writable() => session.conn().writable(turn),
+            Phase::Shaking(shaking) if readiness.is_writable() => tls::send(&local.stream, &mut shaking.out),
+            Phase::Bridge(_) => return self.cross(token, turn),
+            Phase::Pair(bridge) => {
+                let bridge = *bridge;
+                return self.cross(bridge, turn);
+            }
+            Phase::Derp(_) | Phase::Shaking(_) | Phase::Arriving(_) => {}
         }
         let hung_up = readiness.is_read_closed() || readiness.is_error();
         local.hung_up |= hung_up;
@@ -131,9 +154,13 @@ impl Connections {
             // It has gone already.
             return;
         }
-        let arriving = Arriving::new(&accepted, place, turn.now + policy.head_deadline);
-        let phase = Phase::Arriving(Box::new(arriving));
-        if let Ok(token) = self.insert(turn.new_id(), Arc::new(accepted.stream), phase) {
+        let (stream, accepted) = accepted.split();
+        let phase = if accepted.tls {
+            Phase::Shaking(Box::new(Shaking::new(accepted, place, turn.now + policy.handshake_deadline)))
+        } else {
+            Phase::Arriving(Box::new(Arriving::new(&accepted, None, place, turn.now + policy.head_deadline)))
+        };
+        if let Ok(token) = self.insert(turn.new_id(), Arc::new(stream), phase) {
             self.visit(token, turn);
         }
     }
@@ -156,7 +183,7 @@ impl Connections {
                 self.read(token, turn);
             }
             Err(Phase::Derp(session)) => session.close(CloseReason::InternalError, turn),
-            Err(Phase::Arriving(_)) => {}
+            Err(_) => {}
         }
     }
 
@@ -166,6 +193,21 @@ impl Connections {
             self.step(token, turn, |session, _, batch| session.admitted(keep_alive_at, batch, turn));
             self.read(token, turn);
         }
+    }
+
+    /// The policy is another one: who is held back may not be any more.
+    pub(crate) fn free(&mut self, turn: Turn<'_>) {
+        let held = |local: &Local| matches!(&local.phase, Phase::Derp(session) if session.is_held());
+        let held: Vec<usize> = self.locals.iter().filter(|(_, local)| held(local)).map(|(token, _)| token).collect();
+        for token in held {
+            self.read_on(token, turn);
+        }
+    }
+
+    /// Goes on with a connection that was held back, if its time has come.
+    fn read_on(&mut self, token: usize, turn: Turn<'_>) {
+        self.step(token, turn, |session, _, batch| session.read_on(batch, turn));
+        self.read(token, turn);
     }
 
     pub(crate) fn stalled(&mut self, conn: &Conn, turn: Turn<'_>) {
@@ -202,7 +244,7 @@ impl Connections {
             return Err(phase);
         }
         let visit = Visit::default();
-        entry.insert(Local { id, stream, phase, visit, is_ready: false, hung_up: false });
+        entry.insert(Local { id, stream, phase, opening: None, visit, is_ready: false, hung_up: false });
         Ok(token)
     }
 
@@ -225,9 +267,12 @@ impl Connections {
             return false;
         };
         let room = match &local.phase {
-            Phase::Arriving(_) => FIRST_READ,
-            Phase::Derp(session) => session.room(turn).min(SCRATCH),
+            Phase::Shaking(_) | Phase::Arriving(_) => FIRST_READ,
+            Phase::Derp(session) => session.room(turn),
+            Phase::Bridge(_) | Phase::Pair(_) => return false,
         };
+        let kept = local.opening.as_ref().map_or(0, |opening| opening.put_back(&mut self.scratch));
+        let room = room.min(SCRATCH - kept);
         let hung_up = local.hung_up;
         if room == 0 {
             // It goes on with its admission; a hang-up is acted upon.
@@ -236,22 +281,9 @@ impl Connections {
             }
             return false;
         }
-        match (&*local.stream).read(&mut self.scratch[..room]) {
+        match (&*local.stream).read(&mut self.scratch[kept..kept + room]) {
             Ok(count) if count > 0 => {
-                match &mut local.phase {
-                    Phase::Arriving(arriving) => {
-                        match arriving.feed(&self.scratch[..count], turn.policy.load().head_bytes) {
-                            Head::More => {}
-                            Head::Http => self.hand_over(token, turn),
-                            Head::Derp(upgrade) => self.upgrade(token, &upgrade, turn),
-                        }
-                    }
-                    Phase::Derp(_) => {
-                        self.step(token, turn, |session, scratch, batch| {
-                            session.feed(&mut scratch[..count], batch, turn)
-                        });
-                    }
-                }
+                self.received(token, kept + count, turn);
                 // A short read has emptied the socket: what comes next is announced. The end has been, if so.
                 count == room || hung_up
             }
@@ -264,20 +296,71 @@ impl Connections {
         }
     }
 
+    /// So many bytes of the scratch have come.
+    fn received(&mut self, token: usize, count: usize, turn: Turn<'_>) {
+        let Some(local) = self.locals.get_mut(token) else { return };
+        let Some(opening) = &mut local.opening else {
+            return match local.phase {
+                Phase::Shaking(_) => self.shake(token, count, turn),
+                _ => self.plaintext(token, 0..count, turn),
+            };
+        };
+        let Opened { plaintext, key_update_requested, end } = opening.open(&mut self.scratch[..count]);
+        if key_update_requested && let Phase::Derp(session) = &local.phase {
+            session.conn().owe_key_update(turn);
+        }
+        if !plaintext.is_empty() {
+            self.plaintext(token, plaintext, turn);
+        }
+        // Whatever comes before the end has been done.
+        if let Some(alert) = end
+            && let Some(Local { phase, .. }) = self.locals.get(token)
+        {
+            if let Phase::Derp(session) = phase {
+                session.conn().alert(alert, turn);
+            }
+            if !matches!(phase, Phase::Bridge(_)) {
+                self.remove(token, CloseReason::Disconnected, turn);
+            }
+        }
+    }
+
+    fn plaintext(&mut self, token: usize, bytes: Range<usize>, turn: Turn<'_>) {
+        match self.locals.get_mut(token).map(|local| &mut local.phase) {
+            Some(Phase::Arriving(arriving)) => {
+                match arriving.feed(&self.scratch[bytes], turn.policy.load().head_bytes) {
+                    Head::More => {}
+                    Head::Http => self.hand_over(token, turn),
+                    Head::Derp(upgrade) => self.upgrade(token, &upgrade, turn),
+                }
+            }
+            Some(Phase::Derp(_)) => {
+                self.step(token, turn, |session, scratch, batch| session.feed(&mut scratch[bytes], batch, turn));
+            }
+            _ => {}
+        }
+    }
+
     /// The head was a raw DERP upgrade.
     fn upgrade(&mut self, token: usize, upgrade: &DerpUpgrade, turn: Turn<'_>) {
         let Some(local) = self.locals.get_mut(token) else { return };
-        let Phase::Arriving(arriving) = &local.phase else { return };
+        let Phase::Arriving(arriving) = &mut local.phase else { return };
         let Some(place) = turn.pending_logins.take(1, turn.policy.load().pending_logins) else {
             // Somebody else has taken the last place since it was accepted.
             turn.counters.add(Counter::CONNECTIONS_REFUSED, 1);
             return self.remove(token, CloseReason::Refused, turn);
         };
-        let conn = Conn::new(local.id, self.worker, arriving.peer, local.stream.clone());
+        let rest = arriving.rest(upgrade);
+        let (line, tls) = line(&local.stream, arriving.secure.take());
+        match tls {
+            Some(Version::Tls12) => turn.counters.add(Counter::TLS_12_UPGRADES, 1),
+            Some(Version::Tls13) => turn.counters.add(Counter::TLS_13_UPGRADES, 1),
+            None => {}
+        }
+        let conn = Conn::new(local.id, self.worker, arriving.peer, line, tls, turn.now);
         conn.token.store(token, Ordering::Relaxed);
         let conn = Arc::new(conn);
         turn.conns.lock().insert(conn.id, conn.clone());
-        let rest = arriving.rest(upgrade);
         local.phase = Phase::Derp(Box::new(Session::new(conn, upgrade.not_ideal, place, turn)));
         let answer: &[u8] = if upgrade.fast_start { &[] } else { &turn.switching };
         self.begin(token, answer, rest, turn);
@@ -313,18 +396,46 @@ impl Connections {
     fn visit(&mut self, token: usize, turn: Turn<'_>) {
         let Some(local) = self.locals.get_mut(token) else { return };
         let next = match &mut local.phase {
+            Phase::Shaking(shaking) if turn.now >= shaking.deadline => Err(CloseReason::Disconnected),
+            Phase::Shaking(shaking) => Ok(shaking.deadline),
             Phase::Arriving(arriving) if turn.now >= arriving.deadline => Err(CloseReason::Disconnected),
             Phase::Arriving(arriving) => Ok(arriving.deadline),
-            Phase::Derp(session) => session.on_time(turn),
+            Phase::Derp(session) => {
+                if let Some(opening) = &mut local.opening {
+                    // Whoever is busy expands them again, which costs a fraction of a microsecond.
+                    opening.quiet();
+                    session.conn().quiet(turn);
+                }
+                if session.is_held() {
+                    self.read_on(token, turn);
+                    let Some(Local { phase: Phase::Derp(session), .. }) = self.locals.get_mut(token) else { return };
+                    let next = session.on_time(turn);
+                    return self.settle(token, next, turn);
+                }
+                session.on_time(turn)
+            }
+            Phase::Bridge(_) | Phase::Pair(_) => return,
         };
+        self.settle(token, next, turn);
+    }
+
+    /// Arms the next visit, or ends the connection.
+    fn settle(&mut self, token: usize, next: Result<Instant, CloseReason>, turn: Turn<'_>) {
         match next {
-            Ok(next) => self.wheel.arm((token, local.id), &mut local.visit, next),
+            Ok(next) => {
+                if let Some(local) = self.locals.get_mut(token) {
+                    self.wheel.arm((token, local.id), &mut local.visit, next);
+                }
+            }
             Err(reason) => self.remove(token, reason, turn),
         }
     }
 
     /// Gives the socket to the HTTP server.
     fn hand_over(&mut self, token: usize, turn: Turn<'_>) {
+        if self.locals.get(token).is_some_and(|local| local.opening.is_some()) {
+            return self.bridge(token, turn);
+        }
         let Some(Local { id, stream, phase: Phase::Arriving(arriving), .. }) = self.locals.try_remove(token) else {
             return;
         };
@@ -333,7 +444,7 @@ impl Connections {
         if let Ok(stream) = Arc::try_unwrap(stream) {
             let (peer, listener) = (arriving.peer, arriving.listener);
             let received = arriving.into_received();
-            turn.events.push(Event::Duplex { id, listener, peer, stream, received });
+            turn.events.push(Event::Duplex { id, listener, peer, tls: None, stream, received });
         }
     }
 
@@ -342,8 +453,14 @@ impl Connections {
             return;
         };
         self.deregister(&local.stream);
-        if let Phase::Derp(session) = local.phase {
-            session.close(reason, turn);
+        match local.phase {
+            Phase::Derp(session) => session.close(reason, turn),
+            Phase::Bridge(bridge) => {
+                if let Some(pair) = self.locals.try_remove(bridge.pair_token) {
+                    self.deregister(&pair.stream);
+                }
+            }
+            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Pair(_) => {}
         }
         // An adopted socket may have another descriptor.
         let _ = local.stream.shutdown(Shutdown::Both);
@@ -352,6 +469,14 @@ impl Connections {
     fn deregister(&self, stream: &TcpStream) {
         let fd = stream.as_raw_fd();
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+    }
+}
+
+/// The way out of a connection of which it is known what it is.
+fn line(stream: &Arc<TcpStream>, secure: Option<WayOut>) -> (Line, Option<Version>) {
+    match secure {
+        None => (Line::plain(stream.clone()), None),
+        Some(WayOut { sender, version, tail }) => (Line::tls(stream.clone(), sender, tail), Some(version)),
     }
 }
 

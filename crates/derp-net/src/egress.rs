@@ -7,8 +7,6 @@ mod outbound;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 use std::time::Instant;
 
 use derp_proto::counters::{Counter, Counters};
@@ -16,9 +14,11 @@ use derp_proto::drop_reason::DropReason;
 use derp_proto::frame;
 use derp_proto::key::NodeKey;
 use derp_proto::wire::PeerGoneReason;
+use derp_tls::Alert;
 
 use self::backlog::{Backlog, Tally, count_control};
-use self::outbound::{OwnedFrame, SLICES, Written, write_some};
+use self::outbound::OwnedFrame;
+use crate::line::{Line, SLICES, Written};
 use crate::subscribers::{Added, Sources, Subscribers};
 
 pub(crate) use self::inbox::Inbox;
@@ -39,7 +39,7 @@ pub(crate) struct Context<'a> {
 /// Guarded by the connection's egress lock.
 pub(crate) struct Egress {
     /// `None` once it has failed, or its owner has closed the connection: nothing is written any more.
-    stream: Option<Arc<TcpStream>>,
+    line: Option<Line>,
     /// Until ServerInfo is out, packets wait: it is the client's first frame.
     admitted: bool,
     /// The owner looks after the write deadline of the backlog.
@@ -83,14 +83,15 @@ pub(crate) struct EgressFigures {
 }
 
 impl Egress {
-    pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
+    pub(crate) fn new(line: Line, now: Instant) -> Self {
+        let backlog = line.has_tail().then(|| Box::new(Backlog::new(now)));
         Self {
-            stream: Some(stream),
+            line: Some(line),
             admitted: false,
             watched: false,
             pulling: false,
             outcome: Outcome::default(),
-            backlog: None,
+            backlog,
             sources: None,
             sent: Tally::default(),
             dropped: 0,
@@ -119,7 +120,7 @@ impl Egress {
 
     /// Sends whole control frames, ahead of queued packets.
     pub(crate) fn control(&mut self, bytes: &[u8], pull: bool, cx: &Context<'_>) {
-        if self.stream.is_none() {
+        if self.line.is_none() {
             return;
         }
         self.pulling |= pull;
@@ -145,7 +146,7 @@ impl Egress {
 
     /// Answers a ping, unless an answer to an earlier one still waits.
     pub(crate) fn pong(&mut self, bytes: &[u8], cx: &Context<'_>) {
-        if self.stream.is_none() {
+        if self.line.is_none() {
             return;
         }
         let frame = Frame { bytes, packet: None };
@@ -165,9 +166,22 @@ impl Egress {
 
     /// Writes until the socket is full or nothing is left. Called by the owner when the socket takes bytes again.
     pub(crate) fn drain(&mut self, cx: &Context<'_>) {
-        loop {
+        while let (Some(line), Some(backlog)) = (&mut self.line, &mut self.backlog) {
+            let had_tail = line.has_tail();
+            match line.flush() {
+                Written::Bytes(_) if had_tail => backlog.moved(cx.now),
+                Written::Bytes(_) => {}
+                Written::Full => {
+                    self.stalled();
+                    break;
+                }
+                Written::Failed => {
+                    self.fail(cx);
+                    break;
+                }
+            }
             self.refill(cx);
-            let (Some(stream), Some(backlog)) = (&self.stream, &mut self.backlog) else {
+            let (Some(line), Some(backlog)) = (&mut self.line, &mut self.backlog) else {
                 break;
             };
             if backlog.is_empty() {
@@ -179,7 +193,7 @@ impl Egress {
             if parts.peek().is_none() {
                 break;
             }
-            match write_some(stream, parts) {
+            match line.write(parts) {
                 Written::Bytes(written) => {
                     let sent = backlog.advance(written, cx.now);
                     self.count(sent, cx);
@@ -199,7 +213,9 @@ impl Egress {
 
     /// Ends writing. Everything that waits is counted; the sources are handed back, to be unsubscribed.
     pub(crate) fn close(&mut self, cx: &Context<'_>) -> impl Iterator<Item = NodeKey> + use<> {
-        self.stream = None;
+        if let Some(mut line) = self.line.take() {
+            line.end(Alert::CLOSE_NOTIFY);
+        }
         self.give_up(cx);
         self.sources.take().into_iter().flat_map(|sources| sources.into_keys())
     }
@@ -209,6 +225,27 @@ impl Egress {
         let since = self.backlog.as_ref().map(|backlog| backlog.progress());
         self.watched = watched && since.is_some();
         since
+    }
+
+    /// The client has asked for new keys.
+    pub(crate) fn owe_key_update(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.owe_key_update();
+        }
+    }
+
+    /// The last word, unless [`Egress::close`] has said it already.
+    pub(crate) fn alert(&mut self, alert: Alert) {
+        if let Some(line) = &mut self.line {
+            line.end(alert);
+        }
+    }
+
+    /// Nothing has been sent for a while.
+    pub(crate) fn quiet(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.quiet();
+        }
     }
 
     /// What has come of all writes since this was asked last.
@@ -223,13 +260,19 @@ impl Egress {
 
     /// Writes as much as the socket takes, if nothing waits. Returns the frames of which not a byte is out.
     fn write<'p, 'a>(&mut self, mut frames: &'p [Frame<'a>], cx: &Context<'_>) -> &'p [Frame<'a>] {
-        while self.stream.is_some() && self.backlog.is_none() {
+        while self.line.is_some() && self.backlog.is_none() {
             let added = self.subscribe_all(frames, cx);
-            let (Some(stream), [first, others @ ..]) = (&self.stream, frames) else {
+            let (Some(line), [first, others @ ..]) = (&mut self.line, frames) else {
                 break;
             };
-            match write_some(stream, frames.iter().map(|frame| frame.bytes)) {
-                Written::Bytes(written) => frames = self.on_written(frames, written, cx),
+            match line.write(frames.iter().map(|frame| frame.bytes)) {
+                Written::Bytes(written) => {
+                    frames = self.on_written(frames, written, cx);
+                    self.watch_tail(cx);
+                    if self.backlog.is_some() && self.line.as_ref().is_some_and(Line::is_cut) {
+                        self.drain(cx);
+                    }
+                }
                 Written::Full => {
                     self.unsubscribe(&added, cx);
                     self.waiting(cx);
@@ -277,7 +320,7 @@ impl Egress {
     /// Keeps a packet for later.
     fn enqueue(&mut self, frame: OwnedFrame, cx: &Context<'_>) {
         let Some(info) = frame.packet else { return };
-        if self.stream.is_none() {
+        if self.line.is_none() {
             self.drop_packet(DropReason::GoneDisconnected, &info, cx);
             return;
         }
@@ -340,13 +383,21 @@ impl Egress {
         self.backlog.as_ref().map_or(0, |backlog| backlog.control_bytes())
     }
 
+    /// What is sealed and not out has to leave in time, as everything that waits.
+    fn watch_tail(&mut self, cx: &Context<'_>) {
+        if self.line.as_ref().is_some_and(Line::has_tail) {
+            self.waiting(cx);
+            self.stalled();
+        }
+    }
+
     fn stalled(&mut self) {
         self.outcome.stalled |= !self.watched;
         self.watched = true;
     }
 
     fn pull(&mut self, cx: &Context<'_>) {
-        if self.pulling && self.stream.is_some() && self.control_bytes() < cx.control_bytes / 2 {
+        if self.pulling && self.line.is_some() && self.control_bytes() < cx.control_bytes / 2 {
             self.pulling = false;
             self.outcome.pulled = true;
         }
@@ -368,9 +419,8 @@ impl Egress {
 
     /// The socket does not take anything any more. Its owner sees that, and closes it; nobody else does.
     fn fail(&mut self, cx: &Context<'_>) {
-        if let Some(stream) = self.stream.take() {
-            // It may be shut already.
-            let _ = stream.shutdown(Shutdown::Both);
+        if let Some(line) = self.line.take() {
+            line.shutdown();
         }
         self.give_up(cx);
     }

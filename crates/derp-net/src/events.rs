@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use derp_proto::info::ClientInfo;
 use derp_proto::key::NodeKey;
+use derp_tls::Version;
 
 use crate::budget::Share;
 use crate::conn::Conn;
@@ -28,6 +29,7 @@ pub enum Event {
         key: NodeKey,
         info: ClientInfo,
         peer: SocketAddr,
+        tls: Option<Version>,
         not_ideal: bool,
     },
     Closed {
@@ -58,6 +60,7 @@ pub enum Event {
         id: u64,
         listener: u64,
         peer: SocketAddr,
+        tls: Option<Version>,
         stream: TcpStream,
         received: Vec<u8>,
     },

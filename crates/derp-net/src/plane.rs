@@ -5,15 +5,18 @@ use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
+use derp_tls::CertificateSet;
 
 use crate::acceptor::Listener;
 use crate::conn::{Conn, Figures};
 use crate::events::{Event, Wake};
 use crate::faults::Fault;
+use crate::line::Line;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::shared::{Shared, Turn};
@@ -62,7 +65,7 @@ impl Plane {
     ///
     /// # Errors
     /// Whatever the system says.
-    pub fn listen(&self, address: SocketAddr, derp: bool) -> io::Result<(u64, SocketAddr)> {
+    pub fn listen(&self, address: SocketAddr, derp: bool, tls: bool) -> io::Result<(u64, SocketAddr)> {
         let domain = if address.is_ipv6() { socket2::Domain::IPV6 } else { socket2::Domain::IPV4 };
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
         // Restarts find the port free; a second instance still does not.
@@ -76,16 +79,24 @@ impl Plane {
         let socket: std::net::TcpListener = socket.into();
         let bound = socket.local_addr()?;
         let id = self.new_id();
-        if self.shared.mail(0, Mail::Listen(Listener { id, derp, socket })) {
+        if self.shared.mail(0, Mail::Listen(Listener { id, derp, tls, socket })) {
             Ok((id, bound))
         } else {
             Err(io::Error::other("the plane has ended"))
         }
     }
 
+    /// Replaces the certificates. Until there are any, TLS listeners refuse everybody.
+    pub fn certificates(&self, certificates: CertificateSet) {
+        self.shared.certificates.store(Some(Arc::new(certificates)));
+    }
+
     /// Replaces the policy.
     pub fn policy(&self, policy: Policy) {
         self.shared.policy.store(Arc::new(policy));
+        for worker in 0..self.shared.mailboxes.len() {
+            self.shared.mail(worker, Mail::Policy);
+        }
     }
 
     /// Lets a logged-in connection in.
@@ -134,7 +145,7 @@ impl Plane {
         };
         let worker = id as usize % shared.mailboxes.len();
         let stream = Arc::new(stream);
-        let conn = Arc::new(Conn::new(id, worker, peer, stream.clone()));
+        let conn = Arc::new(Conn::new(id, worker, peer, Line::plain(stream.clone()), None, Instant::now()));
         // Before its worker has it: commands for it may follow at once.
         shared.conns.lock().insert(id, conn.clone());
         if !shared.mail(worker, Mail::Adopted { conn, stream, place, not_ideal, leftover }) {

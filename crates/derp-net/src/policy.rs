@@ -17,6 +17,7 @@ pub struct Policy {
     pub control_bytes: usize,
     pub leftover_bytes: usize,
     pub peer_gone_subscriptions: usize,
+    pub handshake_deadline: Duration,
     pub head_deadline: Duration,
     pub client_info_deadline: Duration,
     pub admission_deadline: Duration,
@@ -27,6 +28,10 @@ pub struct Policy {
     pub keep_alive: Duration,
     pub keep_alive_jitter: Duration,
     pub not_here: Rate,
+    /// Connections that TLS listeners take.
+    pub accept: Option<Rate>,
+    /// Bytes of frames that one connection may send.
+    pub receive: Option<Rate>,
     pub tcp_keep_alive: Option<Duration>,
     pub tcp_user_timeout: Option<Duration>,
 }

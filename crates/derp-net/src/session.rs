@@ -27,6 +27,8 @@ pub(crate) struct Session {
     decoder: Decoder,
     /// A frame that is not whole, in an allocation that grows with what came.
     partial: Vec<u8>,
+    /// What was read and has to wait for the receive limit.
+    held: Vec<u8>,
 }
 
 enum Phase {
@@ -52,7 +54,7 @@ impl Session {
         let ends = turn.now + turn.policy.load().client_info_deadline;
         let bytes = turn.login_bytes.nothing();
         let phase = Phase::Login { ends, not_ideal, place, bytes };
-        Self { conn, phase, decoder: Decoder::default(), partial: Vec::new() }
+        Self { conn, phase, decoder: Decoder::default(), partial: Vec::new(), held: Vec::new() }
     }
 
     pub(crate) fn conn(&self) -> &Arc<Conn> {
@@ -66,6 +68,7 @@ impl Session {
             Phase::Login { .. } => FIRST_READ,
             Phase::Waiting { leftover, .. } if leftover.len() > turn.policy.load().leftover_bytes => 0,
             Phase::Waiting { .. } => FIRST_READ,
+            Phase::Open(traffic) if traffic.held_until().is_some() => 0,
             Phase::Open(_) => usize::MAX,
         }
     }
@@ -99,8 +102,25 @@ impl Session {
     pub(crate) fn deadline(&self) -> Instant {
         match &self.phase {
             Phase::Login { ends, .. } | Phase::Waiting { ends, .. } => *ends,
-            Phase::Open(traffic) => traffic.keep_alive_at(),
+            Phase::Open(traffic) => {
+                traffic.held_until().map_or(traffic.keep_alive_at(), |held| held.min(traffic.keep_alive_at()))
+            }
         }
+    }
+
+    /// Whether its receive limit holds it back.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(&self.phase, Phase::Open(traffic) if traffic.held_until().is_some())
+    }
+
+    /// Goes on with what was read, if the limit does not hold it back any more.
+    pub(crate) fn read_on(&mut self, batch: &mut Batch, turn: Turn<'_>) -> Result<(), CloseReason> {
+        let Phase::Open(traffic) = &mut self.phase else { return Ok(()) };
+        if !traffic.release(turn) {
+            return Ok(());
+        }
+        let mut held = std::mem::take(&mut self.held);
+        self.feed(&mut held, batch, turn)
     }
 
     /// Does what is due. Returns when to come again, or why the connection has to end.
@@ -159,6 +179,7 @@ impl Session {
         let rest = &read[at..];
         match &mut self.phase {
             Phase::Waiting { leftover, .. } => leftover.extend_from_slice(rest),
+            Phase::Open(traffic) if traffic.held_until().is_some() => self.held = rest.to_vec(),
             Phase::Login { .. } | Phase::Open(_) if !rest.is_empty() => self.partial = rest.to_vec(),
             Phase::Login { .. } | Phase::Open(_) => {}
         }
@@ -177,6 +198,10 @@ impl Session {
     ) -> Result<usize, CloseReason> {
         let mut at = 0;
         while !matches!(self.phase, Phase::Waiting { .. }) {
+            // The frame that was too much is read to its end.
+            if self.is_held() && self.decoder.needed() == HEADER_LENGTH as u64 {
+                break;
+            }
             match self.decoder.next(&bytes[at..]) {
                 Step::Header(header) => {
                     if !self.header(header, turn)? {
@@ -229,6 +254,7 @@ impl Session {
             key: opened.key,
             info: opened.info,
             peer: self.conn.peer,
+            tls: self.conn.tls,
             not_ideal,
         });
         Ok(())

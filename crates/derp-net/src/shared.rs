@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::SecretKey;
 use derp_proto::{frame, http_head};
+use derp_tls::CertificateSet;
 use mio::{Poll, Waker};
 
 use crate::budget::{Budget, Share};
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) greeting: Box<[u8]>,
     pub(crate) switching: Box<[u8]>,
     pub(crate) policy: ArcSwap<Policy>,
+    pub(crate) certificates: ArcSwapOption<CertificateSet>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) table: Table,
     /// Who was sent packets of whom.
@@ -93,6 +95,7 @@ impl Shared {
             switching: http_head::switching_protocols(&public).into(),
             secret,
             policy: ArcSwap::from_pointee(policy),
+            certificates: ArcSwapOption::empty(),
             counters,
             table: Table::default(),
             subscribers: Subscribers::default(),

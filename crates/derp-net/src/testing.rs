@@ -21,6 +21,7 @@ use derp_proto::wire::{DISCO_MAGIC, FrameType, HEADER_LENGTH};
 use crate::batch::Batch;
 use crate::conn::Conn;
 use crate::events::Event;
+use crate::line::Line;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::session::Session;
@@ -39,6 +40,7 @@ pub(crate) fn policy() -> Policy {
         control_bytes: 1 << 20,
         leftover_bytes: 64 << 10,
         peer_gone_subscriptions: 65536,
+        handshake_deadline: Duration::from_secs(10),
         head_deadline: Duration::from_secs(10),
         client_info_deadline: Duration::from_secs(10),
         admission_deadline: Duration::from_secs(15),
@@ -47,7 +49,9 @@ pub(crate) fn policy() -> Policy {
         queue_depth: 32,
         keep_alive: Duration::from_secs(60),
         keep_alive_jitter: Duration::from_secs(5),
-        not_here: Rate { per_second: 1, burst: 3 },
+        not_here: Rate { per_second: 1.0, burst: 3.0 },
+        accept: None,
+        receive: None,
         tcp_keep_alive: None,
         tcp_user_timeout: None,
     }
@@ -97,7 +101,14 @@ impl World {
         near.set_nonblocking(true).unwrap();
         far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let peer = SocketAddr::from(([192, 0, 2, 1], 4000));
-        let conn = Arc::new(Conn::new(self.shared.new_id(), 0, peer, Arc::new(TcpStream::from(OwnedFd::from(near)))));
+        let conn = Arc::new(Conn::new(
+            self.shared.new_id(),
+            0,
+            peer,
+            Line::plain(Arc::new(TcpStream::from(OwnedFd::from(near)))),
+            None,
+            self.now,
+        ));
         self.shared.conns.lock().insert(conn.id, conn.clone());
         conn.logged_in(secret(number).public_key(), frame::KEEP_ALIVE.into());
         (conn, far)
@@ -109,7 +120,14 @@ impl World {
         near.set_nonblocking(true).unwrap();
         far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let peer = SocketAddr::from(([192, 0, 2, 1], 4000));
-        let conn = Arc::new(Conn::new(self.shared.new_id(), 0, peer, Arc::new(TcpStream::from(OwnedFd::from(near)))));
+        let conn = Arc::new(Conn::new(
+            self.shared.new_id(),
+            0,
+            peer,
+            Line::plain(Arc::new(TcpStream::from(OwnedFd::from(near)))),
+            None,
+            self.now,
+        ));
         self.shared.conns.lock().insert(conn.id, conn.clone());
         let place = self.shared.pending_logins.take(1, usize::MAX).unwrap();
         let session = Session::new(conn.clone(), false, place, self.turn());

@@ -1,7 +1,7 @@
 //! What an admitted client sends, and what becomes of it: a packet's way, top to bottom.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use derp_proto::counters::Counter;
 use derp_proto::decode::FrameHeader;
@@ -24,6 +24,9 @@ use crate::tap::Tapped;
 /// Where a connection has sent packets lately. It holds the table's entries, so a change of route needs no word here.
 type Cache = [Option<Arc<Entry>>; 4];
 
+/// Of a receive limit.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600 * 24 * 365);
+
 /// The way in of one admitted connection. Owned by its worker.
 pub(crate) struct Traffic {
     /// Its own place in the table.
@@ -31,12 +34,14 @@ pub(crate) struct Traffic {
     mesh: bool,
     cache: Option<Box<Cache>>,
     not_here: Option<Box<TokenBucket>>,
+    receive: Option<Box<TokenBucket>>,
+    held_until: Option<Instant>,
     keep_alive_at: Instant,
 }
 
 impl Traffic {
     pub(crate) fn new(entry: Arc<Entry>, mesh: bool, keep_alive_at: Instant) -> Self {
-        Self { entry, mesh, cache: None, not_here: None, keep_alive_at }
+        Self { entry, mesh, cache: None, not_here: None, receive: None, held_until: None, keep_alive_at }
     }
 
     pub(crate) fn keep_alive_at(&self) -> Instant {
@@ -50,6 +55,7 @@ impl Traffic {
         conn: &Arc<Conn>,
         turn: Turn<'_>,
     ) -> Result<bool, ProtocolError> {
+        self.charge(header.frame_length(), turn);
         self.entry.activity(conn, &turn.events);
         if header.kind == FrameType::Ping as u8 {
             turn.counters.add(Counter::GOT_PING, 1);
@@ -83,6 +89,43 @@ impl Traffic {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Nothing more is read until then: what was read was more than the receive limit permits.
+    pub(crate) fn held_until(&self) -> Option<Instant> {
+        self.held_until
+    }
+
+    /// Whether reading goes on, because the time has come or the limit is another one.
+    pub(crate) fn release(&mut self, turn: Turn<'_>) -> bool {
+        let over = self.held_until.is_none_or(|until| turn.now >= until) || self.is_new_limit(turn);
+        if over {
+            self.held_until = None;
+        }
+        over
+    }
+
+    fn is_new_limit(&self, turn: Turn<'_>) -> bool {
+        self.receive.as_ref().map(|bucket| bucket.rate()) != turn.policy.load().receive
+    }
+
+    /// A frame counts whole with its header.
+    fn charge(&mut self, length: u64, turn: Turn<'_>) {
+        if self.mesh || (self.receive.is_none() && turn.policy.load().receive.is_none()) {
+            return;
+        }
+        let clock = turn.now.saturating_duration_since(turn.start);
+        if self.is_new_limit(turn) {
+            let limit = turn.policy.load().receive;
+            self.receive = limit.map(|rate| Box::new(TokenBucket::new(rate, clock)));
+        }
+        let Some(bucket) = &mut self.receive else { return };
+        let wait = bucket.charge(length, clock);
+        if !wait.is_zero() {
+            turn.counters.add(Counter::RATE_LIMIT_WAITS, 1);
+            // As good as for ever, and within what an Instant can be.
+            self.held_until = Some(turn.now + wait.min(LONGEST_WAIT));
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use crate::acceptor::{Accepted, Acceptor, Listener};
+use crate::acceptor::{Accepted, Acceptor, Accepts, Listener};
 use crate::budget::Share;
 use crate::conn::Conn;
 use crate::connections::Connections;
@@ -46,6 +46,8 @@ pub(crate) enum Mail {
     /// Packets are left in its inbox.
     Drain(Arc<Conn>),
     Close(Arc<Conn>, CloseReason),
+    /// The policy is another one.
+    Policy,
     /// There is something to see to that is no mail.
     #[cfg(feature = "fault-injection")]
     Look,
@@ -60,6 +62,7 @@ pub(crate) struct Worker {
     mail: Receiver<Mail>,
     connections: Connections,
     acceptor: Acceptor,
+    accepts: Accepts,
     /// Who got the last connection.
     last_worker: usize,
 }
@@ -67,7 +70,15 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(index: usize, shared: Arc<Shared>, poll: Poll, mail: Receiver<Mail>) -> Self {
         let connections = Connections::new(index, poll, TICK, Instant::now());
-        Self { index, shared, mail, connections, acceptor: Acceptor::default(), last_worker: 0 }
+        Self {
+            index,
+            shared,
+            mail,
+            connections,
+            acceptor: Acceptor::default(),
+            accepts: Accepts::default(),
+            last_worker: 0,
+        }
     }
 
     /// Runs until told to end. Returns why.
@@ -124,6 +135,7 @@ impl Worker {
             Mail::Stalled(conn) => connections.stalled(&conn, turn),
             Mail::Drain(conn) => conn.writable(turn),
             Mail::Close(conn, reason) => connections.close(&conn, reason, turn),
+            Mail::Policy => connections.free(turn),
             #[cfg(feature = "fault-injection")]
             Mail::Look => {}
             Mail::End(_) => {}
@@ -133,8 +145,11 @@ impl Worker {
 
     /// Spreads what waits, at one listener or where it is time to look again, over the workers in turn.
     fn accept(&mut self, listener: Option<usize>, turn: Turn<'_>) {
-        let Self { index, connections, acceptor, last_worker, .. } = self;
-        let take = |accepted| {
+        let Self { index, connections, acceptor, accepts, last_worker, .. } = self;
+        let take = |accepted: Accepted| {
+            if accepted.tls && !accepts.may_accept(turn) {
+                return;
+            }
             // Here, so that of several it is the last that is refused.
             let Some(place) = turn.may_arrive() else { return };
             *last_worker = (*last_worker + 1) % turn.mailboxes.len();

@@ -7,7 +7,8 @@ use std::time::Duration;
 use derp_net::{Event, Figures, Policy};
 use derp_proto::key::NodeKey;
 use derp_proto::limit::Rate;
-use napi::bindgen_prelude::{Buffer, Float64Array};
+use derp_tls::{Certificate, CertificateError, CertificateSet, Otherwise, Version};
+use napi::bindgen_prelude::{Buffer, Float64Array, Uint8Array};
 use napi_derive::napi;
 
 /// `PlanePolicy`, flat. Milliseconds and bytes.
@@ -24,14 +25,19 @@ pub struct BindingPolicy {
     pub peer_gone_subscriptions: u32,
     pub head: f64,
     pub client_info: f64,
+    pub handshake: f64,
     pub admission: f64,
     pub write: f64,
     pub mesh_write: f64,
     pub queue_depth: u32,
     pub keep_alive: f64,
     pub keep_alive_jitter: f64,
-    pub not_here_burst: u32,
-    pub not_here_per_second: u32,
+    pub not_here_burst: f64,
+    pub not_here_per_second: f64,
+    pub accept_burst: Option<f64>,
+    pub accept_per_second: Option<f64>,
+    pub receive_burst: Option<f64>,
+    pub receive_per_second: Option<f64>,
     pub tcp_keep_alive: f64,
     pub tcp_user_timeout: f64,
 }
@@ -48,6 +54,7 @@ impl From<BindingPolicy> for Policy {
             control_bytes: policy.control_bytes as usize,
             leftover_bytes: policy.leftover_bytes as usize,
             peer_gone_subscriptions: policy.peer_gone_subscriptions as usize,
+            handshake_deadline: millis(policy.handshake),
             head_deadline: millis(policy.head),
             client_info_deadline: millis(policy.client_info),
             admission_deadline: millis(policy.admission),
@@ -56,11 +63,17 @@ impl From<BindingPolicy> for Policy {
             queue_depth: policy.queue_depth as usize,
             keep_alive: millis(policy.keep_alive),
             keep_alive_jitter: millis(policy.keep_alive_jitter),
-            not_here: Rate { per_second: policy.not_here_per_second.into(), burst: policy.not_here_burst.into() },
+            not_here: Rate { per_second: policy.not_here_per_second, burst: policy.not_here_burst },
+            accept: rate(policy.accept_per_second, policy.accept_burst),
+            receive: rate(policy.receive_per_second, policy.receive_burst),
             tcp_keep_alive: some_millis(policy.tcp_keep_alive),
             tcp_user_timeout: some_millis(policy.tcp_user_timeout),
         }
     }
+}
+
+fn rate(per_second: Option<f64>, burst: Option<f64>) -> Option<Rate> {
+    Some(Rate { per_second: per_second?, burst: burst? })
 }
 
 fn millis(value: f64) -> Duration {
@@ -69,6 +82,31 @@ fn millis(value: f64) -> Duration {
 
 fn some_millis(value: f64) -> Option<Duration> {
     (value > 0.0).then(|| millis(value))
+}
+
+/// `Certificate`.
+#[napi(object)]
+pub struct BindingCertificate {
+    pub names: Vec<String>,
+    pub alpn: Option<String>,
+    pub chain: Vec<Uint8Array>,
+    pub private_key: Uint8Array,
+}
+
+/// A `CertificateSet` of these; `otherwise` is what it says there.
+pub(crate) fn certificate_set(
+    certificates: Vec<BindingCertificate>,
+    otherwise: &str,
+) -> Result<CertificateSet, CertificateError> {
+    let certificates = certificates.into_iter().map(|certificate| Certificate {
+        names: certificate.names,
+        alpn: certificate.alpn,
+        chain: certificate.chain.iter().map(|der| der.to_vec()).collect(),
+        private_key: certificate.private_key.to_vec().into(),
+    });
+    // Nobody is asked yet.
+    let otherwise = if otherwise == "first" { Otherwise::First } else { Otherwise::Refuse };
+    CertificateSet::new(certificates.collect(), otherwise)
 }
 
 /// One event; which fields are there depends on `kind`, the name of the event in `PlaneEvents`.
@@ -84,6 +122,7 @@ pub struct BindingEvent {
     pub address: Option<String>,
     pub port: Option<u16>,
     pub not_ideal: Option<bool>,
+    pub tls_version: Option<String>,
     pub info: Option<BindingClientInfo>,
     pub listener: Option<f64>,
     pub fd: Option<i32>,
@@ -103,7 +142,8 @@ pub struct BindingClientInfo {
 impl From<Event> for BindingEvent {
     fn from(event: Event) -> Self {
         match event {
-            Event::Login { id, key, info, peer, not_ideal } => Self {
+            Event::Login { id, key, info, peer, tls, not_ideal } => Self {
+                tls_version: tls.map(version_name),
                 key: Some(key_buffer(&key)),
                 address: Some(address_of(peer)),
                 port: Some(peer.port()),
@@ -125,7 +165,8 @@ impl From<Event> for BindingEvent {
             Event::ClosePeer { id, target } => Self { key: Some(key_buffer(&target)), ..Self::new("closePeer", id) },
             Event::Prefer { id, home } => Self { home: Some(home), ..Self::new("prefer", id) },
             Event::Pulled { id } => Self::new("pulled", id),
-            Event::Duplex { id, listener, peer, stream, received } => Self {
+            Event::Duplex { id, listener, peer, tls, stream, received } => Self {
+                tls_version: tls.map(version_name),
                 listener: Some(listener as f64),
                 address: Some(address_of(peer)),
                 port: Some(peer.port()),
@@ -170,6 +211,14 @@ impl BindingSnapshot {
             .collect();
         Self { total: total as u32, rows: rows.into() }
     }
+}
+
+fn version_name(version: Version) -> String {
+    match version {
+        Version::Tls12 => "1.2",
+        Version::Tls13 => "1.3",
+    }
+    .into()
 }
 
 fn hex(bytes: &[u8]) -> String {

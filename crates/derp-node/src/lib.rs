@@ -21,7 +21,7 @@ use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, Function, Result, Uint8Arr
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
-use crate::convert::{BindingEvent, BindingPolicy, BindingSnapshot};
+use crate::convert::{BindingCertificate, BindingEvent, BindingPolicy, BindingSnapshot, certificate_set};
 use crate::error::{Code, invalid, throw};
 
 /// The version that the loader checks against its own.
@@ -110,10 +110,10 @@ impl BindingPlane {
 
     /// Opens a TCP listener. From here on until `shutdown` the process is kept alive, as by listeners of Node's.
     #[napi]
-    pub fn listen(&self, env: Env, host: String, port: u32, derp: bool) -> Result<BindingListening> {
+    pub fn listen(&self, env: Env, host: String, port: u32, derp: bool, tls: bool) -> Result<BindingListening> {
         let Ok(ip) = host.parse::<IpAddr>() else { return invalid(&env, "not an address") };
         let Ok(port) = u16::try_from(port) else { return invalid(&env, "not a port") };
-        let opened = self.called().listen(SocketAddr::new(ip, port), derp);
+        let opened = self.called().listen(SocketAddr::new(ip, port), derp, tls);
         let (id, bound) = opened.or_else(|error| {
             // Whatever is not the system's is the plane's own: it has ended.
             let code = error.raw_os_error().map_or(Code::State, |_| Code::Listen);
@@ -123,6 +123,15 @@ impl BindingPlane {
             external::keep_alive(&env, wake)?;
         }
         Ok(BindingListening { id: id as f64, address: bound.ip().to_string(), port: bound.port() })
+    }
+
+    #[napi]
+    pub fn certificates(&self, env: Env, certificates: Vec<BindingCertificate>, otherwise: String) -> Result<()> {
+        match certificate_set(certificates, &otherwise) {
+            Ok(set) => self.called().certificates(set),
+            Err(error) => return invalid(&env, &error.to_string()),
+        }
+        Ok(())
     }
 
     #[napi]

@@ -74,6 +74,16 @@ plain_counters! {
     CROSSINGS_UP "crossings_up",
     /// Calls across the binding.
     CROSSINGS_DOWN "crossings_down",
+    /// Connections that a TLS listener took.
+    TLS_ACCEPTS "tls_accepts",
+    /// Connections beyond the accept limit.
+    TLS_REJECTS "tls_rejects",
+    /// Raw DERP upgrades over TLS 1.2.
+    TLS_12_UPGRADES "tls_upgrades:tls12",
+    /// Raw DERP upgrades over TLS 1.3.
+    TLS_13_UPGRADES "tls_upgrades:tls13",
+    /// How often the reading of a connection was put off because of its receive limit.
+    RATE_LIMIT_WAITS "rate_limit_waits",
 }
 
 const KINDS: usize = PacketKind::ALL.len();

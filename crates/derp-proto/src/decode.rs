@@ -18,7 +18,8 @@ impl FrameHeader {
         Some(Self { kind, length: u32::from_be_bytes([a, b, c, d]) })
     }
 
-    fn frame_length(self) -> u64 {
+    /// The frame's length, header included.
+    pub fn frame_length(self) -> u64 {
         HEADER_LENGTH as u64 + u64::from(self.length)
     }
 }

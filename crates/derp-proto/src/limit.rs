@@ -2,12 +2,12 @@
 use std::time::Duration;
 
 /// How fast a bucket fills, and how far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Rate {
-    /// Tokens that come in a second; at least 1.
-    pub per_second: u64,
+    /// Tokens that come in a second; more than 0.
+    pub per_second: f64,
     /// Tokens that it holds.
-    pub burst: u64,
+    pub burst: f64,
 }
 
 /// A token bucket that starts full.
@@ -22,7 +22,12 @@ pub struct TokenBucket {
 impl TokenBucket {
     /// A full bucket.
     pub fn new(rate: Rate, now: Duration) -> Self {
-        Self { rate, tokens: rate.burst as f64, at: now }
+        Self { rate, tokens: rate.burst, at: now }
+    }
+
+    /// How it fills.
+    pub fn rate(&self) -> Rate {
+        self.rate
     }
 
     /// Takes `count` tokens if there are as many.
@@ -40,14 +45,14 @@ impl TokenBucket {
     /// what was still owed.
     pub fn charge(&mut self, count: u64, now: Duration) -> Duration {
         self.refill(now);
-        self.tokens -= count.min(self.rate.burst) as f64;
+        self.tokens -= (count as f64).min(self.rate.burst);
         let owed = (-self.tokens).max(0.0);
-        Duration::try_from_secs_f64(owed / self.rate.per_second as f64).unwrap_or(Duration::MAX)
+        Duration::try_from_secs_f64(owed / self.rate.per_second).unwrap_or(Duration::MAX)
     }
 
     fn refill(&mut self, now: Duration) {
-        let come = now.saturating_sub(self.at).as_secs_f64() * self.rate.per_second as f64;
-        self.tokens = (self.tokens + come).min(self.rate.burst as f64);
+        let come = now.saturating_sub(self.at).as_secs_f64() * self.rate.per_second;
+        self.tokens = (self.tokens + come).min(self.rate.burst);
         self.at = now;
     }
 }
@@ -59,7 +64,7 @@ mod tests {
     use super::*;
 
     fn bucket(per_second: u64, burst: u64) -> TokenBucket {
-        TokenBucket::new(Rate { per_second, burst }, Duration::ZERO)
+        TokenBucket::new(Rate { per_second: per_second as f64, burst: burst as f64 }, Duration::ZERO)
     }
 
     fn ms(milliseconds: u64) -> Duration {

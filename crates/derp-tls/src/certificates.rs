@@ -25,7 +25,7 @@ static GROUPS: [&dyn SupportedKxGroup; 4] =
 
 /// A certificate with its key, and for whom it is.
 pub struct Certificate {
-    /// Server names in lower case, compared byte by byte, or the addresses that clients without a name have come to.
+    /// Server names, in any letter case, or the addresses that clients without a name have come to.
     pub names: Vec<String>,
     /// Shown only in handshakes that ask for this protocol, if set.
     pub alpn: Option<String>,
@@ -136,10 +136,10 @@ impl CertificateSet {
         let mut set = Self { ready: Vec::new(), by_name: HashMap::new(), by_address: HashMap::new(), otherwise };
         let provider = Arc::new(provider());
         for (index, certificate) in certificates.into_iter().enumerate() {
-            for name in &certificate.names {
+            for name in certificate.names.iter().map(|name| name.to_ascii_lowercase()) {
                 match name.parse::<IpAddr>() {
                     Ok(address) => set.by_address.entry(address.to_canonical()).or_default().push(index),
-                    Err(_) => set.by_name.entry(name.clone()).or_default().push(index),
+                    Err(_) => set.by_name.entry(name).or_default().push(index),
                 }
             }
             set.ready.push(Ready::new(certificate, &provider)?);

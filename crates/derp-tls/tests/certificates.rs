@@ -62,7 +62,7 @@ fn shown(set: &CertificateSet, name: &'static str, local: &str, config: ClientCo
 #[test]
 fn a_name_gets_its_own_whatever_its_case() {
     let [a, b, c] = &*LEAVES;
-    let certificates = || vec![certificate(a, &["a.test"]), certificate(b, &["b.test"]), certificate(c, &["*.test"])];
+    let certificates = || vec![certificate(a, &["a.test"]), certificate(b, &["B.test"]), certificate(c, &["*.test"])];
     let set = |otherwise| CertificateSet::new(certificates(), otherwise).unwrap();
     for otherwise in [Otherwise::First, Otherwise::Refuse, Otherwise::Ask] {
         let shown = |name| shown(&set(otherwise), name, "127.0.0.1", client(&[]));

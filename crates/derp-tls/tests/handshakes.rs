@@ -162,6 +162,11 @@ fn clients_without_anything_in_common_are_told_so() {
         let (error, out) = refused(&[&message(1, &body, 9999)]);
         assert_eq!(out, [&FATAL[..], &[alert]].concat(), "{error}");
     }
+    // Of TLS 1.0, which has no signature_algorithms.
+    let mut body = hello([3, 1], &[0xc009], &[(HARMLESS, &[])]);
+    let at = body.windows(4).position(|bytes| bytes == [0, 13, 0, 4]).unwrap();
+    body[at] = 0xff;
+    assert_eq!(refused(&[&message(1, &body, 9999)]).1, [&FATAL[..], &[70]].concat());
     // An address where a name belongs counts as none.
     let (mut handshake, mut out) = (Handshake::server(), Vec::new());
     let ask = CertificateSet::new(vec![], Otherwise::Ask).unwrap();

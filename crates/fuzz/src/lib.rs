@@ -8,10 +8,13 @@ use derp_proto::key::SecretKey;
 use derp_proto::login::{
     LoginError, open_client_info, open_server_info, read_greeting, seal_client_info, seal_server_info,
 };
+use derp_proto::websocket::{binary_header, close, close_payload, pong};
 use derp_proto::wire::{HEADER_LENGTH, KEY_LENGTH, NONCE_LENGTH};
 use serde_json::Value;
 
 pub mod streams;
+
+use streams::Out;
 
 /// Fails by a panic.
 pub type Target = fn(&[u8]);
@@ -189,4 +192,18 @@ pub fn websocket(bytes: &[u8]) {
     let expected = streams::reference(stream, limit);
     assert_eq!(streams::read([stream], limit), expected);
     assert_eq!(streams::read(stream.chunks(usize::from(size) + 1), limit), expected);
+    let (outs, end) = expected;
+    for out in outs {
+        let (answer, payload) = match out {
+            Out::Data(payload) => (binary_header(payload.len()).to_vec(), payload),
+            Out::Ping(payload) => (pong(&payload), payload),
+            Out::Close(payload) => (close(&payload), payload),
+        };
+        assert_eq!(usize::from(answer[1]), payload.len().min(126), "none here has a length of eight bytes");
+        assert!(answer[0] == 0x82 || answer.ends_with(&payload));
+    }
+    if let Err(fault) = end {
+        assert!(!fault.to_string().is_empty());
+        assert_eq!(close(&close_payload(fault.close_code())).len(), 4);
+    }
 }

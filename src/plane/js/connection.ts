@@ -137,10 +137,11 @@ export class Connection implements EgressOwner, Timed {
       this.context.counters.add('logins_failed');
     }
     this.phase = 'closed';
-    this.decoder.pause();
+    this.decoder.end();
     this.context.connections.delete(this.id);
     if (this.entry) this.context.table.remove(this.entry, this);
     for (const source of this.sources) this.context.table.unsubscribe(source, this);
+    this.sources.clear();
     this.egress.close();
     this.stream.destroy();
     if (this.login) this.context.events.closed(this.id, this.login.key, (to) => to.closed(this.id, reason));

@@ -17,6 +17,8 @@ import { type TlsContexts, tlsVersionOf } from './tls.js';
 import { TokenBucket } from './token-bucket.js';
 import { type Timed, Wheel } from './wheel.js';
 
+const NOTHING = Buffer.alloc(0);
+
 /** What becomes of accepted connections. */
 export interface ListenerOwner {
   readonly context: PlaneContext;
@@ -123,7 +125,7 @@ interface Arrived {
 class Arriving implements Timed {
   private stream: Socket;
   private deadline: number;
-  private received: Buffer = Buffer.alloc(0);
+  private received: Buffer = NOTHING;
   private done = false;
 
   constructor(
@@ -190,6 +192,8 @@ class Arriving implements Timed {
   private finish(result: Arrived | undefined): void {
     if (this.done) return;
     this.done = true;
+    // The wheel remembers it until its deadline.
+    this.received = NOTHING;
     this.settle(result);
   }
 }

@@ -13,7 +13,7 @@ export class TlsContexts {
   constructor(set: CertificateSet) {
     for (const certificate of set.certificates) {
       const context = secureContext(certificate);
-      for (const name of certificate.names) this.byName.set(name, context);
+      for (const name of certificate.names) this.byName.set(name.toLowerCase(), context);
       if (set.otherwise === 'first') this.first ??= context;
     }
   }
@@ -26,7 +26,7 @@ export class TlsContexts {
       // Without a certificate here, a client that names no server is refused by the handshake itself.
       ...(this.first && { secureContext: this.first }),
       SNICallback: (name, done) => {
-        const context = this.byName.get(name) ?? this.first;
+        const context = this.byName.get(name.toLowerCase()) ?? this.first;
         if (context) done(null, context);
         else done(new Error('no certificate for this server name'));
       },

@@ -62,6 +62,11 @@ impl Backlog {
         self.progress
     }
 
+    /// Something has left.
+    pub(crate) fn moved(&mut self, now: Instant) {
+        self.progress = now;
+    }
+
     /// Of control frames that may still be overtaken.
     pub(crate) fn control_bytes(&self) -> usize {
         self.control_bytes

@@ -1,16 +1,7 @@
 //! What is on its way out.
 
-use std::net::TcpStream;
-use std::{
-    array,
-    io::{ErrorKind, IoSlice, Write},
-};
-
 use derp_proto::drop_reason::PacketKind;
 use derp_proto::key::NodeKey;
-
-/// A `writev` takes no more slices than this anywhere we run.
-pub(crate) const SLICES: usize = 64;
 
 /// What has to be known of a packet on its way out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,31 +35,5 @@ impl Frame<'_> {
 impl OwnedFrame {
     pub(crate) fn borrow(&self) -> Frame<'_> {
         Frame { bytes: &self.bytes, packet: self.packet }
-    }
-}
-
-/// What a socket did with bytes.
-pub(crate) enum Written {
-    Bytes(usize),
-    Full,
-    Failed,
-}
-
-/// One `writev` of the first [`SLICES`] of `parts`, none of which is empty.
-pub(crate) fn write_some<'a>(mut stream: &TcpStream, mut parts: impl Iterator<Item = &'a [u8]>) -> Written {
-    let mut count = 0;
-    let slices: [IoSlice<'_>; SLICES] = array::from_fn(|_| {
-        let part = parts.next();
-        count += usize::from(part.is_some());
-        IoSlice::new(part.unwrap_or_default())
-    });
-    loop {
-        return match stream.write_vectored(&slices[..count]) {
-            Ok(0) => Written::Failed,
-            Ok(bytes) => Written::Bytes(bytes),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Written::Full,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(_) => Written::Failed,
-        };
     }
 }

@@ -10,6 +10,9 @@ use derp_proto::server_frame::ServerFrame;
 use derp_proto::wire::DISCO_MAGIC;
 use socket2::SockRef;
 
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+
 use super::*;
 
 const DEPTH: usize = 32;
@@ -37,7 +40,7 @@ impl Line {
         SockRef::from(&stream).set_send_buffer_size(16 << 10).unwrap();
         let stream = TcpStream::from(OwnedFd::from(stream));
         Self {
-            egress: Egress::new(Arc::new(stream)),
+            egress: Egress::new(crate::line::Line::plain(Arc::new(stream)), Instant::now()),
             client,
             received: Vec::new(),
             counters: Counters::default(),
@@ -354,7 +357,7 @@ fn a_broken_socket_accounts_for_everything() {
         assert_eq!(line.dropped(DropReason::GoneDisconnected, Other), if queued { 3 } else { 2 });
         line.send(Other, &[4], 100);
         assert_eq!(line.accounted(), if queued { 5 } else { 4 });
-        assert!(line.egress.stream.is_none() && line.egress.backlog.is_none());
+        assert!(line.egress.line.is_none() && line.egress.backlog.is_none());
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn policy() -> Policy {
         control_bytes: 1 << 20,
         leftover_bytes: 64 << 10,
         peer_gone_subscriptions: 65536,
+        handshake_deadline: Duration::from_secs(10),
         head_deadline: LONG,
         client_info_deadline: LONG,
         admission_deadline: LONG,
@@ -43,7 +44,9 @@ pub(crate) fn policy() -> Policy {
         queue_depth: 32,
         keep_alive: Duration::from_secs(60),
         keep_alive_jitter: Duration::from_secs(5),
-        not_here: Rate { per_second: 1, burst: 3 },
+        not_here: Rate { per_second: 1.0, burst: 3.0 },
+        accept: None,
+        receive: None,
         tcp_keep_alive: None,
         tcp_user_timeout: None,
     }
@@ -89,7 +92,7 @@ impl Relay {
             })
         };
         let plane = Arc::new(Plane::new(secret(0), policy, workers, Arc::default(), wake).unwrap());
-        let (listener, address) = plane.listen("127.0.0.1:0".parse().unwrap(), true).unwrap();
+        let (listener, address) = plane.listen("127.0.0.1:0".parse().unwrap(), true, false).unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let control = {
             let (plane, said) = (plane.clone(), said.clone());

@@ -1,0 +1,142 @@
+/**
+ * Where derpkit answers otherwise than derper on purpose. Each entry takes one difference out of the transcripts of both
+ * sides, names its reason, and the case that fails without it.
+ */
+
+export interface Deviation {
+  readonly name: string;
+  readonly reason: string;
+  /** The case that fails without this entry. */
+  readonly shownBy: string;
+  /** The cases that it is about; all, if not given. */
+  readonly cases?: RegExp;
+  /** A transcript without what differs. */
+  without(lines: readonly string[]): readonly string[];
+}
+
+export const DEVIATIONS: readonly Deviation[] = [
+  {
+    name: 'the order of header fields',
+    reason: 'Go sorts them and puts its own behind them; Node writes them as they were set. Their order means nothing.',
+    shownBy: 'plain: GET /robots.txt',
+    without: sortedFields,
+  },
+  {
+    name: 'the text of pages',
+    reason: 'Sentences are our own. Status, type and headers are derper’s; what the pages say has unit tests.',
+    shownBy: 'plain: GET /',
+    without: (lines) => {
+      if (!lines.some((line) => line.startsWith('| <html'))) return lines;
+      return [...lines.filter((line) => !line.startsWith('|') && !isLength(line)), '| a page'];
+    },
+  },
+  {
+    name: 'the length of a page that was asked for with HEAD',
+    reason: 'It is that of our own text.',
+    shownBy: 'plain: HEAD /',
+    cases: /HEAD \/$/,
+    without: (lines) => (lines.includes('< Content-Type: text/html; charset=utf-8') ? withoutLength(lines) : lines),
+  },
+  {
+    name: 'the port of redirects to HTTPS',
+    reason: 'derper sends clients to the port that they came from, where nothing answers TLS; we name that of TLS.',
+    shownBy: 'port80: GET /derp',
+    cases: /^port80: /,
+    without: (lines) => {
+      if (!lines.some((line) => line.startsWith('< Location: https:'))) return lines;
+      return withoutLength(lines).map((line) => line.replace(/(https:\/\/[\w.]+):(?:<port>|8080)/, '$1'));
+    },
+  },
+  {
+    name: 'redirects of absolute targets',
+    reason: 'derper puts the whole target behind the host, which is no address; we put its path there.',
+    shownBy: 'port80: GET http://other.test/derp/probe',
+    cases: /^port80: GET http:/,
+    without: (lines) =>
+      withoutLength(lines).map((line) =>
+        line.replace(/https:\/\/other\.testhttp:\/\/other\.test/, 'https://derp.test'),
+      ),
+  },
+  {
+    name: 'methods that Node does not know',
+    reason: 'Its parser refuses them, before anybody could say anything else. No client uses one.',
+    shownBy: 'plain: BOGUS /derp',
+    cases: /: BOGUS /,
+    without: () => [],
+  },
+  {
+    name: 'a refused upgrade ends its connection',
+    reason: 'Node gives up a connection with the first upgrade that it hands over. Clients connect again.',
+    shownBy: 'port80: GET /derp (upgrade)',
+    cases: /upgrade|fast start/,
+    without: (lines) => lines.filter((line) => !/^(?:kept|closed|< Connection: (?:close|keep-alive))$/.test(line)),
+  },
+  {
+    name: 'the text of refused WebSocket handshakes',
+    reason: 'Sentences are our own; statuses and headers are derper’s.',
+    shownBy: 'plain: upgrade: websocket, no key',
+    cases: /: upgrade: websocket, /,
+    without: (lines) => {
+      if (!lines.some((line) => /^< HTTP\S* 4/.test(line))) return lines;
+      return withoutLength(lines).filter((line) => !line.startsWith('| '));
+    },
+  },
+  {
+    name: 'the letters of header names',
+    reason: 'Go writes Sec-Websocket; we write what RFC 6455 does. Upper and lower case mean the same in them.',
+    shownBy: 'plain: upgrade: websocket',
+    cases: /: upgrade: websocket/,
+    without: (lines) => lines.map((line) => line.replace('< Sec-WebSocket-', '< Sec-Websocket-')),
+  },
+  {
+    name: 'the version in answers to HTTP/1.0',
+    reason: 'Node says HTTP/1.1 to everybody, as RFC 9110 wants it; Go says what it was asked with.',
+    shownBy: 'plain: upgrade: websocket, HTTP/1.0',
+    cases: /HTTP\/1\.0$/,
+    without: (lines) => lines.map((line) => line.replace('< HTTP/1.0 ', '< HTTP/1.1 ')),
+  },
+  {
+    name: 'what is wrong with a header name',
+    reason: 'Node’s parser does not say.',
+    shownBy: 'plain: GET / (a blank in a name)',
+    cases: /a blank in a name/,
+    without: (lines) => lines.map((line) => line.replace(': invalid header name', '')),
+  },
+  {
+    name: 'a raw upgrade without a host',
+    reason:
+      'The data plane reads a head for what makes it DERP, and no relay is chosen by its host. Every client sends one.',
+    shownBy: 'plain: upgrade: raw, without a host',
+    cases: /: upgrade: raw, without a host$/,
+    without: () => [],
+  },
+];
+
+/** What is left of a transcript when these deviations are taken out of it. */
+export function settled(lines: readonly string[], name: string, deviations: readonly Deviation[]): readonly string[] {
+  const here = deviations.filter(({ cases }) => cases?.test(name) ?? true);
+  return here.reduce((left, deviation) => deviation.without(left), lines);
+}
+
+function isLength(line: string): boolean {
+  return line.startsWith('< Content-Length: ');
+}
+
+function withoutLength(lines: readonly string[]): readonly string[] {
+  return lines.filter((line) => !isLength(line));
+}
+
+/** The fields behind each status line, by name. */
+function sortedFields(lines: readonly string[]): readonly string[] {
+  const result: string[] = [];
+  let fields: string[] = [];
+  for (const line of [...lines, '']) {
+    if (/^< [\w-]+: /.test(line)) {
+      fields.push(line);
+    } else {
+      result.push(...fields.sort(), line);
+      fields = [];
+    }
+  }
+  return result.slice(0, -1);
+}

@@ -1,0 +1,59 @@
+/**
+ * derpkit and the real derper are asked the same, in the same run, and what they answer is compared line by line. Where
+ * they differ on purpose, `deviations.ts` says so; an entry that is not needed any more fails.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DEVIATIONS, type Deviation, settled } from './deviations.ts';
+import { Faces, SERVER_NAME, type Side, TLS_FACES } from './differential/faces.ts';
+import { FRAME_CASES } from './differential/frame-cases.ts';
+import { HTTP_CASES } from './differential/http-cases.ts';
+import { type Case, Script } from './differential/transcript.ts';
+import { UPGRADE_CASES } from './differential/upgrade-cases.ts';
+import { makeWorkspace, type Workspace } from './scenarios.ts';
+
+const CASES: readonly Case[] = [...HTTP_CASES, ...UPGRADE_CASES, ...FRAME_CASES];
+
+let workspace: Workspace;
+const sides = new Map<Side, Faces>();
+
+beforeAll(async () => {
+  workspace = await makeWorkspace(SERVER_NAME);
+  for (const side of ['derper', 'js', 'native'] as const) sides.set(side, new Faces(side, workspace));
+});
+
+afterAll(async () => {
+  await Promise.all([...sides.values()].map((faces) => faces.stop()));
+  workspace?.remove();
+});
+
+/** What each side said in each case; asked once. */
+const played = new Map<string, Promise<readonly string[]>>();
+
+function play(side: Side, one: Case): Promise<readonly string[]> {
+  const key = `${side} ${one.name}`;
+  const transcript = played.get(key) ?? Script.play(sides.get(side) as Faces, one);
+  played.set(key, transcript);
+  return transcript;
+}
+
+it('gives every case a name of its own', () => {
+  expect(CASES.length).toBeGreaterThan(400);
+  expect(new Set(CASES.map(({ name }) => name)).size).toBe(CASES.length);
+});
+
+describe.each(['js', 'native'] as const)('beside derper, the %s plane', (side) => {
+  it.each(CASES.filter(({ face }) => side === 'js' || !TLS_FACES.has(face)))('$name', async (one) => {
+    const [ours, theirs] = [await play(side, one), await play('derper', one)];
+    expect(settled(ours, one.name, DEVIATIONS)).toEqual(settled(theirs, one.name, DEVIATIONS));
+  });
+});
+
+describe('the deviation', () => {
+  it.each(DEVIATIONS)('$name is needed', async (deviation: Deviation) => {
+    const others = DEVIATIONS.filter((other) => other !== deviation);
+    const one = CASES.find(({ name }) => name === deviation.shownBy);
+    if (!one) throw new Error(`there is no case ${deviation.shownBy}`);
+    const [ours, theirs] = [await play('js', one), await play('derper', one)];
+    expect(settled(ours, one.name, others)).not.toEqual(settled(theirs, one.name, others));
+  });
+});

@@ -1,0 +1,76 @@
+/** The relays of the differential run: each implementation with the same flags, once for every face that a client can meet. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Target } from '../../helpers/wire.js';
+import type { Workspace } from '../scenarios.ts';
+import { Relay, type RelayOptions } from '../servers.ts';
+
+export const SERVER_NAME = 'derp.test';
+
+/** What runs: derper, and derpkit with each of its planes. */
+export type Side = 'derper' | 'js' | 'native';
+
+/** Where a case connects to. `port80` is the plain one beside `tls`. */
+export type Face = 'tls' | 'port80' | 'plain' | 'blank' | 'redirect' | 'disabled';
+
+/** The faces that need TLS, which the native plane does not have yet. */
+export const TLS_FACES: ReadonlySet<Face> = new Set(['tls', 'port80']);
+
+const HOME = 'https://example.com/about?x=1';
+const DEBUG_KEY = 'open-sesame';
+
+const FLAGS: Readonly<Record<Exclude<Face, 'port80'>, readonly string[]>> = {
+  tls: ['-disallow-app-names', 'banned'],
+  plain: ['-bootstrap-dns-names', 'localhost', '-unpublished-bootstrap-dns-names', 'hidden.invalid'],
+  blank: ['-home', 'blank'],
+  redirect: ['-home', HOME],
+  disabled: ['-derp=false'],
+};
+
+/** The relays of one side, started when a case first asks for them. */
+export class Faces {
+  readonly #relays = new Map<string, Promise<Relay>>();
+
+  constructor(
+    readonly side: Side,
+    private readonly workspace: Workspace,
+  ) {}
+
+  relay(face: Face): Promise<Relay> {
+    const name = face === 'port80' ? 'tls' : face;
+    const running = this.#relays.get(name) ?? this.start(name);
+    this.#relays.set(name, running);
+    return running;
+  }
+
+  async target(face: Face): Promise<Target> {
+    const relay = await this.relay(face);
+    if (face === 'port80') return { host: relay.address, port: relay.httpPort };
+    return {
+      host: relay.address,
+      port: relay.port,
+      ...(face === 'tls' && { tls: { servername: SERVER_NAME } }),
+    };
+  }
+
+  async stop(): Promise<void> {
+    const relays = await Promise.allSettled(this.#relays.values());
+    await Promise.all(relays.map((relay) => relay.status === 'fulfilled' && relay.value.stop()));
+  }
+
+  private start(face: keyof typeof FLAGS): Promise<Relay> {
+    const { directory, peers } = this.workspace;
+    const debugKey = join(directory, 'debug.key');
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(debugKey, `${DEBUG_KEY}\n`);
+    const options: RelayOptions = {
+      directory,
+      name: `differential-${this.side}-${face}`,
+      address: '127.0.0.1',
+      ...(face === 'tls' && { hostname: SERVER_NAME, httpPort: true }),
+      flags: FLAGS[face],
+      env: { TS_DEBUG_KEY_PATH: debugKey, ...(this.side !== 'derper' && { DERPKIT_PLANE: this.side }) },
+    };
+    return Relay.start(this.side === 'derper' ? 'derper' : 'derpkit', peers, options);
+  }
+}

@@ -1,0 +1,88 @@
+import type { Row } from './table.ts';
+
+const MANUAL = 'cli/derper.spec.ts#TLS with the chain of the certificate directory, for its name alone';
+const ACCEPTS = 'conformance/limits.spec.ts#of connections close those beyond them at once, and the relay goes on';
+
+/** In the order of `derper -h`. */
+export const FLAGS: readonly Row[] = [
+  { name: '-a', test: 'cli/derper.spec.ts#plain HTTP and STUN' },
+  { name: '-accept-connection-burst', test: ACCEPTS },
+  { name: '-accept-connection-limit', test: ACCEPTS },
+  { name: '-ace' },
+  { name: '-acme-eab-key' },
+  { name: '-acme-eab-kid' },
+  { name: '-acme-email' },
+  { name: '-acme-ip-certs' },
+  {
+    name: '-bootstrap-dns-names',
+    test: 'unit/control/bootstrap-dns.spec.ts#is nothing until names are resolved, and those that could be after that',
+  },
+  { name: '-c', test: 'interop/rollback.spec.ts#keep the key, and the certificate of an IP address' },
+  { name: '-certdir', test: 'interop/rollback.spec.ts#keep the key, and the certificate of an IP address' },
+  { name: '-certmode', test: MANUAL, note: '`letsencrypt` and `gcp` not yet' },
+  { name: '-derp', test: 'cli/derper.spec.ts#no DERP and no STUN where that is not wanted' },
+  { name: '-dev', test: 'cli/derper.spec.ts#-dev: plain HTTP on port 3340, a key that is nowhere' },
+  {
+    name: '-disallow-app-names',
+    test: 'interop/differential/frame-cases.ts#an app name that is not allowed',
+  },
+  { name: '-home', test: 'conformance/http.spec.ts#redirects, if that is wanted' },
+  { name: '-hostname', test: MANUAL },
+  { name: '-http-port', test: 'conformance/http.spec.ts#redirects to it' },
+  { name: '-mesh-psk-file', test: 'cli/derper-flags.spec.ts#-mesh-psk-file that is not there' },
+  { name: '-mesh-with' },
+  {
+    name: '-rate-config',
+    test: 'conformance/limits.spec.ts#of what a client may send hold it back, lose nothing, and are nobody else’s',
+  },
+  { name: '-secrets-cache-dir' },
+  { name: '-secrets-path-prefix' },
+  { name: '-secrets-url' },
+  { name: '-socket' },
+  { name: '-stun', test: 'cli/derper.spec.ts#no DERP and no STUN where that is not wanted' },
+  { name: '-stun-port', test: 'cli/derper.spec.ts#plain HTTP and STUN' },
+  {
+    name: '-tcp-keepalive-time',
+    test: 'cli/derper-flags.spec.ts#flags whose function is there are taken with their defaults',
+    note: 'emulated by the JavaScript plane; that the socket has it is not tested',
+  },
+  {
+    name: '-tcp-user-timeout',
+    test: 'cli/derper-flags.spec.ts#flags whose function is there are taken with their defaults',
+    note: 'emulated by the JavaScript plane; that the socket has it is not tested',
+  },
+  {
+    name: '-tcp-write-timeout',
+    test: 'conformance/slow-receivers.spec.ts#is closed after the write deadline, its packets accounted for',
+  },
+  {
+    name: '-unpublished-bootstrap-dns-names',
+    test: 'unit/control/bootstrap-dns.spec.ts#tells of a hidden name those who ask for it, and are among its share',
+  },
+  { name: '-verify-client-url' },
+  { name: '-verify-client-url-fail-open' },
+  { name: '-verify-clients' },
+  { name: '-version', test: 'cli/derper-flags.spec.ts#-version prints one line, whatever else is asked for' },
+];
+
+export const VARIABLES: readonly Row[] = [
+  {
+    name: 'TAILSCALE_DERPER_MESH_KEY',
+    test: 'cli/derper-flags.spec.ts#the mesh key of -dev is checked, and not shown',
+  },
+  {
+    name: 'TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH',
+    test: 'conformance/slow-receivers.spec.ts#has a queue as deep as was asked for',
+  },
+  {
+    name: 'TS_ALLOW_DEBUG_IP',
+    test: 'unit/http/debug-access.spec.ts#lets in the address that is named, as it is written',
+  },
+  { name: 'TS_DEBUG_TRUSTED_CIDRS', test: 'unit/http/debug-access.spec.ts#lets in the networks that are trusted' },
+  { name: 'TS_DEBUG_KEY_PATH', test: 'interop/differential/http-cases.ts#from afar, with the key' },
+  { name: 'TS_DEBUG_VERBOSE_DROPS' },
+  { name: 'TS_DERP_DISABLE_RTT_STATS' },
+  { name: 'TS_DERP_SENDER_CARDINALITY' },
+  { name: 'DERP_DEBUG_LOGS' },
+  { name: 'DERP_PROBER_DEBUG_LOGS' },
+];

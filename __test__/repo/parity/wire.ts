@@ -1,0 +1,52 @@
+import type { Row } from './table.ts';
+
+const HTTP = 'interop/differential/http-cases.ts#';
+const FRAMES = 'interop/differential/frame-cases.ts#';
+
+export const ENDPOINTS: readonly Row[] = [
+  { name: '/derp: DERP upgrade', test: 'interop/differential/upgrade-cases.ts#fast start' },
+  { name: '/derp: WebSocket', test: 'interop/differential/upgrade-cases.ts#websocket, one of two protocols' },
+  { name: '/derp/probe', test: `${HTTP}/derp/probe` },
+  { name: '/derp/latency-check', test: `${HTTP}/derp/latency-check` },
+  { name: '/generate_204', test: `${HTTP}/generate_204` },
+  { name: '/bootstrap-dns', test: `${HTTP}/bootstrap-dns` },
+  { name: '/robots.txt', test: `${HTTP}/robots.txt` },
+  { name: '/, and every other path', test: `${HTTP}/index.html` },
+  { name: 'targets that are not clean', test: `${HTTP}/a/../derp` },
+  { name: 'port 80', test: `${HTTP}port80` },
+  { name: 'port 80: /.well-known/acme-challenge/', note: 'manual mode passes it on, as derper’s does' },
+  { name: 'CONNECT', test: `${HTTP}CONNECT derp.test:443`, note: 'refused; with `-ace` not yet' },
+  { name: '/debug/', test: `${HTTP}/debug/nowhere`, note: 'what the page says is our own' },
+  { name: '/debug/check', test: `${HTTP}/debug/check` },
+  { name: '/debug/vars', test: `${HTTP}/debug/vars` },
+  { name: '/debug/varz', test: 'interop/parity.spec.ts#the metrics are those of /debug/varz, with their types' },
+  { name: '/debug/traffic' },
+  { name: '/debug/clients/' },
+  { name: '/debug/gc', never: true },
+  { name: '/debug/pprof/', never: true },
+  { name: '/debug/set-mutex-profile-fraction', never: true },
+  { name: 'STUN', test: 'conformance/stun.spec.ts#makes the requests that are known to be right' },
+];
+
+export const FRAME_TYPES: readonly Row[] = [
+  { name: '0x01 ServerKey', test: `${FRAMES}as usual` },
+  { name: '0x02 ClientInfo', test: `${FRAMES}a ClientInfo that is too short` },
+  { name: '0x03 ServerInfo', test: `${FRAMES}as usual` },
+  { name: '0x04 SendPacket', test: `${FRAMES}packet without a whole key` },
+  { name: '0x05 RecvPacket', test: `${FRAMES}to itself` },
+  {
+    name: '0x06 KeepAlive',
+    test: 'conformance/keepalive.spec.ts#come one interval and part of the jitter after the last',
+  },
+  { name: '0x07 NotePreferred', test: `${FRAMES}NotePreferred of ` },
+  { name: '0x08 PeerGone', test: `${FRAMES}a peer that goes, having sent` },
+  { name: '0x09 PeerPresent', test: `${FRAMES}what a watcher sees` },
+  { name: '0x0a ForwardPacket', test: `${FRAMES}ForwardPacket to nobody` },
+  { name: '0x10 WatchConns', test: `${FRAMES}what a watcher sees` },
+  { name: '0x11 ClosePeer', test: `${FRAMES}a mesh peer that closes a client, and forwards to another` },
+  { name: '0x12 Ping', test: `${FRAMES}ping of ` },
+  { name: '0x13 Pong', test: `${FRAMES}ping of ` },
+  { name: '0x14 Health', test: `${FRAMES}as long as may be`, note: 'derper never sends it, and neither do we' },
+  { name: '0x15 Restarting', test: `${FRAMES}as long as may be`, note: 'derper never sends it, and neither do we' },
+  { name: 'any other', test: `${FRAMES}as long as may be` },
+];

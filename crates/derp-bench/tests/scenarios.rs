@@ -1,0 +1,124 @@
+//! Every scenario once, for a moment, against the floor: whether the books are right, and nothing about speed.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+struct Floor {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Floor {
+    fn start(flags: &[&str]) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_derp-bench"));
+        let child = command.args(["floor", "--listen", &address.to_string()]).args(flags).spawn().unwrap();
+        let floor = Self { child, address };
+        let end = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < end, "the floor does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        floor
+    }
+
+    fn report(&self, line: &str) -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_derp-bench"));
+        let process = self.child.id().to_string();
+        command.args(line.split(' ')).args(["--json", "--target", &self.address.to_string(), "--pid", &process]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["ok"], true, "{line}: {report}");
+        report
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const SHORT: &str = "--seconds 0.3 --warm-up 0.1";
+
+#[test]
+fn packets_go_from_one_to_the_other() {
+    for flags in [&[][..], &["--aead"]] {
+        let floor = Floor::start(flags);
+        for shape in ["pairs --pairs 4 --rate 4000", "pairs --pairs 4 --flood", "fan-in --senders 8 --rate 2000"] {
+            let report = floor.report(&format!("{shape} {SHORT}"));
+            let traffic = &report["traffic"];
+            let in_all = |name: &str| traffic[name].as_u64().unwrap();
+            assert!(in_all("delivered_in_all") > 0, "{report}");
+            assert_eq!(in_all("sent_in_all"), in_all("delivered_in_all") + in_all("lost_in_all"), "{report}");
+            assert!(traffic["fairness"].as_f64().is_some_and(|index| index > 0.0 && index <= 1.0), "{report}");
+        }
+        let report = floor.report(&format!("fan-out --receivers 200 --rate 2000 {SHORT}"));
+        assert_eq!(report["traffic"]["lost_in_all"], 0, "{report}");
+    }
+}
+
+#[test]
+fn a_bystander_is_heard_during_a_storm() {
+    let report = Floor::start(&[]).report(&format!("storm --rate 300 --bystander 100 {SHORT}"));
+    assert!(report["logins"]["completed"].as_u64().unwrap() > 30, "{report}");
+    assert!(report["bystander"]["offered"].as_u64().unwrap() >= 29, "{report}");
+    assert_eq!(report["bystander"]["lost"], 0, "{report}");
+}
+
+#[test]
+fn all_come_back_at_once() {
+    let report = Floor::start(&[]).report("restart --clients 60");
+    assert_eq!((&report["restart"]["back"], &report["restart"]["retries"]), (&60.into(), &0.into()), "{report}");
+}
+
+#[test]
+fn the_others_are_told_from_the_slow_one() {
+    // So little is read that the sockets fill up within the window.
+    let line = format!("slow --receivers 4 --rate 4000 --size 8192 --reads 50000 {SHORT}");
+    let report = Floor::start(&[]).report(&line);
+    assert_eq!(report["slow"]["others_lost_percent"], 0.0, "{report}");
+    let pps = |name: &str| report["slow"][name].as_f64().unwrap();
+    assert!(pps("slow_pps") < pps("others_pps"), "{report}");
+}
+
+#[test]
+fn three_times_the_peak_is_offered() {
+    let report = Floor::start(&[]).report(&format!("overload --pairs 2 --size 64 --step 0.05 --times 3 {SHORT}"));
+    let figure = |name: &str| report["overload"][name].as_f64().unwrap();
+    assert!(figure("peak_pps") > 0.0, "{report}");
+    assert!((figure("offered_pps") - 3.0 * figure("peak_pps")).abs() <= 1.0, "{report}");
+    assert!(report["bystander"]["offered"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[test]
+fn idle_clients_are_weighed_after_a_burst_and_a_storm() {
+    let report = Floor::start(&[]).report("idle --clients 40 --primer 5 --settle 0.1 --touch 2 --storm 20");
+    assert_eq!(report["clients"]["count"], 40);
+    if cfg!(target_os = "linux") {
+        for look in ["at_once", "settled", "touched", "stormed"] {
+            assert!(report["clients"][format!("bytes_each_{look}")].is_number(), "{look}: {report}");
+        }
+        assert!(report["clients"]["kernel"]["queue_bytes_each"].is_number(), "{report}");
+    }
+}
+
+#[test]
+fn stun_that_nobody_answers_is_a_fault() {
+    let floor = Floor::start(&[]);
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_derp-bench"));
+    let stun = nobody.local_addr().unwrap().to_string();
+    command.args(["stun", "--json", "--rate", "100", "--stun", &stun, "--target", &floor.address.to_string()]);
+    let mut child = command.args(SHORT.split(' ')).stdout(Stdio::piped()).spawn().unwrap();
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{text}");
+    assert!(text.contains("no STUN request was answered"), "{text}");
+}

@@ -1,0 +1,188 @@
+//! What of TLS is not DERP: the plane ends the TLS, and Node has the plaintext through a pair of sockets. Whoever does not
+//! read stops the other side: what is between them is bounded by the two sockets and one read.
+
+use std::io::{ErrorKind, Read};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use derp_tls::Alert;
+
+use crate::line::{Line, Written};
+use crate::secure::Opening;
+
+/// A read of either side.
+const CHUNK: usize = 16 << 10;
+
+/// Two sockets: the client's, and the plane's end of the pair.
+pub(crate) struct Bridge {
+    /// Where the pair's end is registered.
+    pub(crate) pair_token: usize,
+    pair: Arc<TcpStream>,
+    line: Line,
+    opening: Opening,
+    /// Plaintext that the pair has not taken, from `offset` on.
+    inward: Vec<u8>,
+    offset: usize,
+    /// Nothing more comes of the client, and the pair has been told.
+    client_ended: bool,
+    told_pair: bool,
+    /// Nothing more comes of Node, and the client has been told.
+    node_ended: bool,
+    told_client: bool,
+}
+
+/// Whether a bridge is to be gone on with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Crossed {
+    /// Once something happens on either side.
+    Waits,
+    /// In the next turn.
+    More,
+    Over,
+}
+
+impl Bridge {
+    /// With Node's end of the pair, and the plane's.
+    pub(crate) fn new(line: Line, opening: Opening) -> std::io::Result<(Self, TcpStream)> {
+        let (near, far) = UnixStream::pair()?;
+        near.set_nonblocking(true)?;
+        far.set_nonblocking(true)?;
+        let pair = Arc::new(TcpStream::from(OwnedFd::from(near)));
+        let bridge = Self {
+            pair_token: usize::MAX,
+            pair,
+            line,
+            opening,
+            inward: Vec::new(),
+            offset: 0,
+            client_ended: false,
+            told_pair: false,
+            node_ended: false,
+            told_client: false,
+        };
+        Ok((bridge, TcpStream::from(OwnedFd::from(far))))
+    }
+
+    pub(crate) fn pair(&self) -> &Arc<TcpStream> {
+        &self.pair
+    }
+
+    /// Carries what there is, both ways, but not for ever.
+    pub(crate) fn cross(&mut self, client: &TcpStream, scratch: &mut [u8]) -> Crossed {
+        let mut moved = true;
+        for _ in 0..8 {
+            moved = false;
+            for step in [self.inwards(client, scratch), self.outwards(client, scratch)] {
+                match step {
+                    Ok(something) => moved |= something,
+                    Err(()) => return Crossed::Over,
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        match (self.told_pair && self.told_client, moved) {
+            (true, _) => Crossed::Over,
+            (false, true) => Crossed::More,
+            (false, false) => Crossed::Waits,
+        }
+    }
+
+    /// From the client to Node. True if something has moved; an error ends the bridge.
+    fn inwards(&mut self, client: &TcpStream, scratch: &mut [u8]) -> Result<bool, ()> {
+        if self.offset < self.inward.len() {
+            match write(&self.pair, &self.inward[self.offset..])? {
+                0 => return Ok(false),
+                bytes => self.offset += bytes,
+            }
+            return Ok(true);
+        }
+        (self.inward, self.offset) = (Vec::new(), 0);
+        if self.client_ended {
+            if !self.told_pair {
+                self.told_pair = true;
+                let _ = self.pair.shutdown(Shutdown::Write);
+            }
+            return Ok(false);
+        }
+        let kept = self.opening.put_back(scratch);
+        let count = match read(client, &mut scratch[kept..kept + CHUNK])? {
+            None => return Ok(false),
+            Some(0) => {
+                self.client_ended = true;
+                return Ok(true);
+            }
+            Some(count) => count,
+        };
+        let opened = self.opening.open(&mut scratch[..kept + count]);
+        if opened.key_update_requested {
+            self.line.owe_key_update();
+        }
+        self.inward = scratch[opened.plaintext].to_vec();
+        match opened.end {
+            None => {}
+            Some(Alert::CLOSE_NOTIFY) => self.client_ended = true,
+            Some(alert) => {
+                self.line.end(alert);
+                return Err(());
+            }
+        }
+        Ok(true)
+    }
+
+    /// From Node to the client.
+    fn outwards(&mut self, client: &TcpStream, scratch: &mut [u8]) -> Result<bool, ()> {
+        match self.line.flush() {
+            Written::Bytes(_) => {}
+            Written::Full => return Ok(false),
+            Written::Failed => return Err(()),
+        }
+        if self.node_ended {
+            if !self.told_client {
+                self.told_client = true;
+                self.line.end(Alert::CLOSE_NOTIFY);
+                let _ = client.shutdown(Shutdown::Write);
+            }
+            return Ok(false);
+        }
+        match read(&self.pair, &mut scratch[..CHUNK])? {
+            None => Ok(false),
+            Some(0) => {
+                self.node_ended = true;
+                Ok(true)
+            }
+            Some(count) => match self.line.write([&scratch[..count]].into_iter()) {
+                Written::Failed => Err(()),
+                Written::Bytes(_) | Written::Full => Ok(true),
+            },
+        }
+    }
+}
+
+/// `None` if there is nothing to read now, 0 at the end.
+fn read(mut stream: &TcpStream, into: &mut [u8]) -> Result<Option<usize>, ()> {
+    loop {
+        return match stream.read(into) {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => Err(()),
+        };
+    }
+}
+
+/// 0 if the socket takes nothing now.
+fn write(mut stream: &TcpStream, bytes: &[u8]) -> Result<usize, ()> {
+    use std::io::Write;
+    loop {
+        return match stream.write(bytes) {
+            Ok(count) => Ok(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => Err(()),
+        };
+    }
+}

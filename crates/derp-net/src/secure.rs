@@ -1,0 +1,115 @@
+//! TLS of one connection on its worker: the handshake, and the records that come after it.
+
+use std::net::{IpAddr, TcpStream};
+use std::time::Instant;
+
+use derp_tls::{Alert, CertificateSet, Certified, End, Handshake, Receiver, Sender, Step, Version};
+
+use crate::acceptor::Accepted;
+use crate::budget::Share;
+
+/// A handshake under way.
+pub(crate) struct Shaking {
+    handshake: Handshake,
+    pub(crate) accepted: Accepted<()>,
+    pub(crate) place: Share,
+    pub(crate) deadline: Instant,
+    /// Still to be sent.
+    pub(crate) out: Vec<u8>,
+}
+
+/// What a handshake has come to.
+pub(crate) struct Secured {
+    pub(crate) receiver: Receiver,
+    pub(crate) way_out: WayOut,
+    /// How much of what was read belonged to the handshake.
+    pub(crate) used: usize,
+}
+
+/// The sending side, until it is known what the connection is.
+pub(crate) struct WayOut {
+    pub(crate) sender: Sender,
+    pub(crate) version: Version,
+    /// What is still to be sent of the handshake.
+    pub(crate) tail: Vec<u8>,
+}
+
+impl Shaking {
+    pub(crate) fn new(accepted: Accepted<()>, place: Share, deadline: Instant) -> Self {
+        Self { handshake: Handshake::server(), accepted, place, deadline, out: Vec::new() }
+    }
+
+    /// Takes bytes of the client. `None` while more are to come; an error ends the connection, after what is to be sent.
+    pub(crate) fn feed(
+        &mut self,
+        read: &[u8],
+        stream: &TcpStream,
+        certificates: &CertificateSet,
+    ) -> Result<Option<Secured>, ()> {
+        let mut used = 0;
+        loop {
+            let progress = self.handshake.read(&read[used..], &mut self.out).map_err(drop)?;
+            used += progress.used;
+            match progress.step {
+                Step::Read => return Ok(None),
+                Step::Certify => {
+                    let local: IpAddr = stream.local_addr().map_err(drop)?.ip();
+                    match self.handshake.certify(certificates, local, &mut self.out).map_err(drop)? {
+                        Certified::Yes => {}
+                        // Nobody is asked for a certificate yet.
+                        Certified::Needed(_) => return Err(()),
+                    }
+                }
+                Step::Done(established) => {
+                    let tail = std::mem::take(&mut self.out);
+                    let way_out = WayOut { sender: established.sender, version: established.version, tail };
+                    return Ok(Some(Secured { receiver: established.receiver, way_out, used }));
+                }
+            }
+        }
+    }
+}
+
+/// The receiving side of an established connection.
+pub(crate) struct Opening {
+    receiver: Receiver,
+    /// A record that is not whole.
+    partial: Vec<u8>,
+}
+
+/// What was in a read.
+pub(crate) struct Opened {
+    /// Where the plaintext lies.
+    pub(crate) plaintext: std::ops::Range<usize>,
+    pub(crate) key_update_requested: bool,
+    /// Nothing more comes; what is to be said about it.
+    pub(crate) end: Option<Alert>,
+}
+
+impl Opening {
+    pub(crate) fn new(receiver: Receiver) -> Self {
+        Self { receiver, partial: Vec::new() }
+    }
+
+    /// Puts what was left of the last read in front of the next one; says how much that is.
+    pub(crate) fn put_back(&self, scratch: &mut [u8]) -> usize {
+        scratch[..self.partial.len()].copy_from_slice(&self.partial);
+        self.partial.len()
+    }
+
+    /// Opens what was read, with what was put back.
+    pub(crate) fn open(&mut self, read: &mut [u8]) -> Opened {
+        let opened = self.receiver.open(read, 0);
+        self.partial = read[opened.rest..].to_vec();
+        let end = opened.end.map(|end| match end {
+            End::Closed | End::Alert(_) => Alert::CLOSE_NOTIFY,
+            End::Violation(violation) => violation.alert(),
+        });
+        Opened { plaintext: opened.plaintext, key_update_requested: opened.key_update_requested, end }
+    }
+
+    /// Nothing has come for a while.
+    pub(crate) fn quiet(&mut self) {
+        self.receiver.quiet();
+    }
+}
