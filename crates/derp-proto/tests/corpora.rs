@@ -14,7 +14,10 @@ fn the_corpora() {
         let entries = fs::read_dir(directory).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     };
-    assert_eq!(names(&corpora), fuzz::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect());
+    // derp-tls replays its own.
+    let mut ours = names(&corpora);
+    ours.retain(|name| !name.starts_with("tls_"));
+    assert_eq!(ours, fuzz::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect());
     for (name, target) in fuzz::TARGETS {
         let corpus = corpora.join(name);
         let files = names(&corpus);

@@ -23,6 +23,8 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod alert;
+#[cfg(any(test, fuzzing))]
+pub mod any_bytes;
 mod capture;
 pub mod certificates;
 pub mod client;
