@@ -248,13 +248,12 @@ impl State {
                 }
                 Err((error, mut alert)) => {
                     let before = out.len();
-                    // A client that does not say which signatures it knows is of a version before 1.2.
+                    alert.write_all(out).expect("a Vec takes everything");
                     if error == rustls::PeerIncompatible::SignatureAlgorithmsExtensionRequired.into() {
+                        // What every client says but those of versions before 1.2.
+                        out.truncate(before);
                         out.extend_from_slice(&plain_alert(Alert::PROTOCOL_VERSION));
-                    } else {
-                        alert.write_all(out).expect("a Vec takes everything");
-                    }
-                    if out.len() == before {
+                    } else if out.len() == before {
                         // rustls has none for messages that it does not get to see.
                         let is_misplaced = matches!(error, rustls::Error::InappropriateMessage { .. });
                         let alert = if is_misplaced { Alert::UNEXPECTED_MESSAGE } else { Alert::DECODE_ERROR };
