@@ -84,11 +84,11 @@ describe.each(LANES)('a flood, $name', (lane) => {
   });
 
   it.each([
-    ['no request', 0],
-    ['no ClientInfo', 2],
-    ['half a ClientInfo', 3],
-  ])('of connections with %s ends at the deadline by itself', async (_name, step) => {
-    const relay = await startRelay(lane, { policy: { deadlines: { head: 250, clientInfo: 250 } } });
+    ['no request', 0, { head: 400 }],
+    ['no ClientInfo', 2, { clientInfo: 400 }],
+    ['half a ClientInfo', 3, { clientInfo: 400 }],
+  ])('of connections with %s ends at the deadline by itself', async (_name, step, deadlines) => {
+    const relay = await startRelay(lane, { policy: { deadlines } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
       const flood = await Promise.all([...Array(60)].map(() => stuck(relay, step)));

@@ -14,7 +14,9 @@ nothingIsLeft();
 
 /** So many at each step at once. */
 const EACH = 8;
-const policy = { deadlines: { handshake: 400, head: 400, clientInfo: 400 } };
+const DEADLINE = 600;
+
+type Deadline = 'handshake' | 'head' | 'clientInfo';
 
 /** A connection that has done the steps before at once, and takes this one a byte at a time, without end. */
 interface Loris {
@@ -25,7 +27,6 @@ interface Loris {
 
 type Step = (relay: TestRelay) => Promise<Loris>;
 
-/** Half of it is a few bytes, the rest is silence: a deadline has to hold with and without progress. */
 function slowly(wire: Wire, bytes: Uint8Array | string): Loris {
   return { wire, bytes: Buffer.from(bytes as Uint8Array) };
 }
@@ -38,46 +39,47 @@ function plain(relay: TestRelay): Promise<Wire> {
 
 const LONG_HEAD = `GET /derp HTTP/1.1\r\nUpgrade: DERP\r\nX-Slow: ${'x'.repeat(4000)}`;
 
-const BEFORE_TLS: [name: string, step: Step][] = [
-  // A handshake record of 16 KiB, and a ClientHello as long as that.
-  [
-    'in its first TLS record',
-    async (relay) => slowly(await plain(relay), `\x16\x03\x01\x3f\xff\x01\x00\x3f\xfb\x03\x03${'\0'.repeat(4000)}`),
-  ],
-  [
-    'in the rest of its TLS handshake',
-    async (relay) => {
+const STEPS: readonly { deadline: Deadline; name: string; step: Step }[] = [
+  {
+    deadline: 'handshake',
+    name: 'in its first TLS record',
+    // A ClientHello as long as a record can be.
+    step: async (relay) => slowly(await plain(relay), Buffer.from('160301400001003ffc0303'.padEnd(8000, '0'), 'hex')),
+  },
+  {
+    deadline: 'handshake',
+    name: 'in the rest of its TLS handshake',
+    step: async (relay) => {
       const wire = await plain(relay);
       wire.write(await clientHello());
-      // The answer is here, and what follows it does not come.
+      // The answer is here, and what should follow it is a record that takes its time.
       await wire.take(5);
-      return slowly(wire, `\x16\x03\x03\x0f\xff${'\0'.repeat(4000)}`);
+      return slowly(wire, Buffer.from('1603034000'.padEnd(8000, '0'), 'hex'));
     },
-  ],
-];
-
-const BEFORE_LOGIN: [name: string, greeting: number, step: Step][] = [
-  ['in its head', 0, async (relay) => slowly(await Wire.open(relay.target()), LONG_HEAD)],
-  ['in a head of HTTP', 0, async (relay) => slowly(await Wire.open(relay.target()), LONG_HEAD.replace('/derp', '/'))],
-  [
-    'behind the greeting',
-    45,
-    async (relay) => {
+  },
+  { deadline: 'head', name: 'in its head', step: async (relay) => slowly(await Wire.open(relay.target()), LONG_HEAD) },
+  {
+    deadline: 'clientInfo',
+    name: 'behind the greeting',
+    step: async (relay) => {
       const client = await DerpClient.dial(relay);
       client.wire.write(client.head);
       return slowly(client.wire, '');
     },
-  ],
-  [
-    'in its ClientInfo',
-    45,
-    async (relay) => {
+  },
+  {
+    deadline: 'clientInfo',
+    name: 'in its ClientInfo',
+    step: async (relay) => {
       const client = await DerpClient.dial(relay, { info: `{"version":2,"pad":"${'x'.repeat(4000)}"}` });
       client.wire.write(client.head);
       return slowly(client.wire, client.clientInfo);
     },
-  ],
+  },
 ];
+
+/** What it is told before it is cut off. Of a handshake that is part of the handshake. */
+const TOLD: Record<Deadline, number | undefined> = { handshake: undefined, head: 0, clientInfo: 45 };
 
 /** A byte of each at a time, until all of them have been cut off. */
 async function trickle(all: readonly Loris[]): Promise<void> {
@@ -93,31 +95,40 @@ async function trickle(all: readonly Loris[]): Promise<void> {
 
 describe.each(LANES)('a client that is slow, $name', (lane) => {
   it.each([false, true])('at any step of its login is cut off at the deadline; TLS %s', async (tls) => {
-    const relay = await startRelay(lane, { tls, policy });
-    const bystanders = await Bystanders.join(relay);
-    await bystanders.during(async () => {
-      const steps = [
-        ...(tls ? BEFORE_TLS.map(([name, step]) => ({ name, greeting: undefined, step })) : []),
-        ...BEFORE_LOGIN.map(([name, greeting, step]) => ({ name, greeting, step })),
-      ];
-      const begun = steps.flatMap((step) =>
-        [...Array(EACH)].map(async () => ({ ...step, loris: await step.step(relay) })),
-      );
+    // One relay for each deadline: what comes before the step is in no hurry.
+    const deadlines: Deadline[] = tls ? ['handshake', 'head', 'clientInfo'] : ['head', 'clientInfo'];
+    const relays = new Map<Deadline, TestRelay>();
+    for (const deadline of deadlines) {
+      relays.set(deadline, await startRelay(lane, { tls, policy: { deadlines: { [deadline]: DEADLINE } } }));
+    }
+    const attack = async () => {
+      const begun = STEPS.flatMap(({ deadline, name, step }) => {
+        const relay = relays.get(deadline);
+        return relay ? [...Array(EACH)].map(async () => ({ deadline, name, loris: await step(relay) })) : [];
+      });
       const all = await Promise.all(begun);
       await trickle(all.map(({ loris }) => loris));
-      for (const { name, greeting, loris } of all) {
+      for (const { deadline, name, loris } of all) {
         const said = await loris.wire.rest();
-        if (greeting !== undefined) expect(said, name).toHaveLength(greeting);
+        if (TOLD[deadline] !== undefined) expect(said, name).toHaveLength(TOLD[deadline]);
         await loris.wire.destroy();
       }
-    });
-    await relay.untilCount('logins_failed', 2 * EACH);
-    expect(relay.connected).toHaveLength(2);
-    expect(relay.count('connections_refused')).toBe(0);
+    };
+    let watched: () => Promise<unknown> = attack;
+    for (const relay of relays.values()) {
+      const [bystanders, inner] = [await Bystanders.join(relay), watched];
+      watched = () => bystanders.during(inner);
+    }
+    await watched();
+    for (const [deadline, relay] of relays) {
+      await relay.untilCount('logins_failed', deadline === 'clientInfo' ? 2 * EACH : 0);
+      expect(relay.connected).toHaveLength(2);
+      expect(relay.count('connections_refused')).toBe(0);
+    }
   });
 
   it.each([false, true])('in the body of a frame may be: it waits for itself alone; TLS %s', async (tls) => {
-    const relay = await startRelay(lane, { tls, policy });
+    const relay = await startRelay(lane, { tls, policy: { deadlines: { clientInfo: DEADLINE, head: DEADLINE } } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
       const reader = await DerpClient.connect(relay);

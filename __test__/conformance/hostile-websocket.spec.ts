@@ -7,7 +7,7 @@ import { nothingIsLeft, openSockets } from '../helpers/leaks.js';
 import { SEED, seeded } from '../helpers/random.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
 import { fill, numbered, QUEUE_DEPTH } from '../helpers/traffic.js';
-import { eventually } from '../helpers/wait.js';
+import { eventually, turn } from '../helpers/wait.js';
 import { clientFrame, closePayload, type FrameOptions, Opcode, WebSocketClient } from '../helpers/websocket.js';
 import { Wire } from '../helpers/wire.js';
 
@@ -107,14 +107,15 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
     const relay = await startRelay(lane);
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
-      for (const [name, code, ...frames] of BAD) {
+      const each = BAD.map(async ([name, code, ...frames]) => {
         const { socket, client } = await login(relay);
         socket.raw(...frames.map(([payload, options]) => clientFrame(payload, options)));
         expect(await socket.closeCode(), name).toBe(code);
         await socket.wire.ended();
         expect(await relay.endOf(client.key), name).toBe('disconnected');
         await client.close();
-      }
+      });
+      await Promise.all(each);
     });
   });
 
@@ -144,14 +145,15 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
     const relay = await startRelay(lane);
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
-      for (const [name, payload, code] of CLOSES) {
+      const each = CLOSES.map(async ([name, payload, code]) => {
         const { socket, client } = await login(relay);
         socket.raw(clientFrame(payload, { opcode: Opcode.Close }));
         expect(await socket.closeCode(), name).toBe(code);
         await socket.wire.ended();
         expect(await relay.endOf(client.key), name).toBe('disconnected');
         await client.close();
-      }
+      });
+      await Promise.all(each);
     });
   });
 
@@ -205,6 +207,7 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
         while (!isGone()) {
           const sent = relay.count('packets_sent');
           sender.sendPacket(frozen.key, numbered(0, length));
+          await turn(10);
           if (length === 30_000)
             await eventually(() => isGone() || relay.count('packets_sent') > sent, 'the packet to leave');
           else await sender.fence();

@@ -221,6 +221,18 @@ describe('pause and resume', () => {
     expect(recorder.frames).toEqual(WANTED.slice(0, 1));
   });
 
+  it('holds nothing behind its end, and decodes nothing more', () => {
+    for (const end of [3, 7, 150, 800]) {
+      const { recorder, decoder } = decoding();
+      decoder.push(Buffer.from(STREAM.subarray(0, end)));
+      const seen = recorder.frames.length;
+      decoder.end();
+      decoder.push(Buffer.from(STREAM.subarray(end)));
+      expect(decoder.held).toBe(0);
+      expect(recorder.frames).toHaveLength(seen);
+    }
+  });
+
   it('looks at no header while paused', () => {
     const { recorder, decoder } = decoding();
     decoder.pause();

@@ -156,6 +156,7 @@ class Arriving implements Timed {
     secure.once('secure', () => {
       secure.off('end', onEnd);
       this.deadline = Wheel.now() + this.context.policy.deadlines.head;
+      this.context.wheel.arm(this, this.deadline);
       this.readHead(derp, tlsVersionOf(secure as TLSSocket));
     });
   }
