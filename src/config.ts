@@ -116,12 +116,8 @@ const SCHEMA = z.object({
     .default([])
     .describe('names it tells only who asks: name, or name/txt-name for a gradual rollout'),
   disallowAppNames: list(NAMES).default([]).describe('app names whose clients are refused, with commas between them'),
-  acceptConnectionLimit: rate
-    .default(Number.POSITIVE_INFINITY)
-    .describe('TLS connections per second; more are closed'),
-  acceptConnectionBurst: burst
-    .default(Number.MAX_SAFE_INTEGER)
-    .describe('how many may come at once'),
+  acceptConnectionLimit: rate.default(Number.POSITIVE_INFINITY).describe('TLS connections per second; more are closed'),
+  acceptConnectionBurst: burst.default(Number.MAX_SAFE_INTEGER).describe('how many may come at once'),
   rateConfig: path.optional().describe('JSON file with the receive rate limit of clients, read again on SIGHUP'),
   debugAllowIp: text('must be an address').optional().describe('address that may see /debug/'),
   debugTrustedCidrs: networks.default([]).describe('networks that may see /debug/, with commas between them'),
