@@ -13,7 +13,7 @@ import { eventually } from '../helpers/wait.js';
 nothingIsLeft();
 
 const MIB = 1 << 20;
-/** What two readings of the same state may differ by. All attacks hold more than that. */
+/** What two readings of the same state may differ by. What attacks hold is said with each. */
 const MOST = 6 * MIB;
 /** No write deadline, and no limit of the same kind below it. */
 const FOR_EVER = { tcpWriteTimeout: 0, tcpUserTimeout: 0 };
@@ -79,7 +79,7 @@ describe.each(LANES.filter(({ name }) => name !== 'js-async'))('memory, $name', 
       const clients = await Promise.all([...Array(10)].map(() => DerpClient.connect(relay)));
       for (const client of clients) {
         client.wire.stopReading();
-        // Pings, and packets to somebody who is not here, that look like discovery and would be answered.
+        // Pings, which would be answered.
         for (let time = 0; time < 10; time++) client.send(pings);
       }
       await Promise.all(clients.map(({ wire }) => wire.flushed()));

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEVIATIONS, type Deviation, settled } from './deviations.ts';
-import { Faces, SERVER_NAME, type Side, TLS_FACES } from './differential/faces.ts';
+import { Faces, SERVER_NAME, type Side } from './differential/faces.ts';
 import { FRAME_CASES } from './differential/frame-cases.ts';
 import { HTTP_CASES } from './differential/http-cases.ts';
 import { type Case, Script } from './differential/transcript.ts';
@@ -42,7 +42,7 @@ it('gives every case a name of its own', () => {
 });
 
 describe.each(['js', 'native'] as const)('beside derper, the %s plane', (side) => {
-  it.each(CASES.filter(({ face }) => side === 'js' || !TLS_FACES.has(face)))('$name', async (one) => {
+  it.each(CASES)('$name', async (one) => {
     const [ours, theirs] = [await play(side, one), await play('derper', one)];
     expect(settled(ours, one.name, DEVIATIONS)).toEqual(settled(theirs, one.name, DEVIATIONS));
   });

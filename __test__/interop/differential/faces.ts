@@ -13,9 +13,6 @@ export type Side = 'derper' | 'js' | 'native';
 /** Where a case connects to. `port80` is the plain one beside `tls`. */
 export type Face = 'tls' | 'port80' | 'plain' | 'blank' | 'redirect' | 'disabled';
 
-/** The faces that need TLS, which the native plane does not have yet. */
-export const TLS_FACES: ReadonlySet<Face> = new Set(['tls', 'port80']);
-
 const HOME = 'https://example.com/about?x=1';
 const DEBUG_KEY = 'open-sesame';
 
