@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use derp_tls::Alert;
 
-use crate::line::{Line, Written};
+use crate::line::{Line, Written, write_to};
 use crate::secure::Opening;
 
 /// A read of either side.
@@ -94,11 +94,14 @@ impl Bridge {
     /// From the client to Node. True if something has moved; an error ends the bridge.
     fn inwards(&mut self, client: &TcpStream, scratch: &mut [u8]) -> Result<bool, ()> {
         if self.offset < self.inward.len() {
-            match write(&self.pair, &self.inward[self.offset..])? {
-                0 => return Ok(false),
-                bytes => self.offset += bytes,
-            }
-            return Ok(true);
+            return match write_to(&self.pair, &self.inward[self.offset..]) {
+                Written::Bytes(bytes) => {
+                    self.offset += bytes;
+                    Ok(true)
+                }
+                Written::Full => Ok(false),
+                Written::Failed => Err(()),
+            };
         }
         (self.inward, self.offset) = (Vec::new(), 0);
         if self.client_ended {
@@ -168,19 +171,6 @@ fn read(mut stream: &TcpStream, into: &mut [u8]) -> Result<Option<usize>, ()> {
         return match stream.read(into) {
             Ok(count) => Ok(Some(count)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(_) => Err(()),
-        };
-    }
-}
-
-/// 0 if the socket takes nothing now.
-fn write(mut stream: &TcpStream, bytes: &[u8]) -> Result<usize, ()> {
-    use std::io::Write;
-    loop {
-        return match stream.write(bytes) {
-            Ok(count) => Ok(count),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(_) => Err(()),
         };

@@ -153,7 +153,8 @@ impl Sealing {
     }
 }
 
-fn write_to(stream: &TcpStream, bytes: &[u8]) -> Written {
+/// One write of bytes, not empty.
+pub(crate) fn write_to(stream: &TcpStream, bytes: &[u8]) -> Written {
     write_all_to(stream, &[IoSlice::new(bytes)])
 }
 

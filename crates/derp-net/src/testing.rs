@@ -95,8 +95,8 @@ impl World {
         self.wakes.swap(0, Ordering::SeqCst)
     }
 
-    /// A connection that has logged in as client `number`, and what its client reads.
-    pub(crate) fn conn(&self, number: u64) -> (Arc<Conn>, UnixStream) {
+    /// A connection of which nothing is known, and its other end.
+    fn connection(&self) -> (Arc<Conn>, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
         far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -110,25 +110,19 @@ impl World {
             self.now,
         ));
         self.shared.conns.lock().insert(conn.id, conn.clone());
+        (conn, far)
+    }
+
+    /// A connection that has logged in as client `number`, and what its client reads.
+    pub(crate) fn conn(&self, number: u64) -> (Arc<Conn>, UnixStream) {
+        let (conn, far) = self.connection();
         conn.logged_in(secret(number).public_key(), frame::KEEP_ALIVE.into());
         (conn, far)
     }
 
     /// A client that has not said anything.
     pub(crate) fn client(&self, number: u64) -> Client {
-        let (near, far) = UnixStream::pair().unwrap();
-        near.set_nonblocking(true).unwrap();
-        far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let peer = SocketAddr::from(([192, 0, 2, 1], 4000));
-        let conn = Arc::new(Conn::new(
-            self.shared.new_id(),
-            0,
-            peer,
-            Line::plain(Arc::new(TcpStream::from(OwnedFd::from(near)))),
-            None,
-            self.now,
-        ));
-        self.shared.conns.lock().insert(conn.id, conn.clone());
+        let (conn, far) = self.connection();
         let place = self.shared.pending_logins.take(1, usize::MAX).unwrap();
         let session = Session::new(conn.clone(), false, place, self.turn());
         Client { key: secret(number).public_key(), number, conn, session, batch: Batch::default(), far }

@@ -1,7 +1,6 @@
 //! Connections over TLS: from the handshake to what is known of any other connection, and the bridges of those that are
 //! Node's.
 
-use std::io::{ErrorKind, Write};
 use std::mem;
 use std::net::TcpStream;
 
@@ -9,6 +8,7 @@ use super::{Connections, Phase, line};
 use crate::arriving::Arriving;
 use crate::bridge::{Bridge, Crossed};
 use crate::events::Event;
+use crate::line::{Written, write_to};
 use crate::reason::CloseReason;
 use crate::secure::{Opening, Secured, Shaking};
 use crate::shared::Turn;
@@ -85,13 +85,11 @@ impl Connections {
 }
 
 /// Sends what the socket takes, and keeps the rest.
-pub(super) fn send(mut stream: &TcpStream, bytes: &mut Vec<u8>) {
-    while !bytes.is_empty() {
-        match stream.write(bytes) {
-            Ok(count) if count > 0 => drop(bytes.drain(..count)),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // An error is seen by whoever reads.
-            _ => return,
-        }
+pub(super) fn send(stream: &TcpStream, bytes: &mut Vec<u8>) {
+    // A failure is seen by whoever reads.
+    while !bytes.is_empty()
+        && let Written::Bytes(count) = write_to(stream, bytes)
+    {
+        bytes.drain(..count);
     }
 }
