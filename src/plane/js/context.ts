@@ -3,6 +3,7 @@ import type { WritableCounters } from '../counters.js';
 import type { ConnectionId, PlanePolicy } from '../plane.js';
 import type { Connection } from './connection.js';
 import type { EventQueue } from './events.js';
+import type { Links } from './links.js';
 import type { Table } from './table.js';
 import type { JsTap } from './tap.js';
 import type { Wheel } from './wheel.js';
@@ -16,6 +17,7 @@ export interface PlaneContext {
   readonly events: EventQueue;
   readonly table: Table;
   readonly wheel: Wheel;
+  readonly links: Links;
   /** Whoever looks at packets. */
   tap?: JsTap | undefined;
   /** DERP connections, from the greeting to their end. */

@@ -12,7 +12,9 @@ import {
   type CertificateSet,
   type ConnectionId,
   type DataPlane,
+  type DialTarget,
   type DuplexInfo,
+  type LinkId,
   type Listening,
   type ListenSpec,
   type PacketTap,
@@ -29,6 +31,7 @@ import { WebSocketStream } from '../websocket-stream.js';
 import { type Arrival, Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
+import { Links } from './links.js';
 import { TcpListener } from './listener.js';
 import { Table } from './table.js';
 import { JsTap } from './tap.js';
@@ -70,6 +73,7 @@ class JsPlane implements DataPlane {
       events,
       table: new Table(events),
       wheel: new Wheel(TICK),
+      links: new Links(),
       connections: new Map(),
       pendingLogins: 0,
       loginBytes: 0,
@@ -107,8 +111,8 @@ class JsPlane implements DataPlane {
     this.duplexes.get(id)?.stream.destroy();
   }
 
-  route(): void {
-    throw notYet('mesh links');
+  route(key: NodeKey, via: LinkId | null): void {
+    this.context.links.route(key, via);
   }
 
   gone(key: NodeKey, reason: PeerGoneReason): void {
@@ -146,12 +150,14 @@ class JsPlane implements DataPlane {
     return id;
   }
 
-  dial(): never {
-    throw notYet('mesh links');
+  dial(link: LinkId, target: DialTarget): void {
+    if (this.closing) return;
+    this.context.links.dial(link, target, this.context);
   }
 
-  // There are no links.
-  hangUp(): void {}
+  hangUp(link: LinkId): void {
+    this.context.links.hangUp(link);
+  }
 
   tap(options: TapOptions): PacketTap {
     if (this.context.tap) throw new DerpkitError('ERR_STATE', 'there is a packet tap already');
@@ -167,7 +173,7 @@ class JsPlane implements DataPlane {
     return {
       total: rows.length / width,
       rows: Float64Array.from(rows.slice(offset * width, (offset + limit) * width)),
-      links: new Float64Array(),
+      links: Float64Array.from(this.context.links.figures()),
     };
   }
 
@@ -220,6 +226,7 @@ class JsPlane implements DataPlane {
     const ended = Promise.all(this.listeners.map((listener) => listener.close()));
     for (const connection of this.context.connections.values()) connection.close('shutdown');
     for (const { stream } of this.duplexes.values()) stream.destroy();
+    this.context.links.close();
     await ended;
     this.context.tap?.packets.stop();
     this.context.wheel.stop();
