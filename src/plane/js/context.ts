@@ -3,6 +3,7 @@ import type { WritableCounters } from '../counters.js';
 import type { ConnectionId, PlanePolicy } from '../plane.js';
 import type { Connection } from './connection.js';
 import type { EventQueue } from './events.js';
+import type { QueueTime } from './queue-time.js';
 import type { Table } from './table.js';
 import type { JsTap } from './tap.js';
 import type { Wheel } from './wheel.js';
@@ -13,6 +14,7 @@ export interface PlaneContext {
   policy: PlanePolicy;
   readonly keys: KeyPair;
   readonly counters: WritableCounters;
+  readonly queueTime: QueueTime;
   readonly events: EventQueue;
   readonly table: Table;
   readonly wheel: Wheel;
