@@ -69,7 +69,7 @@ export interface BindingPlane {
     notIdeal: boolean,
   ): void;
   attach(id: number, address: string, port: number, tlsVersion: TlsVersion | null, notIdeal: boolean): number;
-  snapshot(offset: number, limit: number): Snapshot;
+  snapshot(offset: number, limit: number): Omit<Snapshot, 'links'>;
   tap(key: Uint8Array | null, snapLength: number): boolean;
   takeTapped(): ArrayBuffer | null;
   releaseTapped(slab: ArrayBuffer): void;
@@ -255,6 +255,9 @@ class NativePlane implements DataPlane {
     throw notYet('mesh links');
   }
 
+  // There are no links.
+  hangUp(): void {}
+
   tap({ key, snapLength }: TapOptions): PacketTap {
     if (this.tapped) throw new DerpkitError('ERR_STATE', 'there is a packet tap already');
     this.plane.tap(key === undefined ? null : nodeKeyBytes(key), snapLength);
@@ -272,7 +275,7 @@ class NativePlane implements DataPlane {
   }
 
   async snapshot(offset: number, limit: number): Promise<Snapshot> {
-    return this.plane.snapshot(offset, limit);
+    return { ...this.plane.snapshot(offset, limit), links: new Float64Array() };
   }
 
   async shutdown(): Promise<void> {
