@@ -2,6 +2,7 @@
 
 mod tls;
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
@@ -47,6 +48,8 @@ pub(crate) struct Connections {
     wheel: Wheel<(usize, u64)>,
     /// Stopped by their budget, not by an empty socket.
     ready: Vec<(usize, u64)>,
+    /// Handshakes that wait for a certificate, by id.
+    parked: HashMap<u64, usize>,
     scratch: Vec<u8>,
     batch: Batch,
 }
@@ -83,6 +86,7 @@ impl Connections {
             locals: Slab::new(),
             wheel: Wheel::new(tick, now),
             ready: Vec::new(),
+            parked: HashMap::new(),
             scratch: vec![0; SCRATCH],
             batch: Batch::default(),
         }
@@ -267,6 +271,7 @@ impl Connections {
             return false;
         };
         let room = match &local.phase {
+            Phase::Shaking(shaking) if shaking.parked.is_some() => 0,
             Phase::Shaking(_) | Phase::Arriving(_) => FIRST_READ,
             Phase::Derp(session) => session.room(turn),
             Phase::Bridge(_) | Phase::Pair(_) => return false,
@@ -275,7 +280,7 @@ impl Connections {
         let room = room.min(SCRATCH - kept);
         let hung_up = local.hung_up;
         if room == 0 {
-            // It goes on with its admission; a hang-up is acted upon.
+            // It goes on with its admission, or its certificate; a hang-up is acted upon.
             if hung_up {
                 self.remove(token, CloseReason::Disconnected, turn);
             }
@@ -460,6 +465,7 @@ impl Connections {
                     self.deregister(&pair.stream);
                 }
             }
+            Phase::Shaking(shaking) if shaking.parked.is_some() => _ = self.parked.remove(&local.id),
             Phase::Shaking(_) | Phase::Arriving(_) | Phase::Pair(_) => {}
         }
         // An adopted socket may have another descriptor.
