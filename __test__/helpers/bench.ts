@@ -122,8 +122,8 @@ export class Bench implements PlaneEvents {
   watch(): void {}
   closePeer(): void {}
   prefer(): void {}
-  linkPresent(): void {}
-  linkGone(): void {}
+  linkOpen(): void {}
+  linkPeers(): void {}
   linkClosed(): void {}
   certificateNeeded(need: CertificateNeed): void {
     this.needs.push(need);

@@ -26,10 +26,9 @@ use crate::bridge::Bridge;
 use crate::budget::Share;
 use crate::conn::Conn;
 use crate::events::Event;
-use crate::line::Line;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
-use crate::secure::{Opened, Opening, Shaking, WayOut};
+use crate::secure::{Opened, Opening, Shaking};
 use crate::session::Session;
 use crate::shared::Turn;
 use crate::timer::{Visit, Wheel};
@@ -356,7 +355,7 @@ impl Connections {
             return self.remove(token, CloseReason::Refused, turn);
         };
         let rest = arriving.rest(upgrade);
-        let (line, tls) = line(&local.stream, arriving.secure.take());
+        let (line, tls) = tls::line(&local.stream, arriving.secure.take());
         match tls {
             Some(Version::Tls12) => turn.counters.add(Counter::TLS_12_UPGRADES, 1),
             Some(Version::Tls13) => turn.counters.add(Counter::TLS_13_UPGRADES, 1),
@@ -475,14 +474,6 @@ impl Connections {
     fn deregister(&self, stream: &TcpStream) {
         let fd = stream.as_raw_fd();
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-    }
-}
-
-/// The way out of a connection of which it is known what it is.
-fn line(stream: &Arc<TcpStream>, secure: Option<WayOut>) -> (Line, Option<Version>) {
-    match secure {
-        None => (Line::plain(stream.clone()), None),
-        Some(WayOut { sender, version, tail }) => (Line::tls(stream.clone(), sender, tail), Some(version)),
     }
 }
 

@@ -7,15 +7,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use derp_proto::counters::Counter;
-use derp_tls::Need;
+use derp_tls::{Need, Version};
 
-use super::{Connections, Phase, line};
+use super::{Connections, Phase};
 use crate::arriving::Arriving;
 use crate::bridge::{Bridge, Crossed};
 use crate::events::Event;
-use crate::line::{Written, write_to};
+use crate::line::{Line, Written, write_to};
 use crate::reason::CloseReason;
-use crate::secure::{Opening, Parked, Secured, Shaken, Shaking};
+use crate::secure::{Opening, Parked, Secured, Shaken, Shaking, WayOut};
 use crate::shared::Turn;
 
 impl Connections {
@@ -147,6 +147,14 @@ impl Connections {
         }
         turn.events.push(Event::Duplex { id, listener, peer, tls, stream, received });
         self.cross(token, turn);
+    }
+}
+
+/// The way out of a connection of which it is known what it is.
+pub(super) fn line(stream: &Arc<TcpStream>, secure: Option<WayOut>) -> (Line, Option<Version>) {
+    match secure {
+        None => (Line::plain(stream.clone()), None),
+        Some(WayOut { sender, version, tail }) => (Line::tls(stream.clone(), sender, tail), Some(version)),
     }
 }
 
