@@ -94,6 +94,9 @@ interface BindingEvent {
   readonly listener: number;
   readonly fd: number;
   readonly received: Buffer;
+  readonly serverName: string;
+  readonly localAddress: string;
+  readonly alpn: readonly string[];
 }
 
 export interface LoadedNative {
@@ -334,6 +337,11 @@ class NativePlane implements DataPlane {
       case 'pulled':
         this.events.pulled(id);
         break;
+      case 'certificateNeeded': {
+        const { serverName, localAddress, alpn } = event;
+        this.events.certificateNeeded({ id, serverName, localAddress, alpn });
+        break;
+      }
       case 'duplex':
         this.onDuplex(event);
         break;

@@ -72,6 +72,7 @@ class JsPlane implements DataPlane {
       events,
       table: new Table(events),
       wheel: new Wheel(TICK),
+      parked: new Map(),
       connections: new Map(),
       pendingLogins: 0,
       loginBytes: 0,
@@ -87,8 +88,8 @@ class JsPlane implements DataPlane {
   }
 
   certificates(set: CertificateSet): void {
-    if (set.otherwise === 'ask') throw notYet('certificates on demand');
     this.contexts = new TlsContexts(set);
+    for (const handshake of [...this.context.parked.values()]) handshake.lookAgain();
   }
 
   policy(policy: PlanePolicy): void {
@@ -105,6 +106,7 @@ class JsPlane implements DataPlane {
   }
 
   close(id: ConnectionId, reason: Parameters<DataPlane['close']>[1]): void {
+    this.context.parked.get(id)?.end();
     this.context.connections.get(id)?.close(reason);
     this.duplexes.get(id)?.stream.destroy();
   }
