@@ -83,6 +83,9 @@ export class Egress {
   private pendingAt = 0;
   private watching = false;
 
+  /** Whether writes are counted: those of the login are not. */
+  counting = false;
+
   /** Packets and payload bytes that the kernel took, and packets dropped here. */
   readonly stats = { packets: 0, bytes: 0, dropped: 0 };
 
@@ -100,13 +103,18 @@ export class Egress {
     if (this.closed) {
       this.drop('ended', packet);
     } else if (this.open && this.queuedPackets === 0 && this.control.length === 0) {
+      this.waited(0);
       this.commit(packet);
       this.schedule();
     } else {
       const queue = packet.disco ? this.disco : this.regular;
       const depth = this.owner.kind.queueDepth(this.context.policy);
+      packet.queuedAt = Wheel.now();
       const evicted = queue.push(packet, depth);
-      if (evicted) this.drop(depth > 0 ? 'full' : 'none', evicted);
+      if (evicted) {
+        this.waited(packet.queuedAt - evicted.queuedAt);
+        this.drop(depth > 0 ? 'full' : 'none', evicted);
+      }
       if (this.open) this.schedule();
     }
   }
@@ -196,6 +204,7 @@ export class Egress {
       while (this.open) {
         const packet = queue.shift();
         if (!packet) break;
+        this.waited(Wheel.now() - packet.queuedAt);
         this.commit(packet);
       }
     }
@@ -214,6 +223,8 @@ export class Egress {
     if (this.writtenBytes === 0) this.progressAt = Wheel.now();
     this.writtenBytes += bytes;
     this.written.push(packets);
+    if (this.counting) this.context.counters.wrote(frames.length);
+    if (this.owner.kind.counted) this.context.queueTime.show();
     const last = frames.length - 1;
     this.stream.cork();
     frames.forEach((frame, index) => {
@@ -268,6 +279,10 @@ export class Egress {
     if (this.batch === NOTHING) this.batch = [];
     this.batch.push(bytes);
     this.batchBytes += bytes.length;
+  }
+
+  private waited(milliseconds: number): void {
+    if (this.owner.kind.counted) this.context.queueTime.waited(milliseconds);
   }
 
   private drop(why: keyof EgressKind['reasons'], packet: OutboundPacket): void {

@@ -33,6 +33,7 @@ import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
 import { Links } from './links.js';
 import { TcpListener } from './listener.js';
+import { QueueTime } from './queue-time.js';
 import { Table } from './table.js';
 import { JsTap } from './tap.js';
 import { TlsContexts } from './tls.js';
@@ -70,10 +71,12 @@ class JsPlane implements DataPlane {
       policy: options.policy,
       keys,
       counters: this.counters,
+      queueTime: new QueueTime(this.counters),
       events,
       table: new Table(events),
       wheel: new Wheel(TICK),
       links: new Links(),
+      parked: new Map(),
       connections: new Map(),
       pendingLogins: 0,
       loginBytes: 0,
@@ -89,8 +92,8 @@ class JsPlane implements DataPlane {
   }
 
   certificates(set: CertificateSet): void {
-    if (set.otherwise === 'ask') throw notYet('certificates on demand');
     this.contexts = new TlsContexts(set);
+    for (const handshake of [...this.context.parked.values()]) handshake.lookAgain();
   }
 
   policy(policy: PlanePolicy): void {
@@ -107,6 +110,7 @@ class JsPlane implements DataPlane {
   }
 
   close(id: ConnectionId, reason: Parameters<DataPlane['close']>[1]): void {
+    this.context.parked.get(id)?.end();
     this.context.connections.get(id)?.close(reason);
     this.duplexes.get(id)?.stream.destroy();
   }
@@ -232,8 +236,4 @@ class JsPlane implements DataPlane {
     this.context.wheel.stop();
     this.context.events.stop();
   }
-}
-
-function notYet(what: string): DerpkitError {
-  return new DerpkitError('ERR_NOT_YET', `the JS plane does not have ${what} yet`);
 }

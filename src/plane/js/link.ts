@@ -76,7 +76,7 @@ export class Link implements EgressOwner, FrameSink, Timed {
   /** Sends a packet on to the other relay, or drops it here: nobody waits for a link. */
   forward(source: NodeKey, destination: NodeKey, packet: Buffer, disco: boolean): void {
     const frame = forwardPacketFrame(source, destination, packet);
-    this.egress.packet({ frame, payload: packet.length, source, disco });
+    this.egress.packet({ frame, payload: packet.length, source, disco, queuedAt: 0 });
   }
 
   close(reason: string): void {
