@@ -30,6 +30,7 @@ import { type Arrival, Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
 import { TcpListener } from './listener.js';
+import { QueueTime } from './queue-time.js';
 import { Table } from './table.js';
 import { JsTap } from './tap.js';
 import { TlsContexts } from './tls.js';
@@ -67,9 +68,11 @@ class JsPlane implements DataPlane {
       policy: options.policy,
       keys,
       counters: this.counters,
+      queueTime: new QueueTime(this.counters),
       events,
       table: new Table(events),
       wheel: new Wheel(TICK),
+      parked: new Map(),
       connections: new Map(),
       pendingLogins: 0,
       loginBytes: 0,
@@ -85,8 +88,8 @@ class JsPlane implements DataPlane {
   }
 
   certificates(set: CertificateSet): void {
-    if (set.otherwise === 'ask') throw notYet('certificates on demand');
     this.contexts = new TlsContexts(set);
+    for (const handshake of [...this.context.parked.values()]) handshake.lookAgain();
   }
 
   policy(policy: PlanePolicy): void {
@@ -103,6 +106,7 @@ class JsPlane implements DataPlane {
   }
 
   close(id: ConnectionId, reason: Parameters<DataPlane['close']>[1]): void {
+    this.context.parked.get(id)?.end();
     this.context.connections.get(id)?.close(reason);
     this.duplexes.get(id)?.stream.destroy();
   }
@@ -150,6 +154,9 @@ class JsPlane implements DataPlane {
     throw notYet('mesh links');
   }
 
+  // There are no links.
+  hangUp(): void {}
+
   tap(options: TapOptions): PacketTap {
     if (this.context.tap) throw new DerpkitError('ERR_STATE', 'there is a packet tap already');
     this.context.tap = new JsTap(options, () => {
@@ -164,6 +171,7 @@ class JsPlane implements DataPlane {
     return {
       total: rows.length / width,
       rows: Float64Array.from(rows.slice(offset * width, (offset + limit) * width)),
+      links: new Float64Array(),
     };
   }
 
