@@ -19,6 +19,7 @@ import type {
   ConnectionId,
   DataPlane,
   DuplexInfo,
+  LinkId,
   Listening,
   ListenSpec,
   PacketTap,
@@ -254,8 +255,9 @@ class NativePlane implements DataPlane {
     transport.once('close', () => clearTimeout(linger));
   }
 
-  dial(): never {
-    throw notYet('mesh links');
+  /** Not there yet: every dial fails. */
+  dial(link: LinkId): void {
+    queueMicrotask(() => this.events.linkClosed(link, 'the native plane cannot dial yet; DERPKIT_PLANE=js can'));
   }
 
   // There are no links.
