@@ -10,7 +10,7 @@ use std::time::Instant;
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
-use derp_tls::CertificateSet;
+use derp_tls::{CertificateSet, Version};
 
 use crate::acceptor::Listener;
 use crate::conn::{Conn, Figures};
@@ -86,17 +86,17 @@ impl Plane {
         }
     }
 
-    /// Replaces the certificates. Until there are any, TLS listeners refuse everybody.
+    /// Replaces the certificates, and goes on with the handshakes that have waited for them. Until there are any, TLS
+    /// listeners refuse everybody.
     pub fn certificates(&self, certificates: CertificateSet) {
         self.shared.certificates.store(Some(Arc::new(certificates)));
+        self.shared.mail_all(|| Mail::Certificates);
     }
 
     /// Replaces the policy.
     pub fn policy(&self, policy: Policy) {
         self.shared.policy.store(Arc::new(policy));
-        for worker in 0..self.shared.mailboxes.len() {
-            self.shared.mail(worker, Mail::Policy);
-        }
+        self.shared.mail_all(|| Mail::Policy);
     }
 
     /// Lets a logged-in connection in.
@@ -110,6 +110,9 @@ impl Plane {
     pub fn close(&self, id: u64, reason: CloseReason) {
         if let Some(conn) = self.shared.conn(id) {
             self.shared.mail(conn.worker, Mail::Close(conn.clone(), reason));
+        } else if self.shared.parked.taken() > 0 {
+            // Nobody but its worker knows it yet.
+            self.shared.mail_all(|| Mail::CloseParked(id));
         }
     }
 
@@ -137,7 +140,16 @@ impl Plane {
     }
 
     /// Serves DERP, from the greeting on, on a socket that came some other way.
-    pub fn adopt(&self, id: u64, stream: TcpStream, peer: SocketAddr, leftover: Vec<u8>, not_ideal: bool) {
+    /// `tls` is what the client speaks with somebody else, who passes it on.
+    pub fn adopt(
+        &self,
+        id: u64,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: Option<Version>,
+        leftover: Vec<u8>,
+        not_ideal: bool,
+    ) {
         let shared = &self.shared;
         let Some(place) = shared.pending_logins.take(1, shared.policy.load().pending_logins) else {
             shared.counters.add(Counter::CONNECTIONS_REFUSED, 1);
@@ -145,11 +157,13 @@ impl Plane {
         };
         let worker = id as usize % shared.mailboxes.len();
         let stream = Arc::new(stream);
-        let conn = Arc::new(Conn::new(id, worker, peer, Line::plain(stream.clone()), None, Instant::now()));
+        let conn = Arc::new(Conn::new(id, worker, peer, Line::plain(stream.clone()), tls, Instant::now()));
+        conn.count_tls(&shared.counters);
         // Before its worker has it: commands for it may follow at once.
         shared.conns.lock().insert(id, conn.clone());
-        if !shared.mail(worker, Mail::Adopted { conn, stream, place, not_ideal, leftover }) {
+        if !shared.mail(worker, Mail::Adopted { conn: conn.clone(), stream, place, not_ideal, leftover }) {
             shared.conns.lock().remove(&id);
+            conn.uncount_tls(&shared.counters);
         }
     }
 
@@ -193,9 +207,7 @@ impl Plane {
     #[cfg(feature = "fault-injection")]
     pub fn plant(&self, fault: Option<Fault>) {
         self.shared.faults.plant(fault);
-        for worker in 0..self.shared.mailboxes.len() {
-            self.shared.mail(worker, Mail::Look);
-        }
+        self.shared.mail_all(|| Mail::Look);
     }
 
     /// Closes everything, and waits for the threads. Idempotent.

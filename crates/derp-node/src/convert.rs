@@ -17,6 +17,7 @@ pub struct BindingPolicy {
     pub head_bytes: u32,
     pub client_info_bytes: u32,
     pub handshakes: u32,
+    pub parked_handshakes: u32,
     pub pending_logins: u32,
     pub login_bytes: u32,
     pub duplexes: u32,
@@ -26,6 +27,7 @@ pub struct BindingPolicy {
     pub head: f64,
     pub client_info: f64,
     pub handshake: f64,
+    pub certificate: f64,
     pub admission: f64,
     pub write: f64,
     pub mesh_write: f64,
@@ -48,6 +50,7 @@ impl From<BindingPolicy> for Policy {
             head_bytes: policy.head_bytes as usize,
             client_info_bytes: policy.client_info_bytes as usize,
             handshakes: policy.handshakes as usize,
+            parked_handshakes: policy.parked_handshakes as usize,
             pending_logins: policy.pending_logins as usize,
             login_bytes: policy.login_bytes as usize,
             duplexes: policy.duplexes as usize,
@@ -55,6 +58,7 @@ impl From<BindingPolicy> for Policy {
             leftover_bytes: policy.leftover_bytes as usize,
             peer_gone_subscriptions: policy.peer_gone_subscriptions as usize,
             handshake_deadline: millis(policy.handshake),
+            certificate_deadline: millis(policy.certificate),
             head_deadline: millis(policy.head),
             client_info_deadline: millis(policy.client_info),
             admission_deadline: millis(policy.admission),
@@ -104,8 +108,11 @@ pub(crate) fn certificate_set(
         chain: certificate.chain.iter().map(|der| der.to_vec()).collect(),
         private_key: certificate.private_key.to_vec().into(),
     });
-    // Nobody is asked yet.
-    let otherwise = if otherwise == "first" { Otherwise::First } else { Otherwise::Refuse };
+    let otherwise = match otherwise {
+        "first" => Otherwise::First,
+        "ask" => Otherwise::Ask,
+        _ => Otherwise::Refuse,
+    };
     CertificateSet::new(certificates.collect(), otherwise)
 }
 
@@ -127,6 +134,9 @@ pub struct BindingEvent {
     pub listener: Option<f64>,
     pub fd: Option<i32>,
     pub received: Option<Buffer>,
+    pub server_name: Option<String>,
+    pub local_address: Option<String>,
+    pub alpn: Option<Vec<String>>,
 }
 
 /// `ClientInfo`.
@@ -174,6 +184,12 @@ impl From<Event> for BindingEvent {
                 received: Some(received.into()),
                 ..Self::new("duplex", id)
             },
+            Event::CertificateNeeded { id, need, local } => Self {
+                server_name: Some(need.server_name),
+                local_address: Some(local.to_canonical().to_string()),
+                alpn: Some(need.alpn),
+                ..Self::new("certificateNeeded", id)
+            },
             Event::Fault { message } => Self { reason: Some(message), ..Self::new("fault", 0) },
         }
     }
@@ -219,6 +235,11 @@ fn version_name(version: Version) -> String {
         Version::Tls13 => "1.3",
     }
     .into()
+}
+
+/// What [`version_name`] has named.
+pub(crate) fn version_named(name: Option<String>) -> Option<Version> {
+    name.map(|name| if name == "1.2" { Version::Tls12 } else { Version::Tls13 })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -12,7 +12,9 @@ import {
   type CertificateSet,
   type ConnectionId,
   type DataPlane,
+  type DialTarget,
   type DuplexInfo,
+  type LinkId,
   type Listening,
   type ListenSpec,
   type PacketTap,
@@ -29,7 +31,9 @@ import { WebSocketStream } from '../websocket-stream.js';
 import { type Arrival, Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
+import { Links } from './links.js';
 import { TcpListener } from './listener.js';
+import { QueueTime } from './queue-time.js';
 import { Table } from './table.js';
 import { JsTap } from './tap.js';
 import { TlsContexts } from './tls.js';
@@ -67,9 +71,12 @@ class JsPlane implements DataPlane {
       policy: options.policy,
       keys,
       counters: this.counters,
+      queueTime: new QueueTime(this.counters),
       events,
       table: new Table(events),
       wheel: new Wheel(TICK),
+      links: new Links(),
+      parked: new Map(),
       connections: new Map(),
       pendingLogins: 0,
       loginBytes: 0,
@@ -85,8 +92,8 @@ class JsPlane implements DataPlane {
   }
 
   certificates(set: CertificateSet): void {
-    if (set.otherwise === 'ask') throw notYet('certificates on demand');
     this.contexts = new TlsContexts(set);
+    for (const handshake of [...this.context.parked.values()]) handshake.lookAgain();
   }
 
   policy(policy: PlanePolicy): void {
@@ -103,12 +110,13 @@ class JsPlane implements DataPlane {
   }
 
   close(id: ConnectionId, reason: Parameters<DataPlane['close']>[1]): void {
+    this.context.parked.get(id)?.end();
     this.context.connections.get(id)?.close(reason);
     this.duplexes.get(id)?.stream.destroy();
   }
 
-  route(): void {
-    throw notYet('mesh links');
+  route(key: NodeKey, via: LinkId | null): void {
+    this.context.links.route(key, via);
   }
 
   gone(key: NodeKey, reason: PeerGoneReason): void {
@@ -146,8 +154,13 @@ class JsPlane implements DataPlane {
     return id;
   }
 
-  dial(): never {
-    throw notYet('mesh links');
+  dial(link: LinkId, target: DialTarget): void {
+    if (this.closing) return;
+    this.context.links.dial(link, target, this.context);
+  }
+
+  hangUp(link: LinkId): void {
+    this.context.links.hangUp(link);
   }
 
   tap(options: TapOptions): PacketTap {
@@ -164,6 +177,7 @@ class JsPlane implements DataPlane {
     return {
       total: rows.length / width,
       rows: Float64Array.from(rows.slice(offset * width, (offset + limit) * width)),
+      links: Float64Array.from(this.context.links.figures()),
     };
   }
 
@@ -216,13 +230,10 @@ class JsPlane implements DataPlane {
     const ended = Promise.all(this.listeners.map((listener) => listener.close()));
     for (const connection of this.context.connections.values()) connection.close('shutdown');
     for (const { stream } of this.duplexes.values()) stream.destroy();
+    this.context.links.close();
     await ended;
     this.context.tap?.packets.stop();
     this.context.wheel.stop();
     this.context.events.stop();
   }
-}
-
-function notYet(what: string): DerpkitError {
-  return new DerpkitError('ERR_NOT_YET', `the JS plane does not have ${what} yet`);
 }
