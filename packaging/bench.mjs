@@ -55,6 +55,9 @@ function draw(record) {
 Medians of ${rounds} rounds (\`${profile}\`), their ranges, and in bold the ratio to derper; ¹ where the generator was the limit.
 
 ${stdout.trimEnd()}`;
-  writeFileSync(README, before.replace(SECTION, (_all, open, close, end) => `${open}${path}${close}${section}${end}`));
+  writeFileSync(
+    README,
+    before.replace(SECTION, (_all, open, close, end) => `${open}${path}${close}${section}${end}`),
+  );
   say(`bench/picture.svg and the table in README.md are those of ${path}`);
 }
