@@ -25,8 +25,12 @@ export function planePolicy(settings: Settings, rate?: NonNullable<PlanePolicy['
       admission: 15_000,
       write: settings.tcpWriteTimeout,
       meshWrite: 30_000,
+      linkWrite: 5_000,
+      linkSilence: 120_000,
     },
     queueDepth: settings.queueDepth,
+    // 700 KB a queue of packets of 1400 B.
+    linkQueueDepth: 512,
     // Clients give a silent connection up after 120 s.
     keepAlive: { interval: 60_000, jitter: 5_000 },
     notHere: { burst: 3, perSecond: 1 },

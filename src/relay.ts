@@ -321,8 +321,8 @@ class Started implements PlaneEvents {
   }
 
   // Nothing dials yet, so no link can report.
-  linkPresent(): void {}
-  linkGone(): void {}
+  linkOpen(): void {}
+  linkPeers(): void {}
   linkClosed(): void {}
   // Nor does any certificate wait to be asked for.
   certificateNeeded(): void {}

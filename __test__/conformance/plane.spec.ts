@@ -108,8 +108,8 @@ class Bench implements PlaneEvents {
   watch(): void {}
   closePeer(): void {}
   prefer(): void {}
-  linkPresent(): void {}
-  linkGone(): void {}
+  linkOpen(): void {}
+  linkPeers(): void {}
   linkClosed(): void {}
   certificateNeeded(): void {}
   fault(): void {}

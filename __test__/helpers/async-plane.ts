@@ -90,9 +90,14 @@ class AsyncPlane implements DataPlane {
     return this.ask(() => this.inner.attach(stream, crossed));
   }
 
-  dial(...args: Parameters<DataPlane['dial']>): ReturnType<DataPlane['dial']> {
+  dial(...args: Parameters<DataPlane['dial']>): void {
     const crossed = cross(args);
-    return this.ask(() => this.inner.dial(...crossed));
+    this.down.push(() => this.inner.dial(...crossed));
+  }
+
+  hangUp(...args: Parameters<DataPlane['hangUp']>): void {
+    const crossed = cross(args);
+    this.down.push(() => this.inner.hangUp(...crossed));
   }
 
   snapshot(...args: Parameters<DataPlane['snapshot']>): Promise<Snapshot> {
@@ -171,14 +176,14 @@ class Upward implements PlaneEvents {
     this.raise(`connection ${args[0]}`, () => this.to.pulled(...crossed));
   }
 
-  linkPresent(...args: Parameters<PlaneEvents['linkPresent']>): void {
+  linkOpen(...args: Parameters<PlaneEvents['linkOpen']>): void {
     const crossed = cross(args);
-    this.raise(`link ${args[0]}`, () => this.to.linkPresent(...crossed));
+    this.raise(`link ${args[0]}`, () => this.to.linkOpen(...crossed));
   }
 
-  linkGone(...args: Parameters<PlaneEvents['linkGone']>): void {
+  linkPeers(...args: Parameters<PlaneEvents['linkPeers']>): void {
     const crossed = cross(args);
-    this.raise(`link ${args[0]}`, () => this.to.linkGone(...crossed));
+    this.raise(`link ${args[0]}`, () => this.to.linkPeers(...crossed));
   }
 
   linkClosed(...args: Parameters<PlaneEvents['linkClosed']>): void {

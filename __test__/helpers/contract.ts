@@ -1,11 +1,13 @@
 /** Stands between a plane and what is above it, and notes where the events break what `plane.ts` promises. */
-import type { CloseReason, ConnectionId, Login, PlaneEvents } from '../../src/plane/plane.js';
+import type { CloseReason, ConnectionId, LinkId, Login, PlaneEvents } from '../../src/plane/plane.js';
 
 export class Contract implements PlaneEvents {
   readonly violations: string[] = [];
   readonly logins = new Map<ConnectionId, Login>();
   readonly ends = new Map<ConnectionId, CloseReason>();
   activeEvents = 0;
+  /** Links of which something was told. */
+  readonly links = new Map<LinkId, 'open' | 'closed'>();
   private readonly sequences = new Set<number>();
 
   constructor(private readonly to: PlaneEvents) {}
@@ -64,15 +66,23 @@ export class Contract implements PlaneEvents {
     this.to.duplex(...args);
   }
 
-  linkPresent(...args: Parameters<PlaneEvents['linkPresent']>): void {
-    this.to.linkPresent(...args);
+  linkOpen(...args: Parameters<PlaneEvents['linkOpen']>): void {
+    const [link] = args;
+    if (this.links.has(link)) this.violate(`linkOpen of ${link}, which is ${this.links.get(link)}`);
+    this.links.set(link, 'open');
+    this.to.linkOpen(...args);
   }
 
-  linkGone(...args: Parameters<PlaneEvents['linkGone']>): void {
-    this.to.linkGone(...args);
+  linkPeers(...args: Parameters<PlaneEvents['linkPeers']>): void {
+    const [link] = args;
+    if (this.links.get(link) !== 'open') this.violate(`linkPeers of ${link}, which is not open`);
+    this.to.linkPeers(...args);
   }
 
   linkClosed(...args: Parameters<PlaneEvents['linkClosed']>): void {
+    const [link] = args;
+    if (this.links.get(link) === 'closed') this.violate(`a second linkClosed of ${link}`);
+    this.links.set(link, 'closed');
     this.to.linkClosed(...args);
   }
 

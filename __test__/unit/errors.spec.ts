@@ -5,7 +5,6 @@ describe('errors', () => {
   it('have codes of one form, each with a sentence', () => {
     expect(Object.keys(ERROR_CODES).sort()).toEqual([
       'ERR_CONFIG',
-      'ERR_DIAL',
       'ERR_INTERNAL',
       'ERR_LISTEN',
       'ERR_NATIVE_UNAVAILABLE',

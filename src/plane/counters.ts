@@ -3,7 +3,7 @@
  * plane the view lies over the plane's own memory. The names are the rows of this file, in this order, in both languages.
  */
 
-/** Why a packet was dropped: derper's words, and the label values of the metrics. */
+/** Why a packet was dropped: derper's words, then ours, and the label values of the metrics. */
 export const DROP_REASONS = [
   'unknown_dest',
   'unknown_dest_on_fwd',
@@ -12,6 +12,10 @@ export const DROP_REASONS = [
   'queue_tail',
   'write_error',
   'dup_client',
+  /** The queue of a mesh link was full, and this was its oldest packet. */
+  'mesh_queue',
+  /** The mesh link that leads to the destination had ended, or did while the packet waited. */
+  'mesh_down',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

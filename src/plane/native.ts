@@ -61,7 +61,7 @@ export interface BindingPlane {
   newId(): number;
   adopt(id: number, fd: number, address: string, port: number, leftover: Uint8Array, notIdeal: boolean): void;
   attach(id: number, address: string, port: number, notIdeal: boolean): number;
-  snapshot(offset: number, limit: number): Snapshot;
+  snapshot(offset: number, limit: number): Omit<Snapshot, 'links'>;
   tap(key: Uint8Array | null, snapLength: number): boolean;
   takeTapped(): ArrayBuffer | null;
   releaseTapped(slab: ArrayBuffer): void;
@@ -242,6 +242,9 @@ class NativePlane implements DataPlane {
     throw notYet('mesh links');
   }
 
+  // There are no links.
+  hangUp(): void {}
+
   tap({ key, snapLength }: TapOptions): PacketTap {
     if (this.tapped) throw new DerpkitError('ERR_STATE', 'there is a packet tap already');
     this.plane.tap(key === undefined ? null : nodeKeyBytes(key), snapLength);
@@ -259,7 +262,7 @@ class NativePlane implements DataPlane {
   }
 
   async snapshot(offset: number, limit: number): Promise<Snapshot> {
-    return this.plane.snapshot(offset, limit);
+    return { ...this.plane.snapshot(offset, limit), links: new Float64Array() };
   }
 
   async shutdown(): Promise<void> {

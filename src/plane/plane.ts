@@ -9,9 +9,10 @@
  *   take effect in the order of the calls. The events of one connection (or link) arrive in their order; between two
  *   connections no order is promised. Arguments are plain data that a structured clone leaves intact; the streams of
  *   `duplex` and `attach` are the only exception.
- * - **Ids** are integers below 2^53, rising, never used again. A command for an id that has ended does nothing.
+ * - **Ids** are integers below 2^53, rising, never used again. A command for an id that has ended does nothing. The plane
+ *   counts those of connections and listeners, the control plane those of links.
  * - **Ends are reported once.** Every `login` is followed by exactly one `closed` with its id, also if it was refused, or
- *   was gone before `admit`. An id is forgotten after that.
+ *   was gone before `admit`, and every `dial` by exactly one `linkClosed`. An id is forgotten after that.
  * - **Bounds are the plane's.** Before admission a peer is an attacker; all that {@link PlanePolicy} limits holds there,
  *   without a call.
  * - **Units**: milliseconds and bytes.
@@ -26,7 +27,7 @@ import type { CounterPage, DropReason, PacketKind } from './counters.js';
 export type PlaneKind = 'js' | 'native';
 /** One connection, from the moment it is accepted. */
 export type ConnectionId = number;
-/** One outgoing mesh connection that `dial` made. */
+/** One outgoing mesh connection, from its `dial` on. */
 export type LinkId = number;
 /** One listening socket. */
 export type ListenerId = number;
@@ -64,7 +65,8 @@ export interface DataPlane {
 
   /**
    * Says which mesh link leads to a key that has no connection here; `null` takes that away. Local connections are not
-   * programmed: `admit` enters them, their end removes them, and they always win over a link.
+   * programmed: `admit` enters them, their end removes them, and they always win over a link. A route outlives its link:
+   * until it is changed, what goes that way is dropped, reason `mesh_down`.
    */
   route(key: NodeKey, via: LinkId | null): void;
   /**
@@ -86,8 +88,17 @@ export interface DataPlane {
   adopt(id: ConnectionId, how: Adoption): void;
   /** Serves DERP, from the greeting on, on a transport that JavaScript owns. The one documented crossing per chunk. */
   attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId>;
-  /** Connects to another relay as its mesh peer. Rejects with `ERR_DIAL`. */
-  dial(target: DialTarget): Promise<Dialled>;
+  /**
+   * Connects to another relay as its mesh peer: TCP, TLS, HTTP, login with the plane's own key. `linkOpen` or `linkClosed`
+   * follows. Over TLS 1.3 a plane that can see a meta certificate among the ones presented starts fast.
+   *
+   * The relay is asked who is there (WatchConns) unless it has our own key. What `route` sends over the link leaves as
+   * ForwardPacket, in order for each kind, from two queues of {@link PlanePolicy.linkQueueDepth}: their oldest packet goes
+   * for `mesh_queue`, whatever is left when the link ends for `mesh_down`. No sender ever waits for a link.
+   */
+  dial(link: LinkId, target: DialTarget): void;
+  /** Ends a link, or a dial under way. `linkClosed` follows. */
+  hangUp(link: LinkId): void;
 
   /** A page of per-client figures, in the order of ids. */
   snapshot(offset: number, limit: number): Promise<Snapshot>;
@@ -120,10 +131,14 @@ export interface PlaneEvents {
   /** There is room for the next part of what is sent with `pull`. */
   pulled(id: ConnectionId): void;
 
-  /** A link's relay says who is there and who is not. */
-  linkPresent(link: LinkId, peers: readonly LinkPeer[]): void;
-  linkGone(link: LinkId, key: NodeKey, reason: PeerGoneReason): void;
-  /** The link has ended; routes over it are dead. Exactly once per link. */
+  /** A dial has succeeded: the relay has let us in. `serverKey` is its key; our own where we have dialled ourselves. */
+  linkOpen(link: LinkId, serverKey: NodeKey): void;
+  /**
+   * A link's relay says who has come and who has gone, in its order. Coalesced; a link is not read on while more than a
+   * bounded number of changes waits to be raised.
+   */
+  linkPeers(link: LinkId, changes: readonly LinkChange[]): void;
+  /** A dial has failed, or its link has ended; routes over it are dead. The reason is for the log. */
   linkClosed(link: LinkId, reason: string): void;
 
   /** A handshake is parked until `certificates` brings a match, `close` ends it, or its deadline does. Bounded. */
@@ -203,6 +218,8 @@ export interface PlanePolicy {
   readonly deadlines: PlaneDeadlines;
   /** Packets in each of a connection's two queues. 32 packets of 1400 B are 45 KB a queue, the cost of one slow reader. */
   readonly queueDepth: number;
+  /** The same for mesh links, each of which carries the packets of many. */
+  readonly linkQueueDepth: number;
   /** A KeepAlive frame leaves `interval` and a random part of `jitter` after the one before. Clients give up at 120 s. */
   readonly keepAlive: { readonly interval: number; readonly jitter: number };
   /** How often one connection is told that a peer is not here. */
@@ -256,6 +273,10 @@ export interface PlaneDeadlines {
   readonly write: number;
   /** The same for connections with mesh permission, whose dumps are long. */
   readonly meshWrite: number;
+  /** The same for mesh links. */
+  readonly linkWrite: number;
+  /** How long the relay at the other end of a link may be silent. */
+  readonly linkSilence: number;
 }
 
 export interface CertificateSet {
@@ -296,30 +317,26 @@ export interface Adoption {
 }
 
 export interface DialTarget {
-  /** Tried in order. */
-  readonly addresses: readonly PeerAddress[];
-  /** For SNI, verification and the Host header. */
+  readonly address: PeerAddress;
+  /**
+   * The name of the relay, or its address without brackets: what its certificate has to be valid for, and what is asked
+   * for with SNI if it is a name.
+   */
   readonly host: string;
-  /** PEM certificates to trust; `null` for plain HTTP. */
-  readonly roots: readonly string[] | null;
-  /** The identity to log in with: the relay's own. */
-  readonly privateKey: Uint8Array;
+  /** The Host header: `host`, in brackets where it is an IPv6 address, with its port unless that is 443. */
+  readonly authority: string;
+  /** Certificates to trust, DER; those that cannot be used are passed over. `null` for plain HTTP. */
+  readonly roots: readonly Uint8Array[] | null;
   /** 64 lower-case hex digits. */
   readonly meshKey: string;
-  readonly fastStart: boolean;
+  /** For all of it, from the first SYN until ServerInfo is here. */
+  readonly timeout: number;
 }
 
-export interface Dialled {
-  readonly link: LinkId;
-  /** The other relay's key; one's own where a relay has dialled itself. */
-  readonly serverKey: NodeKey;
-}
-
-export interface LinkPeer {
+/** A PeerPresent frame, or a PeerGone frame of whatever reason. */
+export interface LinkChange {
   readonly key: NodeKey;
-  readonly peer: PeerAddress;
-  readonly flags: number;
-  readonly appName: string;
+  readonly present: boolean;
 }
 
 /** Columns of a snapshot's rows. Rates are the reader's to derive, from two snapshots. */
@@ -333,11 +350,16 @@ export const SNAPSHOT_COLUMNS = [
   'queuedPackets',
 ] as const;
 
+/** Columns of a snapshot's links. What the link's relay has said are its `changes`; `packets` are what we forward to it. */
+export const LINK_COLUMNS = ['link', 'packetsSent', 'bytesSent', 'packetsDropped', 'queuedPackets', 'changes'] as const;
+
 export interface Snapshot {
   /** Admitted connections in all. */
   readonly total: number;
   /** Row after row, {@link SNAPSHOT_COLUMNS} in each. */
   readonly rows: Float64Array;
+  /** All open links, whatever the page; row after row, {@link LINK_COLUMNS} in each. */
+  readonly links: Float64Array;
 }
 
 export interface TapOptions {

@@ -1,4 +1,4 @@
-//! Why a packet was dropped, and of which kind it was: derper's words, which are the labels of the metrics.
+//! Why a packet was dropped, and of which kind it was: derper's words, then ours, which are the labels of the metrics.
 
 /// Why a packet was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -18,11 +18,15 @@ pub enum DropReason {
     WriteError,
     /// The key's connections contend for it, so that none is active. Counted by derper; not met with here.
     DupClient,
+    /// The queue of a mesh link was full, and this was its oldest packet.
+    MeshQueue,
+    /// The mesh link that leads to the destination had ended, or did while the packet waited.
+    MeshDown,
 }
 
 impl DropReason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::UnknownDest,
         Self::UnknownDestOnFwd,
         Self::GoneDisconnected,
@@ -30,7 +34,12 @@ impl DropReason {
         Self::QueueTail,
         Self::WriteError,
         Self::DupClient,
+        Self::MeshQueue,
+        Self::MeshDown,
     ];
+
+    /// Those that derper does not have.
+    pub const OWN: [Self; 2] = [Self::MeshQueue, Self::MeshDown];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
@@ -42,6 +51,8 @@ impl DropReason {
             Self::QueueTail => "queue_tail",
             Self::WriteError => "write_error",
             Self::DupClient => "dup_client",
+            Self::MeshQueue => "mesh_queue",
+            Self::MeshDown => "mesh_down",
         }
     }
 }

@@ -150,6 +150,9 @@ class JsPlane implements DataPlane {
     throw notYet('mesh links');
   }
 
+  // There are no links.
+  hangUp(): void {}
+
   tap(options: TapOptions): PacketTap {
     if (this.context.tap) throw new DerpkitError('ERR_STATE', 'there is a packet tap already');
     this.context.tap = new JsTap(options, () => {
@@ -164,6 +167,7 @@ class JsPlane implements DataPlane {
     return {
       total: rows.length / width,
       rows: Float64Array.from(rows.slice(offset * width, (offset + limit) * width)),
+      links: new Float64Array(),
     };
   }
 
