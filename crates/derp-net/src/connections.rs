@@ -1,5 +1,6 @@
 //! The connections of one worker, from accept to their end: reading them in turn, and their deadlines.
 
+mod links;
 mod tls;
 
 use std::io::{self, ErrorKind, Read};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use derp_proto::counters::Counter;
 use derp_proto::http_head::{DerpUpgrade, Head};
+use derp_proto::limit::Rate;
 use derp_tls::Version;
 use mio::event::Event as Readiness;
 use mio::unix::SourceFd;
@@ -24,8 +26,10 @@ use crate::batch::Batch;
 use crate::bridge::Bridge;
 use crate::budget::Share;
 use crate::conn::Conn;
+use crate::dial::Dialling;
 use crate::events::Event;
 use crate::line::Line;
+use crate::link::Link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::secure::{Opened, Opening, Shaking, WayOut};
@@ -69,10 +73,24 @@ enum Phase {
     Shaking(Box<Shaking>),
     Arriving(Box<Arriving>),
     Derp(Box<Session>),
+    Dialling(Box<Dialling>),
+    Link(Box<Link>),
     /// TLS that is Node's.
     Bridge(Box<Bridge>),
     /// The plane's end of the pair of sockets of the bridge that has this place.
     Pair(usize),
+}
+
+impl Phase {
+    /// What others know of it.
+    fn conn(&self) -> Option<&Arc<Conn>> {
+        match self {
+            Self::Derp(session) => Some(session.conn()),
+            Self::Dialling(dialling) => Some(dialling.conn()),
+            Self::Link(link) => Some(link.conn()),
+            Self::Shaking(_) | Self::Arriving(_) | Self::Bridge(_) | Self::Pair(_) => None,
+        }
+    }
 }
 
 impl Connections {
@@ -126,8 +144,15 @@ impl Connections {
                 let bridge = *bridge;
                 return self.cross(bridge, turn);
             }
-            Phase::Derp(_) | Phase::Shaking(_) | Phase::Arriving(_) => {}
+            Phase::Dialling(_) => return self.on_dialled(token, readiness, turn),
+            Phase::Link(link) if readiness.is_writable() => link.conn().writable(turn),
+            Phase::Derp(_) | Phase::Shaking(_) | Phase::Arriving(_) | Phase::Link(_) => {}
         }
+        self.on_readable(token, readiness, turn);
+    }
+
+    fn on_readable(&mut self, token: usize, readiness: &Readiness, turn: Turn<'_>) {
+        let Some(local) = self.locals.get_mut(token) else { return };
         let hung_up = readiness.is_read_closed() || readiness.is_error();
         local.hung_up |= hung_up;
         // Who was stopped by their budget is read in the next turn.
@@ -188,9 +213,9 @@ impl Connections {
     }
 
     /// The control plane has let it in.
-    pub(crate) fn admitted(&mut self, conn: &Conn, keep_alive_at: Instant, turn: Turn<'_>) {
+    pub(crate) fn admitted(&mut self, conn: &Conn, limit: Option<Rate>, keep_alive_at: Instant, turn: Turn<'_>) {
         if let Some(token) = self.token(conn) {
-            self.step(token, turn, |session, _, batch| session.admitted(keep_alive_at, batch, turn));
+            self.step(token, turn, |session, _, batch| session.admitted(limit, keep_alive_at, batch, turn));
             self.read(token, turn);
         }
     }
@@ -269,6 +294,10 @@ impl Connections {
         let room = match &local.phase {
             Phase::Shaking(_) | Phase::Arriving(_) => FIRST_READ,
             Phase::Derp(session) => session.room(turn),
+            Phase::Dialling(dialling) => dialling.room(),
+            // What it has said is still to be heard; a hang-up is seen then.
+            Phase::Link(link) if link.is_unheard() => return false,
+            Phase::Link(_) => usize::MAX,
             Phase::Bridge(_) | Phase::Pair(_) => return false,
         };
         let kept = local.opening.as_ref().map_or(0, |opening| opening.put_back(&mut self.scratch));
@@ -302,12 +331,13 @@ impl Connections {
         let Some(opening) = &mut local.opening else {
             return match local.phase {
                 Phase::Shaking(_) => self.shake(token, count, turn),
+                Phase::Dialling(ref dialling) if dialling.is_shaking() => self.dial_on(token, count, turn),
                 _ => self.plaintext(token, 0..count, turn),
             };
         };
         let Opened { plaintext, key_update_requested, end } = opening.open(&mut self.scratch[..count]);
-        if key_update_requested && let Phase::Derp(session) = &local.phase {
-            session.conn().owe_key_update(turn);
+        if key_update_requested && let Some(conn) = local.phase.conn() {
+            conn.owe_key_update(turn);
         }
         if !plaintext.is_empty() {
             self.plaintext(token, plaintext, turn);
@@ -316,8 +346,8 @@ impl Connections {
         if let Some(alert) = end
             && let Some(Local { phase, .. }) = self.locals.get(token)
         {
-            if let Phase::Derp(session) = phase {
-                session.conn().alert(alert, turn);
+            if let Some(conn) = phase.conn() {
+                conn.alert(alert, turn);
             }
             if !matches!(phase, Phase::Bridge(_)) {
                 self.remove(token, CloseReason::Disconnected, turn);
@@ -336,6 +366,11 @@ impl Connections {
             }
             Some(Phase::Derp(_)) => {
                 self.step(token, turn, |session, scratch, batch| session.feed(&mut scratch[bytes], batch, turn));
+            }
+            Some(Phase::Dialling(_)) => self.log_in(token, bytes, turn),
+            Some(Phase::Link(link)) => {
+                let fed = link.feed(&self.scratch[bytes], turn);
+                self.settle(token, fed, turn);
             }
             _ => {}
         }
@@ -414,6 +449,14 @@ impl Connections {
                 }
                 session.on_time(turn)
             }
+            Phase::Dialling(dialling) => dialling.on_time(turn),
+            Phase::Link(link) => {
+                if let Some(opening) = &mut local.opening {
+                    opening.quiet();
+                    link.conn().quiet(turn);
+                }
+                link.on_time(turn)
+            }
             Phase::Bridge(_) | Phase::Pair(_) => return,
         };
         self.settle(token, next, turn);
@@ -455,6 +498,8 @@ impl Connections {
         self.deregister(&local.stream);
         match local.phase {
             Phase::Derp(session) => session.close(reason, turn),
+            Phase::Dialling(dialling) => dialling.close(reason, turn),
+            Phase::Link(link) => link.close(reason, turn),
             Phase::Bridge(bridge) => {
                 if let Some(pair) = self.locals.try_remove(bridge.pair_token) {
                     self.deregister(&pair.stream);
@@ -480,7 +525,7 @@ fn line(stream: &Arc<TcpStream>, secure: Option<WayOut>) -> (Line, Option<Versio
     }
 }
 
-fn prepare(stream: &TcpStream, policy: &Policy) -> io::Result<()> {
+pub(crate) fn prepare(stream: &TcpStream, policy: &Policy) -> io::Result<()> {
     let socket = socket2::SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
     if let Some(idle) = policy.tcp_keep_alive {

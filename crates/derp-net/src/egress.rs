@@ -31,14 +31,28 @@ pub(crate) struct Context<'a> {
     pub(crate) queue_depth: usize,
     pub(crate) control_bytes: usize,
     pub(crate) subscriptions: usize,
+    /// The connection is a link to another relay: that watches whom it wants to, its figures are its own, and it drops
+    /// under other names.
+    pub(crate) link: bool,
     /// The id of the connection that is written to.
     pub(crate) destination: u64,
     pub(crate) now: Instant,
 }
 
+impl Context<'_> {
+    pub(crate) fn dropped(&self, reason: DropReason, info: &PacketInfo) {
+        let reason = match reason {
+            DropReason::QueueHead | DropReason::QueueTail if self.link => DropReason::MeshQueue,
+            _ if self.link => DropReason::MeshDown,
+            other => other,
+        };
+        self.counters.dropped(reason, info.kind, info.payload);
+    }
+}
+
 /// Guarded by the connection's egress lock.
 pub(crate) struct Egress {
-    /// `None` once it has failed, or its owner has closed the connection: nothing is written any more.
+    /// `None` before a link is open, and once it has failed, or its owner has closed the connection: nothing is written any more.
     line: Option<Line>,
     /// Until ServerInfo is out, packets wait: it is the client's first frame.
     admitted: bool,
@@ -98,6 +112,27 @@ impl Egress {
         }
     }
 
+    /// Of a link that is not open yet.
+    pub(crate) fn unconnected() -> Self {
+        Self {
+            line: None,
+            admitted: true,
+            watched: false,
+            pulling: false,
+            outcome: Outcome::default(),
+            backlog: None,
+            sources: None,
+            sent: Tally::default(),
+            dropped: 0,
+        }
+    }
+
+    /// The link is open.
+    pub(crate) fn connect(&mut self, line: Line, cx: &Context<'_>) {
+        self.line = Some(line);
+        self.watch_tail(cx);
+    }
+
     /// Writes packets, in order, straight from where they lie; what the socket does not take is kept, within bounds.
     pub(crate) fn packets(&mut self, packets: &[Frame<'_>], cx: &Context<'_>) {
         let rest = if self.admitted { self.write(packets, cx) } else { packets };
@@ -129,7 +164,7 @@ impl Egress {
             return;
         }
         if !bytes.is_empty() {
-            let frame = Frame { bytes, packet: None };
+            let frame = Frame::control(bytes);
             if !self.write(&[frame], cx).is_empty() {
                 self.waiting(cx).push_control(frame.owned());
             }
@@ -149,7 +184,7 @@ impl Egress {
         if self.line.is_none() {
             return;
         }
-        let frame = Frame { bytes, packet: None };
+        let frame = Frame::control(bytes);
         if self.write(&[frame], cx).is_empty() {
             cx.counters.add(Counter::SENT_PONG, 1);
         } else {
@@ -265,7 +300,9 @@ impl Egress {
             let (Some(line), [first, others @ ..]) = (&mut self.line, frames) else {
                 break;
             };
-            match line.write(frames.iter().map(|frame| frame.bytes)) {
+            // Those of one call are of one kind.
+            let most = if first.head.is_empty() { SLICES } else { SLICES / 2 };
+            match line.write(frames.iter().take(most).flat_map(Frame::parts)) {
                 Written::Bytes(written) => {
                     frames = self.on_written(frames, written, cx);
                     self.watch_tail(cx);
@@ -304,13 +341,13 @@ impl Egress {
             if frame.packet.is_none() {
                 count_control(frame.bytes, cx.counters);
             }
-            if written < frame.bytes.len() {
+            if written < frame.len() {
                 self.waiting(cx).commit_rest(frame.owned(), written);
                 self.stalled();
             } else if let Some(info) = &frame.packet {
                 sent.add(info);
             }
-            written = written.saturating_sub(frame.bytes.len());
+            written = written.saturating_sub(frame.len());
             frames = others;
         }
         self.count(sent, cx);
@@ -350,6 +387,9 @@ impl Egress {
     /// The destination is told when this source leaves. Before the packet leaves: the source may be gone by the time it has.
     /// True if it was not so already.
     fn subscribe(&mut self, source: &NodeKey, cx: &Context<'_>) -> bool {
+        if cx.link {
+            return false;
+        }
         match self.sources.get_or_insert_default().add(source, cx.subscriptions) {
             Added::Known => return false,
             Added::New => {}
@@ -406,7 +446,7 @@ impl Egress {
     fn count(&mut self, sent: Tally, cx: &Context<'_>) {
         self.sent.packets += sent.packets;
         self.sent.bytes += sent.bytes;
-        if sent.packets > 0 {
+        if sent.packets > 0 && !cx.link {
             cx.counters.add(Counter::PACKETS_SENT, sent.packets);
             cx.counters.add(Counter::BYTES_SENT, sent.bytes);
         }
@@ -414,7 +454,7 @@ impl Egress {
 
     fn drop_packet(&mut self, reason: DropReason, info: &PacketInfo, cx: &Context<'_>) {
         self.dropped += 1;
-        cx.counters.dropped(reason, info.kind, info.payload);
+        cx.dropped(reason, info);
     }
 
     /// The socket does not take anything any more. Its owner sees that, and closes it; nobody else does.

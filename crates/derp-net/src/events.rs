@@ -64,10 +64,31 @@ pub enum Event {
         stream: TcpStream,
         received: Vec<u8>,
     },
+    LinkOpen {
+        link: u64,
+        server: NodeKey,
+    },
+    /// Until this is taken, the link is not read.
+    LinkPeers {
+        link: u64,
+        changes: Vec<LinkChange>,
+    },
+    LinkClosed {
+        link: u64,
+        reason: String,
+    },
     /// The plane has failed.
     Fault {
         message: String,
     },
+}
+
+/// What another relay says of a key: that it is there, or has gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
+pub struct LinkChange {
+    pub key: NodeKey,
+    pub present: bool,
 }
 
 /// Wakes the control plane; must not block.

@@ -14,20 +14,12 @@ pub const MAX_HEAD: usize = 16 << 10;
 /// ServerInfo may: Go's client takes more, and no server sends a hundredth of it.
 const MAX_SERVER_INFO: u32 = 64 << 10;
 
-/// What a client logs in with.
+/// What a client says of itself, and in which box.
 pub struct Credentials {
-    secret: SecretKey,
-    public: NodeKey,
-    info: ClientInfo,
-    /// Of its only box.
-    nonce: Nonce,
-}
-
-impl Credentials {
-    /// `nonce` has to be fresh: one login, one nonce.
-    pub fn new(secret: SecretKey, info: ClientInfo, nonce: Nonce) -> Self {
-        Self { public: secret.public_key(), secret, info, nonce }
-    }
+    /// Its mesh key among it, if it has one.
+    pub info: ClientInfo,
+    /// Has to be fresh: one login, one nonce.
+    pub nonce: Nonce,
 }
 
 /// How far one login has got.
@@ -41,10 +33,17 @@ pub struct ClientLogin {
 
 enum Stage {
     /// Waits for the answer to the upgrade; so much of it has been searched for its end.
-    Head { searched: usize },
+    Head {
+        searched: usize,
+    },
     /// For the greeting. With fast start the box is sealed already, for this server.
-    Greeting { known: Option<(NodeKey, SharedKey)> },
-    ServerInfo { server: NodeKey, shared: SharedKey },
+    Greeting {
+        known: Option<(NodeKey, SharedKey)>,
+    },
+    ServerInfo {
+        server: NodeKey,
+        shared: SharedKey,
+    },
     Over,
 }
 
@@ -58,13 +57,11 @@ pub struct LoggedIn {
 }
 
 /// Why a login has failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum LoginFault {
-    /// The answer to the upgrade has this status.
-    Status(u16),
-    /// There is no HTTP on the other side.
-    NoHttp,
+    /// The upgrade was answered otherwise than with 101. The first line of it, or the beginning of that.
+    Answer(String),
     /// The answer to the upgrade does not end.
     HeadTooLong,
     /// The upgrade was answered, and then came something else than DERP.
@@ -76,27 +73,28 @@ pub enum LoginFault {
 }
 
 impl ClientLogin {
-    /// Puts what is to be sent first into `out`. `host` is for the Host header. Who knows the server's key already, from
-    /// its certificate, does not wait for answers.
+    /// Puts what is to be sent first into `out`. `authority` is for the Host header. Who knows the server's key already,
+    /// from its certificate, does not wait for answers.
     ///
     /// # Errors
     /// If nothing can be sealed for `known`.
     pub fn begin(
         credentials: Credentials,
-        host: &str,
+        secret: &SecretKey,
+        authority: &str,
         known: Option<NodeKey>,
         out: &mut Vec<u8>,
     ) -> Result<Self, LoginFault> {
         let fast_start = if known.is_some() { format!("{FAST_START_HEADER}: 1\r\n") } else { String::new() };
         let request = format!(
-            "GET {DERP_PATH} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: derpkit\r\nConnection: Upgrade\r\n\
+            "GET {DERP_PATH} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: derpkit\r\nConnection: Upgrade\r\n\
              {fast_start}Upgrade: DERP\r\n\r\n"
         );
         out.extend_from_slice(request.as_bytes());
         let mut login =
             Self { credentials, stage: Stage::Head { searched: 0 }, decoder: Decoder::default(), kept: Vec::new() };
         if let Some(server) = known {
-            let shared = login.seal(&server, out)?;
+            let shared = login.seal(secret, &server, out)?;
             login.stage = Stage::Greeting { known: Some((server, shared)) };
         }
         Ok(login)
@@ -106,7 +104,12 @@ impl ClientLogin {
     ///
     /// # Errors
     /// See [`LoginFault`]. The login is over then.
-    pub fn read(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Option<LoggedIn>, LoginFault> {
+    pub fn read(
+        &mut self,
+        bytes: &[u8],
+        secret: &SecretKey,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<LoggedIn>, LoginFault> {
         self.kept.extend_from_slice(bytes);
         if let Stage::Head { searched } = self.stage
             && !self.head(searched)?
@@ -121,7 +124,7 @@ impl ClientLogin {
                 Step::Frame(length) => {
                     let frame = &mut kept[at..at + length];
                     at += length;
-                    if let Some(server) = self.frame(&mut frame[HEADER_LENGTH..], out)? {
+                    if let Some(server) = self.frame(&mut frame[HEADER_LENGTH..], secret, out)? {
                         return Ok(Some(LoggedIn { server, rest: kept.split_off(at) }));
                     }
                 }
@@ -146,7 +149,7 @@ impl ClientLogin {
             let begins = b"HTTP/1.".iter().zip(&self.kept).all(|(a, b)| a == b);
             self.stage = Stage::Head { searched: self.kept.len() };
             return match begins {
-                false => Err(LoginFault::NoHttp),
+                false => Err(answer(&self.kept)),
                 true if self.kept.len() >= MAX_HEAD => Err(LoginFault::HeadTooLong),
                 true => Ok(false),
             };
@@ -155,10 +158,8 @@ impl ClientLogin {
         if end > MAX_HEAD {
             return Err(LoginFault::HeadTooLong);
         }
-        match status(&self.kept[..end]) {
-            Some(101) => {}
-            Some(status) => return Err(LoginFault::Status(status)),
-            None => return Err(LoginFault::NoHttp),
+        if !is_switching(&self.kept[..end]) {
+            return Err(answer(&self.kept));
         }
         self.kept.drain(..end);
         self.stage = Stage::Greeting { known: None };
@@ -181,12 +182,12 @@ impl ClientLogin {
     }
 
     /// The server's key, once everything is done.
-    fn frame(&mut self, body: &mut [u8], out: &mut Vec<u8>) -> Result<Option<NodeKey>, LoginFault> {
+    fn frame(&mut self, body: &mut [u8], secret: &SecretKey, out: &mut Vec<u8>) -> Result<Option<NodeKey>, LoginFault> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Greeting { known } => {
                 let server = login::read_greeting(body).map_err(|_| LoginFault::NotDerp)?;
                 let shared = match known {
-                    None => self.seal(&server, out)?,
+                    None => self.seal(secret, &server, out)?,
                     Some((known, _)) if known != server => return Err(LoginFault::OtherKey),
                     Some((_, shared)) => shared,
                 };
@@ -201,32 +202,34 @@ impl ClientLogin {
         }
     }
 
-    fn seal(&self, server: &NodeKey, out: &mut Vec<u8>) -> Result<SharedKey, LoginFault> {
-        let Credentials { secret, public, info, nonce } = &self.credentials;
+    fn seal(&self, secret: &SecretKey, server: &NodeKey, out: &mut Vec<u8>) -> Result<SharedKey, LoginFault> {
+        let Credentials { info, nonce } = &self.credentials;
         let shared = secret.agree(server).map_err(|_| LoginFault::NotDerp)?;
-        out.extend(login::seal_client_info(public, &shared, info.to_json().as_bytes(), nonce));
+        out.extend(login::seal_client_info(&secret.public_key(), &shared, info.to_json().as_bytes(), nonce));
         Ok(shared)
     }
 }
 
-/// Of an HTTP answer.
-fn status(head: &[u8]) -> Option<u16> {
-    let rest = head.strip_prefix(b"HTTP/1.")?;
-    let ([b'0' | b'1', b' '], rest) = rest.split_first_chunk()? else { return None };
-    let (digits, rest) = rest.split_first_chunk::<3>()?;
-    let is_status = digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit) && matches!(rest[0], b' ' | b'\r');
-    is_status.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')))
+/// Whether an HTTP answer has status 101.
+fn is_switching(head: &[u8]) -> bool {
+    let status = head.strip_prefix(b"HTTP/1.0 ").or_else(|| head.strip_prefix(b"HTTP/1.1 "));
+    let rest = status.and_then(|status| status.strip_prefix(b"101"));
+    rest.is_some_and(|rest| matches!(rest[0], b' ' | b'\r'))
+}
+
+fn answer(head: &[u8]) -> LoginFault {
+    let line = head.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
+    LoginFault::Answer(String::from_utf8_lossy(&line[..line.len().min(64)]).into_owned())
 }
 
 impl fmt::Display for LoginFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status(status) => write!(f, "the upgrade was answered with HTTP status {status}"),
-            Self::NoHttp => f.write_str("not a DERP server: the upgrade was answered with something else than HTTP"),
-            Self::HeadTooLong => f.write_str("not a DERP server: its HTTP answer is too long"),
-            Self::NotDerp => f.write_str("not a DERP server: it does not greet as one"),
+            Self::Answer(line) => write!(f, "it answers {line:?}"),
+            Self::HeadTooLong => f.write_str("its answer to the upgrade does not end"),
+            Self::NotDerp => f.write_str("it does not speak DERP"),
             Self::OtherKey => f.write_str("its greeting and its certificate have different keys"),
-            Self::ServerInfo => f.write_str("login refused: its answer to the login is none"),
+            Self::ServerInfo => f.write_str("its answer to the login is no ServerInfo for us"),
         }
     }
 }
@@ -247,11 +250,11 @@ mod tests {
 
     fn credentials() -> Credentials {
         let mesh_key = MeshKey::from_hex(&"ab".repeat(32));
-        Credentials::new(
-            SecretKey::from_bytes([9; 32]),
-            ClientInfo { mesh_key, ..ClientInfo::regular() },
-            [3; crate::wire::NONCE_LENGTH],
-        )
+        Credentials { info: ClientInfo { mesh_key, ..ClientInfo::regular() }, nonce: [3; crate::wire::NONCE_LENGTH] }
+    }
+
+    fn secret() -> SecretKey {
+        SecretKey::from_bytes([9; 32])
     }
 
     const HEAD: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: DERP\r\n\r\n";
@@ -259,7 +262,7 @@ mod tests {
     /// Everything that the server says, without a head, and a frame that comes behind it.
     fn answer() -> Vec<u8> {
         let mut bytes = frame::greeting(&server().public_key()).to_vec();
-        let shared = server().agree(&credentials().public).unwrap();
+        let shared = server().agree(&secret().public_key()).unwrap();
         bytes.extend(login::seal_server_info(&shared, &[4; crate::wire::NONCE_LENGTH]));
         bytes.extend(frame::KEEP_ALIVE);
         bytes
@@ -271,12 +274,12 @@ mod tests {
         chunk: usize,
         out: &mut Vec<u8>,
     ) -> Result<Option<(NodeKey, Vec<u8>)>, LoginFault> {
-        let mut login = ClientLogin::begin(credentials(), "relay.test:1", known, out)?;
+        let mut login = ClientLogin::begin(credentials(), &secret(), "relay.test:1", known, out)?;
         let mut at = 0;
         for chunk in bytes.chunks(chunk) {
             at += chunk.len();
             assert!(login.kept.len() <= MAX_HEAD + MAX_SERVER_INFO as usize);
-            if let Some(LoggedIn { server, mut rest }) = login.read(chunk, out)? {
+            if let Some(LoggedIn { server, mut rest }) = login.read(chunk, &secret(), out)? {
                 rest.extend_from_slice(&bytes[at..]);
                 return Ok(Some((server, rest)));
             }
@@ -299,7 +302,7 @@ mod tests {
                 assert!(request.starts_with("GET /derp HTTP/1.1\r\nHost: relay.test:1\r\n"));
                 assert_eq!(request.contains("Derp-Fast-Start: 1\r\n"), known.is_some());
                 let opened = login::open_client_info(&mut out[blank + HEADER_LENGTH..], &server()).unwrap();
-                assert_eq!(opened.key, credentials().public);
+                assert_eq!(opened.key, secret().public_key());
                 assert!(opened.info == credentials().info);
             }
         }
@@ -308,10 +311,11 @@ mod tests {
     #[test]
     fn servers_that_are_none() {
         let fault = |bytes: &[u8]| run(None, bytes, 7, &mut Vec::new()).err();
-        assert_eq!(fault(b"HTTP/1.1 426 Upgrade Required\r\n\r\n"), Some(LoginFault::Status(426)));
-        assert_eq!(fault(b"HTTP/1.1 1010 \r\n\r\n"), Some(LoginFault::NoHttp));
-        assert_eq!(fault(b"HTTP/2 101 \r\n\r\n"), Some(LoginFault::NoHttp));
-        assert_eq!(fault(b"SSH-2.0-"), Some(LoginFault::NoHttp));
+        let answered = |line: &str| Some(LoginFault::Answer(line.into()));
+        assert_eq!(fault(b"HTTP/1.1 426 Upgrade Required\r\n\r\n"), answered("HTTP/1.1 426 Upgrade Required"));
+        assert_eq!(fault(b"HTTP/1.1 1010 \r\n\r\n"), answered("HTTP/1.1 1010 "));
+        assert_eq!(fault(b"HTTP/2 101 \r\n\r\n"), answered("HTTP/2 "));
+        assert_eq!(fault(b"SSH-2.0-"), answered("SSH-2.0"));
         let endless = [&HEAD[..HEAD.len() - 2], &b"a: b\r\n".repeat(4000)].concat();
         assert_eq!(fault(&endless), Some(LoginFault::HeadTooLong));
         assert_eq!(fault(&[&endless[..MAX_HEAD], b"\r\n\r\n"].concat()), Some(LoginFault::HeadTooLong));

@@ -133,6 +133,7 @@ impl HandshakeError {
     /// What is wrong with the peer's certificate, if that is why.
     pub fn certificate(&self) -> Option<String> {
         let Self::Tls(rustls::Error::InvalidCertificate(error)) = self else { return None };
+        #[expect(clippy::wildcard_enum_match_arm, reason = "rustls has words for all")]
         let known = match error {
             CertificateError::UnknownIssuer => "no trusted root has signed it",
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
@@ -140,7 +141,7 @@ impl HandshakeError {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "it is for another name"
             }
-            other => return Some(other.to_string()),
+            _ => return Some(error.to_string()),
         };
         Some(known.into())
     }
