@@ -9,6 +9,8 @@ export function planePolicy(settings: Settings, rate?: NonNullable<PlanePolicy['
       headBytes: 16 << 10,
       clientInfoBytes: 256 << 10,
       handshakes: 4096,
+      // The others have room enough.
+      parkedHandshakes: 1024,
       pendingLogins: 4096,
       // A real ClientInfo has about a hundred bytes: room for 4096 of them, and for a few as large as they may be.
       loginBytes: 16 << 20,
@@ -20,6 +22,8 @@ export function planePolicy(settings: Settings, rate?: NonNullable<PlanePolicy['
     },
     deadlines: {
       handshake: 10_000,
+      // As long as derper's HTTP server waits for a certificate to be issued.
+      certificate: 30_000,
       head: 10_000,
       clientInfo: 10_000,
       admission: 15_000,

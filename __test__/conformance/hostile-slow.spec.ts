@@ -1,5 +1,3 @@
-import { Duplex } from 'node:stream';
-import { connect as connectTls } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { sendPacketFrame } from '../../src/protocol/frame.js';
 import { Bystanders } from '../helpers/bystanders.js';
@@ -7,6 +5,7 @@ import { DerpClient } from '../helpers/client.js';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
+import { clientHello } from '../helpers/tls.js';
 import { eventually } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
 
@@ -178,20 +177,3 @@ describe.each(LANES)('a client that is slow, $name', (lane) => {
     });
   });
 });
-
-/** The first record of a client, as Node makes it. */
-async function clientHello(): Promise<Buffer> {
-  const sent: Buffer[] = [];
-  const transport = new Duplex({
-    read() {},
-    write(chunk: Buffer, _encoding, done) {
-      sent.push(chunk);
-      done();
-    },
-  });
-  const socket = connectTls({ socket: transport, rejectUnauthorized: false });
-  socket.on('error', () => undefined);
-  await eventually(() => sent.length > 0, 'a ClientHello');
-  socket.destroy();
-  return Buffer.concat(sent);
-}

@@ -1,119 +1,17 @@
 /** What no relay shows, because its control plane answers at once: the plane alone, with a test above it. */
-import { X509Certificate } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { parseSettings } from '../../src/config.js';
-import { certificateSet, parsePair } from '../../src/control/certificates.js';
-import type { CloseReason, DataPlane, Login, PlaneEvents } from '../../src/plane/plane.js';
+import { describe, expect, it } from 'vitest';
 import { SNAPSHOT_COLUMNS } from '../../src/plane/plane.js';
-import { planePolicy } from '../../src/policy.js';
 import { encodeFrame, peerGoneFrame, sendPacketFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { FrameType } from '../../src/protocol/wire.js';
-import { type ClientOptions, DerpClient } from '../helpers/client.js';
-import { Contract } from '../helpers/contract.js';
-import { LANES, type Lane } from '../helpers/lanes.js';
+import { Bench, NO_RIGHTS } from '../helpers/bench.js';
+import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { showSeedOnFailure } from '../helpers/random.js';
-import { changed, type PolicyChanges, pemPair } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
-import { type Target, Wire } from '../helpers/wire.js';
+import { Wire } from '../helpers/wire.js';
 
 nothingIsLeft();
-
-const NO_RIGHTS = { mesh: false, receiveLimit: null };
-
-/** A plane with one listener, and what it has told. */
-class Bench implements PlaneEvents {
-  readonly keys = generateKeyPair();
-  readonly logins: Login[] = [];
-  readonly ends = new Map<number, CloseReason>();
-  readonly pulls: number[] = [];
-  readonly duplexes = new Map<number, Duplex>();
-  readonly plane: DataPlane;
-  private target: Target | undefined;
-  private readonly contract: Contract;
-  private readonly base = planePolicy(parseSettings({}));
-
-  private constructor(lane: Lane, policy: PolicyChanges) {
-    this.contract = new Contract(this);
-    const options = { privateKey: this.keys.privateKey, policy: this.policy(policy) };
-    this.plane = lane.select().create(options, this.contract);
-    expect(this.plane.kind).toBe(lane.planeKind);
-    showSeedOnFailure(lane.name);
-    onTestFinished(async () => {
-      await this.plane.shutdown();
-      expect(this.contract.violations).toEqual([]);
-      expect(this.contract.open).toEqual([]);
-    });
-  }
-
-  static async open(lane: Lane, policy: PolicyChanges = {}, kind: 'tcp' | 'tls' = 'tcp'): Promise<Bench> {
-    const bench = new Bench(lane, policy);
-    if (kind === 'tls') bench.serve('localhost');
-    const { port } = await bench.plane.listen({ kind, derp: true, host: '127.0.0.1', port: 0 });
-    bench.target = { host: '127.0.0.1', port, ...(kind === 'tls' && { tls: {} }) };
-    return bench;
-  }
-
-  policy(changes: PolicyChanges): ReturnType<typeof planePolicy> {
-    return changed(this.base, changes);
-  }
-
-  /** Replaces the certificate; returns the leaf of the new one. */
-  serve(host: string): X509Certificate {
-    const pair = pemPair([host]);
-    this.plane.certificates(certificateSet(parsePair(pair, []), this.keys.publicKey, new Date()));
-    return new X509Certificate(pair.chain);
-  }
-
-  wire(): Promise<Wire> {
-    return Wire.open(this.target as Target);
-  }
-
-  /** A client that has sent its login, and the plane's report of it. */
-  async loggingIn(options: ClientOptions = {}): Promise<{ client: DerpClient; login: Login }> {
-    const client = new DerpClient(await this.wire(), this.keys.publicKey, options);
-    client.wire.write(client.head, client.clientInfo);
-    client.readFrames();
-    await client.expect('ServerKey');
-    const login = await eventually(() => this.logins.find(({ key }) => key === client.key), 'a login');
-    return { client, login };
-  }
-
-  async admitted(options: ClientOptions = {}): Promise<{ client: DerpClient; id: number }> {
-    const { client, login } = await this.loggingIn(options);
-    this.plane.admit(login.id, NO_RIGHTS);
-    await client.expect('ServerInfo');
-    return { client, id: login.id };
-  }
-
-  async endOf(id: number): Promise<CloseReason> {
-    return eventually(() => this.ends.get(id), `the end of ${id}`);
-  }
-
-  login(login: Login): void {
-    this.logins.push(login);
-  }
-  closed(id: number, reason: CloseReason): void {
-    this.ends.set(id, reason);
-  }
-  pulled(id: number): void {
-    this.pulls.push(id);
-  }
-  duplex(id: number, stream: Duplex): void {
-    this.duplexes.set(id, stream);
-  }
-  active(): void {}
-  watch(): void {}
-  closePeer(): void {}
-  prefer(): void {}
-  linkOpen(): void {}
-  linkPeers(): void {}
-  linkClosed(): void {}
-  certificateNeeded(): void {}
-  fault(): void {}
-}
 
 describe.each(LANES)('a plane, $name', (lane) => {
   describe('with a login that waits for admission', () => {

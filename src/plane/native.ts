@@ -94,6 +94,9 @@ interface BindingEvent {
   readonly received: Buffer;
   /** 33 bytes for each: the key, and whether it is there. */
   readonly changes: Buffer;
+  readonly serverName: string;
+  readonly localAddress: string;
+  readonly alpn: readonly string[];
 }
 
 export interface LoadedNative {
@@ -335,6 +338,11 @@ class NativePlane implements DataPlane {
       case 'pulled':
         this.events.pulled(id);
         break;
+      case 'certificateNeeded': {
+        const { serverName, localAddress, alpn } = event;
+        this.events.certificateNeeded({ id, serverName, localAddress, alpn });
+        break;
+      }
       case 'duplex':
         this.onDuplex(event);
         break;

@@ -249,6 +249,8 @@ export interface PlaneLimits {
   readonly clientInfoBytes: number;
   /** Connections that have not yet sent a whole request head, TLS handshake included. */
   readonly handshakes: number;
+  /** Of those, the ones that are parked by `certificateNeeded`; further ones are refused. */
+  readonly parkedHandshakes: number;
   /** Connections between the greeting and admission. */
   readonly pendingLogins: number;
   /** Bytes of ClientInfo frames that are not whole yet, over all connections. */
@@ -265,6 +267,8 @@ export interface PlaneLimits {
 
 export interface PlaneDeadlines {
   readonly handshake: number;
+  /** How long a handshake may be parked by `certificateNeeded`. When it goes on, it has `handshake` again. */
+  readonly certificate: number;
   readonly head: number;
   /** From the greeting until the whole ClientInfo is here. */
   readonly clientInfo: number;
@@ -298,9 +302,10 @@ export interface Certificate {
 
 export interface CertificateNeed {
   readonly id: ConnectionId;
-  /** Empty if the client sent none. */
+  /** In lower case; empty if the client sent none. */
   readonly serverName: string;
   readonly localAddress: string;
+  /** The protocols that the client offers, the first sixteen of them. */
   readonly alpn: readonly string[];
 }
 

@@ -56,6 +56,7 @@ export function contextWith(changes: PolicyChanges = {}): { context: PlaneContex
     events: queue,
     table: new Table(queue),
     wheel,
+    parked: new Map(),
     connections: new Map(),
     pendingLogins: 0,
     loginBytes: 0,

@@ -3,6 +3,7 @@
 mod links;
 mod tls;
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
@@ -28,11 +29,10 @@ use crate::budget::Share;
 use crate::conn::Conn;
 use crate::dial::Dialling;
 use crate::events::Event;
-use crate::line::Line;
 use crate::link::Link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
-use crate::secure::{Opened, Opening, Shaking, WayOut};
+use crate::secure::{Opened, Opening, Shaking};
 use crate::session::Session;
 use crate::shared::Turn;
 use crate::timer::{Visit, Wheel};
@@ -51,6 +51,8 @@ pub(crate) struct Connections {
     wheel: Wheel<(usize, u64)>,
     /// Stopped by their budget, not by an empty socket.
     ready: Vec<(usize, u64)>,
+    /// Handshakes that wait for a certificate, by id.
+    parked: HashMap<u64, usize>,
     scratch: Vec<u8>,
     batch: Batch,
 }
@@ -101,6 +103,7 @@ impl Connections {
             locals: Slab::new(),
             wheel: Wheel::new(tick, now),
             ready: Vec::new(),
+            parked: HashMap::new(),
             scratch: vec![0; SCRATCH],
             batch: Batch::default(),
         }
@@ -292,6 +295,7 @@ impl Connections {
             return false;
         };
         let room = match &local.phase {
+            Phase::Shaking(shaking) if shaking.parked.is_some() => 0,
             Phase::Shaking(_) | Phase::Arriving(_) => FIRST_READ,
             Phase::Derp(session) => session.room(turn),
             Phase::Dialling(dialling) => dialling.room(),
@@ -304,7 +308,7 @@ impl Connections {
         let room = room.min(SCRATCH - kept);
         let hung_up = local.hung_up;
         if room == 0 {
-            // It goes on with its admission; a hang-up is acted upon.
+            // It goes on with its admission, or its certificate; a hang-up is acted upon.
             if hung_up {
                 self.remove(token, CloseReason::Disconnected, turn);
             }
@@ -386,7 +390,7 @@ impl Connections {
             return self.remove(token, CloseReason::Refused, turn);
         };
         let rest = arriving.rest(upgrade);
-        let (line, tls) = line(&local.stream, arriving.secure.take());
+        let (line, tls) = tls::line(&local.stream, arriving.secure.take());
         match tls {
             Some(Version::Tls12) => turn.counters.add(Counter::TLS_12_UPGRADES, 1),
             Some(Version::Tls13) => turn.counters.add(Counter::TLS_13_UPGRADES, 1),
@@ -505,6 +509,7 @@ impl Connections {
                     self.deregister(&pair.stream);
                 }
             }
+            Phase::Shaking(shaking) if shaking.parked.is_some() => _ = self.parked.remove(&local.id),
             Phase::Shaking(_) | Phase::Arriving(_) | Phase::Pair(_) => {}
         }
         // An adopted socket may have another descriptor.
@@ -514,14 +519,6 @@ impl Connections {
     fn deregister(&self, stream: &TcpStream) {
         let fd = stream.as_raw_fd();
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-    }
-}
-
-/// The way out of a connection of which it is known what it is.
-fn line(stream: &Arc<TcpStream>, secure: Option<WayOut>) -> (Line, Option<Version>) {
-    match secure {
-        None => (Line::plain(stream.clone()), None),
-        Some(WayOut { sender, version, tail }) => (Line::tls(stream.clone(), sender, tail), Some(version)),
     }
 }
 

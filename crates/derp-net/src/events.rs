@@ -2,14 +2,14 @@
 //! pending wake-up.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use derp_proto::info::ClientInfo;
 use derp_proto::key::NodeKey;
-use derp_tls::Version;
+use derp_tls::{Need, Version};
 
 use crate::budget::Share;
 use crate::conn::Conn;
@@ -77,6 +77,12 @@ pub enum Event {
         link: u64,
         reason: String,
     },
+    /// A handshake is parked until there is a certificate for it.
+    CertificateNeeded {
+        id: u64,
+        need: Need,
+        local: IpAddr,
+    },
     /// The plane has failed.
     Fault {
         message: String,
@@ -118,6 +124,8 @@ struct Queue {
     /// Places of logins that ended before they were admitted: theirs until the control plane has read of it. So clients
     /// that come and go faster than it reads do not fill the queue.
     places: Vec<Share>,
+    /// The same for handshakes that are parked.
+    parked: Vec<Arc<Share>>,
 }
 
 /// The queue between the workers and the control plane.
@@ -151,6 +159,15 @@ impl Events {
         }
         queue.events.push(Event::Closed { id: conn.id, reason });
         queue.places.extend(place);
+        drop(queue);
+        self.wakeup.ring(&self.wake);
+    }
+
+    /// A handshake waits for a certificate, and has this place among those that do.
+    pub(crate) fn certificate_needed(&self, id: u64, need: Need, local: IpAddr, place: &Arc<Share>) {
+        let mut queue = self.queue.lock();
+        queue.events.push(Event::CertificateNeeded { id, need, local });
+        queue.parked.push(place.clone());
         drop(queue);
         self.wakeup.ring(&self.wake);
     }
@@ -195,12 +212,12 @@ impl Events {
 
     /// Takes everything there is. The next event wakes again.
     pub(crate) fn take(&self) -> Vec<Event> {
-        let Queue { mut events, dirty, active, places, .. } = self.wakeup.answer(|| {
+        let Queue { mut events, dirty, active, places, parked, .. } = self.wakeup.answer(|| {
             let mut queue = self.queue.lock();
             let sequence = queue.sequence;
             std::mem::replace(&mut *queue, Queue { sequence, ..Queue::default() })
         });
-        drop(places);
+        drop((places, parked));
         events.extend(active.into_iter().map(|(key, (id, sequence))| Event::Active { key, id, sequence }));
         for conn in dirty {
             let news = conn.news.bits.fetch_and(ENDED, Ordering::SeqCst);

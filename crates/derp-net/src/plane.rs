@@ -89,17 +89,17 @@ impl Plane {
         }
     }
 
-    /// Replaces the certificates. Until there are any, TLS listeners refuse everybody.
+    /// Replaces the certificates, and goes on with the handshakes that have waited for them. Until there are any, TLS
+    /// listeners refuse everybody.
     pub fn certificates(&self, certificates: CertificateSet) {
         self.shared.certificates.store(Some(Arc::new(certificates)));
+        self.shared.mail_all(|| Mail::Certificates);
     }
 
     /// Replaces the policy.
     pub fn policy(&self, policy: Policy) {
         self.shared.policy.store(Arc::new(policy));
-        for worker in 0..self.shared.mailboxes.len() {
-            self.shared.mail(worker, Mail::Policy);
-        }
+        self.shared.mail_all(|| Mail::Policy);
     }
 
     /// Lets a logged-in connection in; with a receive limit of its own, if not with that of the policy.
@@ -113,6 +113,9 @@ impl Plane {
     pub fn close(&self, id: u64, reason: CloseReason) {
         if let Some(conn) = self.shared.conn(id) {
             self.shared.mail(conn.worker, Mail::Close(conn.clone(), reason));
+        } else if self.shared.parked.taken() > 0 {
+            // Nobody but its worker knows it yet.
+            self.shared.mail_all(|| Mail::CloseParked(id));
         }
     }
 
@@ -241,9 +244,7 @@ impl Plane {
     #[cfg(feature = "fault-injection")]
     pub fn plant(&self, fault: Option<Fault>) {
         self.shared.faults.plant(fault);
-        for worker in 0..self.shared.mailboxes.len() {
-            self.shared.mail(worker, Mail::Look);
-        }
+        self.shared.mail_all(|| Mail::Look);
     }
 
     /// Closes everything, and waits for the threads. Idempotent.

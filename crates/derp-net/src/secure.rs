@@ -1,9 +1,10 @@
 //! TLS of one connection on its worker: the handshake, and the records that come after it.
 
-use std::net::{IpAddr, TcpStream};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use derp_tls::{Alert, CertificateSet, Certified, End, Handshake, Receiver, Sender, Step, Version};
+use derp_tls::{Alert, CertificateSet, Certified, End, Handshake, Need, Receiver, Sender, Step, Version};
 
 use crate::acceptor::Accepted;
 use crate::budget::Share;
@@ -16,9 +17,28 @@ pub(crate) struct Shaking {
     pub(crate) deadline: Instant,
     /// Still to be sent.
     pub(crate) out: Vec<u8>,
+    /// Set while it waits for a certificate.
+    pub(crate) parked: Option<Parked>,
 }
 
-/// What a handshake has come to.
+/// A handshake that waits for a certificate is not read.
+pub(crate) struct Parked {
+    /// One of those that may wait at once. The control plane has a part in it until it has read of the wait.
+    pub(crate) _place: Arc<Share>,
+    /// What was read behind the ClientHello.
+    pub(crate) unread: Vec<u8>,
+}
+
+/// How far a handshake has got.
+pub(crate) enum Shaken {
+    /// It waits for the client.
+    Reads,
+    /// It waits for a certificate. So much of what was read belonged to the ClientHello.
+    Asks(Need, usize),
+    Done(Secured),
+}
+
+/// What a handshake has come to in the end.
 pub(crate) struct Secured {
     pub(crate) receiver: Receiver,
     pub(crate) way_out: WayOut,
@@ -36,37 +56,42 @@ pub(crate) struct WayOut {
 
 impl Shaking {
     pub(crate) fn new(accepted: Accepted<()>, place: Share, deadline: Instant) -> Self {
-        Self { handshake: Handshake::server(), accepted, place, deadline, out: Vec::new() }
+        Self { handshake: Handshake::server(), accepted, place, deadline, out: Vec::new(), parked: None }
     }
 
-    /// Takes bytes of the client. `None` while more are to come; an error ends the connection, after what is to be sent.
-    pub(crate) fn feed(
-        &mut self,
-        read: &[u8],
-        stream: &TcpStream,
-        certificates: &CertificateSet,
-    ) -> Result<Option<Secured>, ()> {
+    /// Takes bytes of the client, which has come to `local`. An error ends the connection, after what is to be sent.
+    pub(crate) fn feed(&mut self, read: &[u8], local: IpAddr, certificates: &CertificateSet) -> Result<Shaken, ()> {
         let mut used = 0;
         loop {
             let progress = self.handshake.read(&read[used..], &mut self.out).map_err(drop)?;
             used += progress.used;
             match progress.step {
-                Step::Read => return Ok(None),
+                Step::Read => return Ok(Shaken::Reads),
                 Step::Certify => {
-                    let local: IpAddr = stream.local_addr().map_err(drop)?.ip();
-                    match self.handshake.certify(certificates, local, &mut self.out).map_err(drop)? {
-                        Certified::Yes => {}
-                        // Nobody is asked for a certificate yet.
-                        Certified::Needed(_) => return Err(()),
+                    if let Some(need) = self.certify(local, certificates)? {
+                        return Ok(Shaken::Asks(need, used));
                     }
                 }
                 Step::Done(established) => {
                     let tail = std::mem::take(&mut self.out);
                     let way_out = WayOut { sender: established.sender, version: established.version, tail };
-                    return Ok(Some(Secured { receiver: established.receiver, way_out, used }));
+                    return Ok(Shaken::Done(Secured { receiver: established.receiver, way_out, used }));
                 }
             }
         }
+    }
+
+    /// Looks for a certificate; says which one is missing, if there is none.
+    pub(crate) fn certify(&mut self, local: IpAddr, certificates: &CertificateSet) -> Result<Option<Need>, ()> {
+        match self.handshake.certify(certificates, local, &mut self.out).map_err(drop)? {
+            Certified::Yes => Ok(None),
+            Certified::Needed(need) => Ok(Some(need)),
+        }
+    }
+
+    /// Leaves, with the alert of a name that nobody has here.
+    pub(crate) fn refuse(&mut self) {
+        self.handshake.refuse(&mut self.out);
     }
 }
 

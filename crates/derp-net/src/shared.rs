@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) last_id: AtomicU64,
     /// Connections that have not sent a whole request head.
     pub(crate) arriving: Budget,
+    /// Of those, the ones whose handshake waits for a certificate, or whose wait the control plane has not read of.
+    pub(crate) parked: Budget,
     /// Connections between the greeting and admission.
     pub(crate) pending_logins: Budget,
     /// Bytes of ClientInfo frames that are not whole.
@@ -114,6 +116,7 @@ impl Shared {
             no_link: Arc::new(Conn::link(0, 0, 0, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0))),
             last_id: AtomicU64::new(0),
             arriving: Budget::default(),
+            parked: Budget::default(),
             pending_logins: Budget::default(),
             login_bytes: Budget::default(),
             closing: AtomicBool::new(false),
@@ -131,14 +134,19 @@ impl Shared {
         mailbox.sender.send(mail).is_ok() && mailbox.waker.wake().is_ok()
     }
 
+    /// The same for all workers.
+    pub(crate) fn mail_all(&self, mail: impl Fn() -> Mail) {
+        for worker in 0..self.mailboxes.len() {
+            self.mail(worker, mail());
+        }
+    }
+
     /// Tells all workers to end. The first reason is the one that counts.
     pub(crate) fn end_workers(&self, reason: CloseReason) {
         if self.closing.swap(true, Ordering::SeqCst) {
             return;
         }
-        for worker in 0..self.mailboxes.len() {
-            self.mail(worker, Mail::End(reason));
-        }
+        self.mail_all(|| Mail::End(reason));
     }
 
     /// Ends the connections that no worker looks after any more: those of `worker`, or of all.

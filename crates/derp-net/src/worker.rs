@@ -53,6 +53,10 @@ pub(crate) enum Mail {
     /// Packets are left in its inbox.
     Drain(Arc<Conn>),
     Close(Arc<Conn>, CloseReason),
+    /// There are other certificates.
+    Certificates,
+    /// End a handshake that is parked, if this worker has it.
+    CloseParked(u64),
     /// The policy is another one.
     Policy,
     /// There is something to see to that is no mail.
@@ -144,6 +148,8 @@ impl Worker {
             Mail::Stalled(conn) => connections.stalled(&conn, turn),
             Mail::Drain(conn) => conn.writable(turn),
             Mail::Close(conn, reason) => connections.close(&conn, reason, turn),
+            Mail::Certificates => connections.look_again(turn),
+            Mail::CloseParked(id) => connections.close_parked(id, turn),
             Mail::Policy => connections.free(turn),
             #[cfg(feature = "fault-injection")]
             Mail::Look => {}

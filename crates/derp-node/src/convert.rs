@@ -17,6 +17,7 @@ pub struct BindingPolicy {
     pub head_bytes: u32,
     pub client_info_bytes: u32,
     pub handshakes: u32,
+    pub parked_handshakes: u32,
     pub pending_logins: u32,
     pub login_bytes: u32,
     pub duplexes: u32,
@@ -26,6 +27,7 @@ pub struct BindingPolicy {
     pub head: f64,
     pub client_info: f64,
     pub handshake: f64,
+    pub certificate: f64,
     pub admission: f64,
     pub write: f64,
     pub mesh_write: f64,
@@ -51,6 +53,7 @@ impl From<BindingPolicy> for Policy {
             head_bytes: policy.head_bytes as usize,
             client_info_bytes: policy.client_info_bytes as usize,
             handshakes: policy.handshakes as usize,
+            parked_handshakes: policy.parked_handshakes as usize,
             pending_logins: policy.pending_logins as usize,
             login_bytes: policy.login_bytes as usize,
             duplexes: policy.duplexes as usize,
@@ -58,6 +61,7 @@ impl From<BindingPolicy> for Policy {
             leftover_bytes: policy.leftover_bytes as usize,
             peer_gone_subscriptions: policy.peer_gone_subscriptions as usize,
             handshake_deadline: millis(policy.handshake),
+            certificate_deadline: millis(policy.certificate),
             head_deadline: millis(policy.head),
             client_info_deadline: millis(policy.client_info),
             admission_deadline: millis(policy.admission),
@@ -110,8 +114,11 @@ pub(crate) fn certificate_set(
         chain: certificate.chain.iter().map(|der| der.to_vec()).collect(),
         private_key: certificate.private_key.to_vec().into(),
     });
-    // Nobody is asked yet.
-    let otherwise = if otherwise == "first" { Otherwise::First } else { Otherwise::Refuse };
+    let otherwise = match otherwise {
+        "first" => Otherwise::First,
+        "ask" => Otherwise::Ask,
+        _ => Otherwise::Refuse,
+    };
     CertificateSet::new(certificates.collect(), otherwise)
 }
 
@@ -165,6 +172,9 @@ pub struct BindingEvent {
     pub received: Option<Buffer>,
     /// 33 bytes for each: the key, and whether it is there.
     pub changes: Option<Buffer>,
+    pub server_name: Option<String>,
+    pub local_address: Option<String>,
+    pub alpn: Option<Vec<String>>,
 }
 
 /// `ClientInfo`.
@@ -220,6 +230,12 @@ impl From<Event> for BindingEvent {
                 Self { changes: Some(bytes.collect::<Vec<_>>().into()), ..Self::new("linkPeers", link) }
             }
             Event::LinkClosed { link, reason } => Self { reason: Some(reason), ..Self::new("linkClosed", link) },
+            Event::CertificateNeeded { id, need, local } => Self {
+                server_name: Some(need.server_name),
+                local_address: Some(local.to_canonical().to_string()),
+                alpn: Some(need.alpn),
+                ..Self::new("certificateNeeded", id)
+            },
             Event::Fault { message } => Self { reason: Some(message), ..Self::new("fault", 0) },
         }
     }

@@ -25,6 +25,9 @@ const MAX_FROM_CLIENT: usize = 1 << 16;
 /// The most bytes that a server's may have: a long chain of certificates.
 const MAX_FROM_SERVER: usize = 1 << 18;
 
+/// Whoever is asked about has a ClientHello of any length, and is told of by these.
+const MAX_PROTOCOLS: usize = 16;
+
 /// A handshake under way. It does not read a clock: deadlines, and how many there may be, are the caller's.
 pub struct Handshake(Box<State>);
 
@@ -80,7 +83,7 @@ pub enum Certified {
 pub struct Need {
     /// In lower case; empty if the client sent none.
     pub server_name: String,
-    /// The protocols that it offers.
+    /// The protocols that it offers, the first few of them.
     pub alpn: Vec<String>,
 }
 
@@ -221,7 +224,7 @@ impl Handshake {
                 return Ok(Certified::Needed(need));
             }
             Choice::Refuse => {
-                out.extend_from_slice(&plain_alert(Alert::UNRECOGNIZED_NAME));
+                self.refuse(out);
                 return Err(HandshakeError::UnknownName);
             }
         };
@@ -237,6 +240,12 @@ impl Handshake {
         write(&mut connection, out);
         self.0.stage = Stage::Under(connection, secrets);
         Ok(Certified::Yes)
+    }
+
+    /// Ends a handshake whose [`Need`] nobody is going to see to, with the alert `unrecognized_name`.
+    pub fn refuse(&mut self, out: &mut Vec<u8>) {
+        self.0.stage = Stage::Over;
+        out.extend_from_slice(&plain_alert(Alert::UNRECOGNIZED_NAME));
     }
 }
 
@@ -328,9 +337,10 @@ impl Need {
     fn of(accepted: &Accepted) -> Self {
         let hello = accepted.client_hello();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let few = |protocols| Iterator::take(protocols, MAX_PROTOCOLS).map(text).collect();
         Self {
             server_name: hello.server_name().unwrap_or_default().to_owned(),
-            alpn: hello.alpn().map(|protocols| protocols.map(text).collect()).unwrap_or_default(),
+            alpn: hello.alpn().map(few).unwrap_or_default(),
         }
     }
 }

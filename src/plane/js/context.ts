@@ -3,6 +3,7 @@ import type { WritableCounters } from '../counters.js';
 import type { ConnectionId, PlanePolicy } from '../plane.js';
 import type { Connection } from './connection.js';
 import type { EventQueue } from './events.js';
+import type { Handshake } from './handshake.js';
 import type { Table } from './table.js';
 import type { JsTap } from './tap.js';
 import type { Wheel } from './wheel.js';
@@ -18,6 +19,8 @@ export interface PlaneContext {
   readonly wheel: Wheel;
   /** Whoever looks at packets. */
   tap?: JsTap | undefined;
+  /** Handshakes that wait for a certificate. */
+  readonly parked: Map<ConnectionId, Handshake>;
   /** DERP connections, from the greeting to their end. */
   readonly connections: Map<ConnectionId, Connection>;
   /** Of those, the ones that are not admitted. */

@@ -70,6 +70,7 @@ class JsPlane implements DataPlane {
       events,
       table: new Table(events),
       wheel: new Wheel(TICK),
+      parked: new Map(),
       connections: new Map(),
       pendingLogins: 0,
       loginBytes: 0,
@@ -85,8 +86,8 @@ class JsPlane implements DataPlane {
   }
 
   certificates(set: CertificateSet): void {
-    if (set.otherwise === 'ask') throw notYet('certificates on demand');
     this.contexts = new TlsContexts(set);
+    for (const handshake of [...this.context.parked.values()]) handshake.lookAgain();
   }
 
   policy(policy: PlanePolicy): void {
@@ -103,6 +104,7 @@ class JsPlane implements DataPlane {
   }
 
   close(id: ConnectionId, reason: Parameters<DataPlane['close']>[1]): void {
+    this.context.parked.get(id)?.end();
     this.context.connections.get(id)?.close(reason);
     this.duplexes.get(id)?.stream.destroy();
   }

@@ -12,6 +12,7 @@ import type {
 } from '../plane.js';
 import type { Arrival } from './connection.js';
 import type { PlaneContext } from './context.js';
+import { Handshake, type HandshakeOwner } from './handshake.js';
 import { type DerpUpgrade, readHead } from './http-head.js';
 import { type TlsContexts, tlsVersionOf } from './tls.js';
 import { TokenBucket } from './token-bucket.js';
@@ -66,12 +67,12 @@ export class TcpListener {
     const { limits, tcp } = context.policy;
     // A socket without an error listener would end the process.
     socket.on('error', () => socket.destroy());
-    const tls = this.spec.kind === 'tls' ? this.owner.tls() : undefined;
-    if (this.spec.kind === 'tls' && !this.withinRate()) {
+    const isTls = this.spec.kind === 'tls';
+    if (isTls && !this.withinRate()) {
       socket.destroy();
       return;
     }
-    const unready = this.spec.kind === 'tls' && !tls;
+    const unready = isTls && !this.owner.tls();
     if (unready || this.arriving.size >= limits.handshakes || context.pendingLogins >= limits.pendingLogins) {
       context.counters.add('connections_refused');
       socket.destroy();
@@ -79,7 +80,7 @@ export class TcpListener {
     }
     // The system's interval and count; Node sets the idle time alone.
     if (tcp.keepAlive > 0) socket.setKeepAlive(true, tcp.keepAlive);
-    const arriving = new Arriving(socket, tls, context, (result) => {
+    const arriving = new Arriving(socket, isTls, this.owner, (result) => {
       this.arriving.delete(arriving);
       if (result) this.onArrival(socket, result);
     });
@@ -101,8 +102,7 @@ export class TcpListener {
     return within;
   }
 
-  private onArrival(socket: Socket, { stream, head, rest, tlsVersion }: Arrived): void {
-    const id = this.owner.newId();
+  private onArrival(socket: Socket, { id, stream, head, rest, tlsVersion }: Arrived): void {
     const peer = peerAddress(socket);
     if (head === 'http') {
       stream.unshift(rest);
@@ -114,6 +114,7 @@ export class TcpListener {
 }
 
 interface Arrived {
+  readonly id: ConnectionId;
   readonly stream: Socket;
   readonly head: DerpUpgrade | 'http';
   /** For DERP, what follows the head; for HTTP, everything. */
@@ -122,42 +123,64 @@ interface Arrived {
 }
 
 /** A connection of which nothing is known: a handshake, then a request head, each with its deadline. */
-class Arriving implements Timed {
+class Arriving implements Timed, HandshakeOwner {
+  readonly id: ConnectionId;
+  readonly context: PlaneContext;
   private stream: Socket;
+  private handshake: Handshake | undefined;
   private deadline: number;
+  private derp = false;
   private received: Buffer = NOTHING;
   private done = false;
 
   constructor(
-    socket: Socket,
-    private readonly tls: TlsContexts | undefined,
-    private readonly context: PlaneContext,
+    private readonly socket: Socket,
+    private readonly isTls: boolean,
+    private readonly owner: ListenerOwner,
     private readonly settle: (result: Arrived | undefined) => void,
   ) {
+    this.id = owner.newId();
+    this.context = owner.context;
     this.stream = socket;
-    this.deadline = Wheel.now() + (tls ? context.policy.deadlines.handshake : context.policy.deadlines.head);
+    const { handshake, head } = this.context.policy.deadlines;
+    this.deadline = Wheel.now() + (isTls ? handshake : head);
   }
 
   /** With `derp` false, every request is the HTTP server's. */
   start(derp: boolean): void {
+    const { socket } = this;
+    this.derp = derp;
     this.context.wheel.arm(this, this.deadline);
-    this.stream.once('close', () => this.finish(undefined));
-    if (!this.tls) {
-      this.readHead(derp, null);
+    socket.once('close', () => this.finish(undefined));
+    if (!this.isTls) {
+      this.readHead(null);
       return;
     }
-    const secure = this.tls.accept(this.stream);
-    this.stream = secure;
-    secure.on('error', () => this.end());
-    secure.once('close', () => this.finish(undefined));
     // A half-open connection would wait for its deadline.
-    const onEnd = () => this.end();
-    secure.once('end', onEnd);
+    socket.once('end', this.onEnd);
+    this.handshake = new Handshake(socket, this);
+  }
+
+  tls(): TlsContexts {
+    return this.owner.tls() as TlsContexts;
+  }
+
+  onDeadline(when: number): void {
+    this.deadline = when;
+    this.context.wheel.arm(this, when);
+  }
+
+  onAccepted(secure: TLSSocket): void {
+    this.socket.off('end', this.onEnd);
+    this.handshake = undefined;
+    this.stream = secure;
+    secure.on('error', this.onEnd);
+    secure.once('close', () => this.finish(undefined));
+    secure.once('end', this.onEnd);
     secure.once('secure', () => {
-      secure.off('end', onEnd);
-      this.deadline = Wheel.now() + this.context.policy.deadlines.head;
-      this.context.wheel.arm(this, this.deadline);
-      this.readHead(derp, tlsVersionOf(secure as TLSSocket));
+      secure.off('end', this.onEnd);
+      this.onDeadline(Wheel.now() + this.context.policy.deadlines.head);
+      this.readHead(tlsVersionOf(secure));
     });
   }
 
@@ -173,26 +196,29 @@ class Arriving implements Timed {
     return Number.POSITIVE_INFINITY;
   }
 
-  private readHead(derp: boolean, tlsVersion: TlsVersion | null): void {
-    const { stream } = this;
-    const onEnd = () => this.end();
+  private readonly onEnd = (): void => this.end();
+
+  private readHead(tlsVersion: TlsVersion | null): void {
+    const { stream, derp } = this;
     const onData = (chunk: Buffer) => {
       this.received = this.received.length === 0 ? chunk : Buffer.concat([this.received, chunk]);
       const head = derp ? readHead(this.received, this.context.policy.limits.headBytes) : 'http';
       if (head === 'more') return;
       stream.off('data', onData);
-      stream.off('end', onEnd);
+      stream.off('end', this.onEnd);
       stream.pause();
       const rest = head === 'http' ? this.received : this.received.subarray(head.end);
-      this.finish({ stream, head, rest, tlsVersion });
+      this.finish({ id: this.id, stream, head, rest, tlsVersion });
     };
-    stream.on('end', onEnd);
+    stream.on('end', this.onEnd);
     stream.on('data', onData);
   }
 
   private finish(result: Arrived | undefined): void {
     if (this.done) return;
     this.done = true;
+    this.handshake?.leave();
+    this.handshake = undefined;
     // The wheel remembers it until its deadline.
     this.received = NOTHING;
     this.settle(result);

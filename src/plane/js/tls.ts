@@ -1,49 +1,100 @@
-import type { Socket } from 'node:net';
+import { createPrivateKey, type KeyObject } from 'node:crypto';
+import { isIP, type Socket, SocketAddress } from 'node:net';
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
+import { unmapped } from '../address.js';
 import type { Certificate, CertificateSet, TlsVersion } from '../plane.js';
+import type { ClientHello } from './client-hello.js';
 
 /** DERP cannot run over HTTP/2, so nothing else is offered; DERP clients offer nothing at all. */
-const ALPN = ['http/1.1'];
+const HTTP = 'http/1.1';
+/** A handshake for this alone is a certificate authority's question, not a client. */
+const ACME = 'acme-tls/1';
 
-/** The certificates in force, ready for handshakes. */
+/** Signature schemes that clients can verify the signatures of a key by. */
+const SCHEMES: Readonly<Record<string, readonly number[]>> = {
+  rsa: [0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601],
+  prime256v1: [0x0403],
+  secp384r1: [0x0503],
+  secp521r1: [0x0603],
+  ed25519: [0x0807],
+};
+
+/** A certificate that is ready for handshakes. */
+export interface ReadyCertificate {
+  readonly context: SecureContext;
+  readonly alpn: string | undefined;
+  readonly schemes: readonly number[];
+}
+
+/** The certificates in force. */
 export class TlsContexts {
-  private readonly byName = new Map<string, SecureContext>();
-  private readonly first: SecureContext | undefined;
+  private readonly byName = new Map<string, ReadyCertificate[]>();
+  private readonly byAddress = new Map<string, ReadyCertificate[]>();
+  /** For whom there is no other. */
+  readonly first: ReadyCertificate | undefined;
 
-  constructor(set: CertificateSet) {
+  constructor(private readonly set: CertificateSet) {
     for (const certificate of set.certificates) {
-      const context = secureContext(certificate);
-      for (const name of certificate.names) this.byName.set(name.toLowerCase(), context);
-      if (set.otherwise === 'first') this.first ??= context;
+      const ready = readyCertificate(certificate);
+      for (const name of certificate.names) {
+        if (isIP(name)) add(this.byAddress, plainAddress(name), ready);
+        else add(this.byName, name.toLowerCase(), ready);
+      }
+      if (set.otherwise === 'first' && !certificate.alpn) this.first ??= ready;
     }
   }
 
-  /** Begins the server's side of a handshake. `secure` is emitted when it is done, `error` or `close` when it fails. */
-  accept(socket: Socket): TLSSocket {
-    return new TLSSocket(socket, {
-      isServer: true,
-      ALPNProtocols: ALPN,
-      // Without a certificate here, a client that names no server is refused by the handshake itself.
-      ...(this.first && { secureContext: this.first }),
-      SNICallback: (name, done) => {
-        const context = this.byName.get(name.toLowerCase()) ?? this.first;
-        if (context) done(null, context);
-        else done(new Error('no certificate for this server name'));
-      },
-    });
+  /** Of the certificates for the name (or for the address, where there is no name) the first that the client can verify. */
+  choose({ serverName, alpn, schemes }: ClientHello, localAddress: string): ReadyCertificate | 'ask' | 'refuse' {
+    const forAcme = alpn.length === 1 && alpn[0] === ACME;
+    const listed = serverName === '' ? this.byAddress.get(plainAddress(localAddress)) : this.byName.get(serverName);
+    const fitting = (listed ?? []).filter((ready) => (ready.alpn ? alpn.includes(ready.alpn) : !forAcme));
+    // What was asked for by protocol comes first.
+    const candidates = [...fitting.filter((ready) => ready.alpn), ...fitting.filter((ready) => !ready.alpn)];
+    const verifiable = candidates.find((ready) => ready.schemes.some((scheme) => schemes.includes(scheme)));
+    return verifiable ?? candidates[0] ?? this.first ?? (this.set.otherwise === 'ask' ? 'ask' : 'refuse');
   }
+}
+
+/**
+ * Begins the server's side of a handshake. `secure` is emitted when it is done, `error` or `close` when it fails; without a
+ * certificate it does, once OpenSSL has said what is wrong.
+ */
+export function acceptTls(socket: Socket, certificate: ReadyCertificate | undefined): TLSSocket {
+  return new TLSSocket(socket, {
+    isServer: true,
+    ALPNProtocols: [certificate?.alpn ?? HTTP],
+    ...(certificate && { secureContext: certificate.context }),
+  });
 }
 
 export function tlsVersionOf(socket: TLSSocket): TlsVersion {
   return socket.getProtocol() === 'TLSv1.3' ? '1.3' : '1.2';
 }
 
-function secureContext(certificate: Certificate): SecureContext {
-  return createSecureContext({
-    cert: certificate.chain.map((der) => pem('CERTIFICATE', der)).join(''),
-    key: pem('PRIVATE KEY', certificate.privateKey),
+function readyCertificate({ chain, privateKey, alpn }: Certificate): ReadyCertificate {
+  const key = createPrivateKey({ key: Buffer.from(privateKey), format: 'der', type: 'pkcs8' });
+  const context = createSecureContext({
+    cert: chain.map((der) => pem('CERTIFICATE', der)).join(''),
+    key: pem('PRIVATE KEY', privateKey),
     minVersion: 'TLSv1.2',
   });
+  return { context, alpn, schemes: SCHEMES[kindOf(key)] ?? [] };
+}
+
+function kindOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): string {
+  return asymmetricKeyDetails?.namedCurve ?? asymmetricKeyType ?? '';
+}
+
+function add<T>(to: Map<string, T[]>, name: string, item: T): void {
+  to.set(name, [...(to.get(name) ?? []), item]);
+}
+
+/** The one spelling of an address. */
+function plainAddress(text: string): string {
+  const address = unmapped(text);
+  if (isIP(address) !== 6) return address;
+  return new SocketAddress({ address, family: 'ipv6' }).address;
 }
 
 function pem(label: string, der: Uint8Array): string {

@@ -3,14 +3,19 @@
 
 use std::mem;
 use std::net::TcpStream;
+use std::ops::Range;
+use std::sync::Arc;
 
-use super::{Connections, Phase, line};
+use derp_proto::counters::Counter;
+use derp_tls::{Need, Version};
+
+use super::{Connections, Phase};
 use crate::arriving::Arriving;
 use crate::bridge::{Bridge, Crossed};
 use crate::events::Event;
-use crate::line::{Written, write_to};
+use crate::line::{Line, Written, write_to};
 use crate::reason::CloseReason;
-use crate::secure::{Opening, Secured, Shaking};
+use crate::secure::{Opening, Parked, Secured, Shaken, Shaking, WayOut};
 use crate::shared::Turn;
 
 impl Connections {
@@ -18,16 +23,17 @@ impl Connections {
     pub(super) fn shake(&mut self, token: usize, count: usize, turn: Turn<'_>) {
         let Some(local) = self.locals.get_mut(token) else { return };
         let Phase::Shaking(shaking) = &mut local.phase else { return };
-        let certificates = turn.certificates.load();
-        let secured = match &*certificates {
-            Some(certificates) => shaking.feed(&self.scratch[..count], &local.stream, certificates),
-            None => Err(()),
+        let shaken = match (&*turn.certificates.load(), local.stream.local_addr()) {
+            (Some(certificates), Ok(address)) => shaking.feed(&self.scratch[..count], address.ip(), certificates),
+            _ => Err(()),
         };
         send(&local.stream, &mut shaking.out);
-        let Ok(secured) = secured else {
-            return self.remove(token, CloseReason::Disconnected, turn);
+        let Secured { receiver, mut way_out, used } = match shaken {
+            Ok(Shaken::Reads) => return,
+            Ok(Shaken::Asks(need, used)) => return self.park(token, need, used..count, turn),
+            Ok(Shaken::Done(secured)) => secured,
+            Err(()) => return self.remove(token, CloseReason::Disconnected, turn),
         };
-        let Some(Secured { receiver, mut way_out, used }) = secured else { return };
         send(&local.stream, &mut way_out.tail);
         local.opening = Some(Box::new(Opening::new(receiver)));
         // The place is dropped with the old phase, and this one is taken from it.
@@ -39,6 +45,66 @@ impl Connections {
         if used < count {
             self.scratch.copy_within(used..count, 0);
             self.received(token, count - used, turn);
+        }
+    }
+
+    /// Has a handshake wait for a certificate, if not too many do. It is read no more, but for its end.
+    fn park(&mut self, token: usize, need: Need, unread: Range<usize>, turn: Turn<'_>) {
+        let Some(local) = self.locals.get_mut(token) else { return };
+        let Phase::Shaking(shaking) = &mut local.phase else { return };
+        let policy = turn.policy.load();
+        let place = turn.parked.take(1, policy.parked_handshakes);
+        let (Some(place), Ok(address)) = (place, local.stream.local_addr()) else {
+            turn.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+            shaking.refuse();
+            send(&local.stream, &mut shaking.out);
+            return self.remove(token, CloseReason::Refused, turn);
+        };
+        let place = Arc::new(place);
+        turn.events.certificate_needed(local.id, need, address.ip(), &place);
+        shaking.parked = Some(Parked { _place: place, unread: self.scratch[unread].to_vec() });
+        shaking.deadline = turn.now + policy.certificate_deadline;
+        self.wheel.arm((token, local.id), &mut local.visit, shaking.deadline);
+        self.parked.insert(local.id, token);
+    }
+
+    /// There are other certificates: goes on with the handshakes that have waited for one of them.
+    pub(crate) fn look_again(&mut self, turn: Turn<'_>) {
+        let tokens: Vec<usize> = self.parked.values().copied().collect();
+        for token in tokens {
+            self.go_on_shaking(token, turn);
+        }
+    }
+
+    fn go_on_shaking(&mut self, token: usize, turn: Turn<'_>) {
+        let Some(local) = self.locals.get_mut(token) else { return };
+        let Phase::Shaking(shaking) = &mut local.phase else { return };
+        let certified = match (&*turn.certificates.load(), local.stream.local_addr()) {
+            (Some(certificates), Ok(address)) => shaking.certify(address.ip(), certificates),
+            _ => Err(()),
+        };
+        match certified {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                self.parked.remove(&local.id);
+                let unread = shaking.parked.take().map(|parked| parked.unread).unwrap_or_default();
+                shaking.deadline = turn.now + turn.policy.load().handshake_deadline;
+                self.wheel.arm((token, local.id), &mut local.visit, shaking.deadline);
+                self.scratch[..unread.len()].copy_from_slice(&unread);
+                self.shake(token, unread.len(), turn);
+                self.read(token, turn);
+            }
+            Err(()) => {
+                send(&local.stream, &mut shaking.out);
+                self.remove(token, CloseReason::Disconnected, turn);
+            }
+        }
+    }
+
+    /// Ends a handshake that waits for a certificate, if it is one of these.
+    pub(crate) fn close_parked(&mut self, id: u64, turn: Turn<'_>) {
+        if let Some(&token) = self.parked.get(&id) {
+            self.remove(token, CloseReason::Closed, turn);
         }
     }
 
@@ -81,6 +147,14 @@ impl Connections {
         }
         turn.events.push(Event::Duplex { id, listener, peer, tls, stream, received });
         self.cross(token, turn);
+    }
+}
+
+/// The way out of a connection of which it is known what it is.
+pub(super) fn line(stream: &Arc<TcpStream>, secure: Option<WayOut>) -> (Line, Option<Version>) {
+    match secure {
+        None => (Line::plain(stream.clone()), None),
+        Some(WayOut { sender, version, tail }) => (Line::tls(stream.clone(), sender, tail), Some(version)),
     }
 }
 

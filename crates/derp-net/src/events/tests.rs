@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::shared::Shared;
 use crate::testing::{World, secret};
 
 fn kinds(world: &World) -> Vec<(&'static str, u64)> {
@@ -19,6 +20,7 @@ fn kinds(world: &World) -> Vec<(&'static str, u64)> {
         Event::LinkOpen { link, .. } => ("link open", link),
         Event::LinkPeers { link, .. } => ("link peers", link),
         Event::LinkClosed { link, .. } => ("link closed", link),
+        Event::CertificateNeeded { id, .. } => ("certificate", id),
         Event::Fault { .. } => ("fault", 0),
     };
     world.events().into_iter().map(name).collect()
@@ -149,4 +151,18 @@ fn whoever_waits_to_be_woken_misses_nothing() {
         }
     });
     assert!(events.take().is_empty());
+}
+
+#[test]
+fn handshakes_that_leave_have_their_place_until_they_are_read_of() {
+    let world = World::new();
+    let Shared { events, parked, .. } = &world.shared;
+    for id in 0..3 {
+        let place = Arc::new(parked.take(1, 3).expect("there are three"));
+        let need = Need { server_name: String::new(), alpn: Vec::new() };
+        events.certificate_needed(id, need, [127, 0, 0, 1].into(), &place);
+    }
+    assert!(parked.take(1, 3).is_none());
+    assert_eq!(kinds(&world), [("certificate", 0), ("certificate", 1), ("certificate", 2)]);
+    assert_eq!(parked.taken(), 0);
 }

@@ -1,0 +1,259 @@
+/** Which certificate a client gets, and handshakes that wait until there is one. */
+import { X509Certificate } from 'node:crypto';
+import type { ConnectionOptions } from 'node:tls';
+import { describe, expect, it } from 'vitest';
+import { parsePair } from '../../src/control/certificates.js';
+import type { Certificate, CertificateNeed, CertificateSet } from '../../src/plane/plane.js';
+import { Bench } from '../helpers/bench.js';
+import { LANES, type Lane } from '../helpers/lanes.js';
+import { nothingIsLeft } from '../helpers/leaks.js';
+import { type PolicyChanges, pemPair } from '../helpers/relay.js';
+import { clientHello, inRecords } from '../helpers/tls.js';
+import { eventually } from '../helpers/wait.js';
+import { Wire } from '../helpers/wire.js';
+
+nothingIsLeft();
+
+const ACME = 'acme-tls/1';
+const NOBODY: CertificateSet = { certificates: [], otherwise: 'ask' };
+/** What a client is told that there is no certificate for: the alert `unrecognized_name`. */
+const REFUSED = { code: 'ERR_SSL_TLSV1_UNRECOGNIZED_NAME' };
+
+function certificate(names: readonly string[], alpn?: string): Certificate {
+  const { chain, privateKey } = parsePair(pemPair(['any.test']), []);
+  return { names, chain, privateKey, ...(alpn && { alpn }) };
+}
+
+function asking(...certificates: Certificate[]): CertificateSet {
+  return { certificates, otherwise: 'ask' };
+}
+
+function shown(wire: Wire): string | undefined {
+  return wire.tlsSocket.getPeerX509Certificate()?.fingerprint256;
+}
+
+function fingerprint({ chain: [leaf] }: Certificate): string {
+  return new X509Certificate(leaf as Uint8Array).fingerprint256;
+}
+
+/** A handshake that is parked, what it wants, and what becomes of it. */
+interface Waiting {
+  readonly need: CertificateNeed;
+  readonly outcome: Promise<Wire | NodeJS.ErrnoException>;
+}
+
+async function park(bench: Bench, tls: ConnectionOptions): Promise<Waiting> {
+  const before = bench.needs.length;
+  const outcome = bench.wire(tls).catch((error: Error) => error);
+  const need = await eventually(() => bench.needs[before], 'a certificate to be asked for');
+  return { need, outcome };
+}
+
+async function opened({ outcome }: Waiting): Promise<Wire> {
+  const wire = await outcome;
+  if (wire instanceof Wire) return wire;
+  throw wire;
+}
+
+function open(lane: Lane, policy: PolicyChanges = {}, set = NOBODY): Promise<Bench> {
+  return Bench.open(lane, policy, 'tls', set);
+}
+
+describe.each(LANES)('certificates, $name', (lane) => {
+  it('are asked for, once, and the handshake goes on when they are there', async () => {
+    const bench = await open(lane);
+    const waiting = await park(bench, { servername: 'Relay.Test', ALPNProtocols: ['x', 'http/1.1'] });
+    expect(waiting.need).toEqual({
+      id: expect.any(Number),
+      serverName: 'relay.test',
+      localAddress: '127.0.0.1',
+      alpn: ['x', 'http/1.1'],
+    });
+    // Nobody else's.
+    bench.plane.certificates(asking(certificate(['other.test'])));
+    await bench.plane.snapshot(0, 0);
+    const wanted = certificate(['relay.test']);
+    bench.plane.certificates(asking(certificate(['other.test']), wanted));
+    const wire = await opened(waiting);
+    expect(shown(wire)).toBe(fingerprint(wanted));
+    expect(wire.tlsSocket.alpnProtocol).toBe('http/1.1');
+    expect(bench.needs).toHaveLength(1);
+    // Whoever comes now need not wait.
+    expect(shown(await bench.wire({ servername: 'RELAY.test' }))).toBe(fingerprint(wanted));
+    expect(bench.needs).toHaveLength(1);
+  });
+
+  it.each(['TLSv1.2', 'TLSv1.3'] as const)(
+    'that were waited for serve DERP, under the same id; %s',
+    async (version) => {
+      const bench = await open(lane);
+      const asked = bench.loggingIn({ tls: { servername: 'relay.test', maxVersion: version } });
+      const need = await eventually(() => bench.needs[0], 'a certificate to be asked for');
+      bench.plane.certificates(asking(certificate(['relay.test'])));
+      const { client, login } = await asked;
+      expect(login).toMatchObject({ id: need.id, tlsVersion: version === 'TLSv1.3' ? '1.3' : '1.2' });
+      bench.plane.admit(login.id, { mesh: false, receiveLimit: null });
+      await client.expect('ServerInfo');
+      expect(await client.fence()).toEqual([]);
+    },
+  );
+
+  it('are for the address that a client without a name has come to', async () => {
+    const bench = await open(lane);
+    const waiting = await park(bench, {});
+    expect(waiting.need).toMatchObject({ serverName: '', localAddress: '127.0.0.1', alpn: [] });
+    const wanted = certificate(['127.0.0.1']);
+    bench.plane.certificates(asking(certificate(['127.0.0.2', 'relay.test']), wanted));
+    expect(shown(await opened(waiting))).toBe(fingerprint(wanted));
+  });
+
+  it('for a protocol are for handshakes that ask for it', async () => {
+    const [ordinary, challenge] = [certificate(['relay.test']), certificate(['relay.test'], ACME)];
+    const bench = await open(lane, {}, asking(ordinary));
+    // An authority that asks is not content with what clients get.
+    const waiting = await park(bench, { servername: 'relay.test', ALPNProtocols: [ACME] });
+    expect(waiting.need.alpn).toEqual([ACME]);
+    bench.plane.certificates(asking(challenge, ordinary));
+    const wire = await opened(waiting);
+    expect([shown(wire), wire.tlsSocket.alpnProtocol]).toEqual([fingerprint(challenge), ACME]);
+    for (const tls of [{ ALPNProtocols: ['http/1.1'] }, {}]) {
+      const client = await bench.wire({ servername: 'relay.test', ...tls });
+      expect(shown(client)).toBe(fingerprint(ordinary));
+    }
+    // Nor is the challenge what anybody gets who has no other.
+    bench.plane.certificates({ certificates: [challenge, ordinary], otherwise: 'first' });
+    expect(shown(await bench.wire({ servername: 'other.test' }))).toBe(fingerprint(ordinary));
+    expect(bench.needs).toHaveLength(1);
+  });
+
+  it.each(['first', 'refuse'] as const)('are not waited for any more when others are to get %s', async (otherwise) => {
+    const bench = await open(lane);
+    const waiting = await park(bench, { servername: 'relay.test' });
+    const only = certificate(['other.test']);
+    bench.plane.certificates({ certificates: [only], otherwise });
+    if (otherwise === 'first') expect(shown(await opened(waiting))).toBe(fingerprint(only));
+    else expect(await waiting.outcome).toMatchObject(REFUSED);
+  });
+
+  it('are not waited for by whoever is closed', async () => {
+    const bench = await open(lane);
+    const [first, second] = [await park(bench, { servername: 'a.test' }), await park(bench, { servername: 'b.test' })];
+    bench.plane.close(first.need.id + 1000, 'closed');
+    bench.plane.close(first.need.id, 'closed');
+    expect(await first.outcome).toBeInstanceOf(Error);
+    bench.plane.certificates(asking(certificate(['a.test', 'b.test'])));
+    await opened(second);
+    expect(bench.ends.size).toBe(0);
+  });
+
+  it('are waited for until their own deadline, and the handshake has its own behind it', async () => {
+    const bench = await open(lane, { deadlines: { certificate: 600, handshake: 200 } });
+    const start = performance.now();
+    const waiting = await park(bench, { servername: 'relay.test' });
+    expect(await waiting.outcome).toBeInstanceOf(Error);
+    expect(performance.now() - start).toBeGreaterThan(595);
+    // One that goes on, but not to its end.
+    const wire = await Wire.open({ host: '127.0.0.1', port: bench.port });
+    wire.write(await clientHello('relay.test'));
+    await eventually(() => bench.needs.length === 2, 'a certificate to be asked for');
+    bench.plane.certificates(asking(certificate(['relay.test'])));
+    await wire.take(5);
+    await wire.ended();
+  });
+
+  it('are waited for by no more than may, and by others when those have left', async () => {
+    const bench = await open(lane, { limits: { parkedHandshakes: 2 } }, asking(certificate(['here.test'])));
+    const hello = await clientHello('there.test');
+    const waiting = [await park(bench, { servername: 'a.test' }), await park(bench, { servername: 'b.test' })];
+    for (let count = 1; count <= 3; count++) {
+      const wire = await Wire.open({ host: '127.0.0.1', port: bench.port });
+      wire.write(hello);
+      expect((await wire.rest()).toString('hex')).toBe('15030300020270');
+      expect(bench.plane.counters.read('connections_refused')).toBe(count);
+    }
+    await bench.wire({ servername: 'here.test' });
+    // One goes by itself, one is let go of.
+    const leaving = await Wire.open({ host: '127.0.0.1', port: bench.port });
+    bench.plane.close((waiting[0] as Waiting).need.id, 'closed');
+    await (waiting[0] as Waiting).outcome;
+    leaving.write(hello);
+    await eventually(() => bench.needs.length === 3, 'a certificate to be asked for');
+    leaving.reset();
+    await eventually(async () => {
+      const wire = await Wire.open({ host: '127.0.0.1', port: bench.port });
+      wire.write(hello);
+      await eventually(() => wire.isOver || bench.needs.length === 4, 'an answer');
+      return bench.needs.length === 4;
+    }, 'the place of one that has left');
+    bench.plane.certificates(asking(certificate(['b.test'])));
+    await opened(waiting[1] as Waiting);
+  });
+
+  it('are found for a name that comes in pieces', async () => {
+    const wanted = certificate(['relay.test']);
+    const bench = await open(lane, {}, asking(wanted));
+    const hello = await clientHello('relay.test');
+    for (const bytes of [hello, inRecords(hello, 1), inRecords(hello, 100)]) {
+      const wire = await Wire.open({ host: '127.0.0.1', port: bench.port });
+      await wire.writeSplit(bytes, 1, 4, 5, 6, 9, 10, 60, 200);
+      // A ServerHello.
+      expect((await wire.take(6))[5]).toBe(2);
+      expect(wire.isOver).toBe(false);
+    }
+    expect(bench.needs).toEqual([]);
+  });
+
+  it('do not save whoever sends nonsense while it waits', async () => {
+    const bench = await open(lane);
+    const hello = await clientHello('relay.test');
+    const wires = await Promise.all(
+      [1, 1000, 300_000].map(async (length) => {
+        const wire = await Wire.open({ host: '127.0.0.1', port: bench.port });
+        wire.write(hello, Buffer.alloc(length, 'nonsense'));
+        return wire;
+      }),
+    );
+    await eventually(() => bench.needs.length === 3, 'three certificates to be asked for');
+    const patient = await park(bench, { servername: 'relay.test' });
+    bench.plane.certificates(asking(certificate(['relay.test'])));
+    await opened(patient);
+    for (const wire of wires.slice(1)) await wire.ended();
+    await (wires[0] as Wire).destroy();
+  });
+
+  it('are waited for by a flood, which nobody else feels, and which goes on when it may', async () => {
+    const cap = 64;
+    const here = certificate(['here.test']);
+    const bench = await open(lane, { limits: { parkedHandshakes: cap } }, asking(here));
+    const tls = { servername: 'here.test' };
+    const [a, b] = [(await bench.admitted({ tls })).client, (await bench.admitted({ tls })).client];
+    const flood = [...Array(3 * cap)].map((_, number) =>
+      bench.wire({ servername: `${number}.test` }).catch((error: Error) => error),
+    );
+    let over = 0;
+    for (const outcome of flood) void outcome.then(() => (over += 1));
+    await eventually(() => over === 2 * cap, 'those beyond the cap to be refused');
+    await eventually(() => bench.needs.length === cap, 'the others to be told of');
+    expect(bench.plane.counters.read('connections_refused')).toBe(2 * cap);
+    // Packets, logins and new certificates go on as if nothing was.
+    for (let round = 0; round < 10; round++) {
+      bench.plane.certificates(asking(here, certificate([`round-${round}.test`])));
+      a.sendPacket(b.key, `round ${round}`);
+      await b.expectPacket(`round ${round}`);
+      const { client } = await bench.admitted({ tls });
+      await client.close();
+    }
+    bench.plane.certificates(asking(here, certificate(bench.needs.map(({ serverName }) => serverName))));
+    const outcomes = await Promise.all(flood);
+    expect(outcomes.filter((outcome) => outcome instanceof Wire)).toHaveLength(cap);
+    for (const outcome of outcomes) if (!(outcome instanceof Wire)) expect(outcome).toMatchObject(REFUSED);
+    for (const client of [a, b]) expect(await client.fence()).toEqual([]);
+  });
+
+  it('are not waited for when the plane ends', async () => {
+    const bench = await open(lane);
+    const waiting = await park(bench, { servername: 'relay.test' });
+    await bench.plane.shutdown();
+    expect(await waiting.outcome).toBeInstanceOf(Error);
+  });
+});

@@ -1,0 +1,132 @@
+import { X509Certificate } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import type { ConnectionOptions } from 'node:tls';
+import { expect, onTestFinished } from 'vitest';
+import { parseSettings } from '../../src/config.js';
+import { certificateSet, parsePair } from '../../src/control/certificates.js';
+import type {
+  CertificateNeed,
+  CertificateSet,
+  CloseReason,
+  DataPlane,
+  Login,
+  PlaneEvents,
+} from '../../src/plane/plane.js';
+import { planePolicy } from '../../src/policy.js';
+import { generateKeyPair } from '../../src/protocol/key.js';
+import { type ClientOptions, DerpClient } from './client.js';
+import { Contract } from './contract.js';
+import type { Lane } from './lanes.js';
+import { showSeedOnFailure } from './random.js';
+import { changed, type PolicyChanges, pemPair } from './relay.js';
+import { eventually } from './wait.js';
+import { type Target, Wire } from './wire.js';
+
+/** What a test lets in that wants nothing. */
+export const NO_RIGHTS = { mesh: false, receiveLimit: null };
+
+/** A plane with one listener, and what it has told. */
+export class Bench implements PlaneEvents {
+  readonly keys = generateKeyPair();
+  readonly logins: Login[] = [];
+  readonly ends = new Map<number, CloseReason>();
+  readonly pulls: number[] = [];
+  readonly needs: CertificateNeed[] = [];
+  readonly duplexes = new Map<number, Duplex>();
+  readonly plane: DataPlane;
+  private target: Target | undefined;
+  private readonly contract: Contract;
+  private readonly base = planePolicy(parseSettings({}));
+
+  private constructor(lane: Lane, policy: PolicyChanges) {
+    this.contract = new Contract(this);
+    const options = { privateKey: this.keys.privateKey, policy: this.policy(policy) };
+    this.plane = lane.select().create(options, this.contract);
+    expect(this.plane.kind).toBe(lane.planeKind);
+    showSeedOnFailure(lane.name);
+    onTestFinished(async () => {
+      await this.plane.shutdown();
+      expect(this.contract.violations).toEqual([]);
+      expect(this.contract.open).toEqual([]);
+    });
+  }
+
+  /** With TLS, of a certificate of its own, if there are to be no others. */
+  static async open(
+    lane: Lane,
+    policy: PolicyChanges = {},
+    kind: 'tcp' | 'tls' = 'tcp',
+    set?: CertificateSet,
+  ): Promise<Bench> {
+    const bench = new Bench(lane, policy);
+    if (set) bench.plane.certificates(set);
+    else if (kind === 'tls') bench.serve('localhost');
+    const { port } = await bench.plane.listen({ kind, derp: true, host: '127.0.0.1', port: 0 });
+    bench.target = { host: '127.0.0.1', port, ...(kind === 'tls' && { tls: {} }) };
+    return bench;
+  }
+
+  policy(changes: PolicyChanges): ReturnType<typeof planePolicy> {
+    return changed(this.base, changes);
+  }
+
+  /** Replaces the certificate; returns the leaf of the new one. */
+  serve(host: string): X509Certificate {
+    const pair = pemPair([host]);
+    this.plane.certificates(certificateSet(parsePair(pair, []), this.keys.publicKey, new Date()));
+    return new X509Certificate(pair.chain);
+  }
+
+  get port(): number {
+    return (this.target as Target).port;
+  }
+
+  wire(tls?: ConnectionOptions): Promise<Wire> {
+    return Wire.open({ ...(this.target as Target), ...(tls && { tls }) });
+  }
+
+  /** A client that has sent its login, and the plane's report of it. */
+  async loggingIn(options: ClientOptions = {}): Promise<{ client: DerpClient; login: Login }> {
+    const client = new DerpClient(await this.wire(options.tls), this.keys.publicKey, options);
+    client.wire.write(client.head, client.clientInfo);
+    client.readFrames();
+    await client.expect('ServerKey');
+    const login = await eventually(() => this.logins.find(({ key }) => key === client.key), 'a login');
+    return { client, login };
+  }
+
+  async admitted(options: ClientOptions = {}): Promise<{ client: DerpClient; id: number }> {
+    const { client, login } = await this.loggingIn(options);
+    this.plane.admit(login.id, NO_RIGHTS);
+    await client.expect('ServerInfo');
+    return { client, id: login.id };
+  }
+
+  async endOf(id: number): Promise<CloseReason> {
+    return eventually(() => this.ends.get(id), `the end of ${id}`);
+  }
+
+  login(login: Login): void {
+    this.logins.push(login);
+  }
+  closed(id: number, reason: CloseReason): void {
+    this.ends.set(id, reason);
+  }
+  pulled(id: number): void {
+    this.pulls.push(id);
+  }
+  duplex(id: number, stream: Duplex): void {
+    this.duplexes.set(id, stream);
+  }
+  active(): void {}
+  watch(): void {}
+  closePeer(): void {}
+  prefer(): void {}
+  linkOpen(): void {}
+  linkPeers(): void {}
+  linkClosed(): void {}
+  certificateNeeded(need: CertificateNeed): void {
+    this.needs.push(need);
+  }
+  fault(): void {}
+}

@@ -1,0 +1,46 @@
+import { describe, expect, it } from 'vitest';
+import { readClientHello } from '../../../src/plane/js/client-hello.js';
+import { clientHello, inRecords } from '../../helpers/tls.js';
+
+describe('a ClientHello', () => {
+  it('is read however records cut it, and whatever follows', async () => {
+    const hello = await clientHello('Relay.Test');
+    const wanted = { serverName: 'relay.test', alpn: [], schemes: expect.arrayContaining([0x0403, 0x0804]) };
+    for (const bytes of [hello, inRecords(hello, 1), inRecords(hello, 7), inRecords(hello, 200)]) {
+      expect(readClientHello(bytes)).toEqual(wanted);
+      expect(readClientHello(Buffer.concat([bytes, Buffer.from('anything')]))).toEqual(wanted);
+    }
+  });
+
+  it('is waited for', async () => {
+    const hello = inRecords(await clientHello('relay.test'), 100);
+    for (let length = 0; length < hello.length; length++)
+      expect(readClientHello(hello.subarray(0, length))).toBe('more');
+  });
+
+  it('need not say a name, and an address is none', async () => {
+    expect(readClientHello(await clientHello())).toMatchObject({ serverName: '' });
+    const named = await clientHello('192.0.2.10x');
+    named.write('0', named.indexOf('192.0.2.10x') + 10);
+    expect(readClientHello(named)).toMatchObject({ serverName: '' });
+  });
+
+  it.each([
+    ['a request', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
+    ['another message', Buffer.from('160303000402000000', 'hex')],
+    ['one without a body', Buffer.from('16030300050100000100', 'hex')],
+    ['one that is longer than any', inRecords(Buffer.alloc(20_000, Buffer.from('1603030000010fffff', 'hex')), 1000)],
+  ])('is not %s', (_, bytes) => {
+    expect(readClientHello(bytes)).toBe('other');
+  });
+
+  it('whose lengths lie is left to OpenSSL', async () => {
+    const hello = await clientHello('relay.test');
+    // Each byte of its body in turn: whatever it is then, it is not waited for, and nothing is thrown.
+    for (let at = 9; at < hello.length; at++) {
+      const broken = Buffer.from(hello);
+      broken[at] = 255;
+      expect(readClientHello(broken)).not.toBe('more');
+    }
+  });
+});

@@ -1,0 +1,113 @@
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { unmapped } from '../address.js';
+import type { ConnectionId } from '../plane.js';
+import { type ClientHello, readClientHello } from './client-hello.js';
+import type { PlaneContext } from './context.js';
+import { acceptTls, type ReadyCertificate, type TlsContexts } from './tls.js';
+import { Wheel } from './wheel.js';
+
+/** The alert `unrecognized_name`, fatal, in a record of its own. */
+const UNRECOGNIZED_NAME = Buffer.from('15030300020270', 'hex');
+/** As many protocols of a client are told of. */
+const MAX_PROTOCOLS = 16;
+/** What a client may send behind its ClientHello while it waits for a certificate. */
+const MAX_UNREAD = 16 << 10;
+
+export interface HandshakeOwner {
+  readonly context: PlaneContext;
+  readonly id: ConnectionId;
+  /** The certificates in force. */
+  tls(): TlsContexts;
+  /** There is another deadline, on the wheel's clock. */
+  onDeadline(when: number): void;
+  /** OpenSSL has taken over: the handshake is done or fails with this stream's events. */
+  onAccepted(stream: TLSSocket): void;
+}
+
+/** The server's side of a handshake, until there is a certificate for it. */
+export class Handshake {
+  private received: Buffer = Buffer.alloc(0);
+  private isParked = false;
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly owner: HandshakeOwner,
+  ) {
+    socket.on('data', this.onData);
+  }
+
+  /** There are other certificates. */
+  lookAgain(): void {
+    const hello = readClientHello(this.received);
+    if (typeof hello === 'string') return;
+    const choice = this.choose(hello);
+    if (choice === 'ask') return;
+    this.leave();
+    this.owner.onDeadline(Wheel.now() + this.owner.context.policy.deadlines.handshake);
+    if (choice === 'refuse') this.refuse();
+    else this.accept(choice);
+  }
+
+  end(): void {
+    this.leave();
+    this.socket.off('data', this.onData);
+    this.socket.destroy();
+  }
+
+  /** It is no handshake of ours any more. */
+  leave(): void {
+    if (!this.isParked) return;
+    this.isParked = false;
+    this.owner.context.parked.delete(this.owner.id);
+  }
+
+  private readonly onData = (chunk: Buffer): void => {
+    this.received = Buffer.concat([this.received, chunk]);
+    if (this.isParked) {
+      // Nothing is due from the client. It is read to be seen to leave, within bounds.
+      if (this.received.length > MAX_UNREAD) this.socket.pause();
+      return;
+    }
+    const hello = readClientHello(this.received);
+    if (hello === 'more') return;
+    const choice = hello === 'other' ? this.owner.tls().first : this.choose(hello);
+    if (choice === 'refuse') this.refuse();
+    else if (choice === 'ask') this.park(hello as ClientHello);
+    else this.accept(choice);
+  };
+
+  private choose(hello: ClientHello): ReadyCertificate | 'ask' | 'refuse' {
+    return this.owner.tls().choose(hello, this.socket.localAddress ?? '');
+  }
+
+  private park({ serverName, alpn }: ClientHello): void {
+    const { context, id } = this.owner;
+    if (context.parked.size >= context.policy.limits.parkedHandshakes) {
+      context.counters.add('connections_refused');
+      this.refuse();
+      return;
+    }
+    this.isParked = true;
+    context.parked.set(id, this);
+    this.owner.onDeadline(Wheel.now() + context.policy.deadlines.certificate);
+    const localAddress = unmapped(this.socket.localAddress ?? '');
+    const need = { id, serverName, localAddress, alpn: alpn.slice(0, MAX_PROTOCOLS) };
+    context.events.raise((to) => to.certificateNeeded(need));
+  }
+
+  private accept(certificate: ReadyCertificate | undefined): void {
+    const { socket } = this;
+    socket.off('data', this.onData);
+    socket.pause();
+    // OpenSSL begins with what was read.
+    socket.unshift(this.received);
+    this.owner.onAccepted(acceptTls(socket, certificate));
+  }
+
+  private refuse(): void {
+    this.socket.off('data', this.onData);
+    this.socket.end(UNRECOGNIZED_NAME);
+    this.socket.destroySoon();
+  }
+}
