@@ -63,7 +63,7 @@ export function packet(number: number, size = 4, disco = false): OutboundPacket 
   const payload = Buffer.alloc(size);
   payload.writeUInt32BE(number);
   const source = disco ? keyOf(255) : ALICE;
-  return { frame: recvPacketFrame(source, payload), payload: size, source, disco };
+  return { frame: recvPacketFrame(source, payload), payload: size, source, disco, queuedAt: 0 };
 }
 
 export function control(number: number): Buffer {

@@ -299,8 +299,7 @@ fn after_the_end_of_the_plane_dials_fail() {
     relay.plane.shutdown();
     let far = Far::listen();
     relay.plane.dial(1, target(far.address, None));
-    let events = relay.plane.take_events();
-    assert!(matches!(&events[..], [Event::LinkClosed { link: 1, reason }] if reason == "shutdown"));
+    assert_eq!(end_of(&relay, 1), "shutdown");
 }
 
 #[test]

@@ -75,6 +75,7 @@ export class Connection implements EgressOwner, Timed {
     });
     this.phaseEnds = Wheel.now() + context.policy.deadlines.clientInfo;
     context.counters.add('accepts');
+    this.countTls(1);
     context.connections.set(this.id, this);
     context.pendingLogins += 1;
     context.wheel.arm(this, this.phaseEnds);
@@ -107,6 +108,7 @@ export class Connection implements EgressOwner, Timed {
     // First of all, and whatever the client has sent ahead.
     this.egress.frames(sealServerInfo(sharedKey));
     this.egress.flush();
+    this.egress.counting = true;
     this.entry = this.context.table.add(this, key);
     this.session = new Session(this, key, this.entry, this.context);
     this.sink = this.session;
@@ -137,6 +139,7 @@ export class Connection implements EgressOwner, Timed {
       this.context.counters.add('logins_failed');
     }
     this.phase = 'closed';
+    this.countTls(-1);
     this.decoder.end();
     this.context.connections.delete(this.id);
     if (this.entry) this.context.table.remove(this.entry, this);
@@ -250,6 +253,11 @@ export class Connection implements EgressOwner, Timed {
     this.context.loginBytes += held - this.charged;
     this.charged = held;
     if (this.context.loginBytes > this.context.policy.limits.loginBytes) this.close('login_failed');
+  }
+
+  private countTls(more: 1 | -1): void {
+    const { tlsVersion } = this.arrival;
+    if (tlsVersion) this.context.counters.add(tlsVersion === '1.3' ? 'tls_active:tls13' : 'tls_active:tls12', more);
   }
 
   private settleLogin(): void {

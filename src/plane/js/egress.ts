@@ -56,6 +56,9 @@ export class Egress {
   private pendingAt = 0;
   private watching = false;
 
+  /** Whether writes are counted: those of the login are not. */
+  counting = false;
+
   /** Packets and payload bytes that the kernel took, and packets dropped here. */
   readonly stats = { packets: 0, bytes: 0, dropped: 0 };
 
@@ -73,13 +76,18 @@ export class Egress {
     if (this.closed) {
       this.drop('gone_disconnected', packet);
     } else if (this.open && this.queuedPackets === 0 && this.control.length === 0) {
+      this.context.queueTime.waited(0);
       this.commit(packet);
       this.schedule();
     } else {
       const queue = packet.disco ? this.disco : this.regular;
       const { queueDepth } = this.context.policy;
+      packet.queuedAt = Wheel.now();
       const evicted = queue.push(packet, queueDepth);
-      if (evicted) this.drop(queueDepth > 0 ? 'queue_head' : 'queue_tail', evicted);
+      if (evicted) {
+        this.context.queueTime.waited(packet.queuedAt - evicted.queuedAt);
+        this.drop(queueDepth > 0 ? 'queue_head' : 'queue_tail', evicted);
+      }
       if (this.open) this.schedule();
     }
   }
@@ -169,6 +177,7 @@ export class Egress {
       while (this.open) {
         const packet = queue.shift();
         if (!packet) break;
+        this.context.queueTime.waited(Wheel.now() - packet.queuedAt);
         this.commit(packet);
       }
     }
@@ -187,6 +196,8 @@ export class Egress {
     if (this.writtenBytes === 0) this.progressAt = Wheel.now();
     this.writtenBytes += bytes;
     this.written.push(packets);
+    if (this.counting) this.context.counters.wrote(frames.length);
+    this.context.queueTime.show();
     const last = frames.length - 1;
     this.stream.cork();
     frames.forEach((frame, index) => {

@@ -30,6 +30,7 @@ import { type Arrival, Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
 import { TcpListener } from './listener.js';
+import { QueueTime } from './queue-time.js';
 import { Table } from './table.js';
 import { JsTap } from './tap.js';
 import { TlsContexts } from './tls.js';
@@ -67,6 +68,7 @@ class JsPlane implements DataPlane {
       policy: options.policy,
       keys,
       counters: this.counters,
+      queueTime: new QueueTime(this.counters),
       events,
       table: new Table(events),
       wheel: new Wheel(TICK),

@@ -8,6 +8,8 @@ export interface OutboundPacket {
   readonly payload: number;
   readonly source: NodeKey;
   readonly disco: boolean;
+  /** When it was put into a queue. */
+  queuedAt: number;
 }
 
 /** A FIFO of at most `depth` packets that makes room at its head: in a relay, the oldest packet is the one worth least. */

@@ -120,7 +120,7 @@ export class Session implements FrameSink {
     // SendPacket and RecvPacket have the same length: with another type and key the frame is ready, where it lies.
     frame[0] = FrameType.RecvPacket;
     frame.set(this.keyBytes, KEY_AT);
-    to.egress.packet({ frame, payload, source: this.key, disco });
+    to.egress.packet({ frame, payload, source: this.key, disco, queuedAt: 0 });
   }
 
   /** From a mesh peer: goes to a connection here or nowhere, never on to another relay. */
@@ -139,7 +139,7 @@ export class Session implements FrameSink {
       this.unknown(destination, disco, payload, 'unknown_dest_on_fwd');
       return;
     }
-    to.egress.packet({ frame: forwarded(frame, source), payload, source, disco });
+    to.egress.packet({ frame: forwarded(frame, source), payload, source, disco, queuedAt: 0 });
   }
 
   private unknown(destination: NodeKey, disco: boolean, payload: number, reason: DropReason): void {
