@@ -68,13 +68,18 @@ export class OtherEnd {
   async login(): Promise<OpenedLogin & { readonly request: string }> {
     const request = (await this.wire.takeThrough('\r\n\r\n')).toString('latin1');
     this.wire.write(switchingProtocols(this.keys.publicKey), serverKeyFrame(this.keys.publicKey));
+    return { ...(await this.finishLogin()), request };
+  }
+
+  /** The same from behind the greeting on. */
+  async finishLogin(): Promise<OpenedLogin> {
     const info = await this.frame();
     if (info.type !== FrameType.ClientInfo) throw new Error(`the first frame has type ${info.type}`);
     const login = openClientInfo(info.body, this.keys.privateKey);
     this.wire.write(sealServerInfo(login.sharedKey));
     const watch = await this.frame();
     if (watch.type !== FrameType.WatchConns) throw new Error(`the second frame has type ${watch.type}`);
-    return { ...login, request };
+    return login;
   }
 
   send(...frames: readonly Uint8Array[]): void {
