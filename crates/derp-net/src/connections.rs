@@ -1,6 +1,7 @@
 //! The connections of one worker, from accept to their end: reading them in turn, and their deadlines.
 
 mod links;
+mod phase;
 mod tls;
 
 use std::collections::HashMap;
@@ -21,18 +22,16 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use self::phase::{Local, Phase};
 use crate::acceptor::Accepted;
 use crate::arriving::Arriving;
 use crate::batch::Batch;
-use crate::bridge::Bridge;
 use crate::budget::Share;
 use crate::conn::Conn;
-use crate::dial::Dialling;
 use crate::events::Event;
-use crate::link::Link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
-use crate::secure::{Opened, Opening, Shaking};
+use crate::secure::{Opened, Shaking};
 use crate::session::Session;
 use crate::shared::Turn;
 use crate::timer::{Visit, Wheel};
@@ -55,44 +54,6 @@ pub(crate) struct Connections {
     parked: HashMap<u64, usize>,
     scratch: Vec<u8>,
     batch: Batch,
-}
-
-struct Local {
-    /// Guards against mail and visits for a connection that had this place before.
-    id: u64,
-    /// Dropping it closes the socket: by then the connection has ended, and nobody else has one.
-    stream: Arc<TcpStream>,
-    phase: Phase,
-    /// Set once the connection has its keys, if it is TLS.
-    opening: Option<Box<Opening>>,
-    visit: Visit,
-    is_ready: bool,
-    /// The peer's end has been announced, which happens once.
-    hung_up: bool,
-}
-
-enum Phase {
-    Shaking(Box<Shaking>),
-    Arriving(Box<Arriving>),
-    Derp(Box<Session>),
-    Dialling(Box<Dialling>),
-    Link(Box<Link>),
-    /// TLS that is Node's.
-    Bridge(Box<Bridge>),
-    /// The plane's end of the pair of sockets of the bridge that has this place.
-    Pair(usize),
-}
-
-impl Phase {
-    /// What others know of it.
-    fn conn(&self) -> Option<&Arc<Conn>> {
-        match self {
-            Self::Derp(session) => Some(session.conn()),
-            Self::Dialling(dialling) => Some(dialling.conn()),
-            Self::Link(link) => Some(link.conn()),
-            Self::Shaking(_) | Self::Arriving(_) | Self::Bridge(_) | Self::Pair(_) => None,
-        }
-    }
 }
 
 impl Connections {

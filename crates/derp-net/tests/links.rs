@@ -364,9 +364,9 @@ fn whatever_answers() {
         (&[&endless], "its answer to the upgrade does not end"),
         (&[head], "the relay closed the connection before the login"),
         (&[head, &frame::KEEP_ALIVE], "it does not speak DERP"),
-        (&[head, &frame::header(FrameType::ServerKey, 1 << 30)], "it does not speak DERP"),
+        (&[head, &frame::header(FrameType::ServerKey, 1 << 30)], "its greeting has 1073741824 bytes"),
         (&[head, &greeting], "login refused: the relay closed the connection"),
-        (&[head, &greeting, &frame::KEEP_ALIVE], "its answer to the login is no ServerInfo for us"),
+        (&[head, &greeting, &frame::KEEP_ALIVE], "its second frame has type 6"),
     ];
     for (link, (answer, reason)) in (1..).zip(cases) {
         dial(&relay, link, &far);

@@ -68,7 +68,13 @@ pub enum LoginFault {
     NotDerp,
     /// The greeting has another key than the certificate.
     OtherKey,
-    /// Its ServerInfo is none, or is not for us.
+    /// The greeting has so many bytes.
+    GreetingLength(u32),
+    /// What follows the greeting is a frame of this type.
+    SecondFrame(u8),
+    /// ServerInfo has so many bytes.
+    ServerInfoLength(u32),
+    /// ServerInfo is not for us, or none of this protocol.
     ServerInfo,
 }
 
@@ -169,14 +175,17 @@ impl ClientLogin {
     fn header(&self, header: FrameHeader) -> Result<(), LoginFault> {
         let kind = FrameType::from_u8(header.kind);
         match &self.stage {
-            Stage::Greeting { .. } => {
-                let is_one = kind == Some(FrameType::ServerKey) && header.length as usize <= MAX_GREETING_LENGTH;
-                if is_one { Ok(()) } else { Err(LoginFault::NotDerp) }
+            Stage::Greeting { .. } if kind != Some(FrameType::ServerKey) => Err(LoginFault::NotDerp),
+            Stage::Greeting { .. } if header.length as usize > MAX_GREETING_LENGTH => {
+                Err(LoginFault::GreetingLength(header.length))
             }
-            Stage::ServerInfo { .. } => {
-                let is_one = kind == Some(FrameType::ServerInfo) && header.length <= MAX_SERVER_INFO;
-                if is_one { Ok(()) } else { Err(LoginFault::ServerInfo) }
+            Stage::ServerInfo { .. } if kind != Some(FrameType::ServerInfo) => {
+                Err(LoginFault::SecondFrame(header.kind))
             }
+            Stage::ServerInfo { .. } if header.length > MAX_SERVER_INFO => {
+                Err(LoginFault::ServerInfoLength(header.length))
+            }
+            Stage::Greeting { .. } | Stage::ServerInfo { .. } => Ok(()),
             Stage::Head { .. } | Stage::Over => Err(LoginFault::NotDerp),
         }
     }
@@ -229,7 +238,10 @@ impl fmt::Display for LoginFault {
             Self::HeadTooLong => f.write_str("its answer to the upgrade does not end"),
             Self::NotDerp => f.write_str("it does not speak DERP"),
             Self::OtherKey => f.write_str("its greeting and its certificate have different keys"),
-            Self::ServerInfo => f.write_str("its answer to the login is no ServerInfo for us"),
+            Self::GreetingLength(length) => write!(f, "its greeting has {length} bytes"),
+            Self::SecondFrame(kind) => write!(f, "its second frame has type {kind}"),
+            Self::ServerInfoLength(length) => write!(f, "its ServerInfo has {length} bytes"),
+            Self::ServerInfo => f.write_str("its ServerInfo does not open"),
         }
     }
 }
@@ -319,13 +331,16 @@ mod tests {
         let endless = [&HEAD[..HEAD.len() - 2], &b"a: b\r\n".repeat(4000)].concat();
         assert_eq!(fault(&endless), Some(LoginFault::HeadTooLong));
         assert_eq!(fault(&[&endless[..MAX_HEAD], b"\r\n\r\n"].concat()), Some(LoginFault::HeadTooLong));
-        assert_eq!(fault(&[HEAD, b"\x01\0\0\x04\x01"].concat()), Some(LoginFault::NotDerp));
+        assert_eq!(fault(&[HEAD, b"\x01\0\0\x04\x01"].concat()), Some(LoginFault::GreetingLength(1025)));
         assert_eq!(fault(&[HEAD, &frame::KEEP_ALIVE].concat()), Some(LoginFault::NotDerp));
         // A key that nothing can be sealed for.
         assert_eq!(fault(&[HEAD, &frame::greeting(&NodeKey::ZERO)].concat()), Some(LoginFault::NotDerp));
         let greeting = &frame::greeting(&server().public_key());
-        assert_eq!(fault(&[HEAD, greeting, &frame::KEEP_ALIVE].concat()), Some(LoginFault::ServerInfo));
-        assert_eq!(fault(&[HEAD, greeting, b"\x03\xff\xff\xff\xff"].concat()), Some(LoginFault::ServerInfo));
+        assert_eq!(fault(&[HEAD, greeting, &frame::KEEP_ALIVE].concat()), Some(LoginFault::SecondFrame(6)));
+        assert_eq!(
+            fault(&[HEAD, greeting, b"\x03\xff\xff\xff\xff"].concat()),
+            Some(LoginFault::ServerInfoLength(u32::MAX))
+        );
         let mut damaged = [HEAD, &answer()].concat();
         let end = damaged.len() - frame::KEEP_ALIVE.len();
         damaged[end - 1] ^= 1;
