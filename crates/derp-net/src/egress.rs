@@ -2,6 +2,7 @@
 //! appears only when the socket is full.
 
 mod backlog;
+mod context;
 mod inbox;
 mod outbound;
 #[cfg(all(test, not(loom)))]
@@ -9,7 +10,7 @@ mod tests;
 
 use std::time::Instant;
 
-use derp_proto::counters::{Counter, Counters, Waits};
+use derp_proto::counters::{Counter, Waits};
 use derp_proto::drop_reason::DropReason;
 use derp_proto::frame;
 use derp_proto::key::NodeKey;
@@ -19,42 +20,11 @@ use derp_tls::Alert;
 use self::backlog::{Backlog, Tally, count_control};
 use self::outbound::OwnedFrame;
 use crate::line::{Line, SLICES, Written};
-use crate::subscribers::{Added, Sources, Subscribers};
+use crate::subscribers::{Added, Sources};
 
+pub(crate) use self::context::Context;
 pub(crate) use self::inbox::Inbox;
 pub(crate) use self::outbound::{Frame, PacketInfo};
-
-/// What every write needs of the plane.
-pub(crate) struct Context<'a> {
-    pub(crate) counters: &'a Counters,
-    pub(crate) subscribers: &'a Subscribers,
-    pub(crate) queue_depth: usize,
-    pub(crate) control_bytes: usize,
-    pub(crate) subscriptions: usize,
-    /// The connection is a link to another relay: that watches whom it wants to, its figures are its own, and it drops
-    /// under other names.
-    pub(crate) link: bool,
-    /// The id of the connection that is written to.
-    pub(crate) destination: u64,
-    pub(crate) now: Instant,
-}
-
-impl Context<'_> {
-    pub(crate) fn dropped(&self, reason: DropReason, info: &PacketInfo) {
-        let reason = match reason {
-            DropReason::QueueHead | DropReason::QueueTail if self.link => DropReason::MeshQueue,
-            _ if self.link => DropReason::MeshDown,
-            other => other,
-        };
-        self.counters.dropped(reason, info.kind, info.payload);
-    }
-
-    fn waited(&self, waits: Waits) {
-        if !self.link {
-            self.counters.waited(waits);
-        }
-    }
-}
 
 /// Guarded by the connection's egress lock.
 pub(crate) struct Egress {
@@ -104,10 +74,11 @@ pub(crate) struct EgressFigures {
 }
 
 impl Egress {
-    pub(crate) fn new(line: Line, now: Instant) -> Self {
-        let backlog = line.has_tail().then(|| Box::new(Backlog::new(now)));
+    /// Without a line until it is connected.
+    pub(crate) fn new(line: Option<Line>, now: Instant) -> Self {
+        let backlog = line.as_ref().filter(|line| line.has_tail()).map(|_| Box::new(Backlog::new(now)));
         Self {
-            line: Some(line),
+            line,
             admitted: false,
             watched: false,
             pulling: false,
@@ -119,22 +90,13 @@ impl Egress {
         }
     }
 
-    /// Of a link that is not open yet.
-    pub(crate) fn unconnected() -> Self {
-        Self {
-            line: None,
-            admitted: true,
-            watched: false,
-            pulling: false,
-            outcome: Outcome::default(),
-            backlog: None,
-            sources: None,
-            sent: Tally::default(),
-            dropped: 0,
-        }
+    /// The link is open: there is nothing to be said before its packets.
+    pub(crate) fn open(&mut self, line: Line, cx: &Context<'_>) {
+        self.admitted = true;
+        self.connect(line, cx);
     }
 
-    /// The link is open.
+    /// The line is there.
     pub(crate) fn connect(&mut self, line: Line, cx: &Context<'_>) {
         self.line = Some(line);
         self.watch_tail(cx);
@@ -209,9 +171,12 @@ impl Egress {
     /// Writes until the socket is full or nothing is left. Called by the owner when the socket takes bytes again.
     pub(crate) fn drain(&mut self, cx: &Context<'_>) {
         while let (Some(line), Some(backlog)) = (&mut self.line, &mut self.backlog) {
-            let had_tail = line.has_tail();
-            match line.flush() {
-                Written::Bytes(_) if had_tail => backlog.moved(cx.now),
+            let waited = line.waiting();
+            let flushed = line.flush();
+            if line.waiting() < waited {
+                backlog.moved(cx.now);
+            }
+            match flushed {
                 Written::Bytes(_) => {}
                 Written::Full => {
                     self.stalled();
@@ -281,6 +246,23 @@ impl Egress {
     pub(crate) fn alert(&mut self, alert: Alert) {
         if let Some(line) = &mut self.line {
             line.end(alert);
+        }
+    }
+
+    /// Answers a ping of the WebSocket itself: at once, or when the socket has taken what was begun.
+    pub(crate) fn web_socket_pong(&mut self, payload: &[u8], cx: &Context<'_>) {
+        let Some(line) = &mut self.line else { return };
+        if line.pong(payload) {
+            self.watch_tail(cx);
+        } else {
+            self.fail(cx);
+        }
+    }
+
+    /// What the close frame of the WebSocket will say, unless it has been sent.
+    pub(crate) fn owe_close(&mut self, payload: &[u8]) {
+        if let Some(line) = &mut self.line {
+            line.owe_close(payload);
         }
     }
 

@@ -52,7 +52,7 @@ pub use dial::Target;
 pub use events::{Event, LinkChange, Wake};
 #[cfg(feature = "fault-injection")]
 pub use faults::Fault;
-pub use plane::Plane;
+pub use plane::{Adoption, Plane};
 pub use policy::Policy;
 pub use reason::CloseReason;
 pub use tap::Slab;

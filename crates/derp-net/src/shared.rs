@@ -13,7 +13,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::{frame, http_head};
-use derp_tls::CertificateSet;
+use derp_tls::{CertificateSet, Version};
 use mio::{Poll, Waker};
 
 use crate::budget::{Budget, Share};
@@ -34,6 +34,14 @@ use crate::worker::{Mail, WAKE};
 pub(crate) struct Mailbox {
     pub(crate) sender: Sender<Mail>,
     pub(crate) waker: Waker,
+}
+
+/// Where a bridge is.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) worker: usize,
+    pub(crate) token: usize,
+    pub(crate) tls: Option<Version>,
 }
 
 /// The plane without its threads.
@@ -61,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) links: Lock<HashMap<u64, Arc<Conn>>>,
     /// Where routes lead whose link has ended.
     pub(crate) no_link: Arc<Conn>,
+    /// TLS that is the HTTP server's.
+    pub(crate) bridges: Lock<HashMap<u64, Place>>,
     pub(crate) last_id: AtomicU64,
     /// Connections that have not sent a whole request head.
     pub(crate) arriving: Budget,
@@ -113,7 +123,8 @@ impl Shared {
             mailboxes,
             conns: Lock::default(),
             links: Lock::default(),
-            no_link: Arc::new(Conn::link(0, 0, 0, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0))),
+            no_link: Arc::new(Conn::link(0, 0, 0, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), Instant::now())),
+            bridges: Lock::default(),
             last_id: AtomicU64::new(0),
             arriving: Budget::default(),
             parked: Budget::default(),

@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 
+use super::adopted::Leaving;
 use crate::arriving::Arriving;
 use crate::bridge::Bridge;
 use crate::conn::Conn;
@@ -36,6 +37,8 @@ pub(super) enum Phase {
     Bridge(Box<Bridge>),
     /// The plane's end of the pair of sockets of the bridge that has this place.
     Pair(usize),
+    /// A WebSocket that has ended, whose socket has not.
+    Leaving(Leaving),
 }
 
 impl Phase {
@@ -45,7 +48,7 @@ impl Phase {
             Self::Derp(session) => Some(session.conn()),
             Self::Dialling(dialling) => Some(dialling.conn()),
             Self::Link(link) => Some(link.conn()),
-            Self::Shaking(_) | Self::Arriving(_) | Self::Bridge(_) | Self::Pair(_) => None,
+            Self::Shaking(_) | Self::Arriving(_) | Self::Bridge(_) | Self::Pair(_) | Self::Leaving(_) => None,
         }
     }
 }

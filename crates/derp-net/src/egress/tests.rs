@@ -3,7 +3,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use derp_proto::counters::Counter;
+use derp_proto::counters::{Counter, Counters};
 use derp_proto::drop_reason::PacketKind;
 use derp_proto::frame::PACKET_AT;
 use derp_proto::server_frame::ServerFrame;
@@ -14,6 +14,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 use super::*;
+use crate::subscribers::Subscribers;
 
 const DEPTH: usize = 32;
 const SOURCE: NodeKey = NodeKey::from_bytes([7; 32]);
@@ -40,7 +41,7 @@ impl Line {
         SockRef::from(&stream).set_send_buffer_size(16 << 10).unwrap();
         let stream = TcpStream::from(OwnedFd::from(stream));
         Self {
-            egress: Egress::new(crate::line::Line::plain(Arc::new(stream)), Instant::now()),
+            egress: Egress::new(Some(crate::line::Line::plain(Arc::new(stream))), Instant::now()),
             client,
             received: Vec::new(),
             counters: Counters::default(),
