@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"tailscale.com/derp"
 	"tailscale.com/types/key"
@@ -22,26 +23,30 @@ var ringFloodScenarios = []RingScenario{
 
 const (
 	throng = 5000
-	burst  = 20 // packets on their way to different clients of the throng, from each sender
+	burst  = 50 // packets on their way to different clients of the throng, from each sender
 )
 
-// throngOf has the clients, and counts what they get: each is sent its own key.
+// throngOf has the clients, and knows who has reached them: each is sent its
+// own key.
 type throngOf struct {
 	keys    []key.NodePublic
-	arrived atomic.Int64
-	wrong   atomic.Value
+	mu      sync.Mutex
+	reached map[[2]key.NodePublic]bool // from, to
+	wrong   error
 }
 
 func (t *throngOf) take(to key.NodePublic, p derp.ReceivedPacket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if !bytes.Equal(p.Data, to.AppendTo(nil)) {
-		t.wrong.Store(errors.New("a packet for somebody else arrived"))
+		t.wrong = errors.New("a packet for somebody else arrived")
 	}
-	t.arrived.Add(1)
+	t.reached[[2]key.NodePublic{p.Source, to}] = true
 }
 
 // fill logs all of them in.
 func (t *throngOf) fill(login func() (*derp.Client, key.NodePublic, error)) error {
-	t.keys = make([]key.NodePublic, throng)
+	t.keys, t.reached = make([]key.NodePublic, throng), map[[2]key.NodePublic]bool{}
 	return together([]int{0, 1, 2, 3, 4, 5, 6, 7}, func(part int) error {
 		for i := part; i < throng; i += 8 {
 			c, k, err := login()
@@ -65,23 +70,42 @@ func (t *throngOf) fill(login func() (*derp.Client, key.NodePublic, error)) erro
 	})
 }
 
-// reachedBy has each of them reached by each sender, a few at a time.
+// reachedBy has each of them reached by each sender, a few at a time. The order
+// in which they are announced is nobody's, so whoever is not reached is tried
+// again.
 func (t *throngOf) reachedBy(r *ring, senders []*Client) error {
-	var sent int64
-	for from := 0; from < throng; from += burst {
+	missing := func(some []key.NodePublic) (count int, of map[*Client][]key.NodePublic, err error) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		of = map[*Client][]key.NodePublic{}
 		for _, s := range senders {
-			for _, k := range t.keys[from : from+burst] {
-				if err := s.Send(k, k.AppendTo(nil)); err != nil {
-					return err
+			for _, k := range some {
+				if !t.reached[[2]key.NodePublic{s.key, k}] {
+					of[s] = append(of[s], k)
+					count++
 				}
-				sent++
 			}
 		}
-		if err := r.until(fmt.Sprintf("that packet %d arrives", sent), func() (bool, error) {
-			err, _ := t.wrong.Load().(error)
-			return t.arrived.Load() == sent, err
+		return count, of, t.wrong
+	}
+	for some := range slices.Chunk(t.keys, burst) {
+		asked := time.Time{}
+		if err := r.within(settling, "that all of the throng are reached", func() (bool, error) {
+			count, of, err := missing(some)
+			if count == 0 || err != nil || time.Since(asked) < time.Second {
+				return count == 0, err
+			}
+			asked = time.Now()
+			for s, keys := range of {
+				for _, k := range keys {
+					if err := s.Send(k, k.AppendTo(nil)); err != nil {
+						return false, err
+					}
+				}
+			}
+			return false, nil
 		}); err != nil {
-			return fmt.Errorf("%w: %d have", err, t.arrived.Load())
+			return err
 		}
 	}
 	for _, s := range senders {
