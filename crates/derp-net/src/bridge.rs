@@ -69,6 +69,11 @@ impl Bridge {
         &self.pair
     }
 
+    /// Lets go of the ciphers, unless they have been used since this was called last. False once both are gone.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.line.cool() | self.opening.cool()
+    }
+
     /// Carries what there is, both ways, but not for ever.
     pub(crate) fn cross(&mut self, client: &TcpStream, scratch: &mut [u8]) -> Crossed {
         let mut moved = true;

@@ -177,11 +177,11 @@ impl Conn {
         self.write(turn, |egress, _| egress.alert(alert));
     }
 
-    /// Lets go of what sending can do without while there is nothing to send.
-    pub(crate) fn quiet(self: &Arc<Self>, turn: Turn<'_>) {
-        if self.tls.is_some() {
-            self.write(turn, |egress, _| egress.quiet());
-        }
+    /// Lets go of the cipher of the way out, unless it has been used since this was called last. False once it is gone.
+    pub(crate) fn cool(self: &Arc<Self>, turn: Turn<'_>) -> bool {
+        let mut is_warm = false;
+        self.write(turn, |egress, _| is_warm = egress.cool());
+        is_warm
     }
 
     /// Adds to what has been received. By the owner alone.
@@ -245,6 +245,9 @@ impl Conn {
         }
         if left == Left::Work {
             turn.mail(self.worker, Mail::Drain(self.clone()));
+        }
+        if outcome.warmed {
+            turn.warmed(self);
         }
         if outcome.pulled {
             turn.events.pulled(self);

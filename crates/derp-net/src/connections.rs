@@ -1,5 +1,6 @@
 //! The connections of one worker, from accept to their end: reading them in turn, and their deadlines.
 
+mod cooling;
 mod tls;
 
 use std::collections::HashMap;
@@ -32,6 +33,7 @@ use crate::secure::{Opened, Opening, Shaking};
 use crate::session::Session;
 use crate::shared::Turn;
 use crate::timer::{Visit, Wheel};
+use crate::warmth::Warmth;
 
 /// Larger than the largest frame; every read goes here, so an idle connection owns no buffer.
 const SCRATCH: usize = 128 << 10;
@@ -49,6 +51,7 @@ pub(crate) struct Connections {
     ready: Vec<(usize, u64)>,
     /// Handshakes that wait for a certificate, by id.
     parked: HashMap<u64, usize>,
+    warmth: Warmth,
     scratch: Vec<u8>,
     batch: Batch,
 }
@@ -63,6 +66,8 @@ struct Local {
     opening: Option<Box<Opening>>,
     visit: Visit,
     is_ready: bool,
+    /// Its ciphers are swept.
+    is_warm: bool,
     /// The peer's end has been announced, which happens once.
     hung_up: bool,
 }
@@ -86,6 +91,7 @@ impl Connections {
             wheel: Wheel::new(tick, now),
             ready: Vec::new(),
             parked: HashMap::new(),
+            warmth: Warmth::default(),
             scratch: vec![0; SCRATCH],
             batch: Batch::default(),
         }
@@ -247,7 +253,16 @@ impl Connections {
             return Err(phase);
         }
         let visit = Visit::default();
-        entry.insert(Local { id, stream, phase, opening: None, visit, is_ready: false, hung_up: false });
+        entry.insert(Local {
+            id,
+            stream,
+            phase,
+            opening: None,
+            visit,
+            is_ready: false,
+            is_warm: false,
+            hung_up: false,
+        });
         Ok(token)
     }
 
@@ -310,6 +325,10 @@ impl Connections {
             };
         };
         let Opened { plaintext, key_update_requested, end } = opening.open(&mut self.scratch[..count]);
+        if !local.is_warm {
+            local.is_warm = true;
+            self.warmth.add((token, local.id));
+        }
         if key_update_requested && let Phase::Derp(session) = &local.phase {
             session.conn().owe_key_update(turn);
         }
@@ -405,11 +424,6 @@ impl Connections {
             Phase::Arriving(arriving) if turn.now >= arriving.deadline => Err(CloseReason::Disconnected),
             Phase::Arriving(arriving) => Ok(arriving.deadline),
             Phase::Derp(session) => {
-                if let Some(opening) = &mut local.opening {
-                    // Whoever is busy expands them again, which costs a fraction of a microsecond.
-                    opening.quiet();
-                    session.conn().quiet(turn);
-                }
                 if session.is_held() {
                     self.read_on(token, turn);
                     let Some(Local { phase: Phase::Derp(session), .. }) = self.locals.get_mut(token) else { return };

@@ -62,6 +62,8 @@ pub(crate) struct Outcome {
     pub(crate) pulled: bool,
     /// More control frames wait than are permitted.
     pub(crate) overflow: bool,
+    /// A cipher has been expanded, that its owner has to let go of when it is not used.
+    pub(crate) warmed: bool,
 }
 
 impl Outcome {
@@ -70,6 +72,7 @@ impl Outcome {
             stalled: self.stalled | other.stalled,
             pulled: self.pulled | other.pulled,
             overflow: self.overflow | other.overflow,
+            warmed: self.warmed | other.warmed,
         }
     }
 }
@@ -241,16 +244,15 @@ impl Egress {
         }
     }
 
-    /// Nothing has been sent for a while.
-    pub(crate) fn quiet(&mut self) {
-        if let Some(line) = &mut self.line {
-            line.quiet();
-        }
+    /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.line.as_mut().is_some_and(Line::cool)
     }
 
     /// What has come of all writes since this was asked last.
     pub(crate) fn take_outcome(&mut self) -> Outcome {
-        std::mem::take(&mut self.outcome)
+        let warmed = self.line.as_mut().is_some_and(Line::take_warmed);
+        Outcome { warmed, ..std::mem::take(&mut self.outcome) }
     }
 
     pub(crate) fn figures(&self) -> EgressFigures {

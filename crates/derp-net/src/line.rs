@@ -27,6 +27,8 @@ struct Sealing {
     /// What the socket has not taken of that which is sealed, from `offset` on.
     tail: Vec<u8>,
     offset: usize,
+    /// The cipher has been expanded, and nobody has been told.
+    warmed: bool,
 }
 
 /// What a socket did with bytes.
@@ -44,7 +46,7 @@ impl Line {
 
     /// `tail` is what is still to be sent of the handshake.
     pub(crate) fn tls(stream: Arc<TcpStream>, sender: Sender, tail: Vec<u8>) -> Self {
-        Self { stream, tls: Some(Box::new(Sealing { sender, tail, offset: 0 })) }
+        Self { stream, tls: Some(Box::new(Sealing { sender, tail, offset: 0, warmed: false })) }
     }
 
     /// Whether something that was written waits for the socket.
@@ -119,11 +121,14 @@ impl Line {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Nothing has been sent for a while.
-    pub(crate) fn quiet(&mut self) {
-        if let Some(tls) = &mut self.tls {
-            tls.sender.quiet();
-        }
+    /// Whether, since this was asked last, the cipher has been expanded: it has to be let go of when it is not used.
+    pub(crate) fn take_warmed(&mut self) -> bool {
+        self.tls.as_mut().is_some_and(|tls| std::mem::take(&mut tls.warmed))
+    }
+
+    /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.tls.as_mut().is_some_and(|tls| tls.sender.cool())
     }
 }
 
@@ -134,6 +139,7 @@ impl Sealing {
             if records.len() < room {
                 records.resize(room, 0);
             }
+            self.warmed |= !self.sender.is_warm();
             // Worn out keys, or a cipher that cannot be set up: there is nothing to be done for this connection.
             let Ok(length) = self.sender.seal(pieces, records) else { return Written::Failed };
             let mut at = 0;
