@@ -68,10 +68,15 @@ export class RelayPages implements DebugSource {
     const { plane, registry, bootstrap, tls } = this.parts;
     const http = this.parts.http();
     const counters = plane.counters.readAll();
-    const { '1.2': older, '1.3': newer } = http.tlsRequests;
+    const { tlsRequests, tlsActive } = http;
     const requests = {
-      '1.2': older + counters['tls_upgrades:tls12'],
-      '1.3': newer + counters['tls_upgrades:tls13'],
+      '1.2': tlsRequests['1.2'] + counters['tls_upgrades:tls12'],
+      '1.3': tlsRequests['1.3'] + counters['tls_upgrades:tls13'],
+    };
+    // A request that has become DERP is under way until its connection ends.
+    const active = {
+      '1.2': tlsActive['1.2'] + counters['tls_active:tls12'],
+      '1.3': tlsActive['1.3'] + counters['tls_active:tls13'],
     };
     return derperMetrics({
       version: VERSION,
@@ -80,7 +85,7 @@ export class RelayPages implements DebugSource {
       clients: registry.figures(),
       webSocketAccepts: http.webSocketAccepts,
       bootstrap: { ...bootstrap.counts, queriedDomains: bootstrap.queriedDomains },
-      tls: tls ? { requests } : undefined,
+      tls: tls ? { requests, active } : undefined,
       rateLimit: this.parts.rate(),
       process: processFigures(),
     });

@@ -103,12 +103,45 @@ export const DEVIATIONS: readonly Deviation[] = [
     without: (lines) => lines.map((line) => line.replace(': invalid header name', '')),
   },
   {
+    name: 'requests beyond those that may wait for their answers',
+    reason:
+      'Node takes every request of a chunk at once, where Go reads the next one when one is answered: they are bounded.',
+    shownBy: 'plain: 40 requests at once',
+    cases: /: 40 requests at once$/,
+    without: () => [],
+  },
+  {
     name: 'a raw upgrade without a host',
     reason:
       'The data plane reads a head for what makes it DERP, and no relay is chosen by its host. Every client sends one.',
     shownBy: 'plain: upgrade: raw, without a host',
     cases: /: upgrade: raw, without a host$/,
     without: () => [],
+  },
+];
+
+/** What relays of a mesh do one way or the other. */
+export interface MeshDeviation {
+  readonly what: string;
+  readonly reason: string;
+  readonly derpkit: string;
+  /** What derper has been seen to do. */
+  readonly derper: readonly string[];
+}
+
+export const MESH_DEVIATIONS: readonly MeshDeviation[] = [
+  {
+    what: 'who sends across a stalled link',
+    reason:
+      'derper writes to the other relay where it reads from its client, who waits up to five seconds; we queue, and drop.',
+    derpkit: 'goes on',
+    derper: ['waits'],
+  },
+  {
+    what: 'a connection to itself',
+    reason: 'derper forgets it, so that it stands until memory is collected; we close it.',
+    derpkit: 'is closed',
+    derper: ['is closed', 'stays open'],
   },
 ];
 

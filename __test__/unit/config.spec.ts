@@ -40,6 +40,7 @@ describe('defaults', () => {
       tcpWriteTimeout: 2_000,
       queueDepth: 32,
       plane: 'auto',
+      meshWith: [],
       logFormat: 'text',
       logLevel: 'info',
       bootstrapDnsNames: [],
@@ -166,6 +167,7 @@ const BAD: Record<Exclude<SettingName, never>, readonly unknown[]> = {
   debugTrustedCidrs: ['x', '10.0.0.0', '10.0.0.0/33', '::/129', 'fe80::%1/64', '10.0.0.0/8,x', 5, null],
   debugKeyFile: ['', 5, null],
   debugHint: ['yes', 5, null],
+  meshWith: ['a b', ' a', 'a/b/c', 'a/', '/b', 'a:b', 'a:0', 'a:65536', '::1', '[::1', '[a]', 'a:1/b:1', 5, null, [5]],
 };
 
 describe('every bad value is one problem of its setting, with something to do about it', () => {

@@ -19,15 +19,24 @@ export interface HttpOptions extends SiteOptions {
 interface Origin extends DuplexInfo {
   readonly id: ConnectionId;
   readonly face: Face;
+  /** Requests that are not answered yet. */
+  unanswered: number;
 }
 
 /** derper's read and write timeouts; the request head has the plane's shorter one. */
 const REQUEST_TIMEOUT = 30_000;
 const HEAD_TIMEOUT = 10_000;
+/**
+ * Requests of one connection that are not answered yet. Node reads on as long as answers fit its buffers, and of what it
+ * has read takes every request at once: thousands of them in one chunk, of somebody who reads no answer.
+ */
+const PIPELINED = 32;
 
 export class HttpServer {
   /** Requests over TLS, by its version. */
   readonly tlsRequests: Record<TlsVersion, number> = { '1.2': 0, '1.3': 0 };
+  /** Of these, the ones that are not answered yet. */
+  readonly tlsActive: Record<TlsVersion, number> = { '1.2': 0, '1.3': 0 };
   /** Connections that went over to WebSocket. */
   webSocketAccepts = 0;
   private readonly server: Server;
@@ -56,7 +65,7 @@ export class HttpServer {
   accept(id: ConnectionId, stream: Duplex, face: Face, info: DuplexInfo): void {
     // It may have ended on its way here; then its close, which Node's server waits for, has been.
     if (stream.destroyed) return;
-    this.origins.set(stream, { ...info, id, face });
+    this.origins.set(stream, { ...info, id, face, unanswered: 0 });
     this.server.emit('connection', stream);
     // The plane has stopped it after its first bytes.
     stream.resume();
@@ -70,12 +79,32 @@ export class HttpServer {
   private onRequest(request: IncomingMessage, response: ServerResponse): void {
     const origin = this.origins.get(request.socket);
     if (!origin) throw new Error('a request of a connection that was not accepted');
-    if (origin.tlsVersion) this.tlsRequests[origin.tlsVersion] += 1;
+    if (!this.begin(request, response, origin)) return;
     // HTTP/1.1 keeps connections without a word; Node would say so with every answer.
     if (request.httpVersion === '1.1' && response.shouldKeepAlive) response.removeHeader('Connection');
     const fault = wantsWebSocket(request) && this.isDerp(request, origin) && handshakeFault(request);
     if (fault) sendError(response, fault.status, fault.text, fault.headers);
     else this.site.answer(request, response, origin.face, origin.peer.address);
+  }
+
+  /** Counts a request until it is answered. False if there are too many. */
+  private begin({ socket }: IncomingMessage, response: ServerResponse, origin: Origin): boolean {
+    if (socket.destroyed) return false;
+    if (origin.unanswered >= PIPELINED) {
+      socket.destroy();
+      return false;
+    }
+    origin.unanswered += 1;
+    const { tlsVersion } = origin;
+    if (tlsVersion) {
+      this.tlsRequests[tlsVersion] += 1;
+      this.tlsActive[tlsVersion] += 1;
+    }
+    response.once('close', () => {
+      origin.unanswered -= 1;
+      if (tlsVersion) this.tlsActive[tlsVersion] -= 1;
+    });
+    return true;
   }
 
   private isDerp(request: IncomingMessage, { face }: Origin): boolean {

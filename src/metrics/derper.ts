@@ -1,6 +1,6 @@
 /** derper's metrics, by its names, made of what the parts of the relay count. Pure. */
-import { type CounterName, DROP_REASONS, PACKET_KINDS } from '../plane/counters.js';
-import { bare, type Entry, int, labels, set, type Value } from './exposition.js';
+import { type CounterName, DROP_REASONS, PACKET_KINDS, WRITE_FRAMES_BOUNDS } from '../plane/counters.js';
+import { bare, type Entry, type HistogramFigures, histogram, int, labels, set, type Value } from './exposition.js';
 
 export interface MetricSources {
   readonly version: string;
@@ -9,11 +9,16 @@ export interface MetricSources {
   readonly clients: ClientFigures;
   readonly webSocketAccepts: number;
   readonly bootstrap: BootstrapFigures;
-  /** TLS relays only: requests by the version of TLS. */
-  readonly tls: { readonly requests: Readonly<Record<string, number>> } | undefined;
+  /** TLS relays only: requests, in all and under way, by the version of TLS. */
+  readonly tls: TlsFigures | undefined;
   /** Only where there is a rate file; zeros if it limits nothing. */
   readonly rateLimit: { readonly bytesPerSecond: number; readonly burst: number } | undefined;
   readonly process: ProcessFigures;
+}
+
+export interface TlsFigures {
+  readonly requests: Readonly<Record<string, number>>;
+  readonly active: Readonly<Record<string, number>>;
 }
 
 export interface ClientFigures {
@@ -31,6 +36,8 @@ export interface ClientFigures {
   readonly multiCreated: number;
   readonly multiDeleted: number;
   readonly deleteOther: number;
+  readonly meshBatches: HistogramFigures;
+  readonly meshLoops: HistogramFigures;
 }
 
 export interface BootstrapFigures {
@@ -55,6 +62,16 @@ export interface ProcessFigures {
   readonly heapBytes: number;
   /** 0 where the system does not tell. */
   readonly openFiles: number;
+  /** What else Linux tells. */
+  readonly linux: LinuxFigures | undefined;
+}
+
+export interface LinuxFigures {
+  readonly maxOpenFiles: number;
+  readonly virtualBytes: number;
+  readonly maxVirtualBytes: number;
+  /** Of everything in its network namespace. */
+  readonly networkBytes: { readonly received: number; readonly sent: number };
 }
 
 export function derperMetrics(sources: MetricSources): Entry[] {
@@ -85,8 +102,19 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['gauge_process_open_fds', bare(process.openFiles)],
     ['gauge_process_resident_memory_bytes', bare(process.residentBytes)],
     ['gauge_process_start_time_seconds', bare(process.startedAt)],
+    ...(process.linux ? linux(process.linux) : []),
     ['gauge_memstats_heap_alloc', bare(process.heapBytes)],
     ['gauge_memstats_sys', bare(process.residentBytes)],
+  ];
+}
+
+function linux({ maxOpenFiles, virtualBytes, maxVirtualBytes, networkBytes }: LinuxFigures): Entry[] {
+  return [
+    ['gauge_process_max_fds', bare(maxOpenFiles)],
+    ['counter_process_network_receive_bytes_total', bare(networkBytes.received)],
+    ['counter_process_network_transmit_bytes_total', bare(networkBytes.sent)],
+    ['gauge_process_virtual_memory_bytes', bare(virtualBytes)],
+    ['gauge_process_virtual_memory_max_bytes', bare(maxVirtualBytes)],
   ];
 }
 
@@ -95,8 +123,12 @@ function derp({ version, counters, clients, rateLimit, process }: MetricSources)
   const other = counters['packets_received:other'];
   return [
     ['accepts', int(counters.accepts)],
+    ['average_queue_duration_ms', bare(counters.queue_time / 1e6)],
     ['bytes_received', int(counters.bytes_received)],
     ['bytes_sent', int(counters.bytes_sent)],
+    ['counter_buffered_write_frames', histogram(writeFrames(counters))],
+    ['counter_mesh_update_batch_size', histogram(clients.meshBatches)],
+    ['counter_mesh_update_loop_count', histogram(clients.meshLoops)],
     ['counter_packets_received_kind', labels('kind', { disco, other })],
     ['counter_total_dup_client_conns', int(clients.dupConnectionsEver)],
     ['gauge_clients_local', bare(clients.localKeys)],
@@ -136,6 +168,14 @@ function derp({ version, counters, clients, rateLimit, process }: MetricSources)
   ];
 }
 
+function writeFrames(counters: MetricSources['counters']): HistogramFigures {
+  return {
+    bounds: WRITE_FRAMES_BOUNDS,
+    counts: [...WRITE_FRAMES_BOUNDS, 'more' as const].map((bound) => counters[`write_frames:${bound}`]),
+    sum: counters.frames_written,
+  };
+}
+
 function stun(counters: MetricSources['counters']): Entry[] {
   const request = (disposition: 'not_stun' | 'read_error' | 'success' | 'write_error') =>
     counters[`stun_requests:${disposition}`];
@@ -144,6 +184,8 @@ function stun(counters: MetricSources['counters']): Entry[] {
   const { 'stun_addrfamily:ipv4': ipv4, 'stun_addrfamily:ipv6': ipv6 } = counters;
   return [
     ['counter_addrfamily', labels('family', { ipv4, ipv6 })],
+    // An answer leaves by the socket that the request came to, which always has an address.
+    ['counter_no_local_addr', int(0)],
     ['counter_requests', labels('disposition', rows)],
   ];
 }
@@ -159,12 +201,13 @@ function drops(counters: MetricSources['counters'], what: 'packets' | 'bytes'): 
 }
 
 /** Versions that were never spoken have no row, as in derper. */
-function tlsMetrics({ requests }: NonNullable<MetricSources['tls']>, counters: MetricSources['counters']): Entry[] {
+function tlsMetrics({ requests, active }: TlsFigures, counters: MetricSources['counters']): Entry[] {
   const spoken = Object.keys(requests).filter((version) => requests[version]);
   const rows = (of: Readonly<Record<string, number>>) =>
     labels('version', Object.fromEntries(spoken.map((version) => [version, of[version] ?? 0])));
   return [
     ['derper_tls_request_version', rows(requests)],
+    ['gauge_derper_tls_active_version', rows(active)],
     [
       'tls_listener',
       set([

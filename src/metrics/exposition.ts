@@ -14,9 +14,17 @@ export type Value =
       /** The values of the labels, in their order, and that of the metric. */
       readonly rows: readonly { readonly of: readonly string[]; readonly value: number }[];
     }
+  | ({ readonly kind: 'histogram' } & HistogramFigures)
   | { readonly kind: 'set'; readonly entries: readonly Entry[] }
   /** Labels alone say something: versions, kinds. `text` is what the JSON has. */
   | { readonly kind: 'info'; readonly text: string; readonly labels: Readonly<Record<string, string>> };
+
+/** How often a value was at most each bound, and more than the one before; the last count is of those beyond all bounds. */
+export interface HistogramFigures {
+  readonly bounds: readonly number[];
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
 
 /** A key may begin with `gauge_` or `counter_`, which is the type and, in Prometheus text, no part of the name. */
 export type Entry = readonly [key: string, value: Value];
@@ -27,6 +35,12 @@ export const labels = (label: string, rows: Readonly<Record<string, number>>): V
   kind: 'labels',
   label,
   rows: Object.entries(rows),
+});
+export const histogram = ({ bounds, counts, sum }: HistogramFigures): Value => ({
+  kind: 'histogram',
+  bounds,
+  counts,
+  sum,
 });
 export const set = (entries: readonly Entry[]): Value => ({ kind: 'set', entries });
 
@@ -64,6 +78,15 @@ function samples(prefix: string, key: string, value: Value): string[] {
         `# HELP ${name} ${value.help}`,
         ...value.rows.map(({ of, value: count }) => `${name}{${pairs(value.labels, of)}} ${number(count)}`),
       ];
+    case 'histogram': {
+      const rows = cumulative(value);
+      return [
+        `# TYPE ${name} histogram`,
+        ...rows.map(([bound, count]) => `${name}_bucket{le=${quoted(bound)}} ${number(count)}`),
+        `${name}_sum ${number(value.sum)}`,
+        `${name}_count ${number(rows.at(-1)?.[1] ?? 0)}`,
+      ];
+    }
     case 'set':
       return sorted(value.entries).flatMap(([inner, each]) => samples(`${name}_`, inner, each));
     case 'info':
@@ -82,6 +105,11 @@ function json(value: Value): string {
       return `{${value.rows.map(([row, count]) => `${JSON.stringify(row)}: ${number(count)}`).join(', ')}}`;
     case 'table':
       return '"MultiLabelMap"';
+    case 'histogram': {
+      const rows = cumulative(value);
+      const all = [...rows, ['sum', value.sum], ['count', rows.at(-1)?.[1] ?? 0]] as const;
+      return `{${all.map(([row, count]) => `"${row}": ${number(count)}`).join(',')}}`;
+    }
     case 'set':
       return `{${sorted(value.entries)
         .map(([key, each]) => `${JSON.stringify(key)}: ${json(each)}`)
@@ -89,6 +117,15 @@ function json(value: Value): string {
     case 'info':
       return JSON.stringify(value.text);
   }
+}
+
+/** Buckets as Prometheus has them: each with what is in those before it. */
+function cumulative({ bounds, counts }: HistogramFigures): [bound: string, count: number][] {
+  let sum = 0;
+  return [...bounds.map(String), '+Inf'].map((bound, index) => {
+    sum += counts[index] ?? 0;
+    return [bound, sum];
+  });
 }
 
 function stripped(key: string): { name: string; type: 'counter' | 'gauge' | undefined } {

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
-import type { ProcessFigures } from './derper.js';
+import type { LinuxFigures, ProcessFigures } from './derper.js';
 
 const residentBytesAtStart = process.memoryUsage.rss();
 const startedAt = Math.floor(Date.now() / 1000 - process.uptime());
@@ -18,7 +18,42 @@ export function processFigures(): ProcessFigures {
     residentBytesAtStart,
     heapBytes: heapUsed,
     openFiles: openFiles(),
+    linux: linuxFigures(),
   };
+}
+
+/** What only `/proc` tells. */
+function linuxFigures(): LinuxFigures | undefined {
+  try {
+    const limits = readFileSync('/proc/self/limits', 'utf8');
+    // Names of processes may have blanks and brackets.
+    const [, stat = ''] = /^.*\) (.*)$/s.exec(readFileSync('/proc/self/stat', 'utf8')) ?? [];
+    const network = namedRow(readFileSync('/proc/self/net/netstat', 'utf8'), 'IpExt');
+    return {
+      maxOpenFiles: limit(limits, 'Max open files'),
+      maxVirtualBytes: limit(limits, 'Max address space'),
+      // The 23rd field; the two before the brackets end are gone.
+      virtualBytes: Number(stat.split(' ')[20]),
+      networkBytes: { received: network.get('InOctets') ?? 0, sent: network.get('OutOctets') ?? 0 },
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The soft limit; none is what the largest one would be. */
+function limit(limits: string, name: string): number {
+  const value = new RegExp(`^${name} +(\\S+)`, 'm').exec(limits)?.[1];
+  return value === 'unlimited' ? 2 ** 64 : Number(value);
+}
+
+/** A line of names and one of values, both behind the name of the row. */
+function namedRow(text: string, row: string): Map<string, number> {
+  const [names = [], values = []] = text
+    .split('\n')
+    .filter((line) => line.startsWith(`${row}: `))
+    .map((line) => line.split(' ').slice(1));
+  return new Map(names.map((name, index) => [name, Number(values[index])]));
 }
 
 function openFiles(): number {

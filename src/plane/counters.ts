@@ -64,7 +64,45 @@ const PLAIN_COUNTERS = [
   'tls_upgrades:tls13',
   /** How often the reading of a connection was put off because of its receive limit. */
   'rate_limit_waits',
+  /** Of connections over TLS that became DERP, those that have not ended. */
+  'tls_active:tls12',
+  'tls_active:tls13',
+  /** A moving average, in nanoseconds: how long packets have waited in a queue. */
+  'queue_time',
+  /** Frames that left whole with one write: at most so many, and more than the row before says. Then their sum. */
+  'write_frames:0',
+  'write_frames:1',
+  'write_frames:2',
+  'write_frames:3',
+  'write_frames:4',
+  'write_frames:5',
+  'write_frames:6',
+  'write_frames:7',
+  'write_frames:8',
+  'write_frames:9',
+  'write_frames:10',
+  'write_frames:15',
+  'write_frames:20',
+  'write_frames:25',
+  'write_frames:50',
+  'write_frames:100',
+  'write_frames:more',
+  'frames_written',
+  /** How far away clients are, by TCP's own estimate: a sample of each connection now and then. */
+  'tcp_rtt:10ms',
+  'tcp_rtt:20ms',
+  'tcp_rtt:50ms',
+  'tcp_rtt:100ms',
+  'tcp_rtt:150ms',
+  'tcp_rtt:250ms',
+  'tcp_rtt:500ms',
+  'tcp_rtt:inf',
+  'tcp_rtt:error',
+  'tcp_rtt:non_tcp',
 ] as const;
+
+/** The labels of `write_frames`, without the last one, as numbers. */
+export const WRITE_FRAMES_BOUNDS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25, 50, 100] as const;
 
 export type CounterName = (typeof PLAIN_COUNTERS)[number] | DropCounter;
 
@@ -118,6 +156,18 @@ export class WritableCounters extends CounterPage {
     // Workers write the same page.
     if (this.page instanceof BigUint64Array) Atomics.add(this.page, index, BigInt(count));
     else this.page[index] = (this.page[index] as number) + count;
+  }
+
+  /** One write of a socket has taken so many frames. */
+  wrote(frames: number): void {
+    const bound = WRITE_FRAMES_BOUNDS.find((most) => frames <= most);
+    this.add(`write_frames:${bound ?? 'more'}`);
+    this.add('frames_written', frames);
+  }
+
+  /** Of what is no count, on a page of this thread's own. */
+  set(name: CounterName, value: number): void {
+    (this.page as Float64Array)[INDEX.get(name) as number] = value;
   }
 
   dropped(reason: DropReason, kind: PacketKind, bytes: number): void {

@@ -19,6 +19,7 @@ import type {
   ConnectionId,
   DataPlane,
   DuplexInfo,
+  LinkId,
   Listening,
   ListenSpec,
   PacketTap,
@@ -59,8 +60,16 @@ export interface BindingPlane {
   gone(key: Uint8Array, reason: number): void;
   send(ids: readonly number[], frames: Uint8Array, pull: boolean): void;
   newId(): number;
-  adopt(id: number, fd: number, address: string, port: number, leftover: Uint8Array, notIdeal: boolean): void;
-  attach(id: number, address: string, port: number, notIdeal: boolean): number;
+  adopt(
+    id: number,
+    fd: number,
+    address: string,
+    port: number,
+    tlsVersion: TlsVersion | null,
+    leftover: Uint8Array,
+    notIdeal: boolean,
+  ): void;
+  attach(id: number, address: string, port: number, tlsVersion: TlsVersion | null, notIdeal: boolean): number;
   snapshot(offset: number, limit: number): Omit<Snapshot, 'links'>;
   tap(key: Uint8Array | null, snapLength: number): boolean;
   takeTapped(): ArrayBuffer | null;
@@ -112,8 +121,6 @@ class NativePlane implements DataPlane {
   readonly counters: WritableCounters;
   private readonly plane: BindingPlane;
   private readonly stuns: StunListener[] = [];
-  /** Connections over TLS that were the HTTP server's first. */
-  private readonly adopted = new Map<ConnectionId, TlsVersion>();
   private readonly duplexes = new Map<ConnectionId, { stream: Socket; info: DuplexInfo }>();
   /** Transports of JavaScript's, and the pipes that lead from them to the plane. */
   private readonly attached = new Set<Duplex>();
@@ -190,35 +197,42 @@ class NativePlane implements DataPlane {
     const duplex = this.duplexes.get(id);
     if (!duplex) return;
     const { stream, info } = duplex;
-    if (info.tlsVersion) this.adopted.set(id, info.tlsVersion);
+    const { peer, tlsVersion } = info;
     if (how.framing === 'websocket') {
       // Its frames are JavaScript's; what is in them crosses as a pipe's bytes do. From here on it ends with the pipe,
       // behind a close frame.
       this.duplexes.delete(id);
       const webSocket = new WebSocketStream(stream);
-      this.join(id, webSocket, info.peer, how.notIdeal);
+      this.join(id, webSocket, peer, tlsVersion, how.notIdeal);
       webSocket.onBytes(Buffer.from(how.leftover));
       return;
     }
     const { fd } = (stream as unknown as { _handle: { fd: number } })._handle;
     const unread = (stream.read() as Buffer | null) ?? Buffer.alloc(0);
     const leftover = Buffer.concat([how.leftover, unread]);
-    this.plane.adopt(id, fd, info.peer.address, info.peer.port, leftover, how.notIdeal);
+    this.plane.adopt(id, fd, peer.address, peer.port, tlsVersion, leftover, how.notIdeal);
     // The plane has a descriptor of its own: this one's close is no end of the connection.
     stream.destroy();
   }
 
   async attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId> {
     const id = this.plane.newId();
-    this.join(id, stream, peer, false);
+    this.join(id, stream, peer, null, false);
     return id;
   }
 
   /** Makes a connection of the plane of a stream of JavaScript's. */
-  private join(id: ConnectionId, stream: Duplex, { address, port }: PeerAddress, notIdeal: boolean): void {
+  private join(
+    id: ConnectionId,
+    stream: Duplex,
+    { address, port }: PeerAddress,
+    tlsVersion: TlsVersion | null,
+    notIdeal: boolean,
+  ): void {
     this.transports.set(id, stream);
     stream.once('close', () => this.transports.delete(id));
-    const pipe = new Socket({ fd: this.plane.attach(id, address, port, notIdeal), readable: true, writable: true });
+    const fd = this.plane.attach(id, address, port, tlsVersion, notIdeal);
+    const pipe = new Socket({ fd, readable: true, writable: true });
     for (const [from, to] of [
       [stream, pipe],
       [pipe, stream],
@@ -241,8 +255,9 @@ class NativePlane implements DataPlane {
     transport.once('close', () => clearTimeout(linger));
   }
 
-  dial(): never {
-    throw notYet('mesh links');
+  /** Not there yet: every dial fails. */
+  dial(link: LinkId): void {
+    queueMicrotask(() => this.events.linkClosed(link, 'the native plane cannot dial yet; DERPKIT_PLANE=js can'));
   }
 
   // There are no links.
@@ -300,13 +315,12 @@ class NativePlane implements DataPlane {
           key: readNodeKey(event.key),
           info: { ...info, meshKey: info.meshKey },
           peer: { address, port },
-          tlsVersion: event.tlsVersion ?? this.adopted.get(id) ?? null,
+          tlsVersion: event.tlsVersion ?? null,
           notIdeal,
         });
         break;
       }
       case 'closed':
-        this.adopted.delete(id);
         this.letGo(id);
         this.events.closed(id, event.reason as CloseReason);
         break;

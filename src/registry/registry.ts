@@ -155,6 +155,8 @@ export class Registry {
       localKeys: this.byKey.size,
       totalKeys: total,
       watchers: this.watchers.size,
+      meshBatches: this.watchers.batches,
+      meshLoops: this.watchers.loops,
     };
   }
 
@@ -184,6 +186,7 @@ export class Registry {
 
   private broadcast(frame: () => Buffer): Command[] {
     if (this.watchers.size === 0) return [];
+    this.watchers.toldOfChange();
     return [{ kind: 'send', ids: this.watchers.ids, frames: frame(), pull: false }];
   }
 

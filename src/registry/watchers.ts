@@ -1,12 +1,22 @@
 import { peerPresentFrame } from '../protocol/frame.js';
 import { type Client, presenceOf } from './client.js';
+import { Histogram } from './histogram.js';
 
 /** About 28 KB a part: a dump of 100,000 peers is pulled in 200 of them, as fast as the watcher takes them. */
 const PART = 500;
 
+/** What is left to be told of those who were here before, and in how many parts the others were told of. */
+interface Dump {
+  readonly everyone: Iterator<Client>;
+  parts: number;
+}
+
 /** Connections that are told who comes and goes, and how far each is with the dump that it began with. */
 export class Watchers {
-  private readonly dumps = new Map<number, Iterator<Client> | undefined>();
+  /** How many changes each watcher is told of at once, and in how many parts it is told all that there is to tell then. */
+  readonly batches = new Histogram([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
+  readonly loops = new Histogram([0, 1, 2, 5, 10, 20, 50, 100]);
+  private readonly dumps = new Map<number, Dump | undefined>();
 
   get ids(): number[] {
     return [...this.dumps.keys()];
@@ -21,7 +31,13 @@ export class Watchers {
    * be announced as gone without ever having been present. Neither hurts.
    */
   add(id: number, everyone: Iterator<Client>): void {
-    this.dumps.set(id, everyone);
+    this.dumps.set(id, { everyone, parts: 0 });
+  }
+
+  /** Everybody is told of one change. */
+  toldOfChange(): void {
+    this.batches.observe(1, this.size);
+    this.loops.observe(1, this.size);
   }
 
   remove(id: number): void {
@@ -33,13 +49,19 @@ export class Watchers {
     const dump = this.dumps.get(id);
     if (!dump) return undefined;
     const frames: Buffer[] = [];
-    while (frames.length < PART) {
-      const next = dump.next();
-      if (next.done) {
-        this.dumps.set(id, undefined);
-        break;
-      }
-      frames.push(peerPresentFrame(presenceOf(next.value)));
+    let whole = false;
+    while (frames.length < PART && !whole) {
+      const next = dump.everyone.next();
+      if (next.done) whole = true;
+      else frames.push(peerPresentFrame(presenceOf(next.value)));
+    }
+    if (frames.length > 0) {
+      dump.parts += 1;
+      this.batches.observe(frames.length);
+    }
+    if (whole) {
+      this.dumps.set(id, undefined);
+      this.loops.observe(dump.parts);
     }
     return frames.length > 0 ? Buffer.concat(frames) : undefined;
   }

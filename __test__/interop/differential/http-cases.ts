@@ -142,8 +142,24 @@ const ALL: readonly Case[] = [
   ]),
 ];
 
+/** As many as may wait for their answers, and more. */
+const PIPELINED: readonly Case[] = [2, 32, 40].flatMap((count) =>
+  MAIN.map((face) => ({
+    name: `${face}: ${count} requests at once`,
+    face,
+    async play(script) {
+      const wire = await script.open();
+      wire.write(requestText('GET /derp/probe HTTP/1.1').repeat(count));
+      for (let answered = 0; answered < count; answered++) {
+        if ((await script.answer(wire)) === undefined) return;
+      }
+      await script.kept(wire);
+    },
+  })),
+);
+
 /** Each once, though several of the lists above may come to the same. */
-export const HTTP_CASES: readonly Case[] = [...new Map(ALL.map((one) => [one.name, one])).values()];
+export const HTTP_CASES: readonly Case[] = [...new Map([...ALL, ...PIPELINED].map((one) => [one.name, one])).values()];
 
 /** Until the published name is there. */
 async function resolved(script: Parameters<Case['play']>[0]): Promise<void> {

@@ -5,6 +5,8 @@ import { WritableCounters } from '../../../src/plane/counters.js';
 import type { Connection } from '../../../src/plane/js/connection.js';
 import type { PlaneContext } from '../../../src/plane/js/context.js';
 import { EventQueue } from '../../../src/plane/js/events.js';
+import { Links } from '../../../src/plane/js/links.js';
+import { QueueTime } from '../../../src/plane/js/queue-time.js';
 import { Table } from '../../../src/plane/js/table.js';
 import { Wheel } from '../../../src/plane/js/wheel.js';
 import type { PlaneEvents, PlanePolicy } from '../../../src/plane/plane.js';
@@ -49,13 +51,16 @@ export function contextWith(changes: PolicyChanges = {}): { context: PlaneContex
   const wheel = new Wheel(50);
   // Nothing is armed unless a test does.
   wheel.stop();
+  const counters = new WritableCounters();
   const context: PlaneContext = {
     policy: policyWith(changes),
     keys: generateKeyPair(),
-    counters: new WritableCounters(),
+    counters,
+    queueTime: new QueueTime(counters),
     events: queue,
     table: new Table(queue),
     wheel,
+    links: new Links(),
     parked: new Map(),
     connections: new Map(),
     pendingLogins: 0,

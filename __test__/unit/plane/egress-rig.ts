@@ -1,7 +1,7 @@
 /** An egress between a transport that takes what it is told to take, and an owner that remembers what it was told. */
 import type { Duplex } from 'node:stream';
 import type { PlaneContext } from '../../../src/plane/js/context.js';
-import { Egress, type EgressOwner } from '../../../src/plane/js/egress.js';
+import { CLIENT, Egress, type EgressKind, type EgressOwner } from '../../../src/plane/js/egress.js';
 import type { OutboundPacket } from '../../../src/plane/js/queue.js';
 import { encodeFrame, recvPacketFrame } from '../../../src/protocol/frame.js';
 import type { NodeKey } from '../../../src/protocol/key.js';
@@ -13,7 +13,7 @@ export const ALICE = keyOf(1);
 export const WINDOW = 64 << 10;
 
 export class Owner implements EgressOwner {
-  mesh = false;
+  kind: EgressKind = CLIENT;
   readonly sent: NodeKey[] = [];
   readonly armed: number[] = [];
   readonly calls: string[] = [];
@@ -42,11 +42,11 @@ export interface Rig {
   readonly egress: Egress;
 }
 
-export function rig(changes: PolicyChanges = {}, mesh = false): Rig {
+export function rig(changes: PolicyChanges = {}, kind: EgressKind = CLIENT): Rig {
   const stream = new GatedStream();
   const { context } = contextWith(changes);
   const owner = new Owner();
-  owner.mesh = mesh;
+  owner.kind = kind;
   return { stream, context, owner, egress: new Egress(stream as unknown as Duplex, context, owner) };
 }
 
@@ -63,7 +63,7 @@ export function packet(number: number, size = 4, disco = false): OutboundPacket 
   const payload = Buffer.alloc(size);
   payload.writeUInt32BE(number);
   const source = disco ? keyOf(255) : ALICE;
-  return { frame: recvPacketFrame(source, payload), payload: size, source, disco };
+  return { frame: recvPacketFrame(source, payload), payload: size, source, disco, queuedAt: 0 };
 }
 
 export function control(number: number): Buffer {

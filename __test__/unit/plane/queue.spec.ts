@@ -100,7 +100,7 @@ describe('PacketQueue', () => {
 function packet(number: number): OutboundPacket {
   const frame = Buffer.alloc(4);
   frame.writeUInt32BE(number);
-  return { frame, payload: 0, source: keyOf(0), disco: false };
+  return { frame, payload: 0, source: keyOf(0), disco: false, queuedAt: 0 };
 }
 
 function numberOf(packet: OutboundPacket | undefined): number | undefined {

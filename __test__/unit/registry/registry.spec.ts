@@ -220,6 +220,12 @@ describe('a long dump', () => {
     expect(told).toHaveLength(many + 1);
     // No part is longer than about 28 KB.
     for (const part of parts) expect(peers(part).length).toBeLessThanOrEqual(500);
+    // Its batches, and one look that took as many.
+    const { meshBatches, meshLoops } = scene.registry.figures();
+    expect(meshBatches.sum).toBe(many + 1);
+    expect(meshBatches.counts.reduce((sum, count) => sum + count)).toBe(parts.length);
+    expect(meshLoops.sum).toBe(parts.length);
+    expect(meshLoops.counts.reduce((sum, count) => sum + count)).toBe(1);
   });
 
   it('ends right for who comes and goes while it goes on', () => {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use derp_proto::counters::Counter;
+use derp_proto::counters::{Counter, Counters};
 use derp_proto::drop_reason::DropReason;
 use derp_proto::key::NodeKey;
 use derp_proto::wire::PeerGoneReason;
@@ -84,6 +84,26 @@ impl Conn {
             packets_received: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),
         }
+    }
+
+    /// From here to its end it is among those over TLS, if it is one.
+    pub(crate) fn count_tls(&self, counters: &Counters) {
+        if let Some(counter) = self.tls_counter() {
+            counters.add(counter, 1);
+        }
+    }
+
+    pub(crate) fn uncount_tls(&self, counters: &Counters) {
+        if let Some(counter) = self.tls_counter() {
+            counters.subtract(counter, 1);
+        }
+    }
+
+    fn tls_counter(&self) -> Option<Counter> {
+        self.tls.map(|version| match version {
+            Version::Tls12 => Counter::TLS_12_ACTIVE,
+            Version::Tls13 => Counter::TLS_13_ACTIVE,
+        })
     }
 
     /// The client's key, once it has proven it.
@@ -219,6 +239,9 @@ impl Conn {
         self.write(turn, |egress, cx| sources = Some(egress.close(cx)));
         for source in sources.into_iter().flatten() {
             turn.subscribers.remove(&source, self.id);
+        }
+        if !matches!(end, End::Again) {
+            self.uncount_tls(&turn.counters);
         }
         if !matches!(end, End::Again) && self.key().is_some() {
             turn.events.closed(self, reason, place);

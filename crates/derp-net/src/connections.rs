@@ -383,6 +383,7 @@ impl Connections {
         let conn = Conn::new(local.id, self.worker, arriving.peer, line, tls, turn.now);
         conn.token.store(token, Ordering::Relaxed);
         let conn = Arc::new(conn);
+        conn.count_tls(&turn.counters);
         turn.conns.lock().insert(conn.id, conn.clone());
         local.phase = Phase::Derp(Box::new(Session::new(conn, upgrade.not_ideal, place, turn)));
         let answer: &[u8] = if upgrade.fast_start { &[] } else { &turn.switching };

@@ -9,7 +9,7 @@ mod tests;
 
 use std::time::Instant;
 
-use derp_proto::counters::{Counter, Counters};
+use derp_proto::counters::{Counter, Counters, Waits};
 use derp_proto::drop_reason::DropReason;
 use derp_proto::frame;
 use derp_proto::key::NodeKey;
@@ -142,8 +142,8 @@ impl Egress {
 
     /// The connection is admitted: sends ServerInfo, then whatever packets have come already.
     pub(crate) fn welcome(&mut self, server_info: &[u8], cx: &Context<'_>) {
-        self.admitted = true;
         self.control(server_info, false, cx);
+        self.admitted = true;
         self.drain(cx);
     }
 
@@ -198,8 +198,9 @@ impl Egress {
             }
             match line.write(parts) {
                 Written::Bytes(written) => {
-                    let sent = backlog.advance(written, cx.now);
+                    let (sent, frames) = backlog.advance(written, cx.now);
                     self.count(sent, cx);
+                    self.count_write(frames, cx);
                 }
                 Written::Full => {
                     self.stalled();
@@ -300,6 +301,7 @@ impl Egress {
         cx: &Context<'_>,
     ) -> &'p [Frame<'a>] {
         let mut sent = Tally::default();
+        let mut whole = 0;
         while let [frame, others @ ..] = frames
             && written > 0
         {
@@ -309,13 +311,19 @@ impl Egress {
             if written < frame.bytes.len() {
                 self.waiting(cx).commit_rest(frame.owned(), written);
                 self.stalled();
-            } else if let Some(info) = &frame.packet {
-                sent.add(info);
+            } else {
+                whole += 1;
+                if let Some(info) = &frame.packet {
+                    sent.add(info);
+                }
             }
             written = written.saturating_sub(frame.bytes.len());
             frames = others;
         }
         self.count(sent, cx);
+        self.count_write(whole, cx);
+        // None of these has waited in a queue.
+        cx.counters.waited(Waits::none(sent.packets));
         frames
     }
 
@@ -330,7 +338,7 @@ impl Egress {
             // What may be committed is, before anything is dropped.
             self.refill(cx);
         }
-        let evicted = self.waiting(cx).push_packet(frame, info.kind, cx.queue_depth);
+        let evicted = self.waiting(cx).push_packet(frame, info.kind, cx.queue_depth, cx);
         if let Some((reason, OwnedFrame { packet: Some(info), .. })) = evicted {
             self.drop_packet(reason, &info, cx);
         }
@@ -338,8 +346,9 @@ impl Egress {
 
     /// Commits what is next, as far as there is room.
     fn refill(&mut self, cx: &Context<'_>) {
+        let mut waits = Waits::none(0);
         while let Some(backlog) = &mut self.backlog
-            && let Some(frame) = backlog.next(self.admitted, cx.counters)
+            && let Some(frame) = backlog.next(self.admitted, &mut waits, cx)
         {
             let packet = frame.packet;
             backlog.commit(frame);
@@ -347,6 +356,7 @@ impl Egress {
                 self.subscribe(&info.source, cx);
             }
         }
+        cx.counters.waited(waits);
     }
 
     /// The destination is told when this source leaves. Before the packet leaves: the source may be gone by the time it has.
@@ -411,6 +421,13 @@ impl Egress {
         if sent.packets > 0 {
             cx.counters.add(Counter::PACKETS_SENT, sent.packets);
             cx.counters.add(Counter::BYTES_SENT, sent.bytes);
+        }
+    }
+
+    /// Those of the login are no part of the figures.
+    fn count_write(&self, frames: usize, cx: &Context<'_>) {
+        if self.admitted {
+            cx.counters.wrote(frames);
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
-use derp_tls::CertificateSet;
+use derp_tls::{CertificateSet, Version};
 
 use crate::acceptor::Listener;
 use crate::conn::{Conn, Figures};
@@ -140,7 +140,16 @@ impl Plane {
     }
 
     /// Serves DERP, from the greeting on, on a socket that came some other way.
-    pub fn adopt(&self, id: u64, stream: TcpStream, peer: SocketAddr, leftover: Vec<u8>, not_ideal: bool) {
+    /// `tls` is what the client speaks with somebody else, who passes it on.
+    pub fn adopt(
+        &self,
+        id: u64,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: Option<Version>,
+        leftover: Vec<u8>,
+        not_ideal: bool,
+    ) {
         let shared = &self.shared;
         let Some(place) = shared.pending_logins.take(1, shared.policy.load().pending_logins) else {
             shared.counters.add(Counter::CONNECTIONS_REFUSED, 1);
@@ -148,11 +157,13 @@ impl Plane {
         };
         let worker = id as usize % shared.mailboxes.len();
         let stream = Arc::new(stream);
-        let conn = Arc::new(Conn::new(id, worker, peer, Line::plain(stream.clone()), None, Instant::now()));
+        let conn = Arc::new(Conn::new(id, worker, peer, Line::plain(stream.clone()), tls, Instant::now()));
+        conn.count_tls(&shared.counters);
         // Before its worker has it: commands for it may follow at once.
         shared.conns.lock().insert(id, conn.clone());
-        if !shared.mail(worker, Mail::Adopted { conn, stream, place, not_ideal, leftover }) {
+        if !shared.mail(worker, Mail::Adopted { conn: conn.clone(), stream, place, not_ideal, leftover }) {
             shared.conns.lock().remove(&id);
+            conn.uncount_tls(&shared.counters);
         }
     }
 

@@ -118,7 +118,7 @@ fn commands_for_an_adopted_connection_may_follow_at_once() {
         far.set_read_timeout(Some(support::LONG)).unwrap();
         let id = relay.plane.new_id();
         let stream = TcpStream::from(std::os::fd::OwnedFd::from(near));
-        relay.plane.adopt(id, stream, relay.address, leftover.to_vec(), false);
+        relay.plane.adopt(id, stream, relay.address, None, leftover.to_vec(), false);
         (id, far)
     };
     for _ in 0..50 {

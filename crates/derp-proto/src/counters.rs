@@ -3,6 +3,7 @@
 //! The rows and their order are those of `COUNTER_NAMES` in `src/plane/counters.ts`; a test compares the two.
 use std::array;
 use std::fmt;
+use std::time::Duration;
 
 use crate::drop_reason::{DropReason, PacketKind};
 use crate::sync::{AtomicU64, Ordering};
@@ -84,7 +85,76 @@ plain_counters! {
     TLS_13_UPGRADES "tls_upgrades:tls13",
     /// How often the reading of a connection was put off because of its receive limit.
     RATE_LIMIT_WAITS "rate_limit_waits",
+    /// Of connections over TLS 1.2 that became DERP, those that have not ended.
+    TLS_12_ACTIVE "tls_active:tls12",
+    /// The same over TLS 1.3.
+    TLS_13_ACTIVE "tls_active:tls13",
+    /// A moving average, in nanoseconds: how long packets have waited in a queue.
+    QUEUE_TIME "queue_time",
+    /// Writes with which at most 0 frames left whole, and more than the row before says.
+    WRITE_FRAMES_0 "write_frames:0",
+    /// Writes with which at most 1 frames left whole, and more than the row before says.
+    WRITE_FRAMES_1 "write_frames:1",
+    /// Writes with which at most 2 frames left whole, and more than the row before says.
+    WRITE_FRAMES_2 "write_frames:2",
+    /// Writes with which at most 3 frames left whole, and more than the row before says.
+    WRITE_FRAMES_3 "write_frames:3",
+    /// Writes with which at most 4 frames left whole, and more than the row before says.
+    WRITE_FRAMES_4 "write_frames:4",
+    /// Writes with which at most 5 frames left whole, and more than the row before says.
+    WRITE_FRAMES_5 "write_frames:5",
+    /// Writes with which at most 6 frames left whole, and more than the row before says.
+    WRITE_FRAMES_6 "write_frames:6",
+    /// Writes with which at most 7 frames left whole, and more than the row before says.
+    WRITE_FRAMES_7 "write_frames:7",
+    /// Writes with which at most 8 frames left whole, and more than the row before says.
+    WRITE_FRAMES_8 "write_frames:8",
+    /// Writes with which at most 9 frames left whole, and more than the row before says.
+    WRITE_FRAMES_9 "write_frames:9",
+    /// Writes with which at most 10 frames left whole, and more than the row before says.
+    WRITE_FRAMES_10 "write_frames:10",
+    /// Writes with which at most 15 frames left whole, and more than the row before says.
+    WRITE_FRAMES_15 "write_frames:15",
+    /// Writes with which at most 20 frames left whole, and more than the row before says.
+    WRITE_FRAMES_20 "write_frames:20",
+    /// Writes with which at most 25 frames left whole, and more than the row before says.
+    WRITE_FRAMES_25 "write_frames:25",
+    /// Writes with which at most 50 frames left whole, and more than the row before says.
+    WRITE_FRAMES_50 "write_frames:50",
+    /// Writes with which at most 100 frames left whole, and more than the row before says.
+    WRITE_FRAMES_100 "write_frames:100",
+    /// Writes with which more left.
+    WRITE_FRAMES_MORE "write_frames:more",
+    /// Frames that left whole with all these.
+    FRAMES_WRITTEN "frames_written",
+    /// Round trips of at most 10ms, and more than the row before says.
+    TCP_RTT_10MS "tcp_rtt:10ms",
+    /// Round trips of at most 20ms, and more than the row before says.
+    TCP_RTT_20MS "tcp_rtt:20ms",
+    /// Round trips of at most 50ms, and more than the row before says.
+    TCP_RTT_50MS "tcp_rtt:50ms",
+    /// Round trips of at most 100ms, and more than the row before says.
+    TCP_RTT_100MS "tcp_rtt:100ms",
+    /// Round trips of at most 150ms, and more than the row before says.
+    TCP_RTT_150MS "tcp_rtt:150ms",
+    /// Round trips of at most 250ms, and more than the row before says.
+    TCP_RTT_250MS "tcp_rtt:250ms",
+    /// Round trips of at most 500ms, and more than the row before says.
+    TCP_RTT_500MS "tcp_rtt:500ms",
+    /// Longer round trips.
+    TCP_RTT_INF "tcp_rtt:inf",
+    /// Round trips that the system did not tell.
+    TCP_RTT_ERROR "tcp_rtt:error",
+    /// Connections that are none of TCP's.
+    TCP_RTT_NON_TCP "tcp_rtt:non_tcp",
 }
+
+/// What the rows of [`Counter::write_frames`] say.
+const WRITE_FRAMES_BOUNDS: [usize; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25, 50, 100];
+/// The same of [`Counter::round_trip`], in milliseconds.
+const ROUND_TRIP_BOUNDS: [u64; 7] = [10, 20, 50, 100, 150, 250, 500];
+/// What a packet weighs in the average of [`Counter::QUEUE_TIME`].
+const WAIT_WEIGHT: f64 = 0.1;
 
 const KINDS: usize = PacketKind::ALL.len();
 
@@ -116,6 +186,18 @@ impl Counter {
     #[inline]
     pub const fn bytes_dropped(reason: DropReason, kind: PacketKind) -> Self {
         Self(Self::packets_dropped(reason, kind).0 + 1)
+    }
+
+    /// Writes with which so many frames left whole.
+    #[inline]
+    pub fn write_frames(frames: usize) -> Self {
+        Self(Self::WRITE_FRAMES_0.0 + WRITE_FRAMES_BOUNDS.partition_point(|bound| *bound < frames) as u8)
+    }
+
+    /// Round trips of this length.
+    pub fn round_trip(length: Duration) -> Self {
+        let index = ROUND_TRIP_BOUNDS.partition_point(|bound| Duration::from_millis(*bound) < length);
+        Self(Self::TCP_RTT_10MS.0 + index as u8)
     }
 
     /// Where on the page it stands: below [`Counter::COUNT`].
@@ -162,6 +244,30 @@ impl Counters {
         self.add(Counter::bytes_dropped(reason, kind), bytes as u64);
     }
 
+    /// Takes from one row what was added to it before.
+    pub fn subtract(&self, counter: Counter, count: u64) {
+        self.0[counter.index()].fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// One write has taken so many whole frames.
+    #[inline]
+    pub fn wrote(&self, frames: usize) {
+        self.add(Counter::write_frames(frames), 1);
+        if frames > 0 {
+            self.add(Counter::FRAMES_WRITTEN, frames as u64);
+        }
+    }
+
+    /// Puts how long packets have waited into the average.
+    #[inline]
+    pub fn waited(&self, waits: Waits) {
+        // Mostly nobody has waited, and nobody has before.
+        let _ = self.0[Counter::QUEUE_TIME.index()].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+            let new = (old as f64 * waits.keep + waits.sum) as u64;
+            (old != 0 || waits.sum > 0.0).then_some(new)
+        });
+    }
+
     /// One row.
     pub fn read(&self, counter: Counter) -> u64 {
         self.0[counter.index()].load(Ordering::Relaxed)
@@ -170,6 +276,28 @@ impl Counters {
     /// The page itself, to be looked at from elsewhere.
     pub const fn cells(&self) -> &[AtomicU64; Counter::COUNT] {
         &self.0
+    }
+}
+
+/// How long some packets have waited, and what that makes of an average in which each weighs the same: of any average
+/// `keep` is left, and `sum` comes to it, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    keep: f64,
+    sum: f64,
+}
+
+impl Waits {
+    /// So many packets that passed at once.
+    #[inline]
+    pub fn none(packets: u64) -> Self {
+        Self { keep: (1.0 - WAIT_WEIGHT).powi(packets.min(10_000) as i32), sum: 0.0 }
+    }
+
+    /// One more packet, that has waited for so long.
+    pub fn add(&mut self, wait: Duration) {
+        self.keep *= 1.0 - WAIT_WEIGHT;
+        self.sum = self.sum * (1.0 - WAIT_WEIGHT) + WAIT_WEIGHT * wait.as_nanos() as f64;
     }
 }
 
@@ -209,6 +337,43 @@ mod tests {
                 assert_eq!([packets, bytes].map(|counter| counters.read(counter)), [1, 100]);
             }
         }
+    }
+
+    #[test]
+    fn a_row_of_a_histogram_is_the_first_whose_bound_is_not_exceeded() {
+        let of = |counter: Counter| counter.to_string();
+        for (frames, row) in [(0, "0"), (1, "1"), (10, "10"), (11, "15"), (15, "15"), (100, "100"), (101, "more")] {
+            assert_eq!(of(Counter::write_frames(frames)), format!("write_frames:{row}"));
+        }
+        let millis = [(0, "10ms"), (10, "10ms"), (11, "20ms"), (250, "250ms"), (500, "500ms"), (501, "inf")];
+        for (millis, row) in millis {
+            assert_eq!(of(Counter::round_trip(Duration::from_millis(millis))), format!("tcp_rtt:{row}"));
+        }
+        let counters = Counters::new();
+        counters.wrote(0);
+        counters.wrote(3);
+        counters.wrote(200);
+        assert_eq!(counters.read(Counter::FRAMES_WRITTEN), 203);
+        assert_eq!(counters.read(Counter::WRITE_FRAMES_MORE), 1);
+    }
+
+    #[test]
+    fn the_queue_time_is_what_one_packet_after_the_other_makes_of_it() {
+        let counters = Counters::new();
+        let mut waits = Waits::none(0);
+        let mut expected = 0.0;
+        for millis in [100, 0, 50, 700] {
+            waits.add(Duration::from_millis(millis));
+            expected += 0.1 * (millis as f64 - expected);
+        }
+        counters.waited(waits);
+        counters.waited(Waits::none(3));
+        expected *= 0.9 * 0.9 * 0.9;
+        let shown = counters.read(Counter::QUEUE_TIME) as f64 / 1e6;
+        assert!((shown - expected).abs() < 1e-4, "{shown} is not {expected}");
+        // Nothing stays of a wait that is long over.
+        counters.waited(Waits::none(400));
+        assert_eq!(counters.read(Counter::QUEUE_TIME), 0);
     }
 
     #[test]

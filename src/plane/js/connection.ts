@@ -5,7 +5,7 @@ import { type OpenedLogin, sealServerInfo } from '../../protocol/login.js';
 import { MAX_BODY_LENGTH, type PeerGoneReason } from '../../protocol/wire.js';
 import type { Admission, CloseReason, ConnectionId, PeerAddress, ReceiveRate, TlsVersion } from '../plane.js';
 import type { PlaneContext } from './context.js';
-import { Egress, type EgressOwner } from './egress.js';
+import { CLIENT, Egress, type EgressKind, type EgressOwner, MESH_PEER } from './egress.js';
 import { LoginPhase, WaitingPhase } from './login.js';
 import { Session } from './session.js';
 import type { Entry } from './table.js';
@@ -75,6 +75,7 @@ export class Connection implements EgressOwner, Timed {
     });
     this.phaseEnds = Wheel.now() + context.policy.deadlines.clientInfo;
     context.counters.add('accepts');
+    this.countTls(1);
     context.connections.set(this.id, this);
     context.pendingLogins += 1;
     context.wheel.arm(this, this.phaseEnds);
@@ -107,6 +108,7 @@ export class Connection implements EgressOwner, Timed {
     // First of all, and whatever the client has sent ahead.
     this.egress.frames(sealServerInfo(sharedKey));
     this.egress.flush();
+    this.egress.counting = true;
     this.entry = this.context.table.add(this, key);
     this.session = new Session(this, key, this.entry, this.context);
     this.sink = this.session;
@@ -137,6 +139,7 @@ export class Connection implements EgressOwner, Timed {
       this.context.counters.add('logins_failed');
     }
     this.phase = 'closed';
+    this.countTls(-1);
     this.decoder.end();
     this.context.connections.delete(this.id);
     if (this.entry) this.context.table.remove(this.entry, this);
@@ -145,6 +148,10 @@ export class Connection implements EgressOwner, Timed {
     this.egress.close();
     this.stream.destroy();
     if (this.login) this.context.events.closed(this.id, this.login.key, (to) => to.closed(this.id, reason));
+  }
+
+  get kind(): EgressKind {
+    return this.mesh ? MESH_PEER : CLIENT;
   }
 
   /** One row of a snapshot, in the order of its columns; `undefined` if not admitted. */
@@ -250,6 +257,11 @@ export class Connection implements EgressOwner, Timed {
     this.context.loginBytes += held - this.charged;
     this.charged = held;
     if (this.context.loginBytes > this.context.policy.limits.loginBytes) this.close('login_failed');
+  }
+
+  private countTls(more: 1 | -1): void {
+    const { tlsVersion } = this.arrival;
+    if (tlsVersion) this.context.counters.add(tlsVersion === '1.3' ? 'tls_active:tls13' : 'tls_active:tls12', more);
   }
 
   private settleLogin(): void {

@@ -4,6 +4,8 @@ import type { ConnectionId, PlanePolicy } from '../plane.js';
 import type { Connection } from './connection.js';
 import type { EventQueue } from './events.js';
 import type { Handshake } from './handshake.js';
+import type { Links } from './links.js';
+import type { QueueTime } from './queue-time.js';
 import type { Table } from './table.js';
 import type { JsTap } from './tap.js';
 import type { Wheel } from './wheel.js';
@@ -14,9 +16,11 @@ export interface PlaneContext {
   policy: PlanePolicy;
   readonly keys: KeyPair;
   readonly counters: WritableCounters;
+  readonly queueTime: QueueTime;
   readonly events: EventQueue;
   readonly table: Table;
   readonly wheel: Wheel;
+  readonly links: Links;
   /** Whoever looks at packets. */
   tap?: JsTap | undefined;
   /** Handshakes that wait for a certificate. */

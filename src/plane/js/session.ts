@@ -111,16 +111,25 @@ export class Session implements FrameSink {
     this.context.counters.add('bytes_received', payload);
     const destination = readNodeKey(frame, KEY_AT);
     const to = this.context.table.lookup(destination);
+    const via = to ? undefined : this.context.links.via(destination);
+    const link = via === undefined ? undefined : this.context.links.open(via);
+    const dropped = to || link ? undefined : via === undefined ? 'unknown_dest' : 'mesh_down';
     const kind = disco ? 'disco' : 'other';
-    this.context.tap?.record(this.key, destination, kind, frame.subarray(PACKET_AT), to ? undefined : 'unknown_dest');
-    if (!to) {
+    this.context.tap?.record(this.key, destination, kind, frame.subarray(PACKET_AT), dropped);
+    if (!to && via === undefined) {
       this.unknown(destination, disco, payload, 'unknown_dest');
+      return;
+    }
+    if (!to) {
+      this.context.counters.add('packets_forwarded_out');
+      if (link) link.forward(this.key, destination, frame.subarray(PACKET_AT), disco);
+      else this.context.counters.dropped('mesh_down', kind, payload);
       return;
     }
     // SendPacket and RecvPacket have the same length: with another type and key the frame is ready, where it lies.
     frame[0] = FrameType.RecvPacket;
     frame.set(this.keyBytes, KEY_AT);
-    to.egress.packet({ frame, payload, source: this.key, disco });
+    to.egress.packet({ frame, payload, source: this.key, disco, queuedAt: 0 });
   }
 
   /** From a mesh peer: goes to a connection here or nowhere, never on to another relay. */
@@ -139,7 +148,7 @@ export class Session implements FrameSink {
       this.unknown(destination, disco, payload, 'unknown_dest_on_fwd');
       return;
     }
-    to.egress.packet({ frame: forwarded(frame, source), payload, source, disco });
+    to.egress.packet({ frame: forwarded(frame, source), payload, source, disco, queuedAt: 0 });
   }
 
   private unknown(destination: NodeKey, disco: boolean, payload: number, reason: DropReason): void {

@@ -20,7 +20,7 @@ func All() []Scenario {
 	for _, topic := range [][]Scenario{
 		loginScenarios, relayScenarios, peerGoneScenarios, pingScenarios, duplicateScenarios,
 		meshScenarios, regionScenarios, webSocketScenarios, stunScenarios, webScenarios,
-		metricsScenarios, trafficScenarios, pairScenarios,
+		metricsScenarios, trafficScenarios,
 	} {
 		all = append(all, topic...)
 	}

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use derp_proto::counters::{Counter, Counters};
+use derp_proto::counters::{Counter, Counters, Waits};
 use derp_proto::decode::FrameHeader;
 use derp_proto::drop_reason::{DropReason, PacketKind};
 use derp_proto::queue::Queue;
 use derp_proto::wire::{FrameType, HEADER_LENGTH, KEY_LENGTH, PeerGoneReason};
 
+use super::Context;
 use super::outbound::{OwnedFrame, PacketInfo};
 
 /// Committed ahead of knowing that the socket takes it; what is committed is no longer dropped.
@@ -23,11 +24,14 @@ pub(crate) struct Backlog {
     control_bytes: usize,
     /// A mailbox: while a pong waits, further pings get none.
     pong: Option<OwnedFrame>,
-    disco: Queue<OwnedFrame>,
-    regular: Queue<OwnedFrame>,
+    disco: Queue<Queued>,
+    regular: Queue<Queued>,
     /// When a frame last left in full, or the socket was found full.
     progress: Instant,
 }
+
+/// A packet, and when it was put into its queue.
+type Queued = (OwnedFrame, Instant);
 
 /// Packets that left.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -102,26 +106,36 @@ impl Backlog {
         frame: OwnedFrame,
         kind: PacketKind,
         depth: usize,
+        cx: &Context<'_>,
     ) -> Option<(DropReason, OwnedFrame)> {
         let queue = if kind == PacketKind::Disco { &mut self.disco } else { &mut self.regular };
-        queue.push(frame, depth)
+        let (reason, (frame, since)) = queue.push((frame, cx.now), depth)?;
+        let mut waits = Waits::none(0);
+        waits.add(cx.now.saturating_duration_since(since));
+        cx.counters.waited(waits);
+        Some((reason, frame))
     }
 
     /// The next to be committed, if there is room: control, a pong, discovery (it ends the need for relaying), the rest.
-    pub(crate) fn next(&mut self, packets: bool, counters: &Counters) -> Option<OwnedFrame> {
+    /// `waits` is told how long a packet has waited.
+    pub(crate) fn next(&mut self, packets: bool, waits: &mut Waits, cx: &Context<'_>) -> Option<OwnedFrame> {
         if self.committed_bytes >= COMMIT {
             return None;
         }
         if let Some(frame) = self.control.pop_front() {
             self.control_bytes -= frame.bytes.len();
-            count_control(&frame.bytes, counters);
+            count_control(&frame.bytes, cx.counters);
             return Some(frame);
         }
         if let Some(frame) = self.pong.take() {
-            counters.add(Counter::SENT_PONG, 1);
+            cx.counters.add(Counter::SENT_PONG, 1);
             return Some(frame);
         }
-        if packets { self.disco.pop().or_else(|| self.regular.pop()) } else { None }
+        let queued = if packets { self.disco.pop().or_else(|| self.regular.pop()) } else { None };
+        queued.map(|(frame, since)| {
+            waits.add(cx.now.saturating_duration_since(since));
+            frame
+        })
     }
 
     pub(crate) fn commit(&mut self, frame: OwnedFrame) {
@@ -145,9 +159,10 @@ impl Backlog {
         )
     }
 
-    /// `written` bytes of what is committed have left. Returns the packets that are out in full.
-    pub(crate) fn advance(&mut self, mut written: usize, now: Instant) -> Tally {
+    /// `written` bytes of what is committed have left. Returns the packets that are out in full, and how many frames are.
+    pub(crate) fn advance(&mut self, mut written: usize, now: Instant) -> (Tally, usize) {
         let mut sent = Tally::default();
+        let waiting = self.committed.len();
         while let Some(frame) = self.committed.front() {
             let left = frame.bytes.len() - self.offset;
             // Control frames stand together in one buffer, and are small: with any of their bytes, some of them have left.
@@ -166,14 +181,14 @@ impl Backlog {
             }
             self.committed.pop_front();
         }
-        sent
+        (sent, waiting - self.committed.len())
     }
 
     /// Every packet that will not leave any more, and why. Those that were committed were being written.
     pub(crate) fn into_packets(mut self) -> impl Iterator<Item = (DropReason, PacketInfo)> {
         let written = self.committed.into_iter().map(|frame| (DropReason::WriteError, frame));
         let queued = self.disco.drain().chain(self.regular.drain());
-        let queued = queued.map(|frame| (DropReason::GoneDisconnected, frame));
+        let queued = queued.map(|(frame, _)| (DropReason::GoneDisconnected, frame));
         written.chain(queued).filter_map(|(reason, frame)| Some((reason, frame.packet?)))
     }
 }

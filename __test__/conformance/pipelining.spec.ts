@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { Bystanders } from '../helpers/bystanders.js';
+import { LANES } from '../helpers/lanes.js';
+import { nothingIsLeft } from '../helpers/leaks.js';
+import { startRelay } from '../helpers/relay.js';
+import { Wire } from '../helpers/wire.js';
+
+nothingIsLeft();
+
+const REQUEST = 'GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n';
+
+describe.each(LANES)('requests of one connection, $name', (lane) => {
+  it.each([false, true])('are answered in their order, one after the other, for ever; TLS %s', async (tls) => {
+    const relay = await startRelay(lane, { tls });
+    const wire = await Wire.open(relay.target());
+    for (let count = 0; count < 300; count++) {
+      wire.write(REQUEST);
+      expect((await wire.takeThrough('\r\n\r\n')).toString()).toMatch(/^HTTP\/1\.1 204 /);
+    }
+  });
+
+  it.each([false, true])('may be sent ahead; TLS %s', async (tls) => {
+    const relay = await startRelay(lane, { tls });
+    const wire = await Wire.open(relay.target());
+    const challenges = Array.from({ length: 32 }, (_, index) => `x${index}`);
+    const header = 'X-Tailscale-Challenge';
+    wire.write(...challenges.map((text) => REQUEST.replace('\r\n\r\n', `\r\n${header}: ${text}\r\n\r\n`)));
+    for (const text of challenges) {
+      expect((await wire.takeThrough('\r\n\r\n')).toString()).toContain(`X-Tailscale-Response: response ${text}\r\n`);
+    }
+  });
+
+  it('by the thousand, from somebody who reads no answer, cost the connection and nobody else', async () => {
+    const relay = await startRelay(lane);
+    const bystanders = await Bystanders.join(relay);
+    await bystanders.during(async () => {
+      for (let round = 0; round < 5; round++) {
+        const wire = await Wire.open(relay.target());
+        wire.stopReading();
+        wire.write(REQUEST.repeat(5000));
+        wire.goOnReading();
+        const answers = (await wire.rest()).toString('latin1').split('HTTP/1.1 204 ').length - 1;
+        expect(answers).toBeLessThan(5000);
+        await wire.destroy();
+      }
+    });
+  });
+});
