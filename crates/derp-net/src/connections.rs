@@ -20,14 +20,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use crate::acceptor::Accepted;
+use crate::acceptor::{Accepted, prepare};
 use crate::arriving::Arriving;
 use crate::batch::Batch;
 use crate::bridge::Bridge;
 use crate::budget::Share;
 use crate::conn::Conn;
 use crate::events::Event;
-use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::secure::{Opened, Opening, Shaking};
 use crate::session::Session;
@@ -490,18 +489,4 @@ impl Connections {
         let fd = stream.as_raw_fd();
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
     }
-}
-
-fn prepare(stream: &TcpStream, policy: &Policy) -> io::Result<()> {
-    let socket = socket2::SockRef::from(stream);
-    socket.set_tcp_nodelay(true)?;
-    if let Some(idle) = policy.tcp_keep_alive {
-        // The interval and count that derper leaves at its runtime's defaults.
-        let keep_alive =
-            socket2::TcpKeepalive::new().with_time(idle).with_interval(Duration::from_secs(15)).with_retries(9);
-        socket.set_tcp_keepalive(&keep_alive)?;
-    }
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(policy.tcp_user_timeout)?;
-    Ok(())
 }
