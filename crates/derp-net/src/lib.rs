@@ -49,7 +49,7 @@ pub use conn::Figures;
 pub use events::{Event, Wake};
 #[cfg(feature = "fault-injection")]
 pub use faults::Fault;
-pub use plane::Plane;
+pub use plane::{Adoption, Plane};
 pub use policy::Policy;
 pub use reason::CloseReason;
 pub use tap::Slab;

@@ -12,7 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::SecretKey;
 use derp_proto::{frame, http_head};
-use derp_tls::CertificateSet;
+use derp_tls::{CertificateSet, Version};
 use mio::{Poll, Waker};
 
 use crate::budget::{Budget, Share};
@@ -36,6 +36,14 @@ pub(crate) struct Mailbox {
     pub(crate) warmed: Warmed,
 }
 
+/// Where a bridge is.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) worker: usize,
+    pub(crate) token: usize,
+    pub(crate) tls: Option<Version>,
+}
+
 /// The plane without its threads.
 ///
 /// Locks are taken in this order, and no two of the same kind at once: admission of a connection, members of a table entry,
@@ -56,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Vec<Mailbox>,
     /// DERP connections, from the greeting to their end. For commands, which come per connection.
     pub(crate) conns: Lock<HashMap<u64, Arc<Conn>>>,
+    /// TLS that is the HTTP server's.
+    pub(crate) bridges: Lock<HashMap<u64, Place>>,
     pub(crate) last_id: AtomicU64,
     /// Connections that have not sent a whole request head.
     pub(crate) arriving: Budget,
@@ -106,6 +116,7 @@ impl Shared {
             events: Events::new(wake),
             mailboxes,
             conns: Lock::default(),
+            bridges: Lock::default(),
             last_id: AtomicU64::new(0),
             arriving: Budget::default(),
             parked: Budget::default(),

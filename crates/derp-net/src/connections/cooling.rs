@@ -33,7 +33,7 @@ impl Connections {
         match &mut local.phase {
             Phase::Derp(session) => is_warm |= session.conn().cool(turn),
             Phase::Bridge(bridge) => is_warm |= bridge.cool(),
-            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Pair(_) => {}
+            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Pair(_) | Phase::Leaving(_) => {}
         }
         local.is_warm = is_warm;
         if is_warm {
