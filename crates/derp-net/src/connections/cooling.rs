@@ -31,9 +31,8 @@ impl Connections {
         let Some(local) = self.locals.get_mut(token).filter(|local| local.id == id) else { return };
         let mut is_warm = local.opening.as_mut().is_some_and(|opening| opening.cool());
         match &mut local.phase {
-            Phase::Derp(session) => is_warm |= session.conn().cool(turn),
             Phase::Bridge(bridge) => is_warm |= bridge.cool(),
-            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Pair(_) | Phase::Leaving(_) => {}
+            phase => is_warm |= phase.conn().is_some_and(|conn| conn.cool(turn)),
         }
         local.is_warm = is_warm;
         if is_warm {
