@@ -135,7 +135,7 @@ fn whoever_comes_and_goes_at_once() {
         scope.spawn(|| {
             for round in 0..6000 {
                 let key = &keys[round % keys.len()];
-                table.route(key, (round / keys.len() % 2 == 0).then(|| link.clone()));
+                table.route(key, (round / keys.len()).is_multiple_of(2).then(|| link.clone()));
             }
         });
         for (thread, conns) in crowds.iter().enumerate() {
