@@ -3,15 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import type { DerpClient } from '../helpers/client.js';
 import { Crowd } from '../helpers/crowd.js';
+import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { MESH_LANES, startMesh, untilRemote } from '../helpers/mesh.js';
+import { startMesh, untilRemote } from '../helpers/mesh.js';
 import type { TestRelayOptions } from '../helpers/relay.js';
 
 nothingIsLeft();
 
 const CLIENTS = 10;
 
-describe.each(MESH_LANES)('conservation across a mesh, $name', (lane) => {
+describe.each(LANES)('conservation across a mesh, $name', (lane) => {
   /** Two relays with clients, who all know of each other. */
   async function crowded(options: TestRelayOptions = {}) {
     const relays = await startMesh(lane, 2, options);
