@@ -21,6 +21,7 @@ import type {
   DuplexInfo,
   Listening,
   ListenSpec,
+  PacketDrop,
   PacketTap,
   PeerAddress,
   PlaneEvents,
@@ -94,9 +95,15 @@ interface BindingEvent {
   readonly listener: number;
   readonly fd: number;
   readonly received: Buffer;
+  readonly drops: readonly BindingDrop[];
   readonly serverName: string;
   readonly localAddress: string;
   readonly alpn: readonly string[];
+}
+
+interface BindingDrop extends Omit<PacketDrop, 'source' | 'destination'> {
+  readonly source: Buffer;
+  readonly destination: Buffer;
 }
 
 export interface LoadedNative {
@@ -345,6 +352,15 @@ class NativePlane implements DataPlane {
       case 'duplex':
         this.onDuplex(event);
         break;
+      case 'drops':
+        this.events.drops(
+          event.drops.map(({ source, destination, ...rest }) => ({
+            ...rest,
+            source: readNodeKey(source),
+            destination: readNodeKey(destination),
+          })),
+        );
+        break;
       case 'fault':
         void this.endOurs();
         this.events.fault('ERR_INTERNAL', event.reason, true);
@@ -378,7 +394,7 @@ function systemError(error: NodeJS.ErrnoException): Error {
 }
 
 function flat(policy: PlanePolicy): object {
-  const { limits, deadlines, queueDepth, keepAlive, notHere, tcp, acceptRate, receiveRate } = policy;
+  const { limits, deadlines, queueDepth, keepAlive, notHere, tcp, acceptRate, receiveRate, watchedDrops } = policy;
   return {
     ...limits,
     ...deadlines,
@@ -393,6 +409,8 @@ function flat(policy: PlanePolicy): object {
     receivePerSecond: receiveRate?.bytesPerSecond,
     tcpKeepAlive: tcp.keepAlive,
     tcpUserTimeout: tcp.userTimeout,
+    roundTrips: tcp.roundTrips,
+    watchedDrops: watchedDrops.map(nodeKeyBytes),
   };
 }
 

@@ -14,6 +14,7 @@ export const WINDOW = 64 << 10;
 
 export class Owner implements EgressOwner {
   mesh = false;
+  key: NodeKey | undefined;
   readonly sent: NodeKey[] = [];
   readonly armed: number[] = [];
   readonly calls: string[] = [];

@@ -155,7 +155,7 @@ impl Conn {
             |egress| outcome.of(egress, |egress| egress.packets(packets, &cx)),
             |inbox| {
                 for packet in packets {
-                    inbox.push(*packet, |info| cx.counters.dropped(DropReason::QueueHead, info.kind, info.payload));
+                    inbox.push(*packet, |info| cx.dropped(DropReason::QueueHead, &info));
                 }
             },
         );

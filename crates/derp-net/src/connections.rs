@@ -406,6 +406,9 @@ impl Connections {
             Phase::Arriving(arriving) if turn.now >= arriving.deadline => Err(CloseReason::Disconnected),
             Phase::Arriving(arriving) => Ok(arriving.deadline),
             Phase::Derp(session) => {
+                if session.samples(turn) {
+                    turn.sample(&local.stream);
+                }
                 if let Some(opening) = &mut local.opening {
                     // Whoever is busy expands them again, which costs a fraction of a microsecond.
                     opening.quiet();

@@ -18,6 +18,7 @@ use derp_tls::Alert;
 
 use self::backlog::{Backlog, Tally, count_control};
 use self::outbound::OwnedFrame;
+use crate::drops::Watched;
 use crate::line::{Line, SLICES, Written};
 use crate::subscribers::{Added, Sources, Subscribers};
 
@@ -33,7 +34,19 @@ pub(crate) struct Context<'a> {
     pub(crate) subscriptions: usize,
     /// The id of the connection that is written to.
     pub(crate) destination: u64,
+    /// Set if somebody wants to know what is dropped on its way there.
+    pub(crate) watched: Option<Watched<'a>>,
     pub(crate) now: Instant,
+}
+
+impl Context<'_> {
+    /// Counts a packet that will not get there, and tells whoever wants to know.
+    pub(crate) fn dropped(&self, reason: DropReason, info: &PacketInfo) {
+        self.counters.dropped(reason, info.kind, info.payload);
+        if let Some(watched) = &self.watched {
+            watched.dropped(info.source, reason);
+        }
+    }
 }
 
 /// Guarded by the connection's egress lock.
@@ -431,7 +444,7 @@ impl Egress {
 
     fn drop_packet(&mut self, reason: DropReason, info: &PacketInfo, cx: &Context<'_>) {
         self.dropped += 1;
-        cx.counters.dropped(reason, info.kind, info.payload);
+        cx.dropped(reason, info);
     }
 
     /// The socket does not take anything any more. Its owner sees that, and closes it; nobody else does.

@@ -22,6 +22,7 @@ mod bridge;
 mod budget;
 mod conn;
 mod connections;
+mod drops;
 mod egress;
 mod events;
 mod faults;
@@ -45,10 +46,12 @@ mod wakeup;
 mod worker;
 
 pub use conn::Figures;
+pub use drops::Dropped;
 pub use events::{Event, Wake};
 #[cfg(feature = "fault-injection")]
 pub use faults::Fault;
 pub use plane::Plane;
 pub use policy::Policy;
 pub use reason::CloseReason;
+pub use shared::RoundTrip;
 pub use tap::Slab;

@@ -19,7 +19,7 @@ use crate::faults::Fault;
 use crate::line::Line;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
-use crate::shared::{Shared, Turn};
+use crate::shared::{RoundTrip, Shared, Turn};
 use crate::sync::Lock;
 use crate::tap::Slab;
 use crate::worker::{Mail, Worker};
@@ -31,7 +31,7 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Starts `workers` threads, which count on `counters`. `wake` is called, from any of them, when there are events to
+    /// Starts `workers` threads, which count on `counters`. `round_trip` is how the system tells it. `wake` is called, from any of them, when there are events to
     /// take.
     ///
     /// # Errors
@@ -41,9 +41,10 @@ impl Plane {
         policy: Policy,
         workers: usize,
         counters: Arc<Counters>,
+        round_trip: Option<RoundTrip>,
         wake: Wake,
     ) -> io::Result<Self> {
-        let (shared, posts) = Shared::new(secret, policy, workers, counters, wake)?;
+        let (shared, posts) = Shared::new(secret, policy, workers, counters, round_trip, wake)?;
         let shared = Arc::new(shared);
         let plane = Self { shared: shared.clone(), workers: Lock::default() };
         for (index, (poll, mail)) in posts.into_iter().enumerate() {
@@ -184,7 +185,12 @@ impl Plane {
 
     /// What has happened since the last call.
     pub fn take_events(&self) -> Vec<Event> {
-        self.shared.events.take()
+        let mut events = self.shared.events.take();
+        let drops = self.shared.drops.take();
+        if !drops.is_empty() {
+            events.push(Event::Drops(drops));
+        }
+        events
     }
 
     /// Begins to copy packets: those from or to `key`, or all, and of each so many bytes. `wake` is called when there is

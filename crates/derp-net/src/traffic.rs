@@ -37,15 +37,28 @@ pub(crate) struct Traffic {
     receive: Option<Box<TokenBucket>>,
     held_until: Option<Instant>,
     keep_alive_at: Instant,
+    /// When its round trip is to be counted.
+    sample_at: Option<Instant>,
 }
 
 impl Traffic {
-    pub(crate) fn new(entry: Arc<Entry>, mesh: bool, keep_alive_at: Instant) -> Self {
-        Self { entry, mesh, cache: None, not_here: None, receive: None, held_until: None, keep_alive_at }
+    pub(crate) fn new(entry: Arc<Entry>, mesh: bool, keep_alive_at: Instant, turn: Turn<'_>) -> Self {
+        let sample_at = next_sample(turn);
+        Self { entry, mesh, cache: None, not_here: None, receive: None, held_until: None, keep_alive_at, sample_at }
     }
 
-    pub(crate) fn keep_alive_at(&self) -> Instant {
-        self.keep_alive_at
+    /// When something is due.
+    pub(crate) fn deadline(&self) -> Instant {
+        [self.held_until, self.sample_at].into_iter().flatten().fold(self.keep_alive_at, Instant::min)
+    }
+
+    /// Whether it is time to count the round trip, until the next time.
+    pub(crate) fn samples(&mut self, turn: Turn<'_>) -> bool {
+        let due = self.sample_at.is_some_and(|when| turn.now >= when);
+        if due {
+            self.sample_at = next_sample(turn);
+        }
+        due
     }
 
     /// A header has come. Says whether its body is wanted, or that the connection has to end.
@@ -210,6 +223,9 @@ impl Traffic {
         turn: Turn<'_>,
     ) {
         turn.counters.dropped(reason, info.kind, info.payload);
+        if let Some(watched) = turn.watched(key) {
+            watched.dropped(info.source, reason);
+        }
         if turn.tap.is_on() {
             let PacketInfo { source, kind, .. } = info;
             turn.tap([Tapped { source, destination: key, kind: *kind, payload, dropped: Some(reason) }]);
@@ -224,6 +240,11 @@ impl Traffic {
             batch.reply(&frame::peer_gone(key, PeerGoneReason::NotHere));
         }
     }
+}
+
+fn next_sample(turn: Turn<'_>) -> Option<Instant> {
+    let every = turn.round_trip.and(turn.policy.load().round_trips);
+    every.map(|every| turn.now + every)
 }
 
 /// A while from now, and a random part of another: clients that came together are kept alive apart.

@@ -16,6 +16,8 @@ const NOTHING: Buffer[] = [];
 
 /** Who the egress belongs to. */
 export interface EgressOwner {
+  /** Whose packets these are, once that is known. */
+  readonly key: NodeKey | undefined;
   readonly mesh: boolean;
   /** A packet of `source` is on its way. */
   onSent(source: NodeKey): void;
@@ -255,6 +257,10 @@ export class Egress {
   private drop(reason: DropReason, packet: OutboundPacket): void {
     this.stats.dropped += 1;
     this.context.counters.dropped(reason, packet.disco ? 'disco' : 'other', packet.payload);
+    const { key } = this.owner;
+    if (key !== undefined && this.context.policy.watchedDrops.includes(key)) {
+      this.context.events.dropped(packet.source, key, reason);
+    }
   }
 
   /**

@@ -114,7 +114,7 @@ export class Session implements FrameSink {
     const kind = disco ? 'disco' : 'other';
     this.context.tap?.record(this.key, destination, kind, frame.subarray(PACKET_AT), to ? undefined : 'unknown_dest');
     if (!to) {
-      this.unknown(destination, disco, payload, 'unknown_dest');
+      this.unknown(this.key, destination, disco, payload, 'unknown_dest');
       return;
     }
     // SendPacket and RecvPacket have the same length: with another type and key the frame is ready, where it lies.
@@ -136,14 +136,16 @@ export class Session implements FrameSink {
     const dropped = to ? undefined : 'unknown_dest_on_fwd';
     this.context.tap?.record(source, destination, kind, frame.subarray(packetAt), dropped);
     if (!to) {
-      this.unknown(destination, disco, payload, 'unknown_dest_on_fwd');
+      this.unknown(source, destination, disco, payload, 'unknown_dest_on_fwd');
       return;
     }
     to.egress.packet({ frame: forwarded(frame, source), payload, source, disco, queuedAt: 0 });
   }
 
-  private unknown(destination: NodeKey, disco: boolean, payload: number, reason: DropReason): void {
+  private unknown(source: NodeKey, destination: NodeKey, disco: boolean, payload: number, reason: DropReason): void {
     this.context.counters.dropped(reason, disco ? 'disco' : 'other', payload);
+    if (this.context.policy.watchedDrops.includes(destination))
+      this.context.events.dropped(source, destination, reason);
     if (!disco) return;
     const now = Wheel.now();
     const { perSecond, burst } = this.context.policy.notHere;

@@ -18,6 +18,7 @@ fn kinds(world: &World) -> Vec<(&'static str, u64)> {
         Event::Pulled { id } => ("pulled", id),
         Event::Duplex { id, .. } => ("duplex", id),
         Event::CertificateNeeded { id, .. } => ("certificate", id),
+        Event::Drops(drops) => ("drops", drops.len() as u64),
         Event::Fault { .. } => ("fault", 0),
     };
     world.events().into_iter().map(name).collect()
