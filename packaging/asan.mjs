@@ -10,13 +10,13 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFile
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureInstalled, fail, root } from './ensure.mjs';
-import { addonFile } from './native.mjs';
+import { places } from './native.mjs';
 
 if (process.platform !== 'linux') fail('AddressSanitizer is set up for Linux only');
 ensureInstalled();
 
 const scratch = mkdtempSync(join(tmpdir(), 'derpkit-asan-'));
-const { directory, target } = addonFile();
+const { directory, target } = places().addon;
 const before = join(scratch, 'derpkit.node');
 mkdirSync(directory, { recursive: true });
 if (existsSync(target)) copyFileSync(target, before);

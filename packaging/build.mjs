@@ -1,8 +1,8 @@
 /** `npm run build`: compiles `src` to `dist`, and the native plane where its toolchain is. */
-import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, run, say } from './ensure.mjs';
-import { addonFile, missingToolchain } from './native.mjs';
+import { ensureAddon, missingToolchain } from './native.mjs';
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });
 run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root]);
@@ -12,11 +12,6 @@ const missing = missingToolchain();
 if (missing) {
   say(`the native plane is left out, because ${missing} is not installed; packets move in JavaScript`);
 } else {
-  run('cargo', ['build', '--release', '--locked', '--package', 'derp-node']);
-  const { directory, target, library } = addonFile();
-  mkdirSync(directory, { recursive: true });
-  // A running process has the old file mapped: it is replaced, not written into.
-  rmSync(target, { force: true });
-  copyFileSync(library, target);
+  ensureAddon();
 }
 writeFileSync(join(root, 'dist/.built'), '');

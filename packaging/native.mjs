@@ -1,19 +1,40 @@
 /** What building the native plane needs, and where its parts lie. */
 import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { root } from './ensure.mjs';
+import { root, run } from './ensure.mjs';
 
 /** The first tool that is not there; undefined if nothing is missing. */
 export function missingToolchain() {
   return ['cargo', 'cc'].find((tool) => spawnSync(tool, ['--version']).status !== 0);
 }
 
-/** The library that Cargo makes, and the addon's place: the same that a published package has it in. */
-export function addonFile() {
+/** What Cargo makes of the addon and of the load generator, and their places: those that a published package has them in. */
+export function places() {
   const { platform, arch } = process;
   const libc = process.report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl';
   const directory = join(root, 'npm', platform === 'linux' ? `linux-${arch}-${libc}` : `${platform}-${arch}`);
   const library = { darwin: 'libderp_node.dylib', win32: 'derp_node.dll' }[platform] ?? 'libderp_node.so';
   const built = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
-  return { directory, target: join(directory, 'derpkit.node'), library: join(built, 'release', library) };
+  const program = platform === 'win32' ? 'derp-bench.exe' : 'derp-bench';
+  const place = (made, name) => ({ made: join(built, 'release', made), directory, target: join(directory, name) });
+  return { addon: place(library, 'derpkit.node'), generator: place(program, program) };
+}
+
+/** Builds the addon, and puts it where it is looked for. */
+export function ensureAddon() {
+  ensure('derp-node', places().addon);
+}
+
+/** The load generator. */
+export function ensureGenerator() {
+  ensure('derp-bench', places().generator);
+}
+
+function ensure(crate, { made, directory, target }) {
+  run('cargo', ['build', '--release', '--locked', '--package', crate]);
+  mkdirSync(directory, { recursive: true });
+  // A running process has the old file mapped: it is replaced, not written into.
+  rmSync(target, { force: true });
+  copyFileSync(made, target);
 }

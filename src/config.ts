@@ -61,6 +61,7 @@ const list = (wrong: string) =>
 
 const NAMES = 'must be names, with commas between them';
 const NETWORKS = 'must be networks such as 192.0.2.0/24, with commas between them';
+const MESH_WITH = 'must be relays, host or host/dialhost each, with commas between them and no blanks';
 const RATE = 'must be a number of connections per second, or Inf';
 
 const BURST = 'must be a number of connections, 0 or more';
@@ -77,6 +78,11 @@ const rate = z
 const burst = z
   .union([z.int(BURST).nonnegative(BURST), z.string().regex(/^\+?\d+$/, BURST)], BURST)
   .transform((given) => Math.min(Number(given), Number.MAX_SAFE_INTEGER));
+
+const meshPeers = list(MESH_WITH).transform((entries, context) =>
+  // An empty entry, such as one behind a last comma, names nobody.
+  entries.filter((entry) => entry !== '').map((entry) => parseMeshPeer(entry) ?? bad(context, MESH_WITH)),
+);
 
 const networks = list(NETWORKS)
   .transform((entries) => entries.map((entry) => entry.trim()).filter((entry) => entry !== ''))
@@ -131,6 +137,7 @@ const SCHEMA = z.object({
   debugKeyFile: path.optional().describe('file with a key that opens /debug/ as ?debugkey='),
   debugHint: bool.default(false).describe('tell those who may not see /debug/ how they could'),
   meshKeyFile: path.optional().describe('file with the mesh key, 64 hex digits'),
+  meshWith: meshPeers.prefault([]).describe('relays to mesh with, with commas between them: host or host/dialhost'),
   tcpKeepaliveTime: duration.prefault('10m').describe('TCP keepalive idle time'),
   tcpUserTimeout: duration.prefault('15s').describe('how long sent data may stay unacknowledged'),
   tcpWriteTimeout: duration.prefault('2s').describe('how long a write may stand still; 0 for ever'),
@@ -250,6 +257,36 @@ export function parseAddress(text: string): Address | undefined {
   return number >= 0 && number <= 65535 ? { host, port: number } : undefined;
 }
 
+/** A relay to mesh with, as `-mesh-with` names it. */
+export interface MeshPeer {
+  /** A name, or an address without brackets: what its certificate is for. */
+  readonly host: string;
+  /** As in a URL: with brackets, and with the port unless that is 443. */
+  readonly authority: string;
+  readonly port: number;
+  /** What to resolve and to connect to, at the same port. */
+  readonly dialHost: string;
+}
+
+/** `host`, `host:port` or either with `/dialhost`. */
+function parseMeshPeer(text: string): MeshPeer | undefined {
+  const [named = '', dialled, ...more] = text.split('/');
+  if (more.length > 0) return undefined;
+  const withPort = /^(?:\[[^\]]*\]|[^:[\]]*):\d+$/.test(named);
+  const address = parseAddress(withPort ? named : `${named}:443`);
+  const host = address && bare(address.host);
+  const dialHost = dialled === undefined ? host : bare(dialled);
+  if (!host || !dialHost || !address.port || host.includes(':') !== named.startsWith('[')) return undefined;
+  const shown = host.includes(':') ? `[${host}]` : host;
+  return { host, authority: address.port === 443 ? shown : `${shown}:${address.port}`, port: address.port, dialHost };
+}
+
+/** A host without the brackets that an IPv6 address may have; `undefined` if it is none. */
+function bare(text: string): string | undefined {
+  const host = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
+  return isHostname(host) ? host : undefined;
+}
+
 function isHostname(text: string): boolean {
   if (isIP(text) !== 0) return !text.includes('%');
   return text.length <= 253 && /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(text);
@@ -258,7 +295,7 @@ function isHostname(text: string): boolean {
 /** Fields that are right one by one, and cannot be together. */
 function contradictions(settings: Partial<Settings>): Problem[] {
   const problems: Problem[] = [];
-  const { certMode, listen, httpPort, privateKey, keyFile, meshKey, meshKeyFile } = settings;
+  const { certMode, listen, httpPort, privateKey, keyFile, meshKey, meshKeyFile, meshWith = [] } = settings;
   if (certMode === 'letsencrypt' || certMode === 'gcp') {
     problems.push({
       path: 'certMode',
@@ -276,6 +313,9 @@ function contradictions(settings: Partial<Settings>): Problem[] {
   }
   if (meshKey !== undefined && meshKeyFile !== undefined) {
     problems.push({ path: 'meshKey', message: 'cannot be given together with a mesh key file' });
+  }
+  if (meshWith.length > 0 && meshKey === undefined && meshKeyFile === undefined) {
+    problems.push({ path: 'meshWith', message: 'a mesh key is needed, which all relays of the mesh have' });
   }
   return problems;
 }

@@ -9,12 +9,15 @@ import {
 } from './control/certificates.js';
 import { loadMeshKey, loadOrMakeKey } from './control/key-file.js';
 import { loadRateConfig, type RateLimit } from './control/rate-config.js';
+import { loadRoots, type Roots } from './control/roots.js';
 import { ConfigError, type Problem, reasonOf } from './errors.js';
 import { type KeyPair, keyPairOf, parsePrivateKey } from './protocol/key.js';
 
 export interface Materials {
   readonly keys: KeyPair;
   readonly meshKey: string | undefined;
+  /** Who vouches for other relays; only where there are some to mesh with. */
+  readonly roots: Roots | undefined;
   readonly certificate: ServerCertificate | undefined;
   /** `undefined` where there is no rate file. */
   readonly rate: RateLimit | undefined;
@@ -48,8 +51,13 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
     : settings.meshKey;
   const certificate = await load(certificatePlace(settings), '', () => loadCertificate(settings));
   const rate = await load('rateConfig', settings.rateConfig ?? '', () => loadRate(settings));
+  const meshing = settings.meshWith.length > 0;
+  if (meshing && meshKey !== undefined && /^0*$/.test(meshKey)) {
+    problems.push({ path: 'meshWith', message: 'a mesh key is needed, and one of zeros is none' });
+  }
   if (problems.length > 0) throw new ConfigError(problems);
-  return { keys: keys as KeyPair, meshKey, certificate, rate };
+  const roots = meshing ? await loadRoots(process.env) : undefined;
+  return { keys: keys as KeyPair, meshKey, roots, certificate, rate };
 }
 
 /** The receive limit, as the rate file has it now. */

@@ -6,6 +6,7 @@ import { type Admit, openAdmission } from './control/admit.js';
 import { BootstrapDns } from './control/bootstrap-dns.js';
 import { certificateSet } from './control/certificates.js';
 import { DropLog } from './control/drop-log.js';
+import { MESH_TIMES, Mesh, type MeshStatus, type MeshTimes } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
 import { DerpkitError, ListenError, type ListenSetting } from './errors.js';
 import { DebugAccess } from './http/debug-access.js';
@@ -85,6 +86,8 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
   counters(): Record<CounterName, number>;
   /** Gauges and counters of who is connected. */
   figures(): ReturnType<Registry['figures']>;
+  /** The relays that this one meshes with, in the order of the settings. */
+  mesh(): MeshStatus[];
 }
 
 /** Makes a relay; `start` opens it. Throws `ConfigError` with every setting that cannot be used. */
@@ -93,10 +96,15 @@ export function createRelay(config: RelayConfig = {}, options: RelayOptions = {}
   return composeRelay(settings, selectPlane(settings.plane), options);
 }
 
-/** The same with a plane of the caller's. For tests. */
-export function composeRelay(settings: Settings, plane: SelectedPlane, options: RelayOptions = {}): Relay {
+/** The same with a plane of the caller's, and its own patience with other relays. For tests. */
+export function composeRelay(
+  settings: Settings,
+  plane: SelectedPlane,
+  options: RelayOptions = {},
+  meshTimes: MeshTimes = MESH_TIMES,
+): Relay {
   const logger = options.logger ?? createLogger({ format: settings.logFormat, level: settings.logLevel });
-  return new ComposedRelay(settings, plane, logger);
+  return new ComposedRelay(settings, plane, logger, meshTimes);
 }
 
 /** The meta certificate is valid for 30 days to either side; a relay may run for longer. */
@@ -117,6 +125,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     private readonly settings: Settings,
     plane: SelectedPlane,
     readonly logger: Logger,
+    private readonly meshTimes: MeshTimes,
   ) {
     super();
     this.plane = plane;
@@ -155,11 +164,15 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     return this.running().registry.figures();
   }
 
+  mesh(): MeshStatus[] {
+    return this.running().mesh?.status() ?? [];
+  }
+
   private async open(): Promise<void> {
     try {
       const materials = await loadMaterials(this.settings);
       this.unlessClosed();
-      this.started = new Started(this.settings, this.plane.create, materials, this.logger, this);
+      this.started = new Started(this.settings, this.plane.create, materials, this.meshTimes, this.logger, this);
       this.address = await this.started.listen();
       this.unlessClosed();
       this.publicKey = formatNodeKey(materials.keys.publicKey);
@@ -189,6 +202,7 @@ class Started implements PlaneEvents {
   private readonly admit: Admit;
   private readonly http: HttpServer;
   private readonly bootstrap: BootstrapDns;
+  readonly mesh: Mesh | undefined;
   private rate: RateLimit | undefined;
   private readonly clientLog: ClientLog;
   private readonly dropLog = new DropLog();
@@ -200,15 +214,33 @@ class Started implements PlaneEvents {
     private readonly settings: Settings,
     create: PlaneFactory,
     private readonly materials: Materials,
+    meshTimes: MeshTimes,
     private readonly logger: Logger,
     private readonly emitter: EventEmitter<RelayEvents>,
   ) {
-    const { keys, meshKey } = materials;
+    const { keys, meshKey, roots } = materials;
     this.registry = new Registry(keys.publicKey);
     this.rate = materials.rate;
     this.clientLog = new ClientLog(logger, settings);
     this.admit = openAdmission(meshKey, settings.disallowAppNames);
     this.dataPlane = create({ privateKey: keys.privateKey, policy: planePolicy(settings, this.rate) }, this);
+    if (meshKey !== undefined && roots) {
+      for (const problem of roots.problems) logger.warn(problem);
+      this.mesh = new Mesh(
+        settings.meshWith,
+        {
+          ownKey: keys.publicKey,
+          meshKey,
+          roots: roots.certificates,
+          dial: (link, target) => this.dataPlane.dial(link, target),
+          hangUp: (link) => this.dataPlane.hangUp(link),
+          onChange: (link, key, present) =>
+            this.run(present ? this.registry.linkPresent(link, key) : this.registry.linkGone(link, key)),
+          log: (level, facts, text) => logger[level](facts, text),
+        },
+        meshTimes,
+      );
+    }
     const { bootstrapDnsNames: published, unpublishedBootstrapDnsNames: unpublished } = settings;
     this.bootstrap = new BootstrapDns({ published, unpublished }, (name, error) => {
       logger.warn({ name, error: error.message }, 'a bootstrap name cannot be resolved');
@@ -253,6 +285,7 @@ class Started implements PlaneEvents {
       withHttp && (await this.open({ kind: 'tcp', derp: false, host, port: httpPort }, 'redirect', 'httpPort'));
     const stunListener =
       stun && (await this.open({ kind: 'stun', derp: false, host, port: stunPort }, 'main', 'stunPort'));
+    this.mesh?.start();
     return {
       derp: { ...endpoint(main), tls },
       ...(http && { http: endpoint(http) }),
@@ -270,6 +303,7 @@ class Started implements PlaneEvents {
     clearInterval(this.metaRenewal);
     this.bootstrap.stop();
     this.http.close();
+    this.mesh?.stop();
     await this.dataPlane.shutdown();
   }
 
@@ -331,11 +365,19 @@ class Started implements PlaneEvents {
     this.http.accept(id, stream, this.faces.get(info.listener) ?? 'main', info);
   }
 
-  // Nothing dials yet, so no link can report.
-  linkOpen(): void {}
-  linkPeers(): void {}
-  linkClosed(): void {}
-  // Nor does any certificate wait to be asked for.
+  linkOpen(...report: Parameters<PlaneEvents['linkOpen']>): void {
+    this.mesh?.linkOpen(...report);
+  }
+
+  linkPeers(...report: Parameters<PlaneEvents['linkPeers']>): void {
+    this.mesh?.linkPeers(...report);
+  }
+
+  linkClosed(...report: Parameters<PlaneEvents['linkClosed']>): void {
+    this.mesh?.linkClosed(...report);
+  }
+
+  // No certificate waits to be asked for yet.
   certificateNeeded(): void {}
 
   drops(drops: readonly PacketDrop[]): void {

@@ -25,7 +25,7 @@ const FLAGS: readonly (readonly [name: string, same: string, other: string, ther
   ['hostname', 'derp.tailscale.com', 'derp.test', true],
   ['http-port', '80', '-1', true],
   ['mesh-psk-file', '', 'mesh.key', true],
-  ['mesh-with', '', 'other.example.com', false],
+  ['mesh-with', '', 'other.example.com', true],
   ['rate-config', '', 'rates.json', true],
   ['secrets-cache-dir', '/nonexistent/.cache/derper-secrets', '/tmp', false],
   ['secrets-path-prefix', 'prod/derp', 'dev/derp', false],

@@ -49,7 +49,7 @@ describe('help', () => {
   it.each([['--help'], ['help']])('%s lists the commands, and is no error', async (word) => {
     const { code, stdout, stderr } = await run('derpkit', [word]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(commands(stdout)).toEqual(['serve', 'start', 'version', 'help']);
+    expect(commands(stdout)).toEqual(['serve', 'start', 'version', 'bench', 'help']);
     for (const line of lines(stdout)) expect(line.length).toBeLessThanOrEqual(120);
   });
 
@@ -57,7 +57,7 @@ describe('help', () => {
     const { code, stdout, stderr } = await run('derpkit', []);
     // To a script that has lost its command, that is an error.
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-    expect(commands(stderr)).toEqual(['serve', 'start', 'version', 'help']);
+    expect(commands(stderr)).toEqual(['serve', 'start', 'version', 'bench', 'help']);
   });
 
   it.each([
@@ -67,7 +67,7 @@ describe('help', () => {
     const { code, stdout, stderr } = await run('derpkit', args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(lines(stderr)[0]).toBe(message);
-    expect(commands(stderr)).toEqual(['serve', 'start', 'version', 'help']);
+    expect(commands(stderr)).toEqual(['serve', 'start', 'version', 'bench', 'help']);
   });
 
   it('of a mistyped command names the one that is meant', async () => {

@@ -1,6 +1,7 @@
 /** A relay over a lane's plane, as a test needs it: ephemeral ports, short deadlines, and books that must balance. */
 import { expect, onTestFinished } from 'vitest';
 import { parseSettings, type RelayConfig } from '../../src/config.js';
+import type { MeshTimes } from '../../src/control/mesh.js';
 import { selfSignedCertificate } from '../../src/control/x509.js';
 import { createLogger } from '../../src/logger.js';
 import type { CounterName } from '../../src/plane/counters.js';
@@ -38,6 +39,7 @@ export interface TestRelayOptions {
   readonly tls?: boolean;
   readonly policy?: PolicyChanges;
   readonly keys?: KeyPair;
+  readonly meshTimes?: MeshTimes;
 }
 
 /** Starts a relay that ends with the test. */
@@ -63,7 +65,7 @@ export class TestRelay {
   private plane: DataPlane | undefined;
   private contract: Contract | undefined;
 
-  constructor(lane: Lane, { config, tls = false, policy = {}, keys = generateKeyPair() }: TestRelayOptions) {
+  constructor(lane: Lane, { config, tls = false, policy = {}, keys = generateKeyPair(), meshTimes }: TestRelayOptions) {
     this.keys = keys;
     const settings = parseSettings({
       listen: '127.0.0.1:0',
@@ -86,7 +88,7 @@ export class TestRelay {
       return this.plane;
     };
     const logger = createLogger({ format: 'json', level: settings.logLevel });
-    this.relay = composeRelay(settings, { ...selected, create }, { logger });
+    this.relay = composeRelay(settings, { ...selected, create }, { logger }, meshTimes);
     expect(this.relay.plane.kind).toBe(lane.planeKind);
     this.relay.on('connected', (event) => this.connected.push(event));
     this.relay.on('disconnected', (event) => this.disconnected.push(event));
@@ -180,6 +182,7 @@ export class TestRelay {
     expect(gauges.filter(([, count]) => count !== 0)).toEqual([]);
     expect(this.contract?.violations).toEqual([]);
     expect(this.contract?.open).toEqual([]);
+    expect([...(this.contract?.links ?? [])].filter(([, state]) => state !== 'closed')).toEqual([]);
     expect(ids(this.disconnected)).toEqual(ids(this.connected));
     expect(new Set(ids(this.connected)).size).toBe(this.connected.length);
   }

@@ -112,6 +112,31 @@ export const DEVIATIONS: readonly Deviation[] = [
   },
 ];
 
+/** What relays of a mesh do one way or the other. */
+export interface MeshDeviation {
+  readonly what: string;
+  readonly reason: string;
+  readonly derpkit: string;
+  /** What derper has been seen to do. */
+  readonly derper: readonly string[];
+}
+
+export const MESH_DEVIATIONS: readonly MeshDeviation[] = [
+  {
+    what: 'who sends across a stalled link',
+    reason:
+      'derper writes to the other relay where it reads from its client, who waits up to five seconds; we queue, and drop.',
+    derpkit: 'goes on',
+    derper: ['waits'],
+  },
+  {
+    what: 'a connection to itself',
+    reason: 'derper forgets it, so that it stands until memory is collected; we close it.',
+    derpkit: 'is closed',
+    derper: ['is closed', 'stays open'],
+  },
+];
+
 /** What is left of a transcript when these deviations are taken out of it. */
 export function settled(lines: readonly string[], name: string, deviations: readonly Deviation[]): readonly string[] {
   const here = deviations.filter(({ cases }) => cases?.test(name) ?? true);

@@ -6,7 +6,7 @@ import {
   lastLines,
   makeWorkspace,
   NOT_YET,
-  PAIR_SCENARIOS,
+  RING_SCENARIOS,
   run,
   runScenario,
   SCENARIOS,
@@ -29,7 +29,7 @@ afterAll(() => workspace?.remove());
 describe('the interop program', () => {
   it('has the scenarios that are run here', async () => {
     const { stdout } = await run(workspace.peers.interop, ['-list']);
-    expect(stdout.trim().split('\n')).toEqual([...SCENARIOS, ...PAIR_SCENARIOS]);
+    expect(stdout.trim().split('\n')).toEqual([...SCENARIOS, ...RING_SCENARIOS]);
   });
 
   it('makes the protocol vectors that are in the repository', async () => {

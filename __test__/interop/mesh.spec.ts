@@ -1,55 +1,39 @@
 /**
- * Two relays of a region, each in a process of its own. derpkit does not dial other relays yet; when it does, the rows
- * that it belongs in are the other three pairs of the two implementations.
+ * Three relays of a region, each in a process of its own, in mixtures of both planes and derper. Every kind dials every
+ * kind in one of them. What is asked of them is the same; what they do differently on purpose stands in `deviations.ts`.
  */
-import { afterAll, beforeAll, describe, it } from 'vitest';
-import { makeWorkspace, PAIR_SCENARIOS, runScenario, type Workspace } from './scenarios.ts';
-import { freePorts, type Implementation, Relay } from './servers.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MESH_DEVIATIONS } from './deviations.ts';
+import { type Kind, RING_NAMES, Ring } from './ring.ts';
+import { makeWorkspace, RING_SCENARIOS, type Workspace } from './scenarios.ts';
 
-const NAMES = ['derp1.test', 'derp2.test'] as const;
-const ADDRESS = '127.0.0.1';
+const MIXTURES: readonly (readonly [Kind, Kind, Kind])[] = [['derper', 'derper', 'derper']];
 
 let workspace: Workspace;
+const rings: Promise<Ring>[] = [];
 
+// They wait for each other most of the time, so that they are played at once.
 beforeAll(async () => {
-  workspace = await makeWorkspace(...NAMES);
+  workspace = await makeWorkspace(...RING_NAMES);
+  for (const kinds of MIXTURES) rings.push(Ring.start(workspace, kinds, RING_SCENARIOS));
+  await Promise.all(rings);
 });
 
-afterAll(() => workspace?.remove());
+afterAll(async () => {
+  await Promise.all(rings.map(async (ring) => (await ring).stop()));
+  workspace?.remove();
+});
 
-describe.each<[Implementation, Implementation]>([['derper', 'derper']])('%s with %s', (...implementations) => {
-  let relays: readonly Relay[] = [];
+describe.each(MIXTURES.map((kinds, index) => ({ name: kinds.join(', '), kinds, index })))('$name', (mixture) => {
+  const { kinds, index } = mixture;
 
-  beforeAll(async () => {
-    const ports = [await freePorts(ADDRESS), await freePorts(ADDRESS)] as const;
-    const start = (self: 0 | 1, other: 0 | 1) =>
-      Relay.start(implementations[self], workspace.peers, {
-        directory: workspace.directory,
-        name: `${implementations.join('-')}-${self}`,
-        address: ADDRESS,
-        hostname: NAMES[self],
-        ports: ports[self],
-        // Both names in the certificates are invented, so the second part says where to dial.
-        flags: ['-mesh-with', `${NAMES[other]}:${ports[other].main}/${ADDRESS}`],
-        env: { SSL_CERT_FILE: workspace.authority },
-      });
-    const second = await start(1, 0); // finds nobody at first, and tries again after five seconds
-    relays = [second];
-    relays = [await start(0, 1), second];
-  });
-
-  afterAll(async () => {
-    await Promise.all(relays.map((relay) => relay.stop()));
-  });
-
-  it.each(PAIR_SCENARIOS)('%s', async (scenario) => {
-    const [here, there] = relays as [Relay, Relay];
-    const flags = {
-      tls: `https://${here.at(here.port)}`,
-      'server-name': NAMES[0],
-      'peer-tls': `https://${there.at(there.port)}`,
-      'peer-server-name': NAMES[1],
-    };
-    await runScenario(workspace, scenario, flags, { [NAMES[0]]: here, [NAMES[1]]: there });
+  it.each(RING_SCENARIOS)('%s', async (scenario) => {
+    const facts = await (await rings[index])?.result(scenario);
+    for (const { node, what, is } of facts ?? []) {
+      const deviation = MESH_DEVIATIONS.find((deviation) => deviation.what === what);
+      expect(deviation, what).toBeDefined();
+      const expected = kinds[node] === 'derper' ? deviation?.derper : [deviation?.derpkit];
+      expect(expected, `node ${node}, ${kinds[node]}: ${what} ${is}`).toContain(is);
+    }
   });
 });

@@ -53,8 +53,24 @@ export const SCENARIOS = [
   'traffic-overload',
 ] as const;
 
-/** Those that need two relays in a mesh. */
-export const PAIR_SCENARIOS = ['pair-relay', 'pair-peer-gone', 'pair-move'] as const;
+/** Those that need three relays in a mesh, in the order in which they are run. */
+export const RING_SCENARIOS = [
+  'ring-relay',
+  'ring-peer-gone',
+  'ring-watchers',
+  'ring-close-peer',
+  'ring-move',
+  'ring-two-places',
+  'ring-traffic',
+  'ring-cut',
+  'ring-stall',
+  'ring-restart',
+  'ring-ten-breaks',
+  'ring-5000-announced',
+  'ring-wrong-key',
+  'ring-untrusted',
+  'ring-own-key',
+] as const;
 
 /** What derpkit does not do yet. Held both ways: one that passes all the same fails the run, until its entry is gone. */
 export const NOT_YET: ReadonlySet<string> = new Set();

@@ -75,10 +75,7 @@ export class Relay {
 
   /** Starts a relay and waits until every one of its ports answers. */
   static async start(implementation: Implementation, peers: Peers, options: RelayOptions): Promise<Relay> {
-    const command = implementation === 'derper' ? [peers.derper] : [process.execPath, DERPKIT_COMMAND];
-    if (implementation === 'derpkit' && !existsSync(DERPKIT_COMMAND)) {
-      throw new Error(`${DERPKIT_COMMAND} is not there; npm run build makes it`);
-    }
+    const command = commandOf(implementation, peers);
     const relay = new Relay(options, options.ports ?? (await freePorts(options.address)), command);
     try {
       await relay.#ready(options);
@@ -127,7 +124,14 @@ export class Relay {
   }
 }
 
-function flags(options: RelayOptions, ports: Ports): string[] {
+/** What to run, without flags. */
+export function commandOf(implementation: Implementation, peers: Peers): readonly string[] {
+  if (implementation === 'derper') return [peers.derper];
+  if (existsSync(DERPKIT_COMMAND)) return [process.execPath, DERPKIT_COMMAND];
+  throw new Error(`${DERPKIT_COMMAND} is not there; npm run build makes it`);
+}
+
+export function flags(options: RelayOptions, ports: Ports): string[] {
   const host = options.address.includes(':') ? `[${options.address}]` : options.address;
   const list = ['-a', `${host}:${ports.main}`, '-stun-port', String(ports.stun)];
   list.push(
@@ -149,12 +153,17 @@ export interface Ports {
   readonly stun: number;
 }
 
+/** What this process has chosen, though perhaps nobody listens there yet. */
+const chosen = new Set<number>();
+
 /** Three ports that are free, for TCP and UDP alike. */
 export async function freePorts(address: string): Promise<Ports> {
   const free: number[] = [];
   while (free.length < 3) {
     const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from));
-    if (!free.includes(port) && (await isFree(address, port))) free.push(port);
+    if (chosen.has(port)) continue;
+    chosen.add(port);
+    if (await isFree(address, port)) free.push(port);
   }
   const [main = 0, http = 0, stun = 0] = free;
   return { main, http, stun };

@@ -40,6 +40,7 @@ describe('defaults', () => {
       tcpWriteTimeout: 2_000,
       queueDepth: 32,
       plane: 'auto',
+      meshWith: [],
       logFormat: 'text',
       logLevel: 'info',
       bootstrapDnsNames: [],
@@ -174,6 +175,7 @@ const BAD: Record<Exclude<SettingName, never>, readonly unknown[]> = {
   verboseDrops: ['x', 'ab'.repeat(31), `nodekey:${'ab'.repeat(32)}`, `${'ab'.repeat(32)},`, ['x'], 5, null],
   debugLogs: ['yes', 5, null],
   proberDebugLogs: ['yes', 5, null],
+  meshWith: ['a b', ' a', 'a/b/c', 'a/', '/b', 'a:b', 'a:0', 'a:65536', '::1', '[::1', '[a]', 'a:1/b:1', 5, null, [5]],
 };
 
 describe('every bad value is one problem of its setting, with something to do about it', () => {

@@ -16,6 +16,7 @@ import { selectPlane } from '../plane/select.js';
 import { PROTOCOL_VERSION } from '../protocol/wire.js';
 import { createRelay, type Relay } from '../relay.js';
 import { VERSION } from '../version.js';
+import { addBench } from './bench.js';
 import { headscaleDerpMap, policyDerpMap } from './derp-map.js';
 import { flagOf, gather, variableOf } from './sources.js';
 import { announce, explain, pinnedNode, runUntilSignal, type Spelling } from './terminal.js';
@@ -70,6 +71,8 @@ program
   .action(() => {
     process.exitCode = version();
   });
+
+addBench(program);
 
 // Of a mistyped command the few others are the answer; of an option there are too many.
 program.showHelpAfterError();

@@ -42,7 +42,7 @@ export function loadAddon<Binding extends Versioned>(path: string): Binding {
 }
 
 /** Platform, architecture and, on Linux, the C library: the name of the package that has the addon. */
-function targetName(): string {
+export function targetName(): string {
   const { platform, arch } = process;
   if (platform !== 'linux') return `${platform}-${arch}`;
   return `linux-${arch}-${hasGlibc() ? 'gnu' : 'musl'}`;

@@ -19,6 +19,7 @@ import type {
   ConnectionId,
   DataPlane,
   DuplexInfo,
+  LinkId,
   Listening,
   ListenSpec,
   PacketDrop,
@@ -34,7 +35,6 @@ import type {
 } from './plane.js';
 import { StunListener } from './stun.js';
 import { TapStream } from './tap.js';
-import { WebSocketStream } from './websocket-stream.js';
 
 /** How long a transport of JavaScript's has, in milliseconds, to take what was sent before its connection ended. */
 const LINGER = 1000;
@@ -65,11 +65,11 @@ export interface BindingPlane {
     fd: number,
     address: string,
     port: number,
-    tlsVersion: TlsVersion | null,
     leftover: Uint8Array,
     notIdeal: boolean,
+    webSocket: boolean,
   ): void;
-  attach(id: number, address: string, port: number, tlsVersion: TlsVersion | null, notIdeal: boolean): number;
+  attach(id: number, address: string, port: number): number;
   snapshot(offset: number, limit: number): Omit<Snapshot, 'links'>;
   tap(key: Uint8Array | null, snapLength: number): boolean;
   takeTapped(): ArrayBuffer | null;
@@ -203,42 +203,37 @@ class NativePlane implements DataPlane {
     const duplex = this.duplexes.get(id);
     if (!duplex) return;
     const { stream, info } = duplex;
-    const { peer, tlsVersion } = info;
-    if (how.framing === 'websocket') {
-      // Its frames are JavaScript's; what is in them crosses as a pipe's bytes do. From here on it ends with the pipe,
-      // behind a close frame.
-      this.duplexes.delete(id);
-      const webSocket = new WebSocketStream(stream);
-      this.join(id, webSocket, peer, tlsVersion, how.notIdeal);
-      webSocket.onBytes(Buffer.from(how.leftover));
+    stream.pause();
+    const give = () => {
+      if (stream.destroyed) return;
+      const { fd } = (stream as unknown as { _handle: { fd: number } })._handle;
+      const unread = (stream.read() as Buffer | null) ?? Buffer.alloc(0);
+      const leftover = Buffer.concat([how.leftover, unread]);
+      const { address, port } = info.peer;
+      this.plane.adopt(id, fd, address, port, leftover, how.notIdeal, how.framing === 'websocket');
+      // The plane has a descriptor of its own: this one's close is no end of the connection.
+      stream.destroy();
+    };
+    if (stream.writableLength === 0) {
+      give();
       return;
     }
-    const { fd } = (stream as unknown as { _handle: { fd: number } })._handle;
-    const unread = (stream.read() as Buffer | null) ?? Buffer.alloc(0);
-    const leftover = Buffer.concat([how.leftover, unread]);
-    this.plane.adopt(id, fd, peer.address, peer.port, tlsVersion, leftover, how.notIdeal);
-    // The plane has a descriptor of its own: this one's close is no end of the connection.
-    stream.destroy();
+    // What is still to be sent of answers goes first, and is the socket's own to send.
+    stream.setTimeout(this.currentPolicy.deadlines.head, () => stream.destroy());
+    stream.write('', give);
   }
 
   async attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId> {
     const id = this.plane.newId();
-    this.join(id, stream, peer, null, false);
+    this.join(id, stream, peer);
     return id;
   }
 
   /** Makes a connection of the plane of a stream of JavaScript's. */
-  private join(
-    id: ConnectionId,
-    stream: Duplex,
-    { address, port }: PeerAddress,
-    tlsVersion: TlsVersion | null,
-    notIdeal: boolean,
-  ): void {
+  private join(id: ConnectionId, stream: Duplex, { address, port }: PeerAddress): void {
     this.transports.set(id, stream);
     stream.once('close', () => this.transports.delete(id));
-    const fd = this.plane.attach(id, address, port, tlsVersion, notIdeal);
-    const pipe = new Socket({ fd, readable: true, writable: true });
+    const pipe = new Socket({ fd: this.plane.attach(id, address, port), readable: true, writable: true });
     for (const [from, to] of [
       [stream, pipe],
       [pipe, stream],
@@ -261,8 +256,9 @@ class NativePlane implements DataPlane {
     transport.once('close', () => clearTimeout(linger));
   }
 
-  dial(): never {
-    throw notYet('mesh links');
+  /** Not there yet: every dial fails. */
+  dial(link: LinkId): void {
+    queueMicrotask(() => this.events.linkClosed(link, 'the native plane cannot dial yet; DERPKIT_PLANE=js can'));
   }
 
   // There are no links.

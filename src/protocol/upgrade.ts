@@ -1,4 +1,5 @@
 /** The HTTP side of raw DERP: which requests ask for it, and how they are answered. Pure. */
+import { ProtocolError } from './decode.js';
 import { type NodeKey, nodeKeyHex } from './key.js';
 import { PROTOCOL_VERSION } from './wire.js';
 
@@ -36,4 +37,29 @@ export function switchingProtocols(serverKey: NodeKey): Buffer {
       `Derp-Version: ${PROTOCOL_VERSION}\r\n` +
       `Derp-Public-Key: ${nodeKeyHex(serverKey)}\r\n\r\n`,
   );
+}
+
+/** The client's side: the request for raw DERP, with an HTTP answer. */
+export function upgradeRequest(authority: string): Buffer {
+  return Buffer.from(
+    `GET ${DERP_PATH} HTTP/1.1\r\n` +
+      `Host: ${authority}\r\n` +
+      'User-Agent: derpkit\r\n' +
+      'Connection: Upgrade\r\n' +
+      'Upgrade: DERP\r\n\r\n',
+  );
+}
+
+/**
+ * The client's side: where DERP begins behind the answer to {@link upgradeRequest}; `undefined` while its head is not
+ * whole. Throws {@link ProtocolError} if it is no 101, or longer than `limit`.
+ */
+export function endOfSwitching(bytes: Buffer, limit: number): number | undefined {
+  const end = bytes.indexOf('\r\n\r\n');
+  if (end < 0 && bytes.length < limit) return undefined;
+  const [statusLine = ''] = bytes.toString('latin1', 0, Math.min(bytes.length, 256)).split('\r\n', 1);
+  if (end < 0 || !/^HTTP\/1\.[01] 101(?: |$)/.test(statusLine)) {
+    throw new ProtocolError(`it answers ${JSON.stringify(statusLine.slice(0, 64))}`);
+  }
+  return end + 4;
 }

@@ -3,6 +3,8 @@
 //
 //	interop -list                prints the names of the scenarios
 //	interop -run NAME -tls …     runs one; exit status 0 or 1
+//	interop -run NAME -transcript -tls …   the same, and prints what its clients were told
+//	interop -ring PLAN           starts three relays as a mesh, and runs those for it
 //	interop -vectors             prints the protocol vectors
 //	interop -make-cert DIR -server-name NAME[,NAME…]
 package main
@@ -12,7 +14,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"derpkit.test/interop/cert"
@@ -23,7 +27,9 @@ import (
 func main() {
 	list := flag.Bool("list", false, "print the names of the scenarios, one a line")
 	run := flag.String("run", "", "run the scenario of this `name`")
+	transcript := flag.Bool("transcript", false, "with -run, print what each client was told, instead of how long it took")
 	timeout := flag.Duration("timeout", 60*time.Second, "how long a scenario may take")
+	ring := flag.String("ring", "", "start the relays of this plan, a JSON `file`, as a mesh, and run what -run names, or all")
 	printVectors := flag.Bool("vectors", false, "print the protocol vectors as JSON")
 	makeCert := flag.String("make-cert", "", "write certificates for -server-name to this `directory`")
 
@@ -34,8 +40,6 @@ func main() {
 	stun := flag.String("stun", "", "STUN addresses, as HOST:PORT[,HOST:PORT…]")
 	flag.StringVar(&target.CAFile, "ca", "", "PEM `file` that the relay's certificate is checked with")
 	flag.StringVar(&target.ServerName, "server-name", "", "`name` in the relay's certificate")
-	flag.StringVar(&target.PeerTLS, "peer-tls", "", "TLS face of another relay of the mesh, as https://HOST:PORT")
-	flag.StringVar(&target.PeerServerName, "peer-server-name", "", "`name` in the other relay's certificate")
 	flag.StringVar(&target.MeshKeyFile, "mesh-key-file", "", "`file` with the relay's mesh key")
 	flag.Parse()
 	if *stun != "" {
@@ -49,6 +53,9 @@ func main() {
 		for _, s := range scenarios.All() {
 			fmt.Println(s.Name)
 		}
+		for _, s := range scenarios.RingScenarios() {
+			fmt.Println(s.Name)
+		}
 	case *printVectors:
 		os.Stdout.Write(vectors.Build())
 	case *makeCert != "":
@@ -56,9 +63,23 @@ func main() {
 			fail(2, fmt.Errorf("-make-cert needs -server-name"))
 		}
 		fail(1, cert.WriteFiles(*makeCert, strings.Split(target.ServerName, ",")))
+	case *ring != "":
+		var names []string
+		if *run != "" {
+			names = strings.Split(*run, ",")
+		}
+		ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer cancel()
+		fail(1, scenarios.RunRing(ctx, *ring, names))
 	case *run != "":
 		ctx, cancel := context.WithTimeout(context.Background(), *timeout)
 		defer cancel()
+		if *transcript {
+			lines, err := scenarios.Transcribe(ctx, *run, target)
+			fmt.Println(strings.Join(lines, "\n"))
+			fail(1, err)
+			return
+		}
 		start := time.Now()
 		if err := scenarios.Run(ctx, *run, target); err != nil {
 			fail(1, fmt.Errorf("%s failed after %v: %w", *run, time.Since(start).Round(time.Millisecond), err))

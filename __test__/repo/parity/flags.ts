@@ -30,7 +30,7 @@ export const FLAGS: readonly Row[] = [
   { name: '-hostname', test: MANUAL },
   { name: '-http-port', test: 'conformance/http.spec.ts#redirects to it' },
   { name: '-mesh-psk-file', test: 'cli/derper-flags.spec.ts#-mesh-psk-file that is not there' },
-  { name: '-mesh-with' },
+  { name: '-mesh-with', test: 'cli/mesh.spec.ts#-mesh-with: two relays find each other, and say so' },
   {
     name: '-rate-config',
     test: 'conformance/limits.spec.ts#of what a client may send hold it back, lose nothing, and are nobody else’s',

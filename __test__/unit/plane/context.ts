@@ -5,6 +5,7 @@ import { WritableCounters } from '../../../src/plane/counters.js';
 import type { Connection } from '../../../src/plane/js/connection.js';
 import type { PlaneContext } from '../../../src/plane/js/context.js';
 import { EventQueue } from '../../../src/plane/js/events.js';
+import { Links } from '../../../src/plane/js/links.js';
 import { QueueTime } from '../../../src/plane/js/queue-time.js';
 import { Table } from '../../../src/plane/js/table.js';
 import { Wheel } from '../../../src/plane/js/wheel.js';
@@ -59,6 +60,7 @@ export function contextWith(changes: PolicyChanges = {}): { context: PlaneContex
     events: queue,
     table: new Table(queue),
     wheel,
+    links: new Links(),
     parked: new Map(),
     connections: new Map(),
     pendingLogins: 0,

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { Egress } from '../../../src/plane/js/egress.js';
+import { CLIENT, type Egress, type EgressKind, MESH_PEER } from '../../../src/plane/js/egress.js';
 import { Wheel } from '../../../src/plane/js/wheel.js';
 import { type PolicyChanges, settled } from './context.js';
 import { type Owner, packet, type Rig, rig } from './egress-rig.js';
@@ -61,14 +61,14 @@ describe('the write deadline', () => {
     expect(owner.calls).toEqual([]);
   });
 
-  it.each<[string, boolean, PolicyChanges, number]>([
-    ['of an ordinary client', false, {}, 2000],
-    ['of a mesh peer, which has longer, but not beyond TCP’s own', true, {}, 15_000],
-    ['of a mesh peer without TCP’s own', true, { tcp: { userTimeout: 0 } }, 30_000],
-    ['that is off, with TCP’s own', false, { deadlines: { write: 0 } }, 15_000],
-    ['that is shorter by TCP’s own', false, { tcp: { userTimeout: 500 } }, 500],
-  ])('%s', async (_name, mesh, changes, limit) => {
-    const { egress, owner, clock } = await stalled(changes, mesh);
+  it.each<[string, EgressKind, PolicyChanges, number]>([
+    ['of an ordinary client', CLIENT, {}, 2000],
+    ['of a mesh peer, which has longer, but not beyond TCP’s own', MESH_PEER, {}, 15_000],
+    ['of a mesh peer without TCP’s own', MESH_PEER, { tcp: { userTimeout: 0 } }, 30_000],
+    ['that is off, with TCP’s own', CLIENT, { deadlines: { write: 0 } }, 15_000],
+    ['that is shorter by TCP’s own', CLIENT, { tcp: { userTimeout: 500 } }, 500],
+  ])('%s', async (_name, kind, changes, limit) => {
+    const { egress, owner, clock } = await stalled(changes, kind);
     const ended = visit(egress, owner, clock);
     expect(ended).toBeGreaterThanOrEqual(limit);
     expect(ended).toBeLessThanOrEqual(1.5 * limit);
@@ -82,10 +82,13 @@ describe('the write deadline', () => {
 });
 
 /** A transport from which eight packets do not leave, and a clock of the test's. */
-async function stalled(changes: PolicyChanges = {}, mesh = false): Promise<Rig & { readonly clock: { now: number } }> {
+async function stalled(
+  changes: PolicyChanges = {},
+  kind?: EgressKind,
+): Promise<Rig & { readonly clock: { now: number } }> {
   const clock = { now: 0 };
   vi.spyOn(Wheel, 'now').mockImplementation(() => clock.now);
-  const made = rig(changes, mesh);
+  const made = rig(changes, kind);
   offer(made.egress);
   await settled();
   return { ...made, clock };

@@ -1,7 +1,7 @@
 /** An egress between a transport that takes what it is told to take, and an owner that remembers what it was told. */
 import type { Duplex } from 'node:stream';
 import type { PlaneContext } from '../../../src/plane/js/context.js';
-import { Egress, type EgressOwner } from '../../../src/plane/js/egress.js';
+import { CLIENT, Egress, type EgressKind, type EgressOwner } from '../../../src/plane/js/egress.js';
 import type { OutboundPacket } from '../../../src/plane/js/queue.js';
 import { encodeFrame, recvPacketFrame } from '../../../src/protocol/frame.js';
 import type { NodeKey } from '../../../src/protocol/key.js';
@@ -13,8 +13,8 @@ export const ALICE = keyOf(1);
 export const WINDOW = 64 << 10;
 
 export class Owner implements EgressOwner {
-  mesh = false;
   key: NodeKey | undefined;
+  kind: EgressKind = CLIENT;
   readonly sent: NodeKey[] = [];
   readonly armed: number[] = [];
   readonly calls: string[] = [];
@@ -43,11 +43,11 @@ export interface Rig {
   readonly egress: Egress;
 }
 
-export function rig(changes: PolicyChanges = {}, mesh = false): Rig {
+export function rig(changes: PolicyChanges = {}, kind: EgressKind = CLIENT): Rig {
   const stream = new GatedStream();
   const { context } = contextWith(changes);
   const owner = new Owner();
-  owner.mesh = mesh;
+  owner.kind = kind;
   return { stream, context, owner, egress: new Egress(stream as unknown as Duplex, context, owner) };
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::compare::Compare;
 use crate::tls::Cipher;
 use crate::{bystander, packet};
 
@@ -164,8 +163,15 @@ pub(crate) enum Command {
         #[arg(long)]
         aead: bool,
     },
-    /// Starts several relays in turn, and compares them
-    Compare(Compare),
+    /// Uses up CPU time, so that a relay on the same core gets only a part of it
+    Burn {
+        /// Threads that do so: a relay beside three of them has a quarter of the core
+        #[arg(long, default_value_t = 3, value_parser = at_least_one)]
+        threads: usize,
+        /// It ends by itself after that
+        #[arg(long, default_value = "60", value_parser = seconds)]
+        seconds: Duration,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -207,6 +213,9 @@ pub(crate) struct Target {
     /// The relay's process, whose CPU time and memory are measured
     #[arg(long)]
     pub(crate) pid: Option<u32>,
+    /// A process that is meant to be there, whose CPU time is not foreign
+    #[arg(long)]
+    pub(crate) beside: Vec<u32>,
     /// Logins under way at a time
     #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     pub(crate) at_once: usize,
@@ -271,8 +280,7 @@ mod tests {
         assert!(refused("derp-bench pairs --rate 1 --flood"));
         assert!(refused("derp-bench pairs --pairs 0"));
         assert!(refused("derp-bench storm --seconds -1"));
-        assert!(refused("derp-bench compare"));
-        assert!(refused("derp-bench compare --contender derper"));
+        assert!(refused("derp-bench burn --threads 0"));
         assert!(!refused("derp-bench pairs --flood --batch 8 --seconds 0.5"));
     }
 }

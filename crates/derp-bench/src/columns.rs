@@ -9,91 +9,82 @@ pub(crate) struct Column {
     pub(crate) name: &'static str,
     pub(crate) value: f64,
     pub(crate) digits: usize,
-    /// A cost, of which the ratio to somebody else's says something.
-    pub(crate) cost: bool,
 }
 
-type Cell = (&'static str, Option<f64>, usize, bool);
+type Cell = (&'static str, Option<f64>, usize);
 
 /// Those without a figure are left out.
 pub(crate) fn columns(report: &Report) -> Vec<Column> {
     let mut cells: Vec<Cell> = Vec::new();
     if let Some(overload) = &report.overload {
-        cells.push(("peak pps", Some(overload.peak_pps), 0, false));
-        cells.push(("offered pps", Some(overload.offered_pps), 0, false));
-        cells.push(("goodput % of peak", Some(overload.goodput_percent_of_peak), 1, false));
+        cells.push(("peak pps", Some(overload.peak_pps), 0));
+        cells.push(("offered pps", Some(overload.offered_pps), 0));
+        cells.push(("goodput % of peak", Some(overload.goodput_percent_of_peak), 1));
     }
     if let Some(slow) = &report.slow {
-        cells.push(("others' pps", Some(slow.others_pps), 0, false));
-        cells.push(("others lost %", Some(slow.others_lost_percent), 2, false));
-        cells.push(("slow one's pps", Some(slow.slow_pps), 0, false));
-        cells.push(("cut off", Some(f64::from(u8::from(slow.cut_off))), 0, false));
+        cells.push(("others' pps", Some(slow.others_pps), 0));
+        cells.push(("others lost %", Some(slow.others_lost_percent), 2));
+        cells.push(("slow one's pps", Some(slow.slow_pps), 0));
+        cells.push(("cut off", Some(f64::from(u8::from(slow.cut_off))), 0));
     }
     if let Some(traffic) = &report.traffic {
-        cells.push(("delivered pps", Some(traffic.delivered_pps), 0, false));
-        cells.push(("lost %", Some(traffic.lost_percent), 2, false));
-        cells.push(("Gbit/s", Some(traffic.gbit_per_second), 3, false));
-        cells.push((PER_DELIVERED, traffic.cpu_us_per_delivered, 2, true));
-        cells.push(("CPU µs/received", traffic.cpu_us_per_received, 2, true));
-        cells.push(("Jain", traffic.fairness.filter(|_| report.overload.is_some()), 3, false));
-        cells.push(("p50 µs", Some(traffic.latency.p50), 0, true));
-        cells.push(("p99 µs", Some(traffic.latency.p99), 0, true));
-        cells.push(("p99.9 µs", Some(traffic.latency.p999), 0, false));
-        cells.push(("late p99 µs", Some(traffic.lateness.p99), 0, false));
+        cells.push(("delivered pps", Some(traffic.delivered_pps), 0));
+        cells.push(("lost %", Some(traffic.lost_percent), 2));
+        cells.push(("Gbit/s", Some(traffic.gbit_per_second), 3));
+        cells.push(("CPU µs/delivered", traffic.cpu_us_per_delivered, 2));
+        cells.push(("CPU µs/received", traffic.cpu_us_per_received, 2));
+        cells.push(("Jain", traffic.fairness.filter(|_| report.overload.is_some()), 3));
+        cells.push(("p50 µs", Some(traffic.latency.p50), 0));
+        cells.push(("p99 µs", Some(traffic.latency.p99), 0));
+        cells.push(("p99.9 µs", Some(traffic.latency.p999), 0));
+        cells.push(("late p99 µs", Some(traffic.lateness.p99), 0));
     }
     if let Some(logins) = &report.logins {
-        cells.push(("logins/s", Some(logins.per_second), 0, false));
-        cells.push((PER_LOGIN, logins.cpu_us_per_login, 0, true));
-        cells.push(("login p50 µs", Some(logins.latency.p50), 0, false));
-        cells.push(("login p99 µs", Some(logins.latency.p99), 0, false));
+        cells.push(("logins/s", Some(logins.per_second), 0));
+        cells.push(("CPU µs/login", logins.cpu_us_per_login, 0));
+        cells.push(("login p50 µs", Some(logins.latency.p50), 0));
+        cells.push(("login p99 µs", Some(logins.latency.p99), 0));
     }
     if let Some(restart) = &report.restart {
-        cells.push((ALL_BACK, Some(restart.seconds * 1000.0), 0, true));
-        cells.push(("retries", Some(restart.retries as f64), 0, false));
-        cells.push((PER_LOGIN, restart.cpu_us_per_login, 0, true));
-        cells.push(("peak RSS MB", restart.peak_rss_mb, 1, true));
+        cells.push(("all back ms", Some(restart.seconds * 1000.0), 0));
+        cells.push(("retries", Some(restart.retries as f64), 0));
+        cells.push(("CPU µs/login", restart.cpu_us_per_login, 0));
+        cells.push(("peak RSS MB", restart.peak_rss_mb, 1));
     }
     if let Some(stun) = &report.stun {
         let lost = 100.0 * (1.0 - stun.answers as f64 / stun.requests.max(1) as f64);
-        cells.push((PER_ANSWER, stun.cpu_us_per_answer, 2, true));
-        cells.push(("unanswered %", Some(lost), 2, false));
-        cells.push(("answer p50 µs", Some(stun.latency.p50), 0, false));
-        cells.push(("answer p99 µs", Some(stun.latency.p99), 0, false));
+        cells.push(("CPU µs/answer", stun.cpu_us_per_answer, 2));
+        cells.push(("unanswered %", Some(lost), 2));
+        cells.push(("answer p50 µs", Some(stun.latency.p50), 0));
+        cells.push(("answer p99 µs", Some(stun.latency.p99), 0));
     }
     if let Some(bystander) = &report.bystander {
-        cells.push(("bystander p50 µs", Some(bystander.latency.p50), 0, true));
-        cells.push(("bystander p99 µs", Some(bystander.latency.p99), 0, true));
-        cells.push(("bystander lost", Some(bystander.lost as f64), 0, false));
+        cells.push(("bystander p50 µs", Some(bystander.latency.p50), 0));
+        cells.push(("bystander p99 µs", Some(bystander.latency.p99), 0));
+        cells.push(("bystander lost", Some(bystander.lost as f64), 0));
     }
     if let Some(clients) = &report.clients {
         of_clients(clients, &mut cells);
     }
     if let Some(server) = &report.server {
-        cells.push(("server CPU %", Some(server.cpu_percent), 1, false));
-        cells.push(("RSS MB", server.memory.map(|memory| memory.rss as f64 / 1024.0), 1, true));
+        cells.push(("server CPU %", Some(server.cpu_percent), 1));
+        cells.push(("RSS MB", server.memory.map(|memory| memory.rss as f64 / 1024.0), 1));
     }
-    cells.push(("generator CPU %", report.generator.as_ref().map(|generator| generator.cpu_percent), 0, false));
-    cells.push(("waited %", report.generator.as_ref().map(|generator| generator.waited_percent), 1, false));
-    cells.push(("foreign CPU %", report.others_cpu_percent, 0, false));
-    let column = |(name, value, digits, cost): Cell| Some(Column { name, value: value?, digits, cost });
+    cells.push(("generator CPU %", report.generator.as_ref().map(|generator| generator.cpu_percent), 0));
+    cells.push(("waited %", report.generator.as_ref().map(|generator| generator.waited_percent), 1));
+    cells.push(("foreign CPU %", report.others_cpu_percent, 0));
+    let column = |(name, value, digits): Cell| Some(Column { name, value: value?, digits });
     cells.into_iter().filter_map(column).collect()
 }
 
-/// The figures that a picture shows, the most telling first.
-pub(crate) const PER_DELIVERED: &str = "CPU µs/delivered";
-pub(crate) const PER_LOGIN: &str = "CPU µs/login";
-pub(crate) const PER_ANSWER: &str = "CPU µs/answer";
-pub(crate) const PER_CLIENT: &str = "B/client settled";
-pub(crate) const ALL_BACK: &str = "all back ms";
-
 fn of_clients(clients: &Clients, cells: &mut Vec<Cell>) {
-    cells.push(("B/client at once", clients.bytes_each_at_once, 0, true));
-    cells.push((PER_CLIENT, clients.bytes_each_settled, 0, true));
-    cells.push(("B/client after traffic", clients.bytes_each_touched, 0, true));
-    cells.push(("B/client after a storm", clients.bytes_each_stormed, 0, true));
-    cells.push(("kernel queues B/client", clients.kernel.map(|kernel| kernel.queue_bytes_each), 0, false));
-    cells.push(("kernel objects B/client", clients.kernel.map(|kernel| kernel.object_bytes_each), 0, false));
-    cells.push(("RSS MB before", clients.before.map(|memory| memory.rss as f64 / 1024.0), 1, false));
+    cells.push(("B/client at once", clients.bytes_each_at_once, 0));
+    cells.push(("B/client settled", clients.bytes_each_settled, 0));
+    cells.push(("B/client after traffic", clients.bytes_each_touched, 0));
+    cells.push(("B/client after a storm", clients.bytes_each_stormed, 0));
+    cells.push(("kernel queues B/client", clients.kernel.map(|kernel| kernel.queue_bytes_each), 0));
+    cells.push(("kernel objects B/client", clients.kernel.map(|kernel| kernel.object_bytes_each), 0));
+    cells.push(("RSS MB before", clients.before.map(|memory| memory.rss as f64 / 1024.0), 1));
 }
 
 /// Rows of a Markdown table, each followed by a line end.

@@ -1,16 +1,17 @@
 //! A load generator for DERP relays: see the README beside it.
 #![forbid(unsafe_code)]
 
+mod burn;
 mod bystander;
 mod cli;
 mod columns;
-mod compare;
 mod crew;
 mod driver;
 mod faults;
 mod figures;
 mod floor;
 mod flow;
+mod foreign;
 mod idle;
 mod load;
 mod overload;
@@ -57,8 +58,11 @@ fn main() -> ExitCode {
 /// False if the relay did what no relay may.
 fn run(command: &Command) -> io::Result<bool> {
     match command {
-        Command::Compare(compare) => compare::run(compare),
         Command::Floor { listen, aead } => floor::run(*listen, *aead).map(|()| true),
+        Command::Burn { threads, seconds } => {
+            burn::run(*threads, *seconds);
+            Ok(true)
+        }
         measured => match scenario::run(measured)? {
             Some((report, json)) => Ok(print(&report, json)),
             None => Ok(true),

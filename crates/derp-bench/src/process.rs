@@ -57,9 +57,10 @@ impl Sample {
             let (Some(id), Some(stat)) = (id, read_stat(&format!("{}/stat", entry.path().display()))) else {
                 continue;
             };
-            let waited = fs::read_to_string(entry.path().join("schedstat")).ok();
-            let waited = waited.and_then(|text| parse_waited(&text)).unwrap_or_default();
-            threads.push(Thread { id, name: stat.name, used: stat.used, waited });
+            let schedule = fs::read_to_string(entry.path().join("schedstat")).ok();
+            let schedule = schedule.and_then(|text| parse_schedule(&text));
+            let (used, waited) = schedule.unwrap_or((stat.used, Duration::ZERO));
+            threads.push(Thread { id, name: stat.name, used, waited });
         }
         Some(Self { at: Instant::now(), used: stat.used, threads })
     }
@@ -79,7 +80,10 @@ impl Sample {
         }
         threads.retain(|(_, used)| !used.is_zero());
         threads.sort_by_key(|(_, used)| std::cmp::Reverse(*used));
-        let used = self.used.saturating_sub(earlier.used);
+        // The threads' own figures are exact, those of the process are cut to ticks; but of threads that have ended since,
+        // the process alone knows.
+        let whole = self.used.saturating_sub(earlier.used).saturating_sub(ticks(2));
+        let used = threads.iter().map(|(_, used)| *used).sum::<Duration>().max(whole);
         Usage { used, elapsed: self.at.duration_since(earlier.at), waited, threads }
     }
 }
@@ -159,8 +163,9 @@ fn parse_stat(text: &str) -> Option<(String, u64)> {
 }
 
 /// Nanoseconds run, nanoseconds waited, and how many times.
-fn parse_waited(text: &str) -> Option<Duration> {
-    text.split_ascii_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+fn parse_schedule(text: &str) -> Option<(Duration, Duration)> {
+    let mut fields = text.split_ascii_whitespace().map(|field| field.parse().ok().map(Duration::from_nanos));
+    fields.next()?.zip(fields.next()?)
 }
 
 fn parse_smaps(text: &str) -> Option<Memory> {
@@ -229,9 +234,9 @@ mod tests {
     }
 
     #[test]
-    fn the_second_figure_is_the_wait() {
-        assert_eq!(parse_waited("123 456 7\n"), Some(Duration::from_nanos(456)));
-        assert_eq!(parse_waited("123"), None);
+    fn the_first_figure_is_what_ran_and_the_second_the_wait() {
+        assert_eq!(parse_schedule("123 456 7\n"), Some((Duration::from_nanos(123), Duration::from_nanos(456))));
+        assert_eq!(parse_schedule("123"), None);
     }
 
     #[test]
@@ -268,7 +273,11 @@ mod tests {
         let usage = after.since(&before);
         let expected = [("derp-0".to_owned(), Duration::from_millis(450)), ("node".into(), Duration::from_millis(10))];
         assert_eq!(usage.threads, expected);
-        assert!((usage.percent() - 50.0).abs() < 1e-9);
+        // A thread has ended meanwhile: what it used is the process's.
+        assert_eq!(usage.used, Duration::from_millis(500) - ticks(2));
+        let others = Sample { used: before.used, ..after.clone() };
+        assert_eq!(others.since(&before).used, Duration::from_millis(460));
+        assert!((usage.percent() - 48.0).abs() < 1e-9);
         assert_eq!(usage.waited, Duration::from_millis(1 + 25 + 20));
     }
 

@@ -55,7 +55,7 @@ pub(crate) struct Report {
     pub(crate) server: Option<Process>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) generator: Option<Process>,
-    /// What everybody else had of the CPUs; 100 is one core. Sampled by the kernel's clock: a hint.
+    /// What everybody else had of the CPUs during the whole run, logins included; 100 is one core. By the kernel's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) others_cpu_percent: Option<f64>,
     /// What the hypervisor kept back.
@@ -245,10 +245,6 @@ impl Report {
     fn new(scenario: String, faults: &Faults, samples: &Samples, memory: Option<Memory>) -> Self {
         let server = samples.server.as_ref().map(|[a, b]| b.since(a));
         let generator = samples.generator.as_ref().map(|[a, b]| b.since(a));
-        let others = samples.machine.zip(generator.as_ref()).map(|([a, b], generator)| {
-            let ours = generator.used + server.as_ref().map_or(Duration::ZERO, |server| server.used);
-            percent(b.busy.saturating_sub(a.busy).saturating_sub(ours), generator.elapsed)
-        });
         let stolen = samples.machine.zip(generator.as_ref());
         let mut report = Self {
             scenario,
@@ -271,7 +267,7 @@ impl Report {
                 let process = Process::of(usage, None);
                 Process { cpu_percent: (process.cpu_percent - spun).max(0.0), spun_percent: spun, ..process }
             }),
-            others_cpu_percent: others,
+            others_cpu_percent: None,
             stolen_cpu_percent: stolen
                 .map(|([a, b], generator)| percent(b.stolen.saturating_sub(a.stolen), generator.elapsed)),
         };

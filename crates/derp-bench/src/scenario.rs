@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::cli::{self, Command};
 use crate::flow::{self, Flow};
+use crate::foreign::Foreign;
 use crate::load::{self, Pace};
 use crate::pacing::Comb;
 use crate::process::Memory;
@@ -24,7 +25,9 @@ pub(crate) fn run(command: &Command) -> io::Result<Option<(Report, bool)>> {
     };
     let relay = relay(given)?;
     let before = varz::counts(given.target, &relay.security).unwrap_or_default();
+    let foreign = Foreign::begin(given.pid, &given.beside);
     let mut report = measure(command, &relay)?;
+    report.others_cpu_percent = foreign.and_then(|foreign| foreign.percent());
     report.cipher = relay.cipher.clone();
     report.relay_counts = varz::counts(given.target, &relay.security).map(|after| varz::since(after, &before));
     Ok(Some((report, given.json)))
@@ -41,7 +44,7 @@ fn target_of(command: &Command) -> Option<&cli::Target> {
         | Command::Slow { target, .. }
         | Command::Stun { target, .. }
         | Command::Restart { target, .. } => Some(target),
-        Command::Floor { .. } | Command::Compare(_) => None,
+        Command::Floor { .. } | Command::Burn { .. } => None,
     }
 }
 
@@ -89,7 +92,7 @@ fn measure(command: &Command, relay: &Target) -> io::Result<Report> {
         Command::Restart { clients, .. } => {
             Ok(Report::of_restart(format!("{clients} clients at once"), &restart::run(relay, clients)?))
         }
-        Command::Floor { .. } | Command::Compare(_) => Err(io::Error::other("this measures no relay")),
+        Command::Floor { .. } | Command::Burn { .. } => Err(io::Error::other("this measures no relay")),
     }
 }
 

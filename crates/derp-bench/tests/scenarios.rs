@@ -122,3 +122,11 @@ fn stun_that_nobody_answers_is_a_fault() {
     assert_eq!(child.wait().unwrap().code(), Some(1), "{text}");
     assert!(text.contains("no STUN request was answered"), "{text}");
 }
+
+#[test]
+fn who_burns_takes_time_and_ends() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_derp-bench"));
+    let begin = Instant::now();
+    assert!(command.args(["burn", "--threads", "2", "--seconds", "0.2"]).status().unwrap().success());
+    assert!(begin.elapsed() >= Duration::from_millis(200));
+}

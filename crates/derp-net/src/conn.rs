@@ -66,7 +66,7 @@ impl Conn {
         id: u64,
         worker: usize,
         peer: SocketAddr,
-        line: Line,
+        line: Option<Line>,
         tls: Option<Version>,
         now: Instant,
     ) -> Self {
@@ -195,6 +195,21 @@ impl Conn {
     /// Says why the connection ends.
     pub(crate) fn alert(self: &Arc<Self>, alert: Alert, turn: Turn<'_>) {
         self.write(turn, |egress, _| egress.alert(alert));
+    }
+
+    /// Its way out is there.
+    pub(crate) fn connect(self: &Arc<Self>, line: Line, turn: Turn<'_>) {
+        self.write(turn, |egress, cx| egress.connect(line, cx));
+    }
+
+    /// Answers a ping of the WebSocket itself.
+    pub(crate) fn web_socket_pong(self: &Arc<Self>, payload: &[u8], turn: Turn<'_>) {
+        self.write(turn, |egress, cx| egress.web_socket_pong(payload, cx));
+    }
+
+    /// What the close frame of the WebSocket will say.
+    pub(crate) fn owe_close(self: &Arc<Self>, payload: &[u8], turn: Turn<'_>) {
+        self.write(turn, |egress, _| egress.owe_close(payload));
     }
 
     /// Lets go of what sending can do without while there is nothing to send.

@@ -1,5 +1,6 @@
 //! The connections of one worker, from accept to their end: reading them in turn, and their deadlines.
 
+mod adopted;
 mod tls;
 
 use std::collections::HashMap;
@@ -32,6 +33,9 @@ use crate::secure::{Opened, Opening, Shaking};
 use crate::session::Session;
 use crate::shared::Turn;
 use crate::timer::{Visit, Wheel};
+
+pub(crate) use self::adopted::Adopted;
+use self::adopted::Leaving;
 
 /// Larger than the largest frame; every read goes here, so an idle connection owns no buffer.
 const SCRATCH: usize = 128 << 10;
@@ -75,6 +79,8 @@ enum Phase {
     Bridge(Box<Bridge>),
     /// The plane's end of the pair of sockets of the bridge that has this place.
     Pair(usize),
+    /// A WebSocket that has ended, whose socket has not.
+    Leaving(Leaving),
 }
 
 impl Connections {
@@ -129,7 +135,7 @@ impl Connections {
                 let bridge = *bridge;
                 return self.cross(bridge, turn);
             }
-            Phase::Derp(_) | Phase::Shaking(_) | Phase::Arriving(_) => {}
+            Phase::Derp(_) | Phase::Shaking(_) | Phase::Arriving(_) | Phase::Leaving(_) => {}
         }
         let hung_up = readiness.is_read_closed() || readiness.is_error();
         local.hung_up |= hung_up;
@@ -165,28 +171,6 @@ impl Connections {
         };
         if let Ok(token) = self.insert(turn.new_id(), Arc::new(stream), phase) {
             self.visit(token, turn);
-        }
-    }
-
-    /// A connection that came some other way, and begins with the greeting.
-    pub(crate) fn adopt(
-        &mut self,
-        conn: Arc<Conn>,
-        stream: Arc<TcpStream>,
-        place: Share,
-        not_ideal: bool,
-        leftover: Vec<u8>,
-        turn: Turn<'_>,
-    ) {
-        let session = Session::new(conn.clone(), not_ideal, place, turn);
-        match self.insert(conn.id, stream, Phase::Derp(Box::new(session))) {
-            Ok(token) => {
-                conn.token.store(token, Ordering::Relaxed);
-                self.begin(token, &[], leftover, turn);
-                self.read(token, turn);
-            }
-            Err(Phase::Derp(session)) => session.close(CloseReason::InternalError, turn),
-            Err(_) => {}
         }
     }
 
@@ -271,7 +255,7 @@ impl Connections {
         };
         let room = match &local.phase {
             Phase::Shaking(shaking) if shaking.parked.is_some() => 0,
-            Phase::Shaking(_) | Phase::Arriving(_) => FIRST_READ,
+            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Leaving(_) => FIRST_READ,
             Phase::Derp(session) => session.room(turn),
             Phase::Bridge(_) | Phase::Pair(_) => return false,
         };
@@ -339,7 +323,13 @@ impl Connections {
                 }
             }
             Some(Phase::Derp(_)) => {
-                self.step(token, turn, |session, scratch, batch| session.feed(&mut scratch[bytes], batch, turn));
+                self.step(token, turn, |session, scratch, batch| session.receive(&mut scratch[bytes], batch, turn));
+            }
+            Some(Phase::Leaving(leaving)) => {
+                let within = leaving.bear(bytes.len());
+                if !within {
+                    self.remove(token, CloseReason::Disconnected, turn);
+                }
             }
             _ => {}
         }
@@ -361,7 +351,7 @@ impl Connections {
             Some(Version::Tls13) => turn.counters.add(Counter::TLS_13_UPGRADES, 1),
             None => {}
         }
-        let conn = Conn::new(local.id, self.worker, arriving.peer, line, tls, turn.now);
+        let conn = Conn::new(local.id, self.worker, arriving.peer, Some(line), tls, turn.now);
         conn.token.store(token, Ordering::Relaxed);
         let conn = Arc::new(conn);
         conn.count_tls(&turn.counters);
@@ -376,7 +366,7 @@ impl Connections {
         self.step(token, turn, |session, _, batch| {
             let hello = [answer, &turn.greeting].concat();
             session.conn().control(&hello, false, turn);
-            session.feed(&mut rest, batch, turn)
+            session.receive(&mut rest, batch, turn)
         });
     }
 
@@ -422,6 +412,8 @@ impl Connections {
                 }
                 session.on_time(turn)
             }
+            Phase::Leaving(leaving) if turn.now >= leaving.ends => Err(CloseReason::Disconnected),
+            Phase::Leaving(leaving) => Ok(leaving.ends),
             Phase::Bridge(_) | Phase::Pair(_) => return,
         };
         self.settle(token, next, turn);
@@ -457,6 +449,9 @@ impl Connections {
     }
 
     fn remove(&mut self, token: usize, reason: CloseReason, turn: Turn<'_>) {
+        if self.leave(token, reason, turn) {
+            return;
+        }
         let Some(local) = self.locals.try_remove(token) else {
             return;
         };
@@ -464,12 +459,11 @@ impl Connections {
         match local.phase {
             Phase::Derp(session) => session.close(reason, turn),
             Phase::Bridge(bridge) => {
-                if let Some(pair) = self.locals.try_remove(bridge.pair_token) {
-                    self.deregister(&pair.stream);
-                }
+                turn.bridges.lock().remove(&local.id);
+                self.remove_pair(bridge.pair_token);
             }
             Phase::Shaking(shaking) if shaking.parked.is_some() => _ = self.parked.remove(&local.id),
-            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Pair(_) => {}
+            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Pair(_) | Phase::Leaving(_) => {}
         }
         // An adopted socket may have another descriptor.
         let _ = local.stream.shutdown(Shutdown::Both);

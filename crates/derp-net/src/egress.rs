@@ -96,10 +96,11 @@ pub(crate) struct EgressFigures {
 }
 
 impl Egress {
-    pub(crate) fn new(line: Line, now: Instant) -> Self {
-        let backlog = line.has_tail().then(|| Box::new(Backlog::new(now)));
+    /// Without a line until it is connected.
+    pub(crate) fn new(line: Option<Line>, now: Instant) -> Self {
+        let backlog = line.as_ref().filter(|line| line.has_tail()).map(|_| Box::new(Backlog::new(now)));
         Self {
-            line: Some(line),
+            line,
             admitted: false,
             watched: false,
             pulling: false,
@@ -109,6 +110,12 @@ impl Egress {
             sent: Tally::default(),
             dropped: 0,
         }
+    }
+
+    /// The line is there.
+    pub(crate) fn connect(&mut self, line: Line, cx: &Context<'_>) {
+        self.line = Some(line);
+        self.watch_tail(cx);
     }
 
     /// Writes packets, in order, straight from where they lie; what the socket does not take is kept, within bounds.
@@ -180,9 +187,12 @@ impl Egress {
     /// Writes until the socket is full or nothing is left. Called by the owner when the socket takes bytes again.
     pub(crate) fn drain(&mut self, cx: &Context<'_>) {
         while let (Some(line), Some(backlog)) = (&mut self.line, &mut self.backlog) {
-            let had_tail = line.has_tail();
-            match line.flush() {
-                Written::Bytes(_) if had_tail => backlog.moved(cx.now),
+            let waited = line.waiting();
+            let flushed = line.flush();
+            if line.waiting() < waited {
+                backlog.moved(cx.now);
+            }
+            match flushed {
                 Written::Bytes(_) => {}
                 Written::Full => {
                     self.stalled();
@@ -252,6 +262,23 @@ impl Egress {
     pub(crate) fn alert(&mut self, alert: Alert) {
         if let Some(line) = &mut self.line {
             line.end(alert);
+        }
+    }
+
+    /// Answers a ping of the WebSocket itself: at once, or when the socket has taken what was begun.
+    pub(crate) fn web_socket_pong(&mut self, payload: &[u8], cx: &Context<'_>) {
+        let Some(line) = &mut self.line else { return };
+        if line.pong(payload) {
+            self.watch_tail(cx);
+        } else {
+            self.fail(cx);
+        }
+    }
+
+    /// What the close frame of the WebSocket will say, unless it has been sent.
+    pub(crate) fn owe_close(&mut self, payload: &[u8]) {
+        if let Some(line) = &mut self.line {
+            line.owe_close(payload);
         }
     }
 

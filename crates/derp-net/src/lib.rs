@@ -50,7 +50,7 @@ pub use drops::Dropped;
 pub use events::{Event, Wake};
 #[cfg(feature = "fault-injection")]
 pub use faults::Fault;
-pub use plane::Plane;
+pub use plane::{Adoption, Plane};
 pub use policy::Policy;
 pub use reason::CloseReason;
 pub use shared::RoundTrip;

@@ -10,16 +10,17 @@ use std::time::Instant;
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
-use derp_tls::{CertificateSet, Version};
+use derp_tls::CertificateSet;
 
 use crate::acceptor::Listener;
 use crate::conn::{Conn, Figures};
+use crate::connections::Adopted;
 use crate::events::{Event, Wake};
 use crate::faults::Fault;
 use crate::line::Line;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
-use crate::shared::{RoundTrip, Shared, Turn};
+use crate::shared::{Place, RoundTrip, Shared, Turn};
 use crate::sync::Lock;
 use crate::tap::Slab;
 use crate::worker::{Mail, Worker};
@@ -28,6 +29,15 @@ use crate::worker::{Mail, Worker};
 pub struct Plane {
     shared: Arc<Shared>,
     workers: Lock<Vec<JoinHandle<()>>>,
+}
+
+/// How a connection is adopted.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
+pub struct Adoption {
+    pub leftover: Vec<u8>,
+    pub not_ideal: bool,
+    pub web_socket: bool,
 }
 
 impl Plane {
@@ -140,29 +150,33 @@ impl Plane {
         }
     }
 
-    /// Serves DERP, from the greeting on, on a socket that came some other way.
-    /// `tls` is what the client speaks with somebody else, who passes it on.
-    pub fn adopt(
-        &self,
-        id: u64,
-        stream: TcpStream,
-        peer: SocketAddr,
-        tls: Option<Version>,
-        leftover: Vec<u8>,
-        not_ideal: bool,
-    ) {
+    /// Serves DERP, from the greeting on, on a socket that came some other way, or comes back. What is DERP of what the
+    /// latter's HTTP server has read is `leftover`; whatever it has answered has to be in the socket.
+    pub fn adopt(&self, id: u64, stream: TcpStream, peer: SocketAddr, how: Adoption) {
         let shared = &self.shared;
         let Some(place) = shared.pending_logins.take(1, shared.policy.load().pending_logins) else {
             shared.counters.add(Counter::CONNECTIONS_REFUSED, 1);
             return;
         };
-        let worker = id as usize % shared.mailboxes.len();
+        let Adoption { leftover, not_ideal, web_socket } = how;
         let stream = Arc::new(stream);
-        let conn = Arc::new(Conn::new(id, worker, peer, Line::plain(stream.clone()), tls, Instant::now()));
+        let bridge = shared.bridges.lock().remove(&id);
+        let (worker, line, tls) = match bridge {
+            // Its line is the worker's to bring.
+            Some(Place { worker, tls, .. }) => (worker, None, tls),
+            None => {
+                let line = Line::plain(stream.clone());
+                let line = if web_socket { line.into_web_socket() } else { line };
+                (id as usize % shared.mailboxes.len(), Some(line), None)
+            }
+        };
+        let bridge = bridge.map(|bridge| bridge.token);
+        let conn = Arc::new(Conn::new(id, worker, peer, line, tls, Instant::now()));
         conn.count_tls(&shared.counters);
         // Before its worker has it: commands for it may follow at once.
         shared.conns.lock().insert(id, conn.clone());
-        if !shared.mail(worker, Mail::Adopted { conn: conn.clone(), stream, place, not_ideal, leftover }) {
+        let adopted = Adopted { conn: conn.clone(), place, not_ideal, web_socket, leftover, stream, bridge };
+        if !shared.mail(worker, Mail::Adopted(adopted)) {
             shared.conns.lock().remove(&id);
             conn.uncount_tls(&shared.counters);
         }

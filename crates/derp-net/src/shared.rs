@@ -13,7 +13,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::{frame, http_head};
-use derp_tls::CertificateSet;
+use derp_tls::{CertificateSet, Version};
 use mio::{Poll, Waker};
 
 use crate::budget::{Budget, Share};
@@ -34,6 +34,14 @@ use crate::worker::{Mail, WAKE};
 pub(crate) struct Mailbox {
     pub(crate) sender: Sender<Mail>,
     pub(crate) waker: Waker,
+}
+
+/// Where a bridge is.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) worker: usize,
+    pub(crate) token: usize,
+    pub(crate) tls: Option<Version>,
 }
 
 /// The plane without its threads.
@@ -60,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Vec<Mailbox>,
     /// DERP connections, from the greeting to their end. For commands, which come per connection.
     pub(crate) conns: Lock<HashMap<u64, Arc<Conn>>>,
+    /// TLS that is the HTTP server's.
+    pub(crate) bridges: Lock<HashMap<u64, Place>>,
     pub(crate) last_id: AtomicU64,
     /// Connections that have not sent a whole request head.
     pub(crate) arriving: Budget,
@@ -116,6 +126,7 @@ impl Shared {
             round_trip,
             mailboxes,
             conns: Lock::default(),
+            bridges: Lock::default(),
             last_id: AtomicU64::new(0),
             arriving: Budget::default(),
             parked: Budget::default(),

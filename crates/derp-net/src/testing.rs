@@ -110,7 +110,7 @@ impl World {
             self.shared.new_id(),
             0,
             peer,
-            Line::plain(Arc::new(TcpStream::from(OwnedFd::from(near)))),
+            Some(Line::plain(Arc::new(TcpStream::from(OwnedFd::from(near))))),
             None,
             self.now,
         ));
@@ -168,7 +168,7 @@ impl Client {
 
     /// Hands bytes to the session, as if they had been read.
     pub(crate) fn feed(&mut self, bytes: &[u8], world: &World) -> Result<(), CloseReason> {
-        self.session.feed(&mut bytes.to_vec(), &mut self.batch, world.turn())
+        self.session.receive(&mut bytes.to_vec(), &mut self.batch, world.turn())
     }
 
     pub(crate) fn admit(&mut self, mesh: bool, world: &World) -> Result<(), CloseReason> {

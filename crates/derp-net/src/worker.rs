@@ -1,7 +1,6 @@
 //! One thread with one poll: it reads its own connections, writes to anyone's, and looks after the deadlines of its own.
 
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use mio::{Events, Poll, Token};
 use crate::acceptor::{Accepted, Acceptor, Accepts, Listener};
 use crate::budget::Share;
 use crate::conn::Conn;
-use crate::connections::Connections;
+use crate::connections::{Adopted, Connections};
 use crate::faults::Fault;
 use crate::reason::CloseReason;
 use crate::shared::{Shared, Turn};
@@ -28,14 +27,7 @@ pub(crate) enum Mail {
     Listen(Listener),
     /// With its place among those that arrive.
     Accepted(Accepted, Share),
-    /// A connection that came some other way, and begins with the greeting.
-    Adopted {
-        conn: Arc<Conn>,
-        stream: Arc<TcpStream>,
-        place: Share,
-        not_ideal: bool,
-        leftover: Vec<u8>,
-    },
+    Adopted(Adopted),
     /// The control plane has let it in.
     Admitted {
         conn: Arc<Conn>,
@@ -132,9 +124,7 @@ impl Worker {
         match mail {
             Mail::Listen(listener) => self.acceptor.add(listener, connections.poll.registry())?,
             Mail::Accepted(accepted, place) => connections.arrive(accepted, place, turn),
-            Mail::Adopted { conn, stream, place, not_ideal, leftover } => {
-                connections.adopt(conn, stream, place, not_ideal, leftover, turn);
-            }
+            Mail::Adopted(adopted) => connections.adopt(adopted, turn),
             Mail::Admitted { conn, keep_alive_at } => connections.admitted(&conn, keep_alive_at, turn),
             Mail::Stalled(conn) => connections.stalled(&conn, turn),
             Mail::Drain(conn) => conn.writable(turn),

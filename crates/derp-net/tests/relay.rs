@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use derp_net::{CloseReason, Event, Policy};
+use derp_net::{Adoption, CloseReason, Event, Policy};
 use derp_proto::counters::Counter;
 use derp_proto::frame;
 use derp_proto::wire::{FrameType, PeerGoneReason};
@@ -118,7 +118,8 @@ fn commands_for_an_adopted_connection_may_follow_at_once() {
         far.set_read_timeout(Some(support::LONG)).unwrap();
         let id = relay.plane.new_id();
         let stream = TcpStream::from(std::os::fd::OwnedFd::from(near));
-        relay.plane.adopt(id, stream, relay.address, None, leftover.to_vec(), false);
+        let leftover = leftover.to_vec();
+        relay.plane.adopt(id, stream, relay.address, Adoption { leftover, ..Adoption::default() });
         (id, far)
     };
     for _ in 0..50 {

@@ -260,11 +260,6 @@ fn version_name(version: Version) -> String {
     .into()
 }
 
-/// What [`version_name`] has named.
-pub(crate) fn version_named(name: Option<String>) -> Option<Version> {
-    name.map(|name| if name == "1.2" { Version::Tls12 } else { Version::Tls13 })
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

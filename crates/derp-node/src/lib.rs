@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use derp_net::{CloseReason, Plane, RoundTrip};
+use derp_net::{Adoption, CloseReason, Plane, RoundTrip};
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
@@ -21,9 +21,7 @@ use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, Function, Result, Uint8Arr
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
-use crate::convert::{
-    BindingCertificate, BindingEvent, BindingPolicy, BindingSnapshot, certificate_set, version_named,
-};
+use crate::convert::{BindingCertificate, BindingEvent, BindingPolicy, BindingSnapshot, certificate_set};
 use crate::error::{Code, invalid, throw};
 
 /// The version that the loader checks against its own.
@@ -186,30 +184,21 @@ impl BindingPlane {
         fd: i32,
         address: String,
         port: u16,
-        tls_version: Option<String>,
         leftover: Buffer,
         not_ideal: bool,
+        web_socket: bool,
     ) -> Result<()> {
         let stream = external::duplicate(fd).or_else(|error| throw(&env, Code::Internal, &error))?;
-        let tls = version_named(tls_version);
-        self.called().adopt(id as u64, stream, peer(&address, port), tls, leftover.to_vec(), not_ideal);
+        let how = Adoption { leftover: leftover.to_vec(), not_ideal, web_socket };
+        self.called().adopt(id as u64, stream, peer(&address, port), how);
         Ok(())
     }
 
     /// A pipe whose far end is a connection of the plane's. Returns the descriptor of the near end, the caller's to close.
     #[napi]
-    pub fn attach(
-        &self,
-        env: Env,
-        id: f64,
-        address: String,
-        port: u16,
-        tls_version: Option<String>,
-        not_ideal: bool,
-    ) -> Result<i32> {
+    pub fn attach(&self, env: Env, id: f64, address: String, port: u16) -> Result<i32> {
         let (near, far) = external::pipe().or_else(|error| throw(&env, Code::Internal, &error))?;
-        let tls = version_named(tls_version);
-        self.called().adopt(id as u64, far, peer(&address, port), tls, Vec::new(), not_ideal);
+        self.called().adopt(id as u64, far, peer(&address, port), Adoption::default());
         Ok(near)
     }
 

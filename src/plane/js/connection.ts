@@ -5,7 +5,7 @@ import { type OpenedLogin, sealServerInfo } from '../../protocol/login.js';
 import { MAX_BODY_LENGTH, type PeerGoneReason } from '../../protocol/wire.js';
 import type { Admission, CloseReason, ConnectionId, PeerAddress, ReceiveRate, TlsVersion } from '../plane.js';
 import type { PlaneContext } from './context.js';
-import { Egress, type EgressOwner } from './egress.js';
+import { CLIENT, Egress, type EgressKind, type EgressOwner, MESH_PEER } from './egress.js';
 import { LoginPhase, WaitingPhase } from './login.js';
 import { Session } from './session.js';
 import type { Entry } from './table.js';
@@ -152,6 +152,10 @@ export class Connection implements EgressOwner, Timed {
     this.egress.close();
     this.stream.destroy();
     if (this.login) this.context.events.closed(this.id, this.login.key, (to) => to.closed(this.id, reason));
+  }
+
+  get kind(): EgressKind {
+    return this.mesh ? MESH_PEER : CLIENT;
   }
 
   /** One row of a snapshot, in the order of its columns; `undefined` if not admitted. */

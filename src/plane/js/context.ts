@@ -4,6 +4,7 @@ import type { ConnectionId, PlanePolicy } from '../plane.js';
 import type { Connection } from './connection.js';
 import type { EventQueue } from './events.js';
 import type { Handshake } from './handshake.js';
+import type { Links } from './links.js';
 import type { QueueTime } from './queue-time.js';
 import type { Table } from './table.js';
 import type { JsTap } from './tap.js';
@@ -19,6 +20,7 @@ export interface PlaneContext {
   readonly events: EventQueue;
   readonly table: Table;
   readonly wheel: Wheel;
+  readonly links: Links;
   /** Whoever looks at packets. */
   tap?: JsTap | undefined;
   /** Handshakes that wait for a certificate. */

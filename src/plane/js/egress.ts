@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { NodeKey } from '../../protocol/key.js';
 import { FrameType, HEADER_LENGTH, KEY_LENGTH, PeerGoneReason } from '../../protocol/wire.js';
 import type { DropReason } from '../counters.js';
+import type { PlanePolicy } from '../plane.js';
 import type { PlaneContext } from './context.js';
 import { type OutboundPacket, PacketQueue } from './queue.js';
 import { Wheel } from './wheel.js';
@@ -14,11 +15,37 @@ const WINDOW = 64 << 10;
 
 const NOTHING: Buffer[] = [];
 
+/** What is not the same for a client, a mesh peer that has connected to us, and a link of ours. */
+export interface EgressKind {
+  queueDepth(policy: PlanePolicy): number;
+  /** How long nothing may leave; 0 is for ever. */
+  writeDeadline(deadlines: PlanePolicy['deadlines']): number;
+  /** Names of what is dropped: for want of room, of any queue, because the connection has ended, and half written. */
+  readonly reasons: Readonly<Record<'full' | 'none' | 'ended' | 'broken', DropReason>>;
+  /** Whether the counters are about it; those of links stand in the snapshot alone. */
+  readonly counted: boolean;
+}
+
+const REASONS = { full: 'queue_head', none: 'queue_tail', ended: 'gone_disconnected', broken: 'write_error' } as const;
+export const CLIENT: EgressKind = {
+  queueDepth: ({ queueDepth }) => queueDepth,
+  writeDeadline: ({ write }) => write,
+  reasons: REASONS,
+  counted: true,
+};
+export const MESH_PEER: EgressKind = { ...CLIENT, writeDeadline: ({ meshWrite }) => meshWrite };
+export const LINK: EgressKind = {
+  queueDepth: ({ linkQueueDepth }) => linkQueueDepth,
+  writeDeadline: ({ linkWrite }) => linkWrite,
+  reasons: { full: 'mesh_queue', none: 'mesh_queue', ended: 'mesh_down', broken: 'mesh_down' },
+  counted: false,
+};
+
 /** Who the egress belongs to. */
 export interface EgressOwner {
   /** Whose packets these are, once that is known. */
-  readonly key: NodeKey | undefined;
-  readonly mesh: boolean;
+  readonly key?: NodeKey | undefined;
+  readonly kind: EgressKind;
   /** A packet of `source` is on its way. */
   onSent(source: NodeKey): void;
   onWriteTimeout(): void;
@@ -76,19 +103,19 @@ export class Egress {
 
   packet(packet: OutboundPacket): void {
     if (this.closed) {
-      this.drop('gone_disconnected', packet);
+      this.drop('ended', packet);
     } else if (this.open && this.queuedPackets === 0 && this.control.length === 0) {
-      this.context.queueTime.waited(0);
+      this.waited(0);
       this.commit(packet);
       this.schedule();
     } else {
       const queue = packet.disco ? this.disco : this.regular;
-      const { queueDepth } = this.context.policy;
+      const depth = this.owner.kind.queueDepth(this.context.policy);
       packet.queuedAt = Wheel.now();
-      const evicted = queue.push(packet, queueDepth);
+      const evicted = queue.push(packet, depth);
       if (evicted) {
-        this.context.queueTime.waited(packet.queuedAt - evicted.queuedAt);
-        this.drop(queueDepth > 0 ? 'queue_head' : 'queue_tail', evicted);
+        this.waited(packet.queuedAt - evicted.queuedAt);
+        this.drop(depth > 0 ? 'full' : 'none', evicted);
       }
       if (this.open) this.schedule();
     }
@@ -118,10 +145,10 @@ export class Egress {
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    for (const packet of this.written.flat()) this.drop('write_error', packet);
-    for (const packet of this.batchPackets) this.drop('gone_disconnected', packet);
+    for (const packet of this.written.flat()) this.drop('broken', packet);
+    for (const packet of this.batchPackets) this.drop('ended', packet);
     for (const queue of [this.disco, this.regular]) {
-      for (let packet = queue.shift(); packet; packet = queue.shift()) this.drop('gone_disconnected', packet);
+      for (let packet = queue.shift(); packet; packet = queue.shift()) this.drop('ended', packet);
     }
     this.written.length = 0;
     this.batchPackets = [];
@@ -143,7 +170,7 @@ export class Egress {
       this.progressAt = now;
     }
     if (now - this.progressAt >= limit) {
-      this.context.counters.add('write_timeouts');
+      if (this.owner.kind.counted) this.context.counters.add('write_timeouts');
       this.owner.onWriteTimeout();
       return Number.POSITIVE_INFINITY;
     }
@@ -173,13 +200,13 @@ export class Egress {
     if (this.pong && this.open) {
       this.put(this.pong);
       this.pong = undefined;
-      this.context.counters.add('sent_pong');
+      if (this.owner.kind.counted) this.context.counters.add('sent_pong');
     }
     for (const queue of [this.disco, this.regular]) {
       while (this.open) {
         const packet = queue.shift();
         if (!packet) break;
-        this.context.queueTime.waited(Wheel.now() - packet.queuedAt);
+        this.waited(Wheel.now() - packet.queuedAt);
         this.commit(packet);
       }
     }
@@ -199,7 +226,7 @@ export class Egress {
     this.writtenBytes += bytes;
     this.written.push(packets);
     if (this.counting) this.context.counters.wrote(frames.length);
-    this.context.queueTime.show();
+    if (this.owner.kind.counted) this.context.queueTime.show();
     const last = frames.length - 1;
     this.stream.cork();
     frames.forEach((frame, index) => {
@@ -219,8 +246,10 @@ export class Egress {
     const payload = packets.reduce((sum, packet) => sum + packet.payload, 0);
     this.stats.packets += packets.length;
     this.stats.bytes += payload;
-    this.context.counters.add('packets_sent', packets.length);
-    this.context.counters.add('bytes_sent', payload);
+    if (this.owner.kind.counted) {
+      this.context.counters.add('packets_sent', packets.length);
+      this.context.counters.add('bytes_sent', payload);
+    }
     this.flush();
   }
 
@@ -254,10 +283,15 @@ export class Egress {
     this.batchBytes += bytes.length;
   }
 
-  private drop(reason: DropReason, packet: OutboundPacket): void {
+  private waited(milliseconds: number): void {
+    if (this.owner.kind.counted) this.context.queueTime.waited(milliseconds);
+  }
+
+  private drop(why: keyof EgressKind['reasons'], packet: OutboundPacket): void {
     this.stats.dropped += 1;
+    const { key, kind } = this.owner;
+    const reason = kind.reasons[why];
     this.context.counters.dropped(reason, packet.disco ? 'disco' : 'other', packet.payload);
-    const { key } = this.owner;
     if (key !== undefined && this.context.policy.watchedDrops.includes(key)) {
       this.context.events.dropped(packet.source, key, reason);
     }
@@ -269,7 +303,7 @@ export class Egress {
    */
   private stallLimit(): number {
     const { deadlines, tcp } = this.context.policy;
-    const write = this.owner.mesh ? deadlines.meshWrite : deadlines.write;
+    const write = this.owner.kind.writeDeadline(deadlines);
     if (write === 0 || tcp.userTimeout === 0) return Math.max(write, tcp.userTimeout);
     return Math.min(write, tcp.userTimeout);
   }

@@ -12,7 +12,9 @@ import {
   type CertificateSet,
   type ConnectionId,
   type DataPlane,
+  type DialTarget,
   type DuplexInfo,
+  type LinkId,
   type Listening,
   type ListenSpec,
   type PacketTap,
@@ -29,6 +31,7 @@ import { WebSocketStream } from '../websocket-stream.js';
 import { type Arrival, Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
+import { Links } from './links.js';
 import { TcpListener } from './listener.js';
 import { QueueTime } from './queue-time.js';
 import { Table } from './table.js';
@@ -72,6 +75,7 @@ class JsPlane implements DataPlane {
       events,
       table: new Table(events),
       wheel: new Wheel(TICK),
+      links: new Links(),
       parked: new Map(),
       connections: new Map(),
       pendingLogins: 0,
@@ -111,8 +115,8 @@ class JsPlane implements DataPlane {
     this.duplexes.get(id)?.stream.destroy();
   }
 
-  route(): void {
-    throw notYet('mesh links');
+  route(key: NodeKey, via: LinkId | null): void {
+    this.context.links.route(key, via);
   }
 
   gone(key: NodeKey, reason: PeerGoneReason): void {
@@ -150,12 +154,14 @@ class JsPlane implements DataPlane {
     return id;
   }
 
-  dial(): never {
-    throw notYet('mesh links');
+  dial(link: LinkId, target: DialTarget): void {
+    if (this.closing) return;
+    this.context.links.dial(link, target, this.context);
   }
 
-  // There are no links.
-  hangUp(): void {}
+  hangUp(link: LinkId): void {
+    this.context.links.hangUp(link);
+  }
 
   tap(options: TapOptions): PacketTap {
     if (this.context.tap) throw new DerpkitError('ERR_STATE', 'there is a packet tap already');
@@ -171,7 +177,7 @@ class JsPlane implements DataPlane {
     return {
       total: rows.length / width,
       rows: Float64Array.from(rows.slice(offset * width, (offset + limit) * width)),
-      links: new Float64Array(),
+      links: Float64Array.from(this.context.links.figures()),
     };
   }
 
@@ -224,13 +230,10 @@ class JsPlane implements DataPlane {
     const ended = Promise.all(this.listeners.map((listener) => listener.close()));
     for (const connection of this.context.connections.values()) connection.close('shutdown');
     for (const { stream } of this.duplexes.values()) stream.destroy();
+    this.context.links.close();
     await ended;
     this.context.tap?.packets.stop();
     this.context.wheel.stop();
     this.context.events.stop();
   }
-}
-
-function notYet(what: string): DerpkitError {
-  return new DerpkitError('ERR_NOT_YET', `the JS plane does not have ${what} yet`);
 }

@@ -1,8 +1,8 @@
 import type { NodeKey } from '../../protocol/key.js';
 
-/** A RecvPacket frame on its way out, and what has to be known of it. */
+/** A packet on its way out, and what has to be known of it. */
 export interface OutboundPacket {
-  /** Header, source key, packet. */
+  /** A whole frame: RecvPacket to a client, ForwardPacket to another relay. */
   readonly frame: Buffer;
   /** Bytes of the packet alone. */
   readonly payload: number;

@@ -10,7 +10,7 @@ import {
   PeerGoneReason,
   PING_LENGTH,
 } from '../../protocol/wire.js';
-import type { DropReason } from '../counters.js';
+import type { DropReason, PacketKind } from '../counters.js';
 import type { Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import type { Entry } from './table.js';
@@ -111,10 +111,19 @@ export class Session implements FrameSink {
     this.context.counters.add('bytes_received', payload);
     const destination = readNodeKey(frame, KEY_AT);
     const to = this.context.table.lookup(destination);
+    const via = to ? undefined : this.context.links.via(destination);
+    const link = via === undefined ? undefined : this.context.links.open(via);
+    const dropped = to || link ? undefined : via === undefined ? 'unknown_dest' : 'mesh_down';
     const kind = disco ? 'disco' : 'other';
-    this.context.tap?.record(this.key, destination, kind, frame.subarray(PACKET_AT), to ? undefined : 'unknown_dest');
-    if (!to) {
+    this.context.tap?.record(this.key, destination, kind, frame.subarray(PACKET_AT), dropped);
+    if (!to && via === undefined) {
       this.unknown(this.key, destination, disco, payload, 'unknown_dest');
+      return;
+    }
+    if (!to) {
+      this.context.counters.add('packets_forwarded_out');
+      if (link) link.forward(this.key, destination, frame.subarray(PACKET_AT), disco);
+      else this.dropped(this.key, destination, kind, payload, 'mesh_down');
       return;
     }
     // SendPacket and RecvPacket have the same length: with another type and key the frame is ready, where it lies.
@@ -140,6 +149,12 @@ export class Session implements FrameSink {
       return;
     }
     to.egress.packet({ frame: forwarded(frame, source), payload, source, disco, queuedAt: 0 });
+  }
+
+  private dropped(source: NodeKey, destination: NodeKey, kind: PacketKind, payload: number, reason: DropReason): void {
+    this.context.counters.dropped(reason, kind, payload);
+    if (this.context.policy.watchedDrops.includes(destination))
+      this.context.events.dropped(source, destination, reason);
   }
 
   private unknown(source: NodeKey, destination: NodeKey, disco: boolean, payload: number, reason: DropReason): void {

@@ -29,10 +29,6 @@ type Target struct {
 	Port80      string   // http://HOST:PORT of the plain face of the TLS relay
 	STUN        []string // HOST:PORT
 	MeshKeyFile string   // as given to the relay
-
-	// Another relay, which is in a mesh with the one at TLS.
-	PeerTLS        string
-	PeerServerName string
 }
 
 // Env is what a running scenario works with.
@@ -81,23 +77,11 @@ func (e *Env) tlsEndpoint() (endpoint, error) {
 	if e.TLS == "" || e.ServerName == "" {
 		return endpoint{}, errors.New("this scenario needs -tls and -server-name")
 	}
-	return secureEndpoint("TLS", e.TLS, e.ServerName)
-}
-
-// peerEndpoint is the TLS face of the other relay of the mesh.
-func (e *Env) peerEndpoint() (endpoint, error) {
-	if e.PeerTLS == "" || e.PeerServerName == "" {
-		return endpoint{}, errors.New("this scenario needs -peer-tls and -peer-server-name")
-	}
-	return secureEndpoint("the peer's TLS", e.PeerTLS, e.PeerServerName)
-}
-
-func secureEndpoint(name, base, serverName string) (endpoint, error) {
-	u, err := url.Parse(base)
+	u, err := url.Parse(e.TLS)
 	if err != nil {
 		return endpoint{}, err
 	}
-	return endpoint{name, "https://" + net.JoinHostPort(serverName, u.Port()), u.Host, serverName}, nil
+	return endpoint{"TLS", "https://" + net.JoinHostPort(e.ServerName, u.Port()), u.Host, e.ServerName}, nil
 }
 
 func (e *Env) plainEndpoint() (endpoint, error) {
@@ -162,6 +146,10 @@ func (e *Env) meshKey() (key.DERPMesh, error) {
 
 // until waits for a condition that has no event.
 func (e *Env) until(what string, done func() (bool, error)) error {
+	return e.within(patience, what, done)
+}
+
+func (e *Env) within(patience time.Duration, what string, done func() (bool, error)) error {
 	deadline := time.Now().Add(patience)
 	for {
 		ok, err := done()

@@ -104,6 +104,10 @@ func (e *Env) traffic(at endpoint, discoShare float64) error {
 	if err != nil {
 		return err
 	}
+	return e.trafficAmong(clients, discoShare)
+}
+
+func (e *Env) trafficAmong(clients []*Client, discoShare float64) error {
 	book := &ledger{pending: map[flow][]digest{}, lastDelivery: time.Now()}
 	stop := make(chan struct{})
 	var readers, writers sync.WaitGroup
@@ -130,7 +134,7 @@ func (e *Env) traffic(at endpoint, discoShare float64) error {
 			book.fail(err.Error())
 		}
 	}
-	if want := crowd * packetsEach; book.sent != want {
+	if want := len(clients) * packetsEach; book.sent != want {
 		book.fail(fmt.Sprintf("only %d of %d packets were sent", book.sent, want))
 	}
 	if missing := book.sent - book.delivered; missing != 0 {

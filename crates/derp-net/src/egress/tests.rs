@@ -40,7 +40,7 @@ impl Line {
         SockRef::from(&stream).set_send_buffer_size(16 << 10).unwrap();
         let stream = TcpStream::from(OwnedFd::from(stream));
         Self {
-            egress: Egress::new(crate::line::Line::plain(Arc::new(stream)), Instant::now()),
+            egress: Egress::new(Some(crate::line::Line::plain(Arc::new(stream))), Instant::now()),
             client,
             received: Vec::new(),
             counters: Counters::default(),

@@ -1,0 +1,130 @@
+/** Relays that mesh, as an operator starts them: `-mesh-with`, the mesh key, and who vouches for certificates. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { freePorts } from '../helpers/mesh.js';
+import { pemPair } from '../helpers/relay.js';
+import { type Command, lines, run, start, temporary } from './commands.js';
+
+const MESH_KEY = '5e'.repeat(32);
+/** The plane that dials. */
+const env = { DERPKIT_PLANE: 'js' };
+
+/** A directory with what both relays have: a certificate for two names of this machine, and the mesh key. */
+function shared(): { directory: string; meshKeyFile: string; roots: string } {
+  const directory = temporary();
+  const pair = pemPair(['localhost', 'mesh.test', '127.0.0.1']);
+  for (const host of ['localhost', 'mesh.test']) {
+    writeFileSync(join(directory, `${host}.crt`), pair.chain);
+    writeFileSync(join(directory, `${host}.key`), pair.key);
+  }
+  const meshKeyFile = join(directory, 'mesh.key');
+  writeFileSync(meshKeyFile, `${MESH_KEY}\n`);
+  return { directory, meshKeyFile, roots: join(directory, 'localhost.crt') };
+}
+
+function derper(directory: string, hostname: string, port: number, ...flags: string[]): string[] {
+  const key = join(directory, `${port}.key`);
+  const own = ['-c', key, '-a', `127.0.0.1:${port}`, '-http-port=-1', '-stun=false'];
+  return [...own, '-certmode=manual', '-certdir', directory, '-hostname', hostname, ...flags];
+}
+
+describe('relays', () => {
+  it('-mesh-with: two relays find each other, and say so', async () => {
+    const { directory, meshKeyFile, roots } = shared();
+    const [here, there] = (await freePorts(2)) as [number, number];
+    const trusting = { env: { ...env, SSL_CERT_FILE: roots } };
+    const mesh = ['-mesh-psk-file', meshKeyFile, '-mesh-with'];
+    // One by a name that is nowhere, at an address; itself is in its list, too.
+    const both = `localhost:${here},mesh.test:${there}/127.0.0.1`;
+    const one = start('derper', derper(directory, 'localhost', here, ...mesh, both), trusting);
+    await one.printed(/warn: mesh link cannot be made relay=mesh\.test:\d+ reason="connection refused"$/m);
+    await one.printed(/ this relay is listed in its own mesh; it is left alone relay=localhost:\d+$/m);
+    const other = start(
+      'derper',
+      derper(directory, 'mesh.test', there, ...mesh, `localhost:${here}/127.0.0.1`),
+      trusting,
+    );
+    await connected(one, `mesh.test:${there}`);
+    await connected(other, `localhost:${here}`);
+    expect((await other.stop()).code).toBe(0);
+    await one.printed(
+      /warn: mesh link lost relay=mesh\.test:\d+ server=\[\S{5}\] reason="the relay closed the connection"$/m,
+    );
+    expect((await one.stop()).code).toBe(0);
+  });
+
+  it('do not trust whom nobody vouches for, and say why', async () => {
+    const { directory, meshKeyFile } = shared();
+    const [port] = (await freePorts(1)) as [number];
+    const flags = ['-mesh-psk-file', meshKeyFile, `-mesh-with=localhost:${port}/127.0.0.1`];
+    const relay = start('derper', derper(directory, 'localhost', port, ...flags), { env });
+    await relay.printed(/warn: mesh link cannot be made relay=localhost:\d+ reason="self-signed certificate"$/m);
+    expect((await relay.stop()).code).toBe(0);
+  });
+
+  it('of derpkit serve take the same from variables', async () => {
+    const { directory, roots } = shared();
+    const [here, there] = (await freePorts(2)) as [number, number];
+    const nodes = [here, there].map((port, index) =>
+      start('derpkit', ['serve', '--listen', `127.0.0.1:${port}`, '--http-port=-1', '--no-stun'], {
+        env: {
+          ...env,
+          NODE_EXTRA_CA_CERTS: roots,
+          DERPKIT_DATA_DIR: join(directory, `${port}`),
+          DERPKIT_CERT_DIR: directory,
+          DERPKIT_CERT_MODE: 'manual',
+          DERPKIT_HOSTNAME: 'localhost',
+          DERPKIT_MESH_KEY: MESH_KEY,
+          DERPKIT_MESH_WITH: `localhost:${index === 0 ? there : here}/127.0.0.1`,
+        },
+      }),
+    );
+    await Promise.all(nodes.map((node) => connected(node, 'localhost:\\d+')));
+    for (const node of nodes) expect((await node.stop()).code).toBe(0);
+  });
+});
+
+describe('-mesh-with that cannot be used', () => {
+  const wrong = 'must be relays, host or host/dialhost each, with commas between them and no blanks';
+
+  it.each([
+    ['a/b/c', wrong],
+    ['a, b', wrong],
+    ['https://a', wrong],
+    ['a:b', wrong],
+  ])('%j exits 1', async (value, message) => {
+    const { meshKeyFile } = shared();
+    const { code, stdout, stderr } = await run('derper', plain('-mesh-psk-file', meshKeyFile, `-mesh-with=${value}`));
+    expect({ code, stdout, lines: lines(stderr) }).toEqual({
+      code: 1,
+      stdout: '',
+      lines: [`derper: -mesh-with: ${message}`],
+    });
+  });
+
+  it.each([
+    ['no mesh key', []],
+    ['no mesh key of -dev', ['-dev']],
+  ])('for %s', async (_name, flags) => {
+    const { code, stderr } = await run('derper', plain('-mesh-with=a', ...flags));
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual(['derper: -mesh-with: a mesh key is needed, which all relays of the mesh have']);
+  });
+
+  it('for a mesh key of zeros, which is none', async () => {
+    const { meshKeyFile } = shared();
+    writeFileSync(meshKeyFile, '0'.repeat(64));
+    const { code, stderr } = await run('derper', plain('-mesh-psk-file', meshKeyFile, '-mesh-with=a'));
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual(['derper: -mesh-with: a mesh key is needed, and one of zeros is none']);
+  });
+});
+
+function plain(...flags: string[]): string[] {
+  return ['-c', join(temporary(), 'derper.key'), '-a', '127.0.0.1:0', '-stun=false', ...flags];
+}
+
+async function connected(relay: Command, name: string): Promise<void> {
+  await relay.printed(new RegExp(` mesh link connected relay=${name} peers=\\d+$`, 'm'));
+}

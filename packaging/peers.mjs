@@ -1,0 +1,97 @@
+/**
+ * Builds the real peers: Tailscale's own `derper` and `derpprobe`, and `interop`, our scenarios around Tailscale's client.
+ * The binaries are kept outside the clone and built anew only when something that goes into them has changed.
+ */
+import { execFile, spawnSync } from 'node:child_process';
+import { createHash, randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+const MODULE = fileURLToPath(new URL('../__test__/interop/go/', import.meta.url));
+
+/** What to build, and the tags that each needs. `derper` has none: it is what people run. */
+const PROGRAMS = [
+  { name: 'derper', path: 'tailscale.com/cmd/derper', tags: '' },
+  // Leaves out the userspace network stack, which the prober links but does not use.
+  { name: 'derpprobe', path: 'tailscale.com/cmd/derpprobe', tags: 'ts_omit_netstack,ts_omit_gro' },
+  // Lets the client use a WebSocket, as it does in browsers.
+  { name: 'interop', path: '.', tags: 'ts_debug_websockets' },
+];
+
+/** Why the peers cannot be built here, or `undefined` if they can. */
+export function goAvailable() {
+  const { error, status, stderr } = spawnSync('go', ['env', 'GOVERSION'], { cwd: MODULE, env: goEnvironment() });
+  if (error) return `Go cannot be run (${error.message}); the real clients are built with it: https://go.dev/dl`;
+  return status === 0 ? undefined : `Go does not work here: ${stderr.toString().trim()}`;
+}
+
+/** Builds the peers, or finds them built. Any number of processes may do so at once. */
+export async function buildPeers() {
+  const missing = goAvailable();
+  if (missing) throw new Error(missing);
+  const cache = join(cacheDirectory(), 'peers');
+  const finished = join(cache, fingerprint());
+  if (!existsSync(finished)) {
+    process.stderr.write('derpkit: building the real peers; this takes a minute or two, once\n');
+    const unfinished = join(cache, `unfinished-${randomUUID()}`);
+    await mkdir(unfinished, { recursive: true });
+    try {
+      for (const program of PROGRAMS) await build(program, unfinished);
+      // Whoever comes first wins; the others' work is the same and is thrown away.
+      await rename(unfinished, finished).catch((error) => {
+        if (!existsSync(finished)) throw error;
+      });
+    } finally {
+      await rm(unfinished, { recursive: true, force: true });
+    }
+  }
+  const binary = (name) => join(finished, name + (process.platform === 'win32' ? '.exe' : ''));
+  return { derper: binary('derper'), derpprobe: binary('derpprobe'), interop: binary('interop') };
+}
+
+async function build({ path, tags }, directory) {
+  const args = [
+    'build',
+    '-trimpath',
+    '-buildvcs=false',
+    '-ldflags=-s -w',
+    `-tags=${tags}`,
+    '-o',
+    `${directory}/`,
+    path,
+  ];
+  try {
+    await run('go', args, { cwd: MODULE, env: goEnvironment() });
+  } catch (error) {
+    throw new Error(`go ${args.join(' ')} failed:\n${error.stderr}`, { cause: error });
+  }
+}
+
+/** The toolchain that go.mod names, fetched by Go itself if need be; and no silent change of go.mod or go.sum. */
+function goEnvironment() {
+  const version = /^go (\S+)$/m.exec(readFileSync(join(MODULE, 'go.mod'), 'utf8'))?.[1];
+  return { ...process.env, GOTOOLCHAIN: `go${version}`, GOFLAGS: '-mod=readonly' };
+}
+
+/** Names what the binaries are made of. */
+function fingerprint() {
+  const hash = createHash('sha256');
+  const toolchain = spawnSync('go', ['env', 'GOVERSION', 'GOOS', 'GOARCH'], { cwd: MODULE, env: goEnvironment() });
+  hash.update(toolchain.stdout).update(JSON.stringify(PROGRAMS));
+  const files = readdirSync(MODULE, { recursive: true, encoding: 'utf8' }).filter((f) =>
+    /\.go$|^go\.(mod|sum)$/.test(f),
+  );
+  for (const file of files.sort()) hash.update(`\0${file}\0`).update(readFileSync(join(MODULE, file)));
+  return hash.digest('hex').slice(0, 16);
+}
+
+function cacheDirectory() {
+  const { DERPKIT_CACHE, XDG_CACHE_HOME } = process.env;
+  return DERPKIT_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'derpkit');
+}

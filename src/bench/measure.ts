@@ -1,0 +1,132 @@
+/** One run: a fresh relay, the load generator against it, its report. */
+import { X509Certificate } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { selfSignedCertificate } from '../control/x509.js';
+import { type Contender, HOSTNAME, type Place } from './contenders.js';
+import type { Report } from './figures.js';
+import { freePort, freeUdpPort, listening, type Started, start, type Tools } from './processes.js';
+import type { Scenario } from './scenarios.js';
+
+/** For what surrounds the window: logins, the way to the peak, packets that are still under way. */
+const PATIENCE = 240_000;
+/** How long competitors for the relay's core live if nobody ends them, in seconds. */
+const BURN = 300;
+
+export interface Cores {
+  readonly relay: string;
+  readonly generator: string;
+}
+
+/** Where runs take place: a folder with what relays need, gone when it is closed. */
+export class Stage {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'derpkit-bench-'));
+  readonly #certificate = join(this.#folder, `${HOSTNAME}.crt`);
+  readonly #running = new Set<Started>();
+  #closed = false;
+  #count = 0;
+
+  constructor(
+    readonly generator: string,
+    readonly tools: Tools,
+    /** Absent where they cannot be kept apart. */
+    readonly cores: Cores | undefined,
+    readonly stunAddress: string | undefined,
+  ) {
+    // ECDSA, which is what certificate authorities give out by now.
+    const { der, privateKey } = selfSignedCertificate([HOSTNAME], 1, new Date());
+    writeFileSync(this.#certificate, new X509Certificate(der).toString());
+    const key = privateKey.export({ type: 'pkcs8', format: 'pem' });
+    writeFileSync(join(this.#folder, `${HOSTNAME}.key`), key, { mode: 0o600 });
+  }
+
+  /** Rejects if there are no figures, with the last words of whoever is to blame. */
+  async measure(contender: Contender, scenario: Scenario, workers?: number): Promise<Report> {
+    const tls = scenario.transport === 'tls';
+    const args = [...scenario.args, '--json'];
+    const begun: Started[] = [];
+    try {
+      const cores = workers === undefined ? this.cores?.relay : undefined;
+      if (contender.command) {
+        const place = await this.#place(scenario, workers);
+        const relay = this.#start(contender.command(place), cores);
+        begun.push(relay);
+        await listening(relay, place.port);
+        args.push('--target', `127.0.0.1:${place.port}`, '--pid', String(relay.pid));
+        if (place.stunPort !== undefined) args.push('--stun', `127.0.0.1:${place.stunPort}`);
+        if (tls) args.push('--tls', '--pin', this.#certificate);
+      } else if (contender.address) {
+        const { host, port } = contender.address;
+        args.push('--target', socketAddress(await lookup(host), port));
+        if (contender.pid !== undefined) args.push('--pid', String(contender.pid));
+        if (scenario.family === 'stun' && this.stunAddress) args.push('--stun', this.stunAddress);
+        if (tls) args.push('--tls');
+      }
+      if (scenario.burners) {
+        const { argv } = burn(this.generator, scenario.burners);
+        const burner = this.#start({ argv }, cores);
+        begun.push(burner);
+        args.push('--beside', String(burner.pid));
+      }
+      return await this.#generate(args);
+    } catch (error) {
+      const words = begun.map(({ words }) => words.trim()).filter((words) => words !== '');
+      throw new Error([(error as Error).message, ...words].join('\n'));
+    } finally {
+      for (const started of begun.reverse()) await this.#stop(started);
+    }
+  }
+
+  async #generate(args: readonly string[]): Promise<Report> {
+    const generator = this.#start({ argv: [this.generator, ...args] }, this.cores?.generator);
+    const impatience = setTimeout(() => void generator.stop(), PATIENCE);
+    const { stdout } = await generator.ended;
+    clearTimeout(impatience);
+    this.#running.delete(generator);
+    try {
+      return JSON.parse(stdout) as Report;
+    } catch {
+      throw new Error(generator.words.trim() || 'the generator was ended');
+    }
+  }
+
+  async #place(scenario: Scenario, workers: number | undefined): Promise<Place> {
+    this.#count += 1;
+    return {
+      port: await freePort(),
+      keyFile: join(this.#folder, `${this.#count}.key`),
+      ...(scenario.family === 'stun' && { stunPort: await freeUdpPort() }),
+      ...(scenario.transport === 'tls' && { certDir: this.#folder }),
+      ...(workers !== undefined && { workers }),
+    };
+  }
+
+  #start(command: Parameters<typeof start>[0], cores: string | undefined): Started {
+    if (this.#closed) throw new Error('it was interrupted');
+    const started = start(command, cores, this.tools);
+    this.#running.add(started);
+    return started;
+  }
+
+  async #stop(started: Started): Promise<void> {
+    await started.stop();
+    this.#running.delete(started);
+  }
+
+  /** Ends whatever runs, at once; a measurement that is under way rejects. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#running].map((started) => started.stop()));
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+function burn(generator: string, threads: number): { argv: [string, ...string[]] } {
+  return { argv: [generator, 'burn', '--threads', String(threads), '--seconds', String(BURN)] };
+}
+
+function socketAddress({ address, family }: { address: string; family: number }, port: number): string {
+  return family === 6 ? `[${address}]:${port}` : `${address}:${port}`;
+}

@@ -1,0 +1,143 @@
+/** Processes on cores of their own, of which none outlives this one. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Command } from './contenders.js';
+
+/** A relay of a thousand clients has more than a thousand descriptors; shells begin with fewer. */
+const DESCRIPTORS = 20_000;
+/** From its start until it listens. */
+const START = 20_000;
+/** From being asked to stop. */
+const STOP = 5_000;
+/** How much of what it says is kept. */
+const WORDS = 4096;
+
+const alive = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of alive) child.kill('SIGKILL');
+});
+
+export class Started {
+  /** The end of what it has said. */
+  words = '';
+  readonly ended: Promise<{ readonly code: number | null; readonly stdout: string }>;
+  #stdout = '';
+
+  constructor(readonly child: ChildProcess) {
+    alive.add(child);
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stdout += text;
+    });
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.words = (this.words + text).slice(-WORDS);
+    });
+    this.ended = new Promise((resolve) => {
+      child.once('error', (error) => {
+        alive.delete(child);
+        this.words += error.message;
+        resolve({ code: null, stdout: '' });
+      });
+      child.once('close', (code) => {
+        alive.delete(child);
+        resolve({ code, stdout: this.#stdout });
+      });
+    });
+  }
+
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  get running(): boolean {
+    return alive.has(this.child);
+  }
+
+  /** Asks it to stop; whoever does not listen is made to. */
+  async stop(): Promise<void> {
+    if (!this.running) return;
+    this.child.kill('SIGTERM');
+    const killing = setTimeout(() => this.child.kill('SIGKILL'), STOP);
+    await this.ended;
+    clearTimeout(killing);
+  }
+}
+
+/** What this system offers to keep processes apart, and to end them with their parent. */
+export interface Tools {
+  readonly taskset: boolean;
+  readonly setpriv: boolean;
+}
+
+export function tools(): Tools {
+  const has = (name: string) => process.platform === 'linux' && spawnSync(name, ['--version']).status === 0;
+  return { taskset: has('taskset'), setpriv: has('setpriv') };
+}
+
+/** Starts a program, on the given cores if there are any. Its standard output is kept whole, so it should be short. */
+export function start({ argv, env = {} }: Command, cores: string | undefined, { taskset, setpriv }: Tools): Started {
+  const line = [
+    // The signal does not pass through a shell that waits: from here to the program it is one process, with one id.
+    ...(setpriv ? ['setpriv', '--pdeathsig', 'KILL'] : []),
+    ...(taskset && cores !== undefined ? ['taskset', '-c', cores] : []),
+    ...argv,
+  ];
+  const limit = `ulimit -n ${DESCRIPTORS} 2>/dev/null || ulimit -n "$(ulimit -Hn)" 2>/dev/null; exec "$@"`;
+  const [program = '', ...args] = process.platform === 'win32' ? line : ['sh', '-c', limit, 'sh', ...line];
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...withoutOurs(process.env), ...env },
+    // A Ctrl-C is for this process, which ends them in its own order.
+    detached: process.platform !== 'win32',
+  });
+  return new Started(child);
+}
+
+/** How the caller's own relay is set is no matter of these. */
+function withoutOurs(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('DERPKIT_')));
+}
+
+/** Until somebody listens there. Rejects with the process's last words if it ends before, or takes too long. */
+export async function listening(started: Started, port: number): Promise<void> {
+  const end = performance.now() + START;
+  while (performance.now() < end) {
+    if (!started.running) throw new Error(`it ended at once: ${started.words.trim()}`);
+    if (await accepts(port)) return;
+    await pause(20);
+  }
+  throw new Error(`it does not listen: ${started.words.trim()}`);
+}
+
+async function accepts(port: number): Promise<boolean> {
+  const socket = connect({ host: '127.0.0.1', port });
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** A port of loopback that nobody uses at the moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+export async function freeUdpPort(): Promise<number> {
+  const socket = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const { port } = socket.address();
+  socket.close();
+  await once(socket, 'close');
+  return port;
+}

@@ -1,0 +1,119 @@
+/** The order of runs, A B C A B C, what is repeated, and what is kept of it. */
+import type { Contender } from './contenders.js';
+import type { Stage } from './measure.js';
+import type { Progress } from './progress.js';
+import { type Disturbed, type Run, type RunRecord, runsOf } from './record.js';
+import type { Profile, Scenario } from './scenarios.js';
+
+/** In cores. A run with more foreign load than that is repeated. */
+export const CALM = 0.15;
+
+interface Step {
+  readonly scenario: Scenario;
+  readonly contender: Contender;
+  /** How it is called in the record: with its number of workers, where that is what is compared. */
+  readonly name: string;
+  readonly round: number;
+  readonly workers?: number;
+}
+
+/**
+ * All runs of a profile that the record does not have yet, in their order. Rounds are outermost, so that whatever changes
+ * in the course of an hour hits all alike, and what is there when it is interrupted is a whole table.
+ */
+export function steps(profile: Profile, contenders: readonly Contender[], record: RunRecord): Step[] {
+  const all: Step[] = [];
+  for (let round = 0; round < profile.rounds; round += 1) {
+    for (const scenario of profile.scenarios) {
+      for (const contender of contenders.filter(({ takes }) => takes(scenario))) {
+        const step = { scenario, contender, round };
+        if (!scenario.workers) all.push({ ...step, name: contender.name });
+        for (const workers of scenario.workers ?? []) {
+          all.push({ ...step, name: `${contender.name}, ${workers} ${workers === 1 ? 'worker' : 'workers'}`, workers });
+        }
+      }
+    }
+  }
+  const there = ({ scenario, name, round }: Step) =>
+    runsOf(record, scenario.id, name).some((run) => run.round === round && run.report !== undefined);
+  return all.filter((step) => !there(step));
+}
+
+export interface Watched {
+  readonly stage: Stage;
+  readonly progress: Progress;
+  /** Called after each run. */
+  readonly onRun: () => void;
+  readonly signal: AbortSignal;
+}
+
+/** Measures what the record does not have. It is complete then, unless that was interrupted, or took longer than it may. */
+export async function runAll(
+  profile: Profile,
+  contenders: readonly Contender[],
+  record: RunRecord,
+  { stage, progress, onRun, signal }: Watched,
+): Promise<void> {
+  const todo = steps(profile, contenders, record);
+  const begin = performance.now();
+  progress.begin(todo.length);
+  for (const step of todo) {
+    if (profile.limit !== undefined && performance.now() - begin > profile.limit * 1000) {
+      progress.say(`after ${profile.limit} s no more runs are begun`);
+      return;
+    }
+    progress.step(`${step.scenario.transport}: ${step.scenario.title} · ${step.name} · ${step.round + 1}`);
+    const run = await measureCalmly(step, profile.retries, stage, signal);
+    if (signal.aborted) return;
+    // What is measured again replaces what went wrong.
+    const before = record.runs.findIndex(
+      ({ scenario, contender, round }) =>
+        scenario === run.scenario && contender === run.contender && round === run.round,
+    );
+    if (before >= 0) record.runs.splice(before, 1);
+    for (const line of troubleOf(run)) progress.say(`${step.scenario.id}, ${step.name}: ${line}`);
+    // What it says beyond the first line may name folders of this machine, and is for whoever sits in front of it.
+    const error = run.error?.split('\n', 1)[0];
+    record.runs.push({ ...run, ...(error !== undefined && { error }) });
+    onRun();
+  }
+  record.complete = true;
+}
+
+function troubleOf({ report, error }: Run): readonly string[] {
+  return error !== undefined ? [error] : report?.ok === false ? (report.faults ?? ['it failed']) : [];
+}
+
+/** Measures, and does so again while others use the machine. The calmest run counts; a wrong answer is never forgotten. */
+async function measureCalmly(step: Step, retries: number, stage: Stage, signal: AbortSignal): Promise<Run> {
+  const { scenario, contender, name, round, workers } = step;
+  const base = { scenario: scenario.id, contender: name, round };
+  const tried: Run[] = [];
+  for (;;) {
+    const run = await measureOnce(base, () => stage.measure(contender, scenario, workers));
+    if (run.report?.ok !== true || signal.aborted) return run;
+    tried.push(run);
+    if ((run.foreignLoad ?? 0) <= CALM || tried.length > retries) break;
+  }
+  const load = (run: Run) => run.foreignLoad ?? 0;
+  const best = tried.reduce((calmest, run) => (load(run) < load(calmest) ? run : calmest));
+  const repeated = tried.filter((run) => run !== best).map((run): Disturbed => ({ foreignLoad: load(run) }));
+  return {
+    ...best,
+    ...(repeated.length > 0 && { repeated }),
+    ...(load(best) > CALM && { disturbed: true }),
+  };
+}
+
+async function measureOnce(
+  base: Pick<Run, 'scenario' | 'contender' | 'round'>,
+  measure: () => ReturnType<Stage['measure']>,
+): Promise<Run> {
+  try {
+    const report = await measure();
+    const percent = report.others_cpu_percent;
+    return { ...base, ...(percent !== undefined && { foreignLoad: percent / 100 }), report };
+  } catch (error) {
+    return { ...base, error: (error as Error).message };
+  }
+}

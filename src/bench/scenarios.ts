@@ -1,0 +1,261 @@
+/** What is measured: every row of the table, and which of them belong to which profile. */
+import type { FigureKey } from './figures.js';
+
+export type Transport = 'plain' | 'tls';
+
+export type Family =
+  | 'relay'
+  | 'fan-in'
+  | 'fan-out'
+  | 'overload'
+  | 'slow'
+  | 'idle'
+  | 'storm'
+  | 'restart'
+  | 'stun'
+  | 'workers';
+
+/** One row: a command of the load generator, and what it needs around it. */
+export interface Scenario {
+  /** Unique, with the transport in it: `relay-10x1400-20k/tls`. */
+  readonly id: string;
+  readonly family: Family;
+  readonly transport: Transport;
+  readonly title: string;
+  /** The generator's command with its flags, without the target. */
+  readonly args: readonly string[];
+  /** The figure by which contenders are compared in the picture. */
+  readonly headline: FigureKey;
+  /** Threads that compete for the relay's core, so that more can be offered than it carries. */
+  readonly burners?: number;
+  /** Numbers of workers that are compared with each other, on all cores. */
+  readonly workers?: readonly number[];
+}
+
+/** How much is measured, and how often. */
+export interface Profile {
+  readonly name: 'tiny' | 'quick' | 'default' | 'full';
+  readonly rounds: number;
+  /** The window of each run, and what runs before it, in seconds. */
+  readonly seconds: number;
+  readonly warmUp: number;
+  /** How often a run is repeated that others have disturbed, at most. */
+  readonly retries: number;
+  /** No run begins later than so many seconds after the first one. */
+  readonly limit?: number;
+  readonly scenarios: readonly Scenario[];
+}
+
+type Bare = Omit<Scenario, 'id' | 'transport'> & { readonly name: string };
+
+const PACES = [
+  { name: '5k', title: '5,000 pps', args: ['--rate', '5000'] },
+  { name: '20k', title: '20,000 pps', args: ['--rate', '20000'] },
+  { name: '100k', title: '100,000 pps in batches of 8', args: ['--rate', '100000', '--batch', '8'] },
+  { name: 'flood', title: 'flood', args: ['--flood'] },
+] as const;
+type Pace = (typeof PACES)[number]['name'];
+
+/** Of a flood the price of a packet says little where most are dropped; what arrives does. */
+const headlineOf = (pace: Pace): FigureKey => (pace === 'flood' ? 'delivered' : 'cpuDelivered');
+
+const paceOf = (name: Pace) => PACES.find((pace) => pace.name === name) as (typeof PACES)[number];
+
+function relay(pairs: number, size: number, pace: Pace): Bare {
+  const { title, args } = paceOf(pace);
+  return {
+    name: `relay-${pairs}x${size}-${pace}`,
+    family: 'relay',
+    title: `${pairs} ${pairs === 1 ? 'pair' : 'pairs'}, ${size} B, ${title}`,
+    args: ['pairs', '--pairs', String(pairs), '--size', String(size), ...args],
+    headline: headlineOf(pace),
+  };
+}
+
+function fanIn(pace: Pace, senders = 50): Bare {
+  const { title, args } = paceOf(pace);
+  return {
+    name: `fan-in-${senders}-${pace}`,
+    family: 'fan-in',
+    title: `${senders} senders to 1, 1400 B, ${title}`,
+    args: ['fan-in', '--senders', String(senders), ...args],
+    headline: headlineOf(pace),
+  };
+}
+
+function fanOut(receivers: number, pace: Pace): Bare {
+  const { title, args } = paceOf(pace);
+  return {
+    name: `fan-out-${receivers}-${pace}`,
+    family: 'fan-out',
+    title: `1 sender to ${receivers.toLocaleString('en')}, 1400 B, ${title}`,
+    args: ['fan-out', '--receivers', String(receivers), ...args],
+    headline: headlineOf(pace),
+  };
+}
+
+/** With three burners beside it the relay has a quarter of its core, and the generator all of its own. */
+function overload(step: number): Bare {
+  return {
+    name: 'overload-3x',
+    family: 'overload',
+    title: '3 times the peak, relay on a quarter of a core',
+    args: ['overload', '--step', String(step)],
+    headline: 'goodput',
+    burners: 3,
+  };
+}
+
+const slow: Bare = {
+  name: 'slow',
+  family: 'slow',
+  title: '1 sender to 10, one of which reads slowly',
+  args: ['slow'],
+  headline: 'cpuDelivered',
+};
+
+function idle(clients: number, settle: number): Bare {
+  const more = ['--touch', '10', '--storm', String(clients)];
+  return {
+    name: `idle-${clients}`,
+    family: 'idle',
+    title: `${clients.toLocaleString('en')} idle clients`,
+    args: ['idle', '--clients', String(clients), '--primer', '50', '--settle', String(settle), ...more],
+    headline: 'bytesSettled',
+  };
+}
+
+const storm: Bare = {
+  name: 'storm',
+  family: 'storm',
+  title: 'clients that log in and leave',
+  args: ['storm'],
+  headline: 'cpuLogin',
+};
+
+function restart(clients: number): Bare {
+  return {
+    name: `restart-${clients}`,
+    family: 'restart',
+    title: `${clients.toLocaleString('en')} clients that return at once`,
+    args: ['restart', '--clients', String(clients)],
+    headline: 'back',
+  };
+}
+
+const stun: Bare = {
+  name: 'stun',
+  family: 'stun',
+  title: '5,000 STUN requests a second',
+  args: ['stun'],
+  headline: 'cpuAnswer',
+};
+
+/** Of the native plane alone: the others have nothing of that kind to set. */
+const workers: Bare = {
+  name: 'workers',
+  family: 'workers',
+  title: 'one worker and two, 100 pairs, 1400 B, 100,000 pps in batches of 8',
+  args: ['pairs', '--pairs', '100', '--rate', '100000', '--batch', '8'],
+  headline: 'cpuDelivered',
+  workers: [1, 2],
+};
+
+/** Families that are measured with a window. */
+const WINDOWED = new Set<Family>(['relay', 'fan-in', 'fan-out', 'overload', 'slow', 'storm', 'stun', 'workers']);
+
+function on(transport: Transport, bare: readonly Bare[], seconds: number, warmUp: number): Scenario[] {
+  return bare.map(({ name, args, ...rest }) => ({
+    ...rest,
+    id: `${name}/${transport}`,
+    transport,
+    args: WINDOWED.has(rest.family) ? [...args, '--seconds', String(seconds), '--warm-up', String(warmUp)] : args,
+  }));
+}
+
+/** Two seconds after the first look nothing moves any more but Node's garbage, which has its own rhythm. */
+const SETTLE = 2;
+const SIZES = [100, 1400, 16384];
+const PAIRS = [1, 10, 100];
+
+/** A profile, with other figures where some were given. */
+export function profileOf(
+  name: Profile['name'],
+  given: { readonly rounds?: number | undefined; readonly seconds?: number | undefined } = {},
+): Profile {
+  const { plain, tls, ...base } = PROFILES[name];
+  const { rounds = base.rounds, seconds = base.seconds } = given;
+  const scenarios = [...on('plain', plain, seconds, base.warmUp), ...on('tls', tls, seconds, base.warmUp)];
+  return { name, ...base, rounds, seconds, scenarios };
+}
+
+const core = [relay(10, 1400, '20k'), relay(10, 1400, '100k'), relay(10, 1400, 'flood')];
+
+const PROFILES: Readonly<
+  Record<
+    Profile['name'],
+    Omit<Profile, 'name' | 'scenarios'> & { readonly plain: readonly Bare[]; readonly tls: readonly Bare[] }
+  >
+> = {
+  /** Whether everything works, and nothing about speed. */
+  tiny: {
+    rounds: 1,
+    seconds: 0.2,
+    warmUp: 0.05,
+    retries: 0,
+    plain: [
+      ...[relay(2, 100, '5k'), fanIn('5k', 5), fanOut(10, '5k'), overload(0.05), slow, idle(50, 0.1), storm],
+      ...[restart(50), stun, workers],
+    ],
+    tls: [relay(2, 16384, '5k'), storm, idle(50, 0.1)],
+  },
+  quick: {
+    rounds: 1,
+    seconds: 0.8,
+    warmUp: 0.3,
+    retries: 0,
+    limit: 105,
+    plain: [...core, fanIn('20k'), fanOut(1000, '20k'), overload(0.1), slow, idle(500, 0.5), storm, restart(500), stun],
+    tls: [relay(10, 1400, '20k'), relay(10, 1400, '100k'), storm, idle(500, 0.5)],
+  },
+  default: {
+    rounds: 5,
+    seconds: 1.6,
+    warmUp: 0.5,
+    retries: 2,
+    plain: [
+      ...[...core, relay(1, 100, '5k'), relay(100, 100, '100k'), relay(10, 16384, '5k')],
+      ...[fanIn('20k'), fanOut(50, '20k'), fanOut(1000, '20k'), overload(0.2), slow, idle(1000, SETTLE)],
+      ...[storm, restart(2000), stun, workers],
+    ],
+    tls: [
+      ...[...core, relay(100, 100, '100k'), fanIn('20k'), fanOut(50, '20k'), overload(0.2), idle(1000, SETTLE)],
+      ...[storm, restart(2000)],
+    ],
+  },
+  full: {
+    rounds: 5,
+    seconds: 5,
+    warmUp: 1,
+    retries: 2,
+    plain: [...everything(), stun, workers],
+    tls: everything(),
+  },
+};
+
+function everything(): Bare[] {
+  const paces = PACES.map(({ name }) => name);
+  return [
+    ...PAIRS.flatMap((pairs) => SIZES.flatMap((size) => paces.map((pace) => relay(pairs, size, pace)))),
+    ...paces.map((pace) => fanIn(pace)),
+    ...[50, 1000].flatMap((receivers) => paces.map((pace) => fanOut(receivers, pace))),
+    ...[overload(1), slow, idle(1000, 5), idle(8000, 5), storm, restart(2000)],
+  ];
+}
+
+/** Those whose id, family or transport is one of the words, or whose id begins with it. */
+export function matching(scenarios: readonly Scenario[], words: readonly string[]): Scenario[] {
+  const fits = ({ id, family, transport }: Scenario, word: string) =>
+    word === family || word === transport || id === word || id.startsWith(word);
+  return scenarios.filter((scenario) => words.length === 0 || words.some((word) => fits(scenario, word)));
+}

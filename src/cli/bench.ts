@@ -1,0 +1,229 @@
+/** `derpkit bench`: measures relays beside each other, and writes down what came of it. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import type { Command } from 'commander';
+import { CONTENDERS, type Contender, find, running, USUAL } from '../bench/contenders.js';
+import { findGenerator, NO_GENERATOR } from '../bench/generator.js';
+import { machine } from '../bench/machine.js';
+import { type Cores, Stage } from '../bench/measure.js';
+import { picture } from '../bench/picture.js';
+import { tools } from '../bench/processes.js';
+import { Progress } from '../bench/progress.js';
+import { isClean, RECORD_FORMAT, type RunRecord, readRecord, writeRecord } from '../bench/record.js';
+import { CALM, runAll } from '../bench/run.js';
+import { matching, type Profile, profileOf } from '../bench/scenarios.js';
+import { markdown, table } from '../bench/table.js';
+import { parseAddress } from '../config.js';
+
+interface BenchOptions {
+  readonly quick?: true;
+  readonly full?: true;
+  readonly scenario?: readonly string[];
+  readonly contenders?: string;
+  readonly target?: readonly string[];
+  readonly tls?: true;
+  readonly pid?: string;
+  readonly stun?: string;
+  readonly rounds?: string;
+  readonly seconds?: string;
+  readonly derper?: string;
+  readonly generator?: string;
+  readonly relayCores?: string;
+  readonly generatorCores?: string;
+  readonly out: string;
+  readonly resume?: string;
+  readonly picture?: string;
+  readonly list?: true;
+}
+
+/** What only a clone of the sources knows; `npm run bench` tells it by variables. */
+const CLONE = 'DERPKIT_BENCH_CLONE';
+const DERPER_MISSING = 'DERPKIT_BENCH_DERPER_MISSING';
+
+export function addBench(program: Command): void {
+  program
+    .command('bench')
+    .description('measure relays beside each other: native, js, and derper where it is')
+    .option('--quick', 'less than two minutes, one round')
+    .option('--full', 'every row, for as long as it takes')
+    .option('--scenario <name...>', 'only these: a family, a transport, a row or how its name begins; --list has them')
+    .option('--list', 'say which rows there are')
+    .option('--contenders <names>', `with commas between them (default: ${USUAL.join(',')}; there is also floor)`)
+    .option('--target <[name=]host:port...>', 'a relay that runs already; --contenders are measured beside it if given')
+    .option('--tls', 'the targets speak TLS')
+    .option('--pid <id>', 'the process of the only target, if it runs here: its CPU time and memory are measured')
+    .option('--stun <address:port>', 'where the target answers STUN')
+    .option('--rounds <number>', 'how often everybody is measured')
+    .option('--seconds <number>', 'how long each window is')
+    .option('--derper <path>', "Tailscale's derper (default: the one that the system finds)")
+    .option('--generator <path>', 'the load generator')
+    .option('--relay-cores <list>', 'as taskset takes them (default: 0)')
+    .option('--generator-cores <list>', 'as taskset takes them (default: 1)')
+    .option('--out <directory>', 'where records and pictures go', 'bench')
+    .option('--resume <record>', 'go on where that one was interrupted')
+    .option('--picture <record>', 'draw a record anew, and print its table as Markdown')
+    .action(async (options: BenchOptions) => {
+      try {
+        process.exitCode = await bench(options);
+      } catch (error) {
+        process.stderr.write(`derpkit: bench: ${(error as Error).message}\n`);
+        process.exitCode = 2;
+      }
+    });
+}
+
+async function bench(options: BenchOptions): Promise<number> {
+  if (options.picture !== undefined) return draw(options.picture, options.out);
+  const profile = chosenProfile(options);
+  if (options.list) {
+    for (const { id, title } of profile.scenarios) process.stdout.write(`${id.padEnd(32)} ${title}\n`);
+    return 0;
+  }
+  const generator = options.generator ?? findGenerator();
+  if (generator === undefined || !existsSync(generator)) throw new Error(NO_GENERATOR);
+  const { contenders, absent } = chosenContenders(options, generator);
+  if (contenders.length === 0) throw new Error(absent.map(({ name, why }) => `${name}: ${why}`).join('\n'));
+
+  const toolbox = tools();
+  const kit = machine(process.env[CLONE]);
+  const cores = coresFor(options, kit.cores, toolbox.taskset);
+  const earlier = options.resume === undefined ? undefined : readRecord(options.resume);
+  const record: RunRecord = earlier ?? {
+    format: RECORD_FORMAT,
+    date: new Date().toISOString(),
+    profile: profile.name,
+    complete: false,
+    rounds: profile.rounds,
+    seconds: profile.seconds,
+    calm: CALM,
+    machine: kit,
+    ...(cores && { cores }),
+    contenders: contenders.map(({ name, about }) => ({ name, about })),
+    absent,
+    // Where there is no derper, the last one is what the others are measured by.
+    baseline: (contenders.find(({ name }) => name === 'derper') ?? contenders.at(-1))?.name ?? '',
+    scenarios: profile.scenarios,
+    runs: [],
+  };
+  if (earlier) refuseOther(earlier, contenders, kit);
+  const path = options.resume ?? join(options.out, 'record', `${record.date.slice(0, 19).replaceAll(':', '')}.json`);
+  return await measure({
+    // A record that is gone on with knows what it was about.
+    profile: earlier ? { ...profile, rounds: earlier.rounds, scenarios: earlier.scenarios } : profile,
+    contenders,
+    record,
+    path,
+    stage: new Stage(generator, toolbox, cores, options.stun),
+  });
+}
+
+interface Measurement {
+  readonly profile: Profile;
+  readonly contenders: readonly Contender[];
+  readonly record: RunRecord;
+  readonly path: string;
+  readonly stage: Stage;
+}
+
+async function measure({ profile, contenders, record, path, stage }: Measurement): Promise<number> {
+  const progress = new Progress(process.stderr);
+  const interrupted = new AbortController();
+  const onSignal = () => {
+    // A second one is for those whom the first one does not end.
+    if (interrupted.signal.aborted) process.exit(130);
+    interrupted.abort();
+    void stage.close();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal);
+  for (const { name, why } of record.absent) progress.say(`${name} is not measured: ${why}`);
+  try {
+    await runAll(profile, contenders, record, {
+      stage,
+      progress,
+      onRun: () => writeRecord(path, record),
+      signal: interrupted.signal,
+    });
+  } finally {
+    progress.clear();
+    await stage.close();
+  }
+  writeRecord(path, record);
+  process.stdout.write(table(record, process.stdout.isTTY && process.stdout.hasColors()));
+  process.stdout.write(`\n${relative('.', path)}\n`);
+  const drawing = picture(record);
+  const drawn = path.replace(/\.json$/, '.svg');
+  if (drawing !== undefined && drawn !== path) {
+    writeFileSync(drawn, drawing);
+    process.stdout.write(`${relative('.', drawn)}\n`);
+  }
+  if (interrupted.signal.aborted) {
+    process.stderr.write(`interrupted; --resume ${relative('.', path)} goes on with it\n`);
+    return 130;
+  }
+  return isClean(record) ? 0 : 1;
+}
+
+/** The picture that the README shows, and on standard output the table below it. */
+function draw(from: string, out: string): number {
+  const record = readRecord(from);
+  const drawing = picture(record);
+  if (drawing === undefined) throw new Error(`${from} has nobody to compare with`);
+  mkdirSync(out, { recursive: true });
+  writeFileSync(join(out, 'picture.svg'), drawing);
+  process.stdout.write(`${markdown(record)}\n`);
+  return 0;
+}
+
+function chosenProfile({ quick, full, scenario = [], rounds, seconds, target, tls }: BenchOptions): Profile {
+  const given = { rounds: positive('--rounds', rounds, true), seconds: positive('--seconds', seconds, false) };
+  const named = process.env.DERPKIT_BENCH_PROFILE === 'tiny' ? 'tiny' : quick ? 'quick' : full ? 'full' : 'default';
+  const profile = profileOf(named, given);
+  // A relay that runs already speaks one of the two.
+  const spoken = profile.scenarios.filter(({ transport }) => !target || transport === (tls ? 'tls' : 'plain'));
+  const scenarios = matching(spoken, scenario);
+  if (scenarios.length === 0) {
+    throw new Error(
+      `there is no row that ${scenario.join(' or ')} fits; --list says which there are, --full has the most`,
+    );
+  }
+  return { ...profile, scenarios };
+}
+
+function chosenContenders(options: BenchOptions, generator: string): ReturnType<typeof find> {
+  const { contenders: names, target: targets = [], derper, pid, stun } = options;
+  if (pid !== undefined && targets.length !== 1) throw new Error('--pid is for one --target');
+  const given = targets.map((target) => {
+    const [, name = 'target', address = ''] = /^(?:([\w.-]+)=)?(.*)$/.exec(target) ?? [];
+    const { host = '', port = 0 } = parseAddress(address) ?? {};
+    if (port === 0) throw new Error(`--target ${target}: it has to be host:port`);
+    const process = positive('--pid', pid, true);
+    return running(name, host || '127.0.0.1', port, 'it ran already', process, stun !== undefined);
+  });
+  const wanted = names?.split(',') ?? (targets.length > 0 ? [] : USUAL);
+  const unknown = wanted.filter((name) => !(CONTENDERS as readonly string[]).includes(name));
+  if (unknown.length > 0)
+    throw new Error(`there is no contender ${unknown.join(', ')}; there are ${CONTENDERS.join(', ')}`);
+  const found = find(wanted, { generator, derper, derperMissing: process.env[DERPER_MISSING] });
+  return { contenders: [...given, ...found.contenders], absent: found.absent };
+}
+
+function coresFor(options: BenchOptions, count: number, taskset: boolean): Cores | undefined {
+  const { relayCores, generatorCores } = options;
+  if (!taskset || (count < 2 && (!relayCores || !generatorCores))) return undefined;
+  return { relay: relayCores ?? '0', generator: generatorCores ?? '1' };
+}
+
+/** Figures of another machine, or of other builds, are not put beside these. */
+function refuseOther(record: RunRecord, contenders: readonly Contender[], kit: RunRecord['machine']): void {
+  const told = (facts: unknown) => JSON.stringify(facts);
+  if (told(record.machine) !== told(kit)) throw new Error('that record is of another machine, or of other builds');
+  const same = told(record.contenders) === told(contenders.map(({ name, about }) => ({ name, about })));
+  if (!same) throw new Error('that record has other contenders');
+}
+
+function positive(flag: string, text: string | undefined, whole: boolean): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!(value > 0) || (whole && !Number.isInteger(value))) throw new Error(`${flag} ${text}: it has to be more than 0`);
+  return value;
+}

@@ -1,0 +1,263 @@
+/** The relays that this one meshes with: dials them, follows what they say of who is there, and dials again. */
+import { lookup } from 'node:dns/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { reasonOf } from '../errors.js';
+import type { DialTarget, LinkChange, LinkId } from '../plane/plane.js';
+import { formatNodeKey, type NodeKey, shortKey } from '../protocol/key.js';
+import { PeerCount } from './peer-count.js';
+
+/** A relay to mesh with. */
+export interface MeshPeer {
+  /** What its certificate is for; an address without brackets. */
+  readonly host: string;
+  /** The Host header: with brackets, and with the port unless it is 443. */
+  readonly authority: string;
+  readonly port: number;
+  /** Where it is, if that is not what `host` resolves to. */
+  readonly dialHost: string;
+}
+
+/** What of the plane, the registry and the log the mesh uses. */
+export interface MeshParts {
+  readonly ownKey: NodeKey;
+  readonly meshKey: string;
+  readonly roots: readonly Uint8Array[];
+  dial(link: LinkId, target: DialTarget): void;
+  hangUp(link: LinkId): void;
+  /** A link says that a key is there, or no longer. */
+  onChange(link: LinkId, key: NodeKey, present: boolean): void;
+  log(level: 'info' | 'warn' | 'debug', facts: object, text: string): void;
+}
+
+export interface MeshTimes {
+  /** For names, TCP, TLS, HTTP and login together, as of derper's clients. */
+  readonly connect: number;
+  /** Before the next try; up to `jitter` more, so that relays that lost each other do not meet in the middle for ever. */
+  readonly retry: number;
+  readonly jitter: number;
+}
+
+export const MESH_TIMES: MeshTimes = { connect: 10_000, retry: 5_000, jitter: 1_000 };
+
+export interface MeshStatus {
+  /** As it stands in the settings: `host` or `host:port`. */
+  readonly relay: string;
+  /** `self`: it is this relay, and is left alone. */
+  readonly state: 'connecting' | 'connected' | 'waiting' | 'self';
+  /** Keys that it has announced. */
+  readonly peers: number;
+  /** Its key, `nodekey:<hex>`, once it was connected. */
+  readonly publicKey: string | undefined;
+  /** Why the last try failed, or the last link ended; empty if nothing has yet. */
+  readonly trouble: string;
+}
+
+export class Mesh {
+  private readonly watches: readonly Watch[];
+  private readonly byLink = new Map<LinkId, Watch>();
+  private readonly stopping = new AbortController();
+  private lastLink = 0;
+
+  constructor(peers: readonly MeshPeer[], parts: MeshParts, times: MeshTimes = MESH_TIMES) {
+    const begin = (watch: Watch) => {
+      this.lastLink += 1;
+      this.byLink.set(this.lastLink, watch);
+      return this.lastLink;
+    };
+    this.watches = peers.map((peer) => new Watch(peer, parts, times, begin));
+  }
+
+  start(): void {
+    for (const watch of this.watches) void watch.run(this.stopping.signal);
+  }
+
+  /** Dials no more. Links are closed with their plane. */
+  stop(): void {
+    this.stopping.abort();
+    for (const watch of this.watches) watch.stop();
+  }
+
+  status(): MeshStatus[] {
+    return this.watches.map((watch) => watch.status());
+  }
+
+  linkOpen(link: LinkId, serverKey: NodeKey): void {
+    this.byLink.get(link)?.onOpen(serverKey);
+  }
+
+  linkPeers(link: LinkId, changes: readonly LinkChange[]): void {
+    this.byLink.get(link)?.onPeers(changes);
+  }
+
+  linkClosed(link: LinkId, reason: string): void {
+    const watch = this.byLink.get(link);
+    this.byLink.delete(link);
+    watch?.onClosed(reason);
+  }
+}
+
+/** How a dial, and the link that came of it, ended. */
+interface Outcome {
+  readonly opened: boolean;
+  readonly reason: string;
+}
+
+/** One relay's turn of connecting, following, and waiting, which goes on for ever, or until it turns out to be ourselves. */
+class Watch {
+  private state: MeshStatus['state'] = 'connecting';
+  private serverKey: NodeKey | undefined;
+  private link: LinkId | undefined;
+  private opened = false;
+  private ended: ((outcome: Outcome) => void) | undefined;
+  /** Keys that the link has announced: what is to be undone when it ends. */
+  private readonly announced = new Set<NodeKey>();
+  private readonly count: PeerCount;
+  private trouble = '';
+
+  constructor(
+    private readonly peer: MeshPeer,
+    private readonly parts: MeshParts,
+    private readonly times: MeshTimes,
+    private readonly begin: (watch: Watch) => LinkId,
+  ) {
+    this.count = new PeerCount((peers, first) => {
+      const { authority: relay } = this.peer;
+      parts.log('info', { relay, peers }, first ? 'mesh link connected' : 'mesh peers');
+    });
+  }
+
+  status(): MeshStatus {
+    const { state, serverKey } = this;
+    const publicKey = serverKey && formatNodeKey(serverKey);
+    return { relay: this.peer.authority, state, peers: this.announced.size, publicKey, trouble: this.trouble };
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.state = 'connecting';
+      const { opened, reason } = await this.connect(signal);
+      if (signal.aborted) return;
+      // Every relay announces at least us.
+      const refused = opened && this.announced.size === 0;
+      this.undo();
+      if (this.isSelf()) return;
+      this.report(opened, refused ? `${reason} and said nothing: does it have the same mesh key?` : reason);
+      this.state = 'waiting';
+      const { retry, jitter } = this.times;
+      await delay(retry + Math.random() * jitter, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+
+  stop(): void {
+    this.count.stop();
+    this.ended?.({ opened: this.opened, reason: 'shutdown' });
+  }
+
+  onOpen(serverKey: NodeKey): void {
+    this.opened = true;
+    this.serverKey = serverKey;
+    if (serverKey === this.parts.ownKey) {
+      this.state = 'self';
+      this.parts.log('info', { relay: this.peer.authority }, 'this relay is listed in its own mesh; it is left alone');
+      this.parts.hangUp(this.link as LinkId);
+      return;
+    }
+    this.state = 'connected';
+    this.count.start();
+  }
+
+  onPeers(changes: readonly LinkChange[]): void {
+    const link = this.link as LinkId;
+    for (const { key, present } of changes) {
+      if (present) this.announced.add(key);
+      else this.announced.delete(key);
+      this.parts.onChange(link, key, present);
+    }
+    this.count.changed(
+      this.announced.size,
+      changes.some(({ present }) => !present),
+    );
+  }
+
+  onClosed(reason: string): void {
+    this.ended?.({ opened: this.opened, reason });
+  }
+
+  /** Dials the relay's addresses in their order, until one lets us in, and waits for the end of that. */
+  private async connect(signal: AbortSignal): Promise<Outcome> {
+    const until = performance.now() + this.times.connect;
+    const { dialHost, host, authority, port } = this.peer;
+    let addresses: readonly string[];
+    try {
+      addresses = await resolve(dialHost, this.times.connect);
+    } catch (error) {
+      return { opened: false, reason: reasonOf(error) };
+    }
+    const failures: string[] = [];
+    for (const [index, address] of addresses.entries()) {
+      if (signal.aborted) break;
+      // One that swallows everything leaves time for the others.
+      const timeout = Math.max(0, until - performance.now()) / (addresses.length - index);
+      const outcome = await this.dial({
+        address: { address, port },
+        host,
+        authority,
+        roots: this.parts.roots,
+        meshKey: this.parts.meshKey,
+        timeout: Math.round(timeout),
+      });
+      if (outcome.opened) return outcome;
+      failures.push(addresses.length > 1 ? `${address}: ${outcome.reason}` : outcome.reason);
+    }
+    return { opened: false, reason: failures.join('; ') };
+  }
+
+  private dial(target: DialTarget): Promise<Outcome> {
+    const link = this.begin(this);
+    this.link = link;
+    this.opened = false;
+    return new Promise((resolve) => {
+      this.ended = resolve;
+      this.parts.dial(link, target);
+    });
+  }
+
+  /** What the link had announced is there no longer. */
+  private undo(): void {
+    const link = this.link;
+    this.link = undefined;
+    this.count.stop();
+    if (link === undefined) return;
+    for (const key of this.announced) this.parts.onChange(link, key, false);
+    this.announced.clear();
+  }
+
+  private isSelf(): boolean {
+    return this.state === 'self';
+  }
+
+  private report(opened: boolean, reason: string): void {
+    const { authority: relay } = this.peer;
+    const server = this.serverKey && shortKey(this.serverKey);
+    // What is wrong every five seconds is told of once.
+    const level = reason === this.trouble ? 'debug' : 'warn';
+    this.trouble = reason;
+    if (opened) this.parts.log(level, { relay, server, reason }, 'mesh link lost');
+    else this.parts.log(level, { relay, reason }, 'mesh link cannot be made');
+  }
+}
+
+/** All addresses of a name, in the order that the system prefers; an address is its own. */
+async function resolve(host: string, patience: number): Promise<string[]> {
+  const late = new AbortController();
+  try {
+    const found = lookup(host, { all: true, verbatim: true });
+    const timeout = delay(patience, undefined, { signal: late.signal, ref: false }).then(() => {
+      throw new Error('its name is not resolved in time');
+    });
+    const addresses = await Promise.race([found, timeout]);
+    return addresses.map(({ address }) => address);
+  } finally {
+    late.abort();
+  }
+}

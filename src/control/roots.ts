@@ -1,0 +1,78 @@
+/** Which authorities are trusted to vouch for other relays. */
+import { readdir, readFile } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import { reasonOf } from '../errors.js';
+
+/** Where systems keep what they trust; Go, and so derper, takes the first that is there. */
+const SYSTEM_BUNDLES = [
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/ssl/ca-bundle.pem',
+  '/etc/pki/tls/cacert.pem',
+  '/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem',
+  '/etc/ssl/cert.pem',
+];
+
+export interface Roots {
+  /** DER, each once. */
+  readonly certificates: readonly Uint8Array[];
+  /** What the environment names and cannot be read, in a sentence each. */
+  readonly problems: readonly string[];
+}
+
+/**
+ * Node's own, the system's, and what `NODE_EXTRA_CA_CERTS` adds. As with Go, `SSL_CERT_FILE` and `SSL_CERT_DIR` replace
+ * the system's file and directories; Node's own count as the system's, and are left out where both are replaced.
+ */
+export async function loadRoots(env: NodeJS.ProcessEnv, bundles: readonly string[] = SYSTEM_BUNDLES): Promise<Roots> {
+  const { SSL_CERT_FILE: file, SSL_CERT_DIR: directories, NODE_EXTRA_CA_CERTS: extra } = env;
+  const problems: string[] = [];
+  const read = async (variable: string, path: string) => {
+    try {
+      return [await readFile(path, 'latin1')];
+    } catch (error) {
+      problems.push(`${variable}: ${path}: ${reasonOf(error)}`);
+      return [];
+    }
+  };
+  const texts = [
+    ...(file && directories ? [] : rootCertificates),
+    ...(file ? await read('SSL_CERT_FILE', file) : await firstOf(bundles)),
+    ...(directories ? await inDirectories(directories.split(delimiter), problems) : []),
+    ...(extra ? await read('NODE_EXTRA_CA_CERTS', extra) : []),
+  ];
+  const unique = new Set(texts.flatMap(certificatesIn));
+  return { certificates: [...unique].map((base64) => new Uint8Array(Buffer.from(base64, 'base64'))), problems };
+}
+
+async function firstOf(paths: readonly string[]): Promise<string[]> {
+  for (const path of paths) {
+    const text = await readFile(path, 'latin1').catch(() => undefined);
+    if (text !== undefined) return [text];
+  }
+  return [];
+}
+
+/** Everything that can be read: in such a directory there are links, and files that are none. */
+async function inDirectories(directories: readonly string[], problems: string[]): Promise<string[]> {
+  const texts: string[] = [];
+  for (const directory of directories) {
+    try {
+      for (const name of await readdir(directory)) {
+        const text = await readFile(join(directory, name), 'latin1').catch(() => undefined);
+        if (text !== undefined) texts.push(text);
+      }
+    } catch (error) {
+      problems.push(`SSL_CERT_DIR: ${directory}: ${reasonOf(error)}`);
+    }
+  }
+  return texts;
+}
+
+/** The base64 of the certificates in a PEM text. */
+function certificatesIn(pem: string): string[] {
+  return [...pem.matchAll(/-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/g)].map(
+    ([, base64]) => (base64 as string).replace(/\s+/g, ''),
+  );
+}
