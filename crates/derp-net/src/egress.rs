@@ -2,6 +2,7 @@
 //! appears only when the socket is full.
 
 mod backlog;
+mod context;
 mod inbox;
 mod outbound;
 #[cfg(all(test, not(loom)))]
@@ -9,7 +10,7 @@ mod tests;
 
 use std::time::Instant;
 
-use derp_proto::counters::{Counter, Counters, Waits};
+use derp_proto::counters::{Counter, Waits};
 use derp_proto::drop_reason::DropReason;
 use derp_proto::frame;
 use derp_proto::key::NodeKey;
@@ -18,40 +19,17 @@ use derp_tls::Alert;
 
 use self::backlog::{Backlog, Tally, count_control};
 use self::outbound::OwnedFrame;
-use crate::drops::Watched;
 use crate::line::{Line, SLICES, Written};
-use crate::subscribers::{Added, Sources, Subscribers};
+use crate::subscribers::{Added, Sources};
 
+pub(crate) use self::context::Context;
 pub(crate) use self::inbox::Inbox;
 pub(crate) use self::outbound::{Frame, PacketInfo};
 
-/// What every write needs of the plane.
-pub(crate) struct Context<'a> {
-    pub(crate) counters: &'a Counters,
-    pub(crate) subscribers: &'a Subscribers,
-    pub(crate) queue_depth: usize,
-    pub(crate) control_bytes: usize,
-    pub(crate) subscriptions: usize,
-    /// The id of the connection that is written to.
-    pub(crate) destination: u64,
-    /// Set if somebody wants to know what is dropped on its way there.
-    pub(crate) watched: Option<Watched<'a>>,
-    pub(crate) now: Instant,
-}
-
-impl Context<'_> {
-    /// Counts a packet that will not get there, and tells whoever wants to know.
-    pub(crate) fn dropped(&self, reason: DropReason, info: &PacketInfo) {
-        self.counters.dropped(reason, info.kind, info.payload);
-        if let Some(watched) = &self.watched {
-            watched.dropped(info.source, reason);
-        }
-    }
-}
-
 /// Guarded by the connection's egress lock.
 pub(crate) struct Egress {
-    /// `None` once it has failed, or its owner has closed the connection: nothing is written any more.
+    /// `None` before a link is open, and once it has failed, or its owner has closed the connection: nothing is written
+    /// then.
     line: Option<Line>,
     /// Until ServerInfo is out, packets wait: it is the client's first frame.
     admitted: bool,
@@ -112,6 +90,12 @@ impl Egress {
         }
     }
 
+    /// The link is open: there is nothing to be said before its packets.
+    pub(crate) fn open(&mut self, line: Line, cx: &Context<'_>) {
+        self.admitted = true;
+        self.connect(line, cx);
+    }
+
     /// The line is there.
     pub(crate) fn connect(&mut self, line: Line, cx: &Context<'_>) {
         self.line = Some(line);
@@ -149,7 +133,7 @@ impl Egress {
             return;
         }
         if !bytes.is_empty() {
-            let frame = Frame { bytes, packet: None };
+            let frame = Frame::control(bytes);
             if !self.write(&[frame], cx).is_empty() {
                 self.waiting(cx).push_control(frame.owned());
             }
@@ -169,7 +153,7 @@ impl Egress {
         if self.line.is_none() {
             return;
         }
-        let frame = Frame { bytes, packet: None };
+        let frame = Frame::control(bytes);
         if self.write(&[frame], cx).is_empty() {
             cx.counters.add(Counter::SENT_PONG, 1);
         } else {
@@ -306,7 +290,9 @@ impl Egress {
             let (Some(line), [first, others @ ..]) = (&mut self.line, frames) else {
                 break;
             };
-            match line.write(frames.iter().map(|frame| frame.bytes)) {
+            // Those of one call are of one kind.
+            let most = if first.head.is_empty() { SLICES } else { SLICES / 2 };
+            match line.write(frames.iter().take(most).flat_map(Frame::parts)) {
                 Written::Bytes(written) => {
                     frames = self.on_written(frames, written, cx);
                     self.watch_tail(cx);
@@ -346,7 +332,7 @@ impl Egress {
             if frame.packet.is_none() {
                 count_control(frame.bytes, cx.counters);
             }
-            if written < frame.bytes.len() {
+            if written < frame.len() {
                 self.waiting(cx).commit_rest(frame.owned(), written);
                 self.stalled();
             } else {
@@ -355,13 +341,13 @@ impl Egress {
                     sent.add(info);
                 }
             }
-            written = written.saturating_sub(frame.bytes.len());
+            written = written.saturating_sub(frame.len());
             frames = others;
         }
         self.count(sent, cx);
         self.count_write(whole, cx);
         // None of these has waited in a queue.
-        cx.counters.waited(Waits::none(sent.packets));
+        cx.waited(Waits::none(sent.packets));
         frames
     }
 
@@ -394,12 +380,15 @@ impl Egress {
                 self.subscribe(&info.source, cx);
             }
         }
-        cx.counters.waited(waits);
+        cx.waited(waits);
     }
 
     /// The destination is told when this source leaves. Before the packet leaves: the source may be gone by the time it has.
     /// True if it was not so already.
     fn subscribe(&mut self, source: &NodeKey, cx: &Context<'_>) -> bool {
+        if cx.link {
+            return false;
+        }
         match self.sources.get_or_insert_default().add(source, cx.subscriptions) {
             Added::Known => return false,
             Added::New => {}
@@ -456,7 +445,7 @@ impl Egress {
     fn count(&mut self, sent: Tally, cx: &Context<'_>) {
         self.sent.packets += sent.packets;
         self.sent.bytes += sent.bytes;
-        if sent.packets > 0 {
+        if sent.packets > 0 && !cx.link {
             cx.counters.add(Counter::PACKETS_SENT, sent.packets);
             cx.counters.add(Counter::BYTES_SENT, sent.bytes);
         }
@@ -464,7 +453,7 @@ impl Egress {
 
     /// Those of the login are no part of the figures.
     fn count_write(&self, frames: usize, cx: &Context<'_>) {
-        if self.admitted {
+        if self.admitted && !cx.link {
             cx.counters.wrote(frames);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +22,7 @@ use crate::drops::{Drops, Watched};
 use crate::egress::Context;
 use crate::events::{Events, Wake};
 use crate::faults::Faults;
+use crate::link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::subscribers::Subscribers;
@@ -47,10 +48,11 @@ pub(crate) struct Place {
 /// The plane without its threads.
 ///
 /// Locks are taken in this order, and no two of the same kind at once: admission of a connection, members of a table entry,
-/// events; egress of a connection, its inbox or the subscribers; drops. The map of connections is never held while another is
-/// taken.
+/// events; egress of a connection, its inbox or the subscribers; drops. The maps of connections and links are never held while
+/// another is taken.
 pub(crate) struct Shared {
     pub(crate) secret: SecretKey,
+    pub(crate) public: NodeKey,
     /// The frame that greets every client, and the HTTP answer that precedes it where one is wanted.
     pub(crate) greeting: Box<[u8]>,
     pub(crate) switching: Box<[u8]>,
@@ -68,6 +70,10 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Vec<Mailbox>,
     /// DERP connections, from the greeting to their end. For commands, which come per connection.
     pub(crate) conns: Lock<HashMap<u64, Arc<Conn>>>,
+    /// Links, from the dial to their end, as the control plane counts them.
+    pub(crate) links: Lock<HashMap<u64, Arc<Conn>>>,
+    /// Where routes lead whose link has ended.
+    pub(crate) no_link: Arc<Conn>,
     /// TLS that is the HTTP server's.
     pub(crate) bridges: Lock<HashMap<u64, Place>>,
     pub(crate) last_id: AtomicU64,
@@ -116,6 +122,7 @@ impl Shared {
             greeting: Box::new(frame::greeting(&public)),
             switching: http_head::switching_protocols(&public).into(),
             secret,
+            public,
             policy: ArcSwap::from_pointee(policy),
             certificates: ArcSwapOption::empty(),
             counters,
@@ -126,6 +133,8 @@ impl Shared {
             round_trip,
             mailboxes,
             conns: Lock::default(),
+            links: Lock::default(),
+            no_link: Arc::new(Conn::link(0, 0, 0, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), Instant::now())),
             bridges: Lock::default(),
             last_id: AtomicU64::new(0),
             arriving: Budget::default(),
@@ -167,6 +176,10 @@ impl Shared {
         let orphans: Vec<_> = self.conns.lock().values().cloned().collect();
         for conn in orphans.iter().filter(|conn| worker.is_none_or(|worker| conn.worker == worker)) {
             conn.end(reason, None, Turn::now(self));
+        }
+        let orphans: Vec<_> = self.links.lock().values().cloned().collect();
+        for conn in orphans.iter().filter(|conn| worker.is_none_or(|worker| conn.worker == worker)) {
+            conn.end_link(link::reason_of(reason).into(), Turn::now(self));
         }
     }
 
@@ -231,7 +244,8 @@ impl<'a> Turn<'a> {
         Context {
             counters: &self.shared.counters,
             subscribers: &self.shared.subscribers,
-            queue_depth: policy.queue_depth,
+            link: conn.is_link(),
+            queue_depth: if conn.is_link() { policy.link_queue_depth } else { policy.queue_depth },
             control_bytes: policy.control_bytes,
             subscriptions: policy.peer_gone_subscriptions,
             destination: conn.id,

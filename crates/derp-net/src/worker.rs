@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use derp_proto::limit::Rate;
 use mio::{Events, Poll, Token};
 
 use crate::acceptor::{Accepted, Acceptor, Accepts, Listener};
 use crate::budget::Share;
 use crate::conn::Conn;
 use crate::connections::{Adopted, Connections};
+use crate::dial::Target;
 use crate::faults::Fault;
 use crate::reason::CloseReason;
 use crate::shared::{Shared, Turn};
@@ -31,8 +33,13 @@ pub(crate) enum Mail {
     /// The control plane has let it in.
     Admitted {
         conn: Arc<Conn>,
+        limit: Option<Rate>,
         keep_alive_at: Instant,
     },
+    /// A link is to be made.
+    Dial(Arc<Conn>, Box<Target>),
+    /// The control plane has taken what a link has said.
+    Heard(Arc<Conn>),
     /// Its socket is full: watch the write deadline.
     Stalled(Arc<Conn>),
     /// Packets are left in its inbox.
@@ -125,7 +132,9 @@ impl Worker {
             Mail::Listen(listener) => self.acceptor.add(listener, connections.poll.registry())?,
             Mail::Accepted(accepted, place) => connections.arrive(accepted, place, turn),
             Mail::Adopted(adopted) => connections.adopt(adopted, turn),
-            Mail::Admitted { conn, keep_alive_at } => connections.admitted(&conn, keep_alive_at, turn),
+            Mail::Admitted { conn, limit, keep_alive_at } => connections.admitted(&conn, limit, keep_alive_at, turn),
+            Mail::Dial(conn, target) => connections.dial(conn, *target, turn),
+            Mail::Heard(conn) => connections.heard(&conn, turn),
             Mail::Stalled(conn) => connections.stalled(&conn, turn),
             Mail::Drain(conn) => conn.writable(turn),
             Mail::Close(conn, reason) => connections.close(&conn, reason, turn),
