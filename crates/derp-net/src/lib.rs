@@ -46,6 +46,7 @@ mod testing;
 mod timer;
 mod traffic;
 mod wakeup;
+mod warmth;
 mod worker;
 
 pub use conn::Figures;

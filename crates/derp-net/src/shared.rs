@@ -29,12 +29,14 @@ use crate::subscribers::Subscribers;
 use crate::sync::Lock;
 use crate::table::Table;
 use crate::tap::{Tap, Tapped};
+use crate::warmth::Warmed;
 use crate::worker::{Mail, WAKE};
 
 /// One worker, as the others see it.
 pub(crate) struct Mailbox {
     pub(crate) sender: Sender<Mail>,
     pub(crate) waker: Waker,
+    pub(crate) warmed: Warmed,
 }
 
 /// Where a bridge is.
@@ -115,7 +117,7 @@ impl Shared {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
             let (sender, receiver) = mpsc::channel();
-            mailboxes.push(Mailbox { sender, waker });
+            mailboxes.push(Mailbox { sender, waker, warmed: Warmed::default() });
             posts.push((poll, receiver));
         }
         let shared = Self {
@@ -256,6 +258,15 @@ impl<'a> Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// The cipher of this connection's way out has been expanded, by whichever thread.
+    pub(crate) fn warmed(&self, conn: &Conn) {
+        let Mailbox { warmed, waker, .. } = &self.mailboxes[conn.worker];
+        if warmed.push((conn.token.load(Ordering::Relaxed), conn.id)) {
+            // It may be asleep for long. Waking fails only if it is awake.
+            let _ = waker.wake();
+        }
+    }
+
     /// Shows packets to the tap, which is on.
     pub(crate) fn tap<'p>(&self, packets: impl IntoIterator<Item = Tapped<'p>>) {
         if let Some(full) = self.shared.tap.record(packets) {
