@@ -79,6 +79,7 @@ impl Line {
             control_bytes: self.control_bytes,
             subscriptions: 100,
             destination: DESTINATION,
+            watched: None,
             now: self.now,
         };
         act(&mut self.egress, &cx)
