@@ -233,6 +233,13 @@ impl Conn {
         self.write(turn, |egress, _| egress.alert(alert));
     }
 
+    /// Lets go of the cipher of the way out, unless it has been used since this was called last. False once it is gone.
+    pub(crate) fn cool(self: &Arc<Self>, turn: Turn<'_>) -> bool {
+        let mut is_warm = false;
+        self.write(turn, |egress, _| is_warm = egress.cool());
+        is_warm
+    }
+
     /// Its way out is there.
     pub(crate) fn connect(self: &Arc<Self>, line: Line, turn: Turn<'_>) {
         self.write(turn, |egress, cx| egress.connect(line, cx));
@@ -246,13 +253,6 @@ impl Conn {
     /// What the close frame of the WebSocket will say.
     pub(crate) fn owe_close(self: &Arc<Self>, payload: &[u8], turn: Turn<'_>) {
         self.write(turn, |egress, _| egress.owe_close(payload));
-    }
-
-    /// Lets go of what sending can do without while there is nothing to send.
-    pub(crate) fn quiet(self: &Arc<Self>, turn: Turn<'_>) {
-        if self.tls.is_some() || self.is_link() {
-            self.write(turn, |egress, _| egress.quiet());
-        }
     }
 
     /// Adds to what has been received. By the owner alone.
@@ -330,6 +330,9 @@ impl Conn {
         }
         if left == Left::Work {
             turn.mail(self.worker, Mail::Drain(self.clone()));
+        }
+        if outcome.warmed {
+            turn.warmed(self);
         }
         if outcome.pulled {
             turn.events.pulled(self);

@@ -1,6 +1,7 @@
 //! The connections of one worker, from accept to their end: reading them in turn, and their deadlines.
 
 mod adopted;
+mod cooling;
 mod links;
 mod phase;
 mod tls;
@@ -24,18 +25,18 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use self::phase::{Local, Phase};
-use crate::acceptor::Accepted;
+use crate::acceptor::{Accepted, prepare};
 use crate::arriving::Arriving;
 use crate::batch::Batch;
 use crate::budget::Share;
 use crate::conn::Conn;
 use crate::events::Event;
-use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::secure::{Opened, Shaking};
 use crate::session::Session;
 use crate::shared::Turn;
 use crate::timer::{Visit, Wheel};
+use crate::warmth::Warmth;
 
 pub(crate) use self::adopted::Adopted;
 
@@ -55,6 +56,7 @@ pub(crate) struct Connections {
     ready: Vec<(usize, u64)>,
     /// Handshakes that wait for a certificate, by id.
     parked: HashMap<u64, usize>,
+    warmth: Warmth,
     scratch: Vec<u8>,
     batch: Batch,
 }
@@ -68,6 +70,7 @@ impl Connections {
             wheel: Wheel::new(tick, now),
             ready: Vec::new(),
             parked: HashMap::new(),
+            warmth: Warmth::default(),
             scratch: vec![0; SCRATCH],
             batch: Batch::default(),
         }
@@ -214,7 +217,16 @@ impl Connections {
             return Err(phase);
         }
         let visit = Visit::default();
-        entry.insert(Local { id, stream, phase, opening: None, visit, is_ready: false, hung_up: false });
+        entry.insert(Local {
+            id,
+            stream,
+            phase,
+            opening: None,
+            visit,
+            is_ready: false,
+            is_warm: false,
+            hung_up: false,
+        });
         Ok(token)
     }
 
@@ -282,6 +294,10 @@ impl Connections {
             };
         };
         let Opened { plaintext, key_update_requested, end } = opening.open(&mut self.scratch[..count]);
+        if !local.is_warm {
+            local.is_warm = true;
+            self.warmth.add((token, local.id));
+        }
         if key_update_requested && let Some(conn) = local.phase.conn() {
             conn.owe_key_update(turn);
         }
@@ -389,10 +405,8 @@ impl Connections {
             Phase::Arriving(arriving) if turn.now >= arriving.deadline => Err(CloseReason::Disconnected),
             Phase::Arriving(arriving) => Ok(arriving.deadline),
             Phase::Derp(session) => {
-                if let Some(opening) = &mut local.opening {
-                    // Whoever is busy expands them again, which costs a fraction of a microsecond.
-                    opening.quiet();
-                    session.conn().quiet(turn);
+                if session.samples(turn) {
+                    turn.sample(&local.stream);
                 }
                 if session.is_held() {
                     self.read_on(token, turn);
@@ -403,13 +417,7 @@ impl Connections {
                 session.on_time(turn)
             }
             Phase::Dialling(dialling) => dialling.on_time(turn),
-            Phase::Link(link) => {
-                if let Some(opening) = &mut local.opening {
-                    opening.quiet();
-                    link.conn().quiet(turn);
-                }
-                link.on_time(turn)
-            }
+            Phase::Link(link) => link.on_time(turn),
             Phase::Leaving(leaving) if turn.now >= leaving.ends => Err(CloseReason::Disconnected),
             Phase::Leaving(leaving) => Ok(leaving.ends),
             Phase::Bridge(_) | Phase::Pair(_) => return,
@@ -473,18 +481,4 @@ impl Connections {
         let fd = stream.as_raw_fd();
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
     }
-}
-
-pub(crate) fn prepare(stream: &TcpStream, policy: &Policy) -> io::Result<()> {
-    let socket = socket2::SockRef::from(stream);
-    socket.set_tcp_nodelay(true)?;
-    if let Some(idle) = policy.tcp_keep_alive {
-        // The interval and count that derper leaves at its runtime's defaults.
-        let keep_alive =
-            socket2::TcpKeepalive::new().with_time(idle).with_interval(Duration::from_secs(15)).with_retries(9);
-        socket.set_tcp_keepalive(&keep_alive)?;
-    }
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(policy.tcp_user_timeout)?;
-    Ok(())
 }

@@ -11,8 +11,8 @@ use derp_proto::key::{MeshKey, NodeKey};
 use derp_proto::wire::NONCE_LENGTH;
 use derp_tls::{ClientSettings, Established, Handshake, HandshakeError, Receiver, Step, Version, meta};
 
+use crate::acceptor::prepare;
 use crate::conn::Conn;
-use crate::connections::prepare;
 use crate::line::{Line, Written, write_to};
 use crate::link;
 use crate::policy::Policy;

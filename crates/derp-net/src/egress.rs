@@ -53,6 +53,8 @@ pub(crate) struct Outcome {
     pub(crate) pulled: bool,
     /// More control frames wait than are permitted.
     pub(crate) overflow: bool,
+    /// A cipher has been expanded, that its owner has to let go of when it is not used.
+    pub(crate) warmed: bool,
 }
 
 impl Outcome {
@@ -61,6 +63,7 @@ impl Outcome {
             stalled: self.stalled | other.stalled,
             pulled: self.pulled | other.pulled,
             overflow: self.overflow | other.overflow,
+            warmed: self.warmed | other.warmed,
         }
     }
 }
@@ -249,6 +252,11 @@ impl Egress {
         }
     }
 
+    /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.line.as_mut().is_some_and(Line::cool)
+    }
+
     /// Answers a ping of the WebSocket itself: at once, or when the socket has taken what was begun.
     pub(crate) fn web_socket_pong(&mut self, payload: &[u8], cx: &Context<'_>) {
         let Some(line) = &mut self.line else { return };
@@ -266,16 +274,10 @@ impl Egress {
         }
     }
 
-    /// Nothing has been sent for a while.
-    pub(crate) fn quiet(&mut self) {
-        if let Some(line) = &mut self.line {
-            line.quiet();
-        }
-    }
-
     /// What has come of all writes since this was asked last.
     pub(crate) fn take_outcome(&mut self) -> Outcome {
-        std::mem::take(&mut self.outcome)
+        let warmed = self.line.as_mut().is_some_and(Line::take_warmed);
+        Outcome { warmed, ..std::mem::take(&mut self.outcome) }
     }
 
     pub(crate) fn figures(&self) -> EgressFigures {

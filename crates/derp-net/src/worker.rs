@@ -111,6 +111,7 @@ impl Worker {
                 self.read_mail(mail, turn)?;
             }
             self.connections.on_time(turn);
+            self.connections.cool(turn);
         }
     }
 
@@ -122,8 +123,9 @@ impl Worker {
     }
 
     /// How long this worker has nothing to do without an event.
-    fn pause(&self, shared: &Shared, now: Instant) -> Option<Duration> {
-        [shared.events.tick(now), self.acceptor.pause(now)].into_iter().flatten().min()
+    fn pause(&mut self, shared: &Shared, now: Instant) -> Option<Duration> {
+        let cooling = self.connections.cooling_pause(&shared.mailboxes[self.index].warmed, now);
+        [shared.events.tick(now), self.acceptor.pause(now), cooling].into_iter().flatten().min()
     }
 
     fn read_mail(&mut self, mail: Mail, turn: Turn<'_>) -> io::Result<()> {

@@ -23,6 +23,8 @@ pub(super) struct Local {
     pub(super) opening: Option<Box<Opening>>,
     pub(super) visit: Visit,
     pub(super) is_ready: bool,
+    /// Its ciphers are swept.
+    pub(super) is_warm: bool,
     /// The peer's end has been announced, which happens once.
     pub(super) hung_up: bool,
 }
