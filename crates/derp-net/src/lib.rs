@@ -8,6 +8,7 @@
 //! | `conn`, `egress` | what everybody knows of a connection, and its way out |
 //! | `table`, `subscribers` | which connection has the packets of a key, and who is told that a key has left |
 //! | `events`, `reason` | what the control plane is told |
+//! | `stun` | answers to STUN requests, on their own thread |
 //! | `tap` | copies of packets for whoever looks |
 //! | `handover`, `wakeup`, `admission` | where threads meet; each is tried in every interleaving |
 //! | `timer`, `budget`, `policy`, `sync` | deadlines, bounds, locks |
@@ -33,6 +34,7 @@ mod reason;
 mod secure;
 mod session;
 mod shared;
+mod stun;
 mod subscribers;
 mod sync;
 mod table;
