@@ -253,6 +253,7 @@ class Started implements PlaneEvents {
         bootstrap: this.bootstrap,
         http: () => this.http,
         rate: () => this.rate,
+        mesh: () => this.mesh?.status() ?? [],
       }),
       debugHint: settings.debugHint,
       serverKey: keys.publicKey,

@@ -328,6 +328,7 @@ it('--help is short, and lists every setting that is not a secret', async () => 
     '--debug-key-file',
     '--debug-hint',
     '--mesh-key-file',
+    '--mesh-with',
     '--tcp-keepalive-time',
     '--tcp-user-timeout',
     '--tcp-write-timeout',

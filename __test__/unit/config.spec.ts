@@ -121,9 +121,25 @@ describe('values', () => {
     ['logLevel', 'silent', 'silent'],
     ['privateKey', PRIVATE_KEY, PRIVATE_KEY],
     ['meshKey', ` ${MESH_KEY.toUpperCase()}\n`, MESH_KEY],
+    ['meshWith', '', []],
+    ['meshWith', 'a.test', [{ host: 'a.test', authority: 'a.test', port: 443, dialHost: 'a.test' }]],
+    ['meshWith', ['a.test:443'], [{ host: 'a.test', authority: 'a.test', port: 443, dialHost: 'a.test' }]],
+    ['meshWith', 'a:8443/10.0.0.1', [{ host: 'a', authority: 'a:8443', port: 8443, dialHost: '10.0.0.1' }]],
+    ['meshWith', '[::1]', [{ host: '::1', authority: '[::1]', port: 443, dialHost: '::1' }]],
+    ['meshWith', '[::1]:1', [{ host: '::1', authority: '[::1]:1', port: 1, dialHost: '::1' }]],
+    ['meshWith', 'a/::1', [{ host: 'a', authority: 'a', port: 443, dialHost: '::1' }]],
+    ['meshWith', 'a/[::1]', [{ host: 'a', authority: 'a', port: 443, dialHost: '::1' }]],
+    [
+      'meshWith',
+      'a,b,',
+      [
+        { host: 'a', authority: 'a', port: 443, dialHost: 'a' },
+        { host: 'b', authority: 'b', port: 443, dialHost: 'b' },
+      ],
+    ],
     ['certificate', { chain: 'c', key: 'k' }, { chain: 'c', key: 'k' }],
   ])('%s: %j', (name, given, expected) => {
-    expect(parseSettings({ [name]: given })[name]).toEqual(expected);
+    expect(parseSettings({ meshKey: MESH_KEY, [name]: given })[name]).toEqual(expected);
   });
 
   it('that are undefined are not given', () => {

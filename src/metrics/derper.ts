@@ -13,7 +13,16 @@ export interface MetricSources {
   readonly tls: TlsFigures | undefined;
   /** Only where there is a rate file; zeros if it limits nothing. */
   readonly rateLimit: { readonly bytesPerSecond: number; readonly burst: number } | undefined;
+  /** Relays that this one dials; nothing is said of them where there are none. */
+  readonly mesh: readonly MeshFigures[];
   readonly process: ProcessFigures;
+}
+
+export interface MeshFigures {
+  readonly relay: string;
+  readonly connected: boolean;
+  /** Keys that it has announced. */
+  readonly peers: number;
 }
 
 export interface TlsFigures {
@@ -90,6 +99,7 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['counter_bootstrap_dns_unpublished_percent_misses', int(bootstrap.unpublishedPercentMisses)],
     ['counter_bootstrap_dns_queried_domains', bare(bootstrap.queriedDomains)],
     ...(tls ? tlsMetrics(tls, counters) : []),
+    ...(sources.mesh.length > 0 ? mesh(sources.mesh) : []),
     ['counter_uptime_sec', bare(process.uptime)],
     ['process_start_unix_time', bare(process.startedAt)],
     ['node_boot_time_seconds', bare(process.bootedAt)],
@@ -174,6 +184,15 @@ function writeFrames(counters: MetricSources['counters']): HistogramFigures {
     counts: [...WRITE_FRAMES_BOUNDS, 'more' as const].map((bound) => counters[`write_frames:${bound}`]),
     sum: counters.frames_written,
   };
+}
+
+function mesh(links: readonly MeshFigures[]): Entry[] {
+  const rows = (of: (link: MeshFigures) => number) =>
+    labels('relay', Object.fromEntries(links.map((link) => [link.relay, of(link)])));
+  return [
+    ['gauge_derpkit_mesh_link_up', rows(({ connected }) => (connected ? 1 : 0))],
+    ['gauge_derpkit_mesh_link_peers', rows(({ peers }) => peers)],
+  ];
 }
 
 function stun(counters: MetricSources['counters']): Entry[] {

@@ -6,7 +6,7 @@ import { getSystemErrorName } from 'node:util';
 import { DerpkitError } from '../errors.js';
 import { type NodeKey, nodeKeyBytes, readNodeKey } from '../protocol/key.js';
 import type { ClientInfo } from '../protocol/login.js';
-import type { PeerGoneReason } from '../protocol/wire.js';
+import { KEY_LENGTH, type PeerGoneReason } from '../protocol/wire.js';
 import { findAddon } from './addon.js';
 import { listenError } from './address.js';
 import { WritableCounters } from './counters.js';
@@ -18,7 +18,9 @@ import type {
   CloseReason,
   ConnectionId,
   DataPlane,
+  DialTarget,
   DuplexInfo,
+  LinkChange,
   LinkId,
   Listening,
   ListenSpec,
@@ -54,8 +56,11 @@ export interface BindingPlane {
   listen(host: string, port: number, derp: boolean, tls: boolean): Listening;
   listenStun(host: string, port: number): Listening;
   policy(policy: object): void;
-  admit(id: number, mesh: boolean): void;
+  admit(id: number, mesh: boolean, perSecond?: number, burst?: number): void;
   close(id: number, reason: string): void;
+  dial(link: number, target: object): string | null;
+  hangUp(link: number): void;
+  route(key: Uint8Array, via: number | null): void;
   gone(key: Uint8Array, reason: number): void;
   send(ids: readonly number[], frames: Uint8Array, pull: boolean): void;
   newId(): number;
@@ -69,7 +74,7 @@ export interface BindingPlane {
     webSocket: boolean,
   ): void;
   attach(id: number, address: string, port: number): number;
-  snapshot(offset: number, limit: number): Omit<Snapshot, 'links'>;
+  snapshot(offset: number, limit: number): Snapshot;
   tap(key: Uint8Array | null, snapLength: number): boolean;
   takeTapped(): ArrayBuffer | null;
   releaseTapped(slab: ArrayBuffer): void;
@@ -94,6 +99,8 @@ interface BindingEvent {
   readonly listener: number;
   readonly fd: number;
   readonly received: Buffer;
+  /** 33 bytes for each: the key, and whether it is there. */
+  readonly changes: Buffer;
   readonly serverName: string;
   readonly localAddress: string;
   readonly alpn: readonly string[];
@@ -161,8 +168,8 @@ class NativePlane implements DataPlane {
   }
 
   admit(id: ConnectionId, admission: Parameters<DataPlane['admit']>[1]): void {
-    if (admission.receiveLimit) throw notYet('receive limits of one connection');
-    this.plane.admit(id, admission.mesh);
+    const { mesh, receiveLimit } = admission;
+    this.plane.admit(id, mesh, receiveLimit?.bytesPerSecond, receiveLimit?.burst);
   }
 
   refuse(id: ConnectionId): void {
@@ -174,8 +181,8 @@ class NativePlane implements DataPlane {
     this.duplexes.get(id)?.stream.destroy();
   }
 
-  route(): void {
-    throw notYet('mesh links');
+  route(key: NodeKey, via: LinkId | null): void {
+    this.plane.route(nodeKeyBytes(key), via);
   }
 
   gone(key: NodeKey, reason: PeerGoneReason): void {
@@ -243,13 +250,17 @@ class NativePlane implements DataPlane {
     transport.once('close', () => clearTimeout(linger));
   }
 
-  /** Not there yet: every dial fails. */
-  dial(link: LinkId): void {
-    queueMicrotask(() => this.events.linkClosed(link, 'the native plane cannot dial yet; DERPKIT_PLANE=js can'));
+  dial(link: LinkId, { address: { address, port }, host, authority, roots, meshKey, timeout }: DialTarget): void {
+    if (this.closed) return;
+    const target = { address, port, host, authority, roots: roots ?? undefined, meshKey, timeout };
+    const refused = this.plane.dial(link, target);
+    // As if it had come from there: never within the call.
+    if (refused !== null) setImmediate(() => this.events.linkClosed(link, refused));
   }
 
-  // There are no links.
-  hangUp(): void {}
+  hangUp(link: LinkId): void {
+    this.plane.hangUp(link);
+  }
 
   tap({ key, snapLength }: TapOptions): PacketTap {
     if (this.tapped) throw new DerpkitError('ERR_STATE', 'there is a packet tap already');
@@ -268,7 +279,7 @@ class NativePlane implements DataPlane {
   }
 
   async snapshot(offset: number, limit: number): Promise<Snapshot> {
-    return { ...this.plane.snapshot(offset, limit), links: new Float64Array() };
+    return this.plane.snapshot(offset, limit);
   }
 
   async shutdown(): Promise<void> {
@@ -333,6 +344,15 @@ class NativePlane implements DataPlane {
       case 'duplex':
         this.onDuplex(event);
         break;
+      case 'linkOpen':
+        this.events.linkOpen(id, readNodeKey(event.key));
+        break;
+      case 'linkPeers':
+        this.events.linkPeers(id, linkChanges(event.changes));
+        break;
+      case 'linkClosed':
+        this.events.linkClosed(id, event.reason);
+        break;
       case 'fault':
         this.endOurs();
         this.events.fault('ERR_INTERNAL', event.reason, true);
@@ -358,6 +378,14 @@ class NativePlane implements DataPlane {
   }
 }
 
+function linkChanges(bytes: Buffer): LinkChange[] {
+  const changes: LinkChange[] = [];
+  for (let at = 0; at < bytes.length; at += KEY_LENGTH + 1) {
+    changes.push({ key: readNodeKey(bytes, at), present: bytes[at + KEY_LENGTH] === 1 });
+  }
+  return changes;
+}
+
 /** The binding says by number which of the system's errors it was; Node has names for them. */
 function systemError(error: NodeJS.ErrnoException): Error {
   const { errno, code } = error;
@@ -366,11 +394,12 @@ function systemError(error: NodeJS.ErrnoException): Error {
 }
 
 function flat(policy: PlanePolicy): object {
-  const { limits, deadlines, queueDepth, keepAlive, notHere, tcp, acceptRate, receiveRate } = policy;
+  const { limits, deadlines, queueDepth, linkQueueDepth, keepAlive, notHere, tcp, acceptRate, receiveRate } = policy;
   return {
     ...limits,
     ...deadlines,
     queueDepth,
+    linkQueueDepth,
     keepAlive: keepAlive.interval,
     keepAliveJitter: keepAlive.jitter,
     notHereBurst: notHere.burst,
@@ -382,8 +411,4 @@ function flat(policy: PlanePolicy): object {
     tcpKeepAlive: tcp.keepAlive,
     tcpUserTimeout: tcp.userTimeout,
   };
-}
-
-function notYet(what: string): DerpkitError {
-  return new DerpkitError('ERR_NOT_YET', `the native plane does not have ${what} yet`);
 }

@@ -69,6 +69,11 @@ impl Bridge {
         &self.pair
     }
 
+    /// Lets go of the ciphers, unless they have been used since this was called last. False once both are gone.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.line.cool() | self.opening.cool()
+    }
+
     /// Takes it down, because the client is the plane's again: what Node has written is on its way, and `leftover` gets what
     /// Node, whose end this is, has not read. True if nothing more comes of the client; `None` if one of the two has gone.
     pub(crate) fn take_down(

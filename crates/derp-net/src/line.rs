@@ -32,6 +32,8 @@ struct Wrapping {
     /// What the socket has not taken of that which is wrapped, from `offset` on.
     tail: Vec<u8>,
     offset: usize,
+    /// The cipher has been expanded, and nobody has been told.
+    warmed: bool,
 }
 
 /// Of a WebSocket.
@@ -58,13 +60,14 @@ impl Line {
 
     /// `tail` is what is still to be sent of the handshake.
     pub(crate) fn tls(stream: Arc<TcpStream>, sender: Sender, tail: Vec<u8>) -> Self {
-        let wrapping = Wrapping { sender: Some(sender), messages: None, tail, offset: 0 };
+        let wrapping = Wrapping { sender: Some(sender), messages: None, tail, offset: 0, warmed: false };
         Self { stream, wrapping: Some(Box::new(wrapping)) }
     }
 
     /// From here on everything leaves in messages of a WebSocket.
     pub(crate) fn into_web_socket(mut self) -> Self {
-        let nothing = || Box::new(Wrapping { sender: None, messages: None, tail: Vec::new(), offset: 0 });
+        let nothing =
+            || Box::new(Wrapping { sender: None, messages: None, tail: Vec::new(), offset: 0, warmed: false });
         self.wrapping.get_or_insert_with(nothing).messages = Some(Messages::default());
         self
     }
@@ -188,11 +191,14 @@ impl Line {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Nothing has been sent for a while.
-    pub(crate) fn quiet(&mut self) {
-        if let Some(sender) = self.sender() {
-            sender.quiet();
-        }
+    /// Whether, since this was asked last, the cipher has been expanded: it has to be let go of when it is not used.
+    pub(crate) fn take_warmed(&mut self) -> bool {
+        self.wrapping.as_mut().is_some_and(|wrapping| std::mem::take(&mut wrapping.warmed))
+    }
+
+    /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.sender().is_some_and(Sender::cool)
     }
 
     fn sender(&mut self) -> Option<&mut Sender> {
@@ -246,6 +252,7 @@ impl Wrapping {
             }
             return written;
         };
+        self.warmed |= !sender.is_warm();
         RECORDS.with_borrow_mut(|records| {
             // Worn out keys, or a cipher that cannot be set up: there is nothing to be done for this connection.
             let Some(length) = seal(sender, pieces, total, records) else { return Written::Failed };
@@ -282,6 +289,7 @@ impl Wrapping {
             self.tail.extend_from_slice(bytes);
             return true;
         };
+        self.warmed |= !sender.is_warm();
         RECORDS.with_borrow_mut(|records| {
             let sealed = seal(sender, &[IoSlice::new(bytes)], bytes.len(), records);
             self.tail.extend_from_slice(&records[..sealed.unwrap_or(0)]);

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
+use derp_proto::limit::Rate;
 use derp_proto::wire::PeerGoneReason;
 use derp_tls::CertificateSet;
 use mio::{Poll, Waker};
@@ -16,9 +17,11 @@ use mio::{Poll, Waker};
 use crate::acceptor::Listener;
 use crate::conn::{Conn, Figures};
 use crate::connections::Adopted;
+use crate::dial::Target;
 use crate::events::{Event, Wake};
 use crate::faults::Fault;
 use crate::line::Line;
+use crate::link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::shared::{Place, Shared, Turn};
@@ -131,10 +134,10 @@ impl Plane {
         self.shared.mail_all(|| Mail::Policy);
     }
 
-    /// Lets a logged-in connection in.
-    pub fn admit(&self, id: u64, mesh: bool) {
+    /// Lets a logged-in connection in; with a receive limit of its own, if not with that of the policy.
+    pub fn admit(&self, id: u64, mesh: bool, limit: Option<Rate>) {
         if let Some(conn) = self.shared.conn(id) {
-            conn.admit(mesh, Turn::now(&self.shared));
+            conn.admit(mesh, limit, Turn::now(&self.shared));
         }
     }
 
@@ -146,6 +149,33 @@ impl Plane {
             // Nobody but its worker knows it yet.
             self.shared.mail_all(|| Mail::CloseParked(id));
         }
+    }
+
+    /// Makes a link to another relay. Exactly one [`Event::LinkClosed`] follows, whatever becomes of it.
+    pub fn dial(&self, link: u64, target: Target) {
+        let shared = &self.shared;
+        let id = self.new_id();
+        let worker = id as usize % shared.mailboxes.len();
+        let conn = Arc::new(Conn::link(id, link, worker, target.address, Instant::now()));
+        // Before its worker has it: commands for it may follow at once.
+        shared.links.lock().insert(link, conn.clone());
+        if !shared.mail(worker, Mail::Dial(conn.clone(), Box::new(target))) {
+            conn.end_link(link::reason_of(CloseReason::Shutdown).into(), Turn::now(shared));
+        }
+    }
+
+    /// Ends a link, or a dial under way.
+    pub fn hang_up(&self, link: u64) {
+        let conn = self.shared.links.lock().get(&link).cloned();
+        if let Some(conn) = conn {
+            self.shared.mail(conn.worker, Mail::Close(conn.clone(), CloseReason::Closed));
+        }
+    }
+
+    /// Says which link leads to a key that has no connection here.
+    pub fn route(&self, key: &NodeKey, via: Option<u64>) {
+        let link = |id: u64| self.shared.links.lock().get(&id).cloned();
+        self.shared.table.route(key, via.map(|id| link(id).unwrap_or_else(|| self.shared.no_link.clone())));
     }
 
     /// A source of packets has left the region.
@@ -218,9 +248,27 @@ impl Plane {
         (conns.len(), rows)
     }
 
+    /// Figures of the open links, by what the control plane calls them. They receive what their relays say of others.
+    pub fn links(&self) -> Vec<Figures> {
+        let turn = Turn::now(&self.shared);
+        let mut links: Vec<_> = turn.links.lock().values().cloned().collect();
+        links.retain(|link| link.is_open());
+        links.sort_unstable_by_key(|link| link.link_id());
+        links.iter().map(|link| Figures { id: link.link_id(), ..link.figures(turn) }).collect()
+    }
+
     /// What has happened since the last call.
     pub fn take_events(&self) -> Vec<Event> {
-        self.shared.events.take()
+        let events = self.shared.events.take();
+        for event in &events {
+            if let Event::LinkPeers { link, .. } = event {
+                let conn = self.shared.links.lock().get(link).cloned();
+                if let Some(conn) = conn {
+                    self.shared.mail(conn.worker, Mail::Heard(conn.clone()));
+                }
+            }
+        }
+        events
     }
 
     /// Begins to copy packets: those from or to `key`, or all, and of each so many bytes. `wake` is called when there is

@@ -6,6 +6,7 @@ use std::time::Instant;
 use derp_proto::counters::Counter;
 use derp_proto::decode::{Decoder, FrameHeader, Step};
 use derp_proto::inbound;
+use derp_proto::limit::Rate;
 use derp_proto::login;
 use derp_proto::websocket::Reader;
 use derp_proto::wire::{HEADER_LENGTH, NONCE_LENGTH};
@@ -118,6 +119,7 @@ impl Session {
     /// The control plane has let the connection in.
     pub(crate) fn admitted(
         &mut self,
+        limit: Option<Rate>,
         keep_alive_at: Instant,
         batch: &mut Batch,
         turn: Turn<'_>,
@@ -126,7 +128,7 @@ impl Session {
             return Ok(());
         };
         let mut leftover = std::mem::take(leftover);
-        self.phase = Phase::Open(Traffic::new(entry, self.conn.is_mesh(), keep_alive_at));
+        self.phase = Phase::Open(Traffic::new(entry, self.conn.is_mesh(), limit, keep_alive_at));
         self.feed(&mut leftover, batch, turn)
     }
 

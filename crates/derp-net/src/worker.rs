@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use derp_proto::limit::Rate;
 use mio::{Events, Poll, Token};
 
 use crate::acceptor::{Accepted, Acceptor, Accepts, Listener};
 use crate::budget::Share;
 use crate::conn::Conn;
 use crate::connections::{Adopted, Connections};
+use crate::dial::Target;
 use crate::faults::Fault;
 use crate::reason::CloseReason;
 use crate::shared::{Shared, Turn};
@@ -31,8 +33,13 @@ pub(crate) enum Mail {
     /// The control plane has let it in.
     Admitted {
         conn: Arc<Conn>,
+        limit: Option<Rate>,
         keep_alive_at: Instant,
     },
+    /// A link is to be made.
+    Dial(Arc<Conn>, Box<Target>),
+    /// The control plane has taken what a link has said.
+    Heard(Arc<Conn>),
     /// Its socket is full: watch the write deadline.
     Stalled(Arc<Conn>),
     /// Packets are left in its inbox.
@@ -104,6 +111,7 @@ impl Worker {
                 self.read_mail(mail, turn)?;
             }
             self.connections.on_time(turn);
+            self.connections.cool(turn);
         }
     }
 
@@ -115,8 +123,9 @@ impl Worker {
     }
 
     /// How long this worker has nothing to do without an event.
-    fn pause(&self, shared: &Shared, now: Instant) -> Option<Duration> {
-        [shared.events.tick(now), self.acceptor.pause(now)].into_iter().flatten().min()
+    fn pause(&mut self, shared: &Shared, now: Instant) -> Option<Duration> {
+        let cooling = self.connections.cooling_pause(&shared.mailboxes[self.index].warmed, now);
+        [shared.events.tick(now), self.acceptor.pause(now), cooling].into_iter().flatten().min()
     }
 
     fn read_mail(&mut self, mail: Mail, turn: Turn<'_>) -> io::Result<()> {
@@ -125,7 +134,9 @@ impl Worker {
             Mail::Listen(listener) => self.acceptor.add(listener, connections.poll.registry())?,
             Mail::Accepted(accepted, place) => connections.arrive(accepted, place, turn),
             Mail::Adopted(adopted) => connections.adopt(adopted, turn),
-            Mail::Admitted { conn, keep_alive_at } => connections.admitted(&conn, keep_alive_at, turn),
+            Mail::Admitted { conn, limit, keep_alive_at } => connections.admitted(&conn, limit, keep_alive_at, turn),
+            Mail::Dial(conn, target) => connections.dial(conn, *target, turn),
+            Mail::Heard(conn) => connections.heard(&conn, turn),
             Mail::Stalled(conn) => connections.stalled(&conn, turn),
             Mail::Drain(conn) => conn.writable(turn),
             Mail::Close(conn, reason) => connections.close(&conn, reason, turn),

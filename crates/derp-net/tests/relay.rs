@@ -103,7 +103,7 @@ fn whoever_waits_goes_on_where_it_was() {
     let packet = send_packet(&client.key, &[5; 1000]);
     client.send(&packet.repeat(200));
     std::thread::sleep(Duration::from_millis(50));
-    relay.plane.admit(id, false);
+    relay.plane.admit(id, false, None);
     assert_eq!(client.read().unwrap()[0], FrameType::ServerInfo as u8);
     assert!(client.fence().len() > 100);
     assert_eq!(relay.received(), 200);

@@ -22,7 +22,9 @@ use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, Function, Result, Uint8Arr
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
-use crate::convert::{BindingCertificate, BindingEvent, BindingPolicy, BindingSnapshot, certificate_set};
+use crate::convert::{
+    BindingCertificate, BindingEvent, BindingPolicy, BindingSnapshot, BindingTarget, certificate_set, rate,
+};
 use crate::error::{Code, invalid, throw};
 
 /// The version that the loader checks against its own.
@@ -138,8 +140,8 @@ impl BindingPlane {
     }
 
     #[napi]
-    pub fn admit(&self, id: f64, mesh: bool) {
-        self.called().admit(id as u64, mesh);
+    pub fn admit(&self, id: f64, mesh: bool, per_second: Option<f64>, burst: Option<f64>) {
+        self.called().admit(id as u64, mesh, rate(per_second, burst));
     }
 
     #[napi]
@@ -147,11 +149,29 @@ impl BindingPlane {
         self.called().close(id as u64, CloseReason::parse(&reason).unwrap_or(CloseReason::Closed));
     }
 
+    /// Nothing, or why the target cannot be dialled; then nothing of the link is heard.
+    #[napi]
+    pub fn dial(&self, link: f64, target: BindingTarget) -> Option<&'static str> {
+        let plane = self.called();
+        target.try_into().map(|target| plane.dial(link as u64, target)).err()
+    }
+
+    #[napi]
+    pub fn hang_up(&self, link: f64) {
+        self.called().hang_up(link as u64);
+    }
+
+    #[napi]
+    pub fn route(&self, env: Env, key: Uint8Array, via: Option<f64>) -> Result<()> {
+        self.called().route(&node_key(&env, &key)?, via.map(|link| link as u64));
+        Ok(())
+    }
+
     #[napi]
     pub fn gone(&self, env: Env, key: Uint8Array, reason: u8) -> Result<()> {
-        let key: [u8; 32] = key.as_ref().try_into().or_else(|_| invalid(&env, "a node key has 32 bytes"))?;
+        let key = node_key(&env, &key)?;
         let reason = if reason == 0 { PeerGoneReason::Disconnected } else { PeerGoneReason::NotHere };
-        self.called().gone(&NodeKey::from_bytes(key), reason);
+        self.called().gone(&key, reason);
         Ok(())
     }
 
@@ -195,8 +215,9 @@ impl BindingPlane {
 
     #[napi]
     pub fn snapshot(&self, offset: u32, limit: u32) -> BindingSnapshot {
-        let (total, figures) = self.called().snapshot(offset as usize, limit as usize);
-        BindingSnapshot::new(total, &figures)
+        let plane = self.called();
+        let (total, figures) = plane.snapshot(offset as usize, limit as usize);
+        BindingSnapshot::new(total, &figures, &plane.links())
     }
 
     #[napi]
@@ -207,13 +228,7 @@ impl BindingPlane {
     /// Whether the tap was off, and is on now.
     #[napi]
     pub fn tap(&self, env: Env, key: Option<Uint8Array>, snap_length: u32) -> Result<bool> {
-        let key = match key {
-            None => None,
-            Some(key) => match key.as_ref().try_into() {
-                Ok(bytes) => Some(NodeKey::from_bytes(bytes)),
-                Err(_) => return invalid(&env, "a node key has 32 bytes"),
-            },
-        };
+        let key = key.map(|key| node_key(&env, &key)).transpose()?;
         Ok(self.called().tap(key, snap_length as usize))
     }
 
@@ -269,6 +284,11 @@ fn socket_address(env: &Env, host: &str, port: u32) -> Result<SocketAddr> {
     let Ok(ip) = host.parse::<IpAddr>() else { return invalid(env, "not an address") };
     let Ok(port) = u16::try_from(port) else { return invalid(env, "not a port") };
     Ok(SocketAddr::new(ip, port))
+}
+
+fn node_key(env: &Env, bytes: &[u8]) -> Result<NodeKey> {
+    let key: [u8; 32] = bytes.try_into().or_else(|_| invalid(env, "a node key has 32 bytes"))?;
+    Ok(NodeKey::from_bytes(key))
 }
 
 /// Text that is no address stands for one that is not known.

@@ -112,6 +112,10 @@ impl Connections {
     pub(super) fn cross(&mut self, token: usize, turn: Turn<'_>) {
         let Some(local) = self.locals.get_mut(token) else { return };
         let Phase::Bridge(bridge) = &mut local.phase else { return };
+        if !local.is_warm {
+            local.is_warm = true;
+            self.warmth.add((token, local.id));
+        }
         match bridge.cross(&local.stream, &mut self.scratch) {
             Crossed::Waits => {}
             Crossed::More if !local.is_ready => {
