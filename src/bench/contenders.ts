@@ -14,6 +14,8 @@ export interface Place {
   /** With a certificate for {@link HOSTNAME}; plain if absent. */
   readonly certDir?: string;
   readonly workers?: number;
+  /** Another relay to mesh with. */
+  readonly mesh?: { readonly port: number; readonly keyFile: string; readonly authority: string };
 }
 
 export interface Command {
@@ -36,11 +38,12 @@ export interface Contender extends Participant {
 export const HOSTNAME = 'bench.test';
 
 /** derper's own flags, which derpkit's `derper` has too. */
-function flags({ port, stunPort, keyFile, certDir }: Place): string[] {
+function flags({ port, stunPort, keyFile, certDir, mesh }: Place): string[] {
   return [
     ...['-a', `127.0.0.1:${port}`, '-http-port', '-1', '-c', keyFile],
     ...(stunPort === undefined ? ['-stun=false'] : ['-stun', '-stun-port', String(stunPort)]),
     ...(certDir === undefined ? [] : ['-certmode', 'manual', '-certdir', certDir, '-hostname', HOSTNAME]),
+    ...(mesh ? ['-mesh-psk-file', mesh.keyFile, '-mesh-with', `${HOSTNAME}:${mesh.port}/127.0.0.1`] : []),
   ];
 }
 
@@ -53,11 +56,17 @@ function ours(name: 'native' | 'js', about: string): Contender {
       argv: [process.execPath, program, ...flags(place)],
       env: {
         DERPKIT_PLANE: name,
+        ...trusting(place),
         ...(place.workers !== undefined && { DERPKIT_WORKERS: String(place.workers) }),
       },
     }),
     takes: ({ workers }) => name === 'native' || workers === undefined,
   };
+}
+
+/** Relays that mesh have to trust each other's certificate, which is all that they trust then. */
+function trusting({ mesh }: Place): Record<string, string> {
+  return mesh ? { SSL_CERT_FILE: mesh.authority } : {};
 }
 
 /** Tailscale's relay, at a path or by its name. */
@@ -68,7 +77,7 @@ function derper(path: string): Contender | undefined {
   return {
     name: 'derper',
     about: `Tailscale's ${version.split(/[\s-]/)[0]}, ${goVersion(path)}`,
-    command: (place) => ({ argv: [path, ...flags(place)] }),
+    command: (place) => ({ argv: [path, ...flags(place)], env: trusting(place) }),
     takes: ({ workers }) => workers === undefined,
   };
 }
@@ -151,6 +160,6 @@ export function running(
     ...(pid !== undefined && { pid }),
     // What would have to be done to its process or its cores, it is spared.
     takes: ({ workers, burners, family }) =>
-      workers === undefined && burners === undefined && (family !== 'stun' || stun),
+      workers === undefined && burners === undefined && family !== 'mesh' && (family !== 'stun' || stun),
   };
 }

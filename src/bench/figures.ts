@@ -61,6 +61,7 @@ const figures = {
   kernelObjects: { name: 'kernel, B of objects', path: 'clients.kernel.object_bytes_each', digits: 0 },
   contended: { name: 'locks found taken', path: 'relay_counts.derpkit_egress_contended', digits: 0 },
   serverCpu: { name: 'relay CPU, %', path: 'server.cpu_percent', digits: 1 },
+  otherServerCpu: { name: "the other relay's CPU, %", path: 'other_server.cpu_percent', digits: 1 },
   generatorCpu: { name: 'generator CPU, %', path: 'generator.cpu_percent', digits: 0 },
 } as const satisfies Record<string, Figure>;
 

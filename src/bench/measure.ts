@@ -1,11 +1,11 @@
 /** One run: a fresh relay, the load generator against it, its report. */
-import { X509Certificate } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { selfSignedCertificate } from '../control/x509.js';
-import { type Contender, HOSTNAME, type Place } from './contenders.js';
+import { type Command, type Contender, HOSTNAME, type Place } from './contenders.js';
 import type { Report } from './figures.js';
 import { freePort, freeUdpPort, listening, type Started, start, type Tools } from './processes.js';
 import type { Scenario } from './scenarios.js';
@@ -49,7 +49,18 @@ export class Stage {
     const begun: Started[] = [];
     try {
       const cores = workers === undefined ? this.cores?.relay : undefined;
-      if (contender.command) {
+      if (contender.command && scenario.family === 'mesh') {
+        const places = await this.#meshed(scenario);
+        const relays = places.map((place) =>
+          this.#start((contender.command as (place: Place) => Command)(place), cores),
+        );
+        begun.push(...relays);
+        for (const [index, { port }] of places.entries()) await listening(relays[index] as Started, port);
+        const [here, there] = places.map(({ port }) => `127.0.0.1:${port}`) as [string, string];
+        const [pid, other] = relays.map((relay) => String(relay.pid)) as [string, string];
+        args.push('--target', here, '--pid', pid, '--target-b', there, '--pid-b', other);
+        args.push('--tls', '--pin', this.#certificate);
+      } else if (contender.command) {
         const place = await this.#place(scenario, workers);
         const relay = this.#start(contender.command(place), cores);
         begun.push(relay);
@@ -101,6 +112,18 @@ export class Stage {
       ...(scenario.transport === 'tls' && { certDir: this.#folder }),
       ...(workers !== undefined && { workers }),
     };
+  }
+
+  /** Two that mesh with each other, under one name and certificate. */
+  async #meshed(scenario: Scenario): Promise<readonly [Place, Place]> {
+    const [here, there] = [await this.#place(scenario, undefined), await this.#place(scenario, undefined)];
+    const keyFile = join(this.#folder, 'mesh.key');
+    writeFileSync(keyFile, randomBytes(32).toString('hex'), { mode: 0o600 });
+    const mesh = { keyFile, authority: this.#certificate };
+    return [
+      { ...here, mesh: { ...mesh, port: there.port } },
+      { ...there, mesh: { ...mesh, port: here.port } },
+    ];
   }
 
   #start(command: Parameters<typeof start>[0], cores: string | undefined): Started {

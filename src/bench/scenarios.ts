@@ -13,6 +13,7 @@ export type Family =
   | 'storm'
   | 'restart'
   | 'stun'
+  | 'mesh'
   | 'workers';
 
 /** One row: a command of the load generator, and what it needs around it. */
@@ -151,6 +152,18 @@ const stun: Bare = {
   headline: 'cpuAnswer',
 };
 
+/** Between two relays of the same kind, which mesh over TLS; both of them are on the relays' core. */
+function mesh(pace: Exclude<Pace, 'flood'>, pairs = 10): Bare {
+  const { title, args } = paceOf(pace);
+  return {
+    name: `mesh-${pairs}x1400-${pace}`,
+    family: 'mesh',
+    title: `across two relays, ${pairs} pairs, 1400 B, ${title}`,
+    args: ['mesh', '--pairs', String(pairs), ...args],
+    headline: 'cpuDelivered',
+  };
+}
+
 /** Of the native plane alone: the others have nothing of that kind to set. */
 const workers: Bare = {
   name: 'workers',
@@ -162,7 +175,9 @@ const workers: Bare = {
 };
 
 /** Families that are measured with a window. */
-const WINDOWED = new Set<Family>(['relay', 'fan-in', 'fan-out', 'overload', 'slow', 'storm', 'stun', 'workers']);
+const WINDOWED = new Set<Family>([
+  ...(['relay', 'fan-in', 'fan-out', 'overload', 'slow', 'storm', 'stun', 'mesh', 'workers'] as const),
+]);
 
 function on(transport: Transport, bare: readonly Bare[], seconds: number, warmUp: number): Scenario[] {
   return bare.map(({ name, args, ...rest }) => ({
@@ -207,7 +222,7 @@ const PROFILES: Readonly<
       ...[relay(2, 100, '5k'), fanIn('5k', 5), fanOut(10, '5k'), overload(0.05), slow, idle(50, 0.1), storm],
       ...[restart(50), stun, workers],
     ],
-    tls: [relay(2, 16384, '5k'), storm, idle(50, 0.1)],
+    tls: [relay(2, 16384, '5k'), storm, idle(50, 0.1), mesh('5k', 2)],
   },
   quick: {
     rounds: 1,
@@ -230,7 +245,7 @@ const PROFILES: Readonly<
     ],
     tls: [
       ...[...core, relay(100, 100, '100k'), fanIn('20k'), fanOut(50, '20k'), overload(0.2), idle(1000, SETTLE)],
-      ...[storm, restart(2000)],
+      ...[storm, restart(2000), mesh('5k'), mesh('20k')],
     ],
   },
   full: {
@@ -239,7 +254,7 @@ const PROFILES: Readonly<
     warmUp: 1,
     retries: 2,
     plain: [...everything(), stun, workers],
-    tls: everything(),
+    tls: [...everything(), mesh('5k'), mesh('20k'), mesh('100k')],
   },
 };
 

@@ -130,6 +130,31 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Pairs of clients of two relays that mesh with each other
+    Mesh {
+        /// The other relay's address
+        #[arg(long)]
+        target_b: SocketAddr,
+        /// The other relay's process
+        #[arg(long)]
+        pid_b: Option<u32>,
+        /// How many; every other one sends the other way
+        #[arg(short, long, default_value_t = 10, value_parser = at_least_one)]
+        pairs: usize,
+        /// Bytes of a packet
+        #[arg(short, long, default_value_t = 1400, value_parser = size)]
+        size: usize,
+        /// Packets a second, of all senders together
+        #[arg(short, long, default_value = "20000")]
+        rate: NonZeroU64,
+        /// Packets with each write
+        #[arg(short, long, default_value = "1")]
+        batch: NonZeroU64,
+        #[command(flatten)]
+        window: Window,
+        #[command(flatten)]
+        target: Target,
+    },
     /// STUN requests, and a pair that feels them
     Stun {
         /// Where STUN is answered

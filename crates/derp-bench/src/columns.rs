@@ -70,6 +70,7 @@ pub(crate) fn columns(report: &Report) -> Vec<Column> {
         cells.push(("server CPU %", Some(server.cpu_percent), 1));
         cells.push(("RSS MB", server.memory.map(|memory| memory.rss as f64 / 1024.0), 1));
     }
+    cells.push(("other server CPU %", report.other_server.as_ref().map(|other| other.cpu_percent), 1));
     cells.push(("generator CPU %", report.generator.as_ref().map(|generator| generator.cpu_percent), 0));
     cells.push(("waited %", report.generator.as_ref().map(|generator| generator.waited_percent), 1));
     cells.push(("foreign CPU %", report.others_cpu_percent, 0));

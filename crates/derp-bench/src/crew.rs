@@ -57,7 +57,7 @@ pub(crate) fn run(
 }
 
 /// Has no business of its own while others log in.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl Handler for Nobody {
     fn opened(&mut self, _number: usize, _now: Instant) {}

@@ -105,6 +105,11 @@ impl Driver {
         })
     }
 
+    /// Clients connect there from now on.
+    pub(crate) fn aim(&mut self, target: SocketAddr) {
+        self.target = target;
+    }
+
     /// Begins to connect a client.
     pub(crate) fn connect(&mut self, number: usize, identity: Arc<Identity>) -> io::Result<usize> {
         let entry = self.clients.vacant_entry();

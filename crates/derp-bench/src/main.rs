@@ -14,6 +14,7 @@ mod flow;
 mod foreign;
 mod idle;
 mod load;
+mod mesh;
 mod overload;
 mod pacing;
 mod packet;

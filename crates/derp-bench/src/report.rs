@@ -9,10 +9,10 @@ use crate::faults::Faults;
 use crate::figures::{
     Bystander, Clients, Kernel, Logins, Overload, Process, Restart, Slow, Stun, Times, Traffic, fairness,
 };
-use crate::process::{Memory, percent};
+use crate::process::{Memory, Sample, percent};
 use crate::samples::Samples;
 use crate::varz::Counts;
-use crate::{idle, load, overload, restart, slow, storm, stun};
+use crate::{idle, load, mesh, overload, restart, slow, storm, stun};
 
 /// Above this the generator is the bottleneck, or may be, and the relay's figures are a lower bound.
 const SATURATED: f64 = 90.0;
@@ -40,6 +40,9 @@ pub(crate) struct Report {
     pub(crate) stun: Option<Stun>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) restart: Option<Restart>,
+    /// The other of two relays, which mesh with each other; the CPU of a packet is that of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) other_server: Option<Process>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bystander: Option<Bystander>,
     /// What the relay says of its drops, by reason, and of its locks; absent if it says nothing.
@@ -91,6 +94,19 @@ impl Report {
             cpu_us_per_received: each(used, outcome.sent),
             fairness: fairness(&outcome.shares).filter(|_| outcome.shares.len() > 1),
         });
+        report
+    }
+
+    /// Without the costs of one of them the price of a packet is not known.
+    pub(crate) fn of_mesh(scenario: String, plan: &load::Plan, outcome: mesh::Outcome, memory: Option<Memory>) -> Self {
+        let mut report = Self::of_load(scenario, plan, &outcome.load, memory);
+        let used = |looks: &Option<[Sample; 2]>| looks.as_ref().map(|[a, b]| b.since(a).used);
+        let both = used(&outcome.load.samples.server).zip(used(&outcome.other)).map(|(one, other)| one + other);
+        if let Some(traffic) = &mut report.traffic {
+            traffic.cpu_us_per_delivered = each(both, outcome.load.arrived);
+            traffic.cpu_us_per_received = each(both, outcome.load.sent);
+        }
+        report.other_server = outcome.other.as_ref().map(|[a, b]| Process::of(&b.since(a), None));
         report
     }
 
@@ -167,7 +183,7 @@ impl Report {
         let seconds = plan.length.as_secs_f64();
         let others: u64 = load.shares[1..].iter().sum();
         // The sender deals its packets to all receivers in turn.
-        let due = load.sent as f64 * (load.shares.len() - 1) as f64 / load.shares.len() as f64;
+        let due = (load.sent as f64 * (load.shares.len() - 1) as f64 / load.shares.len() as f64).floor();
         report.slow = Some(Slow {
             others_pps: others as f64 / seconds,
             others_lost_percent: (100.0 * (1.0 - others as f64 / due.max(1.0))).max(0.0),
@@ -257,6 +273,7 @@ impl Report {
             slow: None,
             stun: None,
             restart: None,
+            other_server: None,
             bystander: None,
             relay_counts: None,
             cipher: None,

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
@@ -16,7 +17,7 @@ use crate::process::Memory;
 use crate::report::Report;
 use crate::target::Target;
 use crate::tls::Tls;
-use crate::{idle, overload, restart, slow, storm, stun, varz};
+use crate::{idle, mesh, overload, restart, slow, storm, stun, varz};
 
 /// `None` for the commands that are about no relay in particular.
 pub(crate) fn run(command: &Command) -> io::Result<Option<(Report, bool)>> {
@@ -25,7 +26,8 @@ pub(crate) fn run(command: &Command) -> io::Result<Option<(Report, bool)>> {
     };
     let relay = relay(given)?;
     let before = varz::counts(given.target, &relay.security).unwrap_or_default();
-    let foreign = Foreign::begin(given.pid, &given.beside);
+    let beside: Vec<u32> = given.beside.iter().copied().chain(other_process(command)).collect();
+    let foreign = Foreign::begin(given.pid, &beside);
     let mut report = measure(command, &relay)?;
     report.others_cpu_percent = foreign.and_then(|foreign| foreign.percent());
     report.cipher = relay.cipher.clone();
@@ -42,10 +44,15 @@ fn target_of(command: &Command) -> Option<&cli::Target> {
         | Command::Storm { target, .. }
         | Command::Overload { target, .. }
         | Command::Slow { target, .. }
+        | Command::Mesh { target, .. }
         | Command::Stun { target, .. }
         | Command::Restart { target, .. } => Some(target),
         Command::Floor { .. } | Command::Burn { .. } => None,
     }
+}
+
+fn other_process(command: &Command) -> Option<u32> {
+    if let Command::Mesh { pid_b, .. } = command { *pid_b } else { None }
 }
 
 fn measure(command: &Command, relay: &Target) -> io::Result<Report> {
@@ -84,6 +91,14 @@ fn measure(command: &Command, relay: &Target) -> io::Result<Report> {
             let scenario = format!("1 to {receivers}, {size} B, {rate} pps, one reads {reads} B/s");
             Ok(Report::of_slow(scenario, &load::Plan::new(flow::fan_out(receivers), size, warm_up, length), outcome))
         }
+        Command::Mesh { target_b, pid_b, pairs, size, rate, batch, ref window, ref target } => {
+            let (warm_up, length) = (window.warm_up, window.seconds);
+            let plan = mesh::Plan { pairs, size, rate, batch, warm_up, length };
+            let other = relay_at(target_b, pid_b, target)?;
+            let scenario = format!("{pairs} pairs across two relays, {size} B, {rate} pps");
+            let load = load::Plan::new(flow::pairs(pairs), size, warm_up, length);
+            Ok(Report::of_mesh(scenario, &load, mesh::run([relay, &other], &plan)?, memory()))
+        }
         Command::Stun { stun, rate, bystander, ref window, .. } => {
             let (warm_up, length) = (window.warm_up, window.seconds);
             let plan = stun::Plan { server: stun, rate, bystander, warm_up, length };
@@ -118,6 +133,10 @@ fn packets(shape: &str, flows: Vec<Flow>, load: &cli::Load, relay: &Target) -> i
 }
 
 fn relay(given: &cli::Target) -> io::Result<Target> {
+    relay_at(given.target, given.pid, given)
+}
+
+fn relay_at(address: SocketAddr, process: Option<u32>, given: &cli::Target) -> io::Result<Target> {
     let pin = given.pin.as_ref().map(|path| {
         let mut reader = BufReader::new(File::open(path)?);
         let certificate = CertificateDer::from_pem_reader(&mut reader).map_err(io::Error::other)?;
@@ -125,6 +144,6 @@ fn relay(given: &cli::Target) -> io::Result<Target> {
     });
     let pin = pin.transpose()?;
     let security = given.tls.then(|| Tls::new(given.cipher, pin).map(Arc::new)).transpose()?;
-    Target::new(given.target, security, given.fast_start, given.pid, given.at_once)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", given.target)))
+    Target::new(address, security, given.fast_start, process, given.at_once)
+        .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
 }

@@ -13,7 +13,7 @@ use crate::transport::{self, Security};
 
 /// Where it is, and how to log in to it.
 pub(crate) struct Target {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     fast_start: bool,
     pub(crate) security: Security,
     server: NodeKey,

@@ -65,6 +65,20 @@ fn packets_go_from_one_to_the_other() {
 }
 
 #[test]
+fn pairs_of_two_relays_find_each_other() {
+    // Both addresses lead to the same one, which knows everybody; that relays know each other's clients is their test.
+    let floor = Floor::start(&[]);
+    let (address, process) = (floor.address, floor.child.id());
+    let other = format!("--target-b {address} --pid-b {process}");
+    let report = floor.report(&format!("mesh {other} --pairs 4 --size 100 --rate 2000 {SHORT}"));
+    assert_eq!(report["traffic"]["lost_in_all"], 0, "{report}");
+    if cfg!(target_os = "linux") {
+        assert!(report["traffic"]["cpu_us_per_delivered"].is_number(), "{report}");
+        assert!(report["other_server"]["cpu_percent"].is_number(), "{report}");
+    }
+}
+
+#[test]
 fn a_bystander_is_heard_during_a_storm() {
     let report = Floor::start(&[]).report(&format!("storm --rate 300 --bystander 100 {SHORT}"));
     assert!(report["logins"]["completed"].as_u64().unwrap() > 30, "{report}");
