@@ -50,6 +50,10 @@ describe('defaults', () => {
       acceptConnectionBurst: Number.MAX_SAFE_INTEGER,
       debugTrustedCidrs: [],
       debugHint: false,
+      roundTrips: true,
+      verboseDrops: [],
+      debugLogs: false,
+      proberDebugLogs: false,
     });
     const withoutDefault = [
       'certDir',
@@ -183,6 +187,10 @@ const BAD: Record<Exclude<SettingName, never>, readonly unknown[]> = {
   debugTrustedCidrs: ['x', '10.0.0.0', '10.0.0.0/33', '::/129', 'fe80::%1/64', '10.0.0.0/8,x', 5, null],
   debugKeyFile: ['', 5, null],
   debugHint: ['yes', 5, null],
+  roundTrips: ['yes', 5, null],
+  verboseDrops: ['x', 'ab'.repeat(31), `nodekey:${'ab'.repeat(32)}`, `${'ab'.repeat(32)},`, ['x'], 5, null],
+  debugLogs: ['yes', 5, null],
+  proberDebugLogs: ['yes', 5, null],
   meshWith: ['a b', ' a', 'a/b/c', 'a/', '/b', 'a:b', 'a:0', 'a:65536', '::1', '[::1', '[a]', 'a:1/b:1', 5, null, [5]],
 };
 

@@ -1,5 +1,5 @@
 /** derper's metrics, by its names, made of what the parts of the relay count. Pure. */
-import { type CounterName, DROP_REASONS, PACKET_KINDS, WRITE_FRAMES_BOUNDS } from '../plane/counters.js';
+import { COUNTER_NAMES, type CounterName, DROP_REASONS, PACKET_KINDS, WRITE_FRAMES_BOUNDS } from '../plane/counters.js';
 import { bare, type Entry, type HistogramFigures, histogram, int, labels, set, type Value } from './exposition.js';
 
 export interface MetricSources {
@@ -140,6 +140,7 @@ function derp({ version, counters, clients, rateLimit, process }: MetricSources)
     ['counter_mesh_update_batch_size', histogram(clients.meshBatches)],
     ['counter_mesh_update_loop_count', histogram(clients.meshLoops)],
     ['counter_packets_received_kind', labels('kind', { disco, other })],
+    ['counter_tcp_rtt', labels('le', roundTrips(counters))],
     ['counter_total_dup_client_conns', int(clients.dupConnectionsEver)],
     ['gauge_clients_local', bare(clients.localKeys)],
     ['gauge_clients_remote', bare(clients.totalKeys - clients.localKeys)],
@@ -184,6 +185,13 @@ function writeFrames(counters: MetricSources['counters']): HistogramFigures {
     counts: [...WRITE_FRAMES_BOUNDS, 'more' as const].map((bound) => counters[`write_frames:${bound}`]),
     sum: counters.frames_written,
   };
+}
+
+/** As in derper, what was never seen has no row. */
+function roundTrips(counters: MetricSources['counters']): Record<string, number> {
+  const names = COUNTER_NAMES.filter((name) => name.startsWith('tcp_rtt:') && counters[name] > 0);
+  const rows = names.map((name) => [name.slice('tcp_rtt:'.length).replace('_', '-'), counters[name]] as const);
+  return Object.fromEntries(rows.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function mesh(links: readonly MeshFigures[]): Entry[] {

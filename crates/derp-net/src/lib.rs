@@ -24,6 +24,7 @@ mod budget;
 mod conn;
 mod connections;
 mod dial;
+mod drops;
 mod egress;
 mod events;
 mod faults;
@@ -50,10 +51,12 @@ mod worker;
 
 pub use conn::Figures;
 pub use dial::Target;
+pub use drops::Dropped;
 pub use events::{Event, LinkChange, Wake};
 #[cfg(feature = "fault-injection")]
 pub use faults::Fault;
 pub use plane::{Adoption, Plane};
 pub use policy::Policy;
 pub use reason::CloseReason;
+pub use shared::RoundTrip;
 pub use tap::Slab;
