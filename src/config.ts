@@ -138,6 +138,9 @@ const SCHEMA = z.object({
     .default(32)
     .describe('packets queued per client and kind'),
   plane: oneOf(PLANE_CHOICES).default('auto').describe('data plane: auto, native or js'),
+  workers: whole(0, 256, 'must be a number from 0 to 256')
+    .default(0)
+    .describe('threads of the native plane; 0 for one per core'),
   logFormat: oneOf(['text', 'json']).default('text').describe('text or json'),
   logLevel: oneOf(LOG_LEVELS).default('info').describe(LOG_LEVELS.join(', ')),
   privateKey: z
