@@ -6,6 +6,7 @@ import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
+import { WebSocketClient } from '../helpers/websocket.js';
 
 nothingIsLeft();
 
@@ -13,6 +14,12 @@ nothingIsLeft();
 function crossings(relay: TestRelay): { up: number; down: number } {
   return { up: relay.count('crossings_up'), down: relay.count('crossings_down') };
 }
+
+const WAYS = [
+  { name: 'raw', tls: false, webSocket: false },
+  { name: 'in a WebSocket', tls: false, webSocket: true },
+  { name: 'in a WebSocket over TLS', tls: true, webSocket: true },
+];
 
 describe.each(LANES)('crossings, $name', (lane) => {
   const native = lane.planeKind === 'native';
@@ -31,9 +38,13 @@ describe.each(LANES)('crossings, $name', (lane) => {
     }
   });
 
-  it('are not made for packets', async () => {
-    const relay = await startRelay(lane);
-    const [from, to] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+  it.each(WAYS)('are not made for packets, $name', async ({ tls, webSocket }) => {
+    const relay = await startRelay(lane, { tls });
+    const connect = async () => {
+      if (!webSocket) return DerpClient.connect(relay);
+      return DerpClient.over(await WebSocketClient.open(relay), relay);
+    };
+    const [from, to] = [await connect(), await connect()];
     let delivered = 0;
     to.onPacket = () => {
       delivered += 1;

@@ -58,8 +58,12 @@ const CLOSES: [name: string, payload: Buffer, code: number][] = [
   ['4999 and 123 bytes', closePayload(4999, 'x'.repeat(123)), 4999],
 ];
 
-describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
-  it.each([false, true])('with messages of any size is a client as any other; TLS %s', async (tls) => {
+const OVER = LANES.flatMap((lane) =>
+  [false, true].map((tls) => ({ name: `${lane.name}, ${tls ? 'TLS' : 'plain TCP'}`, lane, tls })),
+);
+
+describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
+  it('with messages of any size is a client as any other', async () => {
     const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -104,7 +108,7 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
   });
 
   it('that breaks the framing is told with which code, and is closed alone', async () => {
-    const relay = await startRelay(lane);
+    const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
       const each = BAD.map(async ([name, code, ...frames]) => {
@@ -120,7 +124,7 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
   });
 
   it('that breaks DERP is closed, and a packet behind its own close frame is none', async () => {
-    const relay = await startRelay(lane);
+    const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
       const { socket, client } = await login(relay);
@@ -142,7 +146,7 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
   });
 
   it('that closes gets its own code back', async () => {
-    const relay = await startRelay(lane);
+    const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
       const each = CLOSES.map(async ([name, payload, code]) => {
@@ -157,8 +161,43 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
     });
   });
 
+  it('that goes on sending hears all the same why it is closed', async () => {
+    const relay = await startRelay(lane, { tls });
+    const bystanders = await Bystanders.join(relay);
+    await bystanders.during(async () => {
+      const { socket, client } = await login(relay);
+      const frame = clientFrame(Buffer.alloc(60_000));
+      socket.raw(clientFrame(Buffer.from('hello'), { opcode: Opcode.Text }), frame, frame);
+      socket.raw(frame, frame);
+      expect(await socket.closeCode()).toBe(1003);
+      await socket.wire.ended();
+      // Not a reset, which takes back what was said before it.
+      expect(socket.wire.stream.errored).toBeNull();
+      expect(await relay.endOf(client.key)).toBe('disconnected');
+      await client.close();
+    });
+  });
+
+  it('that sends its first frames behind its request, and requests before it, loses nothing of either', async () => {
+    const relay = await startRelay(lane, { tls });
+    const bystanders = await Bystanders.join(relay);
+    await bystanders.during(async () => {
+      const reader = await DerpClient.connect(relay);
+      for (const before of [0, 3]) {
+        const info = new DerpClient(reader.wire, relay.keys.publicKey);
+        const packet = sendPacketFrame(reader.key, Buffer.from(`behind ${before}`));
+        const behind = [clientFrame(info.clientInfo), clientFrame(packet)];
+        const socket = await WebSocketClient.open(relay, { before, behind });
+        expect(await reader.expectPacket(`behind ${before}`)).toBe(info.key);
+        await socket.wire.destroy();
+        await reader.expect('PeerGone');
+      }
+      await reader.close();
+    });
+  });
+
   it('is told that the relay closes', async () => {
-    const relay = await startRelay(lane);
+    const relay = await startRelay(lane, { tls });
     const { socket, client } = await login(relay);
     await relay.relay.close();
     expect(await socket.closeCode()).toBe(1000);
@@ -166,7 +205,7 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
   });
 
   it('that never reads loses its oldest packets, and nobody else loses any', async () => {
-    const relay = await startRelay(lane, { config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 } });
+    const relay = await startRelay(lane, { tls, config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
       const [{ socket, client: frozen }, sender] = [await login(relay), await DerpClient.connect(relay)];
@@ -194,7 +233,7 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
   });
 
   it('that never reads is closed after the write deadline, also with little to wait for', async () => {
-    const relay = await startRelay(lane, { config: { tcpWriteTimeout: 500 } });
+    const relay = await startRelay(lane, { tls, config: { tcpWriteTimeout: 500 } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
       const sender = await DerpClient.connect(relay);
@@ -226,7 +265,7 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
   });
 
   it('with random bytes, before and after its login, costs its connection and nothing else', async () => {
-    const relay = await startRelay(lane);
+    const relay = await startRelay(lane, { tls });
     const random = seeded(SEED);
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -238,7 +277,7 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
           // In a message that is right, or right away.
           socket.raw(random() < 0.5 ? clientFrame(bytes) : bytes);
           await socket.wire.flushed();
-          if (index % 2 === 0) socket.wire.reset();
+          if (index % 2 === 0 && !tls) socket.wire.reset();
           else await socket.wire.destroy();
         }),
       );
@@ -247,7 +286,7 @@ describe.each(LANES)('a hostile WebSocket, $name', (lane) => {
   });
 
   it('that sends half a login, half a header or nothing is closed at the deadline', async () => {
-    const relay = await startRelay(lane, { policy: { deadlines: { clientInfo: 300 } } });
+    const relay = await startRelay(lane, { tls, policy: { deadlines: { clientInfo: 300 } } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
       const info = new DerpClient(await Wire.open(relay.target()), relay.keys.publicKey);

@@ -5,8 +5,9 @@ import { generateKeyPair, type NodeKey, nodeKeyBytes, readNodeKey } from '../../
 import { switchingProtocols } from '../../src/protocol/upgrade.js';
 import { FrameType, HEADER_LENGTH, KEY_LENGTH } from '../../src/protocol/wire.js';
 import { DerpClient, discoPacket } from '../helpers/client.js';
+import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { freePorts, MESH_LANES, meshNode, named, trustOwnCertificate, untilRemote } from '../helpers/mesh.js';
+import { freePorts, meshNode, named, trustOwnCertificate, untilRemote } from '../helpers/mesh.js';
 import { OtherRelay } from '../helpers/other-relay.js';
 import { MESH_KEY, type PolicyChanges, pemPair, type TestRelay } from '../helpers/relay.js';
 import { numbered } from '../helpers/traffic.js';
@@ -34,7 +35,7 @@ async function untilTrouble(relay: TestRelay, trouble: string | RegExp): Promise
   expect(link(relay).trouble).toMatch(trouble);
 }
 
-describe.each(MESH_LANES)('a link, $name', (lane) => {
+describe.each(LANES)('a link, $name', (lane) => {
   /** A relay that dials another one. */
   async function dialling(other: OtherRelay, policy: PolicyChanges = {}, meshWith = [named(other.port)]) {
     trustOwnCertificate();

@@ -4,17 +4,9 @@ import { peerPresentFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair, type NodeKey } from '../../src/protocol/key.js';
 import { PeerGoneReason } from '../../src/protocol/wire.js';
 import { DerpClient, discoPacket } from '../helpers/client.js';
+import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import {
-  freePorts,
-  idsOf,
-  MESH_LANES,
-  meshed,
-  meshNode,
-  named,
-  startMesh,
-  trustOwnCertificate,
-} from '../helpers/mesh.js';
+import { freePorts, idsOf, meshed, meshNode, named, startMesh, trustOwnCertificate } from '../helpers/mesh.js';
 import { MESH_KEY, type TestRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
 
@@ -43,7 +35,7 @@ async function passes(from: DerpClient, to: DerpClient, text: string): Promise<v
   expect(await to.expectPacket(text)).toBe(from.key);
 }
 
-describe.each(MESH_LANES)('relays that mesh, $name', (lane) => {
+describe.each(LANES)('relays that mesh, $name', (lane) => {
   it('carry packets both ways, each way in order, and count them', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const alice = await join(a, [b]);

@@ -6,12 +6,8 @@ import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
 import { formatNodeKey, type KeyPair, type NodeKey } from '../../src/protocol/key.js';
 import type { Lane } from './lanes.js';
-import { LANES } from './lanes.js';
 import { newRelay, ownCertificate, type TestRelay, type TestRelayOptions } from './relay.js';
 import { eventually } from './wait.js';
-
-/** The lanes whose planes dial. */
-export const MESH_LANES: readonly Lane[] = LANES.filter(({ planeKind }) => planeKind === 'js');
 
 /** Soon enough for a test, late enough to see what a lost link leaves behind. */
 const MESH_TIMES = { connect: 10_000, retry: 300, jitter: 100 };

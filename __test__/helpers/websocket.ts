@@ -42,6 +42,12 @@ export function closePayload(code: number, reason = ''): Buffer {
   return Buffer.concat([Buffer.of(code >> 8, code & 0xff), Buffer.from(reason)]);
 }
 
+interface Around {
+  /** So many requests. */
+  readonly before?: number;
+  readonly behind?: readonly Uint8Array[];
+}
+
 export class WebSocketClient extends Duplex {
   /** Lengths of the binary messages that have come. */
   readonly messages: number[] = [];
@@ -55,8 +61,8 @@ export class WebSocketClient extends Duplex {
     super();
   }
 
-  /** Connects, and does the handshake. */
-  static async open(relay: TestRelay): Promise<WebSocketClient> {
+  /** Connects, and does the handshake: other requests go `before` it, and bytes `behind` it in the same write. */
+  static async open(relay: TestRelay, around: Around = {}): Promise<WebSocketClient> {
     const { host, port, tls } = relay.target();
     const stream = tls
       ? connectTls({ host, port, rejectUnauthorized: false })
@@ -66,7 +72,7 @@ export class WebSocketClient extends Duplex {
       stream.once('error', reject);
     });
     const client = new WebSocketClient(new Wire(stream));
-    await client.handshake();
+    await client.handshake(around);
     return client;
   }
 
@@ -110,10 +116,15 @@ export class WebSocketClient extends Duplex {
     void this.wire.destroy().then(() => done(error));
   }
 
-  private async handshake(): Promise<void> {
+  private async handshake({ before = 0, behind = [] }: Around): Promise<void> {
     const key = randomBytes(16).toString('base64');
     const headers = { 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': key, 'Sec-WebSocket-Protocol': 'derp' };
-    this.wire.write(upgradeRequest({ ...headers, Upgrade: 'websocket' }));
+    for (let count = 0; count < before; count++) {
+      this.wire.write('GET /generate_204 HTTP/1.1\r\nHost: relay\r\n\r\n');
+      const answer = (await this.wire.takeThrough('\r\n\r\n')).toString('latin1');
+      if (!answer.startsWith('HTTP/1.1 204 ')) throw new Error(`request ${count} was answered with ${answer}`);
+    }
+    this.wire.write(upgradeRequest({ ...headers, Upgrade: 'websocket' }), ...behind);
     const answer = (await this.wire.takeThrough('\r\n\r\n')).toString('latin1');
     const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
     const right = answer.startsWith('HTTP/1.1 101 ') && answer.includes(`\r\nSec-WebSocket-Accept: ${accept}\r\n`);

@@ -106,6 +106,16 @@ async function exercise(relay: Relay, plane: DataPlane, serverKey: DerpClient['k
   const attached = new DerpClient(new Wire(ours), serverKey, { start: 'none' }).login();
   await plane.attach(theirs, { address: '192.0.2.1', port: 1 });
   await attached;
+  plane.route(b.key, 999);
+  plane.dial(999, {
+    address: { address: target.host, port: target.port },
+    host: 'relay.test',
+    authority: 'relay.test',
+    roots: [],
+    meshKey: MESH_KEY,
+    timeout: 1000,
+  });
+  plane.hangUp(999);
   plane.certificates({ certificates: [], otherwise: 'refuse' });
   plane.policy(planePolicy(parseSettings({ certMode: 'off' })));
   await plane.snapshot(0, 10);

@@ -6,7 +6,7 @@ import { getSystemErrorName } from 'node:util';
 import { DerpkitError } from '../errors.js';
 import { type NodeKey, nodeKeyBytes, readNodeKey } from '../protocol/key.js';
 import type { ClientInfo } from '../protocol/login.js';
-import type { PeerGoneReason } from '../protocol/wire.js';
+import { KEY_LENGTH, type PeerGoneReason } from '../protocol/wire.js';
 import { findAddon } from './addon.js';
 import { listenError } from './address.js';
 import { WritableCounters } from './counters.js';
@@ -18,7 +18,9 @@ import type {
   CloseReason,
   ConnectionId,
   DataPlane,
+  DialTarget,
   DuplexInfo,
+  LinkChange,
   LinkId,
   Listening,
   ListenSpec,
@@ -34,7 +36,6 @@ import type {
 } from './plane.js';
 import { StunListener } from './stun.js';
 import { TapStream } from './tap.js';
-import { WebSocketStream } from './websocket-stream.js';
 
 /** How long a transport of JavaScript's has, in milliseconds, to take what was sent before its connection ended. */
 const LINGER = 1000;
@@ -55,8 +56,11 @@ export interface BindingPlane {
   certificates(certificates: readonly Certificate[], otherwise: string): void;
   listen(host: string, port: number, derp: boolean, tls: boolean): { id: number; address: string; port: number };
   policy(policy: object): void;
-  admit(id: number, mesh: boolean): void;
+  admit(id: number, mesh: boolean, perSecond?: number, burst?: number): void;
   close(id: number, reason: string): void;
+  dial(link: number, target: object): string | null;
+  hangUp(link: number): void;
+  route(key: Uint8Array, via: number | null): void;
   gone(key: Uint8Array, reason: number): void;
   send(ids: readonly number[], frames: Uint8Array, pull: boolean): void;
   newId(): number;
@@ -65,12 +69,12 @@ export interface BindingPlane {
     fd: number,
     address: string,
     port: number,
-    tlsVersion: TlsVersion | null,
     leftover: Uint8Array,
     notIdeal: boolean,
+    webSocket: boolean,
   ): void;
-  attach(id: number, address: string, port: number, tlsVersion: TlsVersion | null, notIdeal: boolean): number;
-  snapshot(offset: number, limit: number): Omit<Snapshot, 'links'>;
+  attach(id: number, address: string, port: number): number;
+  snapshot(offset: number, limit: number): Snapshot;
   tap(key: Uint8Array | null, snapLength: number): boolean;
   takeTapped(): ArrayBuffer | null;
   releaseTapped(slab: ArrayBuffer): void;
@@ -95,6 +99,8 @@ interface BindingEvent {
   readonly listener: number;
   readonly fd: number;
   readonly received: Buffer;
+  /** 33 bytes for each: the key, and whether it is there. */
+  readonly changes: Buffer;
   readonly serverName: string;
   readonly localAddress: string;
   readonly alpn: readonly string[];
@@ -170,8 +176,8 @@ class NativePlane implements DataPlane {
   }
 
   admit(id: ConnectionId, admission: Parameters<DataPlane['admit']>[1]): void {
-    if (admission.receiveLimit) throw notYet('receive limits of one connection');
-    this.plane.admit(id, admission.mesh);
+    const { mesh, receiveLimit } = admission;
+    this.plane.admit(id, mesh, receiveLimit?.bytesPerSecond, receiveLimit?.burst);
   }
 
   refuse(id: ConnectionId): void {
@@ -183,8 +189,8 @@ class NativePlane implements DataPlane {
     this.duplexes.get(id)?.stream.destroy();
   }
 
-  route(): void {
-    throw notYet('mesh links');
+  route(key: NodeKey, via: LinkId | null): void {
+    this.plane.route(nodeKeyBytes(key), via);
   }
 
   gone(key: NodeKey, reason: PeerGoneReason): void {
@@ -199,42 +205,37 @@ class NativePlane implements DataPlane {
     const duplex = this.duplexes.get(id);
     if (!duplex) return;
     const { stream, info } = duplex;
-    const { peer, tlsVersion } = info;
-    if (how.framing === 'websocket') {
-      // Its frames are JavaScript's; what is in them crosses as a pipe's bytes do. From here on it ends with the pipe,
-      // behind a close frame.
-      this.duplexes.delete(id);
-      const webSocket = new WebSocketStream(stream);
-      this.join(id, webSocket, peer, tlsVersion, how.notIdeal);
-      webSocket.onBytes(Buffer.from(how.leftover));
+    stream.pause();
+    const give = () => {
+      if (stream.destroyed) return;
+      const { fd } = (stream as unknown as { _handle: { fd: number } })._handle;
+      const unread = (stream.read() as Buffer | null) ?? Buffer.alloc(0);
+      const leftover = Buffer.concat([how.leftover, unread]);
+      const { address, port } = info.peer;
+      this.plane.adopt(id, fd, address, port, leftover, how.notIdeal, how.framing === 'websocket');
+      // The plane has a descriptor of its own: this one's close is no end of the connection.
+      stream.destroy();
+    };
+    if (stream.writableLength === 0) {
+      give();
       return;
     }
-    const { fd } = (stream as unknown as { _handle: { fd: number } })._handle;
-    const unread = (stream.read() as Buffer | null) ?? Buffer.alloc(0);
-    const leftover = Buffer.concat([how.leftover, unread]);
-    this.plane.adopt(id, fd, peer.address, peer.port, tlsVersion, leftover, how.notIdeal);
-    // The plane has a descriptor of its own: this one's close is no end of the connection.
-    stream.destroy();
+    // What is still to be sent of answers goes first, and is the socket's own to send.
+    stream.setTimeout(this.currentPolicy.deadlines.head, () => stream.destroy());
+    stream.write('', give);
   }
 
   async attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId> {
     const id = this.plane.newId();
-    this.join(id, stream, peer, null, false);
+    this.join(id, stream, peer);
     return id;
   }
 
   /** Makes a connection of the plane of a stream of JavaScript's. */
-  private join(
-    id: ConnectionId,
-    stream: Duplex,
-    { address, port }: PeerAddress,
-    tlsVersion: TlsVersion | null,
-    notIdeal: boolean,
-  ): void {
+  private join(id: ConnectionId, stream: Duplex, { address, port }: PeerAddress): void {
     this.transports.set(id, stream);
     stream.once('close', () => this.transports.delete(id));
-    const fd = this.plane.attach(id, address, port, tlsVersion, notIdeal);
-    const pipe = new Socket({ fd, readable: true, writable: true });
+    const pipe = new Socket({ fd: this.plane.attach(id, address, port), readable: true, writable: true });
     for (const [from, to] of [
       [stream, pipe],
       [pipe, stream],
@@ -257,13 +258,17 @@ class NativePlane implements DataPlane {
     transport.once('close', () => clearTimeout(linger));
   }
 
-  /** Not there yet: every dial fails. */
-  dial(link: LinkId): void {
-    queueMicrotask(() => this.events.linkClosed(link, 'the native plane cannot dial yet; DERPKIT_PLANE=js can'));
+  dial(link: LinkId, { address: { address, port }, host, authority, roots, meshKey, timeout }: DialTarget): void {
+    if (this.closed) return;
+    const target = { address, port, host, authority, roots: roots ?? undefined, meshKey, timeout };
+    const refused = this.plane.dial(link, target);
+    // As if it had come from there: never within the call.
+    if (refused !== null) setImmediate(() => this.events.linkClosed(link, refused));
   }
 
-  // There are no links.
-  hangUp(): void {}
+  hangUp(link: LinkId): void {
+    this.plane.hangUp(link);
+  }
 
   tap({ key, snapLength }: TapOptions): PacketTap {
     if (this.tapped) throw new DerpkitError('ERR_STATE', 'there is a packet tap already');
@@ -282,7 +287,7 @@ class NativePlane implements DataPlane {
   }
 
   async snapshot(offset: number, limit: number): Promise<Snapshot> {
-    return { ...this.plane.snapshot(offset, limit), links: new Float64Array() };
+    return this.plane.snapshot(offset, limit);
   }
 
   async shutdown(): Promise<void> {
@@ -349,6 +354,15 @@ class NativePlane implements DataPlane {
       case 'duplex':
         this.onDuplex(event);
         break;
+      case 'linkOpen':
+        this.events.linkOpen(id, readNodeKey(event.key));
+        break;
+      case 'linkPeers':
+        this.events.linkPeers(id, linkChanges(event.changes));
+        break;
+      case 'linkClosed':
+        this.events.linkClosed(id, event.reason);
+        break;
       case 'fault':
         void this.endOurs();
         this.events.fault('ERR_INTERNAL', event.reason, true);
@@ -374,6 +388,14 @@ class NativePlane implements DataPlane {
   }
 }
 
+function linkChanges(bytes: Buffer): LinkChange[] {
+  const changes: LinkChange[] = [];
+  for (let at = 0; at < bytes.length; at += KEY_LENGTH + 1) {
+    changes.push({ key: readNodeKey(bytes, at), present: bytes[at + KEY_LENGTH] === 1 });
+  }
+  return changes;
+}
+
 /** The binding says by number which of the system's errors it was; Node has names for them. */
 function systemError(error: NodeJS.ErrnoException): Error {
   const { errno, code } = error;
@@ -382,11 +404,12 @@ function systemError(error: NodeJS.ErrnoException): Error {
 }
 
 function flat(policy: PlanePolicy): object {
-  const { limits, deadlines, queueDepth, keepAlive, notHere, tcp, acceptRate, receiveRate } = policy;
+  const { limits, deadlines, queueDepth, linkQueueDepth, keepAlive, notHere, tcp, acceptRate, receiveRate } = policy;
   return {
     ...limits,
     ...deadlines,
     queueDepth,
+    linkQueueDepth,
     keepAlive: keepAlive.interval,
     keepAliveJitter: keepAlive.jitter,
     notHereBurst: notHere.burst,
@@ -398,8 +421,4 @@ function flat(policy: PlanePolicy): object {
     tcpKeepAlive: tcp.keepAlive,
     tcpUserTimeout: tcp.userTimeout,
   };
-}
-
-function notYet(what: string): DerpkitError {
-  return new DerpkitError('ERR_NOT_YET', `the native plane does not have ${what} yet`);
 }

@@ -11,7 +11,10 @@ import {
 
 /** Room for the largest frame of DERP as one message; derper takes half of it. */
 const MAX_MESSAGE = 128 << 10;
-/** How long a peer has, in milliseconds, to take the close frame: one that reads nothing would keep its socket for ever. */
+/**
+ * How long a peer has, in milliseconds, to take the close frame, and to end its side: what it was told last is lost to it
+ * if its socket is closed while it still sends.
+ */
 const LINGER = 1000;
 
 /** The DERP stream within a WebSocket whose handshake is done. What is written at once leaves as one binary message. */
@@ -85,7 +88,11 @@ export class WebSocketStream extends Duplex {
       } else {
         const linger = setTimeout(() => inner.destroy(), LINGER).unref();
         inner.once('close', () => clearTimeout(linger));
-        inner.end(() => inner.destroy());
+        inner.once('end', () => inner.destroy());
+        inner.end(() => {
+          if (inner.readableEnded) inner.destroy();
+        });
+        inner.resume();
       }
     }
     done(error);

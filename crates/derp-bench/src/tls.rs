@@ -42,10 +42,12 @@ impl Cipher {
 }
 
 impl Tls {
-    /// Offers `cipher` alone. With a `pin` (a certificate, DER), no other certificate will do.
+    /// Offers `cipher` alone, and the key exchanges that Go's client does, in its order: X25519MLKEM768 first, with a share. With a `pin` (a certificate, DER), no other certificate will do.
     pub(crate) fn new(cipher: Cipher, pin: Option<Vec<u8>>) -> io::Result<Self> {
         let mut provider = aws_lc_rs::default_provider();
         provider.cipher_suites.retain(|suite| suite.suite() == cipher.suite());
+        use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+        provider.kx_groups = vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1];
         let provider = Arc::new(provider);
         let verifier = Pinned { pin, provider: provider.clone() };
         let builder = ClientConfig::builder_with_provider(provider)

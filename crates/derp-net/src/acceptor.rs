@@ -9,6 +9,7 @@ use derp_proto::limit::TokenBucket;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 
+use crate::policy::Policy;
 use crate::shared::Turn;
 
 /// Connections of one listener before everything else has its turn.
@@ -131,4 +132,19 @@ impl Acceptor {
         self.listeners.clear();
         self.again = None;
     }
+}
+
+/// Sets a new connection's socket up; an error if it has gone already.
+pub(crate) fn prepare(stream: &TcpStream, policy: &Policy) -> io::Result<()> {
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    if let Some(idle) = policy.tcp_keep_alive {
+        // The interval and count that derper leaves at its runtime's defaults.
+        let keep_alive =
+            socket2::TcpKeepalive::new().with_time(idle).with_interval(Duration::from_secs(15)).with_retries(9);
+        socket.set_tcp_keepalive(&keep_alive)?;
+    }
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(policy.tcp_user_timeout)?;
+    Ok(())
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use derp_proto::counters::Counter;
 use derp_proto::drop_reason::PacketKind;
 use derp_proto::frame;
+use derp_proto::frame::{KEY_AT, PACKET_AT};
+use derp_proto::key::NodeKey;
 use derp_proto::wire::PING_LENGTH;
 
 use crate::conn::Conn;
@@ -27,6 +29,8 @@ pub(crate) enum Lies {
 pub(crate) struct Batch {
     ready: Vec<Ready>,
     destinations: Vec<Arc<Conn>>,
+    /// Of packets that go on to another relay.
+    heads: Vec<[u8; PACKET_AT]>,
     received: Received,
     /// Control frames for the connection that is read.
     replies: Vec<u8>,
@@ -34,10 +38,12 @@ pub(crate) struct Batch {
     pong: Option<[u8; PING_LENGTH]>,
 }
 
-/// A RecvPacket frame.
+/// A RecvPacket frame, or what follows the head of a ForwardPacket.
 struct Ready {
     /// Index into the destinations.
     to: usize,
+    /// Index into the heads.
+    head: Option<usize>,
     lies: Lies,
     range: Range<usize>,
     info: PacketInfo,
@@ -60,14 +66,25 @@ impl Batch {
         self.received.bytes += payload as u64;
     }
 
+    /// A RecvPacket frame.
     pub(crate) fn push(&mut self, to: &Arc<Conn>, lies: Lies, range: Range<usize>, info: PacketInfo) {
+        self.add(to, None, lies, range, info);
+    }
+
+    /// A whole SendPacket frame, to be sent on over a link as it lies, with another head.
+    pub(crate) fn forward(&mut self, link: &Arc<Conn>, lies: Lies, range: Range<usize>, info: PacketInfo) {
+        self.heads.push(frame::forward_head(&info.source, info.payload));
+        self.add(link, Some(self.heads.len() - 1), lies, range.start + KEY_AT..range.end, info);
+    }
+
+    fn add(&mut self, to: &Arc<Conn>, head: Option<usize>, lies: Lies, range: Range<usize>, info: PacketInfo) {
         // A read has few destinations, and mostly the one it had last.
         let known = self.destinations.iter().rposition(|known| Arc::ptr_eq(known, to));
         let to = known.unwrap_or_else(|| {
             self.destinations.push(to.clone());
             self.destinations.len() - 1
         });
-        self.ready.push(Ready { to, lies, range, info });
+        self.ready.push(Ready { to, head, lies, range, info });
     }
 
     pub(crate) fn reply(&mut self, frame: &[u8]) {
@@ -82,6 +99,9 @@ impl Batch {
     /// to a ping knows that everything before it has been seen to.
     pub(crate) fn deliver(&mut self, from: &Arc<Conn>, gathered: &[u8], read: &[u8], turn: Turn<'_>) {
         self.settle_received(from, turn);
+        if !self.heads.is_empty() {
+            turn.counters.add(Counter::PACKETS_FORWARDED_OUT, self.heads.len() as u64);
+        }
         if turn.tap.is_on() {
             self.tap(gathered, read, turn);
         }
@@ -92,7 +112,8 @@ impl Batch {
         let mut packets: Vec<Frame<'_>> = Vec::with_capacity(self.ready.len());
         packets.extend(self.ready.iter().map(|packet| {
             let memory = if packet.lies == Lies::Gathered { gathered } else { read };
-            Frame { bytes: &memory[packet.range.clone()], packet: Some(packet.info) }
+            let head: &[u8] = packet.head.map_or(&[], |head| &self.heads[head]);
+            Frame { head, bytes: &memory[packet.range.clone()], packet: Some(packet.info) }
         }));
         let mut rest = &mut packets[..];
         for group in self.ready.chunk_by(|a, b| a.to == b.to) {
@@ -105,6 +126,7 @@ impl Batch {
         }
         self.ready.clear();
         self.destinations.clear();
+        self.heads.clear();
         if !self.replies.is_empty() {
             from.control(&self.replies, false, turn);
             self.replies.clear();
@@ -116,11 +138,17 @@ impl Batch {
 
     /// Shows what is about to be sent.
     fn tap(&self, gathered: &[u8], read: &[u8], turn: Turn<'_>) {
-        turn.tap(self.ready.iter().filter_map(|Ready { to, lies, range, info }| {
-            let frame = &if *lies == Lies::Gathered { gathered } else { read }[range.clone()];
+        let memory = |packet: &Ready| {
+            let memory = if packet.lies == Lies::Gathered { gathered } else { read };
+            &memory[packet.range.clone()]
+        };
+        // What goes on to another relay begins with its destination.
+        let far: Vec<_> = self.ready.iter().map(|packet| packet.head.and(NodeKey::first_of(memory(packet)))).collect();
+        turn.tap(self.ready.iter().zip(&far).filter_map(|(packet, far)| {
+            let (Ready { info, .. }, frame) = (packet, memory(packet));
             Some(Tapped {
                 source: &info.source,
-                destination: self.destinations[*to].key()?,
+                destination: far.as_ref().or_else(|| self.destinations[packet.to].key())?,
                 kind: info.kind,
                 payload: &frame[frame.len() - info.payload..],
                 dropped: None,

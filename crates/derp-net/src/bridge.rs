@@ -69,6 +69,32 @@ impl Bridge {
         &self.pair
     }
 
+    /// Lets go of the ciphers, unless they have been used since this was called last. False once both are gone.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.line.cool() | self.opening.cool()
+    }
+
+    /// Takes it down, because the client is the plane's again: what Node has written is on its way, and `leftover` gets what
+    /// Node, whose end this is, has not read. True if nothing more comes of the client; `None` if one of the two has gone.
+    pub(crate) fn take_down(
+        mut self,
+        node: &TcpStream,
+        leftover: &mut Vec<u8>,
+        scratch: &mut [u8],
+    ) -> Option<(Line, Opening, bool)> {
+        // Both are bounded by what the pair's buffers hold.
+        while let Some(count) = read(&self.pair, &mut scratch[..CHUNK]).ok()? {
+            if count == 0 || !self.line.push(&scratch[..count]) {
+                return None;
+            }
+        }
+        while let Some(count) = read(node, &mut scratch[..CHUNK]).ok()?.filter(|count| *count > 0) {
+            leftover.extend_from_slice(&scratch[..count]);
+        }
+        leftover.extend_from_slice(&self.inward[self.offset..]);
+        Some((self.line, self.opening, self.client_ended))
+    }
+
     /// Carries what there is, both ways, but not for ever.
     pub(crate) fn cross(&mut self, client: &TcpStream, scratch: &mut [u8]) -> Crossed {
         let mut moved = true;

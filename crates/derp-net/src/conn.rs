@@ -9,13 +9,14 @@ use std::time::Instant;
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::drop_reason::DropReason;
 use derp_proto::key::NodeKey;
+use derp_proto::limit::Rate;
 use derp_proto::wire::PeerGoneReason;
 use derp_tls::{Alert, Version};
 
 use crate::admission::{Admission, End};
 use crate::budget::Share;
 use crate::egress::{Context, Egress, EgressFigures, Frame, Inbox, Outcome};
-use crate::events::News;
+use crate::events::{Event, News};
 use crate::handover::{Handover, Left};
 use crate::line::Line;
 use crate::reason::CloseReason;
@@ -24,7 +25,7 @@ use crate::table::Entry;
 use crate::traffic::next_keep_alive;
 use crate::worker::Mail;
 
-/// A connection that has been upgraded. Shared by reference counting; the socket itself is closed by its owner alone.
+/// A connection that has been upgraded, or a link to another relay, from its dial on. Shared by reference counting; the socket itself is closed by its owner alone.
 pub(crate) struct Conn {
     // Set once.
     pub(crate) id: u64,
@@ -32,9 +33,13 @@ pub(crate) struct Conn {
     pub(crate) worker: usize,
     pub(crate) peer: SocketAddr,
     pub(crate) tls: Option<Version>,
+    /// What the control plane calls it, if it is a link.
+    link: Option<u64>,
     key: OnceLock<NodeKey>,
     /// May forward, watch and close; set by the admission.
     mesh: AtomicBool,
+    /// The link takes packets.
+    open: AtomicBool,
     /// Its place on the owner, for the owner alone.
     pub(crate) token: AtomicUsize,
 
@@ -43,7 +48,7 @@ pub(crate) struct Conn {
     pub(crate) news: News,
     egress: Handover<Egress, Inbox>,
 
-    // Counted by the owner, read by snapshots.
+    // Counted by the owner, read by snapshots. A link receives what its relay says of others.
     packets_received: AtomicU64,
     bytes_received: AtomicU64,
 }
@@ -66,24 +71,55 @@ impl Conn {
         id: u64,
         worker: usize,
         peer: SocketAddr,
-        line: Line,
+        line: Option<Line>,
         tls: Option<Version>,
         now: Instant,
     ) -> Self {
+        Self { tls, ..Self::having(id, worker, peer, Egress::new(line, now)) }
+    }
+
+    /// Another relay that is about to be dialled, at `peer`.
+    pub(crate) fn link(id: u64, link: u64, worker: usize, peer: SocketAddr, now: Instant) -> Self {
+        Self { link: Some(link), ..Self::having(id, worker, peer, Egress::new(None, now)) }
+    }
+
+    fn having(id: u64, worker: usize, peer: SocketAddr, egress: Egress) -> Self {
         Self {
             id,
             worker,
             peer,
-            tls,
+            tls: None,
+            link: None,
             key: OnceLock::new(),
             mesh: AtomicBool::new(false),
+            open: AtomicBool::new(false),
             token: AtomicUsize::new(usize::MAX),
             admission: Admission::new(),
             news: News::default(),
-            egress: Handover::new(Egress::new(line, now)),
+            egress: Handover::new(egress),
             packets_received: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn is_link(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// What the control plane calls the link.
+    pub(crate) fn link_id(&self) -> u64 {
+        self.link.unwrap_or_default()
+    }
+
+    /// Whether a link takes packets. One that says so may have ended by the time it gets them: it drops them itself then.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// The other relay has let the link in.
+    pub(crate) fn open(self: &Arc<Self>, line: Line, turn: Turn<'_>) {
+        self.write(turn, |egress, cx| egress.open(line, cx));
+        self.open.store(true, Ordering::Relaxed);
     }
 
     /// From here to its end it is among those over TLS, if it is one.
@@ -123,7 +159,7 @@ impl Conn {
     }
 
     /// Lets the connection in, as one step: table entry, ServerInfo, packets. Not if it has ended, or was let in before.
-    pub(crate) fn admit(self: &Arc<Self>, mesh: bool, turn: Turn<'_>) {
+    pub(crate) fn admit(self: &Arc<Self>, mesh: bool, limit: Option<Rate>, turn: Turn<'_>) {
         let Some(key) = self.key() else { return };
         // By the policy that is in force now, whenever its worker comes to it.
         let keep_alive_at = next_keep_alive(turn);
@@ -133,7 +169,7 @@ impl Conn {
         });
         if let Some(server_info) = server_info {
             self.write(turn, |egress, cx| egress.welcome(&server_info, cx));
-            turn.mail(self.worker, Mail::Admitted { conn: self.clone(), keep_alive_at });
+            turn.mail(self.worker, Mail::Admitted { conn: self.clone(), limit, keep_alive_at });
         }
     }
 
@@ -156,7 +192,7 @@ impl Conn {
             |inbox| {
                 cx.counters.add(Counter::EGRESS_CONTENDED, 1);
                 for packet in packets {
-                    inbox.push(*packet, |info| cx.counters.dropped(DropReason::QueueHead, info.kind, info.payload));
+                    inbox.push(*packet, |info| cx.dropped(DropReason::QueueHead, &info));
                 }
             },
         );
@@ -198,11 +234,26 @@ impl Conn {
         self.write(turn, |egress, _| egress.alert(alert));
     }
 
-    /// Lets go of what sending can do without while there is nothing to send.
-    pub(crate) fn quiet(self: &Arc<Self>, turn: Turn<'_>) {
-        if self.tls.is_some() {
-            self.write(turn, |egress, _| egress.quiet());
-        }
+    /// Lets go of the cipher of the way out, unless it has been used since this was called last. False once it is gone.
+    pub(crate) fn cool(self: &Arc<Self>, turn: Turn<'_>) -> bool {
+        let mut is_warm = false;
+        self.write(turn, |egress, _| is_warm = egress.cool());
+        is_warm
+    }
+
+    /// Its way out is there.
+    pub(crate) fn connect(self: &Arc<Self>, line: Line, turn: Turn<'_>) {
+        self.write(turn, |egress, cx| egress.connect(line, cx));
+    }
+
+    /// Answers a ping of the WebSocket itself.
+    pub(crate) fn web_socket_pong(self: &Arc<Self>, payload: &[u8], turn: Turn<'_>) {
+        self.write(turn, |egress, cx| egress.web_socket_pong(payload, cx));
+    }
+
+    /// What the close frame of the WebSocket will say.
+    pub(crate) fn owe_close(self: &Arc<Self>, payload: &[u8], turn: Turn<'_>) {
+        self.write(turn, |egress, _| egress.owe_close(payload));
     }
 
     /// Adds to what has been received. By the owner alone.
@@ -223,6 +274,17 @@ impl Conn {
             bytes_sent: egress.sent.bytes,
             packets_dropped: egress.dropped,
             queued_packets: egress.queued as u64,
+        }
+    }
+
+    /// The end of a link, or of a dial. Told once.
+    pub(crate) fn end_link(self: &Arc<Self>, reason: String, turn: Turn<'_>) {
+        self.open.store(false, Ordering::Relaxed);
+        let end = self.admission.end();
+        turn.links.lock().remove(&self.link_id());
+        self.write(turn, |egress, cx| egress.close(cx).for_each(drop));
+        if !matches!(end, End::Again) {
+            turn.events.push(Event::LinkClosed { link: self.link_id(), reason });
         }
     }
 
@@ -269,6 +331,9 @@ impl Conn {
         }
         if left == Left::Work {
             turn.mail(self.worker, Mail::Drain(self.clone()));
+        }
+        if outcome.warmed {
+            turn.warmed(self);
         }
         if outcome.pulled {
             turn.events.pulled(self);

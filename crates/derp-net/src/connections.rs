@@ -1,5 +1,9 @@
 //! The connections of one worker, from accept to their end: reading them in turn, and their deadlines.
 
+mod adopted;
+mod cooling;
+mod links;
+mod phase;
 mod tls;
 
 use std::collections::HashMap;
@@ -13,25 +17,28 @@ use std::time::{Duration, Instant};
 
 use derp_proto::counters::Counter;
 use derp_proto::http_head::{DerpUpgrade, Head};
+use derp_proto::limit::Rate;
 use derp_tls::Version;
 use mio::event::Event as Readiness;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use crate::acceptor::Accepted;
+use self::phase::{Local, Phase};
+use crate::acceptor::{Accepted, prepare};
 use crate::arriving::Arriving;
 use crate::batch::Batch;
-use crate::bridge::Bridge;
 use crate::budget::Share;
 use crate::conn::Conn;
 use crate::events::Event;
-use crate::policy::Policy;
 use crate::reason::CloseReason;
-use crate::secure::{Opened, Opening, Shaking};
+use crate::secure::{Opened, Shaking};
 use crate::session::Session;
 use crate::shared::Turn;
 use crate::timer::{Visit, Wheel};
+use crate::warmth::Warmth;
+
+pub(crate) use self::adopted::Adopted;
 
 /// Larger than the largest frame; every read goes here, so an idle connection owns no buffer.
 const SCRATCH: usize = 128 << 10;
@@ -49,32 +56,9 @@ pub(crate) struct Connections {
     ready: Vec<(usize, u64)>,
     /// Handshakes that wait for a certificate, by id.
     parked: HashMap<u64, usize>,
+    warmth: Warmth,
     scratch: Vec<u8>,
     batch: Batch,
-}
-
-struct Local {
-    /// Guards against mail and visits for a connection that had this place before.
-    id: u64,
-    /// Dropping it closes the socket: by then the connection has ended, and nobody else has one.
-    stream: Arc<TcpStream>,
-    phase: Phase,
-    /// Set once the connection has its keys, if it is TLS.
-    opening: Option<Box<Opening>>,
-    visit: Visit,
-    is_ready: bool,
-    /// The peer's end has been announced, which happens once.
-    hung_up: bool,
-}
-
-enum Phase {
-    Shaking(Box<Shaking>),
-    Arriving(Box<Arriving>),
-    Derp(Box<Session>),
-    /// TLS that is Node's.
-    Bridge(Box<Bridge>),
-    /// The plane's end of the pair of sockets of the bridge that has this place.
-    Pair(usize),
 }
 
 impl Connections {
@@ -86,6 +70,7 @@ impl Connections {
             wheel: Wheel::new(tick, now),
             ready: Vec::new(),
             parked: HashMap::new(),
+            warmth: Warmth::default(),
             scratch: vec![0; SCRATCH],
             batch: Batch::default(),
         }
@@ -129,8 +114,15 @@ impl Connections {
                 let bridge = *bridge;
                 return self.cross(bridge, turn);
             }
-            Phase::Derp(_) | Phase::Shaking(_) | Phase::Arriving(_) => {}
+            Phase::Dialling(_) => return self.on_dialled(token, readiness, turn),
+            Phase::Link(link) if readiness.is_writable() => link.conn().writable(turn),
+            Phase::Derp(_) | Phase::Shaking(_) | Phase::Arriving(_) | Phase::Link(_) | Phase::Leaving(_) => {}
         }
+        self.on_readable(token, readiness, turn);
+    }
+
+    fn on_readable(&mut self, token: usize, readiness: &Readiness, turn: Turn<'_>) {
+        let Some(local) = self.locals.get_mut(token) else { return };
         let hung_up = readiness.is_read_closed() || readiness.is_error();
         local.hung_up |= hung_up;
         // Who was stopped by their budget is read in the next turn.
@@ -168,32 +160,10 @@ impl Connections {
         }
     }
 
-    /// A connection that came some other way, and begins with the greeting.
-    pub(crate) fn adopt(
-        &mut self,
-        conn: Arc<Conn>,
-        stream: Arc<TcpStream>,
-        place: Share,
-        not_ideal: bool,
-        leftover: Vec<u8>,
-        turn: Turn<'_>,
-    ) {
-        let session = Session::new(conn.clone(), not_ideal, place, turn);
-        match self.insert(conn.id, stream, Phase::Derp(Box::new(session))) {
-            Ok(token) => {
-                conn.token.store(token, Ordering::Relaxed);
-                self.begin(token, &[], leftover, turn);
-                self.read(token, turn);
-            }
-            Err(Phase::Derp(session)) => session.close(CloseReason::InternalError, turn),
-            Err(_) => {}
-        }
-    }
-
     /// The control plane has let it in.
-    pub(crate) fn admitted(&mut self, conn: &Conn, keep_alive_at: Instant, turn: Turn<'_>) {
+    pub(crate) fn admitted(&mut self, conn: &Conn, limit: Option<Rate>, keep_alive_at: Instant, turn: Turn<'_>) {
         if let Some(token) = self.token(conn) {
-            self.step(token, turn, |session, _, batch| session.admitted(keep_alive_at, batch, turn));
+            self.step(token, turn, |session, _, batch| session.admitted(limit, keep_alive_at, batch, turn));
             self.read(token, turn);
         }
     }
@@ -247,7 +217,16 @@ impl Connections {
             return Err(phase);
         }
         let visit = Visit::default();
-        entry.insert(Local { id, stream, phase, opening: None, visit, is_ready: false, hung_up: false });
+        entry.insert(Local {
+            id,
+            stream,
+            phase,
+            opening: None,
+            visit,
+            is_ready: false,
+            is_warm: false,
+            hung_up: false,
+        });
         Ok(token)
     }
 
@@ -271,8 +250,12 @@ impl Connections {
         };
         let room = match &local.phase {
             Phase::Shaking(shaking) if shaking.parked.is_some() => 0,
-            Phase::Shaking(_) | Phase::Arriving(_) => FIRST_READ,
+            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Leaving(_) => FIRST_READ,
             Phase::Derp(session) => session.room(turn),
+            Phase::Dialling(dialling) => dialling.room(),
+            // What it has said is still to be heard; a hang-up is seen then.
+            Phase::Link(link) if link.is_unheard() => return false,
+            Phase::Link(_) => usize::MAX,
             Phase::Bridge(_) | Phase::Pair(_) => return false,
         };
         let kept = local.opening.as_ref().map_or(0, |opening| opening.put_back(&mut self.scratch));
@@ -306,12 +289,17 @@ impl Connections {
         let Some(opening) = &mut local.opening else {
             return match local.phase {
                 Phase::Shaking(_) => self.shake(token, count, turn),
+                Phase::Dialling(ref dialling) if dialling.is_shaking() => self.dial_on(token, count, turn),
                 _ => self.plaintext(token, 0..count, turn),
             };
         };
         let Opened { plaintext, key_update_requested, end } = opening.open(&mut self.scratch[..count]);
-        if key_update_requested && let Phase::Derp(session) = &local.phase {
-            session.conn().owe_key_update(turn);
+        if !local.is_warm {
+            local.is_warm = true;
+            self.warmth.add((token, local.id));
+        }
+        if key_update_requested && let Some(conn) = local.phase.conn() {
+            conn.owe_key_update(turn);
         }
         if !plaintext.is_empty() {
             self.plaintext(token, plaintext, turn);
@@ -320,8 +308,8 @@ impl Connections {
         if let Some(alert) = end
             && let Some(Local { phase, .. }) = self.locals.get(token)
         {
-            if let Phase::Derp(session) = phase {
-                session.conn().alert(alert, turn);
+            if let Some(conn) = phase.conn() {
+                conn.alert(alert, turn);
             }
             if !matches!(phase, Phase::Bridge(_)) {
                 self.remove(token, CloseReason::Disconnected, turn);
@@ -339,7 +327,18 @@ impl Connections {
                 }
             }
             Some(Phase::Derp(_)) => {
-                self.step(token, turn, |session, scratch, batch| session.feed(&mut scratch[bytes], batch, turn));
+                self.step(token, turn, |session, scratch, batch| session.receive(&mut scratch[bytes], batch, turn));
+            }
+            Some(Phase::Leaving(leaving)) => {
+                let within = leaving.bear(bytes.len());
+                if !within {
+                    self.remove(token, CloseReason::Disconnected, turn);
+                }
+            }
+            Some(Phase::Dialling(_)) => self.log_in(token, bytes, turn),
+            Some(Phase::Link(link)) => {
+                let fed = link.feed(&self.scratch[bytes], turn);
+                self.settle(token, fed, turn);
             }
             _ => {}
         }
@@ -361,7 +360,7 @@ impl Connections {
             Some(Version::Tls13) => turn.counters.add(Counter::TLS_13_UPGRADES, 1),
             None => {}
         }
-        let conn = Conn::new(local.id, self.worker, arriving.peer, line, tls, turn.now);
+        let conn = Conn::new(local.id, self.worker, arriving.peer, Some(line), tls, turn.now);
         conn.token.store(token, Ordering::Relaxed);
         let conn = Arc::new(conn);
         conn.count_tls(&turn.counters);
@@ -376,7 +375,7 @@ impl Connections {
         self.step(token, turn, |session, _, batch| {
             let hello = [answer, &turn.greeting].concat();
             session.conn().control(&hello, false, turn);
-            session.feed(&mut rest, batch, turn)
+            session.receive(&mut rest, batch, turn)
         });
     }
 
@@ -406,11 +405,6 @@ impl Connections {
             Phase::Arriving(arriving) if turn.now >= arriving.deadline => Err(CloseReason::Disconnected),
             Phase::Arriving(arriving) => Ok(arriving.deadline),
             Phase::Derp(session) => {
-                if let Some(opening) = &mut local.opening {
-                    // Whoever is busy expands them again, which costs a fraction of a microsecond.
-                    opening.quiet();
-                    session.conn().quiet(turn);
-                }
                 if session.is_held() {
                     self.read_on(token, turn);
                     let Some(Local { phase: Phase::Derp(session), .. }) = self.locals.get_mut(token) else { return };
@@ -419,6 +413,10 @@ impl Connections {
                 }
                 session.on_time(turn)
             }
+            Phase::Dialling(dialling) => dialling.on_time(turn),
+            Phase::Link(link) => link.on_time(turn),
+            Phase::Leaving(leaving) if turn.now >= leaving.ends => Err(CloseReason::Disconnected),
+            Phase::Leaving(leaving) => Ok(leaving.ends),
             Phase::Bridge(_) | Phase::Pair(_) => return,
         };
         self.settle(token, next, turn);
@@ -454,19 +452,23 @@ impl Connections {
     }
 
     fn remove(&mut self, token: usize, reason: CloseReason, turn: Turn<'_>) {
+        if self.leave(token, reason, turn) {
+            return;
+        }
         let Some(local) = self.locals.try_remove(token) else {
             return;
         };
         self.deregister(&local.stream);
         match local.phase {
             Phase::Derp(session) => session.close(reason, turn),
+            Phase::Dialling(dialling) => dialling.close(reason, turn),
+            Phase::Link(link) => link.close(reason, turn),
             Phase::Bridge(bridge) => {
-                if let Some(pair) = self.locals.try_remove(bridge.pair_token) {
-                    self.deregister(&pair.stream);
-                }
+                turn.bridges.lock().remove(&local.id);
+                self.remove_pair(bridge.pair_token);
             }
             Phase::Shaking(shaking) if shaking.parked.is_some() => _ = self.parked.remove(&local.id),
-            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Pair(_) => {}
+            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Pair(_) | Phase::Leaving(_) => {}
         }
         // An adopted socket may have another descriptor.
         let _ = local.stream.shutdown(Shutdown::Both);
@@ -476,18 +478,4 @@ impl Connections {
         let fd = stream.as_raw_fd();
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
     }
-}
-
-fn prepare(stream: &TcpStream, policy: &Policy) -> io::Result<()> {
-    let socket = socket2::SockRef::from(stream);
-    socket.set_tcp_nodelay(true)?;
-    if let Some(idle) = policy.tcp_keep_alive {
-        // The interval and count that derper leaves at its runtime's defaults.
-        let keep_alive =
-            socket2::TcpKeepalive::new().with_time(idle).with_interval(Duration::from_secs(15)).with_retries(9);
-        socket.set_tcp_keepalive(&keep_alive)?;
-    }
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(policy.tcp_user_timeout)?;
-    Ok(())
 }

@@ -2,6 +2,7 @@
 //! appears only when the socket is full.
 
 mod backlog;
+mod context;
 mod inbox;
 mod outbound;
 #[cfg(all(test, not(loom)))]
@@ -9,7 +10,7 @@ mod tests;
 
 use std::time::Instant;
 
-use derp_proto::counters::{Counter, Counters, Waits};
+use derp_proto::counters::{Counter, Waits};
 use derp_proto::drop_reason::DropReason;
 use derp_proto::frame;
 use derp_proto::key::NodeKey;
@@ -19,26 +20,16 @@ use derp_tls::Alert;
 use self::backlog::{Backlog, Tally, count_control};
 use self::outbound::OwnedFrame;
 use crate::line::{Line, SLICES, Written};
-use crate::subscribers::{Added, Sources, Subscribers};
+use crate::subscribers::{Added, Sources};
 
+pub(crate) use self::context::Context;
 pub(crate) use self::inbox::Inbox;
 pub(crate) use self::outbound::{Frame, PacketInfo};
 
-/// What every write needs of the plane.
-pub(crate) struct Context<'a> {
-    pub(crate) counters: &'a Counters,
-    pub(crate) subscribers: &'a Subscribers,
-    pub(crate) queue_depth: usize,
-    pub(crate) control_bytes: usize,
-    pub(crate) subscriptions: usize,
-    /// The id of the connection that is written to.
-    pub(crate) destination: u64,
-    pub(crate) now: Instant,
-}
-
 /// Guarded by the connection's egress lock.
 pub(crate) struct Egress {
-    /// `None` once it has failed, or its owner has closed the connection: nothing is written any more.
+    /// `None` before a link is open, and once it has failed, or its owner has closed the connection: nothing is written
+    /// then.
     line: Option<Line>,
     /// Until ServerInfo is out, packets wait: it is the client's first frame.
     admitted: bool,
@@ -62,6 +53,8 @@ pub(crate) struct Outcome {
     pub(crate) pulled: bool,
     /// More control frames wait than are permitted.
     pub(crate) overflow: bool,
+    /// A cipher has been expanded, that its owner has to let go of when it is not used.
+    pub(crate) warmed: bool,
 }
 
 impl Outcome {
@@ -70,6 +63,7 @@ impl Outcome {
             stalled: self.stalled | other.stalled,
             pulled: self.pulled | other.pulled,
             overflow: self.overflow | other.overflow,
+            warmed: self.warmed | other.warmed,
         }
     }
 }
@@ -83,10 +77,11 @@ pub(crate) struct EgressFigures {
 }
 
 impl Egress {
-    pub(crate) fn new(line: Line, now: Instant) -> Self {
-        let backlog = line.has_tail().then(|| Box::new(Backlog::new(now)));
+    /// Without a line until it is connected.
+    pub(crate) fn new(line: Option<Line>, now: Instant) -> Self {
+        let backlog = line.as_ref().filter(|line| line.has_tail()).map(|_| Box::new(Backlog::new(now)));
         Self {
-            line: Some(line),
+            line,
             admitted: false,
             watched: false,
             pulling: false,
@@ -96,6 +91,18 @@ impl Egress {
             sent: Tally::default(),
             dropped: 0,
         }
+    }
+
+    /// The link is open: there is nothing to be said before its packets.
+    pub(crate) fn open(&mut self, line: Line, cx: &Context<'_>) {
+        self.admitted = true;
+        self.connect(line, cx);
+    }
+
+    /// The line is there.
+    pub(crate) fn connect(&mut self, line: Line, cx: &Context<'_>) {
+        self.line = Some(line);
+        self.watch_tail(cx);
     }
 
     /// Writes packets, in order, straight from where they lie; what the socket does not take is kept, within bounds.
@@ -129,7 +136,7 @@ impl Egress {
             return;
         }
         if !bytes.is_empty() {
-            let frame = Frame { bytes, packet: None };
+            let frame = Frame::control(bytes);
             if !self.write(&[frame], cx).is_empty() {
                 self.waiting(cx).push_control(frame.owned());
             }
@@ -149,7 +156,7 @@ impl Egress {
         if self.line.is_none() {
             return;
         }
-        let frame = Frame { bytes, packet: None };
+        let frame = Frame::control(bytes);
         if self.write(&[frame], cx).is_empty() {
             cx.counters.add(Counter::SENT_PONG, 1);
         } else {
@@ -167,9 +174,12 @@ impl Egress {
     /// Writes until the socket is full or nothing is left. Called by the owner when the socket takes bytes again.
     pub(crate) fn drain(&mut self, cx: &Context<'_>) {
         while let (Some(line), Some(backlog)) = (&mut self.line, &mut self.backlog) {
-            let had_tail = line.has_tail();
-            match line.flush() {
-                Written::Bytes(_) if had_tail => backlog.moved(cx.now),
+            let waited = line.waiting();
+            let flushed = line.flush();
+            if line.waiting() < waited {
+                backlog.moved(cx.now);
+            }
+            match flushed {
                 Written::Bytes(_) => {}
                 Written::Full => {
                     self.stalled();
@@ -242,16 +252,32 @@ impl Egress {
         }
     }
 
-    /// Nothing has been sent for a while.
-    pub(crate) fn quiet(&mut self) {
+    /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.line.as_mut().is_some_and(Line::cool)
+    }
+
+    /// Answers a ping of the WebSocket itself: at once, or when the socket has taken what was begun.
+    pub(crate) fn web_socket_pong(&mut self, payload: &[u8], cx: &Context<'_>) {
+        let Some(line) = &mut self.line else { return };
+        if line.pong(payload) {
+            self.watch_tail(cx);
+        } else {
+            self.fail(cx);
+        }
+    }
+
+    /// What the close frame of the WebSocket will say, unless it has been sent.
+    pub(crate) fn owe_close(&mut self, payload: &[u8]) {
         if let Some(line) = &mut self.line {
-            line.quiet();
+            line.owe_close(payload);
         }
     }
 
     /// What has come of all writes since this was asked last.
     pub(crate) fn take_outcome(&mut self) -> Outcome {
-        std::mem::take(&mut self.outcome)
+        let warmed = self.line.as_mut().is_some_and(Line::take_warmed);
+        Outcome { warmed, ..std::mem::take(&mut self.outcome) }
     }
 
     pub(crate) fn figures(&self) -> EgressFigures {
@@ -266,7 +292,9 @@ impl Egress {
             let (Some(line), [first, others @ ..]) = (&mut self.line, frames) else {
                 break;
             };
-            match line.write(frames.iter().map(|frame| frame.bytes)) {
+            // Those of one call are of one kind.
+            let most = if first.head.is_empty() { SLICES } else { SLICES / 2 };
+            match line.write(frames.iter().take(most).flat_map(Frame::parts)) {
                 Written::Bytes(written) => {
                     frames = self.on_written(frames, written, cx);
                     self.watch_tail(cx);
@@ -306,7 +334,7 @@ impl Egress {
             if frame.packet.is_none() {
                 count_control(frame.bytes, cx.counters);
             }
-            if written < frame.bytes.len() {
+            if written < frame.len() {
                 self.waiting(cx).commit_rest(frame.owned(), written);
                 self.stalled();
             } else {
@@ -315,13 +343,13 @@ impl Egress {
                     sent.add(info);
                 }
             }
-            written = written.saturating_sub(frame.bytes.len());
+            written = written.saturating_sub(frame.len());
             frames = others;
         }
         self.count(sent, cx);
         self.count_write(whole, cx);
         // None of these has waited in a queue.
-        cx.counters.waited(Waits::none(sent.packets));
+        cx.waited(Waits::none(sent.packets));
         frames
     }
 
@@ -354,12 +382,15 @@ impl Egress {
                 self.subscribe(&info.source, cx);
             }
         }
-        cx.counters.waited(waits);
+        cx.waited(waits);
     }
 
     /// The destination is told when this source leaves. Before the packet leaves: the source may be gone by the time it has.
     /// True if it was not so already.
     fn subscribe(&mut self, source: &NodeKey, cx: &Context<'_>) -> bool {
+        if cx.link {
+            return false;
+        }
         match self.sources.get_or_insert_default().add(source, cx.subscriptions) {
             Added::Known => return false,
             Added::New => {}
@@ -416,7 +447,7 @@ impl Egress {
     fn count(&mut self, sent: Tally, cx: &Context<'_>) {
         self.sent.packets += sent.packets;
         self.sent.bytes += sent.bytes;
-        if sent.packets > 0 {
+        if sent.packets > 0 && !cx.link {
             cx.counters.add(Counter::PACKETS_SENT, sent.packets);
             cx.counters.add(Counter::BYTES_SENT, sent.bytes);
         }
@@ -424,14 +455,14 @@ impl Egress {
 
     /// Those of the login are no part of the figures.
     fn count_write(&self, frames: usize, cx: &Context<'_>) {
-        if self.admitted {
+        if self.admitted && !cx.link {
             cx.counters.wrote(frames);
         }
     }
 
     fn drop_packet(&mut self, reason: DropReason, info: &PacketInfo, cx: &Context<'_>) {
         self.dropped += 1;
-        cx.counters.dropped(reason, info.kind, info.payload);
+        cx.dropped(reason, info);
     }
 
     /// The socket does not take anything any more. Its owner sees that, and closes it; nobody else does.

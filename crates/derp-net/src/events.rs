@@ -64,6 +64,19 @@ pub enum Event {
         stream: TcpStream,
         received: Vec<u8>,
     },
+    LinkOpen {
+        link: u64,
+        server: NodeKey,
+    },
+    /// Until this is taken, the link is not read.
+    LinkPeers {
+        link: u64,
+        changes: Vec<LinkChange>,
+    },
+    LinkClosed {
+        link: u64,
+        reason: String,
+    },
     /// A handshake is parked until there is a certificate for it.
     CertificateNeeded {
         id: u64,
@@ -74,6 +87,14 @@ pub enum Event {
     Fault {
         message: String,
     },
+}
+
+/// What another relay says of a key: that it is there, or has gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
+pub struct LinkChange {
+    pub key: NodeKey,
+    pub present: bool,
 }
 
 /// Wakes the control plane; must not block.

@@ -6,6 +6,7 @@
 //! | `worker`, `acceptor`, `connections` | one thread: its mail, the listeners, its connections and their deadlines |
 //! | `arriving`, `session`, `traffic`, `batch` | a connection's way in: request head, login, frames, the packets of one read |
 //! | `conn`, `egress` | what everybody knows of a connection, and its way out |
+//! | `dial`, `link` | another relay: connecting to it, and what it says |
 //! | `table`, `subscribers` | which connection has the packets of a key, and who is told that a key has left |
 //! | `events`, `reason` | what the control plane is told |
 //! | `tap` | copies of packets for whoever looks |
@@ -22,11 +23,13 @@ mod bridge;
 mod budget;
 mod conn;
 mod connections;
+mod dial;
 mod egress;
 mod events;
 mod faults;
 mod handover;
 mod line;
+mod link;
 mod plane;
 mod policy;
 mod reason;
@@ -42,13 +45,15 @@ mod testing;
 mod timer;
 mod traffic;
 mod wakeup;
+mod warmth;
 mod worker;
 
 pub use conn::Figures;
-pub use events::{Event, Wake};
+pub use dial::Target;
+pub use events::{Event, LinkChange, Wake};
 #[cfg(feature = "fault-injection")]
 pub use faults::Fault;
-pub use plane::Plane;
+pub use plane::{Adoption, Plane};
 pub use policy::Policy;
 pub use reason::CloseReason;
 pub use tap::Slab;

@@ -1,16 +1,19 @@
-//! The way out of one socket, with the cipher in front of it if it has one.
+//! The way out of one socket, with what stands in front of it: a WebSocket's framing, a cipher, both, or mostly nothing.
 
 use std::cell::RefCell;
 use std::io::{ErrorKind, IoSlice, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
+use derp_proto::websocket::{self, NORMAL_CLOSURE, binary_header, close_payload};
 use derp_tls::{Alert, Sender};
 
 /// A `writev` takes no more slices than this anywhere we run.
 pub(crate) const SLICES: usize = 64;
 /// Plaintext of one write: what is sealed is sent or the connection ends, whether the socket takes it or not.
 const SEALED_AHEAD: usize = 16 << 10;
+/// The same of a message, whose length is said before it.
+const MESSAGE: usize = 64 << 10;
 
 thread_local! {
     /// Where records are sealed, one write at a time.
@@ -19,14 +22,27 @@ thread_local! {
 
 pub(crate) struct Line {
     stream: Arc<TcpStream>,
-    tls: Option<Box<Sealing>>,
+    wrapping: Option<Box<Wrapping>>,
 }
 
-struct Sealing {
-    sender: Sender,
-    /// What the socket has not taken of that which is sealed, from `offset` on.
+/// What makes other bytes of those that are written: once begun, they have to leave whole.
+struct Wrapping {
+    sender: Option<Sender>,
+    messages: Option<Messages>,
+    /// What the socket has not taken of that which is wrapped, from `offset` on.
     tail: Vec<u8>,
     offset: usize,
+    /// The cipher has been expanded, and nobody has been told.
+    warmed: bool,
+}
+
+/// Of a WebSocket.
+#[derive(Default)]
+struct Messages {
+    /// The payload of a ping whose answer waits for the tail.
+    ping: Option<Box<[u8]>>,
+    /// What the close frame says, if it is not the usual.
+    last_word: Option<Box<[u8]>>,
 }
 
 /// What a socket did with bytes.
@@ -39,75 +55,131 @@ pub(crate) enum Written {
 
 impl Line {
     pub(crate) fn plain(stream: Arc<TcpStream>) -> Self {
-        Self { stream, tls: None }
+        Self { stream, wrapping: None }
     }
 
     /// `tail` is what is still to be sent of the handshake.
     pub(crate) fn tls(stream: Arc<TcpStream>, sender: Sender, tail: Vec<u8>) -> Self {
-        Self { stream, tls: Some(Box::new(Sealing { sender, tail, offset: 0 })) }
+        let wrapping = Wrapping { sender: Some(sender), messages: None, tail, offset: 0, warmed: false };
+        Self { stream, wrapping: Some(Box::new(wrapping)) }
     }
 
-    /// Whether something that was written waits for the socket.
+    /// From here on everything leaves in messages of a WebSocket.
+    pub(crate) fn into_web_socket(mut self) -> Self {
+        let nothing =
+            || Box::new(Wrapping { sender: None, messages: None, tail: Vec::new(), offset: 0, warmed: false });
+        self.wrapping.get_or_insert_with(nothing).messages = Some(Messages::default());
+        self
+    }
+
+    /// How much of what was written waits for the socket.
+    pub(crate) fn waiting(&self) -> usize {
+        self.wrapping.as_ref().map_or(0, |wrapping| wrapping.tail.len() - wrapping.offset)
+    }
+
+    /// Whether anything does.
     pub(crate) fn has_tail(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| !tls.tail.is_empty())
+        self.waiting() > 0
     }
 
     /// Whether the socket may take more than the last write has brought it.
     pub(crate) fn is_cut(&self) -> bool {
-        self.tls.is_some() && !self.has_tail()
+        self.wrapping.as_ref().is_some_and(|wrapping| !wrapping.has_tail())
     }
 
     /// Sends what waits. [`Written::Bytes`] if nothing does any more.
     pub(crate) fn flush(&mut self) -> Written {
-        let Some(tls) = &mut self.tls else { return Written::Bytes(0) };
-        while tls.offset < tls.tail.len() {
-            match write_to(&self.stream, &tls.tail[tls.offset..]) {
-                Written::Bytes(bytes) => tls.offset += bytes,
-                other => return other,
-            }
-        }
-        (tls.tail, tls.offset) = (Vec::new(), 0);
-        Written::Bytes(0)
+        self.wrapping.as_mut().map_or(Written::Bytes(0), |wrapping| wrapping.flush(&self.stream))
     }
 
-    /// Writes of the first [`SLICES`] of `parts`, none of which is empty, as much as the socket takes; with a cipher,
-    /// what of it the socket does not take is the tail.
+    /// Writes of the first [`SLICES`] of `parts`, none of which is empty, as much as the socket takes; with something in
+    /// front of it, what of it the socket does not take is the tail.
     pub(crate) fn write<'a>(&mut self, parts: impl Iterator<Item = &'a [u8]>) -> Written {
         match self.flush() {
             Written::Bytes(_) => {}
             other => return other,
         }
-        let most = if self.tls.is_some() { SEALED_AHEAD } else { usize::MAX };
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let (mut count, mut total) = (0, 0);
+        let most = self.wrapping.as_ref().map_or(usize::MAX, |wrapping| wrapping.most());
+        // The first is for a header.
+        let mut slices = [IoSlice::new(&[]); 1 + SLICES];
+        let (mut end, mut total) = (1, 0);
         for part in parts.take(SLICES) {
             let taken = part.len().min(most - total);
-            slices[count] = IoSlice::new(&part[..taken]);
-            count += 1;
+            slices[end] = IoSlice::new(&part[..taken]);
+            end += 1;
             total += taken;
             if total == most {
                 break;
             }
         }
-        match &mut self.tls {
-            None => write_all_to(&self.stream, &slices[..count]),
-            Some(tls) => tls.write(&self.stream, &slices[..count], total),
+        let Some(wrapping) = &mut self.wrapping else {
+            return write_all_to(&self.stream, &slices[1..end]);
+        };
+        let header;
+        let mut begin = 1;
+        if wrapping.messages.is_some() {
+            header = binary_header(total);
+            slices[0] = IoSlice::new(&header);
+            begin = 0;
         }
+        match wrapping.write(&self.stream, &slices[begin..end]) {
+            Written::Bytes(_) => Written::Bytes(total),
+            other => other,
+        }
+    }
+
+    /// Sends bytes that are outside of every message, behind the tail, however long that gets. False if it fails.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> bool {
+        let flushed = self.flush();
+        let Some(wrapping) = &mut self.wrapping else { return false };
+        match flushed {
+            Written::Bytes(_) => wrapping.commit(&self.stream, bytes),
+            Written::Full => wrapping.append(bytes),
+            Written::Failed => false,
+        }
+    }
+
+    /// Answers a ping of a WebSocket: the last one, if the tail is in the way. False if the socket has failed.
+    pub(crate) fn pong(&mut self, payload: &[u8]) -> bool {
+        if let Some(messages) = self.messages() {
+            messages.ping = Some(payload.into());
+        }
+        self.flush() != Written::Failed
+    }
+
+    /// What the close frame of a WebSocket will say.
+    pub(crate) fn owe_close(&mut self, payload: &[u8]) {
+        if let Some(messages) = self.messages() {
+            messages.last_word = Some(payload.into());
+        }
+    }
+
+    fn messages(&mut self) -> Option<&mut Messages> {
+        self.wrapping.as_mut()?.messages.as_mut()
     }
 
     /// The peer has asked for new keys: they go before the next data.
     pub(crate) fn owe_key_update(&mut self) {
-        if let Some(tls) = &mut self.tls {
-            tls.sender.owe_key_update();
+        if let Some(sender) = self.sender() {
+            sender.owe_key_update();
         }
     }
 
-    /// Says the last word, if the socket takes it now. Nothing may be written after this.
+    /// Says the last words, if the socket takes them now. Nothing may be written after this.
     pub(crate) fn end(&mut self, alert: Alert) {
-        let flushed = matches!(self.flush(), Written::Bytes(_));
-        if let Some(tls) = self.tls.as_mut().filter(|_| flushed) {
+        if !matches!(self.flush(), Written::Bytes(_)) {
+            return;
+        }
+        let Some(wrapping) = &mut self.wrapping else { return };
+        if let Some(messages) = wrapping.messages.take() {
+            let payload = messages.last_word.unwrap_or_else(|| Box::new(close_payload(NORMAL_CLOSURE)));
+            if !wrapping.commit(&self.stream, &websocket::close(&payload)) || wrapping.has_tail() {
+                return;
+            }
+        }
+        if let Some(sender) = &mut wrapping.sender {
             let mut record = [0; Sender::ALERT_ROOM];
-            let length = tls.sender.alert(alert, &mut record);
+            let length = sender.alert(alert, &mut record);
             if length > 0 {
                 write_to(&self.stream, &record[..length]);
             }
@@ -119,30 +191,77 @@ impl Line {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Nothing has been sent for a while.
-    pub(crate) fn quiet(&mut self) {
-        if let Some(tls) = &mut self.tls {
-            tls.sender.quiet();
-        }
+    /// Whether, since this was asked last, the cipher has been expanded: it has to be let go of when it is not used.
+    pub(crate) fn take_warmed(&mut self) -> bool {
+        self.wrapping.as_mut().is_some_and(|wrapping| std::mem::take(&mut wrapping.warmed))
+    }
+
+    /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.sender().is_some_and(Sender::cool)
+    }
+
+    fn sender(&mut self) -> Option<&mut Sender> {
+        self.wrapping.as_mut()?.sender.as_mut()
     }
 }
 
-impl Sealing {
-    fn write(&mut self, stream: &TcpStream, pieces: &[IoSlice<'_>], total: usize) -> Written {
-        RECORDS.with_borrow_mut(|records| {
-            let room = self.sender.room_for(total);
-            if records.len() < room {
-                records.resize(room, 0);
+impl Wrapping {
+    fn has_tail(&self) -> bool {
+        !self.tail.is_empty()
+    }
+
+    /// How much may be written at a time.
+    fn most(&self) -> usize {
+        if self.messages.is_some() { MESSAGE } else { SEALED_AHEAD }
+    }
+
+    fn flush(&mut self, stream: &TcpStream) -> Written {
+        loop {
+            while self.offset < self.tail.len() {
+                match write_to(stream, &self.tail[self.offset..]) {
+                    Written::Bytes(bytes) => self.offset += bytes,
+                    other => return other,
+                }
             }
+            (self.tail, self.offset) = (Vec::new(), 0);
+            // Between two messages.
+            let Some(ping) = self.messages.as_mut().and_then(|messages| messages.ping.take()) else {
+                return Written::Bytes(0);
+            };
+            if !self.commit(stream, &websocket::pong(&ping)) {
+                return Written::Failed;
+            }
+        }
+    }
+
+    /// Writes pieces without a tail in front of them. What is not taken is the tail, unless it is all of them, and there
+    /// is no cipher that has gone on already.
+    fn write(&mut self, stream: &TcpStream, pieces: &[IoSlice<'_>]) -> Written {
+        let total = pieces.iter().map(|piece| piece.len()).sum();
+        let Some(sender) = &mut self.sender else {
+            let written = write_all_to(stream, pieces);
+            if let Written::Bytes(mut written) = written
+                && written < total
+            {
+                for piece in pieces {
+                    let skipped = written.min(piece.len());
+                    self.tail.extend_from_slice(&piece[skipped..]);
+                    written -= skipped;
+                }
+            }
+            return written;
+        };
+        self.warmed |= !sender.is_warm();
+        RECORDS.with_borrow_mut(|records| {
             // Worn out keys, or a cipher that cannot be set up: there is nothing to be done for this connection.
-            let Ok(length) = self.sender.seal(pieces, records) else { return Written::Failed };
+            let Some(length) = seal(sender, pieces, total, records) else { return Written::Failed };
             let mut at = 0;
             while at < length {
                 match write_to(stream, &records[at..length]) {
                     Written::Bytes(bytes) => at += bytes,
                     Written::Full => {
                         self.tail = records[at..length].to_vec();
-                        self.offset = 0;
                         break;
                     }
                     Written::Failed => return Written::Failed,
@@ -151,6 +270,41 @@ impl Sealing {
             Written::Bytes(total)
         })
     }
+
+    /// Writes bytes that may not be left out. False if that fails.
+    fn commit(&mut self, stream: &TcpStream, bytes: &[u8]) -> bool {
+        match self.write(stream, &[IoSlice::new(bytes)]) {
+            Written::Bytes(_) => true,
+            Written::Full => {
+                self.tail.extend_from_slice(bytes);
+                true
+            }
+            Written::Failed => false,
+        }
+    }
+
+    /// The same behind a tail.
+    fn append(&mut self, bytes: &[u8]) -> bool {
+        let Some(sender) = &mut self.sender else {
+            self.tail.extend_from_slice(bytes);
+            return true;
+        };
+        self.warmed |= !sender.is_warm();
+        RECORDS.with_borrow_mut(|records| {
+            let sealed = seal(sender, &[IoSlice::new(bytes)], bytes.len(), records);
+            self.tail.extend_from_slice(&records[..sealed.unwrap_or(0)]);
+            sealed.is_some()
+        })
+    }
+}
+
+/// Seals pieces of `total` bytes, and says how many bytes of `records` they are.
+fn seal(sender: &mut Sender, pieces: &[IoSlice<'_>], total: usize, records: &mut Vec<u8>) -> Option<usize> {
+    let room = sender.room_for(total);
+    if records.len() < room {
+        records.resize(room, 0);
+    }
+    sender.seal(pieces, records).ok()
 }
 
 /// One write of bytes, not empty.

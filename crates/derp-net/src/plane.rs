@@ -9,17 +9,21 @@ use std::time::Instant;
 
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
+use derp_proto::limit::Rate;
 use derp_proto::wire::PeerGoneReason;
-use derp_tls::{CertificateSet, Version};
+use derp_tls::CertificateSet;
 
 use crate::acceptor::Listener;
 use crate::conn::{Conn, Figures};
+use crate::connections::Adopted;
+use crate::dial::Target;
 use crate::events::{Event, Wake};
 use crate::faults::Fault;
 use crate::line::Line;
+use crate::link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
-use crate::shared::{Shared, Turn};
+use crate::shared::{Place, Shared, Turn};
 use crate::sync::Lock;
 use crate::tap::Slab;
 use crate::worker::{Mail, Worker};
@@ -28,6 +32,15 @@ use crate::worker::{Mail, Worker};
 pub struct Plane {
     shared: Arc<Shared>,
     workers: Lock<Vec<JoinHandle<()>>>,
+}
+
+/// How a connection is adopted.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
+pub struct Adoption {
+    pub leftover: Vec<u8>,
+    pub not_ideal: bool,
+    pub web_socket: bool,
 }
 
 impl Plane {
@@ -99,10 +112,10 @@ impl Plane {
         self.shared.mail_all(|| Mail::Policy);
     }
 
-    /// Lets a logged-in connection in.
-    pub fn admit(&self, id: u64, mesh: bool) {
+    /// Lets a logged-in connection in; with a receive limit of its own, if not with that of the policy.
+    pub fn admit(&self, id: u64, mesh: bool, limit: Option<Rate>) {
         if let Some(conn) = self.shared.conn(id) {
-            conn.admit(mesh, Turn::now(&self.shared));
+            conn.admit(mesh, limit, Turn::now(&self.shared));
         }
     }
 
@@ -114,6 +127,33 @@ impl Plane {
             // Nobody but its worker knows it yet.
             self.shared.mail_all(|| Mail::CloseParked(id));
         }
+    }
+
+    /// Makes a link to another relay. Exactly one [`Event::LinkClosed`] follows, whatever becomes of it.
+    pub fn dial(&self, link: u64, target: Target) {
+        let shared = &self.shared;
+        let id = self.new_id();
+        let worker = id as usize % shared.mailboxes.len();
+        let conn = Arc::new(Conn::link(id, link, worker, target.address, Instant::now()));
+        // Before its worker has it: commands for it may follow at once.
+        shared.links.lock().insert(link, conn.clone());
+        if !shared.mail(worker, Mail::Dial(conn.clone(), Box::new(target))) {
+            conn.end_link(link::reason_of(CloseReason::Shutdown).into(), Turn::now(shared));
+        }
+    }
+
+    /// Ends a link, or a dial under way.
+    pub fn hang_up(&self, link: u64) {
+        let conn = self.shared.links.lock().get(&link).cloned();
+        if let Some(conn) = conn {
+            self.shared.mail(conn.worker, Mail::Close(conn.clone(), CloseReason::Closed));
+        }
+    }
+
+    /// Says which link leads to a key that has no connection here.
+    pub fn route(&self, key: &NodeKey, via: Option<u64>) {
+        let link = |id: u64| self.shared.links.lock().get(&id).cloned();
+        self.shared.table.route(key, via.map(|id| link(id).unwrap_or_else(|| self.shared.no_link.clone())));
     }
 
     /// A source of packets has left the region.
@@ -139,29 +179,33 @@ impl Plane {
         }
     }
 
-    /// Serves DERP, from the greeting on, on a socket that came some other way.
-    /// `tls` is what the client speaks with somebody else, who passes it on.
-    pub fn adopt(
-        &self,
-        id: u64,
-        stream: TcpStream,
-        peer: SocketAddr,
-        tls: Option<Version>,
-        leftover: Vec<u8>,
-        not_ideal: bool,
-    ) {
+    /// Serves DERP, from the greeting on, on a socket that came some other way, or comes back. What is DERP of what the
+    /// latter's HTTP server has read is `leftover`; whatever it has answered has to be in the socket.
+    pub fn adopt(&self, id: u64, stream: TcpStream, peer: SocketAddr, how: Adoption) {
         let shared = &self.shared;
         let Some(place) = shared.pending_logins.take(1, shared.policy.load().pending_logins) else {
             shared.counters.add(Counter::CONNECTIONS_REFUSED, 1);
             return;
         };
-        let worker = id as usize % shared.mailboxes.len();
+        let Adoption { leftover, not_ideal, web_socket } = how;
         let stream = Arc::new(stream);
-        let conn = Arc::new(Conn::new(id, worker, peer, Line::plain(stream.clone()), tls, Instant::now()));
+        let bridge = shared.bridges.lock().remove(&id);
+        let (worker, line, tls) = match bridge {
+            // Its line is the worker's to bring.
+            Some(Place { worker, tls, .. }) => (worker, None, tls),
+            None => {
+                let line = Line::plain(stream.clone());
+                let line = if web_socket { line.into_web_socket() } else { line };
+                (id as usize % shared.mailboxes.len(), Some(line), None)
+            }
+        };
+        let bridge = bridge.map(|bridge| bridge.token);
+        let conn = Arc::new(Conn::new(id, worker, peer, line, tls, Instant::now()));
         conn.count_tls(&shared.counters);
         // Before its worker has it: commands for it may follow at once.
         shared.conns.lock().insert(id, conn.clone());
-        if !shared.mail(worker, Mail::Adopted { conn: conn.clone(), stream, place, not_ideal, leftover }) {
+        let adopted = Adopted { conn: conn.clone(), place, not_ideal, web_socket, leftover, stream, bridge };
+        if !shared.mail(worker, Mail::Adopted(adopted)) {
             shared.conns.lock().remove(&id);
             conn.uncount_tls(&shared.counters);
         }
@@ -182,9 +226,27 @@ impl Plane {
         (conns.len(), rows)
     }
 
+    /// Figures of the open links, by what the control plane calls them. They receive what their relays say of others.
+    pub fn links(&self) -> Vec<Figures> {
+        let turn = Turn::now(&self.shared);
+        let mut links: Vec<_> = turn.links.lock().values().cloned().collect();
+        links.retain(|link| link.is_open());
+        links.sort_unstable_by_key(|link| link.link_id());
+        links.iter().map(|link| Figures { id: link.link_id(), ..link.figures(turn) }).collect()
+    }
+
     /// What has happened since the last call.
     pub fn take_events(&self) -> Vec<Event> {
-        self.shared.events.take()
+        let events = self.shared.events.take();
+        for event in &events {
+            if let Event::LinkPeers { link, .. } = event {
+                let conn = self.shared.links.lock().get(link).cloned();
+                if let Some(conn) = conn {
+                    self.shared.mail(conn.worker, Mail::Heard(conn.clone()));
+                }
+            }
+        }
+        events
     }
 
     /// Begins to copy packets: those from or to `key`, or all, and of each so many bytes. `wake` is called when there is

@@ -26,7 +26,10 @@ pub struct Policy {
     /// `None`: for ever.
     pub write_deadline: Option<Duration>,
     pub mesh_write_deadline: Option<Duration>,
+    pub link_write_deadline: Option<Duration>,
+    pub link_silence: Duration,
     pub queue_depth: usize,
+    pub link_queue_depth: usize,
     pub keep_alive: Duration,
     pub keep_alive_jitter: Duration,
     pub not_here: Rate,

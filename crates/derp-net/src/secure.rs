@@ -133,8 +133,8 @@ impl Opening {
         Opened { plaintext: opened.plaintext, key_update_requested: opened.key_update_requested, end }
     }
 
-    /// Nothing has come for a while.
-    pub(crate) fn quiet(&mut self) {
-        self.receiver.quiet();
+    /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.receiver.cool()
     }
 }

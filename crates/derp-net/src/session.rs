@@ -6,7 +6,9 @@ use std::time::Instant;
 use derp_proto::counters::Counter;
 use derp_proto::decode::{Decoder, FrameHeader, Step};
 use derp_proto::inbound;
+use derp_proto::limit::Rate;
 use derp_proto::login;
+use derp_proto::websocket::Reader;
 use derp_proto::wire::{HEADER_LENGTH, NONCE_LENGTH};
 
 use crate::batch::{Batch, Lies};
@@ -19,11 +21,15 @@ use crate::traffic::Traffic;
 
 /// As much as is read at a time of who is not let in yet: what it sends ahead is kept.
 const FIRST_READ: usize = 16 << 10;
+/// A message of a WebSocket: room for the largest frame of DERP in one; derper takes half of it.
+const MAX_MESSAGE: u32 = 128 << 10;
 
 /// Owned by the worker.
 pub(crate) struct Session {
     conn: Arc<Conn>,
     phase: Phase,
+    /// Set if the DERP stream lies in the messages of a WebSocket.
+    web_socket: Option<Box<Reader>>,
     decoder: Decoder,
     /// A frame that is not whole, in an allocation that grows with what came.
     partial: Vec<u8>,
@@ -54,7 +60,17 @@ impl Session {
         let ends = turn.now + turn.policy.load().client_info_deadline;
         let bytes = turn.login_bytes.nothing();
         let phase = Phase::Login { ends, not_ideal, place, bytes };
-        Self { conn, phase, decoder: Decoder::default(), partial: Vec::new(), held: Vec::new() }
+        Self { conn, phase, web_socket: None, decoder: Decoder::default(), partial: Vec::new(), held: Vec::new() }
+    }
+
+    /// What is read are the frames of a WebSocket.
+    pub(crate) fn into_web_socket(mut self) -> Self {
+        self.web_socket = Some(Box::new(Reader::new(MAX_MESSAGE)));
+        self
+    }
+
+    pub(crate) fn is_web_socket(&self) -> bool {
+        self.web_socket.is_some()
     }
 
     pub(crate) fn conn(&self) -> &Arc<Conn> {
@@ -74,7 +90,24 @@ impl Session {
     }
 
     /// Bytes have come. An error is why the connection has to end.
-    pub(crate) fn feed(&mut self, read: &mut [u8], batch: &mut Batch, turn: Turn<'_>) -> Result<(), CloseReason> {
+    pub(crate) fn receive(&mut self, read: &mut [u8], batch: &mut Batch, turn: Turn<'_>) -> Result<(), CloseReason> {
+        let Some(web_socket) = &mut self.web_socket else {
+            return self.feed(read, batch, turn);
+        };
+        let received = web_socket.read(read);
+        if !received.stream.is_empty() {
+            self.feed(&mut read[received.stream], batch, turn)?;
+        }
+        if let Some(ping) = received.ping {
+            self.conn.web_socket_pong(&ping, turn);
+        }
+        let Some(end) = received.end else { return Ok(()) };
+        self.conn.owe_close(&end.close_payload(), turn);
+        Err(CloseReason::Disconnected)
+    }
+
+    /// The same with bytes of DERP.
+    fn feed(&mut self, read: &mut [u8], batch: &mut Batch, turn: Turn<'_>) -> Result<(), CloseReason> {
         let mut gathered = Vec::new();
         let result = self.cut(&mut gathered, read, batch, turn);
         // Whatever comes behind a packet, the packet has been sent.
@@ -86,6 +119,7 @@ impl Session {
     /// The control plane has let the connection in.
     pub(crate) fn admitted(
         &mut self,
+        limit: Option<Rate>,
         keep_alive_at: Instant,
         batch: &mut Batch,
         turn: Turn<'_>,
@@ -94,7 +128,7 @@ impl Session {
             return Ok(());
         };
         let mut leftover = std::mem::take(leftover);
-        self.phase = Phase::Open(Traffic::new(entry, self.conn.is_mesh(), keep_alive_at));
+        self.phase = Phase::Open(Traffic::new(entry, self.conn.is_mesh(), limit, keep_alive_at));
         self.feed(&mut leftover, batch, turn)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,9 +11,9 @@ use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use derp_proto::counters::{Counter, Counters};
-use derp_proto::key::SecretKey;
+use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::{frame, http_head};
-use derp_tls::CertificateSet;
+use derp_tls::{CertificateSet, Version};
 use mio::{Poll, Waker};
 
 use crate::budget::{Budget, Share};
@@ -20,27 +21,39 @@ use crate::conn::Conn;
 use crate::egress::Context;
 use crate::events::{Events, Wake};
 use crate::faults::Faults;
+use crate::link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::subscribers::Subscribers;
 use crate::sync::Lock;
 use crate::table::Table;
 use crate::tap::{Tap, Tapped};
+use crate::warmth::Warmed;
 use crate::worker::{Mail, WAKE};
 
 /// One worker, as the others see it.
 pub(crate) struct Mailbox {
     pub(crate) sender: Sender<Mail>,
     pub(crate) waker: Waker,
+    pub(crate) warmed: Warmed,
+}
+
+/// Where a bridge is.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) worker: usize,
+    pub(crate) token: usize,
+    pub(crate) tls: Option<Version>,
 }
 
 /// The plane without its threads.
 ///
 /// Locks are taken in this order, and no two of the same kind at once: admission of a connection, members of a table entry,
-/// events; egress of a connection, its inbox or the subscribers. The map of connections is never held while another is
-/// taken.
+/// events; egress of a connection, its inbox or the subscribers. The maps of connections and links are never held while
+/// another is taken.
 pub(crate) struct Shared {
     pub(crate) secret: SecretKey,
+    pub(crate) public: NodeKey,
     /// The frame that greets every client, and the HTTP answer that precedes it where one is wanted.
     pub(crate) greeting: Box<[u8]>,
     pub(crate) switching: Box<[u8]>,
@@ -54,6 +67,12 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Vec<Mailbox>,
     /// DERP connections, from the greeting to their end. For commands, which come per connection.
     pub(crate) conns: Lock<HashMap<u64, Arc<Conn>>>,
+    /// Links, from the dial to their end, as the control plane counts them.
+    pub(crate) links: Lock<HashMap<u64, Arc<Conn>>>,
+    /// Where routes lead whose link has ended.
+    pub(crate) no_link: Arc<Conn>,
+    /// TLS that is the HTTP server's.
+    pub(crate) bridges: Lock<HashMap<u64, Place>>,
     pub(crate) last_id: AtomicU64,
     /// Connections that have not sent a whole request head.
     pub(crate) arriving: Budget,
@@ -89,13 +108,14 @@ impl Shared {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
             let (sender, receiver) = mpsc::channel();
-            mailboxes.push(Mailbox { sender, waker });
+            mailboxes.push(Mailbox { sender, waker, warmed: Warmed::default() });
             posts.push((poll, receiver));
         }
         let shared = Self {
             greeting: Box::new(frame::greeting(&public)),
             switching: http_head::switching_protocols(&public).into(),
             secret,
+            public,
             policy: ArcSwap::from_pointee(policy),
             certificates: ArcSwapOption::empty(),
             counters,
@@ -104,6 +124,9 @@ impl Shared {
             events: Events::new(wake),
             mailboxes,
             conns: Lock::default(),
+            links: Lock::default(),
+            no_link: Arc::new(Conn::link(0, 0, 0, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), Instant::now())),
+            bridges: Lock::default(),
             last_id: AtomicU64::new(0),
             arriving: Budget::default(),
             parked: Budget::default(),
@@ -144,6 +167,10 @@ impl Shared {
         let orphans: Vec<_> = self.conns.lock().values().cloned().collect();
         for conn in orphans.iter().filter(|conn| worker.is_none_or(|worker| conn.worker == worker)) {
             conn.end(reason, None, Turn::now(self));
+        }
+        let orphans: Vec<_> = self.links.lock().values().cloned().collect();
+        for conn in orphans.iter().filter(|conn| worker.is_none_or(|worker| conn.worker == worker)) {
+            conn.end_link(link::reason_of(reason).into(), Turn::now(self));
         }
     }
 
@@ -191,7 +218,8 @@ impl<'a> Turn<'a> {
         Context {
             counters: &self.shared.counters,
             subscribers: &self.shared.subscribers,
-            queue_depth: policy.queue_depth,
+            link: conn.is_link(),
+            queue_depth: if conn.is_link() { policy.link_queue_depth } else { policy.queue_depth },
             control_bytes: policy.control_bytes,
             subscriptions: policy.peer_gone_subscriptions,
             destination: conn.id,
@@ -201,6 +229,15 @@ impl<'a> Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// The cipher of this connection's way out has been expanded, by whichever thread.
+    pub(crate) fn warmed(&self, conn: &Conn) {
+        let Mailbox { warmed, waker, .. } = &self.mailboxes[conn.worker];
+        if warmed.push((conn.token.load(Ordering::Relaxed), conn.id)) {
+            // It may be asleep for long. Waking fails only if it is awake.
+            let _ = waker.wake();
+        }
+    }
+
     /// Shows packets to the tap, which is on.
     pub(crate) fn tap<'p>(&self, packets: impl IntoIterator<Item = Tapped<'p>>) {
         if let Some(full) = self.shared.tap.record(packets) {

@@ -1,5 +1,5 @@
-//! The forwarding table: which connection gets the packets for a key. Looked up by every worker for every packet, changed
-//! when clients come and go.
+//! The forwarding table: which connection gets the packets for a key, be it a client's or a link to another relay. Looked
+//! up by every worker for every packet, changed when clients come and go.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,13 +21,20 @@ pub(crate) struct Entry {
     pub(crate) key: NodeKey,
     /// Gets the packets; none before the first connection is in, and after the last one has left.
     active: ArcSwapOption<Conn>,
-    /// Whether `members` has to be looked at when a frame comes.
+    /// Whether `places` has to be looked at when a frame comes.
     several: AtomicBool,
-    members: Lock<Members>,
+    places: Lock<Places>,
 }
 
+struct Places {
+    members: Members,
+    /// The link that leads to the key while it has no connection here.
+    via: Option<Arc<Conn>>,
+}
+
+/// Connections here.
 enum Members {
-    /// The entry is new.
+    /// The entry is new, or has a link alone.
     None,
     One(Arc<Conn>),
     Several {
@@ -40,7 +47,12 @@ enum Members {
 
 impl Entry {
     fn new(key: NodeKey) -> Self {
-        Self { key, active: ArcSwapOption::empty(), several: AtomicBool::new(false), members: Lock::new(Members::None) }
+        Self {
+            key,
+            active: ArcSwapOption::empty(),
+            several: AtomicBool::new(false),
+            places: Lock::new(Places { members: Members::None, via: None }),
+        }
     }
 
     /// Where packets for the key go.
@@ -53,7 +65,7 @@ impl Entry {
         if !self.several.load(Ordering::Acquire) {
             return;
         }
-        if let Members::Several { duplicates, .. } = &mut *self.members.lock() {
+        if let Members::Several { duplicates, .. } = &mut self.places.lock().members {
             duplicates.activity(conn.id);
             if self.active.load().as_ref().is_none_or(|active| active.id != conn.id) {
                 self.activate(conn.clone(), events);
@@ -84,18 +96,18 @@ impl Table {
     pub(crate) fn add(&self, key: NodeKey, conn: &Arc<Conn>, events: &Events) -> Arc<Entry> {
         loop {
             let entry = self.entries.pin().get_or_insert_with(key, || Arc::new(Entry::new(key))).clone();
-            let mut members = entry.members.lock();
-            match &mut *members {
+            let mut places = entry.places.lock();
+            match &mut places.members {
                 // It leaves the table under the lock: by now it has.
                 Members::Gone => continue,
                 Members::None => {
-                    *members = Members::One(conn.clone());
+                    places.members = Members::One(conn.clone());
                     entry.active.store(Some(conn.clone()));
                 }
                 Members::One(first) => {
                     let first = first.clone();
                     let duplicates = Duplicates::new(first.id, conn.id);
-                    *members = Members::Several { duplicates, conns: vec![first, conn.clone()] };
+                    places.members = Members::Several { duplicates, conns: vec![first, conn.clone()] };
                     entry.several.store(true, Ordering::Release);
                     entry.activate(conn.clone(), events);
                 }
@@ -105,22 +117,54 @@ impl Table {
                     entry.activate(conn.clone(), events);
                 }
             }
-            drop(members);
+            drop(places);
             return entry;
         }
     }
 
+    /// Says which link leads to a key that has no connection here.
+    pub(crate) fn route(&self, key: &NodeKey, via: Option<Arc<Conn>>) {
+        loop {
+            let entry = match &via {
+                Some(_) => self.entries.pin().get_or_insert_with(*key, || Arc::new(Entry::new(*key))).clone(),
+                None => match self.lookup(key) {
+                    Some(entry) => entry,
+                    None => return,
+                },
+            };
+            let mut places = entry.places.lock();
+            match &places.members {
+                // It leaves the table under the lock: by now it has.
+                Members::Gone => continue,
+                Members::None => self.lead(&entry, &mut places, via),
+                Members::One(_) | Members::Several { .. } => places.via = via,
+            }
+            return;
+        }
+    }
+
+    /// An entry without connections leads over a link, or is none.
+    fn lead(&self, entry: &Entry, places: &mut Places, via: Option<Arc<Conn>>) {
+        places.members = if via.is_some() { Members::None } else { Members::Gone };
+        entry.active.store(via.clone());
+        if via.is_none() {
+            self.entries.pin().remove(&entry.key);
+        }
+        places.via = via;
+    }
+
     /// Removes a connection. Another one of the key, if there is one, takes over.
     pub(crate) fn remove(&self, entry: &Entry, conn: &Conn, events: &Events, faults: &Faults) {
-        let mut members = entry.members.lock();
-        match &mut *members {
+        let mut places = entry.places.lock();
+        match &mut places.members {
             Members::None | Members::Gone => {}
-            Members::One(_) => {
-                *members = Members::Gone;
-                if !faults.strikes(Fault::StaleRoute) {
-                    entry.active.store(None);
+            Members::One(last) => {
+                let stale = faults.strikes(Fault::StaleRoute).then(|| last.clone());
+                let via = places.via.take();
+                self.lead(entry, &mut places, via);
+                if stale.is_some() {
+                    entry.active.store(stale);
                 }
-                self.entries.pin().remove(&entry.key);
             }
             Members::Several { duplicates, conns } => {
                 let left = duplicates.remove(conn.id);
@@ -134,7 +178,7 @@ impl Table {
                 if left.is_some()
                     && let Some(survivor) = conns.pop()
                 {
-                    *members = Members::One(survivor);
+                    places.members = Members::One(survivor);
                     entry.several.store(false, Ordering::Release);
                 }
             }

@@ -48,7 +48,10 @@ pub(crate) fn policy() -> Policy {
         admission_deadline: Duration::from_secs(15),
         write_deadline: Some(Duration::from_secs(2)),
         mesh_write_deadline: Some(Duration::from_secs(30)),
+        link_write_deadline: Some(Duration::from_secs(5)),
+        link_silence: Duration::from_secs(120),
         queue_depth: 32,
+        link_queue_depth: 512,
         keep_alive: Duration::from_secs(60),
         keep_alive_jitter: Duration::from_secs(5),
         not_here: Rate { per_second: 1.0, burst: 3.0 },
@@ -107,7 +110,7 @@ impl World {
             self.shared.new_id(),
             0,
             peer,
-            Line::plain(Arc::new(TcpStream::from(OwnedFd::from(near)))),
+            Some(Line::plain(Arc::new(TcpStream::from(OwnedFd::from(near))))),
             None,
             self.now,
         ));
@@ -165,12 +168,12 @@ impl Client {
 
     /// Hands bytes to the session, as if they had been read.
     pub(crate) fn feed(&mut self, bytes: &[u8], world: &World) -> Result<(), CloseReason> {
-        self.session.feed(&mut bytes.to_vec(), &mut self.batch, world.turn())
+        self.session.receive(&mut bytes.to_vec(), &mut self.batch, world.turn())
     }
 
     pub(crate) fn admit(&mut self, mesh: bool, world: &World) -> Result<(), CloseReason> {
-        self.conn.admit(mesh, world.turn());
-        self.session.admitted(next_keep_alive(world.turn()), &mut self.batch, world.turn())
+        self.conn.admit(mesh, None, world.turn());
+        self.session.admitted(None, next_keep_alive(world.turn()), &mut self.batch, world.turn())
     }
 
     /// The next frame that this client gets.

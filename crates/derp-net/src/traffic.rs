@@ -1,5 +1,6 @@
 //! What an admitted client sends, and what becomes of it: a packet's way, top to bottom.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use derp_proto::drop_reason::{DropReason, PacketKind};
 use derp_proto::frame::{self, FORWARDED_PACKET_AT, KEY_AT, PACKET_AT};
 use derp_proto::inbound::{self, Body, ProtocolError};
 use derp_proto::key::NodeKey;
-use derp_proto::limit::TokenBucket;
+use derp_proto::limit::{Rate, TokenBucket};
 use derp_proto::wire::{FrameType, HEADER_LENGTH, PeerGoneReason};
 
 use crate::batch::{Batch, Lies};
@@ -35,13 +36,16 @@ pub(crate) struct Traffic {
     cache: Option<Box<Cache>>,
     not_here: Option<Box<TokenBucket>>,
     receive: Option<Box<TokenBucket>>,
+    /// A limit of its own, in place of the policy's.
+    own_limit: Option<Box<Rate>>,
     held_until: Option<Instant>,
     keep_alive_at: Instant,
 }
 
 impl Traffic {
-    pub(crate) fn new(entry: Arc<Entry>, mesh: bool, keep_alive_at: Instant) -> Self {
-        Self { entry, mesh, cache: None, not_here: None, receive: None, held_until: None, keep_alive_at }
+    pub(crate) fn new(entry: Arc<Entry>, mesh: bool, limit: Option<Rate>, keep_alive_at: Instant) -> Self {
+        let own_limit = limit.map(Box::new);
+        Self { entry, mesh, cache: None, not_here: None, receive: None, own_limit, held_until: None, keep_alive_at }
     }
 
     pub(crate) fn keep_alive_at(&self) -> Instant {
@@ -107,18 +111,21 @@ impl Traffic {
     }
 
     fn is_new_limit(&self, turn: Turn<'_>) -> bool {
-        self.receive.as_ref().map(|bucket| bucket.rate()) != turn.policy.load().receive
+        self.receive.as_ref().map(|bucket| bucket.rate()) != self.limit(turn)
+    }
+
+    fn limit(&self, turn: Turn<'_>) -> Option<Rate> {
+        self.own_limit.as_deref().copied().or(turn.policy.load().receive)
     }
 
     /// A frame counts whole with its header.
     fn charge(&mut self, length: u64, turn: Turn<'_>) {
-        if self.mesh || (self.receive.is_none() && turn.policy.load().receive.is_none()) {
+        if self.mesh || (self.receive.is_none() && self.limit(turn).is_none()) {
             return;
         }
         let clock = turn.now.saturating_duration_since(turn.start);
         if self.is_new_limit(turn) {
-            let limit = turn.policy.load().receive;
-            self.receive = limit.map(|rate| Box::new(TokenBucket::new(rate, clock)));
+            self.receive = self.limit(turn).map(|rate| Box::new(TokenBucket::new(rate, clock)));
         }
         let Some(bucket) = &mut self.receive else { return };
         let wait = bucket.charge(length, clock);
@@ -155,8 +162,30 @@ impl Traffic {
         let Some(to) = &*route else {
             return self.unknown(&key, &info, &bytes[PACKET_AT..], DropReason::UnknownDest, batch, turn);
         };
+        if to.is_link() {
+            return self.forward_on(to, &key, info, &bytes[PACKET_AT..], (lies, at..at + bytes.len()), batch, turn);
+        }
         frame::rewrite_send_to_recv(bytes, &self.entry.key);
         batch.push(to, lies, at..at + bytes.len(), info);
+    }
+
+    /// To another relay, which alone can say whether the destination is there.
+    #[expect(clippy::too_many_arguments, reason = "what is known of one packet")]
+    fn forward_on(
+        &self,
+        link: &Arc<Conn>,
+        destination: &NodeKey,
+        info: PacketInfo,
+        payload: &[u8],
+        (lies, range): (Lies, Range<usize>),
+        batch: &mut Batch,
+        turn: Turn<'_>,
+    ) {
+        if link.is_open() {
+            return batch.forward(link, lies, range, info);
+        }
+        turn.counters.add(Counter::PACKETS_FORWARDED_OUT, 1);
+        drop_packet(DropReason::MeshDown, &info, destination, payload, turn);
     }
 
     /// From a mesh peer: goes to a connection here or nowhere, never on to another relay.
@@ -176,7 +205,7 @@ impl Traffic {
         let (Some(source), Some(key)) = keys else { return };
         let info = PacketInfo { source, kind, payload };
         let route = self.route(&key, conn, turn);
-        let Some(to) = &*route else {
+        let Some(to) = route.as_ref().filter(|to| !to.is_link()) else {
             return self.unknown(&key, &info, &bytes[FORWARDED_PACKET_AT..], DropReason::UnknownDestOnFwd, batch, turn);
         };
         let start = frame::rewrite_forward_to_recv(bytes);
@@ -209,11 +238,7 @@ impl Traffic {
         batch: &mut Batch,
         turn: Turn<'_>,
     ) {
-        turn.counters.dropped(reason, info.kind, info.payload);
-        if turn.tap.is_on() {
-            let PacketInfo { source, kind, .. } = info;
-            turn.tap([Tapped { source, destination: key, kind: *kind, payload, dropped: Some(reason) }]);
-        }
+        drop_packet(reason, info, key, payload, turn);
         if info.kind != PacketKind::Disco {
             return;
         }
@@ -223,6 +248,15 @@ impl Traffic {
         if bucket.take(1, clock) {
             batch.reply(&frame::peer_gone(key, PeerGoneReason::NotHere));
         }
+    }
+}
+
+/// A packet that nobody is sent.
+fn drop_packet(reason: DropReason, info: &PacketInfo, destination: &NodeKey, payload: &[u8], turn: Turn<'_>) {
+    turn.counters.dropped(reason, info.kind, info.payload);
+    if turn.tap.is_on() {
+        let PacketInfo { source, kind, .. } = info;
+        turn.tap([Tapped { source, destination, kind: *kind, payload, dropped: Some(reason) }]);
     }
 }
 

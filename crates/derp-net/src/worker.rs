@@ -1,17 +1,18 @@
 //! One thread with one poll: it reads its own connections, writes to anyone's, and looks after the deadlines of its own.
 
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use derp_proto::limit::Rate;
 use mio::{Events, Poll, Token};
 
 use crate::acceptor::{Accepted, Acceptor, Accepts, Listener};
 use crate::budget::Share;
 use crate::conn::Conn;
-use crate::connections::Connections;
+use crate::connections::{Adopted, Connections};
+use crate::dial::Target;
 use crate::faults::Fault;
 use crate::reason::CloseReason;
 use crate::shared::{Shared, Turn};
@@ -28,19 +29,17 @@ pub(crate) enum Mail {
     Listen(Listener),
     /// With its place among those that arrive.
     Accepted(Accepted, Share),
-    /// A connection that came some other way, and begins with the greeting.
-    Adopted {
-        conn: Arc<Conn>,
-        stream: Arc<TcpStream>,
-        place: Share,
-        not_ideal: bool,
-        leftover: Vec<u8>,
-    },
+    Adopted(Adopted),
     /// The control plane has let it in.
     Admitted {
         conn: Arc<Conn>,
+        limit: Option<Rate>,
         keep_alive_at: Instant,
     },
+    /// A link is to be made.
+    Dial(Arc<Conn>, Box<Target>),
+    /// The control plane has taken what a link has said.
+    Heard(Arc<Conn>),
     /// Its socket is full: watch the write deadline.
     Stalled(Arc<Conn>),
     /// Packets are left in its inbox.
@@ -112,6 +111,7 @@ impl Worker {
                 self.read_mail(mail, turn)?;
             }
             self.connections.on_time(turn);
+            self.connections.cool(turn);
         }
     }
 
@@ -123,8 +123,9 @@ impl Worker {
     }
 
     /// How long this worker has nothing to do without an event.
-    fn pause(&self, shared: &Shared, now: Instant) -> Option<Duration> {
-        [shared.events.tick(now), self.acceptor.pause(now)].into_iter().flatten().min()
+    fn pause(&mut self, shared: &Shared, now: Instant) -> Option<Duration> {
+        let cooling = self.connections.cooling_pause(&shared.mailboxes[self.index].warmed, now);
+        [shared.events.tick(now), self.acceptor.pause(now), cooling].into_iter().flatten().min()
     }
 
     fn read_mail(&mut self, mail: Mail, turn: Turn<'_>) -> io::Result<()> {
@@ -132,10 +133,10 @@ impl Worker {
         match mail {
             Mail::Listen(listener) => self.acceptor.add(listener, connections.poll.registry())?,
             Mail::Accepted(accepted, place) => connections.arrive(accepted, place, turn),
-            Mail::Adopted { conn, stream, place, not_ideal, leftover } => {
-                connections.adopt(conn, stream, place, not_ideal, leftover, turn);
-            }
-            Mail::Admitted { conn, keep_alive_at } => connections.admitted(&conn, keep_alive_at, turn),
+            Mail::Adopted(adopted) => connections.adopt(adopted, turn),
+            Mail::Admitted { conn, limit, keep_alive_at } => connections.admitted(&conn, limit, keep_alive_at, turn),
+            Mail::Dial(conn, target) => connections.dial(conn, *target, turn),
+            Mail::Heard(conn) => connections.heard(&conn, turn),
             Mail::Stalled(conn) => connections.stalled(&conn, turn),
             Mail::Drain(conn) => conn.writable(turn),
             Mail::Close(conn, reason) => connections.close(&conn, reason, turn),

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use derp_net::{CloseReason, Event, Policy};
+use derp_net::{Adoption, CloseReason, Event, Policy};
 use derp_proto::counters::Counter;
 use derp_proto::frame;
 use derp_proto::wire::{FrameType, PeerGoneReason};
@@ -103,7 +103,7 @@ fn whoever_waits_goes_on_where_it_was() {
     let packet = send_packet(&client.key, &[5; 1000]);
     client.send(&packet.repeat(200));
     std::thread::sleep(Duration::from_millis(50));
-    relay.plane.admit(id, false);
+    relay.plane.admit(id, false, None);
     assert_eq!(client.read().unwrap()[0], FrameType::ServerInfo as u8);
     assert!(client.fence().len() > 100);
     assert_eq!(relay.received(), 200);
@@ -118,7 +118,8 @@ fn commands_for_an_adopted_connection_may_follow_at_once() {
         far.set_read_timeout(Some(support::LONG)).unwrap();
         let id = relay.plane.new_id();
         let stream = TcpStream::from(std::os::fd::OwnedFd::from(near));
-        relay.plane.adopt(id, stream, relay.address, None, leftover.to_vec(), false);
+        let leftover = leftover.to_vec();
+        relay.plane.adopt(id, stream, relay.address, Adoption { leftover, ..Adoption::default() });
         (id, far)
     };
     for _ in 0..50 {

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::os::fd::IntoRawFd;
 use std::time::Duration;
 
-use derp_net::{Event, Figures, Policy};
-use derp_proto::key::NodeKey;
+use derp_net::{Event, Figures, Policy, Target};
+use derp_proto::key::{MeshKey, NodeKey};
 use derp_proto::limit::Rate;
-use derp_tls::{Certificate, CertificateError, CertificateSet, Otherwise, Version};
+use derp_tls::{Certificate, CertificateError, CertificateSet, ClientSettings, Otherwise, Version};
 use napi::bindgen_prelude::{Buffer, Float64Array, Uint8Array};
 use napi_derive::napi;
 
@@ -31,7 +31,10 @@ pub struct BindingPolicy {
     pub admission: f64,
     pub write: f64,
     pub mesh_write: f64,
+    pub link_write: f64,
+    pub link_silence: f64,
     pub queue_depth: u32,
+    pub link_queue_depth: u32,
     pub keep_alive: f64,
     pub keep_alive_jitter: f64,
     pub not_here_burst: f64,
@@ -64,7 +67,10 @@ impl From<BindingPolicy> for Policy {
             admission_deadline: millis(policy.admission),
             write_deadline: some_millis(policy.write),
             mesh_write_deadline: some_millis(policy.mesh_write),
+            link_write_deadline: some_millis(policy.link_write),
+            link_silence: millis(policy.link_silence),
             queue_depth: policy.queue_depth as usize,
+            link_queue_depth: policy.link_queue_depth as usize,
             keep_alive: millis(policy.keep_alive),
             keep_alive_jitter: millis(policy.keep_alive_jitter),
             not_here: Rate { per_second: policy.not_here_per_second, burst: policy.not_here_burst },
@@ -76,7 +82,7 @@ impl From<BindingPolicy> for Policy {
     }
 }
 
-fn rate(per_second: Option<f64>, burst: Option<f64>) -> Option<Rate> {
+pub(crate) fn rate(per_second: Option<f64>, burst: Option<f64>) -> Option<Rate> {
     Some(Rate { per_second: per_second?, burst: burst? })
 }
 
@@ -116,6 +122,36 @@ pub(crate) fn certificate_set(
     CertificateSet::new(certificates.collect(), otherwise)
 }
 
+/// `DialTarget`.
+#[napi(object)]
+pub struct BindingTarget {
+    pub address: String,
+    pub port: u16,
+    pub host: String,
+    pub authority: String,
+    pub roots: Option<Vec<Uint8Array>>,
+    pub mesh_key: String,
+    pub timeout: f64,
+}
+
+/// An error is the reason for which it cannot be dialled.
+impl TryFrom<BindingTarget> for Target {
+    type Error = &'static str;
+
+    fn try_from(target: BindingTarget) -> Result<Self, Self::Error> {
+        let ip = target.address.parse().map_err(|_| "not an address")?;
+        let roots = target.roots.map(|roots| ClientSettings::from_der(roots.iter().map(|der| der.to_vec())));
+        Ok(Self {
+            address: SocketAddr::new(ip, target.port),
+            host: target.host,
+            authority: target.authority,
+            roots: roots.transpose().map_err(|_| "none of the certificates to trust can be used")?,
+            mesh_key: MeshKey::from_hex(&target.mesh_key).ok_or("not a mesh key")?,
+            timeout: millis(target.timeout),
+        })
+    }
+}
+
 /// One event; which fields are there depends on `kind`, the name of the event in `PlaneEvents`.
 #[napi(object)]
 #[derive(Default)]
@@ -134,6 +170,8 @@ pub struct BindingEvent {
     pub listener: Option<f64>,
     pub fd: Option<i32>,
     pub received: Option<Buffer>,
+    /// 33 bytes for each: the key, and whether it is there.
+    pub changes: Option<Buffer>,
     pub server_name: Option<String>,
     pub local_address: Option<String>,
     pub alpn: Option<Vec<String>>,
@@ -184,6 +222,14 @@ impl From<Event> for BindingEvent {
                 received: Some(received.into()),
                 ..Self::new("duplex", id)
             },
+            Event::LinkOpen { link, server } => Self { key: Some(key_buffer(&server)), ..Self::new("linkOpen", link) },
+            Event::LinkPeers { link, changes } => {
+                let bytes = changes
+                    .iter()
+                    .flat_map(|change| change.key.as_bytes().iter().copied().chain([u8::from(change.present)]));
+                Self { changes: Some(bytes.collect::<Vec<_>>().into()), ..Self::new("linkPeers", link) }
+            }
+            Event::LinkClosed { link, reason } => Self { reason: Some(reason), ..Self::new("linkClosed", link) },
             Event::CertificateNeeded { id, need, local } => Self {
                 server_name: Some(need.server_name),
                 local_address: Some(local.to_canonical().to_string()),
@@ -201,15 +247,16 @@ impl BindingEvent {
     }
 }
 
-/// `Snapshot`: rows of the columns that `SNAPSHOT_COLUMNS` names.
+/// `Snapshot`: rows of the columns that `SNAPSHOT_COLUMNS` and `LINK_COLUMNS` name.
 #[napi(object)]
 pub struct BindingSnapshot {
     pub total: u32,
     pub rows: Float64Array,
+    pub links: Float64Array,
 }
 
 impl BindingSnapshot {
-    pub fn new(total: usize, figures: &[Figures]) -> Self {
+    pub fn new(total: usize, figures: &[Figures], links: &[Figures]) -> Self {
         let rows: Vec<f64> = figures
             .iter()
             .flat_map(|row| {
@@ -225,7 +272,16 @@ impl BindingSnapshot {
             })
             .map(|figure| figure as f64)
             .collect();
-        Self { total: total as u32, rows: rows.into() }
+        let links: Vec<f64> = links
+            .iter()
+            .flat_map(|row| {
+                // What a link receives is what its relay says of others.
+                let changes = row.packets_received;
+                [row.id, row.packets_sent, row.bytes_sent, row.packets_dropped, row.queued_packets, changes]
+            })
+            .map(|figure| figure as f64)
+            .collect();
+        Self { total: total as u32, rows: rows.into(), links: links.into() }
     }
 }
 
@@ -235,11 +291,6 @@ fn version_name(version: Version) -> String {
         Version::Tls13 => "1.3",
     }
     .into()
-}
-
-/// What [`version_name`] has named.
-pub(crate) fn version_named(name: Option<String>) -> Option<Version> {
-    name.map(|name| if name == "1.2" { Version::Tls12 } else { Version::Tls13 })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use derp_net::{CloseReason, Plane};
+use derp_net::{Adoption, CloseReason, Plane};
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
@@ -22,7 +22,7 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
 use crate::convert::{
-    BindingCertificate, BindingEvent, BindingPolicy, BindingSnapshot, certificate_set, version_named,
+    BindingCertificate, BindingEvent, BindingPolicy, BindingSnapshot, BindingTarget, certificate_set, rate,
 };
 use crate::error::{Code, invalid, throw};
 
@@ -142,8 +142,8 @@ impl BindingPlane {
     }
 
     #[napi]
-    pub fn admit(&self, id: f64, mesh: bool) {
-        self.called().admit(id as u64, mesh);
+    pub fn admit(&self, id: f64, mesh: bool, per_second: Option<f64>, burst: Option<f64>) {
+        self.called().admit(id as u64, mesh, rate(per_second, burst));
     }
 
     #[napi]
@@ -151,11 +151,29 @@ impl BindingPlane {
         self.called().close(id as u64, CloseReason::parse(&reason).unwrap_or(CloseReason::Closed));
     }
 
+    /// Nothing, or why the target cannot be dialled; then nothing of the link is heard.
+    #[napi]
+    pub fn dial(&self, link: f64, target: BindingTarget) -> Option<&'static str> {
+        let plane = self.called();
+        target.try_into().map(|target| plane.dial(link as u64, target)).err()
+    }
+
+    #[napi]
+    pub fn hang_up(&self, link: f64) {
+        self.called().hang_up(link as u64);
+    }
+
+    #[napi]
+    pub fn route(&self, env: Env, key: Uint8Array, via: Option<f64>) -> Result<()> {
+        self.called().route(&node_key(&env, &key)?, via.map(|link| link as u64));
+        Ok(())
+    }
+
     #[napi]
     pub fn gone(&self, env: Env, key: Uint8Array, reason: u8) -> Result<()> {
-        let key: [u8; 32] = key.as_ref().try_into().or_else(|_| invalid(&env, "a node key has 32 bytes"))?;
+        let key = node_key(&env, &key)?;
         let reason = if reason == 0 { PeerGoneReason::Disconnected } else { PeerGoneReason::NotHere };
-        self.called().gone(&NodeKey::from_bytes(key), reason);
+        self.called().gone(&key, reason);
         Ok(())
     }
 
@@ -179,37 +197,29 @@ impl BindingPlane {
         fd: i32,
         address: String,
         port: u16,
-        tls_version: Option<String>,
         leftover: Buffer,
         not_ideal: bool,
+        web_socket: bool,
     ) -> Result<()> {
         let stream = external::duplicate(fd).or_else(|error| throw(&env, Code::Internal, &error))?;
-        let tls = version_named(tls_version);
-        self.called().adopt(id as u64, stream, peer(&address, port), tls, leftover.to_vec(), not_ideal);
+        let how = Adoption { leftover: leftover.to_vec(), not_ideal, web_socket };
+        self.called().adopt(id as u64, stream, peer(&address, port), how);
         Ok(())
     }
 
     /// A pipe whose far end is a connection of the plane's. Returns the descriptor of the near end, the caller's to close.
     #[napi]
-    pub fn attach(
-        &self,
-        env: Env,
-        id: f64,
-        address: String,
-        port: u16,
-        tls_version: Option<String>,
-        not_ideal: bool,
-    ) -> Result<i32> {
+    pub fn attach(&self, env: Env, id: f64, address: String, port: u16) -> Result<i32> {
         let (near, far) = external::pipe().or_else(|error| throw(&env, Code::Internal, &error))?;
-        let tls = version_named(tls_version);
-        self.called().adopt(id as u64, far, peer(&address, port), tls, Vec::new(), not_ideal);
+        self.called().adopt(id as u64, far, peer(&address, port), Adoption::default());
         Ok(near)
     }
 
     #[napi]
     pub fn snapshot(&self, offset: u32, limit: u32) -> BindingSnapshot {
-        let (total, figures) = self.called().snapshot(offset as usize, limit as usize);
-        BindingSnapshot::new(total, &figures)
+        let plane = self.called();
+        let (total, figures) = plane.snapshot(offset as usize, limit as usize);
+        BindingSnapshot::new(total, &figures, &plane.links())
     }
 
     #[napi]
@@ -220,13 +230,7 @@ impl BindingPlane {
     /// Whether the tap was off, and is on now.
     #[napi]
     pub fn tap(&self, env: Env, key: Option<Uint8Array>, snap_length: u32) -> Result<bool> {
-        let key = match key {
-            None => None,
-            Some(key) => match key.as_ref().try_into() {
-                Ok(bytes) => Some(NodeKey::from_bytes(bytes)),
-                Err(_) => return invalid(&env, "a node key has 32 bytes"),
-            },
-        };
+        let key = key.map(|key| node_key(&env, &key)).transpose()?;
         Ok(self.called().tap(key, snap_length as usize))
     }
 
@@ -263,6 +267,11 @@ impl BindingPlane {
         self.plane.counters().add(Counter::CROSSINGS_DOWN, 1);
         &self.plane
     }
+}
+
+fn node_key(env: &Env, bytes: &[u8]) -> Result<NodeKey> {
+    let key: [u8; 32] = bytes.try_into().or_else(|_| invalid(env, "a node key has 32 bytes"))?;
+    Ok(NodeKey::from_bytes(key))
 }
 
 /// Text that is no address stands for one that is not known.

@@ -43,6 +43,13 @@ pub fn forward_packet(source: &NodeKey, destination: &NodeKey, packet: usize) ->
     concat(FrameType::ForwardPacket, &[source.as_bytes(), destination.as_bytes()], packet)
 }
 
+/// The same without the destination: what stands in front of a SendPacket's key, and the `packet` bytes behind it, where
+/// they lie.
+#[inline]
+pub fn forward_head(source: &NodeKey, packet: usize) -> [u8; PACKET_AT] {
+    concat(FrameType::ForwardPacket, &[source.as_bytes()], KEY_LENGTH + packet)
+}
+
 /// Tells a relay whether it is the client's home.
 pub fn note_preferred(home: bool) -> [u8; HEADER_LENGTH + 1] {
     concat(FrameType::NotePreferred, &[&[u8::from(home)]], 0)
@@ -143,6 +150,14 @@ mod tests {
             prop_assert_eq!(&frame[start..][..PACKET_AT], recv_packet(&source, packet.len()));
             let arrived = ServerFrame::RecvPacket { source, packet: &packet };
             prop_assert_eq!(ServerFrame::read(&frame[start..]), Some(arrived));
+        }
+
+        #[test]
+        fn a_sent_packet_is_forwarded_from_where_it_lies(source: [u8; 32], destination: [u8; 32], packet in packet()) {
+            let (source, destination) = (NodeKey::from_bytes(source), NodeKey::from_bytes(destination));
+            let sent = [&send_packet(&destination, packet.len())[..], &packet].concat();
+            let forwarded = [&forward_head(&source, packet.len())[..], &sent[KEY_AT..]].concat();
+            prop_assert_eq!(forwarded, [&forward_packet(&source, &destination, packet.len())[..], &packet].concat());
         }
 
         #[test]

@@ -12,6 +12,7 @@
 //! | [`frame`] | encodes frames, and rewrites the relayed ones in place |
 //! | [`server_frame`] | what a client reads |
 //! | [`login`] | ClientInfo and ServerInfo, in their boxes |
+//! | [`client_login`] | the client's side of a login, for links to other relays |
 //! | [`info`] | their JSON, read as Go reads it |
 //! | [`http_head`] | which requests become raw DERP, and the answer |
 //! | [`websocket`] | WebSocket frames around a DERP stream |
@@ -25,6 +26,7 @@
 // A panic takes every connection with it: where one cannot happen, the code has to say why.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod client_login;
 pub mod counters;
 pub mod decode;
 pub mod drop_reason;

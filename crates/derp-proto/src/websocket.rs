@@ -2,8 +2,12 @@
 //!
 //! The payloads of a client's binary messages, joined, are its DERP stream: where one message ends and the next begins
 //! means nothing, so none is ever gathered.
+mod reader;
+
 use std::fmt;
 use std::ops::{Deref, Range};
+
+pub use reader::{End, Reader, Received};
 
 /// The longest header of a frame of ours: frames of a server have no mask.
 pub const MAX_HEADER_LENGTH: usize = 10;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 #[path = "../../fuzz/src/streams.rs"]
 mod streams;
 
-use streams::{End, Out, read, reference};
+use streams::{End, Out, heard, read, reference, slid};
 
 // The vectors.
 
@@ -23,9 +23,12 @@ fn the_vectors_however_they_are_split() {
         let (bytes, limit) = (pieces(&case["bytes"]), number(&case["limit"]) as u32);
         assert_eq!(reference(&bytes, limit), expected, "{name}: the reference");
         assert_eq!(read([&bytes[..]], limit), expected, "{name}");
+        let stream = heard(expected.clone());
+        assert_eq!(slid([&bytes[..]], limit), stream, "{name}");
         let few = bytes.len() < 200;
         for size in if few { 1..bytes.len().max(1) } else { 1000..1001 } {
             assert_eq!(read(bytes.chunks(size), limit), expected, "{name}, {size} at a time");
+            assert_eq!(slid(bytes.chunks(size), limit), stream, "{name}, {size} at a time");
         }
         for at in 0..bytes.len().min(200) {
             assert_eq!(read([&bytes[..at], &bytes[at..]], limit), expected, "{name}, split at {at}");
@@ -104,11 +107,14 @@ proptest! {
         bytes in stream(), limit in prop::sample::select(&LIMITS), size in 1..40_usize,
     ) {
         let expected = reference(&bytes, limit);
+        let stream = heard(expected.clone());
         prop_assert_eq!(&read([&bytes[..]], limit), &expected);
         prop_assert_eq!(&read(bytes.chunks(size), limit), &expected);
         for at in 0..=bytes.len() {
             prop_assert_eq!(&read([&bytes[..at], &bytes[at..]], limit), &expected, "split at {}", at);
+            prop_assert_eq!(&slid([&bytes[..at], &bytes[at..]], limit), &stream, "split at {}", at);
         }
+        prop_assert_eq!(&slid(bytes.chunks(size), limit), &stream);
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
-use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::crypto::{ActiveKeyExchange, CompletedKeyExchange, CryptoProvider, SupportedKxGroup};
+use rustls::ffdhe_groups::FfdheGroup;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{NamedGroup, ProtocolVersion, ServerConfig};
 use zeroize::Zeroizing;
 
 /// DERP cannot run over HTTP/2, so nothing else is offered; DERP clients ask for nothing at all.
@@ -19,9 +20,14 @@ pub(crate) const HTTP: &[u8] = b"http/1.1";
 /// A handshake for this alone is a certificate authority's question, not a client.
 const ACME: &[u8] = b"acme-tls/1";
 
-/// The first one is what a client offers a share of. A server takes the first of the client's that is among these.
+/// The first one, and the other half of it, are what a client offers shares of. A server takes the first of the client's
+/// that is among these.
 static GROUPS: [&dyn SupportedKxGroup; 4] =
     [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
+/// For clients that have the first one: whatever they would rather have, and if they are to be asked for a share of it. As
+/// Go's server does it, for a key exchange that is recorded today and broken later is worth a round trip.
+static POST_QUANTUM: [&dyn SupportedKxGroup; 4] =
+    [kx_group::X25519MLKEM768, &Of12(kx_group::X25519), &Of12(kx_group::SECP256R1), &Of12(kx_group::SECP384R1)];
 
 /// A certificate with its key, and for whom it is.
 pub struct Certificate {
@@ -116,6 +122,8 @@ pub struct CertificateSet {
 #[derive(Debug)]
 struct Ready {
     config: Arc<ServerConfig>,
+    /// The same for clients that have X25519MLKEM768.
+    post_quantum: Arc<ServerConfig>,
     certified: Arc<CertifiedKey>,
     alpn: Option<Vec<u8>>,
 }
@@ -134,7 +142,7 @@ impl CertificateSet {
     /// See [`CertificateError`].
     pub fn new(certificates: Vec<Certificate>, otherwise: Otherwise) -> Result<Self, CertificateError> {
         let mut set = Self { ready: Vec::new(), by_name: HashMap::new(), by_address: HashMap::new(), otherwise };
-        let provider = Arc::new(provider());
+        let providers = [GROUPS, POST_QUANTUM].map(|groups| Arc::new(with_groups(&groups)));
         for (index, certificate) in certificates.into_iter().enumerate() {
             for name in certificate.names.iter().map(|name| name.to_ascii_lowercase()) {
                 match name.parse::<IpAddr>() {
@@ -142,7 +150,7 @@ impl CertificateSet {
                     Err(_) => set.by_name.entry(name).or_default().push(index),
                 }
             }
-            set.ready.push(Ready::new(certificate, &provider)?);
+            set.ready.push(Ready::new(certificate, &providers)?);
         }
         Ok(set)
     }
@@ -171,8 +179,8 @@ impl CertificateSet {
             .copied();
         let first = || self.ready.iter().find(|ready| ready.alpn.is_none());
         match (chosen, self.otherwise) {
-            (Some(ready), _) => Choice::Use(ready.config.clone()),
-            (None, Otherwise::First) => first().map_or(Choice::Refuse, |ready| Choice::Use(ready.config.clone())),
+            (Some(ready), _) => Choice::Use(ready.config(hello)),
+            (None, Otherwise::First) => first().map_or(Choice::Refuse, |ready| Choice::Use(ready.config(hello))),
             (None, Otherwise::Ask) => Choice::Ask,
             (None, Otherwise::Refuse) => Choice::Refuse,
         }
@@ -180,30 +188,70 @@ impl CertificateSet {
 }
 
 impl Ready {
-    fn new(certificate: Certificate, provider: &Arc<CryptoProvider>) -> Result<Self, CertificateError> {
+    fn new(certificate: Certificate, providers: &[Arc<CryptoProvider>; 2]) -> Result<Self, CertificateError> {
         let Certificate { alpn, chain, private_key, names: _ } = certificate;
         if chain.is_empty() {
             return Err(CertificateError::Chain);
         }
         let chain = chain.into_iter().map(CertificateDer::from).collect();
         let key = PrivateKeyDer::try_from(private_key.as_slice()).map_err(|_| CertificateError::Key)?;
-        let certified = CertifiedKey::from_der(chain, key.clone_key(), provider).map_err(CertificateError::from)?;
+        let certified =
+            CertifiedKey::from_der(chain, key.clone_key(), &providers[0]).map_err(CertificateError::from)?;
         let certified = Arc::new(certified);
         let alpn = alpn.map(String::into_bytes);
-        let mut config = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .expect("the provider has suites of both versions")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
-        config.alpn_protocols = vec![alpn.clone().unwrap_or_else(|| HTTP.to_vec())];
-        // Relays are connected to for days, so resumption saves nothing worth the keys that it needs.
-        config.send_tls13_tickets = 0;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.enable_secret_extraction = true;
-        Ok(Self { config: Arc::new(config), certified, alpn })
+        let [config, post_quantum] = providers.each_ref().map(|provider| {
+            let mut config = ServerConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()
+                .expect("the provider has suites of both versions")
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
+            config.alpn_protocols = vec![alpn.clone().unwrap_or_else(|| HTTP.to_vec())];
+            // Relays are connected to for days, so resumption saves nothing worth the keys that it needs.
+            config.send_tls13_tickets = 0;
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.enable_secret_extraction = true;
+            Arc::new(config)
+        });
+        Ok(Self { config, post_quantum, certified, alpn })
+    }
+
+    fn config(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let groups = hello.named_groups().unwrap_or_default();
+        let has_post_quantum = groups.contains(&NamedGroup::X25519MLKEM768);
+        if has_post_quantum { self.post_quantum.clone() } else { self.config.clone() }
     }
 }
 
 pub(crate) fn provider() -> CryptoProvider {
-    CryptoProvider { kx_groups: GROUPS.to_vec(), ..default_provider() }
+    with_groups(&GROUPS)
+}
+
+fn with_groups(groups: &[&'static dyn SupportedKxGroup]) -> CryptoProvider {
+    CryptoProvider { kx_groups: groups.to_vec(), ..default_provider() }
+}
+
+/// A group that is for TLS 1.2 alone.
+#[derive(Debug)]
+struct Of12(&'static dyn SupportedKxGroup);
+
+impl SupportedKxGroup for Of12 {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, rustls::Error> {
+        self.0.start()
+    }
+
+    fn start_and_complete(&self, peer: &[u8]) -> Result<CompletedKeyExchange, rustls::Error> {
+        self.0.start_and_complete(peer)
+    }
+
+    fn ffdhe_group(&self) -> Option<FfdheGroup<'static>> {
+        self.0.ffdhe_group()
+    }
+
+    fn name(&self) -> NamedGroup {
+        self.0.name()
+    }
+
+    fn usable_for_version(&self, version: ProtocolVersion) -> bool {
+        version == ProtocolVersion::TLSv1_2 && self.0.usable_for_version(version)
+    }
 }

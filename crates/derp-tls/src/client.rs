@@ -22,11 +22,21 @@ impl ClientSettings {
     /// # Errors
     /// [`CertificateError::Chain`] if none is left.
     pub fn new<T: AsRef<str>>(roots: &[T]) -> Result<Self, CertificateError> {
+        let readable = roots.iter().flat_map(|root| CertificateDer::pem_slice_iter(root.as_ref().as_bytes()));
+        Self::trusting(readable.filter_map(Result::ok))
+    }
+
+    /// The same for certificates in DER.
+    ///
+    /// # Errors
+    /// [`CertificateError::Chain`] if none is left.
+    pub fn from_der(roots: impl IntoIterator<Item = Vec<u8>>) -> Result<Self, CertificateError> {
+        Self::trusting(roots.into_iter().map(CertificateDer::from))
+    }
+
+    fn trusting<'a>(roots: impl Iterator<Item = CertificateDer<'a>>) -> Result<Self, CertificateError> {
         let mut store = RootCertStore::empty();
-        for root in roots {
-            let readable = CertificateDer::pem_slice_iter(root.as_ref().as_bytes()).filter_map(Result::ok);
-            store.add_parsable_certificates(readable);
-        }
+        store.add_parsable_certificates(roots);
         if store.is_empty() {
             return Err(CertificateError::Chain);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::server::{Accepted, Acceptor, ServerConnection};
-use rustls::{ClientConnection, Connection, ProtocolVersion};
+use rustls::{CertificateError, ClientConnection, Connection, ProtocolVersion};
 
 use crate::alert::Alert;
 use crate::capture::{Capture, TrafficSecret};
@@ -129,6 +129,24 @@ impl fmt::Display for HandshakeError {
             Self::BadName => f.write_str("neither a host name nor an address"),
             Self::Internal => f.write_str("the handshake is out of step"),
         }
+    }
+}
+
+impl HandshakeError {
+    /// What is wrong with the peer's certificate, if that is why.
+    pub fn certificate(&self) -> Option<String> {
+        let Self::Tls(rustls::Error::InvalidCertificate(error)) = self else { return None };
+        #[expect(clippy::wildcard_enum_match_arm, reason = "rustls has words for all")]
+        let known = match error {
+            CertificateError::UnknownIssuer => "no trusted root has signed it",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "it is for another name"
+            }
+            _ => return Some(error.to_string()),
+        };
+        Some(known.into())
     }
 }
 

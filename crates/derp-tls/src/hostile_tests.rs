@@ -279,3 +279,15 @@ fn an_idle_connection_holds_what_the_crate_says() {
         receiver.quiet();
     }
 }
+
+#[test]
+fn a_cipher_is_let_go_of_when_nothing_has_used_it_between_two_looks() {
+    let (mut sender, mut receiver) = pair(Version::Tls13, Cipher::Aes128Gcm);
+    assert_eq!((sender.cool(), receiver.cool()), (false, false));
+    for _ in 0..3 {
+        assert_eq!(open(&mut receiver, &data(&mut sender, b"x")), (b"x".to_vec(), None));
+        assert_eq!((sender.cool(), receiver.cool(), sender.is_warm()), (true, true, true));
+    }
+    assert_eq!((sender.cool(), receiver.cool(), sender.is_warm()), (false, false, false));
+    assert_eq!(open(&mut receiver, &data(&mut sender, b"x")), (b"x".to_vec(), None));
+}

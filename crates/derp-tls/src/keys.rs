@@ -63,6 +63,8 @@ pub(crate) struct Keys {
     /// Records since this key, in this direction. Part of the nonce: never used twice.
     sequence: u64,
     expanded: Option<Box<Expanded>>,
+    /// Since [`Keys::cool`] was asked last.
+    used: bool,
     version: Version,
     cipher: Cipher,
 }
@@ -96,7 +98,7 @@ impl Keys {
         let mut material = Zeroizing::new([0; MATERIAL_LENGTH]);
         material[..key.len()].copy_from_slice(key);
         material[key.len()..key.len() + iv.len()].copy_from_slice(iv);
-        Self { material, sequence, expanded: None, version: Version::Tls12, cipher }
+        Self { material, sequence, expanded: None, used: false, version: Version::Tls12, cipher }
     }
 
     /// `None` if the secret does not have the length of the cipher's hash.
@@ -106,7 +108,7 @@ impl Keys {
         }
         let mut material = Zeroizing::new([0; MATERIAL_LENGTH]);
         material[..secret.len()].copy_from_slice(secret);
-        Some(Self { material, sequence, expanded: None, version: Version::Tls13, cipher })
+        Some(Self { material, sequence, expanded: None, used: false, version: Version::Tls13, cipher })
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -135,6 +137,7 @@ impl Keys {
             Some(expanded) => expanded,
             None => Box::new(self.expand()?),
         };
+        self.used = true;
         Ok((self.expanded.insert(expanded), self.sequence))
     }
 
@@ -158,6 +161,18 @@ impl Keys {
     /// Lets go of the expanded cipher, if there is one; the next record expands it again.
     pub(crate) fn quiet(&mut self) {
         self.expanded = None;
+    }
+
+    pub(crate) fn is_expanded(&self) -> bool {
+        self.expanded.is_some()
+    }
+
+    /// Lets go of the expanded cipher if it has not been used since this was called last. False if there is none any more.
+    pub(crate) fn cool(&mut self) -> bool {
+        if !std::mem::take(&mut self.used) {
+            self.quiet();
+        }
+        self.is_expanded()
     }
 
     fn expand(&self) -> Result<Expanded, Unspecified> {

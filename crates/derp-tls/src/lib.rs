@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`certificates`] | what a server shows, and which of it to whom |
 //! | [`handshake`] | bytes in, bytes out, until both directions have their keys |
-//! | [`client`] | whom a client trusts |
+//! | [`client`], [`meta`] | whom a client trusts, and what a relay's certificate says of its key |
 //! | [`receive`] | opens records where they lie |
 //! | [`send`] | seals records from where the plaintext lies |
 //! | [`alert`] | what ends a connection |
@@ -32,6 +32,7 @@ pub mod handshake;
 #[cfg(test)]
 mod hostile_tests;
 mod keys;
+pub mod meta;
 pub mod receive;
 mod record;
 pub mod send;

@@ -72,9 +72,14 @@ impl Receiver {
         opened
     }
 
-    /// Lets go of the expanded cipher. Worth it for a connection that has been quiet for a second or two.
+    /// Lets go of the expanded cipher, which is worth it for a connection that has been quiet for a second or two.
     pub fn quiet(&mut self) {
         self.keys.quiet();
+    }
+
+    /// The same, if no record has been opened since this was called last. False once it is gone.
+    pub fn cool(&mut self) -> bool {
+        self.keys.cool()
     }
 
     /// Opens one record; `false` if there is no whole one.

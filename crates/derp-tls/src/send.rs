@@ -112,9 +112,19 @@ impl Sender {
         self.limit = limit.clamp(2, RECORD_LIMIT);
     }
 
-    /// Lets go of the expanded cipher. Worth it for a connection that has been quiet for a second or two.
+    /// Lets go of the expanded cipher, which is worth it for a connection that has been quiet for a second or two.
     pub fn quiet(&mut self) {
         self.keys.quiet();
+    }
+
+    /// The same, if no record has been sealed since this was called last. False once it is gone.
+    pub fn cool(&mut self) -> bool {
+        self.keys.cool()
+    }
+
+    /// Whether there is an expanded cipher.
+    pub fn is_warm(&self) -> bool {
+        self.keys.is_expanded()
     }
 
     /// Records that this key may still seal.

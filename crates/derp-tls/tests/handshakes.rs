@@ -311,7 +311,8 @@ fn keys_are_exchanged_with_x25519mlkem768_wherever_the_peer_can() {
         (&[X25519], NamedGroup::X25519),
         (&[SECP256R1], NamedGroup::secp256r1),
         (&[SECP384R1], NamedGroup::secp384r1),
-        // The share that comes with the ClientHello is of no use: it is asked for another.
+        // The share that comes with the ClientHello is of no use: it is asked for another. Or it would do, but for this.
+        (&[X25519, X25519MLKEM768], NamedGroup::X25519MLKEM768),
         (&[SECP256R1MLKEM768, X25519MLKEM768], NamedGroup::X25519MLKEM768),
     ] {
         for chunk in [13, usize::MAX] {
@@ -320,7 +321,7 @@ fn keys_are_exchanged_with_x25519mlkem768_wherever_the_peer_can() {
             assert_eq!(rest, b"");
             assert_eq!(talk(&mut peer, established, &rest), taken);
 
-            // As a client, which offers everything.
+            // As a client, which offers everything, and shares of what it would rather have.
             let mut config = SUITES[0].server_config();
             let resolver = config.cert_resolver.clone();
             config = ServerConfig::builder_with_provider(grouped(offered))
@@ -333,4 +334,38 @@ fn keys_are_exchanged_with_x25519mlkem768_wherever_the_peer_can() {
             assert_eq!(talk(&mut peer, established, &rest), taken);
         }
     }
+}
+
+/// What a server answers to this ClientHello at once.
+fn answer(hello: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    advance(&mut Handshake::server(), hello, &one_certificate(&ECDSA), &mut out).unwrap();
+    out
+}
+
+/// The random of a ServerHello that asks for another share.
+const RETRY: &[u8] = &[0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d];
+
+#[test]
+fn whoever_sends_a_share_of_x25519mlkem768_is_not_asked_again() {
+    use kx_group::{SECP256R1, X25519, X25519MLKEM768};
+    let retries = |groups: &[_]| answer(&client_with(groups).output())[11..].starts_with(RETRY);
+    // Go's order, of which the first and its other half have shares; and orders in which another one has.
+    assert!(!retries(&[X25519MLKEM768, X25519, SECP256R1]));
+    assert!(!retries(&[X25519]));
+    assert!(retries(&[X25519, X25519MLKEM768]));
+}
+
+#[test]
+fn a_client_of_tls_12_may_list_x25519mlkem768() {
+    let mut hello = client_with(&[kx_group::X25519MLKEM768, kx_group::X25519]).output();
+    // Its supported versions, TLS 1.3 and 1.2, become something that nobody knows.
+    let versions = [0, 43, 0, 5, 4, 3, 4, 3, 3];
+    let at = hello.windows(versions.len()).position(|bytes| bytes == versions).unwrap();
+    hello[at] = 0xfa;
+    let out = answer(&hello);
+    // A ServerHello of TLS 1.2, and behind it, in the open, the certificate.
+    assert_eq!((&out[..3], out[5]), (&[22, 3, 3][..], 2));
+    let certificate = CertificateDer::from_pem_slice(ECDSA.chain.as_bytes()).unwrap();
+    assert!(out.windows(certificate.len()).any(|bytes| bytes == &certificate[..]));
 }

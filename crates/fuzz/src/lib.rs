@@ -192,6 +192,9 @@ pub fn websocket(bytes: &[u8]) {
     let expected = streams::reference(stream, limit);
     assert_eq!(streams::read([stream], limit), expected);
     assert_eq!(streams::read(stream.chunks(usize::from(size) + 1), limit), expected);
+    let stream_alone = streams::heard(expected.clone());
+    assert_eq!(streams::slid([stream], limit), stream_alone);
+    assert_eq!(streams::slid(stream.chunks(usize::from(size) + 1), limit), stream_alone);
     let (outs, end) = expected;
     for out in outs {
         let (answer, payload) = match out {

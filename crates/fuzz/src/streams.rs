@@ -1,6 +1,6 @@
 //! What comes out of the frames of a WebSocket client: as the decoder reads them, and by a reading of RFC 6455 that has
 //! the whole stream at once.
-use derp_proto::websocket::{Decoder, Fault, MAX_KEPT, Step};
+use derp_proto::websocket::{self, Decoder, Fault, MAX_KEPT, Reader, Received, Step};
 
 /// What comes out of a stream. Neighbouring data are one.
 #[derive(Clone, PartialEq, Debug)]
@@ -140,4 +140,44 @@ pub fn reference(stream: &[u8], limit: u32) -> (Vec<Out>, End) {
         }
         at += 2 + long + 4 + length as usize;
     }
+}
+
+/// The DERP stream, the last ping, and whether it ends with a close frame.
+pub type Heard = (Vec<u8>, Option<Vec<u8>>, Result<Option<Vec<u8>>, Fault>);
+
+/// What the data plane's own reader makes of a stream.
+pub fn slid<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limit: u32) -> Heard {
+    let mut reader = Reader::new(limit);
+    let (mut stream, mut last) = (Vec::new(), None);
+    for chunk in chunks {
+        let mut bytes = chunk.to_vec();
+        let Received { stream: here, ping, end } = reader.read(&mut bytes);
+        stream.extend_from_slice(&bytes[here]);
+        last = ping.or(last);
+        if let Some(end) = end {
+            assert_eq!(reader.read(&mut [0x89, 0x80, 0, 0, 0, 0]), Received::default(), "the end is the end");
+            let payload = end.close_payload();
+            return match end {
+                websocket::End::Closed(closing) => (stream, last, Ok(Some(closing))),
+                websocket::End::Broken(fault) => {
+                    assert_eq!(payload, fault.close_code().to_be_bytes());
+                    (stream, last, Err(fault))
+                }
+            };
+        }
+    }
+    (stream, last, Ok(None))
+}
+
+/// The same of what came out frame by frame.
+pub fn heard((outs, end): (Vec<Out>, End)) -> Heard {
+    let (mut stream, mut last, mut closing) = (Vec::new(), None, None);
+    for out in outs {
+        match out {
+            Out::Data(bytes) => stream.extend(bytes),
+            Out::Ping(payload) => last = Some(payload),
+            Out::Close(payload) => closing = Some(payload),
+        }
+    }
+    (stream, last, end.map(|_| closing))
 }

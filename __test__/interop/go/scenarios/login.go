@@ -24,6 +24,7 @@ var loginScenarios = []Scenario{
 	{"upgrade-plain", overPlain(upgradePlain)},
 	{"server-info-first", overTLS(serverInfoFirst)},
 	{"many-options", overTLS(manyOptions)},
+	{"post-quantum", overTLS(postQuantum)},
 }
 
 // metaCertificate checks the certificate that tells clients the relay's key.
@@ -286,4 +287,21 @@ func manyOptions(e *Env, at endpoint) error {
 		return fmt.Errorf("flags are %#x, want %#x", self.Flags, want)
 	}
 	return c.exchange(c, []byte("works"))
+}
+
+// postQuantum checks that keys are exchanged as this client would rather have
+// it, with the shares that it sends unasked.
+func postQuantum(e *Env, at endpoint) error {
+	c, err := e.dial("client", at)
+	if err != nil {
+		return err
+	}
+	state, ok := c.TLSConnectionState()
+	if !ok || state.CurveID != tls.X25519MLKEM768 {
+		return fmt.Errorf("keys were exchanged with %v", state.CurveID)
+	}
+	if state.HelloRetryRequest {
+		return fmt.Errorf("the relay asked for another key share")
+	}
+	return nil
 }

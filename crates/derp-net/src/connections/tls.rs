@@ -16,7 +16,7 @@ use crate::events::Event;
 use crate::line::{Line, Written, write_to};
 use crate::reason::CloseReason;
 use crate::secure::{Opening, Parked, Secured, Shaken, Shaking, WayOut};
-use crate::shared::Turn;
+use crate::shared::{Place, Turn};
 
 impl Connections {
     /// Goes on with a handshake.
@@ -112,6 +112,10 @@ impl Connections {
     pub(super) fn cross(&mut self, token: usize, turn: Turn<'_>) {
         let Some(local) = self.locals.get_mut(token) else { return };
         let Phase::Bridge(bridge) = &mut local.phase else { return };
+        if !local.is_warm {
+            local.is_warm = true;
+            self.warmth.add((token, local.id));
+        }
         match bridge.cross(&local.stream, &mut self.scratch) {
             Crossed::Waits => {}
             Crossed::More if !local.is_ready => {
@@ -145,6 +149,8 @@ impl Connections {
         if let Some(local) = self.locals.get_mut(token) {
             local.phase = Phase::Bridge(Box::new(bridge));
         }
+        // Before anybody can ask for it.
+        turn.bridges.lock().insert(id, Place { worker: self.worker, token, tls });
         turn.events.push(Event::Duplex { id, listener, peer, tls, stream, received });
         self.cross(token, turn);
     }

@@ -112,7 +112,7 @@ impl Backlog {
         let (reason, (frame, since)) = queue.push((frame, cx.now), depth)?;
         let mut waits = Waits::none(0);
         waits.add(cx.now.saturating_duration_since(since));
-        cx.counters.waited(waits);
+        cx.waited(waits);
         Some((reason, frame))
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct PacketInfo {
 /// Frames that lie in somebody else's memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame<'a> {
+    /// What stands in front of `bytes`, and lies elsewhere; mostly nothing does.
+    pub(crate) head: &'a [u8],
     pub(crate) bytes: &'a [u8],
     /// `None` for control frames, of which `bytes` may hold several.
     pub(crate) packet: Option<PacketInfo>,
@@ -26,14 +28,28 @@ pub(crate) struct OwnedFrame {
     pub(crate) packet: Option<PacketInfo>,
 }
 
-impl Frame<'_> {
+impl<'a> Frame<'a> {
+    pub(crate) fn control(bytes: &'a [u8]) -> Self {
+        Self { head: &[], bytes, packet: None }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.head.len() + self.bytes.len()
+    }
+
+    /// What is to be written, none of it empty.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        [self.head, self.bytes].into_iter().skip(usize::from(self.head.is_empty()))
+    }
+
     pub(crate) fn owned(self) -> OwnedFrame {
-        OwnedFrame { bytes: self.bytes.into(), packet: self.packet }
+        let bytes = if self.head.is_empty() { self.bytes.into() } else { [self.head, self.bytes].concat().into() };
+        OwnedFrame { bytes, packet: self.packet }
     }
 }
 
 impl OwnedFrame {
     pub(crate) fn borrow(&self) -> Frame<'_> {
-        Frame { bytes: &self.bytes, packet: self.packet }
+        Frame { head: &[], bytes: &self.bytes, packet: self.packet }
     }
 }

@@ -3,7 +3,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use derp_proto::counters::Counter;
+use derp_proto::counters::{Counter, Counters};
 use derp_proto::drop_reason::PacketKind;
 use derp_proto::frame::PACKET_AT;
 use derp_proto::server_frame::ServerFrame;
@@ -14,6 +14,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 use super::*;
+use crate::subscribers::Subscribers;
 
 const DEPTH: usize = 32;
 const SOURCE: NodeKey = NodeKey::from_bytes([7; 32]);
@@ -40,7 +41,7 @@ impl Line {
         SockRef::from(&stream).set_send_buffer_size(16 << 10).unwrap();
         let stream = TcpStream::from(OwnedFd::from(stream));
         Self {
-            egress: Egress::new(crate::line::Line::plain(Arc::new(stream)), Instant::now()),
+            egress: Egress::new(Some(crate::line::Line::plain(Arc::new(stream))), Instant::now()),
             client,
             received: Vec::new(),
             counters: Counters::default(),
@@ -67,6 +68,7 @@ impl Line {
 
     fn act<R>(&mut self, act: impl FnOnce(&mut Egress, &Context<'_>) -> R) -> R {
         let cx = Context {
+            link: false,
             counters: &self.counters,
             subscribers: &self.subscribers,
             queue_depth: self.depth,
@@ -82,7 +84,7 @@ impl Line {
     fn send(&mut self, kind: PacketKind, numbers: &[u32], length: usize) {
         let bytes: Vec<Vec<u8>> = numbers.iter().map(|number| packet(kind, *number, length)).collect();
         let info = PacketInfo { source: SOURCE, kind, payload: length };
-        let frames: Vec<Frame<'_>> = bytes.iter().map(|bytes| Frame { bytes, packet: Some(info) }).collect();
+        let frames: Vec<Frame<'_>> = bytes.iter().map(|bytes| Frame { head: &[], bytes, packet: Some(info) }).collect();
         self.act(|egress, cx| egress.packets(&frames, cx));
     }
 
@@ -454,7 +456,7 @@ fn what_was_dropped_was_not_heard() {
     let another = PacketInfo { source: NodeKey::from_bytes([8; 32]), kind: Other, payload: 4 };
     let bytes = packet(Other, 2, 4);
     for _ in 0..DEPTH {
-        line.act(|egress, cx| egress.packets(&[Frame { bytes: &bytes, packet: Some(another) }], cx));
+        line.act(|egress, cx| egress.packets(&[Frame { head: &[], bytes: &bytes, packet: Some(another) }], cx));
     }
     line.read_number();
     assert!(line.subscribers.take(&SOURCE).is_empty());
@@ -467,7 +469,7 @@ fn the_oldest_source_makes_room() {
     for number in 0..=100 {
         let info = PacketInfo { source: NodeKey::from_bytes([number; 32]), kind: Other, payload: 4 };
         let bytes = packet(Other, 0, 4);
-        line.act(|egress, cx| egress.packets(&[Frame { bytes: &bytes, packet: Some(info) }], cx));
+        line.act(|egress, cx| egress.packets(&[Frame { head: &[], bytes: &bytes, packet: Some(info) }], cx));
         line.read_frame();
     }
     let subscribed: Vec<_> =
@@ -482,7 +484,7 @@ fn an_inbox_is_sent_in_its_order() {
     for (kind, number) in [(Other, 1), (Disco, 2), (Other, 3)] {
         let bytes = packet(kind, number, 100);
         let info = PacketInfo { source: SOURCE, kind, payload: 100 };
-        inbox.push(Frame { bytes: &bytes, packet: Some(info) }, |_| panic!("there was room"));
+        inbox.push(Frame { head: &[], bytes: &bytes, packet: Some(info) }, |_| panic!("there was room"));
     }
     line.act(|egress, cx| egress.inbox(inbox, cx));
     assert_eq!(line.read_numbers(3), [(Disco, 2), (Other, 1), (Other, 3)]);

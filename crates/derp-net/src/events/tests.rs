@@ -17,6 +17,9 @@ fn kinds(world: &World) -> Vec<(&'static str, u64)> {
         Event::Prefer { id, home } => (if home { "home" } else { "not home" }, id),
         Event::Pulled { id } => ("pulled", id),
         Event::Duplex { id, .. } => ("duplex", id),
+        Event::LinkOpen { link, .. } => ("link open", link),
+        Event::LinkPeers { link, .. } => ("link peers", link),
+        Event::LinkClosed { link, .. } => ("link closed", link),
         Event::CertificateNeeded { id, .. } => ("certificate", id),
         Event::Fault { .. } => ("fault", 0),
     };

@@ -205,7 +205,7 @@ fn every_phase_has_its_deadline() {
     assert!(waiting.session.on_time(world.turn()).is_ok());
     world.now += Duration::from_secs(1);
     // Word of it is under way.
-    admitted.conn.admit(false, world.turn());
+    admitted.conn.admit(false, None, world.turn());
     assert_eq!(waiting.session.on_time(world.turn()), Err(CloseReason::AdmissionTimeout));
     assert!(admitted.session.on_time(world.turn()).is_ok());
     for _ in 0..3 {
@@ -254,7 +254,7 @@ fn an_end_is_told_once_and_gives_everything_back() {
     waiting.feed(&waiting.client_info(), &world).unwrap();
     waiting.session.close(CloseReason::Refused, world.turn());
     // It comes too late.
-    waiting.conn.admit(false, world.turn());
+    waiting.conn.admit(false, None, world.turn());
     assert_eq!(ends(&world), [CloseReason::Refused]);
     assert_eq!(counted(), 2);
     let open = world.admitted(1, false);
@@ -264,7 +264,7 @@ fn an_end_is_told_once_and_gives_everything_back() {
     // Admitted, and the owner does not know yet.
     let mut waiting = world.client(1);
     waiting.feed(&waiting.client_info(), &world).unwrap();
-    waiting.conn.admit(false, world.turn());
+    waiting.conn.admit(false, None, world.turn());
     waiting.session.close(CloseReason::Disconnected, world.turn());
     assert_eq!(ends(&world), [CloseReason::Disconnected]);
     assert_eq!(counted(), 2);

@@ -43,7 +43,10 @@ pub(crate) fn policy() -> Policy {
         admission_deadline: LONG,
         write_deadline: None,
         mesh_write_deadline: None,
+        link_write_deadline: Some(Duration::from_secs(5)),
+        link_silence: Duration::from_secs(120),
         queue_depth: 32,
+        link_queue_depth: 512,
         keep_alive: Duration::from_secs(60),
         keep_alive_jitter: Duration::from_secs(5),
         not_here: Rate { per_second: 1.0, burst: 3.0 },
@@ -66,6 +69,8 @@ pub(crate) struct Relay {
     pub(crate) plane: Arc<Plane>,
     pub(crate) address: SocketAddr,
     pub(crate) listener: u64,
+    /// Of its secret key.
+    number: u64,
     pub(crate) said: Arc<Mutex<Vec<Event>>>,
     pub(crate) wakes: Arc<AtomicUsize>,
     control: Option<JoinHandle<()>>,
@@ -73,17 +78,22 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Lets everybody in, and says who has left.
+    /// Lets everybody in, those with a mesh key as mesh peers, and says who has left.
     pub(crate) fn start(workers: usize, policy: Policy) -> Self {
-        Self::with(workers, policy, true)
+        Self::with(0, workers, policy, true)
+    }
+
+    /// The same with another key.
+    pub(crate) fn start_as(number: u64, workers: usize, policy: Policy) -> Self {
+        Self::with(number, workers, policy, true)
     }
 
     /// Lets nobody in.
     pub(crate) fn closed(workers: usize, policy: Policy) -> Self {
-        Self::with(workers, policy, false)
+        Self::with(0, workers, policy, false)
     }
 
-    fn with(workers: usize, policy: Policy, admit: bool) -> Self {
+    fn with(number: u64, workers: usize, policy: Policy, admit: bool) -> Self {
         let (stop, woken) = mpsc::channel();
         let wakes = Arc::new(AtomicUsize::new(0));
         let wake = {
@@ -93,7 +103,7 @@ impl Relay {
                 let _ = wake.lock().unwrap().send(false);
             })
         };
-        let plane = Arc::new(Plane::new(secret(0), policy, workers, Arc::default(), wake).unwrap());
+        let plane = Arc::new(Plane::new(secret(number), policy, workers, Arc::default(), wake).unwrap());
         let (listener, address) = plane.listen("127.0.0.1:0".parse().unwrap(), true, false).unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let control = {
@@ -103,10 +113,10 @@ impl Relay {
                 for last in woken {
                     for event in plane.take_events() {
                         match &event {
-                            Event::Login { id, key, .. } => {
+                            Event::Login { id, key, info, .. } => {
                                 keys.insert(*id, *key);
                                 if admit {
-                                    plane.admit(*id, false);
+                                    plane.admit(*id, info.mesh_key.is_some(), None);
                                 }
                             }
                             Event::Closed { id, .. } => {
@@ -125,7 +135,7 @@ impl Relay {
                 }
             })
         };
-        Self { plane, address, listener, said, wakes, control: Some(control), stop }
+        Self { plane, address, listener, number, said, wakes, control: Some(control), stop }
     }
 
     pub(crate) fn count(&self, counter: Counter) -> u64 {
@@ -217,10 +227,15 @@ impl Client {
 
     /// As far as it gets without being let in.
     pub(crate) fn log_in(relay: &Relay, number: u64) -> Self {
+        Self::log_in_as(relay, number, &ClientInfo::regular())
+    }
+
+    pub(crate) fn log_in_as(relay: &Relay, number: u64, info: &ClientInfo) -> Self {
         let mut client = Self::dial(relay.address, number);
         client.send(FAST_START);
-        client.send(&client_info(number));
-        client.expect_greeting();
+        client.send(&client_info_for(relay.number, number, info));
+        let greeting = client.read().unwrap();
+        assert_eq!(login::read_greeting(&greeting[HEADER_LENGTH..]), Ok(secret(relay.number).public_key()));
         client
     }
 
@@ -229,7 +244,22 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
+        Self::over(stream, number)
+    }
+
+    pub(crate) fn over(stream: TcpStream, number: u64) -> Self {
         Self { stream, key: secret(number).public_key(), received: Vec::new() }
+    }
+
+    /// An HTTP head; what stands behind it is left.
+    pub(crate) fn read_head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        String::from_utf8(head).unwrap()
     }
 
     pub(crate) fn expect_greeting(&mut self) {
@@ -302,9 +332,13 @@ impl Client {
 }
 
 pub(crate) fn client_info(number: u64) -> Vec<u8> {
+    client_info_for(0, number, &ClientInfo::regular())
+}
+
+fn client_info_for(server: u64, number: u64, info: &ClientInfo) -> Vec<u8> {
     let secret_key = secret(number);
-    let shared = secret_key.agree(&secret(0).public_key()).unwrap();
-    login::seal_client_info(&secret_key.public_key(), &shared, ClientInfo::regular().to_json().as_bytes(), &[3; 24])
+    let shared = secret_key.agree(&secret(server).public_key()).unwrap();
+    login::seal_client_info(&secret_key.public_key(), &shared, info.to_json().as_bytes(), &[3; 24])
 }
 
 pub(crate) fn send_packet(to: &NodeKey, packet: &[u8]) -> Vec<u8> {

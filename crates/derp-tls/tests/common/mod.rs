@@ -11,7 +11,7 @@ use derp_tls::{Opened, Progress, Step};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rcgen::{PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize};
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::{TLS12, TLS13};
@@ -104,6 +104,8 @@ impl Suite {
     fn provider(&self) -> Arc<CryptoProvider> {
         let mut provider = default_provider();
         provider.cipher_suites.retain(|suite| suite.suite() == self.name);
+        // As Go's client offers them.
+        provider.kx_groups = vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1];
         Arc::new(provider)
     }
 

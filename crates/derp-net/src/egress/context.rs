@@ -1,0 +1,41 @@
+//! What writing to a connection needs beside the connection.
+
+use std::time::Instant;
+
+use derp_proto::counters::{Counters, Waits};
+use derp_proto::drop_reason::DropReason;
+
+use super::outbound::PacketInfo;
+use crate::subscribers::Subscribers;
+
+/// What every write needs of the plane.
+pub(crate) struct Context<'a> {
+    pub(crate) counters: &'a Counters,
+    pub(crate) subscribers: &'a Subscribers,
+    pub(crate) queue_depth: usize,
+    pub(crate) control_bytes: usize,
+    pub(crate) subscriptions: usize,
+    /// The connection is a link to another relay: that watches whom it wants to, its figures are its own, and it drops
+    /// under other names.
+    pub(crate) link: bool,
+    /// The id of the connection that is written to.
+    pub(crate) destination: u64,
+    pub(crate) now: Instant,
+}
+
+impl Context<'_> {
+    pub(crate) fn dropped(&self, reason: DropReason, info: &PacketInfo) {
+        let reason = match reason {
+            DropReason::QueueHead | DropReason::QueueTail if self.link => DropReason::MeshQueue,
+            _ if self.link => DropReason::MeshDown,
+            other => other,
+        };
+        self.counters.dropped(reason, info.kind, info.payload);
+    }
+
+    pub(super) fn waited(&self, waits: Waits) {
+        if !self.link {
+            self.counters.waited(waits);
+        }
+    }
+}
