@@ -56,4 +56,7 @@ pub use faults::Fault;
 pub use plane::{Adoption, Plane};
 pub use policy::Policy;
 pub use reason::CloseReason;
+#[cfg(feature = "micro-benchmarks")]
+#[doc(hidden)]
+pub use table::micro;
 pub use tap::Slab;
