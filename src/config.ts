@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { ConfigError, type Problem } from './errors.js';
 import { LOG_LEVELS } from './logger.js';
-import { parseMeshKey, parsePrivateKey } from './protocol/key.js';
+import { parseMeshKey, parseNodeKeyHex, parsePrivateKey } from './protocol/key.js';
 
 const BOOL = 'must be true or false';
 const DURATION = 'must be a duration such as 1m30s, 2s or 500ms, and not negative';
@@ -88,6 +88,13 @@ const networks = list(NETWORKS)
   .transform((entries) => entries.map((entry) => entry.trim()).filter((entry) => entry !== ''))
   .refine((entries) => entries.every(isNetwork), NETWORKS);
 
+const NODE_KEYS = 'must be node keys of 64 hex digits, with commas between them';
+
+const nodeKeys = list(NODE_KEYS).transform((entries, context) => {
+  const keys = entries.map((entry) => parseNodeKeyHex(entry.trim()));
+  return keys.every((key) => key !== undefined) ? keys : bad(context, NODE_KEYS);
+});
+
 const oneOf = <const Choices extends readonly string[]>(choices: Choices, shown: readonly string[] = choices) =>
   z.enum(choices, `must be ${shown.slice(0, -1).join(', ')} or ${shown.at(-1)}`);
 
@@ -137,6 +144,10 @@ const SCHEMA = z.object({
   queueDepth: whole(1, 65536, 'must be a number from 1 to 65536')
     .default(32)
     .describe('packets queued per client and kind'),
+  roundTrips: bool.default(true).describe('count round trips of TCP, where the plane can tell them'),
+  verboseDrops: nodeKeys.default([]).describe('node keys, packets dropped on their way to whom are logged'),
+  debugLogs: bool.default(false).describe('log what every client does'),
+  proberDebugLogs: bool.default(false).describe('the same of clients that are probers'),
   plane: oneOf(PLANE_CHOICES).default('auto').describe('data plane: auto, native or js'),
   workers: whole(0, 256, 'must be a number from 0 to 256')
     .default(0)

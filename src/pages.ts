@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Settings } from './config.js';
 import type { BootstrapDns } from './control/bootstrap-dns.js';
+import type { MeshStatus } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
 import type { DebugSource } from './http/debug-pages.js';
 import type { HttpServer } from './http/server.js';
@@ -22,6 +23,7 @@ export interface RelayParts {
   readonly bootstrap: BootstrapDns;
   readonly http: () => HttpServer;
   readonly rate: () => RateLimit | undefined;
+  readonly mesh: () => readonly MeshStatus[];
 }
 
 /** Connections that come and go are on their way between the two books for a moment. */
@@ -40,6 +42,7 @@ export class RelayPages implements DebugSource {
       ['TLS hostname', settings.hostname],
       ['Mesh key', String(meshKey)],
       ['Plane', plane.kind],
+      ...this.parts.mesh().map(({ relay, ...status }) => [`Mesh with ${relay}`, meshFact(status)] as const),
     ];
   }
 
@@ -87,7 +90,13 @@ export class RelayPages implements DebugSource {
       bootstrap: { ...bootstrap.counts, queriedDomains: bootstrap.queriedDomains },
       tls: tls ? { requests, active } : undefined,
       rateLimit: this.parts.rate(),
+      mesh: this.parts.mesh().map(({ relay, state, peers }) => ({ relay, connected: state === 'connected', peers })),
       process: processFigures(),
     });
   }
+}
+
+function meshFact({ state, peers, trouble }: Omit<MeshStatus, 'relay'>): string {
+  if (state === 'connected') return `connected, ${peers} peers`;
+  return state === 'self' ? 'this relay itself' : `${state}${trouble && `: ${trouble}`}`;
 }

@@ -1,6 +1,9 @@
 import type { Settings } from './config.js';
 import type { PlanePolicy } from './plane/plane.js';
 
+/** As often as derper asks for them. */
+const ROUND_TRIPS = 10_000;
+
 /** The bounds of the plane: what settings and the rate file decide, and what is the same everywhere. */
 export function planePolicy(settings: Settings, rate?: NonNullable<PlanePolicy['receiveRate']>): PlanePolicy {
   const { acceptConnectionLimit: perSecond, acceptConnectionBurst: burst } = settings;
@@ -38,8 +41,13 @@ export function planePolicy(settings: Settings, rate?: NonNullable<PlanePolicy['
     // Clients give a silent connection up after 120 s.
     keepAlive: { interval: 60_000, jitter: 5_000 },
     notHere: { burst: 3, perSecond: 1 },
-    tcp: { keepAlive: settings.tcpKeepaliveTime, userTimeout: settings.tcpUserTimeout },
+    tcp: {
+      keepAlive: settings.tcpKeepaliveTime,
+      userTimeout: settings.tcpUserTimeout,
+      roundTrips: settings.roundTrips ? ROUND_TRIPS : 0,
+    },
     acceptRate: perSecond === Number.POSITIVE_INFINITY ? null : { perSecond, burst },
+    watchedDrops: settings.verboseDrops,
     // A new object each time: it is a new rate, with full buckets.
     receiveRate: rate && rate.bytesPerSecond > 0 ? { ...rate } : null,
   };

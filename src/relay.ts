@@ -1,9 +1,11 @@
 /** The composition root: one relay, made of a data plane, a registry, an HTTP server, and what decides between them. */
 import { EventEmitter } from 'node:events';
+import { ClientLog } from './client-log.js';
 import { parseSettings, type RelayConfig, type Settings } from './config.js';
 import { type Admit, openAdmission } from './control/admit.js';
 import { BootstrapDns } from './control/bootstrap-dns.js';
 import { certificateSet } from './control/certificates.js';
+import { DropLog } from './control/drop-log.js';
 import { MESH_TIMES, Mesh, type MeshStatus, type MeshTimes } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
 import { DerpkitError, ListenError, type ListenSetting } from './errors.js';
@@ -21,6 +23,7 @@ import type {
   Listening,
   ListenSpec,
   Login,
+  PacketDrop,
   PeerAddress,
   PlaneEvents,
   PlaneFactory,
@@ -201,6 +204,8 @@ class Started implements PlaneEvents {
   private readonly bootstrap: BootstrapDns;
   readonly mesh: Mesh | undefined;
   private rate: RateLimit | undefined;
+  private readonly clientLog: ClientLog;
+  private readonly dropLog = new DropLog();
   private readonly faces = new Map<ListenerId, Face>();
   private tlsPort = 443;
   private metaRenewal: NodeJS.Timeout | undefined;
@@ -216,6 +221,7 @@ class Started implements PlaneEvents {
     const { keys, meshKey, roots } = materials;
     this.registry = new Registry(keys.publicKey);
     this.rate = materials.rate;
+    this.clientLog = new ClientLog(logger, settings);
     this.admit = openAdmission(meshKey, settings.disallowAppNames);
     const { workers } = settings;
     const policy = planePolicy(settings, this.rate);
@@ -255,6 +261,7 @@ class Started implements PlaneEvents {
         bootstrap: this.bootstrap,
         http: () => this.http,
         rate: () => this.rate,
+        mesh: () => this.mesh?.status() ?? [],
       }),
       debugHint: settings.debugHint,
       serverKey: keys.publicKey,
@@ -305,6 +312,7 @@ class Started implements PlaneEvents {
 
   login(login: Login): void {
     const { id, key, info, peer, notIdeal } = login;
+    this.clientLog.login(login);
     const admission = this.admit(login);
     if (!admission) {
       this.logger.info({ client: shortKey(key) }, 'client refused');
@@ -323,6 +331,7 @@ class Started implements PlaneEvents {
 
   closed(id: ConnectionId, reason: CloseReason): void {
     const client = this.registry.get(id);
+    this.clientLog.ends(id, reason);
     // It was refused.
     if (!client) return;
     this.run(this.registry.disconnected(id));
@@ -332,9 +341,11 @@ class Started implements PlaneEvents {
 
   active(...report: Parameters<PlaneEvents['active']>): void {
     this.registry.active(...report);
+    this.clientLog.say(report[1], 'is the one of its key that gets packets');
   }
 
   watch(id: ConnectionId): void {
+    this.clientLog.say(id, 'watches who comes and goes');
     this.run(this.registry.watch(id));
   }
 
@@ -349,6 +360,7 @@ class Started implements PlaneEvents {
   }
 
   prefer(id: ConnectionId, home: boolean): void {
+    this.clientLog.say(id, 'has its home here, or elsewhere', { home });
     this.registry.prefer(id, home, performance.now());
   }
 
@@ -370,6 +382,12 @@ class Started implements PlaneEvents {
 
   // No certificate waits to be asked for yet.
   certificateNeeded(): void {}
+
+  drops(drops: readonly PacketDrop[]): void {
+    for (const { source, destination, packets } of this.dropLog.lines(drops, performance.now())) {
+      this.logger.info({ from: shortKey(source), to: shortKey(destination), ...packets }, 'packets dropped');
+    }
+  }
 
   fault(code: DerpkitError['code'], message: string, fatal: boolean): void {
     this.logger.error({ code, fatal }, message);

@@ -5,6 +5,9 @@ import { open } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { notePreferredFrame } from '../../src/protocol/frame.js';
+import { generateKeyPair, nodeKeyHex, shortKey } from '../../src/protocol/key.js';
+import { LANES } from '../helpers/lanes.js';
 import { pemPair } from '../helpers/relay.js';
 import { eventually, turn } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
@@ -21,6 +24,9 @@ import {
   withoutNative,
 } from './commands.js';
 import { askStun, fingerprintOf, get, handshake, keyOf, logIn, portOf } from './reach.js';
+
+/** Those that can be had here. */
+const PLANES = [...new Set(LANES.map(({ planeKind }) => planeKind))];
 
 /** What is the same for all of them. */
 const LOOPBACK = ['-a', '127.0.0.1:0'];
@@ -243,6 +249,10 @@ describe('the environment', () => {
     ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '0', /serving DERP/],
     ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '-3', /serving DERP/],
     ['DERPKIT_PLANE', '', /plane=/],
+    ['TS_DERP_DISABLE_RTT_STATS', 'T', /serving DERP/],
+    ['TS_DERP_DISABLE_RTT_STATS', '', /serving DERP/],
+    ['TS_DERP_SENDER_CARDINALITY', 'false', /serving DERP/],
+    ['DERP_DEBUG_LOGS', '0', /serving DERP/],
   ])('%s=%s', async (name, value, pattern) => {
     const relay = startPlain([], { env: { [name]: value } });
     await relay.printed(pattern);
@@ -257,12 +267,56 @@ describe('the environment', () => {
     ['DERPKIT_LOG_LEVEL', 'loud', /^must be trace, debug, info, warn, error or silent$/],
     ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', 'deep', /^must be a number/],
     ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '99999999', /^must be a number from 1 to 65536$/],
+    ['TS_DERP_DISABLE_RTT_STATS', 'yes', /^must be true or false$/],
+    ['TS_DERP_SENDER_CARDINALITY', 'yes', /^must be true or false$/],
+    ['TS_DERP_SENDER_CARDINALITY', 'true', /^this variable is known, but what it does is not there yet/],
+    ['DERP_DEBUG_LOGS', 'on', /^must be true or false$/],
+    ['DERP_PROBER_DEBUG_LOGS', '2', /^must be true or false$/],
+    ['TS_DEBUG_VERBOSE_DROPS', 'nodekey:abc', /^must be node keys of 64 hex digits, with commas between them$/],
   ])('%s=%s is refused, in one line with the variable', async (name, value, message) => {
     const { code, stderr } = await startPlain([], { env: { [name]: value } }).end();
     expect(code).toBe(1);
     expect(lines(stderr)).toHaveLength(1);
     expect(stderr.startsWith(`derper: ${name}: `)).toBe(true);
     expect(stderr.trimEnd().slice(`derper: ${name}: `.length)).toMatch(message);
+  });
+});
+
+describe.each(PLANES)('logs that are asked for, on the %s plane', (plane) => {
+  it('DERP_DEBUG_LOGS: what every client does', async () => {
+    const relay = startPlain([], { env: { DERPKIT_PLANE: plane, DERP_DEBUG_LOGS: 'true' } });
+    const client = await logIn(await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay));
+    const key = nodeKeyHex(client.key);
+    const [, id] = await relay.printed(new RegExp(`client logs in id=(\\d+) key=${key} address=127\\.0\\.0\\.1 `));
+    client.send(notePreferredFrame(true));
+    await relay.printed(new RegExp(`client has its home here, or elsewhere id=${id} home=true$`, 'm'));
+    await client.close();
+    await relay.printed(new RegExp(`client ends id=${id} reason=disconnected$`, 'm'));
+    expect((await relay.stop()).code).toBe(0);
+  });
+
+  it('DERP_PROBER_DEBUG_LOGS: the same of probers alone', async () => {
+    const relay = startPlain([], { env: { DERPKIT_PLANE: plane, DERP_PROBER_DEBUG_LOGS: '1' } });
+    const [port, nodeKey] = [await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay)];
+    await logIn(port, nodeKey);
+    const prober = await logIn(port, nodeKey, undefined, { prober: true });
+    await relay.printed(new RegExp(`client logs in id=\\d+ key=${nodeKeyHex(prober.key)} .* isProber=true `));
+    const { stderr } = await relay.stop();
+    expect(stderr.match(/client logs in/g)).toHaveLength(1);
+  });
+
+  it('TS_DEBUG_VERBOSE_DROPS: what is dropped on its way to a key, and to no other', async () => {
+    const [watched, other] = [generateKeyPair().publicKey, generateKeyPair().publicKey];
+    const env = { DERPKIT_PLANE: plane, TS_DEBUG_VERBOSE_DROPS: nodeKeyHex(watched).toUpperCase() };
+    const relay = startPlain([], { env });
+    const client = await logIn(await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay));
+    client.sendPacket(other, 'x');
+    client.sendPacket(watched, 'x');
+    client.sendPacket(watched, 'x');
+    const [from, to] = [shortKey(client.key), shortKey(watched)].map((key) => key.replace(/[[\]+]/g, '\\$&'));
+    await relay.printed(new RegExp(`packets dropped from=${from} to=${to} unknown_dest=2$`, 'm'));
+    const { stderr } = await relay.stop();
+    expect(stderr.match(/packets dropped/g)).toHaveLength(1);
   });
 });
 

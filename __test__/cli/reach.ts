@@ -7,7 +7,7 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { crc32 } from 'node:zlib';
 import { onTestFinished } from 'vitest';
 import { readNodeKey } from '../../src/protocol/key.js';
-import { DerpClient } from '../helpers/client.js';
+import { type ClientOptions, DerpClient } from '../helpers/client.js';
 import { PATIENCE } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
 import type { Command } from './commands.js';
@@ -27,9 +27,14 @@ export async function keyOf(command: Command): Promise<string> {
 }
 
 /** Logs in to a relay, and stays. */
-export async function logIn(port: number, nodeKey: string, tls?: ConnectionOptions): Promise<DerpClient> {
+export async function logIn(
+  port: number,
+  nodeKey: string,
+  tls?: ConnectionOptions,
+  options: ClientOptions = {},
+): Promise<DerpClient> {
   const wire = await Wire.open({ host: '127.0.0.1', port, tls });
-  const client = new DerpClient(wire, readNodeKey(Buffer.from(nodeKey.replace('nodekey:', ''), 'hex')));
+  const client = new DerpClient(wire, readNodeKey(Buffer.from(nodeKey.replace('nodekey:', ''), 'hex')), options);
   await client.login();
   return client;
 }

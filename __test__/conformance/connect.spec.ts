@@ -44,7 +44,7 @@ const UPGRADES: [name: string, head: string][] = [
   ['another method', upgradeRequest({}, 'POST /derp HTTP/1.1')],
   ['no Connection header', upgradeRequest({ Connection: '' })],
   ['version 1.0', upgradeRequest({}, 'GET /derp HTTP/1.0')],
-  ['no Host header', upgradeRequest({ Host: '' })],
+  ['no Host header, in version 1.0', upgradeRequest({ Host: '' }, 'GET /derp HTTP/1.0')],
   ['a query', upgradeRequest({}, 'GET /derp?x=/y HTTP/1.1')],
   ['another WebSocket protocol', upgradeRequest({ Upgrade: 'websocket', 'Sec-WebSocket-Protocol': 'x' })],
   ['a second Upgrade header', upgradeRequest({ Upgrade: 'DERP', upgrade: 'h2c' })],

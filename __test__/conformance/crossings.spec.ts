@@ -4,6 +4,7 @@ import { generateKeyPair } from '../../src/protocol/key.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
+import { startMesh, untilRemote } from '../helpers/mesh.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
 import { WebSocketClient } from '../helpers/websocket.js';
@@ -61,6 +62,32 @@ describe.each(LANES)('crossings, $name', (lane) => {
       () => `10000 packets, not ${delivered}: ${JSON.stringify(relay.drops())}`,
     );
     expect(crossings(relay)).toEqual(before);
+  });
+
+  it('are not made for packets that cross from relay to relay', async () => {
+    const [here, there] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
+    const [from, to] = [await DerpClient.connect(here), await DerpClient.connect(there)];
+    await Promise.all([untilRemote(here, 2), untilRemote(there, 2)]);
+    await Promise.all([here.commandsDone(), there.commandsDone()]);
+    let delivered = 0;
+    to.onPacket = () => {
+      delivered += 1;
+    };
+    // The first packet of a source.
+    from.sendPacket(to.key, Buffer.alloc(100));
+    await eventually(() => delivered === 1, 'the first packet');
+    await Promise.all([from.fence(), here.commandsDone(), there.commandsDone()]);
+    const before = [here, there].map(crossings);
+    for (let sent = 1; sent <= 10_000; sent++) {
+      from.sendPacket(to.key, Buffer.alloc(100));
+      if (sent % 20 === 0) await from.fence();
+    }
+    await eventually(
+      () => delivered === 10_001,
+      () => `10001 packets, not ${delivered}: ${JSON.stringify([here.drops(), there.drops()])}`,
+    );
+    expect([here, there].map(crossings)).toEqual(before);
+    expect(here.count('packets_forwarded_out')).toBe(10_001);
   });
 
   it('are few while two connections fight over a key', async () => {

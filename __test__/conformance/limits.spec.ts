@@ -2,11 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { Bench } from '../helpers/bench.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { MESH_KEY, startRelay } from '../helpers/relay.js';
 import { numbered } from '../helpers/traffic.js';
+import { eventually } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
 
 nothingIsLeft();
@@ -19,7 +21,6 @@ function rateFile(config: object): string {
   return path;
 }
 
-// Of the native plane's lane this is no part yet: it has no limits.
 describe.each(LANES)('limits, $name', (lane) => {
   it('of what a client may send hold it back, lose nothing, and are nobody else’s', async () => {
     // For ever, as far as a test is concerned.
@@ -50,6 +51,26 @@ describe.each(LANES)('limits, $name', (lane) => {
     await slow.fence();
     expect(relay.drops()).toEqual({});
     expect(relay.count('packets_sent')).toBe(4);
+  });
+
+  it('of one client hold for it in place of everybody’s', async () => {
+    const narrow = { bytesPerSecond: 1, burst: 65_568 };
+    const wide = { bytesPerSecond: 1e9, burst: 1e9 };
+    for (const [policy, own, held] of [
+      [null, narrow, true],
+      [narrow, wide, false],
+    ] as const) {
+      const bench = await Bench.open(lane, { receiveRate: policy });
+      const { client, login } = await bench.loggingIn();
+      bench.plane.admit(login.id, { mesh: false, receiveLimit: own });
+      await client.expect('ServerInfo');
+      for (const number of [1, 2, 3]) client.sendPacket(client.key, numbered(number));
+      expect((await client.expect('RecvPacket')).packet.readUInt32BE()).toBe(1);
+      const waits = () => bench.plane.counters.read('rate_limit_waits');
+      if (held) await eventually(() => waits() > 0, 'it to be held back');
+      else expect(await client.fence()).toHaveLength(2);
+      expect(waits() > 0).toBe(held);
+    }
   });
 
   it('of what is sent are not for mesh peers', async () => {

@@ -4,6 +4,7 @@ import { peerPresentFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair, type NodeKey } from '../../src/protocol/key.js';
 import { PeerGoneReason } from '../../src/protocol/wire.js';
 import { DerpClient, discoPacket } from '../helpers/client.js';
+import { ask } from '../helpers/http.js';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { freePorts, idsOf, meshed, meshNode, named, startMesh, trustOwnCertificate } from '../helpers/mesh.js';
@@ -33,6 +34,12 @@ function announcements(relay: TestRelay): number {
 async function passes(from: DerpClient, to: DerpClient, text: string): Promise<void> {
   from.sendPacket(to.key, text);
   expect(await to.expectPacket(text)).toBe(from.key);
+}
+
+/** What `/debug/varz` says, by name and labels. */
+async function metricsOf(relay: TestRelay): Promise<Map<string, number>> {
+  const { body } = await ask(relay.target({}), '/debug/varz');
+  return new Map([...body.matchAll(/^([a-z]\S*) (\d+)$/gm)].map(([, name, value]) => [name as string, Number(value)]));
 }
 
 describe.each(LANES)('relays that mesh, $name', (lane) => {
@@ -140,8 +147,10 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     const [a, b, c] = (await startMesh(lane, 3)) as [TestRelay, TestRelay, TestRelay];
     const alice = await join(a, [b, c]);
     const onB = await join(b, [a, c]);
+    // Of the relays' own keys each is at both of the others.
+    const { multiCreated, multiDeleted } = a.relay.figures();
     const onC = await join(c, [a, b], onB.keys);
-    expect(a.relay.figures()).toMatchObject({ multiCreated: expect.any(Number) });
+    expect(a.relay.figures()).toMatchObject({ multiCreated: multiCreated + 1, multiDeleted });
     for (let number = 0; number < 10; number++) await passes(alice, onB, `stable ${number}`);
     expect(await onC.fence()).toEqual([]);
     const before = announcements(a);
@@ -149,6 +158,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     await eventually(() => announcements(a) === before - 1, 'the first to be gone');
     await a.commandsDone();
     await passes(alice, onC, 'the other way');
+    expect(a.relay.figures()).toMatchObject({ multiDeleted: multiDeleted + 1 });
     expect(await alice.fence()).toEqual([]);
     await onC.close();
     // Gone from the region; it had not sent anything, so nobody is told.
@@ -214,6 +224,39 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     const bob = await join(again, [a]);
     await passes(alice, bob, 'there');
     await passes(bob, alice, 'and back');
+  });
+
+  it('tell of it in their metrics and on their pages', async () => {
+    const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
+    const alice = await join(a, [b]);
+    const bob = await join(b, [a]);
+    await passes(alice, bob, 'hello');
+    await passes(bob, alice, 'hello yourself');
+    const name = `{relay="${named(b.target().port)}"}`;
+    expect(Object.fromEntries(await metricsOf(a))).toMatchObject({
+      // Alice, and the other relay; at the other one bob, and this relay.
+      derp_clients_local: 2,
+      derp_clients_remote: 2,
+      derp_clients_total: 4,
+      derp_watchers: 1,
+      derp_packets_forwarded_out: 1,
+      derp_packets_forwarded_in: 1,
+      derp_multiforwarder_created: 0,
+      derp_multiforwarder_deleted: 0,
+      derp_packet_forwarder_delete_other_value: 0,
+      [`derpkit_mesh_link_up${name}`]: 1,
+      [`derpkit_mesh_link_peers${name}`]: 2,
+      'derp_packets_dropped{reason="mesh_queue",kind="other"}': 0,
+      'derp_packets_dropped{reason="mesh_down",kind="disco"}': 0,
+    });
+    const { body } = await ask(a.target({}), '/debug/');
+    expect(body).toContain(`<b>Mesh with ${named(b.target().port)}:</b> connected, 2 peers`);
+    const [link] = (await a.dataPlane.snapshot(0, 0)).links;
+    a.dataPlane.hangUp(link as number);
+    await eventually(async () => {
+      const metrics = await metricsOf(a);
+      return metrics.get(`derpkit_mesh_link_up${name}`) === 0 && metrics.get('derp_clients_remote') === 0;
+    }, 'the link to be down');
   });
 
   it('close a client for a mesh peer of another’s', async () => {

@@ -1,4 +1,5 @@
 /** Figures that are more than a count of what the tests of frames see: what `/debug/varz` makes of a relay at work. */
+import { duplexPair } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { sendPacketFrame } from '../../src/protocol/frame.js';
 import { DerpClient, upgradeRequest } from '../helpers/client.js';
@@ -7,7 +8,7 @@ import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
 import { fill, numbered } from '../helpers/traffic.js';
-import { eventually } from '../helpers/wait.js';
+import { eventually, turn } from '../helpers/wait.js';
 import { WebSocketClient } from '../helpers/websocket.js';
 import { Wire } from '../helpers/wire.js';
 
@@ -127,6 +128,33 @@ describe.each(LANES)('the metrics, $name', (lane) => {
     expect(await active()).toBe(2);
     await client.close();
     await eventually(async () => (await active()) === 1, 'it to be gone');
+  });
+
+  it.skipIf(lane.planeKind !== 'native' || process.platform !== 'linux')('count round trips of TCP', async () => {
+    const relay = await startRelay(lane, { policy: { tcp: { roundTrips: 50 } } });
+    const sums = async () => {
+      const rows = [...(await varz(relay))].filter(([name]) => name.startsWith('derp_tcp_rtt{'));
+      return new Map(rows.map(([name, count]) => [name.slice('derp_tcp_rtt{le="'.length, -2), count]));
+    };
+    expect(await sums()).toEqual(new Map());
+    const client = await DerpClient.connect(relay);
+    // Nothing on loopback is further away than this, and every sample is in one row.
+    await eventually(async () => ((await sums()).get('10ms') ?? 0) >= 3, 'three samples');
+    expect([...(await sums()).keys()]).toEqual(['10ms']);
+    await client.close();
+    const [ours, theirs] = duplexPair();
+    await relay.dataPlane.attach(theirs, { address: '', port: 0 });
+    await DerpClient.over(ours, relay);
+    await eventually(async () => ((await sums()).get('non-tcp') ?? 0) > 0, 'a connection that is none of TCP’s');
+  });
+
+  it('count no round trips where nobody wants or can tell them', async () => {
+    const relay = await startRelay(lane, { policy: { tcp: { roundTrips: lane.planeKind === 'native' ? 0 : 50 } } });
+    await DerpClient.connect(relay);
+    await turn(200);
+    const { body } = await ask(relay.target(), '/debug/varz');
+    expect(body).toContain('# TYPE derp_tcp_rtt counter\n');
+    expect(body).not.toContain('derp_tcp_rtt{');
   });
 
   it('count what mesh peers are told, and in how many parts', async () => {

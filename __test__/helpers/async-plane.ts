@@ -196,6 +196,11 @@ class Upward implements PlaneEvents {
     this.raise(`connection ${args[0].id}`, () => this.to.certificateNeeded(...crossed));
   }
 
+  drops(...args: Parameters<PlaneEvents['drops']>): void {
+    const crossed = cross(args);
+    this.raise('drops', () => this.to.drops(...crossed));
+  }
+
   duplex(...[id, stream, info]: Parameters<PlaneEvents['duplex']>): void {
     const crossed = cross({ id, info });
     this.raise(`connection ${id}`, () => this.to.duplex(crossed.id, stream, crossed.info));

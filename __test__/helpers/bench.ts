@@ -10,6 +10,7 @@ import type {
   CloseReason,
   DataPlane,
   Login,
+  PacketDrop,
   PlaneEvents,
 } from '../../src/plane/plane.js';
 import { planePolicy } from '../../src/policy.js';
@@ -33,6 +34,7 @@ export class Bench implements PlaneEvents {
   readonly pulls: number[] = [];
   readonly needs: CertificateNeed[] = [];
   readonly duplexes = new Map<number, Duplex>();
+  readonly dropped: PacketDrop[] = [];
   readonly plane: DataPlane;
   private target: Target | undefined;
   private readonly contract: Contract;
@@ -104,6 +106,10 @@ export class Bench implements PlaneEvents {
 
   async endOf(id: number): Promise<CloseReason> {
     return eventually(() => this.ends.get(id), `the end of ${id}`);
+  }
+
+  drops(drops: readonly PacketDrop[]): void {
+    this.dropped.push(...drops);
   }
 
   login(login: Login): void {

@@ -1,11 +1,12 @@
 /** Stands between a plane and what is above it, and notes where the events break what `plane.ts` promises. */
-import type { CloseReason, ConnectionId, LinkId, Login, PlaneEvents } from '../../src/plane/plane.js';
+import type { CloseReason, ConnectionId, LinkId, Login, PacketDrop, PlaneEvents } from '../../src/plane/plane.js';
 
 export class Contract implements PlaneEvents {
   readonly violations: string[] = [];
   readonly logins = new Map<ConnectionId, Login>();
   readonly ends = new Map<ConnectionId, CloseReason>();
   activeEvents = 0;
+  readonly toldDrops: PacketDrop[] = [];
   /** Links of which something was told. */
   readonly links = new Map<LinkId, 'open' | 'closed'>();
   private readonly sequences = new Set<number>();
@@ -88,6 +89,13 @@ export class Contract implements PlaneEvents {
 
   certificateNeeded(...args: Parameters<PlaneEvents['certificateNeeded']>): void {
     this.to.certificateNeeded(...args);
+  }
+
+  drops(...args: Parameters<PlaneEvents['drops']>): void {
+    const [drops] = args;
+    if (drops.length === 0) this.violate('no drops');
+    this.toldDrops.push(...drops);
+    this.to.drops(...args);
   }
 
   fault(...args: Parameters<PlaneEvents['fault']>): void {

@@ -6,7 +6,7 @@ import { selfSignedCertificate } from '../../src/control/x509.js';
 import { createLogger } from '../../src/logger.js';
 import type { CounterName } from '../../src/plane/counters.js';
 import { DROP_REASONS, PACKET_KINDS } from '../../src/plane/counters.js';
-import type { CloseReason, DataPlane, PlanePolicy } from '../../src/plane/plane.js';
+import type { CloseReason, DataPlane, PacketDrop, PlanePolicy } from '../../src/plane/plane.js';
 import type { SelectedPlane } from '../../src/plane/select.js';
 import {
   formatNodeKey,
@@ -26,9 +26,11 @@ export const MESH_KEY = '5e'.repeat(32);
 
 /** What of the policy is to be different, section by section. */
 export type PolicyChanges = {
-  readonly [Section in keyof PlanePolicy]?: PlanePolicy[Section] extends object
-    ? Partial<PlanePolicy[Section]>
-    : PlanePolicy[Section];
+  readonly [Section in keyof PlanePolicy]?: PlanePolicy[Section] extends readonly unknown[]
+    ? PlanePolicy[Section]
+    : PlanePolicy[Section] extends object
+      ? Partial<PlanePolicy[Section]>
+      : PlanePolicy[Section];
 };
 
 export interface TestRelayOptions {
@@ -159,6 +161,11 @@ export class TestRelay {
     return this.contract?.activeEvents ?? 0;
   }
 
+  /** What the plane has told of packets that were dropped on their way to keys that are watched. */
+  get toldDrops(): readonly PacketDrop[] {
+    return this.contract?.toldDrops ?? [];
+  }
+
   /** Everything the control plane has asked for until now has happened. */
   async commandsDone(): Promise<void> {
     await this.dataPlane.snapshot(0, 0);
@@ -204,7 +211,8 @@ export function pemPair(hosts: readonly string[]): { chain: string; key: string 
 export function changed(base: PlanePolicy, changes: PolicyChanges): PlanePolicy {
   const sections = Object.entries(changes).map(([name, change]) => {
     const section = base[name as keyof PlanePolicy];
-    return [name, typeof section === 'object' ? { ...section, ...(change as object) } : change];
+    const isSection = typeof section === 'object' && !Array.isArray(section);
+    return [name, isSection ? { ...section, ...(change as object) } : change];
   });
   return { ...base, ...Object.fromEntries(sections) };
 }

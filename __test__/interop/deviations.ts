@@ -110,14 +110,6 @@ export const DEVIATIONS: readonly Deviation[] = [
     cases: /: 40 requests at once$/,
     without: () => [],
   },
-  {
-    name: 'a raw upgrade without a host',
-    reason:
-      'The data plane reads a head for what makes it DERP, and no relay is chosen by its host. Every client sends one.',
-    shownBy: 'plain: upgrade: raw, without a host',
-    cases: /: upgrade: raw, without a host$/,
-    without: () => [],
-  },
 ];
 
 /** What relays of a mesh do one way or the other. */

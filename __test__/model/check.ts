@@ -2,6 +2,7 @@
 import type { Lane } from '../helpers/lanes.js';
 import { laneNamed } from '../helpers/lanes.js';
 import { SEED } from '../helpers/random.js';
+import type { TlsVersion } from './peer.js';
 import { type Play, play } from './play.js';
 import type { Rig } from './rig.js';
 import { shrink } from './shrink.js';
@@ -21,6 +22,7 @@ export interface Failure {
   /** The how manieth of its run. */
   readonly index: number;
   readonly seed: number;
+  readonly tls: TlsVersion | undefined;
   readonly problem: string;
   readonly steps: readonly Step[];
 }
@@ -38,14 +40,22 @@ export function seedOf(index: number): number {
   return (SEED + index * 1_000_003) % 2 ** 31;
 }
 
-/** What is wrong with `lane`, if anything is. What has happened there is added to `tally`. */
+/** What the relay that is looked at is spoken to over, in the trace of a seed: one in four has TLS. */
+export function tlsOf(seed: number): TlsVersion | undefined {
+  return (['TLSv1.3', 'TLSv1.2'] as const)[seed % 8];
+}
+
+/** What is wrong with `lane`, if anything is; the oracle is spoken to without TLS. What has happened there is added to `tally`. */
 export async function problemOf(
   lane: Lane,
   steps: readonly Step[],
   prepare?: Prepare,
   tally = new Map<string, number>(),
+  tls?: TlsVersion,
 ): Promise<string | undefined> {
-  const [oracle, played] = await Promise.all([play(laneNamed('js'), steps), play(lane, steps, prepare)]);
+  const [oracle, played] = await Promise.all([play(laneNamed('js'), steps), play(lane, steps, prepare, tls)]);
+  const over = `over ${tls ?? 'TCP'}`;
+  tally.set(over, (tally.get(over) ?? 0) + 1);
   for (const [what, times] of played.tally) tally.set(what, (tally.get(what) ?? 0) + times);
   return difference('js', oracle, lane.name, played);
 }
@@ -65,9 +75,10 @@ export async function findFailure(
     for (let next = rest.next(); !next.done && !failure; next = rest.next()) {
       const seed = seedOf(next.value);
       const steps = traceOf(seed, STEPS);
-      const problem = await problemOf(lane, steps, prepare, tally);
+      const tls = tlsOf(seed);
+      const problem = await problemOf(lane, steps, prepare, tally, tls);
       played += 1;
-      if (problem !== undefined) failure ??= { index: next.value, seed, problem, steps };
+      if (problem !== undefined) failure ??= { index: next.value, seed, tls, problem, steps };
     }
   };
   await Promise.all(Array.from({ length: atOnce }, walk));
@@ -82,7 +93,7 @@ export async function shortest(lane: Lane, failure: Failure, prepare?: Prepare):
     if (performance.now() > end) return false;
     // What threads do to each other does not happen every time.
     for (let time = 0; time < 2; time++) {
-      const found = await problemOf(lane, steps, prepare);
+      const found = await problemOf(lane, steps, prepare, undefined, failure.tls);
       if (found !== undefined) problem = found;
       if (found !== undefined) return true;
     }
@@ -94,7 +105,7 @@ export async function shortest(lane: Lane, failure: Failure, prepare?: Prepare):
 
 export function report(found: Failure, short: Failure): string {
   return [
-    `trace ${found.seed}: ${found.problem}`,
+    `trace ${found.seed}, over ${found.tls ?? 'TCP'}: ${found.problem}`,
     '',
     `again: DERPKIT_SEED=${found.seed} DERPKIT_TRACES=1 npx vitest run --project model traces-first`,
     '',

@@ -33,7 +33,7 @@ describe('a bug in the native plane', () => {
       throw new Error(`${fault} was not found in ${played} traces that begin with DERPKIT_SEED=${seedOf(0)}`);
     console.log(`${fault}: found by trace ${failure.index + 1} of ${TRACES}`);
     // Without it the same trace passes: it was this bug that was found.
-    expect(await problemOf(lane, failure.steps)).toBeUndefined();
+    expect(await problemOf(lane, failure.steps, undefined, undefined, failure.tls)).toBeUndefined();
   });
 
   it('is found in fewer steps after shrinking, by a trace that can be played again', async () => {

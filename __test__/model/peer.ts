@@ -1,5 +1,6 @@
 /** A client that costs little: thousands of them connect in every run. What it received is kept until it is taken. */
 import { connect, type Socket } from 'node:net';
+import { connect as secure } from 'node:tls';
 import { pingFrame } from '../../src/protocol/frame.js';
 import { readNodeKey } from '../../src/protocol/key.js';
 import {
@@ -21,6 +22,8 @@ export type Receipt =
   /** What no client should be sent. */
   | { readonly type: 'odd'; readonly what: string };
 
+export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
+
 export class Peer {
   /** Packets that came, over all. */
   packets = 0;
@@ -35,23 +38,28 @@ export class Peer {
   private loggedIn = false;
   private pongs = 0;
 
-  private constructor(private readonly socket: Socket) {
-    this.localPort = socket.localPort as number;
+  private constructor(
+    private readonly socket: Socket,
+    private readonly transport: Socket,
+  ) {
+    this.localPort = transport.localPort as number;
     socket.on('data', (bytes: Buffer) => this.onBytes(bytes));
     for (const event of ['end', 'close'] as const) socket.on(event, () => this.onOver());
   }
 
   /** Connects and logs in. */
-  static async connect(actor: Actor, port: number): Promise<Peer> {
-    const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+  static async connect(actor: Actor, port: number, tls?: TlsVersion): Promise<Peer> {
+    const transport = connect({ host: '127.0.0.1', port, noDelay: true });
+    const versions = { minVersion: tls, maxVersion: tls };
+    const socket = tls ? secure({ socket: transport, rejectUnauthorized: false, ...versions }) : transport;
     socket.write(actor.hello);
     // A connection that fails is one that ends.
-    socket.on('error', () => socket.destroy());
+    for (const stream of [transport, socket]) stream.on('error', () => stream.destroy());
     await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve);
+      socket.once(tls ? 'secureConnect' : 'connect', resolve);
       socket.once('close', () => reject(new Error('the connection could not be made')));
     });
-    const peer = new Peer(socket);
+    const peer = new Peer(socket, transport);
     await peer.until(() => peer.loggedIn, 'ServerInfo');
     return peer;
   }
@@ -88,7 +96,7 @@ export class Peer {
   close(how: 'end' | 'destroy' | 'reset'): void {
     if (how === 'end') this.socket.end();
     else if (how === 'destroy') this.socket.destroy();
-    else this.socket.resetAndDestroy();
+    else this.transport.resetAndDestroy();
   }
 
   async ended(): Promise<void> {

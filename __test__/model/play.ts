@@ -20,6 +20,7 @@ import { eventually, turn } from '../helpers/wait.js';
 import { named, SLOTS } from './cast.js';
 import { Pace } from './pace.js';
 import { forwardFrame, type Kind, type Label, sendFrame } from './packet.js';
+import type { TlsVersion } from './peer.js';
 import { told, wrongAfterStall } from './receipts.js';
 import { Rig } from './rig.js';
 import type { Offence, Step } from './steps.js';
@@ -39,8 +40,13 @@ export interface Play {
   readonly tally: ReadonlyMap<string, number>;
 }
 
-export async function play(lane: Lane, steps: readonly Step[], before?: (rig: Rig) => void): Promise<Play> {
-  const rig = await Rig.open(lane);
+export async function play(
+  lane: Lane,
+  steps: readonly Step[],
+  before?: (rig: Rig) => void,
+  tls?: TlsVersion,
+): Promise<Play> {
+  const rig = await Rig.open(lane, tls);
   before?.(rig);
   const player = new Player(rig);
   await player.play(steps);
@@ -310,7 +316,8 @@ class Player implements Play {
     const { pings } = this.rig;
     if (got !== pings + this.longPings) this.findings.push(`${got} of ${pings} pings are counted`);
     if (!this.stalledEver && answered !== pings) this.findings.push(`${answered} pongs for ${pings} pings are counted`);
-    const open = /^crossings|^stun|^got_ping|^sent_pong/;
+    // So is how many frames, pongs among them, go with a write, and how long they wait; and the face may be another one.
+    const open = /^crossings|^stun|^got_ping|^sent_pong|^tls_|^write_frames|^frames_written|^queue_time|^tcp_rtt/;
     // What depends on how much a socket takes of what nobody reads.
     const stalled = /^(packets|bytes)_sent|^peer_gone_disconnected|_dropped:(?!unknown_dest)/;
     const comparable = Object.entries(counters).filter(

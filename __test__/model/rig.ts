@@ -7,13 +7,13 @@ import type { Lane } from '../helpers/lanes.js';
 import { TestRelay } from '../helpers/relay.js';
 import { Changes } from '../helpers/wait.js';
 import { type Actor, RELAY_KEYS } from './cast.js';
-import { Peer } from './peer.js';
+import { Peer, type TlsVersion } from './peer.js';
 
 const QUEUED = SNAPSHOT_COLUMNS.indexOf('queuedPackets');
 
 /** No deadline may fall into a trace, however slow the machine: what happens then would be the clock's to decide. */
 const POLICY = {
-  deadlines: { head: 60_000, clientInfo: 60_000, admission: 60_000, write: 0, meshWrite: 0 },
+  deadlines: { handshake: 60_000, head: 60_000, clientInfo: 60_000, admission: 60_000, write: 0, meshWrite: 0 },
   // The burst is all there is.
   notHere: { burst: 3, perSecond: 0 },
   tcp: { userTimeout: 0 },
@@ -39,16 +39,20 @@ export class Rig {
   private readonly peers: Peer[] = [];
   private readonly changes = new Changes();
 
-  private constructor(lane: Lane) {
+  private constructor(
+    lane: Lane,
+    private readonly tls: TlsVersion | undefined,
+  ) {
     const select: Lane['select'] = () => {
       const selected = selectedOf(lane);
       return { ...selected, create: (options, events) => selected.create(options, this.listening(events)) };
     };
-    this.relay = new TestRelay({ ...lane, select }, { policy: POLICY, keys: RELAY_KEYS });
+    this.relay = new TestRelay({ ...lane, select }, { policy: POLICY, keys: RELAY_KEYS, tls: tls !== undefined });
   }
 
-  static async open(lane: Lane): Promise<Rig> {
-    const rig = new Rig(lane);
+  /** Over TLS of this version, or plain. */
+  static async open(lane: Lane, tls?: TlsVersion): Promise<Rig> {
+    const rig = new Rig(lane, tls);
     await rig.relay.relay.start();
     return rig;
   }
@@ -56,7 +60,7 @@ export class Rig {
   /** Connects a client. Returns it with the id that the relay knows it by, once it has been announced to all watchers. */
   async connect(actor: Actor): Promise<{ readonly peer: Peer; readonly id: number }> {
     const known = this.relay.connected.length;
-    const peer = await Peer.connect(actor, this.relay.target().port);
+    const peer = await Peer.connect(actor, this.relay.target().port, this.tls);
     this.peers.push(peer);
     const connected = this.relay.connected[known];
     if (!connected || connected.peer.port !== peer.localPort) {

@@ -24,6 +24,7 @@ const EVENTS = [
     'ping',
     'strange',
   ],
+  ...['TCP', 'TLSv1.2', 'TLSv1.3'].map((face) => `over ${face}`),
   ...CLOSINGS.map((how) => `close: ${how}`),
   ...OFFENCES.map((what) => `offend: ${what}`),
   ...['queue_head', 'gone_disconnected', 'unknown_dest', 'unknown_dest_on_fwd'].map((reason) => `dropped: ${reason}`),

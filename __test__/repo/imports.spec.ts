@@ -48,9 +48,11 @@ const RULES: Readonly<Record<string, Rule>> = {
   },
   'materials.ts': { ours: ['config.ts', 'control/', 'errors.ts', 'protocol/'] },
   'policy.ts': { ours: ['config.ts'], types: ['plane/plane.ts'] },
+  'client-log.ts': { ours: ['protocol/'], types: ['config.ts', 'logger.ts', 'plane/plane.ts'] },
   'relay.ts': {
     ours: [
       ...[
+        'client-log.ts',
         'config.ts',
         'control/',
         'errors.ts',

@@ -51,6 +51,10 @@ describe('defaults', () => {
       acceptConnectionBurst: Number.MAX_SAFE_INTEGER,
       debugTrustedCidrs: [],
       debugHint: false,
+      roundTrips: true,
+      verboseDrops: [],
+      debugLogs: false,
+      proberDebugLogs: false,
     });
     const withoutDefault = [
       'certDir',
@@ -123,9 +127,25 @@ describe('values', () => {
     ['logLevel', 'silent', 'silent'],
     ['privateKey', PRIVATE_KEY, PRIVATE_KEY],
     ['meshKey', ` ${MESH_KEY.toUpperCase()}\n`, MESH_KEY],
+    ['meshWith', '', []],
+    ['meshWith', 'a.test', [{ host: 'a.test', authority: 'a.test', port: 443, dialHost: 'a.test' }]],
+    ['meshWith', ['a.test:443'], [{ host: 'a.test', authority: 'a.test', port: 443, dialHost: 'a.test' }]],
+    ['meshWith', 'a:8443/10.0.0.1', [{ host: 'a', authority: 'a:8443', port: 8443, dialHost: '10.0.0.1' }]],
+    ['meshWith', '[::1]', [{ host: '::1', authority: '[::1]', port: 443, dialHost: '::1' }]],
+    ['meshWith', '[::1]:1', [{ host: '::1', authority: '[::1]:1', port: 1, dialHost: '::1' }]],
+    ['meshWith', 'a/::1', [{ host: 'a', authority: 'a', port: 443, dialHost: '::1' }]],
+    ['meshWith', 'a/[::1]', [{ host: 'a', authority: 'a', port: 443, dialHost: '::1' }]],
+    [
+      'meshWith',
+      'a,b,',
+      [
+        { host: 'a', authority: 'a', port: 443, dialHost: 'a' },
+        { host: 'b', authority: 'b', port: 443, dialHost: 'b' },
+      ],
+    ],
     ['certificate', { chain: 'c', key: 'k' }, { chain: 'c', key: 'k' }],
   ])('%s: %j', (name, given, expected) => {
-    expect(parseSettings({ [name]: given })[name]).toEqual(expected);
+    expect(parseSettings({ meshKey: MESH_KEY, [name]: given })[name]).toEqual(expected);
   });
 
   it('that are undefined are not given', () => {
@@ -170,6 +190,10 @@ const BAD: Record<Exclude<SettingName, never>, readonly unknown[]> = {
   debugTrustedCidrs: ['x', '10.0.0.0', '10.0.0.0/33', '::/129', 'fe80::%1/64', '10.0.0.0/8,x', 5, null],
   debugKeyFile: ['', 5, null],
   debugHint: ['yes', 5, null],
+  roundTrips: ['yes', 5, null],
+  verboseDrops: ['x', 'ab'.repeat(31), `nodekey:${'ab'.repeat(32)}`, `${'ab'.repeat(32)},`, ['x'], 5, null],
+  debugLogs: ['yes', 5, null],
+  proberDebugLogs: ['yes', 5, null],
   meshWith: ['a b', ' a', 'a/b/c', 'a/', '/b', 'a:b', 'a:0', 'a:65536', '::1', '[::1', '[a]', 'a:1/b:1', 5, null, [5]],
 };
 

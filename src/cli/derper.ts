@@ -1,7 +1,14 @@
 #!/usr/bin/env node
 /** `derper`: the flags, exit statuses and log of the original, over derpkit. */
 import { isIP } from 'node:net';
-import { parseAddress, parseDuration, parseSettings, type RelayConfig, type SettingName } from '../config.js';
+import {
+  parseAddress,
+  parseBool,
+  parseDuration,
+  parseSettings,
+  type RelayConfig,
+  type SettingName,
+} from '../config.js';
 import { ConfigError, type Problem } from '../errors.js';
 import { formatPrivateKey, generateKeyPair } from '../protocol/key.js';
 import { createRelay } from '../relay.js';
@@ -111,6 +118,15 @@ function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Recor
   if (env.TS_ALLOW_DEBUG_IP) settings.debugAllowIp = env.TS_ALLOW_DEBUG_IP;
   if (env.TS_DEBUG_TRUSTED_CIDRS) settings.debugTrustedCidrs = env.TS_DEBUG_TRUSTED_CIDRS;
   if (env.TS_DEBUG_KEY_PATH) settings.debugKeyFile = env.TS_DEBUG_KEY_PATH;
+  if (env.TS_DEBUG_VERBOSE_DROPS) settings.verboseDrops = env.TS_DEBUG_VERBOSE_DROPS;
+  if (env.DERP_DEBUG_LOGS) settings.debugLogs = env.DERP_DEBUG_LOGS;
+  if (env.DERP_PROBER_DEBUG_LOGS) settings.proberDebugLogs = env.DERP_PROBER_DEBUG_LOGS;
+  const noRoundTrips = truth('TS_DERP_DISABLE_RTT_STATS', env, problems);
+  if (noRoundTrips !== undefined) settings.roundTrips = !noRoundTrips;
+  if (truth('TS_DERP_SENDER_CARDINALITY', env, problems)) {
+    const message = 'this variable is known, but what it does is not there yet: it belongs to /debug/traffic';
+    problems.push({ path: 'TS_DERP_SENDER_CARDINALITY', message });
+  }
   const depth = env.TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH;
   if (depth && !/^[+-]?\d+$/.test(depth)) {
     problems.push({ path: 'queueDepth', message: 'must be a number from 1 to 65536' });
@@ -118,6 +134,15 @@ function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Recor
     settings.queueDepth = Number(depth);
   }
   return settings;
+}
+
+/** A variable that is true, false or not set, as Go reads it. */
+function truth(name: string, env: NodeJS.ProcessEnv, problems: Problem[]): boolean | undefined {
+  const text = env[name];
+  if (!text) return undefined;
+  const value = parseBool(text);
+  if (value === undefined) problems.push({ path: name, message: 'must be true or false' });
+  return value;
 }
 
 /** The mode matters only where there is TLS: on port 443, or in manual mode. */
@@ -150,7 +175,8 @@ function asksForDefault({ name, type, fallback }: DerperFlag, values: FlagValues
 
 /** Problems carry the names of settings; a user of derper knows its flags and variables. */
 function spelling(setting: string): string {
-  if (setting.startsWith('-')) return setting;
+  // Those of no setting carry their own.
+  if (/^-|^TS_/.test(setting)) return setting;
   const VARIABLES: Record<string, string> = {
     plane: 'DERPKIT_PLANE',
     workers: 'DERPKIT_WORKERS',
@@ -160,6 +186,10 @@ function spelling(setting: string): string {
     debugTrustedCidrs: 'TS_DEBUG_TRUSTED_CIDRS',
     debugKeyFile: 'TS_DEBUG_KEY_PATH',
     queueDepth: 'TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH',
+    verboseDrops: 'TS_DEBUG_VERBOSE_DROPS',
+    debugLogs: 'DERP_DEBUG_LOGS',
+    proberDebugLogs: 'DERP_PROBER_DEBUG_LOGS',
+    roundTrips: 'TS_DERP_DISABLE_RTT_STATS',
     meshKey: 'TAILSCALE_DERPER_MESH_KEY',
     certMode: '-certmode',
     privateKey: '-dev',

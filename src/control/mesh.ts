@@ -1,6 +1,5 @@
 /** The relays that this one meshes with: dials them, follows what they say of who is there, and dials again. */
 import { lookup } from 'node:dns/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../errors.js';
 import type { DialTarget, LinkChange, LinkId } from '../plane/plane.js';
 import { formatNodeKey, type NodeKey, shortKey } from '../protocol/key.js';
@@ -55,7 +54,6 @@ export interface MeshStatus {
 export class Mesh {
   private readonly watches: readonly Watch[];
   private readonly byLink = new Map<LinkId, Watch>();
-  private readonly stopping = new AbortController();
   private lastLink = 0;
 
   constructor(peers: readonly MeshPeer[], parts: MeshParts, times: MeshTimes = MESH_TIMES) {
@@ -68,12 +66,11 @@ export class Mesh {
   }
 
   start(): void {
-    for (const watch of this.watches) void watch.run(this.stopping.signal);
+    for (const watch of this.watches) void watch.run();
   }
 
   /** Dials no more. Links are closed with their plane. */
   stop(): void {
-    this.stopping.abort();
     for (const watch of this.watches) watch.stop();
   }
 
@@ -112,7 +109,12 @@ class Watch {
   /** Keys that the link has announced: what is to be undone when it ends. */
   private readonly announced = new Set<NodeKey>();
   private readonly count: PeerCount;
+  private stopped = false;
+  /** Ends a wait between two tries. */
+  private wake: (() => void) | undefined;
   private trouble = '';
+  /** What has been said of it since the relay was last of use. */
+  private told = '';
 
   constructor(
     private readonly peer: MeshPeer,
@@ -132,11 +134,11 @@ class Watch {
     return { relay: this.peer.authority, state, peers: this.announced.size, publicKey, trouble: this.trouble };
   }
 
-  async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+  async run(): Promise<void> {
+    while (!this.stopped) {
       this.state = 'connecting';
-      const { opened, reason } = await this.connect(signal);
-      if (signal.aborted) return;
+      const { opened, reason } = await this.connect();
+      if (this.stopped) return;
       // Every relay announces at least us.
       const refused = opened && this.announced.size === 0;
       this.undo();
@@ -144,12 +146,14 @@ class Watch {
       this.report(opened, refused ? `${reason} and said nothing: does it have the same mesh key?` : reason);
       this.state = 'waiting';
       const { retry, jitter } = this.times;
-      await delay(retry + Math.random() * jitter, undefined, { signal, ref: false }).catch(() => undefined);
+      await this.pause(retry + Math.random() * jitter);
     }
   }
 
   stop(): void {
+    this.stopped = true;
     this.count.stop();
+    this.wake?.();
     this.ended?.({ opened: this.opened, reason: 'shutdown' });
   }
 
@@ -168,6 +172,7 @@ class Watch {
 
   onPeers(changes: readonly LinkChange[]): void {
     const link = this.link as LinkId;
+    this.told = '';
     for (const { key, present } of changes) {
       if (present) this.announced.add(key);
       else this.announced.delete(key);
@@ -184,7 +189,7 @@ class Watch {
   }
 
   /** Dials the relay's addresses in their order, until one lets us in, and waits for the end of that. */
-  private async connect(signal: AbortSignal): Promise<Outcome> {
+  private async connect(): Promise<Outcome> {
     const until = performance.now() + this.times.connect;
     const { dialHost, host, authority, port } = this.peer;
     let addresses: readonly string[];
@@ -195,7 +200,7 @@ class Watch {
     }
     const failures: string[] = [];
     for (const [index, address] of addresses.entries()) {
-      if (signal.aborted) break;
+      if (this.stopped) break;
       // One that swallows everything leaves time for the others.
       const timeout = Math.max(0, until - performance.now()) / (addresses.length - index);
       const outcome = await this.dial({
@@ -232,6 +237,16 @@ class Watch {
     this.announced.clear();
   }
 
+  private pause(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds).unref();
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
   private isSelf(): boolean {
     return this.state === 'self';
   }
@@ -240,8 +255,9 @@ class Watch {
     const { authority: relay } = this.peer;
     const server = this.serverKey && shortKey(this.serverKey);
     // What is wrong every five seconds is told of once.
-    const level = reason === this.trouble ? 'debug' : 'warn';
+    const level = reason === this.told ? 'debug' : 'warn';
     this.trouble = reason;
+    this.told = reason;
     if (opened) this.parts.log(level, { relay, server, reason }, 'mesh link lost');
     else this.parts.log(level, { relay, reason }, 'mesh link cannot be made');
   }
@@ -249,15 +265,14 @@ class Watch {
 
 /** All addresses of a name, in the order that the system prefers; an address is its own. */
 async function resolve(host: string, patience: number): Promise<string[]> {
-  const late = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('its name is not resolved in time')), patience).unref();
+  });
   try {
-    const found = lookup(host, { all: true, verbatim: true });
-    const timeout = delay(patience, undefined, { signal: late.signal, ref: false }).then(() => {
-      throw new Error('its name is not resolved in time');
-    });
-    const addresses = await Promise.race([found, timeout]);
+    const addresses = await Promise.race([lookup(host, { all: true, verbatim: true }), late]);
     return addresses.map(({ address }) => address);
   } finally {
-    late.abort();
+    clearTimeout(timer);
   }
 }

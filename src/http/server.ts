@@ -113,7 +113,7 @@ export class HttpServer {
 
   private onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const origin = this.origins.get(socket);
-    const ours = origin !== undefined && this.isDerp(request, origin);
+    const ours = origin !== undefined && this.isDerp(request, origin) && Site.hasHost(request);
     const framing = requestedFraming(request.headers.upgrade, request.headers['sec-websocket-protocol']);
     if (!ours || !framing) {
       this.refuseUpgrade(request, socket);

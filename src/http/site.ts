@@ -29,12 +29,12 @@ export class Site {
 
   /** `address` is the peer's IP text, empty if unknown. */
   answer(request: IncomingMessage, response: ServerResponse, face: Face, address: string): void {
-    const { host = [], 'transfer-encoding': coding = ['chunked'] } = request.headersDistinct;
+    const { 'transfer-encoding': coding = ['chunked'] } = request.headersDistinct;
     if (coding.length > 1 || coding[0]?.toLowerCase() !== 'chunked') {
       sendMalformed(response, 501, 'Not Implemented', 'Unsupported transfer encoding');
-    } else if (host.length > 1) sendMalformed(response, 400, 'Bad Request');
-    else if (host.length === 0 && request.httpVersion === '1.1') sendMalformed(response, 400, NO_HOST);
-    else if (request.url === '*') answerStar(request, response);
+    } else if (!Site.hasHost(request)) {
+      sendMalformed(response, 400, request.headers.host === undefined ? NO_HOST : 'Bad Request');
+    } else if (request.url === '*') answerStar(request, response);
     else this.page(request, response, face, address);
   }
 
@@ -50,6 +50,12 @@ export class Site {
     else if (target.redirect !== undefined) sendRedirect(response, 307, target.redirect);
     else if (face === 'main') this.main(request, response, target, address);
     else this.redirect(request, response, target, address);
+  }
+
+  /** Once, except in HTTP/1.0, which knows no hosts. */
+  static hasHost({ headersDistinct, httpVersion }: IncomingMessage): boolean {
+    const { host = [] } = headersDistinct;
+    return host.length === 1 || (host.length === 0 && httpVersion !== '1.1');
   }
 
   /** Whether a request target is the upgrade route. */

@@ -1,5 +1,5 @@
 /** derper's metrics, by its names, made of what the parts of the relay count. Pure. */
-import { type CounterName, DROP_REASONS, PACKET_KINDS, WRITE_FRAMES_BOUNDS } from '../plane/counters.js';
+import { COUNTER_NAMES, type CounterName, DROP_REASONS, PACKET_KINDS, WRITE_FRAMES_BOUNDS } from '../plane/counters.js';
 import { bare, type Entry, type HistogramFigures, histogram, int, labels, set, type Value } from './exposition.js';
 
 export interface MetricSources {
@@ -13,7 +13,16 @@ export interface MetricSources {
   readonly tls: TlsFigures | undefined;
   /** Only where there is a rate file; zeros if it limits nothing. */
   readonly rateLimit: { readonly bytesPerSecond: number; readonly burst: number } | undefined;
+  /** Relays that this one dials; nothing is said of them where there are none. */
+  readonly mesh: readonly MeshFigures[];
   readonly process: ProcessFigures;
+}
+
+export interface MeshFigures {
+  readonly relay: string;
+  readonly connected: boolean;
+  /** Keys that it has announced. */
+  readonly peers: number;
 }
 
 export interface TlsFigures {
@@ -90,6 +99,7 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['counter_bootstrap_dns_unpublished_percent_misses', int(bootstrap.unpublishedPercentMisses)],
     ['counter_bootstrap_dns_queried_domains', bare(bootstrap.queriedDomains)],
     ...(tls ? tlsMetrics(tls, counters) : []),
+    ...(sources.mesh.length > 0 ? mesh(sources.mesh) : []),
     ['counter_uptime_sec', bare(process.uptime)],
     ['process_start_unix_time', bare(process.startedAt)],
     ['node_boot_time_seconds', bare(process.bootedAt)],
@@ -131,6 +141,7 @@ function derp({ version, counters, clients, rateLimit, process }: MetricSources)
     ['counter_mesh_update_batch_size', histogram(clients.meshBatches)],
     ['counter_mesh_update_loop_count', histogram(clients.meshLoops)],
     ['counter_packets_received_kind', labels('kind', { disco, other })],
+    ['counter_tcp_rtt', labels('le', roundTrips(counters))],
     ['counter_total_dup_client_conns', int(clients.dupConnectionsEver)],
     ['gauge_clients_local', bare(clients.localKeys)],
     ['gauge_clients_remote', bare(clients.totalKeys - clients.localKeys)],
@@ -175,6 +186,22 @@ function writeFrames(counters: MetricSources['counters']): HistogramFigures {
     counts: [...WRITE_FRAMES_BOUNDS, 'more' as const].map((bound) => counters[`write_frames:${bound}`]),
     sum: counters.frames_written,
   };
+}
+
+/** As in derper, what was never seen has no row. */
+function roundTrips(counters: MetricSources['counters']): Record<string, number> {
+  const names = COUNTER_NAMES.filter((name) => name.startsWith('tcp_rtt:') && counters[name] > 0);
+  const rows = names.map((name) => [name.slice('tcp_rtt:'.length).replace('_', '-'), counters[name]] as const);
+  return Object.fromEntries(rows.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function mesh(links: readonly MeshFigures[]): Entry[] {
+  const rows = (of: (link: MeshFigures) => number) =>
+    labels('relay', Object.fromEntries(links.map((link) => [link.relay, of(link)])));
+  return [
+    ['gauge_derpkit_mesh_link_up', rows(({ connected }) => (connected ? 1 : 0))],
+    ['gauge_derpkit_mesh_link_peers', rows(({ peers }) => peers)],
+  ];
 }
 
 function stun(counters: MetricSources['counters']): Entry[] {

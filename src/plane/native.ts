@@ -24,6 +24,7 @@ import type {
   LinkId,
   Listening,
   ListenSpec,
+  PacketDrop,
   PacketTap,
   PeerAddress,
   PlaneEvents,
@@ -99,11 +100,17 @@ interface BindingEvent {
   readonly listener: number;
   readonly fd: number;
   readonly received: Buffer;
+  readonly drops: readonly BindingDrop[];
   /** 33 bytes for each: the key, and whether it is there. */
   readonly changes: Buffer;
   readonly serverName: string;
   readonly localAddress: string;
   readonly alpn: readonly string[];
+}
+
+interface BindingDrop extends Omit<PacketDrop, 'source' | 'destination'> {
+  readonly source: Buffer;
+  readonly destination: Buffer;
 }
 
 export interface LoadedNative {
@@ -354,6 +361,15 @@ class NativePlane implements DataPlane {
       case 'duplex':
         this.onDuplex(event);
         break;
+      case 'drops':
+        this.events.drops(
+          event.drops.map(({ source, destination, ...rest }) => ({
+            ...rest,
+            source: readNodeKey(source),
+            destination: readNodeKey(destination),
+          })),
+        );
+        break;
       case 'linkOpen':
         this.events.linkOpen(id, readNodeKey(event.key));
         break;
@@ -404,7 +420,8 @@ function systemError(error: NodeJS.ErrnoException): Error {
 }
 
 function flat(policy: PlanePolicy): object {
-  const { limits, deadlines, queueDepth, linkQueueDepth, keepAlive, notHere, tcp, acceptRate, receiveRate } = policy;
+  const { limits, deadlines, queueDepth, linkQueueDepth, keepAlive, notHere, tcp } = policy;
+  const { acceptRate, receiveRate, watchedDrops } = policy;
   return {
     ...limits,
     ...deadlines,
@@ -420,5 +437,7 @@ function flat(policy: PlanePolicy): object {
     receivePerSecond: receiveRate?.bytesPerSecond,
     tcpKeepAlive: tcp.keepAlive,
     tcpUserTimeout: tcp.userTimeout,
+    roundTrips: tcp.roundTrips,
+    watchedDrops: watchedDrops.map(nodeKeyBytes),
   };
 }

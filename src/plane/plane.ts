@@ -148,6 +148,9 @@ export interface PlaneEvents {
   /** A connection that is not raw DERP: `stream` belongs in an HTTP server, request bytes unread. Its close is its end. */
   duplex(id: ConnectionId, stream: Duplex, info: DuplexInfo): void;
 
+  /** Packets to keys that are watched were dropped. Coalesced, and bounded: only counters tell of all. */
+  drops(drops: readonly PacketDrop[]): void;
+
   /**
    * A fault of the plane's own; the text is for the log. A fatal one has closed every listener and connection, any other
    * only the connection that it happened on.
@@ -198,6 +201,14 @@ export type CloseReason =
   | 'internal_error'
   | 'shutdown';
 
+/** Packets of one key to another that were dropped for one reason, since they were told of last. */
+export interface PacketDrop {
+  readonly source: NodeKey;
+  readonly destination: NodeKey;
+  readonly reason: DropReason;
+  readonly packets: number;
+}
+
 export interface ListenSpec {
   /** `tls` and `tcp` take connections; `stun` is UDP. */
   readonly kind: 'tls' | 'tcp' | 'stun';
@@ -226,8 +237,13 @@ export interface PlanePolicy {
   readonly keepAlive: { readonly interval: number; readonly jitter: number };
   /** How often one connection is told that a peer is not here. */
   readonly notHere: { readonly burst: number; readonly perSecond: number };
-  /** TCP keepalive idle time, and for how long sent data may go unacknowledged; 0 is the system's. */
-  readonly tcp: { readonly keepAlive: number; readonly userTimeout: number };
+  /**
+   * TCP keepalive idle time, and for how long sent data may go unacknowledged; 0 is the system's. How often the round trip
+   * of each connection is counted, where the plane and the system can tell it; 0 is never.
+   */
+  readonly tcp: { readonly keepAlive: number; readonly userTimeout: number; readonly roundTrips: number };
+  /** Keys of which it is told when packets to them are dropped. */
+  readonly watchedDrops: readonly NodeKey[];
   /** Connections a TLS listener takes per second; more are closed at once. */
   readonly acceptRate: { readonly perSecond: number; readonly burst: number } | null;
   /**

@@ -37,6 +37,11 @@ export function nodeKeyHex(key: NodeKey): string {
   return nodeKeyBytes(key).toString('hex');
 }
 
+/** The inverse of {@link nodeKeyHex}, in either case. `undefined` where the text is anything else. */
+export function parseNodeKeyHex(text: string): NodeKey | undefined {
+  return /^[0-9a-fA-F]{64}$/.test(text) ? readNodeKey(Buffer.from(text, 'hex')) : undefined;
+}
+
 /** The form for logs: the first five base64 characters in brackets. */
 export function shortKey(key: NodeKey): string {
   return `[${nodeKeyBytes(key).toString('base64').slice(0, 5)}]`;

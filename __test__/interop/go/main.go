@@ -3,6 +3,7 @@
 //
 //	interop -list                prints the names of the scenarios
 //	interop -run NAME -tls …     runs one; exit status 0 or 1
+//	interop -run NAME -transcript -tls …   the same, and prints what its clients were told
 //	interop -ring PLAN           starts three relays as a mesh, and runs those for it
 //	interop -vectors             prints the protocol vectors
 //	interop -make-cert DIR -server-name NAME[,NAME…]
@@ -26,6 +27,7 @@ import (
 func main() {
 	list := flag.Bool("list", false, "print the names of the scenarios, one a line")
 	run := flag.String("run", "", "run the scenario of this `name`")
+	transcript := flag.Bool("transcript", false, "with -run, print what each client was told, instead of how long it took")
 	timeout := flag.Duration("timeout", 60*time.Second, "how long a scenario may take")
 	ring := flag.String("ring", "", "start the relays of this plan, a JSON `file`, as a mesh, and run what -run names, or all")
 	printVectors := flag.Bool("vectors", false, "print the protocol vectors as JSON")
@@ -72,6 +74,12 @@ func main() {
 	case *run != "":
 		ctx, cancel := context.WithTimeout(context.Background(), *timeout)
 		defer cancel()
+		if *transcript {
+			lines, err := scenarios.Transcribe(ctx, *run, target)
+			fmt.Println(strings.Join(lines, "\n"))
+			fail(1, err)
+			return
+		}
 		start := time.Now()
 		if err := scenarios.Run(ctx, *run, target); err != nil {
 			fail(1, fmt.Errorf("%s failed after %v: %w", *run, time.Since(start).Round(time.Millisecond), err))

@@ -80,9 +80,24 @@ export const VARIABLES: readonly Row[] = [
   },
   { name: 'TS_DEBUG_TRUSTED_CIDRS', test: 'unit/http/debug-access.spec.ts#lets in the networks that are trusted' },
   { name: 'TS_DEBUG_KEY_PATH', test: 'interop/differential/http-cases.ts#from afar, with the key' },
-  { name: 'TS_DEBUG_VERBOSE_DROPS' },
-  { name: 'TS_DERP_DISABLE_RTT_STATS' },
-  { name: 'TS_DERP_SENDER_CARDINALITY' },
-  { name: 'DERP_DEBUG_LOGS' },
-  { name: 'DERP_PROBER_DEBUG_LOGS' },
+  {
+    name: 'TS_DEBUG_VERBOSE_DROPS',
+    test: 'cli/derper.spec.ts#TS_DEBUG_VERBOSE_DROPS: what is dropped on its way to a key, and to no other',
+    note: 'packets together, not one by one, as often as derper logs them',
+  },
+  {
+    name: 'TS_DERP_DISABLE_RTT_STATS',
+    test: 'conformance/metrics.spec.ts#count no round trips where nobody wants or can tell them',
+  },
+  { name: 'TS_DERP_SENDER_CARDINALITY', note: 'refuses to start; only `/debug/traffic` shows what it is for' },
+  {
+    name: 'DERP_DEBUG_LOGS',
+    test: 'cli/derper.spec.ts#DERP_DEBUG_LOGS: what every client does',
+    note: 'what a connection does, not its frames, of which nothing crosses to the log',
+  },
+  {
+    name: 'DERP_PROBER_DEBUG_LOGS',
+    test: 'cli/derper.spec.ts#DERP_PROBER_DEBUG_LOGS: the same of probers alone',
+    note: 'as `DERP_DEBUG_LOGS`',
+  },
 ];

@@ -13,6 +13,7 @@ export const ALICE = keyOf(1);
 export const WINDOW = 64 << 10;
 
 export class Owner implements EgressOwner {
+  key: NodeKey | undefined;
   kind: EgressKind = CLIENT;
   readonly sent: NodeKey[] = [];
   readonly armed: number[] = [];

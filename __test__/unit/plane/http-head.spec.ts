@@ -18,36 +18,44 @@ describe('requests of upstream’s clients', () => {
 
 describe('raw DERP', () => {
   it.each<[string, string, Partial<DerpUpgrade>]>([
-    ['in any case', 'GET /derp HTTP/1.1|uPGRADE: DeRp', {}],
-    ['without Connection', 'GET /derp HTTP/1.1|Upgrade: DERP', {}],
-    ['with another method', 'POST /derp HTTP/1.1|Upgrade: DERP', {}],
-    ['with a method that there is not', 'BREW! /derp HTTP/1.1|Upgrade: DERP', {}],
+    ['in any case', 'GET /derp HTTP/1.1|Host: x|uPGRADE: DeRp', {}],
+    ['without Connection', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP', {}],
+    ['with another method', 'POST /derp HTTP/1.1|Host: x|Upgrade: DERP', {}],
+    ['with a method that there is not', 'BREW! /derp HTTP/1.1|Host: x|Upgrade: DERP', {}],
     ['over HTTP/1.0', 'GET /derp HTTP/1.0|Upgrade: DERP', {}],
-    ['with a query', 'GET /derp?a=b HTTP/1.1|Upgrade: DERP', {}],
-    ['with an absolute target', 'GET https://derp.test/derp HTTP/1.1|Upgrade: DERP', {}],
-    ['with blanks around the value', 'GET /derp HTTP/1.1|Upgrade: \t DERP \t', {}],
-    ['with no blank before the value', 'GET /derp HTTP/1.1|Upgrade:DERP', {}],
-    ['from the first of two Upgrade headers', 'GET /derp HTTP/1.1|Upgrade: DERP|Upgrade: websocket', {}],
-    ['from an early client', 'GET /derp HTTP/1.1|Upgrade: WebSocket', {}],
-    ['where the subprotocol is another', 'GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: chat', {}],
+    ['with a query', 'GET /derp?a=b HTTP/1.1|Host: x|Upgrade: DERP', {}],
+    ['with an absolute target', 'GET https://derp.test/derp HTTP/1.1|Host: x|Upgrade: DERP', {}],
+    ['with blanks around the value', 'GET /derp HTTP/1.1|Host: x|Upgrade: \t DERP \t', {}],
+    ['with no blank before the value', 'GET /derp HTTP/1.1|Host: x|Upgrade:DERP', {}],
+    ['from the first of two Upgrade headers', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Upgrade: websocket', {}],
+    ['from an early client', 'GET /derp HTTP/1.1|Host: x|Upgrade: WebSocket', {}],
+    [
+      'where the subprotocol is another',
+      'GET /derp HTTP/1.1|Host: x|Upgrade: websocket|Sec-WebSocket-Protocol: chat',
+      {},
+    ],
     [
       'where only the second subprotocol header has it',
-      'GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: chat|Sec-WebSocket-Protocol: derp',
+      'GET /derp HTTP/1.1|Host: x|Upgrade: websocket|Sec-WebSocket-Protocol: chat|Sec-WebSocket-Protocol: derp',
       {},
     ],
-    ['with fast start', 'GET /derp HTTP/1.1|Upgrade: DERP|derp-fast-start: 1', { fastStart: true }],
-    ['with fast start 0', 'GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: 0', {}],
-    ['with fast start true', 'GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: true', {}],
+    ['with fast start', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|derp-fast-start: 1', { fastStart: true }],
+    ['with fast start 0', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Derp-Fast-Start: 0', {}],
+    ['with fast start true', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Derp-Fast-Start: true', {}],
     [
       'with fast start in the second header',
-      'GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: 0|Derp-Fast-Start: 1',
+      'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Derp-Fast-Start: 0|Derp-Fast-Start: 1',
       {},
     ],
-    ['with an ideal node', 'GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node: 1a', { notIdeal: true }],
-    ['with an empty ideal node', 'GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:', {}],
-    ['with a blank ideal node', 'GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:  \t ', {}],
-    ['with an ideal node that is empty first', 'GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:|Ideal-Node: 1a', {}],
-    ['with latin1 in a value', 'GET /derp HTTP/1.1|X: \xe9|Upgrade: DERP', {}],
+    ['with an ideal node', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Ideal-Node: 1a', { notIdeal: true }],
+    ['with an empty ideal node', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Ideal-Node:', {}],
+    ['with a blank ideal node', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Ideal-Node:  \t ', {}],
+    [
+      'with an ideal node that is empty first',
+      'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Ideal-Node:|Ideal-Node: 1a',
+      {},
+    ],
+    ['with latin1 in a value', 'GET /derp HTTP/1.1|Host: x|X: \xe9|Upgrade: DERP', {}],
     ['with colons in a value', 'GET /derp HTTP/1.1|Host: [::1]:443|Upgrade: DERP', {}],
   ])('%s', (_name, lines, expected) => {
     const bytes = head(lines);
@@ -55,7 +63,7 @@ describe('raw DERP', () => {
   });
 
   it('begins behind the head, where what follows is left alone', () => {
-    const bytes = head('GET /derp HTTP/1.1|Upgrade: DERP');
+    const bytes = head('GET /derp HTTP/1.1|Host: x|Upgrade: DERP');
     const followed = Buffer.concat([bytes, Buffer.from('\x02\0\0\0\x04\r\n\r\n')]);
     expect(readHead(followed, LIMIT)).toEqual({ ...PLAIN, end: bytes.length });
   });
@@ -64,35 +72,40 @@ describe('raw DERP', () => {
 describe('the HTTP server’s business', () => {
   it.each([
     ['no upgrade', 'GET /derp HTTP/1.1|Host: x'],
-    ['another upgrade', 'GET /derp HTTP/1.1|Upgrade: h2c'],
-    ['a list of upgrades', 'GET /derp HTTP/1.1|Upgrade: DERP, websocket'],
-    ['the first of two Upgrade headers is another', 'GET /derp HTTP/1.1|Upgrade: h2c|Upgrade: DERP'],
-    ['the first of two Upgrade headers is empty', 'GET /derp HTTP/1.1|Upgrade:|Upgrade: DERP'],
-    ['WebSocket', 'GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: derp'],
-    ['WebSocket with several subprotocols', 'GET /derp HTTP/1.1|Upgrade: WebSocket|Sec-WebSocket-Protocol: chat, derp'],
-    ['a path with a slash', 'GET /derp/ HTTP/1.1|Upgrade: DERP'],
-    ['a longer path', 'GET /derpx HTTP/1.1|Upgrade: DERP'],
-    ['a path below', 'GET /derp/probe HTTP/1.1|Upgrade: DERP'],
-    ['a path in other case', 'GET /DERP HTTP/1.1|Upgrade: DERP'],
-    ['an escaped path', 'GET /%64erp HTTP/1.1|Upgrade: DERP'],
-    ['a doubled slash', 'GET //derp HTTP/1.1|Upgrade: DERP'],
-    ['the root', 'GET / HTTP/1.1|Upgrade: DERP'],
-    ['an absolute target without a path', 'GET http://derp HTTP/1.1|Upgrade: DERP'],
+    ['no host', 'GET /derp HTTP/1.1'.concat('|Upgrade: DERP')],
+    ['two hosts', 'GET /derp HTTP/1.1|Host: x|host: x|Upgrade: DERP'],
+    ['another upgrade', 'GET /derp HTTP/1.1|Host: x|Upgrade: h2c'],
+    ['a list of upgrades', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP, websocket'],
+    ['the first of two Upgrade headers is another', 'GET /derp HTTP/1.1|Host: x|Upgrade: h2c|Upgrade: DERP'],
+    ['the first of two Upgrade headers is empty', 'GET /derp HTTP/1.1|Host: x|Upgrade:|Upgrade: DERP'],
+    ['WebSocket', 'GET /derp HTTP/1.1|Host: x|Upgrade: websocket|Sec-WebSocket-Protocol: derp'],
+    [
+      'WebSocket with several subprotocols',
+      'GET /derp HTTP/1.1|Host: x|Upgrade: WebSocket|Sec-WebSocket-Protocol: chat, derp',
+    ],
+    ['a path with a slash', 'GET /derp/ HTTP/1.1|Host: x|Upgrade: DERP'],
+    ['a longer path', 'GET /derpx HTTP/1.1|Host: x|Upgrade: DERP'],
+    ['a path below', 'GET /derp/probe HTTP/1.1|Host: x|Upgrade: DERP'],
+    ['a path in other case', 'GET /DERP HTTP/1.1|Host: x|Upgrade: DERP'],
+    ['an escaped path', 'GET /%64erp HTTP/1.1|Host: x|Upgrade: DERP'],
+    ['a doubled slash', 'GET //derp HTTP/1.1|Host: x|Upgrade: DERP'],
+    ['the root', 'GET / HTTP/1.1|Host: x|Upgrade: DERP'],
+    ['an absolute target without a path', 'GET http://derp HTTP/1.1|Host: x|Upgrade: DERP'],
     ['HTTP/2', 'PRI * HTTP/2.0'],
     ['HTTP/1.2', 'GET /derp HTTP/1.2|Upgrade: DERP'],
     ['HTTP/0.9', 'GET /derp|Upgrade: DERP'],
-    ['two blanks in the request line', 'GET  /derp HTTP/1.1|Upgrade: DERP'],
+    ['two blanks in the request line', 'GET  /derp HTTP/1.1|Host: x|Upgrade: DERP'],
     ['a blank behind the request line', 'GET /derp HTTP/1.1 |Upgrade: DERP'],
-    ['a blank before the request line', ' GET /derp HTTP/1.1|Upgrade: DERP'],
-    ['an empty line before the request line', '|GET /derp HTTP/1.1|Upgrade: DERP'],
-    ['a folded line', 'GET /derp HTTP/1.1|X: a|  b|Upgrade: DERP'],
-    ['a blank before the colon', 'GET /derp HTTP/1.1|Upgrade : DERP'],
-    ['no colon', 'GET /derp HTTP/1.1|Upgrade: DERP|nonsense'],
-    ['no name', 'GET /derp HTTP/1.1|Upgrade: DERP|: value'],
-    ['a name that is none', 'GET /derp HTTP/1.1|Upgrade: DERP|na(me: value'],
-    ['a NUL in a value', 'GET /derp HTTP/1.1|Upgrade: DERP|X: a\0b'],
-    ['a bare line feed', 'GET /derp HTTP/1.1|Upgrade: DERP|X: a\nUpgrade: h2c'],
-    ['a bare carriage return', 'GET /derp HTTP/1.1|Upgrade: DERP|X: a\rb'],
+    ['a blank before the request line', ' GET /derp HTTP/1.1|Host: x|Upgrade: DERP'],
+    ['an empty line before the request line', '|GET /derp HTTP/1.1|Host: x|Upgrade: DERP'],
+    ['a folded line', 'GET /derp HTTP/1.1|Host: x|X: a|  b|Upgrade: DERP'],
+    ['a blank before the colon', 'GET /derp HTTP/1.1|Host: x|Upgrade : DERP'],
+    ['no colon', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|nonsense'],
+    ['no name', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|: value'],
+    ['a name that is none', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|na(me: value'],
+    ['a NUL in a value', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\0b'],
+    ['a bare line feed', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\nUpgrade: h2c'],
+    ['a bare carriage return', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\rb'],
     ['a TLS client hello', '\x16\x03\x01\x02\0\x01\0'],
   ])('%s', (_name, lines) => {
     expect(readHead(head(lines), LIMIT)).toBe('http');
@@ -100,7 +113,7 @@ describe('the HTTP server’s business', () => {
 });
 
 describe('a head that is not whole', () => {
-  const whole = head('GET /derp HTTP/1.1|Upgrade: DERP');
+  const whole = head('GET /derp HTTP/1.1|Host: x|Upgrade: DERP');
 
   it('is waited for, to its last byte', () => {
     for (let at = 0; at < whole.length; at++) expect(readHead(whole.subarray(0, at), LIMIT)).toBe('more');
@@ -108,7 +121,7 @@ describe('a head that is not whole', () => {
   });
 
   it('is waited for with bare line feeds, up to the limit', () => {
-    const bare = Buffer.from('GET /derp HTTP/1.1\nUpgrade: DERP\n\n');
+    const bare = Buffer.from('GET /derp HTTP/1.1\nHost: x\nUpgrade: DERP\n\n');
     expect(readHead(bare, LIMIT)).toBe('more');
     expect(readHead(bare, bare.length)).toBe('http');
   });
@@ -131,7 +144,7 @@ describe('a head that is made to be slow', () => {
     ['a long name', 'x'.repeat(much)],
     ['many headers', Array.from({ length: 6000 }, (_, index) => `a${index}:`).join('|')],
   ])('%s', (_name, lines, target = '/derp') => {
-    const bytes = head(`GET ${target} HTTP/1.1|${lines}|Upgrade: DERP`);
+    const bytes = head(`GET ${target} HTTP/1.1|Host: x|${lines}|Upgrade: DERP`);
     const started = performance.now();
     readHead(bytes, 2 * much);
     // What takes quadratic time takes seconds.

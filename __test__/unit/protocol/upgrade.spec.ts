@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest';
+import { readHead } from '../../../src/plane/js/http-head.js';
+import { ProtocolError } from '../../../src/protocol/decode.js';
 import {
   DERP_PATH,
+  endOfSwitching,
   pathOfTarget,
   requestedFraming,
   switchingProtocols,
+  upgradeRequest,
   wantsFastStart,
 } from '../../../src/protocol/upgrade.js';
 import { nodeKey, vectors } from '../vectors.js';
@@ -87,5 +91,36 @@ describe('switchingProtocols', () => {
 
   it('is nothing at all after a fast start', () => {
     expect(vectors.upgrade.responseFastStart?.text).toBe('');
+  });
+});
+
+describe('the client’s side', () => {
+  const answer = switchingProtocols(nodeKey(vectors.keys.values.server?.public));
+
+  it('asks for what the server’s side takes for raw DERP', () => {
+    const request = upgradeRequest('relay.test:8443');
+    const head = readHead(request, 1000);
+    expect(head).toEqual({ fastStart: false, notIdeal: false, end: request.length });
+    expect(request.toString()).toContain('\r\nHost: relay.test:8443\r\n');
+  });
+
+  it('finds where DERP begins behind the answer', () => {
+    const whole = Buffer.concat([answer, Buffer.from('\x01more\r\n\r\n')]);
+    expect(endOfSwitching(whole, 1000)).toBe(answer.length);
+    for (let length = 0; length < answer.length; length++) {
+      expect(endOfSwitching(answer.subarray(0, length), 1000)).toBeUndefined();
+    }
+    expect(endOfSwitching(Buffer.from('HTTP/1.0 101\r\n\r\n'), 1000)).toBe(16);
+  });
+
+  it.each([
+    ['HTTP/1.1 200 OK\r\n\r\n', 'it answers "HTTP/1.1 200 OK"'],
+    ['HTTP/1.1 1010 Odd\r\n\r\n', 'it answers "HTTP/1.1 1010 Odd"'],
+    ['HTTP/2 101\r\n\r\n', 'it answers "HTTP/2 101"'],
+    ['\r\n\r\n', 'it answers ""'],
+    [`HTTP/1.1 101 Switching Protocols\r\nX: ${'x'.repeat(1000)}`, 'it answers "HTTP/1.1 101 Switching Protocols"'],
+    [`\x1b[2J${'x'.repeat(1000)}`, `it answers "\\u001b[2J${'x'.repeat(60)}"`],
+  ])('refuses %j', (text, message) => {
+    expect(() => endOfSwitching(Buffer.from(text), 1000)).toThrow(new ProtocolError(message));
   });
 });

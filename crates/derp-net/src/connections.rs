@@ -405,6 +405,9 @@ impl Connections {
             Phase::Arriving(arriving) if turn.now >= arriving.deadline => Err(CloseReason::Disconnected),
             Phase::Arriving(arriving) => Ok(arriving.deadline),
             Phase::Derp(session) => {
+                if session.samples(turn) {
+                    turn.sample(&local.stream);
+                }
                 if session.is_held() {
                     self.read_on(token, turn);
                     let Some(Local { phase: Phase::Derp(session), .. }) = self.locals.get_mut(token) else { return };

@@ -13,6 +13,7 @@ use derp_tls::{Need, Version};
 
 use crate::budget::Share;
 use crate::conn::Conn;
+use crate::drops::Dropped;
 use crate::reason::CloseReason;
 use crate::sync::Lock;
 use crate::wakeup::Wakeup;
@@ -83,6 +84,8 @@ pub enum Event {
         need: Need,
         local: IpAddr,
     },
+    /// Packets to keys that are watched were dropped.
+    Drops(Vec<Dropped>),
     /// The plane has failed.
     Fault {
         message: String,
@@ -235,7 +238,8 @@ impl Events {
         events
     }
 
-    fn ring_later(&self) {
+    /// Wakes the control plane at the next tick.
+    pub(crate) fn ring_later(&self) {
         self.wakeup.ring_later(|| self.clock(Instant::now() + TICK));
     }
 

@@ -24,6 +24,7 @@ mod budget;
 mod conn;
 mod connections;
 mod dial;
+mod drops;
 mod egress;
 mod events;
 mod faults;
@@ -50,12 +51,14 @@ mod worker;
 
 pub use conn::Figures;
 pub use dial::Target;
+pub use drops::Dropped;
 pub use events::{Event, LinkChange, Wake};
 #[cfg(feature = "fault-injection")]
 pub use faults::Fault;
 pub use plane::{Adoption, Plane};
 pub use policy::Policy;
 pub use reason::CloseReason;
+pub use shared::RoundTrip;
 #[cfg(feature = "micro-benchmarks")]
 #[doc(hidden)]
 pub use table::micro;

@@ -23,7 +23,7 @@ use crate::line::Line;
 use crate::link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
-use crate::shared::{Place, Shared, Turn};
+use crate::shared::{Place, RoundTrip, Shared, Turn};
 use crate::sync::Lock;
 use crate::tap::Slab;
 use crate::worker::{Mail, Worker};
@@ -44,7 +44,7 @@ pub struct Adoption {
 }
 
 impl Plane {
-    /// Starts `workers` threads, which count on `counters`. `wake` is called, from any of them, when there are events to
+    /// Starts `workers` threads, which count on `counters`. `round_trip` is how the system tells it. `wake` is called, from any of them, when there are events to
     /// take.
     ///
     /// # Errors
@@ -54,9 +54,10 @@ impl Plane {
         policy: Policy,
         workers: usize,
         counters: Arc<Counters>,
+        round_trip: Option<RoundTrip>,
         wake: Wake,
     ) -> io::Result<Self> {
-        let (shared, posts) = Shared::new(secret, policy, workers, counters, wake)?;
+        let (shared, posts) = Shared::new(secret, policy, workers, counters, round_trip, wake)?;
         let shared = Arc::new(shared);
         let plane = Self { shared: shared.clone(), workers: Lock::default() };
         for (index, (poll, mail)) in posts.into_iter().enumerate() {
@@ -237,7 +238,7 @@ impl Plane {
 
     /// What has happened since the last call.
     pub fn take_events(&self) -> Vec<Event> {
-        let events = self.shared.events.take();
+        let mut events = self.shared.events.take();
         for event in &events {
             if let Event::LinkPeers { link, .. } = event {
                 let conn = self.shared.links.lock().get(link).cloned();
@@ -245,6 +246,10 @@ impl Plane {
                     self.shared.mail(conn.worker, Mail::Heard(conn.clone()));
                 }
             }
+        }
+        let drops = self.shared.drops.take();
+        if !drops.is_empty() {
+            events.push(Event::Drops(drops));
         }
         events
     }

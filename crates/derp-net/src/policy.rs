@@ -1,7 +1,9 @@
 //! What bounds the plane. Replaced as a whole by the control plane; read where it is needed.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use derp_proto::key::NodeKey;
 use derp_proto::limit::Rate;
 
 /// Limits, deadlines, depths and rates. The twin of `PlanePolicy` in `src/plane/plane.ts`, which says what each is.
@@ -39,4 +41,6 @@ pub struct Policy {
     pub receive: Option<Rate>,
     pub tcp_keep_alive: Option<Duration>,
     pub tcp_user_timeout: Option<Duration>,
+    pub round_trips: Option<Duration>,
+    pub watched_drops: HashSet<NodeKey>,
 }

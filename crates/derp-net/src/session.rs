@@ -128,7 +128,8 @@ impl Session {
             return Ok(());
         };
         let mut leftover = std::mem::take(leftover);
-        self.phase = Phase::Open(Traffic::new(entry, self.conn.is_mesh(), limit, keep_alive_at));
+        let traffic = Traffic::new(entry, self.conn.is_mesh(), limit, keep_alive_at, turn);
+        self.phase = Phase::Open(traffic);
         self.feed(&mut leftover, batch, turn)
     }
 
@@ -136,10 +137,13 @@ impl Session {
     pub(crate) fn deadline(&self) -> Instant {
         match &self.phase {
             Phase::Login { ends, .. } | Phase::Waiting { ends, .. } => *ends,
-            Phase::Open(traffic) => {
-                traffic.held_until().map_or(traffic.keep_alive_at(), |held| held.min(traffic.keep_alive_at()))
-            }
+            Phase::Open(traffic) => traffic.deadline(),
         }
+    }
+
+    /// Whether it is time to count its round trip.
+    pub(crate) fn samples(&mut self, turn: Turn<'_>) -> bool {
+        if let Phase::Open(traffic) = &mut self.phase { traffic.samples(turn) } else { false }
     }
 
     /// Whether its receive limit holds it back.

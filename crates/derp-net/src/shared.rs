@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use derp_proto::counters::{Counter, Counters};
@@ -18,6 +18,7 @@ use mio::{Poll, Waker};
 
 use crate::budget::{Budget, Share};
 use crate::conn::Conn;
+use crate::drops::{Drops, Watched};
 use crate::egress::Context;
 use crate::events::{Events, Wake};
 use crate::faults::Faults;
@@ -49,7 +50,7 @@ pub(crate) struct Place {
 /// The plane without its threads.
 ///
 /// Locks are taken in this order, and no two of the same kind at once: admission of a connection, members of a table entry,
-/// events; egress of a connection, its inbox or the subscribers. The maps of connections and links are never held while
+/// events; egress of a connection, its inbox or the subscribers; drops. The maps of connections and links are never held while
 /// another is taken.
 pub(crate) struct Shared {
     pub(crate) secret: SecretKey,
@@ -64,6 +65,10 @@ pub(crate) struct Shared {
     /// Who was sent packets of whom.
     pub(crate) subscribers: Subscribers,
     pub(crate) events: Events,
+    /// Of packets to the keys that the policy watches.
+    pub(crate) drops: Drops,
+    /// How the system tells it; nothing where it does not.
+    pub(crate) round_trip: Option<RoundTrip>,
     pub(crate) mailboxes: Vec<Mailbox>,
     /// DERP connections, from the greeting to their end. For commands, which come per connection.
     pub(crate) conns: Lock<HashMap<u64, Arc<Conn>>>,
@@ -89,6 +94,9 @@ pub(crate) struct Shared {
     pub(crate) start: Instant,
 }
 
+/// How far away the other side of a connection is, by TCP's own estimate. Nothing if it is none of TCP's.
+pub type RoundTrip = fn(&TcpStream) -> Option<io::Result<Duration>>;
+
 /// What a worker has that others write to.
 pub(crate) type Post = (Poll, Receiver<Mail>);
 
@@ -99,6 +107,7 @@ impl Shared {
         policy: Policy,
         workers: usize,
         counters: Arc<Counters>,
+        round_trip: Option<RoundTrip>,
         wake: Wake,
     ) -> io::Result<(Self, Vec<Post>)> {
         let public = secret.public_key();
@@ -122,6 +131,8 @@ impl Shared {
             table: Table::default(),
             subscribers: Subscribers::default(),
             events: Events::new(wake),
+            drops: Drops::default(),
+            round_trip,
             mailboxes,
             conns: Lock::default(),
             links: Lock::default(),
@@ -212,6 +223,23 @@ impl<'a> Turn<'a> {
         place
     }
 
+    /// Somebody watches what is dropped on its way to this key.
+    pub(crate) fn watched(&self, key: &NodeKey) -> Option<Watched<'a>> {
+        let Shared { policy, drops, events, .. } = self.shared;
+        policy.load().watched_drops.contains(key).then_some(Watched { drops, events, destination: *key })
+    }
+
+    /// Counts how far away the other side of a connection is.
+    pub(crate) fn sample(&self, stream: &TcpStream) {
+        let Some(round_trip) = self.round_trip else { return };
+        let counter = match round_trip(stream) {
+            Some(Ok(length)) => Counter::round_trip(length),
+            Some(Err(_)) => Counter::TCP_RTT_ERROR,
+            None => Counter::TCP_RTT_NON_TCP,
+        };
+        self.counters.add(counter, 1);
+    }
+
     /// What writing to `conn` needs.
     pub(crate) fn egress_context(&self, conn: &Conn) -> Context<'a> {
         let policy = self.policy.load();
@@ -223,6 +251,7 @@ impl<'a> Turn<'a> {
             control_bytes: policy.control_bytes,
             subscriptions: policy.peer_gone_subscriptions,
             destination: conn.id,
+            watched: if policy.watched_drops.is_empty() { None } else { conn.key().and_then(|key| self.watched(key)) },
             now: self.now,
         }
     }

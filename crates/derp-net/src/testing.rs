@@ -1,5 +1,6 @@
 //! A plane without threads, and clients whose bytes are handed to their sessions: what unit tests stand on.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -59,6 +60,8 @@ pub(crate) fn policy() -> Policy {
         receive: None,
         tcp_keep_alive: None,
         tcp_user_timeout: None,
+        round_trips: None,
+        watched_drops: HashSet::new(),
     }
 }
 
@@ -87,7 +90,7 @@ impl World {
         let wakes = Arc::new(AtomicUsize::new(0));
         let count = wakes.clone();
         let wake = Box::new(move || _ = count.fetch_add(1, Ordering::SeqCst));
-        let (shared, mut posts) = Shared::new(secret(0), policy, 1, Arc::default(), wake).unwrap();
+        let (shared, mut posts) = Shared::new(secret(0), policy, 1, Arc::default(), None, wake).unwrap();
         let (_, mail) = posts.pop().unwrap();
         Self { shared, _mail: mail, wakes, now: Instant::now() }
     }

@@ -40,16 +40,43 @@ pub(crate) struct Traffic {
     own_limit: Option<Box<Rate>>,
     held_until: Option<Instant>,
     keep_alive_at: Instant,
+    /// When its round trip is to be counted.
+    sample_at: Option<Instant>,
 }
 
 impl Traffic {
-    pub(crate) fn new(entry: Arc<Entry>, mesh: bool, limit: Option<Rate>, keep_alive_at: Instant) -> Self {
-        let own_limit = limit.map(Box::new);
-        Self { entry, mesh, cache: None, not_here: None, receive: None, own_limit, held_until: None, keep_alive_at }
+    pub(crate) fn new(
+        entry: Arc<Entry>,
+        mesh: bool,
+        limit: Option<Rate>,
+        keep_alive_at: Instant,
+        turn: Turn<'_>,
+    ) -> Self {
+        Self {
+            entry,
+            mesh,
+            cache: None,
+            not_here: None,
+            receive: None,
+            own_limit: limit.map(Box::new),
+            held_until: None,
+            keep_alive_at,
+            sample_at: next_sample(turn),
+        }
     }
 
-    pub(crate) fn keep_alive_at(&self) -> Instant {
-        self.keep_alive_at
+    /// When something is due.
+    pub(crate) fn deadline(&self) -> Instant {
+        [self.held_until, self.sample_at].into_iter().flatten().fold(self.keep_alive_at, Instant::min)
+    }
+
+    /// Whether it is time to count the round trip, until the next time.
+    pub(crate) fn samples(&mut self, turn: Turn<'_>) -> bool {
+        let due = self.sample_at.is_some_and(|when| turn.now >= when);
+        if due {
+            self.sample_at = next_sample(turn);
+        }
+        due
     }
 
     /// A header has come. Says whether its body is wanted, or that the connection has to end.
@@ -251,9 +278,17 @@ impl Traffic {
     }
 }
 
+fn next_sample(turn: Turn<'_>) -> Option<Instant> {
+    let every = turn.round_trip.and(turn.policy.load().round_trips);
+    every.map(|every| turn.now + every)
+}
+
 /// A packet that nobody is sent.
 fn drop_packet(reason: DropReason, info: &PacketInfo, destination: &NodeKey, payload: &[u8], turn: Turn<'_>) {
     turn.counters.dropped(reason, info.kind, info.payload);
+    if let Some(watched) = turn.watched(destination) {
+        watched.dropped(info.source, reason);
+    }
     if turn.tap.is_on() {
         let PacketInfo { source, kind, .. } = info;
         turn.tap([Tapped { source, destination, kind: *kind, payload, dropped: Some(reason) }]);

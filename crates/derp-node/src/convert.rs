@@ -45,6 +45,8 @@ pub struct BindingPolicy {
     pub receive_per_second: Option<f64>,
     pub tcp_keep_alive: f64,
     pub tcp_user_timeout: f64,
+    pub round_trips: f64,
+    pub watched_drops: Vec<Uint8Array>,
 }
 
 impl From<BindingPolicy> for Policy {
@@ -78,6 +80,8 @@ impl From<BindingPolicy> for Policy {
             receive: rate(policy.receive_per_second, policy.receive_burst),
             tcp_keep_alive: some_millis(policy.tcp_keep_alive),
             tcp_user_timeout: some_millis(policy.tcp_user_timeout),
+            round_trips: some_millis(policy.round_trips),
+            watched_drops: policy.watched_drops.iter().filter_map(|key| NodeKey::first_of(key)).collect(),
         }
     }
 }
@@ -175,6 +179,16 @@ pub struct BindingEvent {
     pub server_name: Option<String>,
     pub local_address: Option<String>,
     pub alpn: Option<Vec<String>>,
+    pub drops: Option<Vec<BindingDrop>>,
+}
+
+/// `PacketDrop`.
+#[napi(object)]
+pub struct BindingDrop {
+    pub source: Buffer,
+    pub destination: Buffer,
+    pub reason: String,
+    pub packets: f64,
 }
 
 /// `ClientInfo`.
@@ -236,6 +250,15 @@ impl From<Event> for BindingEvent {
                 alpn: Some(need.alpn),
                 ..Self::new("certificateNeeded", id)
             },
+            Event::Drops(drops) => {
+                let drops = drops.iter().map(|dropped| BindingDrop {
+                    source: key_buffer(&dropped.source),
+                    destination: key_buffer(&dropped.destination),
+                    reason: dropped.reason.as_str().into(),
+                    packets: dropped.packets as f64,
+                });
+                Self { drops: Some(drops.collect()), ..Self::new("drops", 0) }
+            }
             Event::Fault { message } => Self { reason: Some(message), ..Self::new("fault", 0) },
         }
     }

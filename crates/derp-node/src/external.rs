@@ -4,10 +4,14 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 use derp_net::Slab;
 use derp_proto::counters::Counters;
@@ -66,6 +70,24 @@ pub(crate) fn without_signals<T>(start: impl FnOnce() -> T) -> T {
     // SAFETY: `before` was filled by the call above, which fails for no set that it could have been given.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
     result
+}
+
+/// How far away the other side is, by TCP's own estimate. Nothing if the connection is none of TCP's.
+#[cfg(target_os = "linux")]
+pub(crate) fn round_trip(stream: &TcpStream) -> Option<io::Result<Duration>> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    let (fd, into) = (stream.as_raw_fd(), info.as_mut_ptr().cast());
+    // SAFETY: the socket is open, and no more is written than there is room for, as `length` says.
+    let result = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, into, &raw mut length) };
+    if result != 0 {
+        let error = io::Error::last_os_error();
+        let other = matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOPROTOOPT));
+        return (!other).then_some(Err(error));
+    }
+    // SAFETY: it is numbers, all of which were set to 0 before.
+    let info = unsafe { info.assume_init() };
+    Some(Ok(Duration::from_micros(info.tcpi_rtt.into())))
 }
 
 /// A descriptor of the plane's own for a socket that is somebody else's.

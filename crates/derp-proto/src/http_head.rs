@@ -37,7 +37,8 @@ pub struct DerpUpgrade {
 ///
 /// Only what is recognised beyond doubt becomes DERP; anything odd (bare line feeds, folded lines, control characters,
 /// no valid request line) is left to the HTTP server, which knows how to refuse it. As in derper, neither the method
-/// nor `Connection` matters. Of several headers with one name the first counts.
+/// nor `Connection` matters. Of several headers with one name the first counts, but for `Host`, which has to be there
+/// once, except in HTTP/1.0.
 pub fn read_head(bytes: &[u8], limit: usize) -> Head {
     let Some(blank) = bytes.windows(END.len()).position(|window| window == END) else {
         return if bytes.len() >= limit { Head::Http } else { Head::More };
@@ -69,9 +70,11 @@ pub fn switching_protocols(server_key: &NodeKey) -> Vec<u8> {
 /// ideal; `None` if this is not to become raw DERP.
 fn read_lines(head: &[u8]) -> Option<(bool, bool)> {
     let mut lines = Lines(head);
-    if !asks_for_derp(lines.next()?) {
+    let request_line = lines.next()?;
+    if !asks_for_derp(request_line) {
         return None;
     }
+    let mut hosts = 0;
     let mut upgrade = None;
     let mut web_socket_protocol = None;
     let mut fast_start = None;
@@ -87,9 +90,13 @@ fn read_lines(head: &[u8]) -> Option<(bool, bool)> {
         } else if name.eq_ignore_ascii_case(IDEAL_NODE_HEADER.as_bytes()) {
             &mut ideal_node
         } else {
+            hosts += usize::from(name.eq_ignore_ascii_case(b"Host"));
             continue;
         };
         first.get_or_insert(value);
+    }
+    if hosts > 1 || (hosts == 0 && request_line.ends_with(b"1.1")) {
+        return None;
     }
     let raw = asks_for_raw(upgrade?, web_socket_protocol.unwrap_or_default());
     raw.then(|| (fast_start == Some(b"1"), ideal_node.is_some_and(|node| !node.is_empty())))
@@ -183,34 +190,34 @@ mod tests {
     #[test]
     fn raw_derp() {
         for (lines, fast_start, not_ideal) in [
-            ("GET /derp HTTP/1.1|uPGRADE: DeRp", false, false),
-            ("POST /derp HTTP/1.1|Upgrade: DERP", false, false),
-            ("BREW! /derp HTTP/1.1|Upgrade: DERP", false, false),
+            ("GET /derp HTTP/1.1|Host: x|uPGRADE: DeRp", false, false),
+            ("POST /derp HTTP/1.1|Host: x|Upgrade: DERP", false, false),
+            ("BREW! /derp HTTP/1.1|Host: x|Upgrade: DERP", false, false),
             ("GET /derp HTTP/1.0|Upgrade: DERP", false, false),
-            ("GET /derp?a=b HTTP/1.1|Upgrade: DERP", false, false),
-            ("GET /derp?http://x/ HTTP/1.1|Upgrade: DERP", false, false),
-            ("GET https://derp.test/derp HTTP/1.1|Upgrade: DERP", false, false),
-            ("GET http:///derp HTTP/1.1|Upgrade: DERP", false, false),
-            ("GET /derp HTTP/1.1|Upgrade: \t DERP \t", false, false),
-            ("GET /derp HTTP/1.1|Upgrade:DERP", false, false),
-            ("GET /derp HTTP/1.1|Upgrade: DERP|Upgrade: websocket", false, false),
-            ("GET /derp HTTP/1.1|Upgrade: WebSocket", false, false),
-            ("GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: chat", false, false),
-            ("GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: DERP", false, false),
+            ("GET /derp?a=b HTTP/1.1|Host: x|Upgrade: DERP", false, false),
+            ("GET /derp?http://x/ HTTP/1.1|Host: x|Upgrade: DERP", false, false),
+            ("GET https://derp.test/derp HTTP/1.1|Host: x|Upgrade: DERP", false, false),
+            ("GET http:///derp HTTP/1.1|Host: x|Upgrade: DERP", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: \t DERP \t", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade:DERP", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Upgrade: websocket", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: WebSocket", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: websocket|Sec-WebSocket-Protocol: chat", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: websocket|Sec-WebSocket-Protocol: DERP", false, false),
             (
-                "GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: chat|Sec-WebSocket-Protocol: derp",
+                "GET /derp HTTP/1.1|Host: x|Upgrade: websocket|Sec-WebSocket-Protocol: chat|Sec-WebSocket-Protocol: derp",
                 false,
                 false,
             ),
-            ("GET /derp HTTP/1.1|Upgrade: DERP|derp-fast-start: 1", true, false),
-            ("GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: 0", false, false),
-            ("GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: true", false, false),
-            ("GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: 0|Derp-Fast-Start: 1", false, false),
-            ("GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node: 1a", false, true),
-            ("GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:", false, false),
-            ("GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:  \t ", false, false),
-            ("GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:|Ideal-Node: 1a", false, false),
-            ("GET /derp HTTP/1.1|X: \u{e9}|Upgrade: DERP", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|derp-fast-start: 1", true, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Derp-Fast-Start: 0", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Derp-Fast-Start: true", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Derp-Fast-Start: 0|Derp-Fast-Start: 1", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Ideal-Node: 1a", false, true),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Ideal-Node:", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Ideal-Node:  \t ", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Ideal-Node:|Ideal-Node: 1a", false, false),
+            ("GET /derp HTTP/1.1|Host: x|X: \u{e9}|Upgrade: DERP", false, false),
             ("GET /derp HTTP/1.1|Host: [::1]:443|Upgrade: DERP", false, false),
         ] {
             let bytes = head(lines);
@@ -224,48 +231,51 @@ mod tests {
         for lines in [
             "GET /derp HTTP/1.1",
             "GET /derp HTTP/1.1|Host: x",
-            "GET /derp HTTP/1.1|Upgrade: h2c",
-            "GET /derp HTTP/1.1|Upgrade: DERP, websocket",
-            "GET /derp HTTP/1.1|Upgrade: h2c|Upgrade: DERP",
-            "GET /derp HTTP/1.1|Upgrade:|Upgrade: DERP",
-            "GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: derp",
-            "GET /derp HTTP/1.1|Upgrade: WebSocket|Sec-WebSocket-Protocol: chat, derpx",
-            "GET /derp/ HTTP/1.1|Upgrade: DERP",
-            "GET /derpx HTTP/1.1|Upgrade: DERP",
-            "GET /derp/probe HTTP/1.1|Upgrade: DERP",
-            "GET /DERP HTTP/1.1|Upgrade: DERP",
-            "GET /%64erp HTTP/1.1|Upgrade: DERP",
-            "GET //derp HTTP/1.1|Upgrade: DERP",
-            "GET / HTTP/1.1|Upgrade: DERP",
-            "GET http://derp HTTP/1.1|Upgrade: DERP",
-            "GET http://derp?/derp HTTP/1.1|Upgrade: DERP",
-            "GET /http://x/derp HTTP/1.1|Upgrade: DERP",
-            "GET 1a://x/derp HTTP/1.1|Upgrade: DERP",
-            "GET a_b://x/derp HTTP/1.1|Upgrade: DERP",
-            "GET ://x/derp HTTP/1.1|Upgrade: DERP",
-            "GET derp HTTP/1.1|Upgrade: DERP",
-            "GET /derp#x HTTP/1.1|Upgrade: DERP",
-            "GET http://h#x/derp HTTP/1.1|Upgrade: DERP",
-            "GET /derp?\u{e9} HTTP/1.1|Upgrade: DERP",
-            "GET /derp?\u{1} HTTP/1.1|Upgrade: DERP",
+            "GET /derp HTTP/1.1|Host: x|Host: x|Upgrade: DERP",
+            "GET /derp HTTP/1.0|Host: x|host: y|Upgrade: DERP",
+            "GET /derp HTTP/1.1|X: y|Upgrade: DERP",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: h2c",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP, websocket",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: h2c|Upgrade: DERP",
+            "GET /derp HTTP/1.1|Host: x|Upgrade:|Upgrade: DERP",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: websocket|Sec-WebSocket-Protocol: derp",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: WebSocket|Sec-WebSocket-Protocol: chat, derpx",
+            "GET /derp/ HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET /derpx HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET /derp/probe HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET /DERP HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET /%64erp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET //derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET / HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET http://derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET http://derp?/derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET /http://x/derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET 1a://x/derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET a_b://x/derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET ://x/derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET /derp#x HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET http://h#x/derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET /derp?\u{e9} HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET /derp?\u{1} HTTP/1.1|Host: x|Upgrade: DERP",
             "PRI * HTTP/2.0",
             "GET /derp HTTP/1.2|Upgrade: DERP",
             "GET /derp|Upgrade: DERP",
-            "GET  /derp HTTP/1.1|Upgrade: DERP",
-            "G(T /derp HTTP/1.1|Upgrade: DERP",
-            " /derp HTTP/1.1|Upgrade: DERP",
+            "GET  /derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "G(T /derp HTTP/1.1|Host: x|Upgrade: DERP",
+            " /derp HTTP/1.1|Host: x|Upgrade: DERP",
             "GET /derp HTTP/1.1 |Upgrade: DERP",
-            " GET /derp HTTP/1.1|Upgrade: DERP",
-            "|GET /derp HTTP/1.1|Upgrade: DERP",
-            "GET /derp HTTP/1.1|X: a|  b|Upgrade: DERP",
-            "GET /derp HTTP/1.1|Upgrade : DERP",
-            "GET /derp HTTP/1.1|Upgrade: DERP|nonsense",
-            "GET /derp HTTP/1.1|Upgrade: DERP|: value",
-            "GET /derp HTTP/1.1|Upgrade: DERP|na(me: value",
-            "GET /derp HTTP/1.1|Upgrade: DERP|X: a\0b",
-            "GET /derp HTTP/1.1|Upgrade: DERP|X: a\u{7f}b",
-            "GET /derp HTTP/1.1|Upgrade: DERP|X: a\nUpgrade: h2c",
-            "GET /derp HTTP/1.1|Upgrade: DERP|X: a\rb",
+            " GET /derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "|GET /derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET /derp HTTP/1.1|Host: x|X: a|  b|Upgrade: DERP",
+            "GET /derp HTTP/1.1|Host: x|Upgrade : DERP",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|nonsense",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|: value",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|na(me: value",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\0b",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\u{7f}b",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\nUpgrade: h2c",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\rb",
             "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0",
             "",
         ] {
@@ -275,12 +285,12 @@ mod tests {
 
     #[test]
     fn a_head_may_be_as_long_as_the_limit() {
-        let whole = head("GET /derp HTTP/1.1|Upgrade: DERP");
+        let whole = head("GET /derp HTTP/1.1|Host: x|Upgrade: DERP");
         assert_eq!(read_head(&whole, whole.len()), Head::Derp(plain(whole.len())));
         assert_eq!(read_head(&whole, whole.len() - 1), Head::Http);
         assert_eq!(read_head(&whole[..30], 30), Head::Http);
         assert_eq!(read_head(&whole[..29], 30), Head::More);
-        let bare = b"GET /derp HTTP/1.1\nUpgrade: DERP\n\n";
+        let bare = b"GET /derp HTTP/1.1\nHost: x\nUpgrade: DERP\n\n";
         assert_eq!(read_head(bare, LIMIT), Head::More);
         assert_eq!(read_head(bare, bare.len()), Head::Http);
     }

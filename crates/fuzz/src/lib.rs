@@ -1,13 +1,15 @@
 //! What has to hold for any bytes at all. The fuzz targets look for bytes that break it; `derp-proto`'s tests, which
 //! include this file, replay the ones that were worth keeping.
+use derp_proto::client_login::{ClientLogin, Credentials, LoggedIn, LoginFault};
 use derp_proto::decode::{Decoder, FrameHeader, Step};
 use derp_proto::http_head::{DerpUpgrade, Head, read_head};
 use derp_proto::inbound::{Body, ProtocolError, check, check_first};
 use derp_proto::info::{ClientInfo, InfoError, ServerInfo};
-use derp_proto::key::SecretKey;
+use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::login::{
     LoginError, open_client_info, open_server_info, read_greeting, seal_client_info, seal_server_info,
 };
+use derp_proto::server_frame::ServerFrame;
 use derp_proto::websocket::{binary_header, close, close_payload, pong};
 use derp_proto::wire::{HEADER_LENGTH, KEY_LENGTH, NONCE_LENGTH};
 use serde_json::Value;
@@ -20,12 +22,13 @@ use streams::Out;
 pub type Target = fn(&[u8]);
 
 /// Each target, under the name of its corpus.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("request_head", request_head),
     ("frames", frames),
     ("login_json", login_json),
     ("login_box", login_box),
     ("websocket", websocket),
+    ("client_login", client_login),
 ];
 
 /// The first bytes of a connection.
@@ -181,6 +184,79 @@ pub fn login_box(bytes: &[u8]) {
     let at = KEY_LENGTH + bytes.first().map_or(0, |&byte| usize::from(byte)) % (body.len() - KEY_LENGTH);
     body[at] ^= 1;
     assert_eq!(open_client_info(&mut body, &server).err(), Some(LoginError::BoxDoesNotOpen));
+}
+
+/// A byte of choices, one of a chunk's size, and what a server says to a client that logs in, and behind that.
+pub fn client_login(bytes: &[u8]) {
+    let Some((&[choices, size], stream)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let knows_key = choices & 1 != 0;
+    let whole = logged_in(knows_key, [stream]);
+    let mut cut = logged_in(knows_key, stream.chunks(usize::from(size) + 1));
+    if let (Some(LoginFault::Answer(line)), Some(LoginFault::Answer(beginning))) = (&whole.fault, &mut cut.fault) {
+        // What is no HTTP is known of its first bytes.
+        assert!(line.starts_with(beginning.trim_end_matches('\u{fffd}')));
+        beginning.clone_from(line);
+    }
+    assert_eq!(cut, whole);
+    if let Some(fault) = &whole.fault {
+        assert!(whole.server.is_none() && !fault.to_string().is_empty());
+        assert!(!fault.to_string().contains(['\r', '\n']), "it is a line of a log");
+    }
+    // Whoever has opened our box has the key that it was sealed for.
+    assert!(whole.server.is_none_or(|key| !knows_key || key == server().public_key()));
+    assert!(whole.sent.len() < 1000);
+}
+
+/// What has come of a login.
+#[derive(PartialEq, Debug, Default)]
+struct Login {
+    server: Option<NodeKey>,
+    /// What came behind it, and what a client makes of it.
+    rest: Vec<u8>,
+    frames: usize,
+    sent: Vec<u8>,
+    fault: Option<LoginFault>,
+}
+
+fn server() -> SecretKey {
+    SecretKey::from_bytes([2; KEY_LENGTH])
+}
+
+fn logged_in<'a>(knows_key: bool, chunks: impl IntoIterator<Item = &'a [u8]>) -> Login {
+    let client = SecretKey::from_bytes([1; KEY_LENGTH]);
+    let credentials = Credentials { info: ClientInfo::regular(), nonce: [3; NONCE_LENGTH] };
+    let mut login = Login::default();
+    let known = knows_key.then(|| server().public_key());
+    let begun = ClientLogin::begin(credentials, &client, "relay.test", known, &mut login.sent);
+    let mut under_way = begun.expect("nothing was said yet");
+    for chunk in chunks {
+        if login.server.is_some() {
+            login.rest.extend_from_slice(chunk);
+            continue;
+        }
+        match under_way.read(chunk, &client, &mut login.sent) {
+            Ok(None) => {}
+            Ok(Some(LoggedIn { server, rest })) => (login.server, login.rest) = (Some(server), rest),
+            Err(fault) => {
+                login.fault = Some(fault);
+                break;
+            }
+        }
+    }
+    let (mut decoder, mut at) = (Decoder::default(), 0);
+    loop {
+        match decoder.next(&login.rest[at..]) {
+            Step::Header(_) => {}
+            Step::Frame(length) => {
+                login.frames += usize::from(ServerFrame::read(&login.rest[at..at + length]).is_some());
+                at += length;
+            }
+            Step::Skipped(_) | Step::More => break,
+        }
+    }
+    login
 }
 
 /// Three bytes of choices, and what a WebSocket client sends.

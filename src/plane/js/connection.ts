@@ -85,6 +85,10 @@ export class Connection implements EgressOwner, Timed {
     this.stream.on('error', () => this.close('disconnected'));
   }
 
+  get key(): NodeKey | undefined {
+    return this.login?.key;
+  }
+
   /** Sends the greeting and reads from here on; `leftover` came with the request. */
   start(greeting: Buffer, leftover: Buffer): void {
     this.egress.frames(greeting);

@@ -5,8 +5,10 @@ import {
   createSecureContext,
   type PeerCertificate,
   type SecureContext,
+  TLSSocket,
   connect as tlsConnect,
 } from 'node:tls';
+import { reasonOf } from '../../errors.js';
 import type { DialTarget } from '../plane.js';
 
 /** Connects, over TLS unless there are no roots. Whoever calls listens for `error`; `onConnected` is called at most once. */
@@ -24,6 +26,12 @@ export function connectTo({ address: { address, port }, host, roots }: DialTarge
     onConnected,
   );
   return secure;
+}
+
+/** Why a connection failed, for the log. */
+export function failureOf(stream: Socket, error: Error): string {
+  const untrusted = stream instanceof TLSSocket && stream.authorizationError;
+  return untrusted ? `its certificate is not trusted: ${error.message}` : reasonOf(error);
 }
 
 /** What Node checks, but that a certificate without alternative names is valid for none. */

@@ -43,6 +43,8 @@ export const LINK: EgressKind = {
 
 /** Who the egress belongs to. */
 export interface EgressOwner {
+  /** Whose packets these are, once that is known. */
+  readonly key?: NodeKey | undefined;
   readonly kind: EgressKind;
   /** A packet of `source` is on its way. */
   onSent(source: NodeKey): void;
@@ -287,7 +289,12 @@ export class Egress {
 
   private drop(why: keyof EgressKind['reasons'], packet: OutboundPacket): void {
     this.stats.dropped += 1;
-    this.context.counters.dropped(this.owner.kind.reasons[why], packet.disco ? 'disco' : 'other', packet.payload);
+    const { key, kind } = this.owner;
+    const reason = kind.reasons[why];
+    this.context.counters.dropped(reason, packet.disco ? 'disco' : 'other', packet.payload);
+    if (key !== undefined && this.context.policy.watchedDrops.includes(key)) {
+      this.context.events.dropped(packet.source, key, reason);
+    }
   }
 
   /**

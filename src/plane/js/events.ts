@@ -1,8 +1,12 @@
 import type { NodeKey } from '../../protocol/key.js';
-import type { ConnectionId, PlaneEvents } from '../plane.js';
+import type { DropReason } from '../counters.js';
+import type { ConnectionId, PacketDrop, PlaneEvents } from '../plane.js';
 
 /** Two clones of a key that fight over it are reported at most a hundred times a second. */
 const COALESCE = 10;
+
+/** Drops that are told of at a time, those of one key to another for one reason together. */
+const MOST_DROPS = 100;
 
 /**
  * Raises events in order, but never from inside the code that caused them: a handler may call the plane back. What can
@@ -12,6 +16,7 @@ export class EventQueue {
   private waiting: ((to: PlaneEvents) => void)[] = [];
   private readonly activeNow = new Map<NodeKey, { id: ConnectionId; sequence: number }>();
   private readonly preferNow = new Map<ConnectionId, boolean>();
+  private readonly dropsNow = new Map<string, PacketDrop & { packets: number }>();
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly to: PlaneEvents) {}
@@ -31,6 +36,15 @@ export class EventQueue {
     this.later();
   }
 
+  /** A packet to a key that is watched. */
+  dropped(source: NodeKey, destination: NodeKey, reason: DropReason): void {
+    const name = `${source}${destination}${reason}`;
+    const known = this.dropsNow.get(name);
+    if (known) known.packets += 1;
+    else if (this.dropsNow.size < MOST_DROPS) this.dropsNow.set(name, { source, destination, reason, packets: 1 });
+    this.later();
+  }
+
   /** `closed` is a connection's last event. */
   closed(id: ConnectionId, key: NodeKey, event: (to: PlaneEvents) => void): void {
     this.preferNow.delete(id);
@@ -47,6 +61,9 @@ export class EventQueue {
       this.timer = undefined;
       for (const [key, { id, sequence }] of this.activeNow) this.raise((to) => to.active(key, id, sequence));
       for (const [id, home] of this.preferNow) this.raise((to) => to.prefer(id, home));
+      const drops = [...this.dropsNow.values()];
+      if (drops.length > 0) this.raise((to) => to.drops(drops));
+      this.dropsNow.clear();
       this.activeNow.clear();
       this.preferNow.clear();
     }, COALESCE).unref();

@@ -16,7 +16,7 @@ export type Head = DerpUpgrade | 'more' | 'http';
 const END = Buffer.from('\r\n\r\n');
 
 /** A method, a target without a fragment, a version. */
-const REQUEST_LINE = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+ ([!-"$-~]+) HTTP\/1\.[01]$/;
+const REQUEST_LINE = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+ ([!-"$-~]+) HTTP\/1\.([01])$/;
 /** A name, and a value without control characters. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it is they that are looked for
 const HEADER = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)$/;
@@ -31,16 +31,19 @@ export function readHead(bytes: Buffer, limit: number): Head {
   const end = blank + END.length;
   if (end > limit) return 'http';
   const [requestLine = '', ...lines] = bytes.toString('latin1', 0, blank).split('\r\n');
-  const target = REQUEST_LINE.exec(requestLine)?.[1];
+  const [, target, version] = REQUEST_LINE.exec(requestLine) ?? [];
   if (target === undefined || pathOfTarget(target) !== DERP_PATH) return 'http';
   const headers = new Map<string, string>();
+  let hosts = 0;
   for (const line of lines) {
     const [, name, value] = HEADER.exec(line) ?? [];
     if (name === undefined || value === undefined) return 'http';
     const lower = name.toLowerCase();
+    if (lower === 'host') hosts += 1;
     // The first of several values counts.
     if (!headers.has(lower)) headers.set(lower, withoutBlanks(value));
   }
+  if (hosts > 1 || (hosts === 0 && version === '1')) return 'http';
   if (requestedFraming(headers.get('upgrade'), headers.get('sec-websocket-protocol')) !== 'raw') return 'http';
   return {
     fastStart: wantsFastStart(headers.get('derp-fast-start')),

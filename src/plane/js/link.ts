@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net';
-import { reasonOf } from '../../errors.js';
 import { FrameDecoder, type FrameSink, ProtocolError } from '../../protocol/decode.js';
 import { forwardPacketFrame, pongFrame, WATCH_CONNS_FRAME } from '../../protocol/frame.js';
 import { type NodeKey, readNodeKey } from '../../protocol/key.js';
@@ -18,7 +17,7 @@ import {
 } from '../../protocol/wire.js';
 import type { DialTarget, LinkChange, LinkId } from '../plane.js';
 import type { PlaneContext } from './context.js';
-import { connectTo } from './dial.js';
+import { connectTo, failureOf } from './dial.js';
 import { Egress, type EgressOwner, LINK } from './egress.js';
 import { type Timed, Wheel } from './wheel.js';
 
@@ -66,7 +65,7 @@ export class Link implements EgressOwner, FrameSink, Timed {
     this.stream.on('data', (chunk: Buffer) => this.onData(chunk));
     this.stream.on('end', () => this.close('the relay closed the connection'));
     this.stream.on('close', () => this.close('the connection broke'));
-    this.stream.on('error', (error) => this.close(reasonOf(error)));
+    this.stream.on('error', (error) => this.close(failureOf(this.stream, error)));
   }
 
   get isOpen(): boolean {

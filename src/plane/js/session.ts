@@ -10,7 +10,7 @@ import {
   PeerGoneReason,
   PING_LENGTH,
 } from '../../protocol/wire.js';
-import type { DropReason } from '../counters.js';
+import type { DropReason, PacketKind } from '../counters.js';
 import type { Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import type { Entry } from './table.js';
@@ -117,13 +117,13 @@ export class Session implements FrameSink {
     const kind = disco ? 'disco' : 'other';
     this.context.tap?.record(this.key, destination, kind, frame.subarray(PACKET_AT), dropped);
     if (!to && via === undefined) {
-      this.unknown(destination, disco, payload, 'unknown_dest');
+      this.unknown(this.key, destination, disco, payload, 'unknown_dest');
       return;
     }
     if (!to) {
       this.context.counters.add('packets_forwarded_out');
       if (link) link.forward(this.key, destination, frame.subarray(PACKET_AT), disco);
-      else this.context.counters.dropped('mesh_down', kind, payload);
+      else this.dropped(this.key, destination, kind, payload, 'mesh_down');
       return;
     }
     // SendPacket and RecvPacket have the same length: with another type and key the frame is ready, where it lies.
@@ -145,14 +145,22 @@ export class Session implements FrameSink {
     const dropped = to ? undefined : 'unknown_dest_on_fwd';
     this.context.tap?.record(source, destination, kind, frame.subarray(packetAt), dropped);
     if (!to) {
-      this.unknown(destination, disco, payload, 'unknown_dest_on_fwd');
+      this.unknown(source, destination, disco, payload, 'unknown_dest_on_fwd');
       return;
     }
     to.egress.packet({ frame: forwarded(frame, source), payload, source, disco, queuedAt: 0 });
   }
 
-  private unknown(destination: NodeKey, disco: boolean, payload: number, reason: DropReason): void {
+  private dropped(source: NodeKey, destination: NodeKey, kind: PacketKind, payload: number, reason: DropReason): void {
+    this.context.counters.dropped(reason, kind, payload);
+    if (this.context.policy.watchedDrops.includes(destination))
+      this.context.events.dropped(source, destination, reason);
+  }
+
+  private unknown(source: NodeKey, destination: NodeKey, disco: boolean, payload: number, reason: DropReason): void {
     this.context.counters.dropped(reason, disco ? 'disco' : 'other', payload);
+    if (this.context.policy.watchedDrops.includes(destination))
+      this.context.events.dropped(source, destination, reason);
     if (!disco) return;
     const now = Wheel.now();
     const { perSecond, burst } = this.context.policy.notHere;

@@ -26,6 +26,7 @@ type Client struct {
 	name  string // for messages
 	key   key.NodePublic
 	inbox chan received
+	heard heard
 }
 
 type received struct {
@@ -161,9 +162,11 @@ func (c *Client) next() (derp.ReceivedMessage, error) {
 		select {
 		case r := <-c.inbox:
 			if r.err != nil {
+				c.heard.add(nil)
 				return nil, closedError{r.err}
 			}
 			if c.ofInterest(r.message) {
+				c.heard.add(r.message)
 				return r.message, nil
 			}
 		case <-timeout:

@@ -29,13 +29,20 @@ func All() []Scenario {
 
 // Run runs the scenario of that name.
 func Run(ctx context.Context, name string, target Target) error {
+	return run(ctx, name, target, func(*Env) {})
+}
+
+// run looks at what there is when the scenario is over, before it is cleared.
+func run(ctx context.Context, name string, target Target, look func(*Env)) error {
 	for _, s := range All() {
 		if s.Name != name {
 			continue
 		}
 		env := newEnv(ctx, target)
 		defer env.close()
-		return s.Run(env)
+		err := s.Run(env)
+		look(env)
+		return err
 	}
 	return fmt.Errorf("no scenario is called %q; -list prints the names", name)
 }

@@ -6,6 +6,7 @@ use derp_proto::counters::{Counters, Waits};
 use derp_proto::drop_reason::DropReason;
 
 use super::outbound::PacketInfo;
+use crate::drops::Watched;
 use crate::subscribers::Subscribers;
 
 /// What every write needs of the plane.
@@ -20,10 +21,13 @@ pub(crate) struct Context<'a> {
     pub(crate) link: bool,
     /// The id of the connection that is written to.
     pub(crate) destination: u64,
+    /// Set if somebody wants to know what is dropped on its way there.
+    pub(crate) watched: Option<Watched<'a>>,
     pub(crate) now: Instant,
 }
 
 impl Context<'_> {
+    /// Counts a packet that will not get there, and tells whoever wants to know.
     pub(crate) fn dropped(&self, reason: DropReason, info: &PacketInfo) {
         let reason = match reason {
             DropReason::QueueHead | DropReason::QueueTail if self.link => DropReason::MeshQueue,
@@ -31,6 +35,9 @@ impl Context<'_> {
             other => other,
         };
         self.counters.dropped(reason, info.kind, info.payload);
+        if let Some(watched) = &self.watched {
+            watched.dropped(info.source, reason);
+        }
     }
 
     pub(super) fn waited(&self, waits: Waits) {

@@ -1,3 +1,5 @@
+mod links;
+
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -29,6 +31,7 @@ struct Line {
     subscribers: Subscribers,
     depth: usize,
     control_bytes: usize,
+    link: bool,
     now: Instant,
 }
 
@@ -48,6 +51,7 @@ impl Line {
             subscribers: Subscribers::default(),
             depth: DEPTH,
             control_bytes: 64 << 10,
+            link: false,
             now: Instant::now(),
         }
     }
@@ -68,13 +72,14 @@ impl Line {
 
     fn act<R>(&mut self, act: impl FnOnce(&mut Egress, &Context<'_>) -> R) -> R {
         let cx = Context {
-            link: false,
+            link: self.link,
             counters: &self.counters,
             subscribers: &self.subscribers,
             queue_depth: self.depth,
             control_bytes: self.control_bytes,
             subscriptions: 100,
             destination: DESTINATION,
+            watched: None,
             now: self.now,
         };
         act(&mut self.egress, &cx)

@@ -21,6 +21,7 @@ fn kinds(world: &World) -> Vec<(&'static str, u64)> {
         Event::LinkPeers { link, .. } => ("link peers", link),
         Event::LinkClosed { link, .. } => ("link closed", link),
         Event::CertificateNeeded { id, .. } => ("certificate", id),
+        Event::Drops(drops) => ("drops", drops.len() as u64),
         Event::Fault { .. } => ("fault", 0),
     };
     world.events().into_iter().map(name).collect()

@@ -59,6 +59,41 @@ fn an_entry_that_has_left_leads_nowhere() {
     assert_eq!(active(table, &key), Some(b.id));
 }
 
+#[test]
+fn a_link_leads_to_who_is_not_here() {
+    let world = World::new();
+    let Shared { table, events, faults, .. } = &world.shared;
+    let key = secret(1).public_key();
+    let [link, other] = [1, 2].map(|id| Arc::new(Conn::link(900 + id, id, 0, ([127, 0, 0, 1], 1).into(), world.now)));
+    let [(a, _), (b, _)] = [(); 2].map(|()| world.conn(1));
+    table.route(&key, None);
+    assert_eq!(table.len(), 0);
+    table.route(&key, Some(link.clone()));
+    let entry = table.lookup(&key).unwrap();
+    table.route(&key, Some(other.clone()));
+    assert_eq!(active(table, &key), Some(other.id));
+    // Whoever is here has the packets, and those who remember the entry find them there, too.
+    assert!(Arc::ptr_eq(&entry, &table.add(key, &a, events)));
+    assert_eq!(active(table, &key), Some(a.id));
+    table.route(&key, Some(link.clone()));
+    table.add(key, &b, events);
+    table.route(&key, None);
+    table.route(&key, Some(other.clone()));
+    assert_eq!((active(table, &key), said(&world)), (Some(b.id), vec![b.id]));
+    table.remove(&entry, &b, events, faults);
+    table.remove(&entry, &a, events, faults);
+    assert_eq!((entry.active().as_ref().map(|conn| conn.id), table.len()), (Some(other.id), 1));
+    table.route(&key, None);
+    assert!(entry.active().is_none());
+    assert_eq!((active(table, &key), table.len()), (None, 0));
+    // An entry that has left is not come back to.
+    table.route(&key, Some(link.clone()));
+    assert!(entry.active().is_none());
+    table.add(key, &a, events);
+    table.route(&key, None);
+    assert_eq!(active(table, &key), Some(a.id));
+}
+
 /// Of what is said of a key, the last word is what holds, whoever says it.
 #[test]
 fn the_last_word_holds() {
@@ -94,7 +129,15 @@ fn whoever_comes_and_goes_at_once() {
     let Shared { table, events, faults, .. } = &world.shared;
     let keys: Vec<NodeKey> = (0..3).map(|number| secret(number).public_key()).collect();
     let crowds: Vec<Vec<_>> = (0..4).map(|_| (0..3).map(|number| world.conn(number).0).collect()).collect();
+    let link = Arc::new(Conn::link(900, 1, 0, ([127, 0, 0, 1], 1).into(), world.now));
     thread::scope(|scope| {
+        // One that routes them elsewhere, and back.
+        scope.spawn(|| {
+            for round in 0..6000 {
+                let key = &keys[round % keys.len()];
+                table.route(key, (round / keys.len()).is_multiple_of(2).then(|| link.clone()));
+            }
+        });
         for (thread, conns) in crowds.iter().enumerate() {
             let keys = &keys;
             scope.spawn(move || {
@@ -102,10 +145,10 @@ fn whoever_comes_and_goes_at_once() {
                     let which = (round + thread) % keys.len();
                     let (key, conn) = (&keys[which], &conns[which]);
                     let entry = table.add(*key, conn, events);
-                    // Somebody has this key, because we do.
+                    // Somebody here has this key, because we do.
                     let found = table.lookup(key).expect("it was just entered");
                     assert!(Arc::ptr_eq(&found, &entry));
-                    assert!(found.active().is_some());
+                    assert!(found.active().as_ref().is_some_and(|active| !active.is_link()));
                     if round % 3 == 0 {
                         entry.activity(conn, events);
                     }

@@ -45,7 +45,7 @@ pub(crate) fn dial(relay: &Relay, link: u64, far: &Far) {
 
 /// A plane that nobody listens to.
 pub(crate) fn deaf_plane() -> Plane {
-    Plane::new(secret(0), policy(), 1, Arc::default(), Box::new(|| {})).unwrap()
+    Plane::new(secret(0), policy(), 1, Arc::default(), None, Box::new(|| {})).unwrap()
 }
 
 impl Far {

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,6 +55,8 @@ pub(crate) fn policy() -> Policy {
         receive: None,
         tcp_keep_alive: None,
         tcp_user_timeout: None,
+        round_trips: None,
+        watched_drops: HashSet::new(),
     }
 }
 
@@ -103,7 +106,7 @@ impl Relay {
                 let _ = wake.lock().unwrap().send(false);
             })
         };
-        let plane = Arc::new(Plane::new(secret(number), policy, workers, Arc::default(), wake).unwrap());
+        let plane = Arc::new(Plane::new(secret(number), policy, workers, Arc::default(), None, wake).unwrap());
         let (listener, address) = plane.listen("127.0.0.1:0".parse().unwrap(), true, false).unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let control = {
@@ -216,7 +219,7 @@ pub(crate) struct Client {
     received: Vec<u8>,
 }
 
-pub(crate) const FAST_START: &[u8] = b"GET /derp HTTP/1.1\r\nUpgrade: DERP\r\nDerp-Fast-Start: 1\r\n\r\n";
+pub(crate) const FAST_START: &[u8] = b"GET /derp HTTP/1.1\r\nHost: x\r\nUpgrade: DERP\r\nDerp-Fast-Start: 1\r\n\r\n";
 
 impl Client {
     pub(crate) fn connect(relay: &Relay, number: u64) -> Self {

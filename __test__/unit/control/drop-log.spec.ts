@@ -1,0 +1,39 @@
+import { expect, it } from 'vitest';
+import { DropLog } from '../../../src/control/drop-log.js';
+import type { PacketDrop } from '../../../src/plane/plane.js';
+import { keyOf } from '../plane/context.js';
+
+const [ALICE, BOB] = [keyOf(1), keyOf(2)];
+
+function drop(packets: number, more: Partial<PacketDrop> = {}): PacketDrop {
+  return { source: ALICE, destination: BOB, reason: 'queue_head', packets, ...more };
+}
+
+it('says of one key to another what was dropped and why, in one line', () => {
+  const lines = new DropLog().lines([drop(3), drop(1, { reason: 'unknown_dest' }), drop(2, { source: BOB })], 0);
+  expect(lines).toEqual([
+    { source: ALICE, destination: BOB, packets: { queue_head: 3, unknown_dest: 1 } },
+    { source: BOB, destination: BOB, packets: { queue_head: 2 } },
+  ]);
+});
+
+it('says it five times, then every 30 s, and forgets nothing meanwhile', () => {
+  const log = new DropLog();
+  let said = 0;
+  for (let round = 0; round < 100; round++) said += log.lines([drop(1)], round).length;
+  expect(said).toBe(5);
+  // Others have lines of their own.
+  expect(log.lines([drop(1, { destination: ALICE })], 100)).toHaveLength(1);
+  expect(log.lines([drop(1)], 29_000)).toEqual([]);
+  expect(log.lines([drop(1)], 30_100)).toEqual([{ source: ALICE, destination: BOB, packets: { queue_head: 97 } }]);
+  expect(log.lines([drop(1)], 30_200)).toEqual([]);
+});
+
+it('remembers the hundred pairs that were dropped for last', () => {
+  const log = new DropLog();
+  for (let round = 0; round < 6; round++) log.lines([drop(1)], 0);
+  for (let number = 10; number < 109; number++) log.lines([drop(1, { source: keyOf(number) })], 0);
+  expect(log.lines([drop(1)], 0)).toEqual([]);
+  for (let number = 10; number < 110; number++) log.lines([drop(1, { source: keyOf(number) })], 0);
+  expect(log.lines([drop(1)], 0)).toHaveLength(1);
+});

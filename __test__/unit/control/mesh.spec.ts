@@ -1,0 +1,243 @@
+/** The watch loop alone, above a plane that does nothing but note what it is asked for. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Mesh, type MeshParts, type MeshPeer } from '../../../src/control/mesh.js';
+import type { DialTarget, LinkId } from '../../../src/plane/plane.js';
+import { formatNodeKey, type NodeKey } from '../../../src/protocol/key.js';
+import { settled } from '../plane/context.js';
+
+const lookup = vi.hoisted(() => vi.fn());
+vi.mock('node:dns/promises', () => ({ lookup }));
+
+const OWN = 'o'.repeat(32) as NodeKey;
+const THEIRS = 't'.repeat(32) as NodeKey;
+const [A, B] = ['a', 'b'].map((name) => name.repeat(32)) as [NodeKey, NodeKey];
+const ROOTS = [new Uint8Array(1)];
+const PEER: MeshPeer = { host: 'relay.test', authority: 'relay.test:8443', port: 8443, dialHost: 'inner.test' };
+
+let dials: { readonly link: LinkId; readonly target: DialTarget }[];
+let hungUp: LinkId[];
+let changes: string[];
+let log: string[];
+let mesh: Mesh;
+
+function meshWith(...peers: MeshPeer[]): Mesh {
+  const parts: MeshParts = {
+    ownKey: OWN,
+    meshKey: 'ff',
+    roots: ROOTS,
+    dial: (link, target) => void dials.push({ link, target }),
+    hangUp: (link) => void hungUp.push(link),
+    onChange: (link, key, present) => void changes.push(`${link} ${present ? '+' : '-'}${key[0]}`),
+    log: (level, facts, text) => void log.push(`${level} ${text} ${JSON.stringify(facts)}`),
+  };
+  mesh = new Mesh(peers, parts);
+  mesh.start();
+  return mesh;
+}
+
+function resolvesTo(...addresses: string[]): void {
+  lookup.mockImplementation(async () => addresses.map((address) => ({ address, family: 4 })));
+}
+
+/** Addresses that were dialled, in order. */
+function dialled(): string[] {
+  return dials.map(({ target }) => target.address.address);
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  [dials, hungUp, changes, log] = [[], [], [], []];
+  resolvesTo('192.0.2.1');
+});
+
+afterEach(() => {
+  mesh.stop();
+  vi.useRealTimers();
+});
+
+describe('a relay to mesh with', () => {
+  it('is resolved and dialled, with a name that need not be the one that is resolved', async () => {
+    meshWith(PEER);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(lookup).toHaveBeenLastCalledWith('inner.test', { all: true, verbatim: true });
+    expect(dials).toEqual([
+      {
+        link: 1,
+        target: {
+          address: { address: '192.0.2.1', port: 8443 },
+          host: 'relay.test',
+          authority: 'relay.test:8443',
+          roots: ROOTS,
+          meshKey: 'ff',
+          timeout: 10_000,
+        },
+      },
+    ]);
+    expect(mesh.status()).toEqual([
+      { relay: 'relay.test:8443', state: 'connecting', peers: 0, publicKey: undefined, trouble: '' },
+    ]);
+  });
+
+  it('is dialled at all its addresses, which share the time', async () => {
+    resolvesTo('2001:db8::1', '192.0.2.1', '192.0.2.2');
+    meshWith(PEER);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(dials[0]?.target.timeout).toBe(3333);
+    await vi.advanceTimersByTimeAsync(4000);
+    mesh.linkClosed(1, 'no');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(dials[1]?.target.timeout).toBe(3000);
+    mesh.linkClosed(2, 'nor there');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(dials[2]?.target.timeout).toBe(6000);
+    mesh.linkOpen(3, THEIRS);
+    expect(dialled()).toEqual(['2001:db8::1', '192.0.2.1', '192.0.2.2']);
+    expect(mesh.status()).toMatchObject([{ state: 'connected', publicKey: formatNodeKey(THEIRS) }]);
+  });
+
+  it('is resolved and dialled again after 5 s, or a little more', async () => {
+    meshWith(PEER);
+    await vi.advanceTimersByTimeAsync(0);
+    mesh.linkClosed(1, 'connection refused');
+    await vi.advanceTimersByTimeAsync(4999);
+    expect(mesh.status()).toMatchObject([{ state: 'waiting', trouble: 'connection refused' }]);
+    expect(dials).toHaveLength(1);
+    resolvesTo('192.0.2.9');
+    await vi.advanceTimersByTimeAsync(1001);
+    expect(dialled()).toEqual(['192.0.2.1', '192.0.2.9']);
+    expect(dials.map(({ link }) => link)).toEqual([1, 2]);
+  });
+
+  it('whose name is not resolved is asked for again', async () => {
+    lookup.mockRejectedValueOnce(Object.assign(new Error('getaddrinfo ENOTFOUND inner.test'), { errno: -3008 }));
+    meshWith(PEER);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(mesh.status()).toMatchObject([{ state: 'waiting', trouble: 'unknown node or service' }]);
+    await vi.advanceTimersByTimeAsync(6000);
+    expect(dials).toHaveLength(1);
+  });
+
+  it('whose name takes for ever to be resolved is given up for now', async () => {
+    lookup.mockReturnValueOnce(new Promise(() => {}));
+    meshWith(PEER);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(mesh.status()).toMatchObject([{ trouble: 'its name is not resolved in time' }]);
+    await vi.advanceTimersByTimeAsync(6000);
+    expect(dials).toHaveLength(1);
+  });
+
+  it('that cannot be reached is told of once for each reason', async () => {
+    meshWith(PEER);
+    for (const reason of ['one', 'one', 'two', 'one', 'one']) {
+      await vi.advanceTimersByTimeAsync(6000);
+      mesh.linkClosed(dials.length, reason);
+    }
+    await settled();
+    expect(log.map((line) => line.split(' ')[0])).toEqual(['warn', 'debug', 'warn', 'warn', 'debug']);
+  });
+
+  it('that is lost is told of each time', async () => {
+    meshWith(PEER);
+    for (let time = 0; time < 3; time++) {
+      await vi.advanceTimersByTimeAsync(6000);
+      mesh.linkOpen(dials.length, THEIRS);
+      mesh.linkPeers(dials.length, [{ key: A, present: true }]);
+      mesh.linkClosed(dials.length, 'gone');
+    }
+    await settled();
+    const lost = log.filter((line) => line.includes('mesh link lost'));
+    expect(lost).toEqual(
+      Array(3).fill('warn mesh link lost {"relay":"relay.test:8443","server":"[dHR0d]","reason":"gone"}'),
+    );
+  });
+});
+
+describe('what a link announces', () => {
+  beforeEach(async () => {
+    meshWith(PEER);
+    await vi.advanceTimersByTimeAsync(0);
+    mesh.linkOpen(1, THEIRS);
+  });
+
+  it('is passed on in its order', () => {
+    mesh.linkPeers(1, [
+      { key: A, present: true },
+      { key: B, present: true },
+      { key: A, present: false },
+    ]);
+    mesh.linkPeers(1, [{ key: A, present: true }]);
+    expect(changes).toEqual(['1 +a', '1 +b', '1 -a', '1 +a']);
+    expect(mesh.status()).toMatchObject([{ peers: 2 }]);
+  });
+
+  it('is undone when the link ends, each once', async () => {
+    mesh.linkPeers(1, [
+      { key: A, present: true },
+      { key: A, present: true },
+      { key: B, present: true },
+    ]);
+    changes = [];
+    mesh.linkClosed(1, 'gone');
+    await settled();
+    expect(changes.sort()).toEqual(['1 -a', '1 -b']);
+    expect(mesh.status()).toMatchObject([{ peers: 0, trouble: 'gone' }]);
+    await vi.advanceTimersByTimeAsync(6000);
+    mesh.linkOpen(2, THEIRS);
+    changes = [];
+    mesh.linkClosed(2, 'gone');
+    await settled();
+    expect(changes).toEqual([]);
+  });
+
+  it('is of no use once another link has taken its place', async () => {
+    mesh.linkClosed(1, 'gone');
+    await vi.advanceTimersByTimeAsync(6000);
+    mesh.linkOpen(2, THEIRS);
+    mesh.linkPeers(1, [{ key: A, present: true }]);
+    expect(changes).toEqual([]);
+  });
+
+  it('is counted in the log: once when it is all there, then as it changes', async () => {
+    mesh.linkPeers(1, [{ key: A, present: true }]);
+    await vi.advanceTimersByTimeAsync(200);
+    mesh.linkPeers(1, [{ key: B, present: true }]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(log).toEqual([
+      'info mesh link connected {"relay":"relay.test:8443","peers":1}',
+      'info mesh peers {"relay":"relay.test:8443","peers":2}',
+    ]);
+  });
+});
+
+it('a relay that turns out to be this one is hung up on, and not dialled again', async () => {
+  meshWith(PEER);
+  await vi.advanceTimersByTimeAsync(0);
+  mesh.linkOpen(1, OWN);
+  expect(hungUp).toEqual([1]);
+  mesh.linkClosed(1, 'we hung up');
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(dials).toHaveLength(1);
+  expect(mesh.status()).toMatchObject([{ state: 'self', trouble: '' }]);
+});
+
+it('several relays are dialled at once, and each on its own again', async () => {
+  meshWith(PEER, { ...PEER, authority: 'other.test' });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(dials.map(({ target }) => target.authority)).toEqual(['relay.test:8443', 'other.test']);
+  mesh.linkOpen(1, THEIRS);
+  mesh.linkClosed(2, 'no');
+  await vi.advanceTimersByTimeAsync(6000);
+  expect(dials.map(({ target }) => target.authority)).toEqual(['relay.test:8443', 'other.test', 'other.test']);
+});
+
+it('nothing is dialled once the mesh is stopped', async () => {
+  meshWith(PEER, PEER);
+  await vi.advanceTimersByTimeAsync(0);
+  mesh.linkClosed(1, 'no');
+  await vi.advanceTimersByTimeAsync(100);
+  mesh.stop();
+  mesh.linkClosed(2, 'shutdown');
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(dials).toHaveLength(2);
+  expect(vi.getTimerCount()).toBe(0);
+});

@@ -1,0 +1,131 @@
+import { X509Certificate } from 'node:crypto';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import { describe, expect, it } from 'vitest';
+import { loadRoots, type Roots } from '../../../src/control/roots.js';
+import { selfSignedCertificate } from '../../../src/control/x509.js';
+import { temporaryDirectory } from '../temp.js';
+
+interface Certificate {
+  readonly name: string;
+  readonly pem: string;
+}
+
+/** Certificates that are told apart by their names. */
+function certificate(name: string): Certificate {
+  const { der } = selfSignedCertificate([name], 7, new Date());
+  return { name, pem: new X509Certificate(der).toString() };
+}
+
+const [ONE, TWO, THREE, FOUR] = ['one.test', 'two.test', 'three.test', 'four.test'].map(certificate) as [
+  Certificate,
+  Certificate,
+  Certificate,
+  Certificate,
+];
+
+const TEMPORARY = temporaryDirectory();
+let made = 0;
+
+function temporary(): string {
+  made += 1;
+  const path = join(TEMPORARY, String(made));
+  mkdirSync(path);
+  return path;
+}
+
+function file(text: string, name = 'roots.pem'): string {
+  const path = join(temporary(), name);
+  writeFileSync(path, text);
+  return path;
+}
+
+/** Which of the certificates of this file are among them. */
+function ours({ certificates }: Roots): string[] {
+  const names = certificates.flatMap(
+    (der) => /DNS:(\S+\.test)/.exec(new X509Certificate(der).subjectAltName ?? '')?.[1] ?? [],
+  );
+  return names.sort();
+}
+
+/** Those that Node brings. */
+function hasNodes({ certificates }: Roots): boolean {
+  const raw = new X509Certificate(rootCertificates[0] as string).raw;
+  return certificates.some((der) => raw.equals(der));
+}
+
+describe('roots are', () => {
+  it('Node’s, and those of the first bundle of the system’s that is there', async () => {
+    const bundles = ['/nonexistent/bundle', file(`${ONE.pem}# text\n${TWO.pem}`), file(THREE.pem)];
+    const roots = await loadRoots({}, bundles);
+    expect(ours(roots)).toEqual(['one.test', 'two.test']);
+    expect(hasNodes(roots)).toBe(true);
+    expect(roots.certificates).toHaveLength(new Set(rootCertificates).size + 2);
+    expect(roots.problems).toEqual([]);
+  });
+
+  it('no others where there is no bundle', async () => {
+    const roots = await loadRoots({}, ['/nonexistent/bundle']);
+    expect(roots.certificates).toHaveLength(new Set(rootCertificates).size);
+    expect(roots.problems).toEqual([]);
+  });
+
+  it('with NODE_EXTRA_CA_CERTS these too', async () => {
+    const roots = await loadRoots({ NODE_EXTRA_CA_CERTS: file(TWO.pem) }, [file(ONE.pem)]);
+    expect(ours(roots)).toEqual(['one.test', 'two.test']);
+    expect(hasNodes(roots)).toBe(true);
+  });
+
+  it('with SSL_CERT_FILE these instead of the bundle', async () => {
+    const roots = await loadRoots({ SSL_CERT_FILE: file(TWO.pem) }, [file(ONE.pem)]);
+    expect(ours(roots)).toEqual(['two.test']);
+    expect(hasNodes(roots)).toBe(true);
+  });
+
+  it('with SSL_CERT_DIR what is in these directories, whatever else is', async () => {
+    const [first, second] = [temporary(), temporary()];
+    writeFileSync(join(first, 'a.pem'), TWO.pem);
+    writeFileSync(join(first, 'README'), 'none');
+    mkdirSync(join(first, 'directory'));
+    symlinkSync('/nonexistent', join(first, 'dangling'));
+    symlinkSync(file(THREE.pem), join(second, '12345678.0'));
+    const roots = await loadRoots({ SSL_CERT_DIR: [first, second].join(delimiter) }, [file(ONE.pem)]);
+    expect(ours(roots)).toEqual(['one.test', 'three.test', 'two.test']);
+    expect(hasNodes(roots)).toBe(true);
+    expect(roots.problems).toEqual([]);
+  });
+
+  it('with both nothing but these, and NODE_EXTRA_CA_CERTS', async () => {
+    const directory = temporary();
+    writeFileSync(join(directory, 'a.pem'), TWO.pem);
+    const env = { SSL_CERT_FILE: file(THREE.pem), SSL_CERT_DIR: directory, NODE_EXTRA_CA_CERTS: file(FOUR.pem) };
+    const roots = await loadRoots(env, [file(ONE.pem)]);
+    expect(ours(roots)).toEqual(['four.test', 'three.test', 'two.test']);
+    expect(roots.certificates).toHaveLength(3);
+  });
+
+  it('each there once', async () => {
+    const env = {
+      SSL_CERT_FILE: file(ONE.pem + ONE.pem),
+      SSL_CERT_DIR: temporary(),
+      NODE_EXTRA_CA_CERTS: file(ONE.pem),
+    };
+    expect((await loadRoots(env, [])).certificates).toHaveLength(1);
+  });
+
+  it('told of where they cannot be read', async () => {
+    const env = {
+      SSL_CERT_FILE: '/nonexistent/a',
+      SSL_CERT_DIR: '/nonexistent/b',
+      NODE_EXTRA_CA_CERTS: '/nonexistent/c',
+    };
+    const roots = await loadRoots(env, []);
+    expect(roots.certificates).toEqual([]);
+    expect(roots.problems).toEqual([
+      'SSL_CERT_FILE: /nonexistent/a: no such file or directory',
+      'SSL_CERT_DIR: /nonexistent/b: no such file or directory',
+      'NODE_EXTRA_CA_CERTS: /nonexistent/c: no such file or directory',
+    ]);
+  });
+});

@@ -1,0 +1,45 @@
+import type { Settings } from './config.js';
+import type { Logger } from './logger.js';
+import type { ConnectionId, Login } from './plane/plane.js';
+import { nodeKeyHex } from './protocol/key.js';
+
+/**
+ * What clients do, line by line, for whoever looks for something: all of them, or probers alone, or none. Per connection;
+ * frames do not cross to where logs are written.
+ */
+export class ClientLog {
+  private readonly followed = new Set<ConnectionId>();
+
+  constructor(
+    private readonly logger: Logger,
+    private readonly settings: Pick<Settings, 'debugLogs' | 'proberDebugLogs'>,
+  ) {}
+
+  /** From here to its end it is followed, if that is wanted. */
+  login({ id, key, info, peer, tlsVersion, notIdeal }: Login): void {
+    const { debugLogs, proberDebugLogs } = this.settings;
+    if (!debugLogs && !(proberDebugLogs && info.isProber)) return;
+    this.followed.add(id);
+    const { version, appName, canAckPings, isProber } = info;
+    const address = { address: peer.address, port: peer.port, tls: tlsVersion ?? 'none' };
+    this.say(id, 'logs in', {
+      key: nodeKeyHex(key),
+      ...address,
+      version,
+      appName,
+      canAckPings,
+      isProber,
+      mesh: info.meshKey !== undefined,
+      notIdeal,
+    });
+  }
+
+  say(id: ConnectionId, what: string, facts: object = {}): void {
+    if (this.followed.has(id)) this.logger.info({ id, ...facts }, `client ${what}`);
+  }
+
+  ends(id: ConnectionId, reason: string): void {
+    this.say(id, 'ends', { reason });
+    this.followed.delete(id);
+  }
+}
