@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { expect, it, onTestFinished } from 'vitest';
 import { createRelay } from '../../src/index.js';
 import { temporary } from '../cli/commands.js';
+import { eventually } from '../helpers/wait.js';
 
 /** The workers of this process, by the names that the system shows. */
 function workers(): string[] {
@@ -28,7 +29,9 @@ it.skipIf(process.platform !== 'linux').each([
   });
   onTestFinished(() => relay.close());
   await relay.start();
+  // A thread names itself, and may take a moment to.
+  await eventually(() => workers().length >= expected, 'the workers');
   expect(workers()).toHaveLength(expected);
   await relay.close();
-  expect(workers()).toEqual([]);
+  await eventually(() => workers().length === 0, 'their end');
 });
