@@ -53,7 +53,8 @@ describe.each(LANES)('conservation across a mesh, $name', (lane) => {
     const destinations = [...keys, ...Array(4).fill(deaf.key), generateKeyPair().publicKey];
     deaf.wire.stopReading();
     const dropped = (reason: string) => relays.reduce((sum, relay) => sum + (relay.drops()[reason] ?? 0), 0);
-    for (let round = 0; dropped('mesh_queue') < 200 || dropped('queue_head') < 200; round++) {
+    // How much of it a link drops, and how much whoever does not read, depends on how fast the other relay reads.
+    for (let round = 0; dropped('mesh_queue') + dropped('queue_head') < 400; round++) {
       for (const client of others) {
         for (let count = 0; count < 15; count++) crowd.send(client, crowd.pick(destinations), 30_000);
       }

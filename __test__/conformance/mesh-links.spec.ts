@@ -9,6 +9,7 @@ import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { freePorts, meshNode, named, trustOwnCertificate, untilRemote } from '../helpers/mesh.js';
 import { OtherRelay } from '../helpers/other-relay.js';
+import { SEED, seeded } from '../helpers/random.js';
 import { MESH_KEY, type PolicyChanges, pemPair, type TestRelay } from '../helpers/relay.js';
 import { numbered } from '../helpers/traffic.js';
 import { eventually } from '../helpers/wait.js';
@@ -159,6 +160,19 @@ describe.each(LANES)('a link, $name', (lane) => {
     });
   });
 
+  it.each([
+    ['an address', 'localhost', (port: number) => `127.0.0.1:${port}`],
+    ['a name', '127.0.0.1', (port: number) => `localhost:${port}/127.0.0.1`],
+  ])('is not made to %s that is not in the certificate, whoever vouches for it', async (_name, host, entry) => {
+    const pair = pemPair([host]);
+    const other = await OtherRelay.start(true, pair);
+    trustOwnCertificate(pair.chain);
+    const relay = meshNode(lane, { port: 0, meshWith: [entry(other.port)] });
+    await relay.relay.start();
+    await untilTrouble(relay, /^its certificate is not trusted: ./);
+    expect(other.waiting).toBe(0);
+  });
+
   describe('that is up', () => {
     it('takes thousands of peers at once, and forgets them with the link', async () => {
       const other = await OtherRelay.start();
@@ -208,6 +222,22 @@ describe.each(LANES)('a link, $name', (lane) => {
       end.send(presence(keyOf(1)), header);
       await end.wire.ended();
       await untilTrouble(relay, /frame of type 6 has 1048577 bytes/);
+    });
+
+    it('ends, sooner or later, where the other talks nonsense', async () => {
+      const other = await OtherRelay.start();
+      const relay = await dialling(other);
+      const random = seeded(SEED);
+      const alice = await DerpClient.connect(relay);
+      for (let time = 0; time < 5; time++) {
+        const end = await other.linked();
+        end.send(presence(keyOf(time)));
+        while (!end.wire.isOver) {
+          end.send(Buffer.from(Array.from({ length: 5000 }, () => random() * 256)));
+          await alice.fence();
+        }
+        await untilRemote(relay, 0);
+      }
     });
 
     it('ends when the other is silent for too long', async () => {

@@ -211,6 +211,24 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     await passes(alice, bob, 'as before');
   });
 
+  it('have no use for one another where their mesh keys differ', async () => {
+    trustOwnCertificate();
+    const [portA, portB] = (await freePorts(2)) as [number, number];
+    const a = meshNode(lane, { port: portA, meshWith: [named(portB)] });
+    const b = meshNode(lane, { port: portB, meshWith: [], config: { meshKey: 'ab'.repeat(32) } });
+    await Promise.all([a.relay.start(), b.relay.start()]);
+    const bob = await DerpClient.connect(b);
+    await eventually(() => /the same mesh key/.test(a.relay.mesh()[0]?.trouble ?? ''), 'the link to be refused');
+    // It was a client like any other, until it wanted to watch.
+    await b.endOf(a.keys.publicKey).then((reason) => expect(reason).toBe('protocol_error'));
+    expect(b.connected.some(({ mesh }) => mesh)).toBe(false);
+    expect(a.relay.mesh()).toMatchObject([{ peers: 0 }]);
+    const alice = await DerpClient.connect(a);
+    alice.sendPacket(bob.key, discoPacket());
+    expect(await alice.expect('PeerGone')).toEqual({ type: 'PeerGone', key: bob.key, reason: 1 });
+    await bob.fence();
+  });
+
   it('find each other again after a restart', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const alice = await join(a, [b]);

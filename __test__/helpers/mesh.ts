@@ -67,15 +67,15 @@ export function linkTo(node: TestRelay, keys: KeyPair) {
   return node.relay.mesh().find(({ publicKey }) => publicKey === formatNodeKey(keys.publicKey));
 }
 
-/** What the environment would have to say for a certificate of the tests to be trusted. */
-export function trustOwnCertificate(): void {
+/** What the environment would have to say for a certificate to be trusted: that of the tests, if none is named. */
+export function trustOwnCertificate(pem = ownCertificate().chain): void {
   const directory = mkdtempSync(join(tmpdir(), 'derpkit-mesh-'));
   onTestFinished(() => {
     vi.unstubAllEnvs();
     rmSync(directory, { recursive: true });
   });
   const file = join(directory, 'roots.pem');
-  writeFileSync(file, ownCertificate().chain);
+  writeFileSync(file, pem);
   // Both: reading everything else that is trusted takes time, and shows nothing.
   vi.stubEnv('SSL_CERT_FILE', file);
   vi.stubEnv('SSL_CERT_DIR', directory);

@@ -15,6 +15,7 @@ import { generateKeyPair, type NodeKey, readNodeKey } from '../../../src/protoco
 
 export interface PolicyChanges {
   readonly queueDepth?: number;
+  readonly linkQueueDepth?: number;
   readonly limits?: Partial<PlanePolicy['limits']>;
   readonly deadlines?: Partial<PlanePolicy['deadlines']>;
   readonly tcp?: Partial<PlanePolicy['tcp']>;

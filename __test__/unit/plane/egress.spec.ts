@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DROP_REASONS, PACKET_KINDS } from '../../../src/plane/counters.js';
 import type { PlaneContext } from '../../../src/plane/js/context.js';
+import { LINK } from '../../../src/plane/js/egress.js';
 import { encodeFrame, peerGoneFrame, pongFrame } from '../../../src/protocol/frame.js';
 import { FrameType, PeerGoneReason } from '../../../src/protocol/wire.js';
 import { seeded } from '../../helpers/random.js';
@@ -342,4 +343,40 @@ function dropped({ counters }: PlaneContext): Record<string, [packets: number, b
     counters.read(`bytes_dropped:${label}`),
   ];
   return Object.fromEntries(all.map((label) => [label, read(label)] as const).filter(([, [packets]]) => packets > 0));
+}
+
+describe('the way out of a link', () => {
+  const deep = { linkQueueDepth: 3, queueDepth: 1 };
+
+  it('has a queue of its own depth, and its own names for what it drops', async () => {
+    const { egress, context } = rig(deep, LINK);
+    egress.packet(packet(0, WINDOW));
+    await settled();
+    for (let number = 1; number <= 5; number++) egress.packet(packet(number, 10));
+    expect(egress.queuedPackets).toBe(3);
+    expect(context.counters.read('packets_dropped:mesh_queue:other')).toBe(2);
+    egress.close();
+    egress.packet(packet(6, 10));
+    // What is half written, what waits, and what comes too late.
+    expect(context.counters.read('packets_dropped:mesh_down:other')).toBe(1 + 3 + 1);
+    expect(egress.stats).toEqual({ packets: 0, bytes: 0, dropped: 7 });
+    expect(totalDropped(context)).toBe(7);
+  });
+
+  it('is not counted with the clients’', async () => {
+    const { egress, stream, context } = rig(deep, LINK);
+    stream.open();
+    egress.packet(packet(1, 10));
+    egress.sendPong(pongFrame(Buffer.alloc(8)));
+    await settled();
+    expect(egress.stats).toEqual({ packets: 1, bytes: 10, dropped: 0 });
+    const counted = Object.entries(context.counters.readAll()).filter(([, count]) => count > 0);
+    expect(counted).toEqual([]);
+  });
+});
+
+function totalDropped(context: PlaneContext): number {
+  return DROP_REASONS.flatMap((reason) =>
+    PACKET_KINDS.map((kind) => context.counters.read(`packets_dropped:${reason}:${kind}`)),
+  ).reduce((sum, count) => sum + count, 0);
 }
