@@ -78,7 +78,7 @@ it('measures every row, and writes it down', async () => {
 it('measures all contenders, and draws them', async () => {
   const out = temporary();
   const names = ['native', 'js', ...(derper ? ['derper'] : []), 'floor'];
-  const words = ['relay', 'storm/tls', 'stun'];
+  const words = ['relay', 'storm/tls', 'stun', 'mesh'];
   const run = await bench(out, '--tiny', '--contenders', names.join(','), '--scenario', ...words).end();
   expect(run.code, run.stderr).toBe(0);
   expectWhole(recordIn(out), names, matching(TINY.scenarios, words));
