@@ -191,7 +191,7 @@ impl Conn {
             |egress| outcome.of(egress, |egress| egress.packets(packets, &cx)),
             |inbox| {
                 for packet in packets {
-                    inbox.push(*packet, |info| cx.dropped(DropReason::QueueHead, &info));
+                    inbox.push(*packet, cx.inbox_bytes(), |info| cx.dropped(DropReason::QueueHead, &info));
                 }
             },
         );
