@@ -34,6 +34,8 @@ import { planePolicy } from './policy.js';
 import { formatNodeKey, shortKey } from './protocol/key.js';
 import { type Command, Registry } from './registry/registry.js';
 
+export type { MeshStatus };
+
 export interface RelayOptions {
   /** Where the relay logs to; by default its own logger, as `logFormat` and `logLevel` say. */
   readonly logger?: Logger;

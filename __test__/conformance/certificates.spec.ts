@@ -1,5 +1,9 @@
 /** Which certificate a client gets, and handshakes that wait until there is one. */
+import { execFileSync, spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { parsePair } from '../../src/control/certificates.js';
@@ -23,6 +27,22 @@ function certificate(names: readonly string[], alpn?: string): Certificate {
   const { chain, privateKey } = parsePair(pemPair(['any.test']), []);
   return { names, chain, privateKey, ...(alpn && { alpn }) };
 }
+
+/** A relay makes none of these; its operators have them. */
+function rsaCertificate(names: readonly string[]): Certificate {
+  const directory = mkdtempSync(join(tmpdir(), 'derpkit-rsa-'));
+  try {
+    const [key, cert] = [join(directory, 'key'), join(directory, 'cert')];
+    const made = ['-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=any.test', '-keyout', key, '-out', cert];
+    execFileSync('openssl', ['req', '-x509', ...made], { stdio: 'ignore' });
+    const { chain, privateKey } = parsePair({ chain: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }, []);
+    return { names, chain, privateKey };
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+const HAS_OPENSSL = spawnSync('openssl', ['version']).status === 0;
 
 function asking(...certificates: Certificate[]): CertificateSet {
   return { certificates, otherwise: 'ask' };
@@ -105,6 +125,21 @@ describe.each(LANES)('certificates, $name', (lane) => {
     const wanted = certificate(['127.0.0.1']);
     bench.plane.certificates(asking(certificate(['127.0.0.2', 'relay.test']), wanted));
     expect(shown(await opened(waiting))).toBe(fingerprint(wanted));
+  });
+
+  it.runIf(HAS_OPENSSL)('may be of RSA; of two for a name a client gets the one that it can verify', async () => {
+    const [ecdsa, rsa] = [certificate(['relay.test']), rsaCertificate(['relay.test', 'rsa.test'])];
+    const bench = await open(lane, {}, asking(ecdsa, rsa));
+    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const client = (servername: string, sigalgs?: string) =>
+        bench.wire({ servername, minVersion: version, maxVersion: version, ...(sigalgs && { sigalgs }) });
+      expect(shown(await client('rsa.test'))).toBe(fingerprint(rsa));
+      expect(shown(await client('relay.test'))).toBe(fingerprint(ecdsa));
+      expect(shown(await client('relay.test', 'rsa_pss_rsae_sha256'))).toBe(fingerprint(rsa));
+      expect(shown(await client('relay.test', 'ecdsa_secp256r1_sha256'))).toBe(fingerprint(ecdsa));
+    }
+    const { client } = await bench.admitted({ tls: { servername: 'rsa.test' } });
+    expect(await client.fence()).toEqual([]);
   });
 
   it('for a protocol are for handshakes that ask for it', async () => {

@@ -1,13 +1,20 @@
 /**
- * Three relays of a region, each in a process of its own, in mixtures of both planes and derper. Every kind dials every
- * kind in one of them. What is asked of them is the same; what they do differently on purpose stands in `deviations.ts`.
+ * Three relays of a region, each in a process of its own, in mixtures of both planes and derper. What is asked of
+ * them is the same; what they do differently on purpose stands in `deviations.ts`.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MESH_DEVIATIONS } from './deviations.ts';
 import { type Kind, RING_NAMES, Ring } from './ring.ts';
 import { makeWorkspace, RING_SCENARIOS, type Workspace } from './scenarios.ts';
 
-const MIXTURES: readonly (readonly [Kind, Kind, Kind])[] = [['derper', 'derper', 'derper']];
+/** The first is the oracle. In the others every kind dials every kind, itself included, and is dialled by it. */
+const MIXTURES: readonly (readonly [Kind, Kind, Kind])[] = [
+  ['derper', 'derper', 'derper'],
+  ['native', 'js', 'derper'],
+  ['native', 'native', 'js'],
+  ['js', 'js', 'derper'],
+  ['native', 'derper', 'derper'],
+];
 
 let workspace: Workspace;
 const rings: Promise<Ring>[] = [];

@@ -68,6 +68,7 @@ export const RING_SCENARIOS = [
   'ring-restart',
   'ring-ten-breaks',
   'ring-5000-announced',
+  'ring-5000-announcing',
   'ring-wrong-key',
   'ring-untrusted',
   'ring-own-key',

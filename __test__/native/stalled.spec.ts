@@ -1,5 +1,4 @@
 /** Packets, keepalives and logins do not need JavaScript's thread, or wait for it without harm. */
-import { spawnSync } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -8,14 +7,7 @@ import { Command, temporary } from '../cli/commands.js';
 import { DerpClient } from '../helpers/client.js';
 import { Wire } from '../helpers/wire.js';
 import { ROOT } from './addon.js';
-
-/** The load generator, built where the tests of the crates have it. */
-function generator(): string {
-  const args = ['build', '--package', 'derp-bench', '--locked'];
-  const { status, stderr } = spawnSync('cargo', args, { cwd: ROOT, encoding: 'utf8' });
-  if (status !== 0) throw new Error(`cargo ${args.join(' ')} failed: ${stderr}`);
-  return join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'debug', 'derp-bench');
-}
+import { generator } from './generator.js';
 
 it('a relay whose JavaScript stands still for seconds loses nothing and nobody', async () => {
   const keys = generateKeyPair();

@@ -211,8 +211,7 @@ function stun(counters: MetricSources['counters']): Entry[] {
   const { 'stun_addrfamily:ipv4': ipv4, 'stun_addrfamily:ipv6': ipv6 } = counters;
   return [
     ['counter_addrfamily', labels('family', { ipv4, ipv6 })],
-    // An answer leaves by the socket that the request came to, which always has an address.
-    ['counter_no_local_addr', int(0)],
+    ['counter_no_local_addr', int(counters.stun_no_local_addr)],
     ['counter_requests', labels('disposition', rows)],
   ];
 }

@@ -53,6 +53,8 @@ const PLAIN_COUNTERS = [
   'stun_requests:write_error',
   'stun_addrfamily:ipv4',
   'stun_addrfamily:ipv6',
+  /** Requests of which the system did not say to which of its addresses they were sent, where it is asked. */
+  'stun_no_local_addr',
   /** Calls and callbacks across the binding; both stay 0 where there is none. */
   'crossings_up',
   'crossings_down',

@@ -35,7 +35,6 @@ import type {
   TapOptions,
   TlsVersion,
 } from './plane.js';
-import { StunListener } from './stun.js';
 import { TapStream } from './tap.js';
 
 /** How long a transport of JavaScript's has, in milliseconds, to take what was sent before its connection ended. */
@@ -55,7 +54,8 @@ export interface BindingPlane {
   counters(): ArrayBuffer | null;
   copyCounters(): number[];
   certificates(certificates: readonly Certificate[], otherwise: string): void;
-  listen(host: string, port: number, derp: boolean, tls: boolean): { id: number; address: string; port: number };
+  listen(host: string, port: number, derp: boolean, tls: boolean): Listening;
+  listenStun(host: string, port: number): Listening;
   policy(policy: object): void;
   admit(id: number, mesh: boolean, perSecond?: number, burst?: number): void;
   close(id: number, reason: string): void;
@@ -133,7 +133,6 @@ class NativePlane implements DataPlane {
   readonly kind = 'native';
   readonly counters: WritableCounters;
   private readonly plane: BindingPlane;
-  private readonly stuns: StunListener[] = [];
   private readonly duplexes = new Map<ConnectionId, { stream: Socket; info: DuplexInfo }>();
   /** Transports of JavaScript's, and the pipes that lead from them to the plane. */
   private readonly attached = new Set<Duplex>();
@@ -156,15 +155,10 @@ class NativePlane implements DataPlane {
   }
 
   async listen(spec: ListenSpec): Promise<Listening> {
-    if (spec.kind === 'stun') {
-      const stun = new StunListener(spec, this.plane.newId(), this.counters);
-      const listening = await stun.listen();
-      this.stuns.push(stun);
-      return listening;
-    }
     try {
       // As Node does it, a name is its first address.
       const { address } = await lookup(spec.host || '::');
+      if (spec.kind === 'stun') return this.plane.listenStun(address, spec.port);
       return this.plane.listen(address, spec.port, spec.derp, spec.kind === 'tls');
     } catch (error) {
       throw listenError(spec, systemError(error as Error));
@@ -299,17 +293,15 @@ class NativePlane implements DataPlane {
     if (this.closed) return;
     this.closed = true;
     this.tapped?.stop();
-    const ended = this.endOurs();
+    this.endOurs();
     this.plane.shutdown();
     for (const stream of this.attached) stream.destroy();
     this.drain();
-    await ended;
   }
 
   /** Ends what of the plane is JavaScript's. */
-  private async endOurs(): Promise<void> {
+  private endOurs(): void {
     for (const { stream } of this.duplexes.values()) stream.destroy();
-    await Promise.all(this.stuns.splice(0).map((stun) => stun.close()));
   }
 
   private drain(): void {
@@ -378,7 +370,7 @@ class NativePlane implements DataPlane {
         this.events.linkClosed(id, event.reason);
         break;
       case 'fault':
-        void this.endOurs();
+        this.endOurs();
         this.events.fault('ERR_INTERNAL', event.reason, true);
         break;
     }

@@ -102,7 +102,7 @@ const MORE: readonly Row[] = [
   {
     name: 'stun_no_local_addr',
     test: 'interop/parity.spec.ts#the metrics are those of /debug/varz, with their types',
-    note: 'always 0: an answer leaves by the socket that its request came to',
+    note: 'always 0 on the JavaScript plane, which cannot ask the system',
   },
 ];
 

@@ -9,6 +9,7 @@
 //! | `dial`, `link` | another relay: connecting to it, and what it says |
 //! | `table`, `subscribers` | which connection has the packets of a key, and who is told that a key has left |
 //! | `events`, `reason` | what the control plane is told |
+//! | `stun` | answers to STUN requests, on their own thread |
 //! | `tap` | copies of packets for whoever looks |
 //! | `handover`, `wakeup`, `admission` | where threads meet; each is tried in every interleaving |
 //! | `timer`, `budget`, `policy`, `sync` | deadlines, bounds, locks |
@@ -37,6 +38,7 @@ mod reason;
 mod secure;
 mod session;
 mod shared;
+mod stun;
 mod subscribers;
 mod sync;
 mod table;

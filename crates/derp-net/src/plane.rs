@@ -12,6 +12,7 @@ use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::limit::Rate;
 use derp_proto::wire::PeerGoneReason;
 use derp_tls::CertificateSet;
+use mio::{Poll, Waker};
 
 use crate::acceptor::Listener;
 use crate::conn::{Conn, Figures};
@@ -24,9 +25,10 @@ use crate::link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::shared::{Place, RoundTrip, Shared, Turn};
+use crate::stun;
 use crate::sync::Lock;
 use crate::tap::Slab;
-use crate::worker::{Mail, Worker};
+use crate::worker::{Mail, WAKE, Worker};
 
 /// A data plane with its worker threads. Dropping it shuts it down.
 pub struct Plane {
@@ -105,6 +107,26 @@ impl Plane {
     pub fn certificates(&self, certificates: CertificateSet) {
         self.shared.certificates.store(Some(Arc::new(certificates)));
         self.shared.mail_all(|| Mail::Certificates);
+    }
+
+    /// Answers STUN requests from here on, with a thread of its own.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn listen_stun(&self, address: SocketAddr) -> io::Result<(u64, SocketAddr)> {
+        let socket = stun::bind(address)?;
+        let bound = socket.local_addr()?;
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        let shared = self.shared.clone();
+        let thread = thread::Builder::new().name("derp-stun".into());
+        let thread = thread.spawn(move || stun::run(&socket, poll, &shared))?;
+        if self.shared.watch_end(waker) {
+            self.workers.lock().push(thread);
+            return Ok((self.new_id(), bound));
+        }
+        let _ = thread.join();
+        Err(io::Error::other("the plane has ended"))
     }
 
     /// Replaces the policy.
@@ -284,6 +306,7 @@ impl Plane {
             // A panic was reported where it happened.
             let _ = thread.join();
         }
+        self.shared.wakers.lock().clear();
         // Whoever was adopted meanwhile.
         self.shared.end_orphans(None, CloseReason::Shutdown);
     }
@@ -295,18 +318,21 @@ impl Drop for Plane {
     }
 }
 
-/// A worker's thread. If it fails, so does the plane, loudly: half a relay would be worse than none.
-fn run(index: usize, mut worker: Worker, shared: &Shared) {
-    let end = match catch_unwind(AssertUnwindSafe(|| worker.run())) {
-        Ok(Ok(reason)) => Ok(reason),
-        Ok(Err(error)) => Err(format!("a worker has failed: {error}")),
+/// What a thread has come to; or a word about how it failed.
+pub(crate) fn outcome<T>(who: &str, act: impl FnOnce() -> io::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(result) => result.map_err(|error| format!("{who} has failed: {error}")),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(format!("a worker has panicked: {}", text.unwrap_or_default()))
+            Err(format!("{who} has panicked: {}", text.unwrap_or_default()))
         }
-    };
-    let reason = end.unwrap_or_else(|message| {
+    }
+}
+
+/// A worker's thread. If it fails, so does the plane, loudly: half a relay would be worse than none.
+fn run(index: usize, mut worker: Worker, shared: &Shared) {
+    let reason = outcome("a worker", || worker.run()).unwrap_or_else(|message| {
         shared.end_workers(CloseReason::InternalError);
         shared.events.push(Event::Fault { message });
         CloseReason::InternalError

@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     /// Bytes of ClientInfo frames that are not whole.
     pub(crate) login_bytes: Budget,
     pub(crate) closing: AtomicBool,
+    /// Of threads beside the workers.
+    pub(crate) wakers: Lock<Vec<Waker>>,
     pub(crate) faults: Faults,
     pub(crate) tap: Tap,
     /// The zero of the clocks that count from somewhere.
@@ -144,6 +146,7 @@ impl Shared {
             pending_logins: Budget::default(),
             login_bytes: Budget::default(),
             closing: AtomicBool::new(false),
+            wakers: Lock::default(),
             faults: Faults::default(),
             tap: Tap::default(),
             start: Instant::now(),
@@ -171,6 +174,15 @@ impl Shared {
             return;
         }
         self.mail_all(|| Mail::End(reason));
+        for waker in &*self.wakers.lock() {
+            let _ = waker.wake();
+        }
+    }
+
+    /// Has a thread that looks at `closing` woken when the plane ends. False if it has ended.
+    pub(crate) fn watch_end(&self, waker: Waker) -> bool {
+        self.wakers.lock().push(waker);
+        !self.closing.load(Ordering::SeqCst)
     }
 
     /// Ends the connections that no worker looks after any more: those of `worker`, or of all.

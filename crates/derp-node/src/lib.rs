@@ -7,6 +7,7 @@ mod external;
 mod planted;
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -120,18 +121,15 @@ impl BindingPlane {
     /// Opens a TCP listener. From here on until `shutdown` the process is kept alive, as by listeners of Node's.
     #[napi]
     pub fn listen(&self, env: Env, host: String, port: u32, derp: bool, tls: bool) -> Result<BindingListening> {
-        let Ok(ip) = host.parse::<IpAddr>() else { return invalid(&env, "not an address") };
-        let Ok(port) = u16::try_from(port) else { return invalid(&env, "not a port") };
-        let opened = self.called().listen(SocketAddr::new(ip, port), derp, tls);
-        let (id, bound) = opened.or_else(|error| {
-            // Whatever is not the system's is the plane's own: it has ended.
-            let code = error.raw_os_error().map_or(Code::State, |_| Code::Listen);
-            throw(&env, code, &error)
-        })?;
-        if let Some(wake) = &*self.wake.borrow() {
-            external::keep_alive(&env, wake)?;
-        }
-        Ok(BindingListening { id: id as f64, address: bound.ip().to_string(), port: bound.port() })
+        let address = socket_address(&env, &host, port)?;
+        self.opened(&env, self.called().listen(address, derp, tls))
+    }
+
+    /// Answers STUN requests; keeps the process alive as the others do.
+    #[napi]
+    pub fn listen_stun(&self, env: Env, host: String, port: u32) -> Result<BindingListening> {
+        let address = socket_address(&env, &host, port)?;
+        self.opened(&env, external::without_signals(|| self.called().listen_stun(address)))
     }
 
     #[napi]
@@ -269,11 +267,30 @@ impl BindingPlane {
 }
 
 impl BindingPlane {
+    /// What has become of opening a listener.
+    fn opened(&self, env: &Env, opened: io::Result<(u64, SocketAddr)>) -> Result<BindingListening> {
+        let (id, bound) = opened.or_else(|error| {
+            // Whatever is not the system's is the plane's own: it has ended.
+            let code = error.raw_os_error().map_or(Code::State, |_| Code::Listen);
+            throw(env, code, &error)
+        })?;
+        if let Some(wake) = &*self.wake.borrow() {
+            external::keep_alive(env, wake)?;
+        }
+        Ok(BindingListening { id: id as f64, address: bound.ip().to_string(), port: bound.port() })
+    }
+
     /// The plane, for a call from JavaScript.
     fn called(&self) -> &Plane {
         self.plane.counters().add(Counter::CROSSINGS_DOWN, 1);
         &self.plane
     }
+}
+
+fn socket_address(env: &Env, host: &str, port: u32) -> Result<SocketAddr> {
+    let Ok(ip) = host.parse::<IpAddr>() else { return invalid(env, "not an address") };
+    let Ok(port) = u16::try_from(port) else { return invalid(env, "not a port") };
+    Ok(SocketAddr::new(ip, port))
 }
 
 fn node_key(env: &Env, bytes: &[u8]) -> Result<NodeKey> {

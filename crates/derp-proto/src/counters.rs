@@ -71,6 +71,8 @@ plain_counters! {
     STUN_IPV4 "stun_addrfamily:ipv4",
     /// STUN requests over IPv6.
     STUN_IPV6 "stun_addrfamily:ipv6",
+    /// STUN requests of which the system did not say which of its addresses they were sent to.
+    STUN_NO_LOCAL_ADDR "stun_no_local_addr",
     /// Callbacks across the binding.
     CROSSINGS_UP "crossings_up",
     /// Calls across the binding.

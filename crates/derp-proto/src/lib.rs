@@ -16,6 +16,7 @@
 //! | [`info`] | their JSON, read as Go reads it |
 //! | [`http_head`] | which requests become raw DERP, and the answer |
 //! | [`websocket`] | WebSocket frames around a DERP stream |
+//! | [`stun`] | the requests that are answered, and the answers |
 //! | [`queue`], [`limit`], [`duplicates`] | bounded queue, token bucket, which of a key's connections is active |
 //! | [`drop_reason`], [`counters`] | why packets are dropped, and everything that is counted |
 //! | [`sync`] | the shared-memory primitives, swapped for loom's when a test asks |
@@ -41,6 +42,7 @@ pub mod limit;
 pub mod login;
 pub mod queue;
 pub mod server_frame;
+pub mod stun;
 pub mod sync;
 pub mod websocket;
 pub mod wire;

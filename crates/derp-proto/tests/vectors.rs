@@ -47,7 +47,7 @@ fn the_file_has_these_groups_of_facts() {
         "documented", // policy, which the control plane sets
         "metaCert",   // the control plane's
         "noContent",  // the control plane's
-        "stun",       // needs no protocol of ours
+        "stun",       // in `stun.rs`
         "upstream",
     ];
     assert_eq!(names(&VECTORS), set(here.into_iter().chain(elsewhere)));

@@ -13,7 +13,7 @@
 //! | [`send`] | seals records from where the plaintext lies |
 //! | [`alert`] | what ends a connection |
 //!
-//! A connection that is idle, and that [`Receiver::quiet`] and [`Sender::quiet`] have been called on, holds no memory but the
+//! A connection that is idle, and that [`Receiver::cool`] and [`Sender::cool`] have let go of, holds no memory but the
 //! two of them: [`IDLE_BYTES`].
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

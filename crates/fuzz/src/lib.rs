@@ -10,6 +10,7 @@ use derp_proto::login::{
     LoginError, open_client_info, open_server_info, read_greeting, seal_client_info, seal_server_info,
 };
 use derp_proto::server_frame::ServerFrame;
+use derp_proto::stun::{BindingRequest, MAX_RESPONSE_LENGTH};
 use derp_proto::websocket::{binary_header, close, close_payload, pong};
 use derp_proto::wire::{HEADER_LENGTH, KEY_LENGTH, NONCE_LENGTH};
 use serde_json::Value;
@@ -22,12 +23,13 @@ use streams::Out;
 pub type Target = fn(&[u8]);
 
 /// Each target, under the name of its corpus.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("request_head", request_head),
     ("frames", frames),
     ("login_json", login_json),
     ("login_box", login_box),
     ("websocket", websocket),
+    ("stun", stun),
     ("client_login", client_login),
 ];
 
@@ -284,5 +286,21 @@ pub fn websocket(bytes: &[u8]) {
     if let Err(fault) = end {
         assert!(!fault.to_string().is_empty());
         assert_eq!(close(&close_payload(fault.close_code())).len(), 4);
+    }
+}
+
+/// A datagram on the STUN port.
+pub fn stun(datagram: &[u8]) {
+    let Some(request) = BindingRequest::parse(datagram) else { return };
+    assert!(datagram.len() >= 40 && datagram.len().is_multiple_of(4));
+    assert!(datagram.windows(8).any(|window| window == b"tailnode"));
+    for (from, expected) in [("192.0.2.1:1", 32), ("[::ffff:192.0.2.1]:1", 32), ("[2001:db8::1]:1", 44)] {
+        let (answer, length) = request.answer(from.parse().expect("an address"));
+        assert!(length == expected && answer[4..20] == datagram[4..20] && length <= MAX_RESPONSE_LENGTH);
+        assert!(answer[length..].iter().all(|byte| *byte == 0));
+        assert_eq!(BindingRequest::parse(&answer[..length]), None, "an answer gets none");
+    }
+    for length in 0..datagram.len() {
+        assert!(length % 4 == 0 || BindingRequest::parse(&datagram[..length]).is_none());
     }
 }

@@ -49,7 +49,7 @@ type RingScenario struct {
 // RingScenarios is all of them, in the order in which they are run. The last
 // one looks at what has happened to strangers all the while.
 func RingScenarios() []RingScenario {
-	return slices.Concat(ringClientScenarios, ringBreakScenarios, ringStrangerScenarios)
+	return slices.Concat(ringClientScenarios, ringBreakScenarios, ringFloodScenarios, ringStrangerScenarios)
 }
 
 // Fact is something that relays may do one way or the other; the suite says

@@ -1,11 +1,8 @@
 package scenarios
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -13,19 +10,16 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"derpkit.test/interop/cert"
 	"tailscale.com/derp"
 	"tailscale.com/derp/derpserver"
-	"tailscale.com/types/key"
 )
 
 // What relays of a mesh make of others in their list. All of them have tried
 // for a while when these are run.
 var ringStrangerScenarios = []RingScenario{
-	{"ring-5000-announced", ringFlood},
 	{"ring-wrong-key", ringWrongKey},
 	{"ring-untrusted", ringUntrusted},
 	{"ring-own-key", ringOwnKey},
@@ -193,129 +187,4 @@ func ringOwnKey(r *ring) error {
 		r.fact(i, "a connection to itself", is)
 	}
 	return nil
-}
-
-// inMemory is a client of a relay of this process, without a network.
-type inMemory struct {
-	*derp.Client
-	key key.NodePublic
-}
-
-func (s *stranger) connect(ctx context.Context, received func(key.NodePublic, derp.ReceivedPacket)) (*inMemory, error) {
-	near, far := net.Pipe()
-	context.AfterFunc(ctx, func() { near.Close() })
-	go s.Accept(ctx, far, bufio.NewReadWriter(bufio.NewReader(far), bufio.NewWriter(far)), "192.0.2.1:1234")
-	k := newKey()
-	c, err := derp.NewClient(k, near, bufio.NewReadWriter(bufio.NewReader(near), bufio.NewWriter(near)), discard)
-	if err != nil {
-		return nil, err
-	}
-	first, err := c.Recv()
-	if err != nil {
-		return nil, err
-	}
-	if _, ok := first.(derp.ServerInfoMessage); !ok {
-		return nil, fmt.Errorf("the first message is %s", show(first))
-	}
-	go func() {
-		for {
-			m, err := c.Recv()
-			if err != nil {
-				return
-			}
-			if p, ok := m.(derp.ReceivedPacket); ok {
-				received(k.Public(), p)
-			}
-		}
-	}()
-	return &inMemory{c, k.Public()}, nil
-}
-
-// ringFlood has the others connect to a relay with five thousand clients, and
-// wants each of those to be reached from everywhere; and none when it is gone.
-func ringFlood(r *ring) error {
-	const many, burst = 5000, 20
-	ctx, cancel := context.WithCancel(r.ctx)
-	defer cancel()
-	var arrived atomic.Int64
-	var wrong atomic.Value
-	clients := make([]*inMemory, many)
-	if err := together([]int{0, 1, 2, 3}, func(part int) error {
-		for i := part; i < many; i += 4 {
-			c, err := r.crowd.connect(ctx, func(to key.NodePublic, p derp.ReceivedPacket) {
-				if !bytes.Equal(p.Data, to.AppendTo(nil)) {
-					wrong.Store(fmt.Errorf("a packet for somebody else arrived"))
-				}
-				arrived.Add(1)
-			})
-			if err != nil {
-				return err
-			}
-			clients[i] = c
-		}
-		return nil
-	}); err != nil {
-		return err
-	}
-	last, err1 := r.dial("the last of them", r.crowd.at)
-	senders, err2 := r.one("sender")
-	if err := errors.Join(err1, err2); err != nil {
-		return err
-	}
-	r.crowd.link.open()
-	for _, s := range senders {
-		if err := r.reach(s, last); err != nil {
-			return err
-		}
-	}
-	var sent int64
-	for from := 0; from < many; from += burst {
-		for _, s := range senders {
-			for _, c := range clients[from : from+burst] {
-				if err := s.Send(c.key, c.key.AppendTo(nil)); err != nil {
-					return err
-				}
-				sent++
-			}
-		}
-		if err := r.until(fmt.Sprintf("that packet %d arrives", sent), func() (bool, error) {
-			err, _ := wrong.Load().(error)
-			return arrived.Load() == sent, err
-		}); err != nil {
-			return fmt.Errorf("%w: %d have", err, arrived.Load())
-		}
-	}
-	for _, s := range senders {
-		if err := s.expectNothing(); err != nil {
-			return err
-		}
-	}
-	r.crowd.link.cut()
-	for _, s := range senders {
-		if err := s.untilUnknown(last.key); err != nil {
-			return err
-		}
-		if err := s.untilUnknown(clients[0].key); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// untilUnknown asks with discovery messages until the key is not here.
-func (c *Client) untilUnknown(k key.NodePublic) error {
-	var unknown bool
-	return c.env.until(fmt.Sprintf("that %s cannot reach it", c.name), func() (bool, error) {
-		if err := c.Send(k, discoPacket(100)); err != nil {
-			return false, err
-		}
-		messages, err := c.drain()
-		for _, m := range messages {
-			if m != (derp.PeerGoneMessage{Peer: k, Reason: derp.PeerGoneReasonNotHere}) {
-				return false, fmt.Errorf("%s got %s", c.name, show(m))
-			}
-			unknown = true
-		}
-		return unknown, err
-	})
 }

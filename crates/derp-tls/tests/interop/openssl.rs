@@ -1,8 +1,8 @@
-//! `openssl s_client`. A line is data, unless it is `K` (new keys, and the peer's too), `k` (new keys) or `R` (a new
+//! `openssl s_client`, and `s_server`, which sends lines back, reversed. Of what is said to `s_client`, a line is data, unless it is `K` (new keys, and the peer's too), `k` (new keys) or `R` (a new
 //! handshake).
 use std::process::Command;
 
-use derp_tls::{End, HandshakeError, Violation};
+use derp_tls::{End, HandshakeError, Version, Violation};
 
 use crate::common::{AUTHORITY, NAME, SUITES, Suite};
 use crate::{Program, file, is_there, ours};
@@ -56,6 +56,33 @@ fn openssl_hears_its_echo_whoever_takes_new_keys() {
         let heard = server.join().unwrap().unwrap();
         assert_eq!((heard.suite, heard.end), (suite.name.as_str().unwrap(), End::Closed));
         assert_eq!(heard.requests, if suite.is_13() { 4 } else { 0 });
+    }
+}
+
+#[test]
+fn openssl_is_called() {
+    if !is_there("openssl", "version") {
+        return;
+    }
+    // Lines that are the same from behind.
+    let said = [[b'a'; 999].as_slice(), b"\n"].concat().repeat(150);
+    for suite in SUITES {
+        let kind = if suite.rsa { "rsa" } else { "ecdsa" };
+        let mut command = Command::new("openssl");
+        command.args(["s_server", "-rev", "-naccept", "1", "-accept", "127.0.0.1:0"]);
+        command.arg("-cert").arg(file(&format!("openssl-{kind}.pem"), &suite.pem().chain));
+        command.arg("-key").arg(file(&format!("openssl-{kind}.key"), &suite.pem().key));
+        if suite.is_13() {
+            command.args(["-tls1_3", "-ciphersuites", &name(suite)]);
+        } else {
+            command.args(["-tls1_2", "-cipher", &name(suite)]);
+        }
+        let mut server = Program::start(&mut command);
+        let line = server.wait_for("ACCEPT");
+        let port = line.rsplit(':').next().unwrap().parse().unwrap();
+        let heard = ours::call(port, &said);
+        assert_eq!((heard.suite, heard.end), (suite.name.as_str().unwrap(), End::Closed));
+        assert_eq!(heard.version == Version::Tls13, suite.is_13());
     }
 }
 
