@@ -25,6 +25,7 @@ export default defineConfig({
       suite('interop', 4, 600_000),
       suite('native', 5, 120_000),
       suite('browser', 6, 120_000),
+      suite('bench', 7, 120_000),
     ],
   },
 });

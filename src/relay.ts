@@ -225,7 +225,9 @@ class Started implements PlaneEvents {
     this.rate = materials.rate;
     this.clientLog = new ClientLog(logger, settings);
     this.admit = openAdmission(meshKey, settings.disallowAppNames);
-    this.dataPlane = create({ privateKey: keys.privateKey, policy: planePolicy(settings, this.rate) }, this);
+    const { workers } = settings;
+    const policy = planePolicy(settings, this.rate);
+    this.dataPlane = create({ privateKey: keys.privateKey, policy, workers }, this);
     if (meshKey !== undefined && roots) {
       for (const problem of roots.problems) logger.warn(problem);
       this.mesh = new Mesh(
