@@ -6,6 +6,7 @@ const suite = (name: string, order: number, timeout: number) => ({
   test: {
     name,
     include: [`__test__/${name}/**/*.spec.ts`],
+    benchmark: { include: [`__test__/${name}/**/*.bench.ts`] },
     testTimeout: timeout,
     hookTimeout: timeout,
     sequence: { groupOrder: order },

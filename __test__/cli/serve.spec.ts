@@ -340,6 +340,7 @@ it('--help is short, and lists every setting that is not a secret', async () => 
     '--debug-logs',
     '--prober-debug-logs',
     '--plane',
+    '--workers',
     '--log-format',
     '--log-level',
   ]);

@@ -76,7 +76,7 @@ export function picture(record: RunRecord): string | undefined {
       'dim',
       20,
       54,
-      `Medians of ${record.rounds} rounds with their ranges, pairwise within a round; logarithmic; right is better.`,
+      `Medians of ${record.rounds} round${record.rounds === 1 ? '' : 's'} with their ranges, pairwise within a round; logarithmic; right is better.`,
     ),
     ...others.flatMap((name, index) => [
       `<circle class="${classOf(name)}" cx="${26 + index * 110}" cy="74" r="5"/>`,

@@ -226,6 +226,7 @@ const PROFILES: Readonly<
     seconds: 1.6,
     warmUp: 0.5,
     retries: 2,
+    limit: 1700,
     plain: [
       ...[...core, relay(1, 100, '5k'), relay(100, 100, '100k'), relay(10, 16384, '5k')],
       ...[fanIn('20k'), fanOut(50, '20k'), fanOut(1000, '20k'), overload(0.2), slow, idle(1000, SETTLE)],
