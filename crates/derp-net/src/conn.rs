@@ -192,7 +192,7 @@ impl Conn {
             |inbox| {
                 cx.counters.add(Counter::EGRESS_CONTENDED, 1);
                 for packet in packets {
-                    inbox.push(*packet, |info| cx.dropped(DropReason::QueueHead, &info));
+                    inbox.push(*packet, cx.inbox_bytes(), |info| cx.dropped(DropReason::QueueHead, &info));
                 }
             },
         );

@@ -575,7 +575,7 @@ fn an_inbox_is_sent_in_its_order() {
     for (kind, number) in [(Other, 1), (Disco, 2), (Other, 3)] {
         let bytes = packet(kind, number, 100);
         let info = PacketInfo { source: SOURCE, kind, payload: 100 };
-        inbox.push(Frame { head: &[], bytes: &bytes, packet: Some(info) }, |_| panic!("there was room"));
+        inbox.push(Frame { head: &[], bytes: &bytes, packet: Some(info) }, usize::MAX, |_| panic!("there was room"));
     }
     line.act(|egress, cx| egress.inbox(inbox, cx));
     assert_eq!(line.read_numbers(3), [(Disco, 2), (Other, 1), (Other, 3)]);
