@@ -16,6 +16,9 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 use super::*;
+
+mod sources;
+mod web_socket;
 use crate::subscribers::Subscribers;
 
 const DEPTH: usize = 32;
@@ -118,21 +121,6 @@ impl Line {
         }
     }
 
-    /// Reads what is there, and drains the egress, until both have no more.
-    fn read_raw(&mut self, mut most: usize) -> Vec<u8> {
-        self.client.set_nonblocking(true).unwrap();
-        let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
-        while most > 0
-            && let Ok(count) = self.client.read(&mut chunk[..most.min(4096)])
-            && count > 0
-        {
-            bytes.extend_from_slice(&chunk[..count]);
-            most -= count;
-            self.act(|egress, cx| egress.drain(cx));
-        }
-        bytes
-    }
-
     fn read_number(&mut self) -> (PacketKind, u32) {
         let frame = self.read_frame();
         let Some(ServerFrame::RecvPacket { source: SOURCE, packet }) = ServerFrame::read(&frame) else {
@@ -222,73 +210,6 @@ fn frames_are_whole_wherever_the_socket_cuts() {
     assert_eq!(line.read_numbers((next - read) as usize), numbers(read..next, Other));
     assert!(line.egress.backlog.is_none());
     assert_eq!(line.accounted(), u64::from(next));
-}
-
-/// The frames of a WebSocket's server, which have to be whole: opcode and payload.
-fn web_socket_frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    let mut frames = Vec::new();
-    while let [first, second, rest @ ..] = bytes {
-        let (length, rest) = match second {
-            126 => (usize::from(u16::from_be_bytes(*rest.first_chunk().unwrap())), &rest[2..]),
-            127 => (u64::from_be_bytes(*rest.first_chunk().unwrap()) as usize, &rest[8..]),
-            _ => (usize::from(*second), rest),
-        };
-        assert_eq!(first & 0xf0, 0x80, "in one piece, and nothing reserved");
-        frames.push((first & 0x0f, rest[..length].to_vec()));
-        bytes = &rest[length..];
-    }
-    assert_eq!(bytes, []);
-    frames
-}
-
-#[test]
-fn messages_of_a_web_socket_are_whole_wherever_the_socket_cuts() {
-    let mut line = Line::over(crate::line::Line::into_web_socket);
-    line.act(|egress, cx| egress.welcome(&frame::KEEP_ALIVE, cx));
-    line.depth = 10_000;
-    let (mut raw, mut next, mut was_full) = (Vec::new(), 0, false);
-    for (round, length) in (4..3000).step_by(61).chain([70_000, 5, 65_536, 100]).enumerate() {
-        line.send(Other, &[next, next + 1, next + 2], length);
-        next += 3;
-        line.act(|egress, cx| egress.web_socket_pong(&[round as u8], cx));
-        was_full |= line.egress.backlog.is_some();
-        raw.extend(line.read_raw(if round % 3 == 0 { 5000 } else { 0 }));
-    }
-    assert!(was_full);
-    raw.extend(line.read_raw(usize::MAX));
-    assert!(line.egress.backlog.is_none());
-    assert_eq!(line.accounted(), u64::from(next));
-    line.act(|egress, _| egress.owe_close(b"\x0f\xa0bye"));
-    line.act(|egress, cx| egress.close(cx).count());
-    raw.extend(line.read_raw(usize::MAX));
-
-    let mut frames = web_socket_frames(&raw);
-    assert_eq!(frames.pop(), Some((8, b"\x0f\xa0bye".to_vec())));
-    let pongs: Vec<u8> = frames.iter().filter(|(opcode, _)| *opcode == 10).map(|(_, payload)| payload[0]).collect();
-    assert!(pongs.is_sorted() && pongs.len() > 3);
-    assert_eq!(pongs.last().map(|last| u32::from(*last)), Some(next / 3 - 1), "the last ping has its answer");
-    assert!(frames.iter().all(|(opcode, payload)| [2, 10].contains(opcode) && payload.len() <= 64 << 10));
-    line.received = frames.into_iter().filter(|(opcode, _)| *opcode == 2).flat_map(|(_, payload)| payload).collect();
-    assert_eq!(line.read_frame(), frame::KEEP_ALIVE);
-    assert_eq!(line.read_numbers(next as usize), numbers(0..next, Other));
-    assert!(line.received.is_empty());
-}
-
-#[test]
-fn a_web_socket_that_takes_nothing_hears_no_more() {
-    let mut line = Line::over(crate::line::Line::into_web_socket);
-    line.act(|egress, cx| egress.welcome(&frame::KEEP_ALIVE, cx));
-    line.send(Other, &[0], 4 << 20);
-    assert!(line.outcome().stalled);
-    for ping in 0..100 {
-        line.act(|egress, cx| egress.web_socket_pong(&[ping; 125], cx));
-    }
-    // Half a message is out: a close frame would be taken for the rest of it.
-    line.act(|egress, cx| egress.close(cx).count());
-    let raw = line.read_raw(usize::MAX);
-    assert_eq!(raw[..3], [0x82, 5, frame::KEEP_ALIVE[0]]);
-    assert!(raw.len() < 1 << 20);
-    assert_eq!(line.dropped(DropReason::WriteError, Other), 1);
 }
 
 #[test]
@@ -512,60 +433,6 @@ fn a_full_socket_is_told_until_somebody_watches_it() {
     assert_eq!(line.egress.watch(true), None);
     line.send(Other, &[1], 4 << 20);
     assert!(line.outcome().stalled);
-}
-
-#[test]
-fn a_source_is_told_of_once_for_each_time_it_was_heard() {
-    let mut line = Line::admitted();
-    let gone = |line: &mut Line| {
-        line.act(|egress, cx| egress.peer_gone(&SOURCE, PeerGoneReason::Disconnected, cx));
-        line.counters.read(Counter::PEER_GONE_DISCONNECTED_FRAMES)
-    };
-    assert_eq!(gone(&mut line), 0, "nothing was heard of it");
-    line.send(Other, &[1, 2], 100);
-    line.send(Other, &[3], 100);
-    assert_eq!(line.subscribers.take(&SOURCE).into_iter().collect::<Vec<_>>(), [DESTINATION]);
-    assert_eq!(gone(&mut line), 1);
-    assert_eq!(gone(&mut line), 1, "it was told");
-    // It is still there, and sends another one.
-    line.send(Other, &[4], 100);
-    assert_eq!(line.subscribers.take(&SOURCE).len(), 1);
-    assert_eq!(gone(&mut line), 2);
-    line.read_numbers(3);
-    assert_eq!(line.read_frame(), frame::peer_gone(&SOURCE, PeerGoneReason::Disconnected));
-}
-
-#[test]
-fn what_was_dropped_was_not_heard() {
-    let mut line = Line::stalled();
-    line.subscribers.take(&SOURCE);
-    line.act(|egress, cx| egress.peer_gone(&SOURCE, PeerGoneReason::Disconnected, cx));
-    // This one waits, and is pushed out by others.
-    line.send(Other, &[1], 100);
-    assert!(line.subscribers.take(&SOURCE).is_empty());
-    line.depth = 1;
-    let another = PacketInfo { source: NodeKey::from_bytes([8; 32]), kind: Other, payload: 4 };
-    let bytes = packet(Other, 2, 4);
-    for _ in 0..DEPTH {
-        line.act(|egress, cx| egress.packets(&[Frame { head: &[], bytes: &bytes, packet: Some(another) }], cx));
-    }
-    line.read_number();
-    assert!(line.subscribers.take(&SOURCE).is_empty());
-    assert_eq!(line.subscribers.take(&another.source).len(), 1);
-}
-
-#[test]
-fn the_oldest_source_makes_room() {
-    let mut line = Line::admitted();
-    for number in 0..=100 {
-        let info = PacketInfo { source: NodeKey::from_bytes([number; 32]), kind: Other, payload: 4 };
-        let bytes = packet(Other, 0, 4);
-        line.act(|egress, cx| egress.packets(&[Frame { head: &[], bytes: &bytes, packet: Some(info) }], cx));
-        line.read_frame();
-    }
-    let subscribed: Vec<_> =
-        (0..=100).filter(|number| !line.subscribers.take(&NodeKey::from_bytes([*number; 32])).is_empty()).collect();
-    assert_eq!(subscribed, (1..=100).collect::<Vec<_>>());
 }
 
 #[test]
