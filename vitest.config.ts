@@ -6,6 +6,7 @@ const suite = (name: string, order: number, timeout: number) => ({
   test: {
     name,
     include: [`__test__/${name}/**/*.spec.ts`],
+    benchmark: { include: [`__test__/${name}/**/*.bench.ts`] },
     testTimeout: timeout,
     hookTimeout: timeout,
     sequence: { groupOrder: order },
@@ -25,6 +26,7 @@ export default defineConfig({
       suite('interop', 4, 600_000),
       suite('native', 5, 120_000),
       suite('browser', 6, 120_000),
+      suite('bench', 7, 120_000),
     ],
   },
 });

@@ -71,9 +71,9 @@ function missing() {
       : [{ suite: 'interop', reason: 'Go is not installed; the real clients are built with it' }]),
     ...(chromium() === undefined ? [{ suite: 'browser', reason: 'neither Chromium nor Chrome is installed' }] : []),
     ...(toolchain
-      ? ['native', 'model'].map((suite) => ({
+      ? ['native', 'model', 'bench'].map((suite) => ({
           suite,
-          reason: `${toolchain} is not installed; the native plane is built with it`,
+          reason: `${toolchain} is not installed; the native plane and the load generator are built with it`,
         }))
       : []),
   ];

@@ -149,6 +149,9 @@ const SCHEMA = z.object({
   debugLogs: bool.default(false).describe('log what every client does'),
   proberDebugLogs: bool.default(false).describe('the same of clients that are probers'),
   plane: oneOf(PLANE_CHOICES).default('auto').describe('data plane: auto, native or js'),
+  workers: whole(0, 256, 'must be a number from 0 to 256')
+    .default(0)
+    .describe('threads of the native plane; 0 for one per core'),
   logFormat: oneOf(['text', 'json']).default('text').describe('text or json'),
   logLevel: oneOf(LOG_LEVELS).default('info').describe(LOG_LEVELS.join(', ')),
   privateKey: z

@@ -5,7 +5,6 @@ export const ERROR_CODES = {
   ERR_CONFIG: 'Settings that cannot be used. `problems` lists every one, with its path.',
   ERR_LISTEN: 'A listener could not be opened.',
   ERR_NATIVE_UNAVAILABLE: 'The native plane was asked for and cannot be loaded.',
-  ERR_NOT_YET: 'This plane does not do that yet.',
   ERR_STATE: 'A call at the wrong time, such as a second start.',
   ERR_INTERNAL: 'A fault of ours.',
 } as const;

@@ -6,6 +6,7 @@ export type { CloseReason, PeerAddress, PlaneKind } from './plane/plane.js';
 export {
   createRelay,
   type Endpoint,
+  type MeshStatus,
   type Relay,
   type RelayAddress,
   type RelayEvents,

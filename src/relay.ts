@@ -34,6 +34,8 @@ import { planePolicy } from './policy.js';
 import { formatNodeKey, shortKey } from './protocol/key.js';
 import { type Command, Registry } from './registry/registry.js';
 
+export type { MeshStatus };
+
 export interface RelayOptions {
   /** Where the relay logs to; by default its own logger, as `logFormat` and `logLevel` say. */
   readonly logger?: Logger;
@@ -223,7 +225,9 @@ class Started implements PlaneEvents {
     this.rate = materials.rate;
     this.clientLog = new ClientLog(logger, settings);
     this.admit = openAdmission(meshKey, settings.disallowAppNames);
-    this.dataPlane = create({ privateKey: keys.privateKey, policy: planePolicy(settings, this.rate) }, this);
+    const { workers } = settings;
+    const policy = planePolicy(settings, this.rate);
+    this.dataPlane = create({ privateKey: keys.privateKey, policy, workers }, this);
     if (meshKey !== undefined && roots) {
       for (const problem of roots.problems) logger.warn(problem);
       this.mesh = new Mesh(

@@ -262,6 +262,7 @@ describe('the environment', () => {
 
   it.each([
     ['DERPKIT_PLANE', 'bogus', /^must be auto, native or js$/],
+    ['DERPKIT_WORKERS', '-1', /^must be a number from 0 to 256$/],
     ['DERPKIT_LOG_FORMAT', 'xml', /^must be text or json$/],
     ['DERPKIT_LOG_LEVEL', 'loud', /^must be trace, debug, info, warn, error or silent$/],
     ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', 'deep', /^must be a number/],

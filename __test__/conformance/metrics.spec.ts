@@ -114,6 +114,12 @@ describe.each(LANES)('the metrics, $name', (lane) => {
     second.write(upgradeRequest());
     await second.takeThrough('DERP🔑');
     await eventually(async () => (await active()) === 4, 'the upgrade to be counted');
+    // An upgrade to what we do not speak is a request like any other.
+    const refused = await Wire.open(relay.target(tls));
+    refused.write(upgradeRequest({ Upgrade: 'h2c' }, 'GET /robots.txt HTTP/1.1'));
+    await refused.takeThrough('Disallow: /\n');
+    await refused.ended();
+    expect(await active()).toBe(4);
     await second.destroy();
     await clients[0]?.close();
     await eventually(async () => (await active()) === 2, 'two to be gone');

@@ -8,7 +8,6 @@ describe('errors', () => {
       'ERR_INTERNAL',
       'ERR_LISTEN',
       'ERR_NATIVE_UNAVAILABLE',
-      'ERR_NOT_YET',
       'ERR_STATE',
     ]);
     for (const [code, text] of Object.entries(ERROR_CODES)) {

@@ -76,7 +76,7 @@ export function picture(record: RunRecord): string | undefined {
       'dim',
       20,
       54,
-      `Medians of ${record.rounds} rounds with their ranges, pairwise within a round; logarithmic; right is better.`,
+      `Medians of ${record.rounds} round${record.rounds === 1 ? '' : 's'} with their ranges, pairwise within a round; logarithmic; right is better.`,
     ),
     ...others.flatMap((name, index) => [
       `<circle class="${classOf(name)}" cx="${26 + index * 110}" cy="74" r="5"/>`,
@@ -85,7 +85,7 @@ export function picture(record: RunRecord): string | undefined {
     ...columns.map(({ name, x }) => text('dim right', x, TOP - 10, name)),
     ...rows.flatMap((_row, index) => (index % 2 === 0 ? [rect('stripe', 0, TOP + index * ROW, width, ROW)] : [])),
     ...scale.ticks.flatMap((tick) => [
-      `<line class="${tick === 1 ? 'one' : 'grid'}" x1="${scale.at(tick)}" x2="${scale.at(tick)}" y1="${TOP}" y2="${end}"/>`,
+      `<line class="${tick === 1 ? 'one' : 'grid'}" x1="${scale.at(tick).toFixed(1)}" x2="${scale.at(tick).toFixed(1)}" y1="${TOP}" y2="${end}"/>`,
       text('dim middle', scale.at(tick), TOP - 10, tick === 1 ? '1×' : `${tick}×`),
     ]),
     ...rows.flatMap((row, index) => drawn(row, TOP + index * ROW, { scale, classOf, columns })),

@@ -105,13 +105,14 @@ export async function listening(started: Started, port: number): Promise<void> {
   const end = performance.now() + START;
   while (performance.now() < end) {
     if (!started.running) throw new Error(`it ended at once: ${started.words.trim()}`);
-    if (await accepts(port)) return;
+    if (await reachable(port)) return;
     await pause(20);
   }
   throw new Error(`it does not listen: ${started.words.trim()}`);
 }
 
-async function accepts(port: number): Promise<boolean> {
+/** Somebody listens there. */
+export async function reachable(port: number): Promise<boolean> {
   const socket = connect({ host: '127.0.0.1', port });
   try {
     await once(socket, 'connect');

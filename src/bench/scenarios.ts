@@ -152,14 +152,17 @@ const stun: Bare = {
 };
 
 /** Of the native plane alone: the others have nothing of that kind to set. */
-const workers: Bare = {
-  name: 'workers',
-  family: 'workers',
-  title: 'one worker and two, 100 pairs, 1400 B, 100,000 pps in batches of 8',
-  args: ['pairs', '--pairs', '100', '--rate', '100000', '--batch', '8'],
-  headline: 'cpuDelivered',
-  workers: [1, 2],
-};
+function workers(pairs: number, pace: Pace): Bare {
+  const { title, args } = paceOf(pace);
+  return {
+    name: 'workers',
+    family: 'workers',
+    title: `one worker and two, ${pairs} pairs, 1400 B, ${title}`,
+    args: ['pairs', '--pairs', String(pairs), ...args],
+    headline: 'cpuDelivered',
+    workers: [1, 2],
+  };
+}
 
 /** Families that are measured with a window. */
 const WINDOWED = new Set<Family>(['relay', 'fan-in', 'fan-out', 'overload', 'slow', 'storm', 'stun', 'workers']);
@@ -205,7 +208,7 @@ const PROFILES: Readonly<
     retries: 0,
     plain: [
       ...[relay(2, 100, '5k'), fanIn('5k', 5), fanOut(10, '5k'), overload(0.05), slow, idle(50, 0.1), storm],
-      ...[restart(50), stun, workers],
+      ...[restart(50), stun, workers(2, '5k')],
     ],
     tls: [relay(2, 16384, '5k'), storm, idle(50, 0.1)],
   },
@@ -223,10 +226,11 @@ const PROFILES: Readonly<
     seconds: 1.6,
     warmUp: 0.5,
     retries: 2,
+    limit: 1700,
     plain: [
       ...[...core, relay(1, 100, '5k'), relay(100, 100, '100k'), relay(10, 16384, '5k')],
       ...[fanIn('20k'), fanOut(50, '20k'), fanOut(1000, '20k'), overload(0.2), slow, idle(1000, SETTLE)],
-      ...[storm, restart(2000), stun, workers],
+      ...[storm, restart(2000), stun, workers(100, '100k')],
     ],
     tls: [
       ...[...core, relay(100, 100, '100k'), fanIn('20k'), fanOut(50, '20k'), overload(0.2), idle(1000, SETTLE)],
@@ -238,7 +242,7 @@ const PROFILES: Readonly<
     seconds: 5,
     warmUp: 1,
     retries: 2,
-    plain: [...everything(), stun, workers],
+    plain: [...everything(), stun, workers(100, '100k')],
     tls: everything(),
   },
 };

@@ -8,7 +8,9 @@ type Paint = (format: 'bold' | 'dim' | 'red' | 'green', text: string) => string;
 
 /** The whole record. `colour` is for terminals. */
 export function table(record: RunRecord, colour = false): string {
-  const paint: Paint = colour ? (format, text) => styleText(format, text) : (_format, text) => text;
+  const paint: Paint = colour
+    ? (format, text) => styleText(format, text, { validateStream: false })
+    : (_format, text) => text;
   const { machine, contenders, absent, cores, calm } = record;
   const lines = [
     `${machine.cpu}, ${machine.cores} cores, ${machine.kernel}, Node ${machine.node}`,

@@ -1,7 +1,7 @@
 /** `derpkit bench`: measures relays beside each other, and writes down what came of it. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { CONTENDERS, type Contender, find, running, USUAL } from '../bench/contenders.js';
 import { findGenerator, NO_GENERATOR } from '../bench/generator.js';
 import { machine } from '../bench/machine.js';
@@ -18,6 +18,7 @@ import { parseAddress } from '../config.js';
 interface BenchOptions {
   readonly quick?: true;
   readonly full?: true;
+  readonly tiny?: true;
   readonly scenario?: readonly string[];
   readonly contenders?: string;
   readonly target?: readonly string[];
@@ -46,6 +47,7 @@ export function addBench(program: Command): void {
     .description('measure relays beside each other: native, js, and derper where it is')
     .option('--quick', 'less than two minutes, one round')
     .option('--full', 'every row, for as long as it takes')
+    .addOption(new Option('--tiny', 'whether everything works, and nothing about speed').hideHelp())
     .option('--scenario <name...>', 'only these: a family, a transport, a row or how its name begins; --list has them')
     .option('--list', 'say which rows there are')
     .option('--contenders <names>', `with commas between them (default: ${USUAL.join(',')}; there is also floor)`)
@@ -174,9 +176,9 @@ function draw(from: string, out: string): number {
   return 0;
 }
 
-function chosenProfile({ quick, full, scenario = [], rounds, seconds, target, tls }: BenchOptions): Profile {
+function chosenProfile({ quick, full, tiny, scenario = [], rounds, seconds, target, tls }: BenchOptions): Profile {
   const given = { rounds: positive('--rounds', rounds, true), seconds: positive('--seconds', seconds, false) };
-  const named = process.env.DERPKIT_BENCH_PROFILE === 'tiny' ? 'tiny' : quick ? 'quick' : full ? 'full' : 'default';
+  const named = tiny ? 'tiny' : quick ? 'quick' : full ? 'full' : 'default';
   const profile = profileOf(named, given);
   // A relay that runs already speaks one of the two.
   const spoken = profile.scenarios.filter(({ transport }) => !target || transport === (tls ? 'tls' : 'plain'));

@@ -112,6 +112,7 @@ function problemsOf(config: RelayConfig): readonly Problem[] {
 function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Record<SettingName, unknown>> {
   const settings: Partial<Record<SettingName, unknown>> = {};
   if (env.DERPKIT_PLANE) settings.plane = env.DERPKIT_PLANE;
+  if (env.DERPKIT_WORKERS) settings.workers = env.DERPKIT_WORKERS;
   if (env.DERPKIT_LOG_FORMAT) settings.logFormat = env.DERPKIT_LOG_FORMAT;
   if (env.DERPKIT_LOG_LEVEL) settings.logLevel = env.DERPKIT_LOG_LEVEL;
   if (env.TS_ALLOW_DEBUG_IP) settings.debugAllowIp = env.TS_ALLOW_DEBUG_IP;
@@ -178,6 +179,7 @@ function spelling(setting: string): string {
   if (/^-|^TS_/.test(setting)) return setting;
   const VARIABLES: Record<string, string> = {
     plane: 'DERPKIT_PLANE',
+    workers: 'DERPKIT_WORKERS',
     logFormat: 'DERPKIT_LOG_FORMAT',
     logLevel: 'DERPKIT_LOG_LEVEL',
     debugAllowIp: 'TS_ALLOW_DEBUG_IP',

@@ -107,6 +107,7 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['derpkit_plane', { kind: 'info', text: sources.plane, labels: { plane: sources.plane } }],
     ['counter_derpkit_logins_failed', int(counters.logins_failed)],
     ['counter_derpkit_connections_refused', int(counters.connections_refused)],
+    ['counter_derpkit_egress_contended', int(counters.egress_contended)],
     // What Prometheus' own libraries say of any process.
     ['counter_process_cpu_seconds_total', bare(process.cpuSeconds)],
     ['gauge_process_open_fds', bare(process.openFiles)],

@@ -66,6 +66,8 @@ const PLAIN_COUNTERS = [
   'tls_upgrades:tls13',
   /** How often the reading of a connection was put off because of its receive limit. */
   'rate_limit_waits',
+  /** How often a worker found that another one was writing to a connection, and left its packets to that one. */
+  'egress_contended',
   /** Of connections over TLS that became DERP, those that have not ended. */
   'tls_active:tls12',
   'tls_active:tls13',

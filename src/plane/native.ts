@@ -147,7 +147,9 @@ class NativePlane implements DataPlane {
     private readonly events: PlaneEvents,
   ) {
     this.currentPolicy = options.policy;
-    this.plane = new binding.BindingPlane(options.privateKey, flat(options.policy), 0, () => this.drain());
+    this.plane = new binding.BindingPlane(options.privateKey, flat(options.policy), options.workers ?? 0, () =>
+      this.drain(),
+    );
     const page = this.plane.counters();
     this.counters = page
       ? new WritableCounters(new BigUint64Array(page))

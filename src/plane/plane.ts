@@ -38,6 +38,8 @@ export interface PlaneOptions {
   /** The relay's X25519 private key, 32 bytes. */
   readonly privateKey: Uint8Array;
   readonly policy: PlanePolicy;
+  /** Threads that move packets, where that is a choice; one per core if absent or 0. */
+  readonly workers?: number;
 }
 
 /** Down: what the control plane asks for. */

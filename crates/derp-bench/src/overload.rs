@@ -41,8 +41,10 @@ const FIRST: f64 = 1000.0;
 const FACTOR: f64 = 1.6;
 /// No relay that is measured here carries more.
 const LAST: f64 = 4e6;
-/// A relay that delivers less than this part of what is offered has reached its peak.
+/// A relay that delivers less than this part of what is offered has reached its peak, if it does so each time.
 const ENOUGH: f64 = 0.9;
+/// In so many tries: steps are short, and one of them may have been somebody else's.
+const TRIES: usize = 3;
 
 pub(crate) fn run(target: &Target, plan: &Plan) -> io::Result<Outcome> {
     let mut driver = target.driver()?;
@@ -51,7 +53,8 @@ pub(crate) fn run(target: &Target, plan: &Plan) -> io::Result<Outcome> {
     let mut phase = 0;
     let mut peak: f64 = 0.0;
     let mut rate = FIRST;
-    while rate < LAST {
+    let mut tries = 0;
+    while rate < LAST && tries < TRIES {
         let load = plan.load(rate, phase, plan.step / 4, plan.step);
         let (outcomes, _) = crew::run(&mut driver, target, &[(&crew, &load)], &mut [], Instant::now())?;
         // Neither what was queued before the window counts, nor what came after it.
@@ -59,9 +62,11 @@ pub(crate) fn run(target: &Target, plan: &Plan) -> io::Result<Outcome> {
         peak = peak.max(arrived);
         phase += 1;
         if arrived < ENOUGH * rate {
-            break;
+            tries += 1;
+        } else {
+            tries = 0;
+            rate *= FACTOR;
         }
-        rate *= FACTOR;
     }
     let offered = (peak * plan.times).max(1.0);
     let load = plan.load(offered, phase, plan.warm_up, plan.length);

@@ -190,8 +190,9 @@ impl Conn {
             |egress, inbox| outcome.of(egress, |egress| egress.inbox(inbox, &cx)),
             |egress| outcome.of(egress, |egress| egress.packets(packets, &cx)),
             |inbox| {
+                cx.counters.add(Counter::EGRESS_CONTENDED, 1);
                 for packet in packets {
-                    inbox.push(*packet, |info| cx.dropped(DropReason::QueueHead, &info));
+                    inbox.push(*packet, cx.inbox_bytes(), |info| cx.dropped(DropReason::QueueHead, &info));
                 }
             },
         );

@@ -61,4 +61,7 @@ pub use plane::{Adoption, Plane};
 pub use policy::Policy;
 pub use reason::CloseReason;
 pub use shared::RoundTrip;
+#[cfg(feature = "micro-benchmarks")]
+#[doc(hidden)]
+pub use table::micro;
 pub use tap::Slab;

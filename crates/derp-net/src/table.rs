@@ -192,5 +192,34 @@ impl Table {
     }
 }
 
+/// The lookup alone, for its benchmark.
+#[cfg(feature = "micro-benchmarks")]
+pub mod micro {
+    use std::sync::Arc;
+
+    use derp_proto::key::NodeKey;
+
+    use super::{Entry, Table};
+
+    /// A table with keys and without connections.
+    pub struct Lookup(Table);
+
+    impl Lookup {
+        /// A table with these keys.
+        pub fn of(keys: impl Iterator<Item = NodeKey>) -> Self {
+            let table = Table::default();
+            for key in keys {
+                table.entries.pin().insert(key, Arc::new(Entry::new(key)));
+            }
+            Self(table)
+        }
+
+        /// As for a packet: whether the key is known, with its connection looked for.
+        pub fn finds(&self, key: &NodeKey) -> bool {
+            self.0.lookup(key).is_some_and(|entry| entry.active().is_none())
+        }
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests;

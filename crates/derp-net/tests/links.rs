@@ -24,18 +24,20 @@ fn packets_cross_in_order_and_bring_their_source() {
         let there = secret(77).public_key();
         relay.plane.route(&there, Some(1));
         let mut clients = [Client::connect(&relay, 1), Client::connect(&relay, 2)];
-        for number in 0..300_usize {
-            let client = &mut clients[number % 2];
-            client.send_packet(&there, &vec![number as u8; number * 40]);
-        }
         let mut next = [0, 1];
-        for _ in 0..300 {
-            let frame = peer.read().unwrap();
-            let from = usize::from(frame[HEADER_LENGTH..][..32] != clients[0].key.as_bytes()[..]);
-            let number = next[from];
-            next[from] += 2;
-            let packet = vec![number as u8; number * 40];
-            assert_eq!(frame, [&frame::forward_packet(&clients[from].key, &there, packet.len())[..], &packet].concat());
+        for burst in 0..10_usize {
+            for number in burst * 30..(burst + 1) * 30 {
+                clients[number % 2].send_packet(&there, &vec![number as u8; number * 40]);
+            }
+            for _ in 0..30 {
+                let frame = peer.read().unwrap();
+                let from = usize::from(frame[HEADER_LENGTH..][..32] != clients[0].key.as_bytes()[..]);
+                let number = next[from];
+                next[from] += 2;
+                let packet = vec![number as u8; number * 40];
+                let head = frame::forward_packet(&clients[from].key, &there, packet.len());
+                assert!(frame == [&head[..], &packet].concat(), "packet {number} is another one");
+            }
         }
         assert_eq!(relay.count(Counter::PACKETS_FORWARDED_OUT), 300);
         assert_eq!((relay.count(Counter::PACKETS_SENT), relay.dropped()), (0, 0));
@@ -409,4 +411,66 @@ fn frames_that_no_client_takes() {
     peer.send(&frame::header(FrameType::RecvPacket, (1 << 20) + 1));
     assert_eq!(end_of(&relay, 1), "a frame of type 5 has 1048577 bytes");
     assert!(peer.ends());
+}
+
+#[test]
+fn whatever_many_send_at_once_arrives_in_order_or_is_accounted_for() {
+    const CLIENTS: u64 = 6;
+    const PACKETS: u32 = 3000;
+    for cut in [false, true] {
+        let relay = Relay::start(2, policy());
+        let mut far = Far::listen();
+        let mut peer = far.linked(&relay, 1);
+        let there = secret(77).public_key();
+        relay.plane.route(&there, Some(1));
+        let mut clients: Vec<_> = (1..=CLIENTS).map(|number| Client::connect(&relay, number)).collect();
+        let arrived = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut last = std::collections::HashMap::new();
+                let mut arrived = 0;
+                while let Ok(frame) = peer.read() {
+                    if frame[0] == FrameType::Pong as u8 {
+                        break;
+                    }
+                    assert_eq!(frame[0], FrameType::ForwardPacket as u8);
+                    let number = u32::from_be_bytes(*frame[69..].first_chunk().unwrap());
+                    let before = last.insert(frame[5..37].to_vec(), number);
+                    assert!(before.is_none_or(|before| before < number), "{before:?} and then {number}");
+                    arrived += 1;
+                    if cut && arrived == 2000 {
+                        break;
+                    }
+                }
+                drop(peer);
+                arrived
+            });
+            let senders: Vec<_> = clients
+                .iter_mut()
+                .map(|client| {
+                    scope.spawn(move || {
+                        for number in 0..PACKETS {
+                            client.send_packet(&there, &[&number.to_be_bytes()[..], &[7; 900]].concat());
+                        }
+                        assert!(client.fence().is_empty());
+                    })
+                })
+                .collect();
+            for sender in senders {
+                sender.join().unwrap();
+            }
+            // What waits for the link leaves, or is dropped with it.
+            relay.plane.hang_up(1);
+            reader.join().unwrap()
+        });
+        end_of(&relay, 1);
+        let sent = CLIENTS * u64::from(PACKETS);
+        assert_eq!(relay.count(Counter::PACKETS_FORWARDED_OUT), sent);
+        let dropped = relay.dropped();
+        if cut {
+            // What was in the socket when it was cut nobody knows of.
+            assert!(dropped > 0 && dropped + arrived <= sent);
+        } else {
+            assert_eq!(dropped + arrived, sent);
+        }
+    }
 }

@@ -87,6 +87,8 @@ plain_counters! {
     TLS_13_UPGRADES "tls_upgrades:tls13",
     /// How often the reading of a connection was put off because of its receive limit.
     RATE_LIMIT_WAITS "rate_limit_waits",
+    /// How often a worker found that another one was writing to a connection, and left its packets to that one.
+    EGRESS_CONTENDED "egress_contended",
     /// Of connections over TLS 1.2 that became DERP, those that have not ended.
     TLS_12_ACTIVE "tls_active:tls12",
     /// The same over TLS 1.3.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use derp_proto::counters::{Counters, Waits};
 use derp_proto::drop_reason::DropReason;
 
+use super::inbox::{INBOX_BYTES, LINK_INBOX_BYTES};
 use super::outbound::PacketInfo;
 use crate::drops::Watched;
 use crate::subscribers::Subscribers;
@@ -38,6 +39,11 @@ impl Context<'_> {
         if let Some(watched) = &self.watched {
             watched.dropped(info.source, reason);
         }
+    }
+
+    /// What may wait for whoever holds the lock.
+    pub(crate) fn inbox_bytes(&self) -> usize {
+        if self.link { LINK_INBOX_BYTES } else { INBOX_BYTES }
     }
 
     pub(super) fn waited(&self, waits: Waits) {

@@ -8,7 +8,9 @@ use super::outbound::{Frame, OwnedFrame, PacketInfo};
 
 /// As much as two reads can bring: whoever holds the lock holds it for no longer than that takes. More than this has a
 /// receiver that everybody sends to at once, and drops as any queue does.
-const BYTES: usize = 256 << 10;
+pub(super) const INBOX_BYTES: usize = 256 << 10;
+/// The same for a link, which everybody does send to at once.
+pub(super) const LINK_INBOX_BYTES: usize = 1 << 20;
 
 /// In the order in which they came, for each kind.
 #[derive(Default)]
@@ -21,12 +23,12 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Appends a packet. To make room others have to go, the oldest first, and discovery last.
-    pub(crate) fn push(&mut self, frame: Frame<'_>, mut drop: impl FnMut(PacketInfo)) {
+    /// Appends a packet. To make room within `most` bytes others have to go, the oldest first, and discovery last.
+    pub(crate) fn push(&mut self, frame: Frame<'_>, most: usize, mut drop: impl FnMut(PacketInfo)) {
         let disco = frame.packet.is_some_and(|info| info.kind == PacketKind::Disco);
         self.bytes += cost(frame.len());
         if disco { &mut self.disco } else { &mut self.regular }.push_back(frame.owned());
-        while self.bytes > BYTES
+        while self.bytes > most
             && let Some(oldest) = self.regular.pop_front().or_else(|| self.disco.pop_front())
         {
             self.bytes -= cost(oldest.bytes.len());
@@ -61,7 +63,7 @@ mod tests {
             let kind = if number.is_multiple_of(10) { PacketKind::Disco } else { PacketKind::Other };
             let info = PacketInfo { source: NodeKey::from_bytes([7; 32]), kind, payload: number };
             let frame = Frame { head: &[], bytes: &[0; 1000], packet: Some(info) };
-            inbox.push(frame, |info| dropped.push((info.kind, info.payload)));
+            inbox.push(frame, INBOX_BYTES, |info| dropped.push((info.kind, info.payload)));
         }
         let oldest = (0..400).filter(|number| number % 10 != 0).map(|number| (PacketKind::Other, number));
         assert!(dropped.len() > 100);

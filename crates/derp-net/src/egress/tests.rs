@@ -16,6 +16,9 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 use super::*;
+
+mod sources;
+mod web_socket;
 use crate::subscribers::Subscribers;
 
 const DEPTH: usize = 32;
@@ -38,13 +41,17 @@ struct Line {
 impl Line {
     /// Before admission.
     fn new() -> Self {
+        Self::over(|line| line)
+    }
+
+    fn over(wrap: impl FnOnce(crate::line::Line) -> crate::line::Line) -> Self {
         let (stream, client) = UnixStream::pair().unwrap();
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_nonblocking(true).unwrap();
         SockRef::from(&stream).set_send_buffer_size(16 << 10).unwrap();
         let stream = TcpStream::from(OwnedFd::from(stream));
         Self {
-            egress: Egress::new(Some(crate::line::Line::plain(Arc::new(stream))), Instant::now()),
+            egress: Egress::new(Some(wrap(crate::line::Line::plain(Arc::new(stream)))), Instant::now()),
             client,
             received: Vec::new(),
             counters: Counters::default(),
@@ -429,67 +436,13 @@ fn a_full_socket_is_told_until_somebody_watches_it() {
 }
 
 #[test]
-fn a_source_is_told_of_once_for_each_time_it_was_heard() {
-    let mut line = Line::admitted();
-    let gone = |line: &mut Line| {
-        line.act(|egress, cx| egress.peer_gone(&SOURCE, PeerGoneReason::Disconnected, cx));
-        line.counters.read(Counter::PEER_GONE_DISCONNECTED_FRAMES)
-    };
-    assert_eq!(gone(&mut line), 0, "nothing was heard of it");
-    line.send(Other, &[1, 2], 100);
-    line.send(Other, &[3], 100);
-    assert_eq!(line.subscribers.take(&SOURCE).into_iter().collect::<Vec<_>>(), [DESTINATION]);
-    assert_eq!(gone(&mut line), 1);
-    assert_eq!(gone(&mut line), 1, "it was told");
-    // It is still there, and sends another one.
-    line.send(Other, &[4], 100);
-    assert_eq!(line.subscribers.take(&SOURCE).len(), 1);
-    assert_eq!(gone(&mut line), 2);
-    line.read_numbers(3);
-    assert_eq!(line.read_frame(), frame::peer_gone(&SOURCE, PeerGoneReason::Disconnected));
-}
-
-#[test]
-fn what_was_dropped_was_not_heard() {
-    let mut line = Line::stalled();
-    line.subscribers.take(&SOURCE);
-    line.act(|egress, cx| egress.peer_gone(&SOURCE, PeerGoneReason::Disconnected, cx));
-    // This one waits, and is pushed out by others.
-    line.send(Other, &[1], 100);
-    assert!(line.subscribers.take(&SOURCE).is_empty());
-    line.depth = 1;
-    let another = PacketInfo { source: NodeKey::from_bytes([8; 32]), kind: Other, payload: 4 };
-    let bytes = packet(Other, 2, 4);
-    for _ in 0..DEPTH {
-        line.act(|egress, cx| egress.packets(&[Frame { head: &[], bytes: &bytes, packet: Some(another) }], cx));
-    }
-    line.read_number();
-    assert!(line.subscribers.take(&SOURCE).is_empty());
-    assert_eq!(line.subscribers.take(&another.source).len(), 1);
-}
-
-#[test]
-fn the_oldest_source_makes_room() {
-    let mut line = Line::admitted();
-    for number in 0..=100 {
-        let info = PacketInfo { source: NodeKey::from_bytes([number; 32]), kind: Other, payload: 4 };
-        let bytes = packet(Other, 0, 4);
-        line.act(|egress, cx| egress.packets(&[Frame { head: &[], bytes: &bytes, packet: Some(info) }], cx));
-        line.read_frame();
-    }
-    let subscribed: Vec<_> =
-        (0..=100).filter(|number| !line.subscribers.take(&NodeKey::from_bytes([*number; 32])).is_empty()).collect();
-    assert_eq!(subscribed, (1..=100).collect::<Vec<_>>());
-}
-
-#[test]
 fn an_inbox_is_sent_in_its_order() {
     let mut line = Line::admitted();
     let mut inbox = Inbox::default();
     for (kind, number) in [(Other, 1), (Disco, 2), (Other, 3)] {
         let bytes = packet(kind, number, 100);
         let info = PacketInfo { source: SOURCE, kind, payload: 100 };
-        inbox.push(Frame { head: &[], bytes: &bytes, packet: Some(info) }, |_| panic!("there was room"));
+        inbox.push(Frame { head: &[], bytes: &bytes, packet: Some(info) }, usize::MAX, |_| panic!("there was room"));
     }
     line.act(|egress, cx| egress.inbox(inbox, cx));
     assert_eq!(line.read_numbers(3), [(Disco, 2), (Other, 1), (Other, 3)]);

@@ -1,0 +1,168 @@
+/** The whole instrument, once, for a moment: whether its books are right, and nothing about speed. */
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { buildPeers, goAvailable } from '../../packaging/peers.mjs';
+import { freePort, reachable } from '../../src/bench/processes.js';
+import { readRecord } from '../../src/bench/record.js';
+import { matching, profileOf, type Scenario } from '../../src/bench/scenarios.js';
+import { Command, ROOT, temporary } from '../cli/commands.js';
+import { eventually } from '../helpers/wait.js';
+
+const PROGRAM = join(ROOT, 'dist/cli/derpkit.js');
+const GENERATOR = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target'), 'debug/derp-bench');
+const TINY = profileOf('tiny');
+let derper: string | undefined;
+
+beforeAll(async () => {
+  const { status, stderr } = spawnSync('cargo', ['build', '--locked', '--package', 'derp-bench'], { cwd: ROOT });
+  expect(status, stderr.toString()).toBe(0);
+  derper = goAvailable() ? undefined : (await buildPeers()).derper;
+}, 600_000);
+
+function bench(out: string, ...args: string[]): Command {
+  const line = [PROGRAM, 'bench', ...(derper ? ['--derper', derper] : []), '--generator', GENERATOR, '--out', out];
+  return new Command([process.execPath, ...line, ...args], { patience: 300_000 });
+}
+
+function recordIn(out: string): string {
+  const folder = join(out, 'record');
+  const [name] = existsSync(folder) ? readdirSync(folder).filter((file) => file.endsWith('.json')) : [];
+  return name === undefined ? '' : join(folder, name);
+}
+
+/** Processes that this one has started, and those that these have. */
+function offspring(of: number): number[] {
+  const all = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  const children = all.filter((id) => {
+    try {
+      return Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${id}/stat`, 'latin1'))?.[1]) === of;
+    } catch {
+      return false;
+    }
+  });
+  return children.map(Number).flatMap((id) => [id, ...offspring(id)]);
+}
+
+/** Every row of it was measured, of all of them where that can be, and nothing went wrong. */
+function expectWhole(path: string, names: readonly string[], rows: readonly Scenario[]): void {
+  const record = readRecord(path);
+  expect(record.complete).toBe(true);
+  expect(record.contenders.map(({ name }) => name)).toEqual(names);
+  expect(record.runs.filter(({ report }) => report?.ok !== true)).toEqual([]);
+  for (const { id, family, transport } of rows) {
+    const measured = record.runs.filter(({ scenario }) => scenario === id).map(({ contender }) => contender);
+    const floor = transport === 'plain' && ['relay', 'fan-in', 'fan-out'].includes(family);
+    const expected = names.filter((name) => name !== 'floor' || floor);
+    expect(measured).toEqual(family === 'workers' ? ['native, 1 worker', 'native, 2 workers'] : expected);
+  }
+  // Of everything that goes over TLS it is known what was agreed on.
+  const tls = record.runs.filter(({ scenario }) => scenario.endsWith('/tls'));
+  expect(tls.filter(({ report }) => !report?.cipher?.startsWith('TLS13_'))).toEqual([]);
+  expect(record.machine.node).toBe(process.versions.node);
+  // Nothing in it says whose machine it was.
+  expect(readFileSync(path, 'utf8')).not.toContain(ROOT);
+}
+
+it('measures every row, and writes it down', async () => {
+  const out = temporary();
+  const { code, stdout, stderr } = await bench(out, '--tiny', '--contenders', 'native').end();
+  expect(code, stderr).toBe(0);
+  expectWhole(recordIn(out), ['native'], TINY.scenarios);
+  for (const { title } of TINY.scenarios) expect(stdout).toContain(title);
+});
+
+it('measures all contenders, and draws them', async () => {
+  const out = temporary();
+  const names = ['native', 'js', ...(derper ? ['derper'] : []), 'floor'];
+  const words = ['relay', 'storm/tls', 'stun'];
+  const run = await bench(out, '--tiny', '--contenders', names.join(','), '--scenario', ...words).end();
+  expect(run.code, run.stderr).toBe(0);
+  expectWhole(recordIn(out), names, matching(TINY.scenarios, words));
+  const baseline = derper ? 'derper' : 'floor';
+  const drawn = readFileSync(recordIn(out).replace('.json', '.svg'), 'utf8');
+  expect(drawn).toContain(`How many times better than ${baseline}`);
+  const again = await bench(out, '--picture', recordIn(out)).end();
+  expect(again.code, again.stderr).toBe(0);
+  expect(again.stdout).toMatch(/^\| \| \| native \| js \|/);
+  expect(readFileSync(join(out, 'picture.svg'), 'utf8')).toContain(`How many times better than ${baseline}`);
+});
+
+describe.skipIf(process.platform !== 'linux')('an interruption', () => {
+  it('writes what there is, leaves nothing running, and can be gone on with', async () => {
+    const out = temporary();
+    const names = ['--tiny', '--contenders', 'js', '--scenario', 'relay', '--rounds', '2'];
+    const running = bench(out, ...names);
+    await eventually(() => recordIn(out) !== '', 'the first run');
+    const { pid } = running;
+    const children = await eventually(() => {
+      const found = offspring(pid);
+      return found.length > 0 ? found : undefined;
+    }, 'the next one');
+    const { code, stderr } = await running.stop('SIGINT');
+    expect(code, stderr).toBe(130);
+    expect(stderr).toContain('--resume');
+    expect(children.filter((id) => existsSync(`/proc/${id}`))).toEqual([]);
+    const path = recordIn(out);
+    const { runs, complete } = readRecord(path);
+    expect(complete).toBe(false);
+    expect(runs.length).toBeLessThan(4);
+
+    const resumed = await bench(out, ...names, '--resume', path).end();
+    expect(resumed.code, resumed.stderr).toBe(0);
+    const whole = readRecord(path);
+    expect(whole.complete).toBe(true);
+    expect(whole.runs).toHaveLength(4);
+    expect(whole.runs.slice(0, runs.length)).toEqual(runs);
+    // Beside other contenders it would be another comparison.
+    const other = await bench(out, '--tiny', '--contenders', 'native,js', '--resume', path).end();
+    expect(other).toMatchObject({ code: 2, stderr: expect.stringContaining('other contenders') });
+  });
+});
+
+it('a relay that cannot be measured fails the run', async () => {
+  const server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  const out = temporary();
+  const target = ['--target', `mine=127.0.0.1:${port}`, '--scenario', 'relay'];
+  const { code, stdout } = await bench(out, '--tiny', ...target).end();
+  server.close();
+  expect(code).toBe(1);
+  expect(stdout).toContain('mine: FAILED');
+  expect(readRecord(recordIn(out)).runs).toEqual([expect.objectContaining({ contender: 'mine', round: 0 })]);
+});
+
+it('a relay that runs already is measured where it is', async () => {
+  const port = await freePort();
+  const relay = new Command([GENERATOR, 'floor', '--listen', `127.0.0.1:${port}`]);
+  await eventually(() => reachable(port), 'the relay');
+  const out = temporary();
+  const target = ['--target', `127.0.0.1:${port}`, '--pid', String(relay.pid), '--scenario', 'relay'];
+  const { code, stderr } = await bench(out, '--tiny', ...target).end();
+  await relay.stop();
+  expect(code, stderr).toBe(0);
+  const [run] = readRecord(recordIn(out)).runs;
+  expect(run).toMatchObject({ contender: 'target', report: { ok: true, server: expect.anything() } });
+});
+
+it.each([
+  ['--generator', ['/nowhere/derp-bench'], 'the load generator is not here'],
+  ['--scenario', ['nonsense'], 'there is no row'],
+  ['--contenders', ['native,better'], 'there is no contender better'],
+  ['--target', ['nowhere'], 'host:port'],
+  ['--rounds', ['0'], 'more than 0'],
+  ['--picture', ['/nowhere.json'], 'no such file'],
+])('%s %s is refused', async (flag, values, message) => {
+  const { code, stderr } = await bench(temporary(), flag, ...values).end();
+  expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining(message) });
+});
+
+it('--list says which rows there are', async () => {
+  const { code, stdout } = await bench(temporary(), '--full', '--list').end();
+  expect(code).toBe(0);
+  expect(stdout.trim().split('\n')).toHaveLength(profileOf('full').scenarios.length);
+});

@@ -1,0 +1,161 @@
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { FIGURES, figureOf, number, spreadOf, times } from '../../src/bench/figures.js';
+import { picture } from '../../src/bench/picture.js';
+import { isClean, ratioFor, readRecord, spreadFor, writeRecord } from '../../src/bench/record.js';
+import { matching, profileOf } from '../../src/bench/scenarios.js';
+import { markdown, table } from '../../src/bench/table.js';
+import { temporary } from '../cli/commands.js';
+import { made } from './record.js';
+
+const CPU = { native: [1, 2, 30], js: [20, 20, 20], derper: [10, 10, 100] };
+const record = made(CPU);
+const ROW = record.scenarios[0]?.id ?? '';
+
+describe('figures', () => {
+  it('are found in a report, or not there', () => {
+    const report = { scenario: '', ok: true, restart: { seconds: 1.5 }, stun: null };
+    expect(figureOf(report, 'back')).toBe(1500);
+    expect(figureOf(report, 'cpuAnswer')).toBeUndefined();
+    expect(figureOf(report, 'p99')).toBeUndefined();
+  });
+
+  it('have a middle and ends', () => {
+    expect(spreadOf([])).toBeUndefined();
+    expect(spreadOf([3, 1, 2])).toEqual({ least: 1, median: 2, most: 3 });
+    expect(spreadOf([4, 1, 2, 10])).toEqual({ least: 1, median: 3, most: 10 });
+  });
+
+  it('are compared within a round, and the ratios’ median counts', () => {
+    // The medians are 2 and 10: their ratio would be the same here by chance, so the last round moves it.
+    expect(ratioFor(record, ROW, ['native', 'derper'], 'cpuDelivered')).toEqual({ least: 0.1, median: 0.2, most: 0.3 });
+    const uneven = made({ ...CPU, derper: [1, 10, 10] });
+    expect(ratioFor(uneven, ROW, ['native', 'derper'], 'cpuDelivered')?.median).toBe(1);
+    expect(spreadFor(uneven, ROW, 'native', 'cpuDelivered')?.median).toBe(2);
+    // A round that the other one lacks is nobody's partner.
+    const short = made({ ...CPU, derper: [2] });
+    expect(ratioFor(short, ROW, ['native', 'derper'], 'cpuDelivered')).toEqual({ least: 0.5, median: 0.5, most: 0.5 });
+  });
+
+  it('can be read', () => {
+    expect([number(1234567.8, 1), number(0.5, 2)]).toEqual(['1,234,567.8', '0.50']);
+    expect([times(0.123), times(12.34), times(462)]).toEqual(['0.12×', '12.3×', '462×']);
+  });
+});
+
+describe('scenarios', () => {
+  it.each(['tiny', 'quick', 'default', 'full'] as const)('%s: no two have a name in common', (name) => {
+    const { scenarios } = profileOf(name);
+    expect(new Set(scenarios.map(({ id }) => id)).size).toBe(scenarios.length);
+    expect(scenarios.filter(({ headline }) => FIGURES[headline].better === undefined)).toEqual([]);
+  });
+
+  it('have every family in the default profile, plain and over TLS', () => {
+    const { scenarios } = profileOf('default');
+    const families = (transport: string) =>
+      new Set(scenarios.filter((scenario) => scenario.transport === transport).map(({ family }) => family));
+    expect([...families('plain')].sort()).toEqual(
+      ['fan-in', 'fan-out', 'idle', 'overload', 'relay', 'restart', 'slow', 'storm', 'stun', 'workers'].sort(),
+    );
+    expect(families('tls')).toContain('storm');
+    expect(profileOf('default').rounds).toBeGreaterThanOrEqual(5);
+  });
+
+  it('are chosen by family, transport, name, or how it begins', () => {
+    const { scenarios } = profileOf('full');
+    expect(matching(scenarios, [])).toHaveLength(scenarios.length);
+    expect(matching(scenarios, ['storm']).map(({ id }) => id)).toEqual(['storm/plain', 'storm/tls']);
+    expect(matching(scenarios, ['relay-10x1400-20k/tls'])).toHaveLength(1);
+    expect(matching(scenarios, ['relay-10x1400'])).toHaveLength(8);
+    expect(new Set(matching(scenarios, ['tls']).map(({ transport }) => transport))).toEqual(new Set(['tls']));
+    expect(matching(scenarios, ['nonsense'])).toEqual([]);
+  });
+
+  it('have windows as long as was asked', () => {
+    const [first] = profileOf('default', { seconds: 7, rounds: 9 }).scenarios;
+    expect(first?.args.join(' ')).toContain('--seconds 7 ');
+    expect(profileOf('default', { rounds: 9 }).rounds).toBe(9);
+  });
+});
+
+describe('a record', () => {
+  it('is read as it was written, but for noise', () => {
+    const path = join(temporary(), 'deep', 'a.json');
+    writeRecord(path, record);
+    expect(readRecord(path)).toEqual(record);
+    const [run] = record.runs;
+    writeRecord(path, { ...record, runs: [{ ...run, report: { scenario: '', ok: true, x: 1.23456789 } }] as never });
+    expect(readRecord(path).runs[0]?.report?.x).toBe(1.23457);
+  });
+
+  it('of another format is refused', () => {
+    const path = join(temporary(), 'a.json');
+    writeRecord(path, { ...record, format: 2 as never });
+    expect(() => readRecord(path)).toThrow('no record');
+  });
+
+  it('is clean if every run is', () => {
+    expect(isClean(record)).toBe(true);
+    const [first, ...rest] = record.runs;
+    const failed = { ...first, report: { scenario: '', ok: false } } as never;
+    expect(isClean({ ...record, runs: [failed, ...rest] })).toBe(false);
+    const none = { scenario: ROW, contender: 'js', round: 0, error: 'it ended' };
+    expect(isClean({ ...record, runs: [none] })).toBe(false);
+  });
+});
+
+describe('a table', () => {
+  it('has medians, ranges and ratios', () => {
+    const text = table(record);
+    expect(text).toMatch(
+      /CPU µs per delivered +2\.00 \(1\.00–30\.00\) 0\.20× +20\.00 2\.00× +10\.00 \(10\.00–100\.00\)/,
+    );
+    expect(text).toContain('floor is not measured: it was not asked for');
+    expect(text).not.toContain('\u001b');
+    expect(table(record, true)).toContain('\u001b');
+  });
+
+  it('says what has failed, what was disturbed, and whose limit it was', () => {
+    const [first, second, ...rest] = record.runs;
+    const runs = [
+      { ...first, disturbed: true, repeated: [{ foreignLoad: 0.5 }] },
+      { ...second, report: { ...second?.report, generator_limited: true, ok: false, faults: ['1 corrupt'] } },
+      ...rest,
+    ] as never;
+    const text = table({ ...record, runs });
+    expect(text).toContain('native: generator-limited in 1 of 3 runs');
+    expect(text).toContain('native: others used the machine in 1 of 3 runs');
+    expect(text).toContain('native: FAILED: 1 corrupt');
+    expect(text).toContain('1 were repeated');
+    expect(text).toContain('there are failed runs');
+  });
+
+  it('in Markdown has the one figure of each row that was measured', () => {
+    expect(markdown(record).split('\n')).toEqual([
+      '| | | native | js | derper |',
+      '|---|---|---|---|---|',
+      '| plain: 10 pairs, 1400 B, 20,000 pps | CPU µs per delivered | 2.00 (1.00–30.00) **0.20×** | 20.00 **2.00×** | 10.00 (10.00–100.00) |',
+    ]);
+  });
+});
+
+describe('a picture', () => {
+  it('has a mark for each contender, where it is by its ratio', () => {
+    const svg = picture(record) ?? '';
+    const at = [...svg.matchAll(/<circle class="[ab]" cx="([\d.]+)" cy="[\d.]+" r="4.5"/g)].map(([, x]) => Number(x));
+    expect(at).toHaveLength(2);
+    const one = Number(/class="one" x1="([\d.]+)"/.exec(svg)?.[1]);
+    // native is better than derper, js is worse.
+    expect(at[0]).toBeGreaterThan(one);
+    expect(at[1]).toBeLessThan(one);
+    expect(svg).toContain('<title>native: 5.00× (3.33×–10.0×)</title>');
+    expect(svg).toContain('A &amp; B');
+    expect(svg).toContain('native: &lt;native&gt;');
+    expect(svg).toContain('prefers-color-scheme: dark');
+  });
+
+  it('is none where there is nobody to compare with', () => {
+    expect(picture({ ...record, baseline: 'nobody' })).toBeUndefined();
+    expect(picture({ ...record, runs: [] })).toBeUndefined();
+  });
+});

@@ -1,0 +1,78 @@
+/** What a plane does with connections that come back from an HTTP server: a test is the server here. */
+import { describe, expect, it } from 'vitest';
+import { sendPacketFrame } from '../../src/protocol/frame.js';
+import { Bench, NO_RIGHTS } from '../helpers/bench.js';
+import { DerpClient } from '../helpers/client.js';
+import { LANES } from '../helpers/lanes.js';
+import { nothingIsLeft } from '../helpers/leaks.js';
+import { eventually } from '../helpers/wait.js';
+
+nothingIsLeft();
+
+const REQUEST = 'GET / HTTP/1.1\r\nHost: relay\r\n\r\n';
+
+const OVER = LANES.flatMap((lane) =>
+  (['tcp', 'tls'] as const).map((kind) => ({ name: `${lane.name}, ${kind}`, lane, kind })),
+);
+
+describe.each(OVER)('a connection that comes back, $name', ({ lane, kind }) => {
+  /** A connection that is an HTTP server's, and has said this. */
+  async function handed(bench: Bench, ...said: (string | Uint8Array)[]) {
+    const wire = await bench.wire();
+    wire.write(...said);
+    const [id, stream] = await eventually(() => [...bench.duplexes].at(-1), 'the connection to be handed over');
+    return { wire, id, stream };
+  }
+
+  it('goes on behind everything that it was answered, however slowly that leaves', async () => {
+    const bench = await Bench.open(lane, {}, kind);
+    const { wire, id, stream } = await handed(bench, REQUEST);
+    expect(stream.read(REQUEST.length).toString()).toBe(REQUEST);
+    wire.stopReading();
+    const answer = Buffer.alloc(6 << 20, 'answer ');
+    stream.write(answer);
+    bench.plane.adopt(id, { framing: 'raw', leftover: Buffer.alloc(0), notIdeal: false });
+    wire.goOnReading();
+    expect((await wire.take(answer.length)).equals(answer)).toBe(true);
+    const client = new DerpClient(wire, bench.keys.publicKey, { start: 'none' });
+    const done = client.login();
+    bench.plane.admit((await eventually(() => bench.logins[0], 'a login')).id, NO_RIGHTS);
+    await done;
+    await client.close();
+    expect(await bench.endOf(id)).toBe('disconnected');
+  });
+
+  it('loses nothing of what came meanwhile', async () => {
+    const bench = await Bench.open(lane, {}, kind);
+    const { client: reader } = await bench.admitted();
+    const info = new DerpClient(reader.wire, bench.keys.publicKey);
+    const login = info.clientInfo;
+    const { wire, id, stream } = await handed(bench, REQUEST, login.subarray(0, 50));
+    stream.resume();
+    const read: Buffer[] = [];
+    stream.on('data', (chunk: Buffer) => read.push(chunk));
+    await eventually(() => Buffer.concat(read).length === REQUEST.length + 50, 'the server to have read');
+    stream.removeAllListeners('data');
+    stream.pause();
+    // What the server has read, what waits for it, and what is still to come.
+    wire.write(login.subarray(50), sendPacketFrame(reader.key, Buffer.from('one')));
+    await wire.flushed();
+    const leftover = Buffer.concat(read).subarray(REQUEST.length);
+    bench.plane.adopt(id, { framing: 'raw', leftover, notIdeal: false });
+    wire.write(sendPacketFrame(reader.key, Buffer.from('two')));
+    bench.plane.admit((await eventually(() => bench.logins[1], 'a login')).id, NO_RIGHTS);
+    expect(await reader.expectPacket('one')).toBe(info.key);
+    expect(await reader.expectPacket('two')).toBe(info.key);
+    await wire.destroy();
+    await bench.endOf(id);
+  });
+
+  it('that has gone meanwhile is not heard of', async () => {
+    const bench = await Bench.open(lane, {}, kind);
+    const { wire, id } = await handed(bench, REQUEST);
+    await wire.destroy();
+    bench.plane.adopt(id, { framing: 'websocket', leftover: Buffer.alloc(0), notIdeal: false });
+    await bench.admitted();
+    expect(bench.ends.get(id)).toBeUndefined();
+  });
+});

@@ -1,0 +1,37 @@
+/** How many threads move packets. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { expect, it, onTestFinished } from 'vitest';
+import { createRelay } from '../../src/index.js';
+import { temporary } from '../cli/commands.js';
+import { eventually } from '../helpers/wait.js';
+
+/** The workers of this process, by the names that the system shows. */
+function workers(): string[] {
+  const names = readdirSync('/proc/self/task').map((id) => readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim());
+  return names.filter((name) => name.startsWith('derp-'));
+}
+
+it.skipIf(process.platform !== 'linux').each([
+  [undefined, availableParallelism()],
+  [0, availableParallelism()],
+  [1, 1],
+  [3, 3],
+])('workers: %s', async (given, expected) => {
+  const relay = createRelay({
+    listen: '127.0.0.1:0',
+    certMode: 'off',
+    stun: false,
+    plane: 'native',
+    dataDir: temporary(),
+    logLevel: 'silent',
+    ...(given !== undefined && { workers: given }),
+  });
+  onTestFinished(() => relay.close());
+  await relay.start();
+  // A thread names itself, and may take a moment to.
+  await eventually(() => workers().length >= expected, 'the workers');
+  expect(workers()).toHaveLength(expected);
+  await relay.close();
+  await eventually(() => workers().length === 0, 'their end');
+});

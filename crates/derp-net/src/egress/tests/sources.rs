@@ -1,0 +1,57 @@
+//! Who is told when a source of packets leaves.
+
+use super::*;
+
+#[test]
+fn a_source_is_told_of_once_for_each_time_it_was_heard() {
+    let mut line = Line::admitted();
+    let gone = |line: &mut Line| {
+        line.act(|egress, cx| egress.peer_gone(&SOURCE, PeerGoneReason::Disconnected, cx));
+        line.counters.read(Counter::PEER_GONE_DISCONNECTED_FRAMES)
+    };
+    assert_eq!(gone(&mut line), 0, "nothing was heard of it");
+    line.send(Other, &[1, 2], 100);
+    line.send(Other, &[3], 100);
+    assert_eq!(line.subscribers.take(&SOURCE).into_iter().collect::<Vec<_>>(), [DESTINATION]);
+    assert_eq!(gone(&mut line), 1);
+    assert_eq!(gone(&mut line), 1, "it was told");
+    // It is still there, and sends another one.
+    line.send(Other, &[4], 100);
+    assert_eq!(line.subscribers.take(&SOURCE).len(), 1);
+    assert_eq!(gone(&mut line), 2);
+    line.read_numbers(3);
+    assert_eq!(line.read_frame(), frame::peer_gone(&SOURCE, PeerGoneReason::Disconnected));
+}
+
+#[test]
+fn what_was_dropped_was_not_heard() {
+    let mut line = Line::stalled();
+    line.subscribers.take(&SOURCE);
+    line.act(|egress, cx| egress.peer_gone(&SOURCE, PeerGoneReason::Disconnected, cx));
+    // This one waits, and is pushed out by others.
+    line.send(Other, &[1], 100);
+    assert!(line.subscribers.take(&SOURCE).is_empty());
+    line.depth = 1;
+    let another = PacketInfo { source: NodeKey::from_bytes([8; 32]), kind: Other, payload: 4 };
+    let bytes = packet(Other, 2, 4);
+    for _ in 0..DEPTH {
+        line.act(|egress, cx| egress.packets(&[Frame { head: &[], bytes: &bytes, packet: Some(another) }], cx));
+    }
+    line.read_number();
+    assert!(line.subscribers.take(&SOURCE).is_empty());
+    assert_eq!(line.subscribers.take(&another.source).len(), 1);
+}
+
+#[test]
+fn the_oldest_source_makes_room() {
+    let mut line = Line::admitted();
+    for number in 0..=100 {
+        let info = PacketInfo { source: NodeKey::from_bytes([number; 32]), kind: Other, payload: 4 };
+        let bytes = packet(Other, 0, 4);
+        line.act(|egress, cx| egress.packets(&[Frame { head: &[], bytes: &bytes, packet: Some(info) }], cx));
+        line.read_frame();
+    }
+    let subscribed: Vec<_> =
+        (0..=100).filter(|number| !line.subscribers.take(&NodeKey::from_bytes([*number; 32])).is_empty()).collect();
+    assert_eq!(subscribed, (1..=100).collect::<Vec<_>>());
+}
