@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { DerpClient } from '../helpers/client.js';
 import { Crowd } from '../helpers/crowd.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { startRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
@@ -11,7 +11,7 @@ nothingIsLeft();
 
 const CLIENTS = 20;
 
-describe.each(LANES)('conservation, $name', (lane) => {
+describe.each(LANES_AND_TLS)('conservation, $name', (lane) => {
   it.each([false, true])('loses nothing of paced traffic; TLS %s', async (tls) => {
     const crowd = new Crowd(await startRelay(lane, { tls }));
     await crowd.join(CLIENTS);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { encodeFrame, notePreferredFrame, sendPacketFrame } from '../../src/protocol/frame.js';
 import { FrameType } from '../../src/protocol/wire.js';
 import { DerpClient } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
 import { turn } from '../helpers/wait.js';
@@ -33,7 +33,7 @@ async function leave(relay: TestRelay, client: DerpClient): Promise<void> {
   await relay.untilFigures({ connections: connections - 1 });
 }
 
-describe.each(LANES)('connections of one key, $name', (lane) => {
+describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {
   it('get their packets at the newest', async () => {
     const relay = await startRelay(lane);
     const { sender, all } = await clones(relay, 1);

@@ -3,7 +3,7 @@ import { encodeFrame } from '../../src/protocol/frame.js';
 import { nodeKeyBytes } from '../../src/protocol/key.js';
 import { FrameType, HEADER_LENGTH } from '../../src/protocol/wire.js';
 import { DerpClient } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { MESH_KEY, startRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
@@ -55,7 +55,7 @@ const CLOSING_MESH_PEERS: [name: string, bytes: Buffer][] = [
   ['a SendPacket of 65569 bytes', header(FrameType.SendPacket, 65569)],
 ];
 
-describe.each(LANES)('frames of a client, $name', (lane) => {
+describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
   it('that break the protocol close its connection at their header, and no other', async () => {
     const relay = await startRelay(lane);
     const undisturbed = await DerpClient.connect(relay);

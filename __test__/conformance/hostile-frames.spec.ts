@@ -4,7 +4,7 @@ import { nodeKeyBytes } from '../../src/protocol/key.js';
 import { FrameType, HEADER_LENGTH } from '../../src/protocol/wire.js';
 import { Bystanders } from '../helpers/bystanders.js';
 import { DerpClient } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { SEED, seeded } from '../helpers/random.js';
 import { MESH_KEY, startRelay } from '../helpers/relay.js';
@@ -43,7 +43,7 @@ async function expectEveryKind(client: DerpClient, what: string): Promise<void> 
   expect(frames, what).toContainEqual({ type: 'Pong', data: Buffer.from('cut here').toString('hex') });
 }
 
-describe.each(LANES)('hostile frames, $name', (lane) => {
+describe.each(LANES_AND_TLS)('hostile frames, $name', (lane) => {
   it.each([false, true])('that are split at every byte are what they were; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);

@@ -4,7 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { Bystanders } from '../helpers/bystanders.js';
 import { upgradeRequest } from '../helpers/client.js';
 import { ask } from '../helpers/http.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { SEED, seeded } from '../helpers/random.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
@@ -69,7 +69,7 @@ function ports(relay: TestRelay, tls: boolean): Target[] {
   return tls ? [relay.target(), { host, port }, relay.httpTarget()] : [{ host, port }];
 }
 
-describe.each(LANES)('garbage, $name', (lane) => {
+describe.each(LANES_AND_TLS)('garbage, $name', (lane) => {
   it.each([false, true])('on every TCP port costs its connection and nothing else; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls, config: { httpPort: tls ? 0 : -1 } });
     const random = seeded(SEED);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DerpClient } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { startRelay } from '../helpers/relay.js';
 import { fill } from '../helpers/traffic.js';
@@ -11,7 +11,7 @@ nothingIsLeft();
 /** How late a deadline may be met, on a machine that does other things too. */
 const LATE = 3000;
 
-describe.each(LANES)('keepalives and pongs, $name', (lane) => {
+describe.each(LANES_AND_TLS)('keepalives and pongs, $name', (lane) => {
   it('come one interval and part of the jitter after the last', async () => {
     const keepAlive = { interval: 200, jitter: 100 };
     const relay = await startRelay(lane, { policy: { keepAlive } });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DerpClient, discoPacket } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
 
@@ -31,7 +31,7 @@ async function expectNothingSaid(relay: TestRelay, client: DerpClient): Promise<
   expect(await client.fence()).toEqual([]);
 }
 
-describe.each(LANES)('who is told that a client has left, $name', (lane) => {
+describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane) => {
   it('is whoever got a packet of it, once', async () => {
     const relay = await startRelay(lane);
     const [leaving, told] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];

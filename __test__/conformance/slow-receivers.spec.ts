@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { DerpClient, discoPacket } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
 import { fill, numbered, QUEUE_DEPTH } from '../helpers/traffic.js';
@@ -21,7 +21,7 @@ async function balanced(relay: TestRelay): Promise<void> {
   );
 }
 
-describe.each(LANES)('a client that does not read, $name', (lane) => {
+describe.each(LANES_AND_TLS)('a client that does not read, $name', (lane) => {
   it.each([false, true])('loses its oldest packets, and nobody else loses any; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls, config: FOR_EVER });
     const [sender, frozen, other] = [

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { PacketTap, TapBatch, TapFrame } from '../../src/plane/plane.js';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { DerpClient, discoPacket } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { MESH_KEY, startRelay } from '../helpers/relay.js';
 import { numbered } from '../helpers/traffic.js';
@@ -44,7 +44,7 @@ class Reader {
   }
 }
 
-describe.each(LANES)('a packet tap, $name', (lane) => {
+describe.each(LANES_AND_TLS)('a packet tap, $name', (lane) => {
   it('shows what is relayed, and what there is nobody for', async () => {
     const relay = await startRelay(lane);
     const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];

@@ -9,6 +9,8 @@ export interface Lane {
   readonly name: string;
   /** What the plane has to be: a lane that could fall back would test nothing. */
   readonly planeKind: PlaneKind;
+  /** What relays speak TLS of, where a test does not say what they are to speak; plain if absent. */
+  readonly tls?: 'TLSv1.2' | 'TLSv1.3';
   select(): SelectedPlane;
 }
 
@@ -16,6 +18,8 @@ const KNOWN: readonly Lane[] = [
   { name: 'js', planeKind: 'js', select: () => selectPlane('js') },
   { name: 'js-async', planeKind: 'js', select: () => asyncPlane(selectPlane('js'), SEED) },
   { name: 'native', planeKind: 'native', select: () => selectPlane('native') },
+  { name: 'native-tls12', planeKind: 'native', tls: 'TLSv1.2', select: () => selectPlane('native') },
+  { name: 'native-tls13', planeKind: 'native', tls: 'TLSv1.3', select: () => selectPlane('native') },
 ];
 
 export function laneNamed(name: string): Lane {
@@ -29,6 +33,11 @@ const EVERY_RUN = process.env.CI || hasNative() ? 'js,js-async,native' : 'js,js-
 
 /** `DERPKIT_LANES`, a comma list, picks others. */
 export const LANES: readonly Lane[] = (process.env.DERPKIT_LANES || EVERY_RUN).split(',').map(laneNamed);
+
+/** The same, and the native plane over both versions of TLS: for what clients and frames do, whatever they come over. */
+export const LANES_AND_TLS: readonly Lane[] = process.env.DERPKIT_LANES
+  ? LANES
+  : [...LANES, ...KNOWN.filter(({ tls, planeKind }) => tls && LANES.some((lane) => lane.planeKind === planeKind))];
 
 function hasNative(): boolean {
   try {

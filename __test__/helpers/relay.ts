@@ -35,7 +35,7 @@ export type PolicyChanges = {
 
 export interface TestRelayOptions {
   readonly config?: RelayConfig;
-  /** TLS with a certificate of its own; plain otherwise. */
+  /** TLS with a certificate of its own; plain otherwise. As the lane has it, if it does not matter. */
   readonly tls?: boolean;
   readonly policy?: PolicyChanges;
   readonly keys?: KeyPair;
@@ -65,7 +65,10 @@ export class TestRelay {
   private plane: DataPlane | undefined;
   private contract: Contract | undefined;
 
-  constructor(lane: Lane, { config, tls = false, policy = {}, keys = generateKeyPair(), meshTimes }: TestRelayOptions) {
+  constructor(
+    private readonly lane: Lane,
+    { config, tls = lane.tls !== undefined, policy = {}, keys = generateKeyPair(), meshTimes }: TestRelayOptions,
+  ) {
     this.keys = keys;
     const settings = parseSettings({
       listen: '127.0.0.1:0',
@@ -102,7 +105,8 @@ export class TestRelay {
   /** Where the relay's own listener is. */
   target(tls: Target['tls'] = {}): Target {
     const { derp } = this.addresses();
-    return { host: reachable(derp), port: derp.port, ...(derp.tls && { tls }) };
+    const version = this.lane.tls && { minVersion: this.lane.tls, maxVersion: this.lane.tls };
+    return { host: reachable(derp), port: derp.port, ...(derp.tls && { tls: { ...version, ...tls } }) };
   }
 
   /** Where the plain HTTP listener beside TLS is. */

@@ -21,7 +21,10 @@ export class Wire {
   private sinkEnded: (() => void) | undefined;
 
   /** The connection ends with the test, if not before. */
-  constructor(readonly stream: Duplex) {
+  constructor(
+    readonly stream: Duplex,
+    private readonly transport = stream,
+  ) {
     stream.on('data', (chunk: Buffer) => this.onData(chunk));
     stream.on('end', () => this.onOver('ended'));
     stream.on('close', () => this.onOver('closed'));
@@ -31,16 +34,16 @@ export class Wire {
 
   /** Rejects if TCP or the handshake is refused. */
   static async open({ host, port, tls }: Target): Promise<Wire> {
-    const stream = tls
-      ? connectTls({ host, port, rejectUnauthorized: false, ...tls })
-      : connectTcp({ host, port, noDelay: true });
+    const transport = connectTcp({ host, port, noDelay: true });
+    // A failure of the one is told by the other.
+    if (tls) transport.on('error', () => undefined);
+    const stream = tls ? connectTls({ socket: transport, rejectUnauthorized: false, ...tls }) : transport;
     await new Promise<void>((resolve, reject) => {
       stream.once('error', reject);
       stream.once('close', () => reject(new Error('closed before it was open')));
       stream.once(tls ? 'secureConnect' : 'connect', resolve);
     });
-    if (tls) stream.setNoDelay(true);
-    return new Wire(stream);
+    return new Wire(stream, transport);
   }
 
   /** Whether the other side has said that it sends no more, or the connection is gone. */
@@ -134,7 +137,7 @@ export class Wire {
 
   /** Ends a TCP connection with a reset. */
   reset(): void {
-    (this.stream as Socket).resetAndDestroy();
+    (this.transport as Socket).resetAndDestroy();
   }
 
   private onData(chunk: Buffer): void {
