@@ -8,13 +8,15 @@ import { type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nodeKeyHex } from '../../src/protocol/key.js';
 import { DerpClient } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
 
 /** It asks nobody but the relay and the page's server. */
 const FLAGS = [
   ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
   ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  // The relays' certificates are their own.
+  '--ignore-certificate-errors',
 ];
 
 let context: BrowserContext;
@@ -38,7 +40,7 @@ afterAll(async () => {
   rmSync(profile, { recursive: true, force: true });
 });
 
-describe.each(LANES)('in a browser, $name', (lane) => {
+describe.each(LANES_AND_TLS)('in a browser, $name', (lane) => {
   it('two tabs talk through the relay, and one is told when the other closes', async () => {
     const relay = await startRelay(lane);
     const [a, b] = [await tab(relay), await tab(relay)];
@@ -79,10 +81,10 @@ describe.each(LANES)('in a browser, $name', (lane) => {
 
 /** A tab that has logged in. */
 async function tab(relay: TestRelay): Promise<{ page: Page; key: string }> {
-  const { host, port } = relay.target();
+  const { host, port, tls } = relay.target();
   const page = await context.newPage();
   const at = pages.address() as { port: number };
-  await page.goto(`http://127.0.0.1:${at.port}/?relay=ws://${host}:${port}/derp`);
+  await page.goto(`http://127.0.0.1:${at.port}/?relay=${tls ? 'wss' : 'ws'}://${host}:${port}/derp`);
   await page.getByText(/^connected to/).waitFor();
   const key = (await page.locator('#key').textContent()) ?? '';
   expect(key).toMatch(/^[0-9a-f]{64}$/);

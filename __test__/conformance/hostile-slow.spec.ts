@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { sendPacketFrame } from '../../src/protocol/frame.js';
 import { Bystanders } from '../helpers/bystanders.js';
 import { DerpClient } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
 import { clientHello } from '../helpers/tls.js';
@@ -92,7 +92,7 @@ async function trickle(all: readonly Loris[]): Promise<void> {
   }, 'all of them to be cut off');
 }
 
-describe.each(LANES)('a client that is slow, $name', (lane) => {
+describe.each(LANES_AND_TLS)('a client that is slow, $name', (lane) => {
   it.each([false, true])('at any step of its login is cut off at the deadline; TLS %s', async (tls) => {
     // One relay for each deadline: what comes before the step is in no hurry.
     const deadlines: Deadline[] = tls ? ['handshake', 'head', 'clientInfo'] : ['head', 'clientInfo'];

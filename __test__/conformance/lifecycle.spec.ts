@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { DerpkitError, ListenError } from '../../src/errors.js';
 import { formatNodeKey, generateKeyPair } from '../../src/protocol/key.js';
 import { DerpClient, upgradeRequest } from '../helpers/client.js';
-import { LANES, type Lane } from '../helpers/lanes.js';
+import { LANES_AND_TLS, type Lane } from '../helpers/lanes.js';
 import { nothingIsLeft, openSockets } from '../helpers/leaks.js';
 import { newRelay, startRelay, type TestRelay, type TestRelayOptions } from '../helpers/relay.js';
 import { eventually, turn } from '../helpers/wait.js';
@@ -24,7 +24,7 @@ function onPortsOf({ relay }: TestRelay): TestRelayOptions {
   };
 }
 
-describe.each(LANES)('a relay, $name', (lane) => {
+describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
   it('says where it is and who it is, once it has started', async () => {
     const relay = newRelay(lane, EVERYTHING);
     expect(relay.relay.address).toBeUndefined();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Bench } from '../helpers/bench.js';
 import { DerpClient } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { MESH_KEY, startRelay } from '../helpers/relay.js';
 import { numbered } from '../helpers/traffic.js';
@@ -21,7 +21,7 @@ function rateFile(config: object): string {
   return path;
 }
 
-describe.each(LANES)('limits, $name', (lane) => {
+describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
   it('of what a client may send hold it back, lose nothing, and are nobody else’s', async () => {
     // For ever, as far as a test is concerned.
     const rateConfig = rateFile({ PerClientRateLimitBytesPerSec: 1 });

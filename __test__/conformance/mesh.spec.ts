@@ -6,7 +6,7 @@ import { encodeFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair, type NodeKey, nodeKeyBytes, readNodeKey } from '../../src/protocol/key.js';
 import { FrameType, NONCE_LENGTH, PresenceFlag } from '../../src/protocol/wire.js';
 import { type ClientOptions, DerpClient, discoPacket, type FrameOf } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
 import { fill } from '../helpers/traffic.js';
@@ -66,7 +66,7 @@ const { crypto_core_hsalsa20: hsalsa20 } = (
   nacl as unknown as { lowlevel: Record<string, (...bytes: Uint8Array[]) => void> }
 ).lowlevel as { crypto_core_hsalsa20: (out: Uint8Array, input: Uint8Array, key: Uint8Array, c: Uint8Array) => void };
 
-describe.each(LANES)('mesh peers, $name', (lane) => {
+describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
   describe('that watch', () => {
     it('are told of everyone who is there, themselves included', async () => {
       const relay = await startRelay(lane);

@@ -82,6 +82,9 @@ export const NODE_CANNOT: ReadonlySet<string> = new Set(
   Number.parseFloat(process.versions.openssl) < 3.5 ? ['post-quantum'] : [],
 );
 
+/** What only TLS 1.3 has. */
+export const NEEDS_TLS_13: ReadonlySet<string> = new Set(['fast-start', 'post-quantum']);
+
 /** The built peers, and a directory with certificates for the host names, a mesh key, and room for the relays' keys. */
 export interface Workspace {
   readonly peers: Peers;

@@ -31,6 +31,8 @@ export class Faces {
   constructor(
     readonly side: Side,
     private readonly workspace: Workspace,
+    /** The only version of TLS that its clients speak, if not whatever Node's do. */
+    private readonly tls?: 'TLSv1.2',
   ) {}
 
   relay(face: Face): Promise<Relay> {
@@ -46,7 +48,7 @@ export class Faces {
     return {
       host: relay.address,
       port: relay.port,
-      ...(face === 'tls' && { tls: { servername: SERVER_NAME } }),
+      ...(face === 'tls' && { tls: { servername: SERVER_NAME, ...(this.tls && { maxVersion: this.tls }) } }),
     };
   }
 
@@ -62,7 +64,7 @@ export class Faces {
     writeFileSync(debugKey, `${DEBUG_KEY}\n`);
     const options: RelayOptions = {
       directory,
-      name: `differential-${this.side}-${face}`,
+      name: `differential-${this.side}${this.tls ?? ''}-${face}`,
       address: '127.0.0.1',
       ...(face === 'tls' && { hostname: SERVER_NAME, httpPort: true }),
       flags: FLAGS[face],

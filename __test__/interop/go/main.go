@@ -3,6 +3,7 @@
 //
 //	interop -list                prints the names of the scenarios
 //	interop -run NAME -tls …     runs one; exit status 0 or 1
+//	interop -run NAME -max-tls 1.2 -tls …  the same, with clients that know no later version
 //	interop -run NAME -transcript -tls …   the same, and prints what its clients were told
 //	interop -ring PLAN           starts three relays as a mesh, and runs those for it
 //	interop -vectors             prints the protocol vectors
@@ -11,6 +12,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"os"
@@ -41,7 +43,15 @@ func main() {
 	flag.StringVar(&target.CAFile, "ca", "", "PEM `file` that the relay's certificate is checked with")
 	flag.StringVar(&target.ServerName, "server-name", "", "`name` in the relay's certificate")
 	flag.StringVar(&target.MeshKeyFile, "mesh-key-file", "", "`file` with the relay's mesh key")
+	maxTLS := flag.String("max-tls", "", "the highest `version` of TLS that clients offer: 1.2; Go's own choice without it")
 	flag.Parse()
+	switch *maxTLS {
+	case "":
+	case "1.2":
+		target.MaxTLS = tls.VersionTLS12
+	default:
+		fail(2, fmt.Errorf("-max-tls is 1.2, not %q", *maxTLS))
+	}
 	if *stun != "" {
 		target.STUN = strings.Split(*stun, ",")
 	}

@@ -91,11 +91,9 @@ func (e *Env) newClient(name string, at endpoint, opts ...option) (*Client, erro
 	}
 	c.SetURLDialer(s.dialer)
 	if at.secure() {
-		roots, err := e.roots()
-		if err != nil {
+		if c.TLSConfig, err = e.tlsConfig(""); err != nil {
 			return nil, err
 		}
-		c.TLSConfig = &tls.Config{RootCAs: roots}
 		if s.tls != nil {
 			s.tls(c.TLSConfig)
 		}

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type Target struct {
 	Port80      string   // http://HOST:PORT of the plain face of the TLS relay
 	STUN        []string // HOST:PORT
 	MeshKeyFile string   // as given to the relay
+	MaxTLS      uint16   // the highest version that clients offer; 0 for whatever Go's do
 }
 
 // Env is what a running scenario works with.
@@ -93,6 +95,15 @@ func (e *Env) plainEndpoint() (endpoint, error) {
 		return endpoint{}, err
 	}
 	return endpoint{name: "plain HTTP", url: e.Plain, address: u.Host}, nil
+}
+
+// tlsConfig is what clients of the TLS face use.
+func (e *Env) tlsConfig(serverName string) (*tls.Config, error) {
+	roots, err := e.roots()
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{RootCAs: roots, ServerName: serverName, MaxVersion: e.MaxTLS}, nil
 }
 
 // overTLS and overPlain turn a check of one face into a scenario.

@@ -43,11 +43,11 @@ func (e *Env) connect(at endpoint) (net.Conn, error) {
 	if err != nil || !at.secure() {
 		return conn, err
 	}
-	roots, err := e.roots()
+	config, err := e.tlsConfig(at.serverName)
 	if err != nil {
 		return nil, err
 	}
-	secure := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: at.serverName})
+	secure := tls.Client(conn, config)
 	return secure, secure.HandshakeContext(e.ctx)
 }
 

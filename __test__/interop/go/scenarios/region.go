@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -48,7 +47,7 @@ func regionIdealNode(e *Env, at endpoint) error {
 		{[]*tailcfg.DERPNode{here, &dead}, derp.PeerPresentIsRegular},
 		{[]*tailcfg.DERPNode{&dead, here}, derp.PeerPresentNotIdeal},
 	} {
-		roots, err := e.roots()
+		config, err := e.tlsConfig("")
 		if err != nil {
 			return err
 		}
@@ -56,7 +55,7 @@ func regionIdealNode(e *Env, at endpoint) error {
 		region := derphttp.NewRegionClient(k, discard, netmon.NewStatic(), func() *tailcfg.DERPRegion {
 			return &tailcfg.DERPRegion{RegionID: 900, RegionCode: "test", Nodes: c.nodes}
 		})
-		region.TLSConfig = &tls.Config{RootCAs: roots}
+		region.TLSConfig = config
 		client := e.adopt("region client", k.Public(), region)
 		if err := client.login(); err != nil {
 			return err

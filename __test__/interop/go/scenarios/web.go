@@ -2,7 +2,6 @@ package scenarios
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -60,11 +59,11 @@ func (e *Env) web(at endpoint) (*web, error) {
 		},
 	}
 	if at.secure() {
-		roots, err := e.roots()
+		config, err := e.tlsConfig(at.serverName)
 		if err != nil {
 			return nil, err
 		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: roots, ServerName: at.serverName}
+		transport.TLSClientConfig = config
 	}
 	return &web{env: e, at: at, client: &http.Client{
 		Transport:     transport,
