@@ -157,6 +157,7 @@ describe.each(LANES)('certificates, $name', (lane) => {
     }
     // Nor is the challenge what anybody gets who has no other.
     bench.plane.certificates({ certificates: [challenge, ordinary], otherwise: 'first' });
+    await bench.plane.snapshot(0, 0);
     expect(shown(await bench.wire({ servername: 'other.test' }))).toBe(fingerprint(ordinary));
     expect(bench.needs).toHaveLength(1);
   });
