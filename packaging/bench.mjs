@@ -6,6 +6,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { ensureBuilt, ensureInstalled, fail, root, say } from './ensure.mjs';
 import { ensureGenerator, missingToolchain } from './native.mjs';
 import { buildPeers, goAvailable } from './peers.mjs';
@@ -18,7 +19,7 @@ ensureBuilt();
 const args = process.argv.slice(2);
 const entry = join(root, 'dist/cli/derpkit.js');
 const drawn = args.indexOf('--picture');
-if (drawn >= 0) draw(args[drawn + 1]);
+if (drawn >= 0) await draw(args[drawn + 1]);
 else await measure();
 
 async function measure() {
@@ -38,7 +39,7 @@ async function measure() {
   child.once('exit', (code) => process.exit(code ?? 1));
 }
 
-function draw(record) {
+async function draw(record) {
   if (record === undefined) fail('--picture needs a record, bench/record/X.json');
   const path = relative(root, resolve(record));
   const { status, stdout } = spawnSync(process.execPath, [entry, 'bench', '--picture', path], {
@@ -49,10 +50,11 @@ function draw(record) {
   if (status !== 0) process.exit(status ?? 1);
   const before = readFileSync(README, 'utf8');
   if (!SECTION.test(before)) fail('README.md has no section of the benchmark');
-  const { rounds, profile } = JSON.parse(readFileSync(join(root, path), 'utf8'));
+  const { readRecord, roundsIn } = await import(pathToFileURL(join(root, 'dist/bench/record.js')).href);
+  const measured = readRecord(join(root, path));
   const section = `![Medians with their ranges, and ratios to derper](bench/picture.svg)
 
-Medians of ${rounds} rounds (\`${profile}\`), their ranges, and in bold the ratio to derper; ¹ where the generator was the limit.
+Medians of ${roundsIn(measured)} (\`${measured.profile}\`), their ranges, and in bold the ratio to derper; ¹ where the generator was the limit.
 
 ${stdout.trimEnd()}`;
   writeFileSync(

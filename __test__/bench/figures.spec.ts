@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { FIGURES, figureOf, number, spreadOf, times } from '../../src/bench/figures.js';
 import { picture } from '../../src/bench/picture.js';
-import { isClean, ratioFor, readRecord, spreadFor, writeRecord } from '../../src/bench/record.js';
-import { matching, profileOf } from '../../src/bench/scenarios.js';
+import { isClean, ratioFor, readRecord, roundsIn, spreadFor, writeRecord } from '../../src/bench/record.js';
+import { matching, profileOf, type Scenario } from '../../src/bench/scenarios.js';
 import { markdown, table } from '../../src/bench/table.js';
 import { temporary } from '../cli/commands.js';
 import { made } from './record.js';
@@ -35,6 +35,21 @@ describe('figures', () => {
     // A round that the other one lacks is nobody's partner.
     const short = made({ ...CPU, derper: [2] });
     expect(ratioFor(short, ROW, ['native', 'derper'], 'cpuDelivered')).toEqual({ least: 0.5, median: 0.5, most: 0.5 });
+  });
+
+  it('are of as many rounds as there were', () => {
+    expect(roundsIn({ ...record, rounds: 3 })).toBe('3 rounds');
+    expect(roundsIn({ ...record, rounds: 5 })).toBe('3 of 5 rounds');
+    const [first, ...rest] = record.scenarios;
+    const second = { ...(first as Scenario), id: 'second' };
+    const runs = record.runs.map((run) => (run.round < 2 ? { ...run, scenario: 'second' } : run));
+    const cut = {
+      ...record,
+      rounds: 5,
+      scenarios: [first as Scenario, second, ...rest],
+      runs: [...record.runs, ...runs],
+    };
+    expect(roundsIn(cut)).toBe('2 to 3 of 5 rounds');
   });
 
   it('can be read', () => {

@@ -1,6 +1,6 @@
 /** The record as a picture: how many times better than the baseline each contender is, readable in light and dark. */
 import { FIGURES, type Figure, number, type Spread, times } from './figures.js';
-import { type RunRecord, ratioFor, spreadFor } from './record.js';
+import { type RunRecord, ratioFor, roundsIn, spreadFor } from './record.js';
 import type { Scenario } from './scenarios.js';
 
 const WIDTH = 960;
@@ -76,7 +76,7 @@ export function picture(record: RunRecord): string | undefined {
       'dim',
       20,
       54,
-      `Medians of ${record.rounds} round${record.rounds === 1 ? '' : 's'} with their ranges, pairwise within a round; logarithmic; right is better.`,
+      `Medians of ${roundsIn(record)} with their ranges, pairwise within a round; logarithmic; right is better.`,
     ),
     ...others.flatMap((name, index) => [
       `<circle class="${classOf(name)}" cx="${26 + index * 110}" cy="74" r="5"/>`,

@@ -118,6 +118,19 @@ export function runsOf(record: RunRecord, scenario: string, contender: string): 
   return record.runs.filter((run) => run.scenario === scenario && run.contender === contender);
 }
 
+/** How often everybody was measured, in words; of a run that was cut short that is less than was planned. */
+export function roundsIn(record: RunRecord): string {
+  const measuredIn = new Map<string, Set<number>>();
+  for (const { scenario, round } of record.runs) {
+    measuredIn.set(scenario, (measuredIn.get(scenario) ?? new Set()).add(round));
+  }
+  const counts = [...measuredIn.values()].map(({ size }) => size);
+  const [least, most] = [Math.min(...counts), Math.max(...counts)];
+  const measured = least === most ? `${most}` : `${least} to ${most}`;
+  const planned = least < record.rounds ? ` of ${record.rounds}` : '';
+  return `${measured}${planned} ${record.rounds === 1 ? 'round' : 'rounds'}`;
+}
+
 /** Who was measured in a scenario, in the record's order; the workers of one contender are several. */
 export function contendersIn(record: RunRecord, scenario: string): string[] {
   const names = new Set(record.runs.filter((run) => run.scenario === scenario).map((run) => run.contender));
