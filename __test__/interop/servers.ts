@@ -3,10 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { reachable } from '../../src/bench/processes.js';
 import type { Peers } from './peers.ts';
 
 export type Implementation = 'derpkit' | 'derper';
@@ -118,8 +119,8 @@ export class Relay {
         await delay(20);
       }
     };
-    await until(this.at(this.port), () => accepts(this.address, this.port));
-    if (options.httpPort) await until(this.at(this.httpPort), () => accepts(this.address, this.httpPort));
+    await until(this.at(this.port), () => reachable(this.port, this.address));
+    if (options.httpPort) await until(this.at(this.httpPort), () => reachable(this.httpPort, this.address));
     await until(`STUN at ${this.at(this.stunPort)}`, () => answersSTUN(this.address, this.stunPort));
   }
 }
@@ -187,18 +188,6 @@ async function isFree(address: string, port: number): Promise<boolean> {
   } finally {
     server.close();
     socket.close();
-  }
-}
-
-async function accepts(address: string, port: number): Promise<boolean> {
-  const socket = connect(port, address);
-  try {
-    await once(socket, 'connect');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
   }
 }
 

@@ -112,8 +112,8 @@ export async function listening(started: Started, port: number): Promise<void> {
 }
 
 /** Somebody listens there. */
-export async function reachable(port: number): Promise<boolean> {
-  const socket = connect({ host: '127.0.0.1', port });
+export async function reachable(port: number, host = '127.0.0.1'): Promise<boolean> {
+  const socket = connect({ host, port });
   try {
     await once(socket, 'connect');
     return true;
