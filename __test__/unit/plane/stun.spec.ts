@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { bindingResponse, isBindingRequest } from '../../../src/plane/stun.js';
+import { bindingResponse, isBindingRequest } from '../../../src/plane/js/stun.js';
 import { addressOf, bytes, cases, vectors } from '../vectors.js';
 
 const TX = '010101010101010101010101';

@@ -26,17 +26,17 @@ import {
   type Snapshot,
   type TapOptions,
 } from '../plane.js';
-import { StunListener } from '../stun.js';
-import { WebSocketStream } from '../websocket-stream.js';
 import { type Arrival, Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
 import { Links } from './links.js';
 import { TcpListener } from './listener.js';
 import { QueueTime } from './queue-time.js';
+import { StunListener } from './stun.js';
 import { Table } from './table.js';
 import { JsTap } from './tap.js';
 import { TlsContexts } from './tls.js';
+import { WebSocketStream } from './websocket-stream.js';
 import { Wheel } from './wheel.js';
 
 /** Fine enough for a write deadline of 2 s; twenty wake-ups a second for the whole plane. */

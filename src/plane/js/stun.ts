@@ -1,10 +1,10 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { crc32 } from 'node:zlib';
-import { addressBytes } from '../protocol/frame.js';
-import { listenError, unmapped } from './address.js';
-import type { WritableCounters } from './counters.js';
-import type { Listening, ListenSpec } from './plane.js';
+import { addressBytes } from '../../protocol/frame.js';
+import { listenError, unmapped } from '../address.js';
+import type { WritableCounters } from '../counters.js';
+import type { Listening, ListenSpec } from '../plane.js';
 
 const HEADER = 20;
 const COOKIE = Buffer.from('2112a442', 'hex');

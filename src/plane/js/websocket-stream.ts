@@ -7,7 +7,7 @@ import {
   pongFrame,
   WebSocketDecoder,
   WebSocketFault,
-} from '../protocol/websocket.js';
+} from '../../protocol/websocket.js';
 
 /** Room for the largest frame of DERP as one message; derper takes half of it. */
 const MAX_MESSAGE = 128 << 10;
