@@ -39,7 +39,7 @@ pub(crate) struct Egress {
     outcome: Outcome,
     /// None while the socket takes everything.
     backlog: Option<Box<Backlog>>,
-    sources: Option<Box<Sources>>,
+    sources: Sources,
     sent: Tally,
     dropped: u64,
 }
@@ -87,7 +87,7 @@ impl Egress {
             pulling: false,
             outcome: Outcome::default(),
             backlog,
-            sources: None,
+            sources: Sources::default(),
             sent: Tally::default(),
             dropped: 0,
         }
@@ -166,7 +166,7 @@ impl Egress {
 
     /// Tells the client that a source of packets has left, if it had packets of it and was not told already.
     pub(crate) fn peer_gone(&mut self, source: &NodeKey, reason: PeerGoneReason, cx: &Context<'_>) {
-        if self.sources.as_mut().is_some_and(|sources| sources.remove(source)) {
+        if self.sources.remove(source) {
             self.control(&frame::peer_gone(source, reason), false, cx);
         }
     }
@@ -228,7 +228,7 @@ impl Egress {
             line.end(Alert::CLOSE_NOTIFY);
         }
         self.give_up(cx);
-        self.sources.take().into_iter().flat_map(|sources| sources.into_keys())
+        std::mem::take(&mut self.sources).into_keys()
     }
 
     /// Since when no frame has left; `None` if none waits. For the owner, who asks again in time; `watched` says so.
@@ -391,7 +391,7 @@ impl Egress {
         if cx.link {
             return false;
         }
-        match self.sources.get_or_insert_default().add(source, cx.subscriptions) {
+        match self.sources.add(source, cx.subscriptions) {
             Added::Known => return false,
             Added::New => {}
             Added::Instead(oldest) => cx.subscribers.remove(&oldest, cx.destination),
@@ -409,7 +409,7 @@ impl Egress {
     /// Nothing of these was heard after all.
     fn unsubscribe(&mut self, sources: &[NodeKey], cx: &Context<'_>) {
         for source in sources {
-            if self.sources.as_mut().is_some_and(|sources| sources.remove(source)) {
+            if self.sources.remove(source) {
                 cx.subscribers.remove(source, cx.destination);
             }
         }
