@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { sendPacketFrame } from '../../src/protocol/frame.js';
 import { Bench } from '../helpers/bench.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
@@ -51,6 +52,29 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     await slow.fence();
     expect(relay.drops()).toEqual({});
     expect(relay.count('packets_sent')).toBe(4);
+  });
+
+  it('of what a client may send count frames without their headers, and let the one that is too much through', async () => {
+    const bench = await Bench.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } });
+    const { client } = await bench.admitted();
+    const { client: receiver } = await bench.admitted();
+    const waits = () => bench.plane.counters.read('rate_limit_waits');
+    // All that there is, to the byte: 32 of each frame are the key.
+    for (const number of [1, 2]) client.sendPacket(receiver.key, numbered(number, 65_568 / 2 - 32));
+    for (const number of [1, 2]) expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(number);
+    expect(waits()).toBe(0);
+    const [tooMuch, next] = [3, 4].map((number) => sendPacketFrame(receiver.key, numbered(number, 1000)));
+    client.wire.write((tooMuch as Buffer).subarray(0, 500));
+    await eventually(() => waits() === 1, 'a frame to be too much');
+    client.wire.write(Buffer.concat([(tooMuch as Buffer).subarray(500), next as Buffer]));
+    expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(3);
+    // Long enough for it to have come: it is behind the one that has, and in the same write.
+    const { client: other } = await bench.admitted();
+    other.sendPacket(receiver.key, 'undisturbed');
+    await receiver.expectPacket('undisturbed');
+    bench.plane.policy(bench.policy({ receiveRate: null }));
+    expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(4);
+    expect(waits()).toBe(1);
   });
 
   it('of one client hold for it in place of everybody’s', async () => {

@@ -215,7 +215,7 @@ export function pemPair(hosts: readonly string[]): { chain: string; key: string 
 export function changed(base: PlanePolicy, changes: PolicyChanges): PlanePolicy {
   const sections = Object.entries(changes).map(([name, change]) => {
     const section = base[name as keyof PlanePolicy];
-    const isSection = typeof section === 'object' && !Array.isArray(section);
+    const isSection = typeof section === 'object' && change !== null && !Array.isArray(section);
     return [name, isSection ? { ...section, ...(change as object) } : change];
   });
   return { ...base, ...Object.fromEntries(sections) };

@@ -40,7 +40,12 @@ export class FrameDecoder {
     return this.have + this.backlog.reduce((sum, chunk) => sum + chunk.length, 0);
   }
 
-  /** Decodes no further than the current frame until {@link resume}. */
+  /** A frame has begun whose end has not come: what comes next is taken, paused or not. */
+  get within(): boolean {
+    return this.need > 0 || this.skip > 0;
+  }
+
+  /** Decodes no further than to the end of the frame that has begun until {@link resume}. */
   pause(): void {
     this.paused = true;
   }
@@ -51,6 +56,7 @@ export class FrameDecoder {
     this.ended = true;
     this.backlog = [];
     this.need = 0;
+    this.skip = 0;
     this.forget();
   }
 
@@ -66,7 +72,7 @@ export class FrameDecoder {
   push(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length) {
-      if (this.paused) {
+      if (this.paused && !this.within) {
         if (!this.ended) this.backlog.push(chunk.subarray(at));
         return;
       }

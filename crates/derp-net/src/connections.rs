@@ -170,7 +170,7 @@ impl Connections {
 
     /// The policy is another one: who is held back may not be any more.
     pub(crate) fn free(&mut self, turn: Turn<'_>) {
-        let held = |local: &Local| matches!(&local.phase, Phase::Derp(session) if session.is_held());
+        let held = |local: &Local| matches!(&local.phase, Phase::Derp(session) if session.is_over_limit());
         let held: Vec<usize> = self.locals.iter().filter(|(_, local)| held(local)).map(|(token, _)| token).collect();
         for token in held {
             self.read_on(token, turn);
@@ -408,7 +408,7 @@ impl Connections {
                 if session.samples(turn) {
                     turn.sample(&local.stream);
                 }
-                if session.is_held() {
+                if session.is_over_limit() {
                     self.read_on(token, turn);
                     let Some(Local { phase: Phase::Derp(session), .. }) = self.locals.get_mut(token) else { return };
                     let next = session.on_time(turn);

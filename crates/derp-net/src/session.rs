@@ -84,7 +84,7 @@ impl Session {
             Phase::Login { .. } => FIRST_READ,
             Phase::Waiting { leftover, .. } if leftover.len() > turn.policy.load().leftover_bytes => 0,
             Phase::Waiting { .. } => FIRST_READ,
-            Phase::Open(traffic) if traffic.held_until().is_some() => 0,
+            Phase::Open(_) if self.is_held() => 0,
             Phase::Open(_) => usize::MAX,
         }
     }
@@ -146,9 +146,14 @@ impl Session {
         if let Phase::Open(traffic) = &mut self.phase { traffic.samples(turn) } else { false }
     }
 
-    /// Whether its receive limit holds it back.
-    pub(crate) fn is_held(&self) -> bool {
+    /// Whether it has sent more than its receive limit permits.
+    pub(crate) fn is_over_limit(&self) -> bool {
         matches!(&self.phase, Phase::Open(traffic) if traffic.held_until().is_some())
+    }
+
+    /// Whether that holds it back: the frame that was too much is read to its end.
+    fn is_held(&self) -> bool {
+        self.is_over_limit() && self.decoder.needed() == HEADER_LENGTH as u64
     }
 
     /// Goes on with what was read, if the limit does not hold it back any more.
@@ -215,9 +220,10 @@ impl Session {
         }
         at += self.decode(&mut read[at..], Lies::Read, at, batch, turn)?;
         let rest = &read[at..];
+        let is_held = self.is_held();
         match &mut self.phase {
             Phase::Waiting { leftover, .. } => leftover.extend_from_slice(rest),
-            Phase::Open(traffic) if traffic.held_until().is_some() => self.held = rest.to_vec(),
+            Phase::Open(_) if is_held => self.held = rest.to_vec(),
             Phase::Login { .. } | Phase::Open(_) if !rest.is_empty() => self.partial = rest.to_vec(),
             Phase::Login { .. } | Phase::Open(_) => {}
         }
@@ -236,8 +242,7 @@ impl Session {
     ) -> Result<usize, CloseReason> {
         let mut at = 0;
         while !matches!(self.phase, Phase::Waiting { .. }) {
-            // The frame that was too much is read to its end.
-            if self.is_held() && self.decoder.needed() == HEADER_LENGTH as u64 {
+            if self.is_held() {
                 break;
             }
             match self.decoder.next(&bytes[at..]) {

@@ -86,7 +86,7 @@ impl Traffic {
         conn: &Arc<Conn>,
         turn: Turn<'_>,
     ) -> Result<bool, ProtocolError> {
-        self.charge(header.frame_length(), turn);
+        self.charge(header.length, turn);
         self.entry.activity(conn, &turn.events);
         if header.kind == FrameType::Ping as u8 {
             turn.counters.add(Counter::GOT_PING, 1);
@@ -145,8 +145,8 @@ impl Traffic {
         self.own_limit.as_deref().copied().or(turn.policy.load().receive)
     }
 
-    /// A frame counts whole with its header.
-    fn charge(&mut self, length: u64, turn: Turn<'_>) {
+    /// A frame counts without its header, as derper counts it.
+    fn charge(&mut self, length: u32, turn: Turn<'_>) {
         if self.mesh || (self.receive.is_none() && self.limit(turn).is_none()) {
             return;
         }
@@ -155,7 +155,7 @@ impl Traffic {
             self.receive = self.limit(turn).map(|rate| Box::new(TokenBucket::new(rate, clock)));
         }
         let Some(bucket) = &mut self.receive else { return };
-        let wait = bucket.charge(length, clock);
+        let wait = bucket.charge(length.into(), clock);
         if !wait.is_zero() {
             turn.counters.add(Counter::RATE_LIMIT_WAITS, 1);
             // As good as for ever, and within what an Instant can be.

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import { FrameDecoder, type FrameSink, ProtocolError } from '../../protocol/decode.js';
 import type { NodeKey } from '../../protocol/key.js';
 import { type OpenedLogin, sealServerInfo } from '../../protocol/login.js';
-import { MAX_BODY_LENGTH, type PeerGoneReason } from '../../protocol/wire.js';
+import type { PeerGoneReason } from '../../protocol/wire.js';
 import type { Admission, CloseReason, ConnectionId, PeerAddress, ReceiveRate, TlsVersion } from '../plane.js';
 import type { PlaneContext } from './context.js';
 import { CLIENT, Egress, type EgressKind, type EgressOwner, MESH_PEER } from './egress.js';
@@ -211,21 +211,24 @@ export class Connection implements EgressOwner, Timed {
     if (this.phase === 'closed') return;
     this.guard(() => this.decoder.push(chunk));
     if (this.phase === 'login') this.charge();
+    if (this.isHeld) this.stream.pause();
     // A hang-up is seen only while reading, so a client that waits is read on, within bounds.
     if (this.phase === 'waiting' && this.decoder.held > this.context.policy.limits.leftoverBytes) this.stream.pause();
   }
 
-  /** Charges a frame. While more is owed than the bucket has, no further frame is read: the sender feels it through TCP. */
+  /**
+   * Charges a frame, without its header. While more is owed than the bucket has, no further frame is read: the sender
+   * feels it through TCP. The one that was too much is read to its end.
+   */
   private throttle(length: number): void {
     if (!this.bucket) return;
     const now = Wheel.now();
-    const wait = this.bucket.charge(Math.min(length, MAX_BODY_LENGTH), now);
+    const wait = this.bucket.charge(length, now);
     if (wait === 0) return;
     this.context.counters.add('rate_limit_waits');
     this.readAgainAt = now + wait;
     this.context.wheel.arm(this, this.readAgainAt);
     this.decoder.pause();
-    this.stream.pause();
   }
 
   /** Takes over the rate that holds for this connection, with a full bucket. False if it is the same as before. */
@@ -240,7 +243,12 @@ export class Connection implements EgressOwner, Timed {
   private readOn(): void {
     this.readAgainAt = Number.POSITIVE_INFINITY;
     this.guard(() => this.decoder.resume());
-    if (this.phase === 'open' && this.readAgainAt === Number.POSITIVE_INFINITY) this.stream.resume();
+    if (this.phase === 'open' && !this.isHeld) this.stream.resume();
+  }
+
+  /** Its receive limit holds it back, and no frame is half read. */
+  private get isHeld(): boolean {
+    return this.readAgainAt !== Number.POSITIVE_INFINITY && !this.decoder.within;
   }
 
   private onLogin(login: OpenedLogin): void {

@@ -18,10 +18,10 @@ export class TokenBucket {
     return true;
   }
 
-  /** Takes `count` tokens, there or not. Returns the milliseconds until none are owed. */
+  /** Takes `count` tokens, there or not, but no more than it holds. Returns the milliseconds until none are owed. */
   charge(count: number, now: number): number {
     this.refill(now);
-    this.tokens -= count;
+    this.tokens -= Math.min(count, this.burst);
     return this.tokens >= 0 ? 0 : (-this.tokens / this.perSecond) * 1000;
   }
 
