@@ -234,6 +234,11 @@ impl Conn {
         self.write(turn, |egress, _| egress.alert(alert));
     }
 
+    /// Lets go of the cipher of the way out; the next record expands it again.
+    pub(crate) fn quiet(self: &Arc<Self>, turn: Turn<'_>) {
+        self.write(turn, |egress, _| egress.quiet());
+    }
+
     /// Lets go of the cipher of the way out, unless it has been used since this was called last. False once it is gone.
     pub(crate) fn cool(self: &Arc<Self>, turn: Turn<'_>) -> bool {
         let mut is_warm = false;

@@ -164,6 +164,7 @@ impl Connections {
     pub(crate) fn admitted(&mut self, conn: &Conn, limit: Option<Rate>, keep_alive_at: Instant, turn: Turn<'_>) {
         if let Some(token) = self.token(conn) {
             self.step(token, turn, |session, _, batch| session.admitted(limit, keep_alive_at, batch, turn));
+            self.quiet(token, turn);
             self.read(token, turn);
         }
     }

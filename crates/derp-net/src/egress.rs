@@ -252,6 +252,13 @@ impl Egress {
         }
     }
 
+    /// Lets go of the cipher; the next record expands it again.
+    pub(crate) fn quiet(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.quiet();
+        }
+    }
+
     /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
     pub(crate) fn cool(&mut self) -> bool {
         self.line.as_mut().is_some_and(Line::cool)

@@ -41,6 +41,7 @@ mod shared;
 mod stun;
 mod subscribers;
 mod sync;
+mod system;
 mod table;
 mod tap;
 #[cfg(all(test, not(loom)))]
@@ -60,7 +61,7 @@ pub use faults::Fault;
 pub use plane::{Adoption, Plane};
 pub use policy::Policy;
 pub use reason::CloseReason;
-pub use shared::RoundTrip;
+pub use system::{RoundTrip, System};
 #[cfg(feature = "micro-benchmarks")]
 #[doc(hidden)]
 pub use table::micro;

@@ -196,6 +196,13 @@ impl Line {
         self.wrapping.as_mut().is_some_and(|wrapping| std::mem::take(&mut wrapping.warmed))
     }
 
+    /// Lets go of the cipher; the next record expands it again.
+    pub(crate) fn quiet(&mut self) {
+        if let Some(sender) = self.sender() {
+            sender.quiet();
+        }
+    }
+
     /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
     pub(crate) fn cool(&mut self) -> bool {
         self.sender().is_some_and(Sender::cool)

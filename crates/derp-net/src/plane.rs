@@ -24,9 +24,10 @@ use crate::line::Line;
 use crate::link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
-use crate::shared::{Place, RoundTrip, Shared, Turn};
+use crate::shared::{Place, Shared, Turn};
 use crate::stun;
 use crate::sync::Lock;
+use crate::system::System;
 use crate::tap::Slab;
 use crate::worker::{Mail, WAKE, Worker};
 
@@ -46,8 +47,7 @@ pub struct Adoption {
 }
 
 impl Plane {
-    /// Starts `workers` threads, which count on `counters`. `round_trip` is how the system tells it. `wake` is called, from any of them, when there are events to
-    /// take.
+    /// Starts `workers` threads, which count on `counters`. `wake` is called, from any of them, when there are events to take.
     ///
     /// # Errors
     /// Whatever the system says when it has no more descriptors or threads.
@@ -56,10 +56,10 @@ impl Plane {
         policy: Policy,
         workers: usize,
         counters: Arc<Counters>,
-        round_trip: Option<RoundTrip>,
+        system: System,
         wake: Wake,
     ) -> io::Result<Self> {
-        let (shared, posts) = Shared::new(secret, policy, workers, counters, round_trip, wake)?;
+        let (shared, posts) = Shared::new(secret, policy, workers, counters, system, wake)?;
         let shared = Arc::new(shared);
         let plane = Self { shared: shared.clone(), workers: Lock::default() };
         for (index, (poll, mail)) in posts.into_iter().enumerate() {

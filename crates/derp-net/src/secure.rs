@@ -133,6 +133,11 @@ impl Opening {
         Opened { plaintext: opened.plaintext, key_update_requested: opened.key_update_requested, end }
     }
 
+    /// Lets go of the cipher; the next record expands it again.
+    pub(crate) fn quiet(&mut self) {
+        self.receiver.quiet();
+    }
+
     /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
     pub(crate) fn cool(&mut self) -> bool {
         self.receiver.cool()

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use derp_proto::counters::{Counter, Counters};
@@ -27,6 +27,7 @@ use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::subscribers::Subscribers;
 use crate::sync::Lock;
+use crate::system::System;
 use crate::table::Table;
 use crate::tap::{Tap, Tapped};
 use crate::warmth::Warmed;
@@ -67,8 +68,7 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     /// Of packets to the keys that the policy watches.
     pub(crate) drops: Drops,
-    /// How the system tells it; nothing where it does not.
-    pub(crate) round_trip: Option<RoundTrip>,
+    pub(crate) system: System,
     pub(crate) mailboxes: Vec<Mailbox>,
     /// DERP connections, from the greeting to their end. For commands, which come per connection.
     pub(crate) conns: Lock<HashMap<u64, Arc<Conn>>>,
@@ -96,9 +96,6 @@ pub(crate) struct Shared {
     pub(crate) start: Instant,
 }
 
-/// How far away the other side of a connection is, by TCP's own estimate. Nothing if it is none of TCP's.
-pub type RoundTrip = fn(&TcpStream) -> Option<io::Result<Duration>>;
-
 /// What a worker has that others write to.
 pub(crate) type Post = (Poll, Receiver<Mail>);
 
@@ -109,7 +106,7 @@ impl Shared {
         policy: Policy,
         workers: usize,
         counters: Arc<Counters>,
-        round_trip: Option<RoundTrip>,
+        system: System,
         wake: Wake,
     ) -> io::Result<(Self, Vec<Post>)> {
         let public = secret.public_key();
@@ -134,7 +131,7 @@ impl Shared {
             subscribers: Subscribers::default(),
             events: Events::new(wake),
             drops: Drops::default(),
-            round_trip,
+            system,
             mailboxes,
             conns: Lock::default(),
             links: Lock::default(),
@@ -243,7 +240,7 @@ impl<'a> Turn<'a> {
 
     /// Counts how far away the other side of a connection is.
     pub(crate) fn sample(&self, stream: &TcpStream) {
-        let Some(round_trip) = self.round_trip else { return };
+        let Some(round_trip) = self.system.round_trip else { return };
         let counter = match round_trip(stream) {
             Some(Ok(length)) => Counter::round_trip(length),
             Some(Err(_)) => Counter::TCP_RTT_ERROR,

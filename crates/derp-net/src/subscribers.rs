@@ -19,6 +19,7 @@ pub(crate) struct Subscribers {
 /// Ids of connections.
 enum Ids {
     One(u64),
+    #[expect(clippy::box_collection, reason = "there are few of them, and many of the other")]
     Several(Box<HashSet<u64>>),
 }
 
@@ -85,6 +86,8 @@ impl Ids {
 
 /// The other side of it: the sources whose leaving one connection is told of, the most recent ones.
 pub(crate) enum Sources {
+    /// Mostly there is no more, and then nothing is allocated.
+    One(Option<NodeKey>),
     /// In the order in which they were added.
     Few(Vec<NodeKey>),
     Many(Box<Many>),
@@ -116,40 +119,41 @@ pub(crate) enum Added {
 
 impl Default for Sources {
     fn default() -> Self {
-        Self::Few(Vec::new())
+        Self::One(None)
     }
 }
 
 impl Sources {
     /// Adds a source; of more than `limit` the oldest is forgotten.
     pub(crate) fn add(&mut self, source: &NodeKey, limit: usize) -> Added {
-        let few = match self {
+        let known = match self {
+            Self::One(one) => one.as_slice(),
             Self::Few(few) => few,
             Self::Many(many) => return many.add(source, limit),
         };
-        if few.contains(source) {
+        if known.contains(source) {
             return Added::Known;
         }
-        let oldest = (few.len() >= limit.max(1)).then(|| few.remove(0));
-        if few.len() < FEW {
-            // Mostly it stays the only one.
-            if few.is_empty() {
-                few.reserve_exact(1);
+        let oldest = if known.len() >= limit.max(1) { known.first().copied() } else { None };
+        let kept = &known[usize::from(oldest.is_some())..];
+        *self = match kept.len() {
+            0 => Self::One(Some(*source)),
+            1..FEW => Self::Few([kept, &[*source]].concat()),
+            _ => {
+                let mut many = Many::default();
+                for source in kept.iter().chain([source]) {
+                    many.add(source, limit);
+                }
+                Self::Many(Box::new(many))
             }
-            few.push(*source);
-        } else {
-            let mut many = Many::default();
-            for source in few.iter().chain([source]) {
-                many.add(source, limit);
-            }
-            *self = Self::Many(Box::new(many));
-        }
+        };
         oldest.map_or(Added::New, Added::Instead)
     }
 
     /// True if it was there.
     pub(crate) fn remove(&mut self, source: &NodeKey) -> bool {
         match self {
+            Self::One(one) => one.take_if(|known| known == source).is_some(),
             Self::Few(few) => {
                 let at = few.iter().position(|known| known == source);
                 at.map(|at| few.remove(at)).is_some()
@@ -159,11 +163,12 @@ impl Sources {
     }
 
     pub(crate) fn into_keys(self) -> impl Iterator<Item = NodeKey> {
-        let (few, many) = match self {
-            Self::Few(few) => (few, None),
-            Self::Many(many) => (Vec::new(), Some(many.numbers)),
+        let (one, few, many) = match self {
+            Self::One(one) => (one, Vec::new(), None),
+            Self::Few(few) => (None, few, None),
+            Self::Many(many) => (None, Vec::new(), Some(many.numbers)),
         };
-        few.into_iter().chain(many.into_iter().flat_map(HashMap::into_keys))
+        one.into_iter().chain(few).chain(many.into_iter().flat_map(HashMap::into_keys))
     }
 }
 

@@ -27,6 +27,7 @@ use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::session::Session;
 use crate::shared::{Shared, Turn};
+use crate::system::System;
 use crate::traffic::next_keep_alive;
 use crate::worker::Mail;
 
@@ -90,7 +91,7 @@ impl World {
         let wakes = Arc::new(AtomicUsize::new(0));
         let count = wakes.clone();
         let wake = Box::new(move || _ = count.fetch_add(1, Ordering::SeqCst));
-        let (shared, mut posts) = Shared::new(secret(0), policy, 1, Arc::default(), None, wake).unwrap();
+        let (shared, mut posts) = Shared::new(secret(0), policy, 1, Arc::default(), System::default(), wake).unwrap();
         let (_, mail) = posts.pop().unwrap();
         Self { shared, _mail: mail, wakes, now: Instant::now() }
     }

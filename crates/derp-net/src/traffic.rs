@@ -23,7 +23,8 @@ use crate::table::{Entry, Route};
 use crate::tap::Tapped;
 
 /// Where a connection has sent packets lately. It holds the table's entries, so a change of route needs no word here.
-type Cache = [Option<Arc<Entry>>; 4];
+type Cache = [Option<Arc<Entry>>; CACHED];
+const CACHED: usize = 2;
 
 /// Of a receive limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600 * 24 * 365);
@@ -33,7 +34,7 @@ pub(crate) struct Traffic {
     /// Its own place in the table.
     entry: Arc<Entry>,
     mesh: bool,
-    cache: Option<Box<Cache>>,
+    cache: Cache,
     not_here: Option<Box<TokenBucket>>,
     receive: Option<Box<TokenBucket>>,
     /// A limit of its own, in place of the policy's.
@@ -55,7 +56,7 @@ impl Traffic {
         Self {
             entry,
             mesh,
-            cache: None,
+            cache: Cache::default(),
             not_here: None,
             receive: None,
             own_limit: limit.map(Box::new),
@@ -243,8 +244,7 @@ impl Traffic {
         if turn.faults.strikes(Fault::Misroute) {
             return Route::from_inner(Some(conn.clone()));
         }
-        let cache = self.cache.get_or_insert_default();
-        let place = &mut cache[key.as_bytes()[0] as usize % cache.len()];
+        let place = &mut self.cache[key.as_bytes()[0] as usize % CACHED];
         if let Some(known) = place.as_ref().filter(|entry| entry.key == *key) {
             let route = known.active();
             if route.is_some() {
@@ -279,7 +279,7 @@ impl Traffic {
 }
 
 fn next_sample(turn: Turn<'_>) -> Option<Instant> {
-    let every = turn.round_trip.and(turn.policy.load().round_trips);
+    let every = turn.system.round_trip.and(turn.policy.load().round_trips);
     every.map(|every| turn.now + every)
 }
 

@@ -1,5 +1,5 @@
 //! Which connections have expanded ciphers: they are let go of after a second or two without use. One sweep a second over
-//! those that have any; a connection pays a flag, not a timer.
+//! those that have any; a connection pays a flag, not a timer. Once many have been let go of, their memory is given back.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,9 @@ use crate::sync::Lock;
 
 /// From one sweep to the next. What is not used between two of them is let go of.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Giving memory back takes milliseconds, so it is done for a megabyte or more, and not too often.
+const MANY: usize = 1024;
+const REST: Duration = Duration::from_secs(10);
 
 /// A connection's place with its worker, and its id.
 pub(crate) type Name = (usize, u64);
@@ -34,6 +37,9 @@ pub(crate) struct Warmth {
     names: Vec<Name>,
     /// Set while there is anything to sweep.
     sweep_at: Option<Instant>,
+    /// Connections whose ciphers have been let go of since their memory was given back.
+    cooled: usize,
+    gave_back: Option<Instant>,
 }
 
 impl Warmth {
@@ -44,7 +50,7 @@ impl Warmth {
 
     /// How long there is nothing to do; `None` for ever.
     pub(crate) fn pause(&mut self, warmed: &Warmed, now: Instant) -> Option<Duration> {
-        if self.sweep_at.is_none() && !(self.names.is_empty() && warmed.is_empty()) {
+        if self.sweep_at.is_none() && !(self.names.is_empty() && warmed.is_empty() && !self.is_worth_it()) {
             self.sweep_at = Some(now + SWEEP);
         }
         self.sweep_at.map(|at| at.saturating_duration_since(now))
@@ -54,6 +60,25 @@ impl Warmth {
     pub(crate) fn due(&mut self, warmed: &Warmed, now: Instant) -> Option<(Vec<Name>, Vec<Name>)> {
         self.sweep_at.take_if(|at| now >= *at)?;
         Some((std::mem::take(&mut self.names), std::mem::take(&mut *warmed.0.lock())))
+    }
+
+    /// The ciphers of a connection have been let go of.
+    pub(crate) fn cooled(&mut self) {
+        self.cooled += 1;
+    }
+
+    /// Whether their memory is to be given back now. Asked after a sweep, and taken for done.
+    pub(crate) fn gives_back(&mut self, now: Instant) -> bool {
+        let due = self.is_worth_it() && self.gave_back.is_none_or(|at| now >= at + REST);
+        if due {
+            (self.cooled, self.gave_back) = (0, Some(now));
+        }
+        due
+    }
+
+    /// While more are in use than would be given back, those will need the memory again.
+    fn is_worth_it(&self) -> bool {
+        self.cooled >= MANY.max(self.names.len())
     }
 }
 
@@ -77,5 +102,28 @@ mod tests {
         // Nothing is left, so there is nothing to wake for.
         assert_eq!(warmth.pause(&warmed, start + SWEEP), None);
         assert!(warmed.push((1, 10)));
+    }
+
+    #[test]
+    fn memory_is_given_back_for_many_and_not_too_often() {
+        let (mut warmth, warmed, start) = (Warmth::default(), Warmed::default(), Instant::now());
+        let cooled = |warmth: &mut Warmth, count: usize| (0..count).for_each(|_| warmth.cooled());
+        cooled(&mut warmth, MANY - 1);
+        assert!(!warmth.gives_back(start));
+        assert_eq!(warmth.pause(&warmed, start), None);
+        cooled(&mut warmth, 1);
+        assert!(warmth.gives_back(start));
+        assert!(!warmth.gives_back(start));
+        // Not yet again, and until then the worker looks each second.
+        cooled(&mut warmth, MANY);
+        assert!(!warmth.gives_back(start + REST / 2));
+        assert_eq!(warmth.pause(&warmed, start + REST / 2), Some(SWEEP));
+        assert!(warmth.gives_back(start + REST));
+        // Not while more are warm.
+        (0..=MANY).for_each(|number| warmth.add((number, 1)));
+        cooled(&mut warmth, MANY);
+        assert!(!warmth.gives_back(start + 2 * REST));
+        cooled(&mut warmth, 1);
+        assert!(warmth.gives_back(start + 2 * REST));
     }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use derp_net::{Adoption, CloseReason, Plane, RoundTrip};
+use derp_net::{Adoption, CloseReason, Plane, System};
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
@@ -33,11 +33,16 @@ pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// How the system tells it.
-#[cfg(target_os = "linux")]
-const ROUND_TRIP: Option<RoundTrip> = Some(external::round_trip);
-#[cfg(not(target_os = "linux"))]
-const ROUND_TRIP: Option<RoundTrip> = None;
+const SYSTEM: System = System {
+    #[cfg(target_os = "linux")]
+    round_trip: Some(external::round_trip),
+    #[cfg(not(target_os = "linux"))]
+    round_trip: None,
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    give_back: Some(external::give_back),
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    give_back: None,
+};
 
 /// A listener that is open.
 #[napi(object)]
@@ -92,8 +97,7 @@ impl BindingPlane {
         let workers =
             if workers > 0 { workers as usize } else { thread::available_parallelism().map_or(1, Into::into) };
         let secret = SecretKey::from_bytes(secret);
-        let plane =
-            external::without_signals(|| Plane::new(secret, policy.into(), workers, counters, ROUND_TRIP, call));
+        let plane = external::without_signals(|| Plane::new(secret, policy.into(), workers, counters, SYSTEM, call));
         let plane = Arc::new(plane.or_else(|error| throw(&env, Code::Internal, &error))?);
         // Later than that of `wake`, and so called before it: the threads are gone before what they call is.
         let hook = env.add_env_cleanup_hook(Arc::downgrade(&plane), |plane| {

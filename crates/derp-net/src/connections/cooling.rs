@@ -24,11 +24,30 @@ impl Connections {
                 self.cool_one(name, turn);
             }
         }
+        if self.warmth.gives_back(turn.now)
+            && let Some(give_back) = turn.system.give_back
+        {
+            give_back();
+        }
+    }
+
+    /// Lets go of the ciphers of somebody who has just logged in, and may have nothing to say for long. If all who come
+    /// together kept them for a second, there would be holes in memory where they were, between what stays.
+    pub(super) fn quiet(&mut self, token: usize, turn: Turn<'_>) {
+        let Some(local) = self.locals.get_mut(token) else { return };
+        let Some(opening) = &mut local.opening else { return };
+        opening.quiet();
+        if let Some(conn) = local.phase.conn() {
+            conn.quiet(turn);
+        }
     }
 
     /// Keeps it in the list for as long as it has anything to let go of.
     fn cool_one(&mut self, (token, id): Name, turn: Turn<'_>) {
-        let Some(local) = self.locals.get_mut(token).filter(|local| local.id == id) else { return };
+        // One that has ended has let go of them, too.
+        let Some(local) = self.locals.get_mut(token).filter(|local| local.id == id) else {
+            return self.warmth.cooled();
+        };
         let mut is_warm = local.opening.as_mut().is_some_and(|opening| opening.cool());
         match &mut local.phase {
             Phase::Bridge(bridge) => is_warm |= bridge.cool(),
@@ -37,6 +56,8 @@ impl Connections {
         local.is_warm = is_warm;
         if is_warm {
             self.warmth.add((token, id));
+        } else {
+            self.warmth.cooled();
         }
     }
 }

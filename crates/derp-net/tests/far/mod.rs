@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 pub(crate) use derp_net::Target;
-use derp_net::{Event, LinkChange, Plane};
+use derp_net::{Event, LinkChange, Plane, System};
 use derp_proto::frame;
 use derp_proto::info::ClientInfo;
 use derp_proto::key::{MeshKey, NodeKey};
@@ -45,7 +45,7 @@ pub(crate) fn dial(relay: &Relay, link: u64, far: &Far) {
 
 /// A plane that nobody listens to.
 pub(crate) fn deaf_plane() -> Plane {
-    Plane::new(secret(0), policy(), 1, Arc::default(), None, Box::new(|| {})).unwrap()
+    Plane::new(secret(0), policy(), 1, Arc::default(), System::default(), Box::new(|| {})).unwrap()
 }
 
 impl Far {

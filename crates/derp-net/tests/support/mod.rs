@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use derp_net::{CloseReason, Event, Plane, Policy};
+use derp_net::{CloseReason, Event, Plane, Policy, System};
 use derp_proto::counters::Counter;
 use derp_proto::decode::FrameHeader;
 use derp_proto::drop_reason::{DropReason, PacketKind};
@@ -106,7 +106,8 @@ impl Relay {
                 let _ = wake.lock().unwrap().send(false);
             })
         };
-        let plane = Arc::new(Plane::new(secret(number), policy, workers, Arc::default(), None, wake).unwrap());
+        let plane =
+            Arc::new(Plane::new(secret(number), policy, workers, Arc::default(), System::default(), wake).unwrap());
         let (listener, address) = plane.listen("127.0.0.1:0".parse().unwrap(), true, false).unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let control = {

@@ -26,7 +26,7 @@ fn a_source_is_told_of_once_for_each_time_it_was_heard() {
 #[test]
 fn what_was_dropped_was_not_heard() {
     let mut line = Line::stalled();
-    line.subscribers.take(&SOURCE);
+    drop(line.subscribers.take(&SOURCE));
     line.act(|egress, cx| egress.peer_gone(&SOURCE, PeerGoneReason::Disconnected, cx));
     // This one waits, and is pushed out by others.
     line.send(Other, &[1], 100);
