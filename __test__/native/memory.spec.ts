@@ -32,8 +32,8 @@ it.runIf(process.platform === 'linux')(
     // Some first: what a young process has beside its clients, it lets go of in its first seconds, and gives back after
     // enough of them.
     await weigh('--clients', 50, '--primer', 10, '--settle', 4, '--storm', 1500);
-    // Long enough between the looks that what is dropped after a second or two of silence has been.
-    const clients = await weigh('--clients', CLIENTS, '--primer', 300, '--settle', 4, '--touch', 3, '--storm', STORM);
+    // Long enough between the looks that what is dropped after a second or two of silence has been, and given back.
+    const clients = await weigh('--clients', CLIENTS, '--primer', 300, '--settle', 7, '--touch', 3, '--storm', STORM);
     console.log(JSON.stringify(clients));
     expect(clients.count).toBe(CLIENTS);
     for (const [look, most] of Object.entries(MOST)) expect(clients[`bytes_each_${look}`], look).toBeLessThan(most);

@@ -9,7 +9,7 @@ use crate::sync::Lock;
 const SWEEP: Duration = Duration::from_secs(1);
 /// Giving memory back takes milliseconds, so it is done for a megabyte or more, and not too often.
 const MANY: usize = 1024;
-const REST: Duration = Duration::from_secs(10);
+const REST: Duration = Duration::from_secs(5);
 
 /// A connection's place with its worker, and its id.
 pub(crate) type Name = (usize, u64);
