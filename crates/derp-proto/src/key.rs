@@ -4,12 +4,12 @@
 //! a whole key.
 use std::fmt;
 
+use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
 use crypto_secretbox::aead::{AeadInPlace, KeyInit};
 use crypto_secretbox::{Tag, XSalsa20Poly1305};
 use salsa20::cipher::consts::U10;
 use salsa20::hsalsa;
 use subtle::ConstantTimeEq;
-use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use crate::wire::{BOX_OVERHEAD, KEY_LENGTH, NONCE_LENGTH};
@@ -90,17 +90,19 @@ impl fmt::Display for LowOrderKey {
 impl std::error::Error for LowOrderKey {}
 
 /// The secret half of a [`NodeKey`]. Wiped when dropped.
-pub struct SecretKey(StaticSecret);
+pub struct SecretKey(PrivateKey);
 
 impl SecretKey {
     /// Any 32 bytes serve; X25519 clamps them where it uses them.
     pub fn from_bytes(bytes: [u8; KEY_LENGTH]) -> Self {
-        Self(StaticSecret::from(bytes))
+        let bytes = Zeroizing::new(bytes);
+        Self(PrivateKey::from_private_key(&X25519, &*bytes).expect("they are as many as a key has"))
     }
 
     /// The public half. Costs a scalar multiplication: keep it.
     pub fn public_key(&self) -> NodeKey {
-        NodeKey(PublicKey::from(&self.0).to_bytes())
+        let public = self.0.compute_public_key().expect("an X25519 key has a public half");
+        NodeKey::first_of(public.as_ref()).expect("it has as many bytes")
     }
 
     /// What this key and `peer`'s secret one have in common. Costs a scalar multiplication.
@@ -108,13 +110,12 @@ impl SecretKey {
     /// # Errors
     /// If `peer` is zero or another point of low order.
     pub fn agree(&self, peer: &NodeKey) -> Result<SharedKey, LowOrderKey> {
-        let secret = self.0.diffie_hellman(&PublicKey::from(peer.0));
-        if !secret.was_contributory() {
-            return Err(LowOrderKey);
-        }
-        // NaCl's crypto_box: HSalsa20 of the X25519 secret is the key of an ordinary secretbox.
-        let key = hsalsa::<U10>(secret.as_bytes().into(), &[0; 16].into());
-        Ok(SharedKey(Zeroizing::new(key.into())))
+        agree(&self.0, UnparsedPublicKey::new(&X25519, peer.0), LowOrderKey, |secret| {
+            let secret = secret.first_chunk::<KEY_LENGTH>().ok_or(LowOrderKey)?;
+            // NaCl's crypto_box: HSalsa20 of the X25519 secret is the key of an ordinary secretbox.
+            let key = hsalsa::<U10>(secret.into(), &[0; 16].into());
+            Ok(SharedKey(Zeroizing::new(key.into())))
+        })
     }
 }
 
