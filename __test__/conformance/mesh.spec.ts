@@ -1,10 +1,8 @@
-import { createPrivateKey, createPublicKey, diffieHellman } from 'node:crypto';
 import { duplexPair } from 'node:stream';
-import nacl from 'tweetnacl';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { encodeFrame } from '../../src/protocol/frame.js';
-import { generateKeyPair, type NodeKey, nodeKeyBytes, readNodeKey } from '../../src/protocol/key.js';
-import { FrameType, NONCE_LENGTH, PresenceFlag } from '../../src/protocol/wire.js';
+import { generateKeyPair, type NodeKey } from '../../src/protocol/key.js';
+import { sealClientInfo } from '../../src/protocol/login.js';
+import { FrameType, PresenceFlag } from '../../src/protocol/wire.js';
 import { type ClientOptions, DerpClient, discoPacket, type FrameOf } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
@@ -60,11 +58,6 @@ async function expectNothing(relay: TestRelay, client: DerpClient): Promise<void
   await relay.commandsDone();
   expect(await client.fence()).toEqual([]);
 }
-
-/** tweetnacl has it, its types do not. */
-const { crypto_core_hsalsa20: hsalsa20 } = (
-  nacl as unknown as { lowlevel: Record<string, (...bytes: Uint8Array[]) => void> }
-).lowlevel as { crypto_core_hsalsa20: (out: Uint8Array, input: Uint8Array, key: Uint8Array, c: Uint8Array) => void };
 
 describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
   describe('that watch', () => {
@@ -360,39 +353,17 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
   });
 });
 
-/** What stands before the 32 bytes of a private key. */
-const PKCS8_X25519 = Buffer.from('302e020100300506032b656e04220420', 'hex');
-
-/**
- * Many clients that only log in, over streams in memory: no socket, and no key exchange of the slow kind. Returns their keys.
- */
+/** Many clients that only log in, over streams in memory. Returns their keys. */
 async function attachCrowd(relay: TestRelay, count: number): Promise<NodeKey[]> {
-  const server = createPublicKey({
-    key: { kty: 'OKP', crv: 'X25519', x: nodeKeyBytes(relay.keys.publicKey).toString('base64url') },
-    format: 'jwk',
-  });
   const { connections } = relay.relay.figures();
   const keys: NodeKey[] = [];
   for (let client = 0; client < count; client++) {
-    // Not of Node's generator: a key that is exported while a garbage collection meets what has generated it locks up
-    // Node 20 for ever.
-    const privateKey = createPrivateKey({
-      key: Buffer.concat([PKCS8_X25519, nacl.randomBytes(32)]),
-      format: 'der',
-      type: 'pkcs8',
-    });
-    const key = Buffer.from(createPublicKey(privateKey).export({ format: 'jwk' }).x as string, 'base64url');
-    const shared = new Uint8Array(32);
-    const secret = diffieHellman({ privateKey, publicKey: server });
-    // What crypto_box makes of an X25519 secret.
-    hsalsa20(shared, new Uint8Array(16), secret, Buffer.from('expand 32-byte k'));
-    const nonce = nacl.randomBytes(NONCE_LENGTH);
-    const box = nacl.box.after(Buffer.from('{"version":2}'), nonce, shared);
+    const pair = generateKeyPair();
     const [ours, theirs] = duplexPair();
     onTestFinished(() => void ours.destroy());
     ours.resume();
-    ours.write(encodeFrame(FrameType.ClientInfo, Buffer.concat([key, nonce, box])));
-    keys.push(readNodeKey(key));
+    ours.write(sealClientInfo(pair, relay.keys.publicKey, '{"version":2}'));
+    keys.push(pair.publicKey);
     void relay.dataPlane.attach(theirs, { address: '127.0.0.1', port: 1 });
   }
   await relay.untilFigures({ connections: connections + count });

@@ -2,7 +2,8 @@
  * Keys. A node key travels through the relay as a string of 32 latin1 characters, one a byte: it hashes and compares
  * natively in a `Map` and costs 48 bytes of heap, where a Buffer costs several times that.
  */
-import nacl from 'tweetnacl';
+import { randomBytes } from 'node:crypto';
+import { publicBytes } from './agree.js';
 import { KEY_LENGTH } from './wire.js';
 
 declare const brand: unique symbol;
@@ -54,13 +55,13 @@ export interface KeyPair {
 }
 
 export function generateKeyPair(): KeyPair {
-  const privateKey = nacl.randomBytes(KEY_LENGTH);
+  const privateKey = new Uint8Array(randomBytes(KEY_LENGTH));
   clamp(privateKey);
   return keyPairOf(privateKey);
 }
 
 export function keyPairOf(privateKey: Uint8Array): KeyPair {
-  return { privateKey, publicKey: readNodeKey(Buffer.from(nacl.scalarMult.base(privateKey))) };
+  return { privateKey, publicKey: readNodeKey(publicBytes(privateKey)) };
 }
 
 /** `privkey:` and 64 lower-case hex digits: what derper's key file holds. */

@@ -2,6 +2,7 @@
  * The login: ClientInfo and ServerInfo, JSON in NaCl boxes. Opening a ClientInfo proves that the client holds its key.
  */
 import nacl from 'tweetnacl';
+import { agree } from './agree.js';
 import { ProtocolError } from './decode.js';
 import { newFrame } from './frame.js';
 import { isMeshKey, isZeroKey, type KeyPair, type NodeKey, nodeKeyBytes, readNodeKey, writeNodeKey } from './key.js';
@@ -33,9 +34,6 @@ export interface OpenedLogin {
   readonly info: ClientInfo;
   readonly sharedKey: Uint8Array;
 }
-
-/** What every low-order public key leads to, whichever the private key: X25519 of zero. */
-const DEGENERATE_KEY = nacl.box.before(new Uint8Array(KEY_LENGTH), nacl.randomBytes(KEY_LENGTH));
 
 /** Opens the body of a ClientInfo frame. Throws {@link ProtocolError} where the login has to fail. */
 export function openClientInfo(body: Buffer, serverPrivateKey: Uint8Array): OpenedLogin {
@@ -179,8 +177,8 @@ function isAppName(name: string): boolean {
 }
 
 function sharedKeyOf(privateKey: Uint8Array, publicKey: NodeKey): Uint8Array {
-  const shared = nacl.box.before(nodeKeyBytes(publicKey), privateKey);
-  if (Buffer.compare(shared, DEGENERATE_KEY) === 0) throw new ProtocolError('the key is of low order');
+  const shared = agree(privateKey, nodeKeyBytes(publicKey));
+  if (!shared) throw new ProtocolError('the key is of low order');
   return shared;
 }
 
