@@ -52,9 +52,10 @@ async function draw(record) {
   if (!SECTION.test(before)) fail('README.md has no section of the benchmark');
   const { readRecord, roundsIn } = await import(pathToFileURL(join(root, 'dist/bench/record.js')).href);
   const measured = readRecord(join(root, path));
+  const { commit, cores } = measured.machine;
   const section = `![Medians with their ranges, and ratios to derper](bench/picture.svg)
 
-Medians of ${roundsIn(measured)} (\`${measured.profile}\`), their ranges, and in bold the ratio to derper; ¹ where the generator was the limit.
+Medians of ${roundsIn(measured)} (\`${measured.profile}\`)${commit ? ` at ${commit}` : ''}, on ${cores} cores; their ranges, and in bold the ratio to derper; ¹ where the generator was the limit.
 
 ${stdout.trimEnd()}`;
   writeFileSync(

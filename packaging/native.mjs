@@ -1,12 +1,17 @@
 /** What building the native plane needs, and where its parts lie. */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, run } from './ensure.mjs';
 
-/** The first tool that is not there; undefined if nothing is missing. */
+/** The first tool that is not there, or is too old; undefined if nothing is missing. */
 export function missingToolchain() {
-  return ['cargo', 'cc'].find((tool) => spawnSync(tool, ['--version']).status !== 0);
+  const { status, stdout } = spawnSync('cargo', ['--version'], { encoding: 'utf8' });
+  if (status !== 0) return 'Cargo';
+  const [, needed] = /rust-version = "1\.(\d+)"/.exec(readFileSync(join(root, 'Cargo.toml'), 'utf8'));
+  const [, major, minor] = /^cargo (\d+)\.(\d+)/.exec(stdout) ?? [];
+  if (Number(major) === 1 && Number(minor) < Number(needed)) return `Rust 1.${needed}`;
+  return spawnSync('cc', ['--version']).status === 0 ? undefined : 'a C compiler';
 }
 
 /** What Cargo makes of the addon and of the load generator, and their places: those that a published package has them in. */

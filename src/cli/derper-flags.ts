@@ -72,7 +72,13 @@ export const DERPER_FLAGS: readonly DerperFlag[] = [
   ),
   flag('http-port', 'int', '80', 'port of plain HTTP beside HTTPS, on the same IP as -a; -1 for none', 'httpPort'),
   flag('mesh-psk-file', 'string', defaultMeshKeyFile(), 'file with the mesh key, 64 hex digits', 'meshKeyFile'),
-  flag('mesh-with', 'string', '', 'comma-separated relays to mesh with, "host" or "host/dialhost"', 'meshWith'),
+  flag(
+    'mesh-with',
+    'string',
+    '',
+    'comma-separated relays to mesh with, "host[:port]" or "host[:port]/dialhost"',
+    'meshWith',
+  ),
   flag(
     'rate-config',
     'string',

@@ -248,9 +248,8 @@ export interface PlanePolicy {
   readonly acceptRate: { readonly perSecond: number; readonly burst: number } | null;
   /**
    * What connections without mesh permission may send: each has a bucket of its own, full at first and whenever the rate
-   * changes. Every inbound frame is charged by the length of its body, that of the longest
-   * packet at most; while the bucket owes, that
-   * connection is not read, and no other waits for it.
+   * changes. Every inbound frame is charged by the length of its body, and a whole bucket at most; the one that is too much
+   * is read to its end, and while the bucket owes, that connection is not read on, and no other waits for it.
    */
   readonly receiveRate: ReceiveRate | null;
 }

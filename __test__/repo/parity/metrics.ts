@@ -93,7 +93,7 @@ const MORE: readonly Row[] = [
     test: `${FIGURES}count round trips of TCP`,
     note: 'no rows on the JavaScript plane, as derper has none beside Linux: Node does not tell',
   },
-  { name: 'derper_tls_active_version', test: `${FIGURES}count who is there over %s` },
+  { name: 'derper_tls_active_version', test: `${FIGURES}count who is there over` },
   { name: 'process_max_fds', test: `${PROCESS}limits` },
   { name: 'process_network_receive_bytes_total', test: `${PROCESS}network` },
   { name: 'process_network_transmit_bytes_total', test: `${PROCESS}network` },
