@@ -15,9 +15,9 @@ import {
 import { delimiter, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { freePorts } from '../helpers/mesh.js';
 import {
   Command,
-  freePort,
   lines,
   networkEnvironment,
   ROOT,
@@ -37,8 +37,8 @@ interface Ports {
   readonly stunPort: number;
 }
 
-async function freePorts(): Promise<Ports> {
-  const [port, httpPort, stunPort] = await Promise.all([freePort(), freePort(), freePort()]);
+async function threePorts(): Promise<Ports> {
+  const [port, httpPort, stunPort] = (await freePorts(3)) as [number, number, number];
   return { port, httpPort, stunPort };
 }
 
@@ -151,7 +151,7 @@ describe('npm start', () => {
     const directory = clone();
     installInto(directory);
     const env = { PATH: [withoutRust(directory), process.env.PATH].join(delimiter) };
-    const ports = await freePorts();
+    const ports = await threePorts();
     const { port, httpPort, stunPort } = ports;
 
     const first = npmStart(directory, flags(ports), env);
@@ -260,7 +260,7 @@ describe('npm start', () => {
         patience: 50_000,
       });
     const startOnce = async () => {
-      const relay = startAgain(flags(await freePorts()));
+      const relay = startAgain(flags(await threePorts()));
       await summary(relay);
       return told((await relay.stop('SIGINT')).stderr);
     };
@@ -284,7 +284,7 @@ describe('npm start', () => {
     const directory = clone();
     // The tools find what is theirs in the home directory.
     const { HOME = '' } = process.env;
-    const relay = npmStart(directory, flags(await freePorts()), { ...networkEnvironment(), HOME });
+    const relay = npmStart(directory, flags(await threePorts()), { ...networkEnvironment(), HOME });
     const { data } = await summary(relay);
     expect(data).toBe(join(directory, '.derpkit'));
     const own = lines(relay.stderr).filter((line) => line.startsWith('derpkit: '));
@@ -296,7 +296,7 @@ describe('npm start', () => {
 describe('derpkit start', () => {
   it('for a chosen host has it in certificate, URLs and maps', async () => {
     const directory = join(temporary(), 'data');
-    const ports = await freePorts();
+    const ports = await threePorts();
     const args = ['start', '--data-dir', directory, ...flags(ports), '--host', '192.0.2.7', '--http-port', '-1'];
     const relay = start('derpkit', args);
     const { data, policy, headscale } = await summary(relay);
@@ -321,7 +321,7 @@ describe('derpkit start', () => {
       DERPKIT_DATA_DIR: join(directory, 'data'),
       DERPKIT_LOG_LEVEL: 'info',
     };
-    const ports = await freePorts();
+    const ports = await threePorts();
     const relay = start('derpkit', ['start', ...flags(ports), '--host', '::1'], { env });
     const { nodeKey, data } = await summary(relay);
     expect(data).toBe(env.DERPKIT_DATA_DIR);

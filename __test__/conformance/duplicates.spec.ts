@@ -4,7 +4,7 @@ import { FrameType } from '../../src/protocol/wire.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { startRelay, type TestRelay } from '../helpers/relay.js';
+import { leave, startRelay, type TestRelay } from '../helpers/relay.js';
 import { turn } from '../helpers/wait.js';
 
 nothingIsLeft();
@@ -25,12 +25,6 @@ async function expectActive(sender: DerpClient, active: DerpClient): Promise<voi
   texts += 1;
   sender.sendPacket(active.key, `packet ${texts}`);
   expect(await active.expectPacket(`packet ${texts}`)).toBe(sender.key);
-}
-
-async function leave(relay: TestRelay, client: DerpClient): Promise<void> {
-  const { connections } = relay.relay.figures();
-  await client.close();
-  await relay.untilFigures({ connections: connections - 1 });
 }
 
 describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {

@@ -6,7 +6,7 @@ import { Bystanders } from '../helpers/bystanders.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { SEED, seeded } from '../helpers/random.js';
+import { randomBytes, SEED, seeded } from '../helpers/random.js';
 import { MESH_KEY, startRelay } from '../helpers/relay.js';
 import { PATIENCE } from '../helpers/wait.js';
 
@@ -155,10 +155,6 @@ describe.each(LANES_AND_TLS)('hostile frames, $name', (lane) => {
     for (const { reason } of relay.disconnected) expect(reasons).toContain(reason);
   });
 });
-
-function randomBytes(random: () => number, length: number): Buffer {
-  return Buffer.from(Array.from({ length }, () => Math.floor(random() * 256)));
-}
 
 /** Any type there is and some there are not, mostly of a length that it may have. A mesh peer's may close others of them. */
 function randomFrame(random: () => number, clients: readonly DerpClient[]): Buffer {

@@ -6,7 +6,7 @@ import { upgradeRequest } from '../helpers/client.js';
 import { ask } from '../helpers/http.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { SEED, seeded } from '../helpers/random.js';
+import { randomBytes, SEED, seeded } from '../helpers/random.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
 import { eventually, PATIENCE } from '../helpers/wait.js';
 import { type Target, Wire } from '../helpers/wire.js';
@@ -14,10 +14,6 @@ import { type Target, Wire } from '../helpers/wire.js';
 nothingIsLeft();
 
 type Random = () => number;
-
-function randomBytes(random: Random, length: number): Buffer {
-  return Buffer.from(Array.from({ length }, () => Math.floor(random() * 256)));
-}
 
 /** What scanners, mistaken clients and worse ones send, and what has nothing of them but their first bytes. */
 const GREETINGS: ((random: Random) => Uint8Array | string)[] = [

@@ -6,7 +6,7 @@ import { FrameType, PresenceFlag } from '../../src/protocol/wire.js';
 import { type ClientOptions, DerpClient, discoPacket, type FrameOf } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
+import { leave, MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
 import { fill } from '../helpers/traffic.js';
 import { eventually } from '../helpers/wait.js';
 
@@ -45,12 +45,6 @@ function byKey(frames: readonly unknown[]): unknown[] {
     return `${key}${port}`;
   };
   return frames.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
-}
-
-async function leave(relay: TestRelay, client: DerpClient): Promise<void> {
-  const { connections } = relay.relay.figures();
-  await client.close();
-  await relay.untilFigures({ connections: connections - 1 });
 }
 
 /** Whatever the relay has for the client has been asked for, and is here: nothing. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { DerpClient, discoPacket } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
+import { leave, MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
 
 nothingIsLeft();
 
@@ -10,13 +10,6 @@ nothingIsLeft();
 async function talk(from: DerpClient, to: DerpClient): Promise<void> {
   from.sendPacket(to.key, 'hello');
   expect(await to.expectPacket('hello')).toBe(from.key);
-}
-
-/** Ends a connection, and waits until the relay as a whole knows. */
-async function leave(relay: TestRelay, client: DerpClient): Promise<void> {
-  const { connections } = relay.relay.figures();
-  await client.close();
-  await relay.untilFigures({ connections: connections - 1 });
 }
 
 /**

@@ -11,6 +11,11 @@ export function seeded(seed: number): () => number {
   };
 }
 
+/** So many bytes of a generator of numbers. */
+export function randomBytes(random: () => number, length: number): Buffer {
+  return Buffer.from(Array.from({ length }, () => Math.floor(random() * 256)));
+}
+
 /** The seed of everything random in a run: a new one each time, or the one that `DERPKIT_SEED` gives to see a run again. */
 export const SEED: number = process.env.DERPKIT_SEED ? Number(process.env.DERPKIT_SEED) : Date.now() % 2 ** 31;
 

@@ -16,6 +16,7 @@ import {
   type NodeKey,
 } from '../../src/protocol/key.js';
 import { composeRelay, type Endpoint, type Relay, type RelayEvents } from '../../src/relay.js';
+import type { DerpClient } from './client.js';
 import { Contract } from './contract.js';
 import type { Lane } from './lanes.js';
 import { showSeedOnFailure } from './random.js';
@@ -195,6 +196,13 @@ export class TestRelay {
     if (!this.relay.address) throw new Error('the relay has not started');
     return this.relay.address;
   }
+}
+
+/** Ends a connection, and waits until the relay as a whole knows. */
+export async function leave(relay: TestRelay, client: DerpClient): Promise<void> {
+  const { connections } = relay.relay.figures();
+  await client.close();
+  await relay.untilFigures({ connections: connections - 1 });
 }
 
 let certificate: { chain: string; key: string } | undefined;

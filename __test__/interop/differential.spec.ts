@@ -4,12 +4,12 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEVIATIONS, type Deviation, settled } from './deviations.ts';
-import { Faces, SERVER_NAME, type Side } from './differential/faces.ts';
+import { Faces, type Side } from './differential/faces.ts';
 import { FRAME_CASES } from './differential/frame-cases.ts';
 import { HTTP_CASES } from './differential/http-cases.ts';
 import { type Case, Script } from './differential/transcript.ts';
 import { UPGRADE_CASES } from './differential/upgrade-cases.ts';
-import { makeWorkspace, type Workspace } from './scenarios.ts';
+import { makeWorkspace, SERVER_NAME, type Workspace } from './scenarios.ts';
 
 const CASES: readonly Case[] = [...HTTP_CASES, ...UPGRADE_CASES, ...FRAME_CASES];
 

@@ -12,11 +12,11 @@ import {
   run,
   runScenario,
   SCENARIOS,
+  SERVER_NAME,
   type Workspace,
 } from './scenarios.ts';
 import { hasIPv6, type Implementation, Relay } from './servers.ts';
 
-const SERVER_NAME = 'derp.test';
 /** derpprobe resolves the name that it is given, so its relay is called what every machine can resolve. */
 const PROBED_NAME = 'localhost';
 

@@ -7,10 +7,8 @@ import { binPath } from '../cli/commands.js';
 import { ask } from '../helpers/http.js';
 import { FLAGS } from '../repo/parity/flags.ts';
 import { METRICS } from '../repo/parity/metrics.ts';
-import { makeWorkspace, type Workspace } from './scenarios.ts';
+import { makeWorkspace, SERVER_NAME, type Workspace } from './scenarios.ts';
 import { type Implementation, Relay } from './servers.ts';
-
-const SERVER_NAME = 'derp.test';
 
 let workspace: Workspace;
 

@@ -4,10 +4,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { buildPeers, type Peers } from './peers.ts';
+import { buildPeers, type Peers } from '../../packaging/peers.mjs';
 import type { Relay } from './servers.ts';
 
 export const run = promisify(execFile);
+
+/** What relays over TLS are called here. */
+export const SERVER_NAME = 'derp.test';
 
 /** As `interop -list` prints them, first those for one relay; a test holds the two together. */
 export const SCENARIOS = [

@@ -7,8 +7,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { Peers } from '../../packaging/peers.mjs';
 import { reachable } from '../../src/bench/processes.js';
-import type { Peers } from './peers.ts';
 
 export type Implementation = 'derpkit' | 'derper';
 

@@ -3,10 +3,8 @@
  * the same, line by line. Keys have names, and ports are left out; nothing else is.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { makeWorkspace, run, type SCENARIOS, type Workspace } from './scenarios.ts';
+import { makeWorkspace, run, type SCENARIOS, SERVER_NAME, type Workspace } from './scenarios.ts';
 import { Relay } from './servers.ts';
-
-const SERVER_NAME = 'derp.test';
 
 /**
  * What is the same twice on derper itself. The others depend on how long things take: how many packets come before a

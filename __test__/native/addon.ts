@@ -1,4 +1,5 @@
 /** The addon as it was built, and a build of it that faults can be planted in. */
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type Binding, loadNative, nativePlane } from '../../src/plane/native.js';
 import { type FaultyPlane, faultyAddon } from '../helpers/faulty-addon.js';
@@ -8,6 +9,19 @@ export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** Where the addon is that was built here. */
 export function addonPath(): string {
   return loadNative().path;
+}
+
+/** The workers of all planes in this process, by the names that Linux shows. */
+export function workers(): string[] {
+  const names = readdirSync('/proc/self/task').map((task) => {
+    try {
+      return readFileSync(`/proc/self/task/${task}/comm`, 'utf8').trim();
+    } catch {
+      // It has ended meanwhile.
+      return '';
+    }
+  });
+  return names.filter((name) => name.startsWith('derp-'));
 }
 
 /** Planes of the build with faults, and what lies below the one made last. */

@@ -1,16 +1,10 @@
 /** How many threads move packets. */
-import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { expect, it, onTestFinished } from 'vitest';
 import { createRelay } from '../../src/index.js';
 import { temporary } from '../cli/commands.js';
 import { eventually } from '../helpers/wait.js';
-
-/** The workers of this process, by the names that the system shows. */
-function workers(): string[] {
-  const names = readdirSync('/proc/self/task').map((id) => readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim());
-  return names.filter((name) => name.startsWith('derp-'));
-}
+import { workers } from './addon.js';
 
 it.skipIf(process.platform !== 'linux').each([
   [undefined, availableParallelism()],

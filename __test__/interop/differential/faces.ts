@@ -2,10 +2,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Target } from '../../helpers/wire.js';
-import type { Workspace } from '../scenarios.ts';
+import { SERVER_NAME, type Workspace } from '../scenarios.ts';
 import { Relay, type RelayOptions } from '../servers.ts';
-
-export const SERVER_NAME = 'derp.test';
 
 /** What runs: derper, and derpkit with each of its planes. */
 export type Side = 'derper' | 'js' | 'native';
