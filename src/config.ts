@@ -51,7 +51,7 @@ const duration = z.union(
 
 const address = z.string(ADDRESS).transform((text, context) => parseAddress(text) ?? bad(context, ADDRESS));
 
-const home = z.string(HOME).regex(/^(?:blank|https?:\/\/\S+)?$/, HOME);
+const home = z.string(HOME).regex(/^(?:blank|https?:\/\/[^\s\p{Cc}]+)?$/u, HOME);
 
 const hostname = z.string(HOSTNAME).refine(isHostname, HOSTNAME);
 

@@ -33,7 +33,9 @@ export function sendPage(response: ServerResponse, contentType: string, body: st
 
 /** As Go redirects: browsers get a page with the link, others nothing. */
 export function sendRedirect(response: ServerResponse, status: number, location: string, headers: Headers = {}): void {
-  const all = { ...headers, Location: location };
+  // As Go does it, in the header alone.
+  const ascii = location.replaceAll(/[^\0-\x7f]/gu, (character) => encodeURIComponent(character).toLowerCase());
+  const all = { ...headers, Location: ascii };
   const { method } = response.req;
   if (method === 'GET') {
     const page = `<a href="${escapeHtml(location)}">${STATUS_CODES[status]}</a>.\n\n`;

@@ -21,6 +21,8 @@ interface Origin extends DuplexInfo {
   readonly face: Face;
   /** Requests that are not answered yet. */
   unanswered: number;
+  /** An upgrade or CONNECT behind them. */
+  next?: () => void;
 }
 
 /** derper's read and write timeouts; the request head has the plane's shorter one. */
@@ -54,9 +56,11 @@ export class HttpServer {
     this.server.keepAliveTimeout = REQUEST_TIMEOUT;
     this.server.setTimeout(REQUEST_TIMEOUT);
     this.server.on('request', (request, response) => this.onRequest(request, response));
-    this.server.on('upgrade', (request, socket, head) => this.onUpgrade(request, socket, head));
+    this.server.on('upgrade', (request, socket, head) =>
+      this.inTurn(socket, () => this.onUpgrade(request, socket, head)),
+    );
     this.server.on('clientError', (error, socket) => refuse(error, socket));
-    this.server.on('connect', (request, socket) => this.onConnect(request, socket));
+    this.server.on('connect', (request, socket) => this.inTurn(socket, () => this.onConnect(request, socket)));
     // The server never listens, but it keeps track of connections, and of their deadlines, only from this event on.
     this.server.emit('listening');
   }
@@ -65,7 +69,10 @@ export class HttpServer {
   accept(id: ConnectionId, stream: Duplex, face: Face, info: DuplexInfo): void {
     // It may have ended on its way here; then its close, which Node's server waits for, has been.
     if (stream.destroyed) return;
-    this.origins.set(stream, { ...info, id, face, unanswered: 0 });
+    const origin: Origin = { ...info, id, face, unanswered: 0 };
+    this.origins.set(stream, origin);
+    // Of what is not answered by now, Node says no more.
+    stream.once('close', () => this.settle(origin, origin.unanswered));
     this.server.emit('connection', stream);
     // The plane has stopped it after its first bytes.
     stream.resume();
@@ -101,10 +108,25 @@ export class HttpServer {
       this.tlsActive[tlsVersion] += 1;
     }
     response.once('close', () => {
-      origin.unanswered -= 1;
-      if (tlsVersion) this.tlsActive[tlsVersion] -= 1;
+      this.settle(origin, Math.min(1, origin.unanswered));
+      if (origin.unanswered > 0 || !origin.next) return;
+      const { next } = origin;
+      delete origin.next;
+      if (!socket.destroyed) next();
     });
     return true;
+  }
+
+  private settle(origin: Origin, requests: number): void {
+    origin.unanswered -= requests;
+    if (origin.tlsVersion) this.tlsActive[origin.tlsVersion] -= requests;
+  }
+
+  /** Node hands a connection over as soon as it has read an upgrade; as with Go, what was asked before is answered before. */
+  private inTurn(socket: Duplex, next: () => void): void {
+    const origin = this.origins.get(socket);
+    if (origin && origin.unanswered > 0) origin.next = next;
+    else next();
   }
 
   private isDerp(request: IncomingMessage, { face }: Origin): boolean {

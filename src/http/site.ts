@@ -1,6 +1,6 @@
 /** What is answered to requests: the two muxes of derper, the relay's own and the one on port 80. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { DERP_PATH } from '../protocol/upgrade.js';
+import { DERP_PATH, isHostField } from '../protocol/upgrade.js';
 import type { DebugAccess } from './debug-access.js';
 import { type DebugSource, debugIndex, debugPage } from './debug-pages.js';
 import { bootstrapDns, generate204, type HomeOptions, home, probe, robots } from './pages.js';
@@ -22,6 +22,7 @@ export interface SiteOptions extends HomeOptions {
 export type Face = 'main' | 'redirect';
 
 const NO_HOST = 'Bad Request: missing required Host header';
+const MALFORMED_HOST = 'Bad Request: malformed Host header';
 const NOT_FOUND = '404 page not found';
 
 export class Site {
@@ -33,7 +34,8 @@ export class Site {
     if (coding.length > 1 || coding[0]?.toLowerCase() !== 'chunked') {
       sendMalformed(response, 501, 'Not Implemented', 'Unsupported transfer encoding');
     } else if (!Site.hasHost(request)) {
-      sendMalformed(response, 400, request.headers.host === undefined ? NO_HOST : 'Bad Request');
+      const { host = [] } = request.headersDistinct;
+      sendMalformed(response, 400, ([NO_HOST, MALFORMED_HOST] as const)[host.length] ?? 'Bad Request');
     } else if (request.url === '*') answerStar(request, response);
     else this.page(request, response, face, address);
   }
@@ -52,10 +54,10 @@ export class Site {
     else this.redirect(request, response, target, address);
   }
 
-  /** Once, except in HTTP/1.0, which knows no hosts. */
+  /** One, except in HTTP/1.0, which knows no hosts. */
   static hasHost({ headersDistinct, httpVersion }: IncomingMessage): boolean {
     const { host = [] } = headersDistinct;
-    return host.length === 1 || (host.length === 0 && httpVersion !== '1.1');
+    return host.length <= 1 && (host[0] === undefined ? httpVersion !== '1.1' : isHostField(host[0]));
   }
 
   /** Whether a request target is the upgrade route. */

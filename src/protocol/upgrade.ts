@@ -23,6 +23,11 @@ export function requestedFraming(
   return undefined;
 }
 
+/** What may stand in a `Host` field: by Go's rule, which is generous. */
+export function isHostField(text: string): boolean {
+  return /^[A-Za-z0-9!$%&'()*+,\-.:;=[\]_~]*$/.test(text);
+}
+
 /** The client knows the server's key from the TLS handshake and wants no HTTP answer. */
 export function wantsFastStart(derpFastStart: string | undefined): boolean {
   return derpFastStart === '1';

@@ -123,6 +123,8 @@ const ALL: readonly Case[] = [
     asked('port80', line, FAR),
     asked('port80', line),
   ]),
+  ...onBoth('GET /x', { Host: '[::1]:80' }, '', 'an address'),
+  ...onBoth('GET /x', { Host: "!$&'()*+,;=~_%41" }, '', 'an odd host'),
   asked('port80', 'GET /x', { Host: 'other.test:8080', ...FAR }, '', 'another host'),
   asked('port80', 'GET /x?<a>&"b"', FAR, '', 'characters of HTML'),
   asked('port80', 'GET /derp', { Connection: 'Upgrade', Upgrade: 'DERP', ...FAR }, '', 'upgrade'),
@@ -136,6 +138,9 @@ const ALL: readonly Case[] = [
     asked(face, 'GET *'),
     asked(face, 'GET /', { Host: '' }, '', 'no host'),
     asked(face, 'GET /', { host: 'other.test' }, '', 'two hosts'),
+    ...['a b', 'a/b', 'a<b>', '"a"', 'a@b', 'a\\b', '{a}'].map((host) =>
+      asked(face, 'GET /x', { Host: host, ...FAR }, '', `host ${host}`),
+    ),
     asked(face, 'GET /', { 'X Bad': 'x' }, '', 'a blank in a name'),
     asked(face, 'GET /robots.txt', { 'Transfer-Encoding': 'bogus' }, '', 'an unknown coding'),
     asked(face, 'GET /generate_204', { Connection: 'close' }, '', 'to be closed'),

@@ -70,6 +70,8 @@ export const UPGRADE_CASES: readonly Case[] = [
   ...upgraded('raw, not ideal', { ...RAW, 'Ideal-Node': '1a' }),
   ...upgraded('raw, without a host', { ...RAW, Host: '' }),
   ...upgraded('raw, without a host or Connection', { Upgrade: 'DERP', Host: '' }),
+  ...upgraded('raw, host a/b', { ...RAW, Host: 'a/b' }),
+  ...upgraded('raw, host a b', { ...RAW, Host: 'a b' }),
   ...upgraded('raw, two hosts', { ...RAW, host: 'other.test' }),
   ...upgraded('raw, HTTP/1.0 without a host', { ...RAW, Host: '' }, 'GET /derp HTTP/1.0'),
   ...upgraded('h2c', { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'HTTP2-Settings': 'AAMAAABkAAQAAP__' }),

@@ -130,6 +130,48 @@ describe('an upgrade to something else is an offer that is not taken', () => {
   });
 });
 
+describe('behind requests that are not answered yet, in one chunk with them', () => {
+  const FIRST = 'GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n';
+  const both = async (lines: string) => {
+    const socket = await main.connect();
+    socket.write(
+      `${FIRST}${FIRST}${lines.replaceAll('|', '\r\n')}\r\nHost: derp.test\r\nConnection: Upgrade\r\n\r\nbehind`,
+    );
+    return socket;
+  };
+
+  it.each([
+    ['an upgrade to something else', 'GET /robots.txt HTTP/1.1|Upgrade: h2c', /^HTTP\/1\.1 200 /],
+    [
+      'a WebSocket that is at fault',
+      'POST /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: derp',
+      /^HTTP\/1\.1 405 /,
+    ],
+    ['CONNECT', 'CONNECT x:443 HTTP/1.1', /^HTTP\/1\.1 404 /],
+  ])('%s is answered in its turn', async (_name, lines, answer) => {
+    const [first, second, third] = (await received(await both(lines))).split(/(?=HTTP\/1\.1 )/);
+    expect(first).toMatch(/^HTTP\/1\.1 204 /);
+    expect(second).toMatch(/^HTTP\/1\.1 204 /);
+    expect(third).toMatch(answer);
+  });
+
+  it('an upgrade to DERP is', async () => {
+    const socket = await both('GET /derp HTTP/1.1|Upgrade: DERP');
+    const { how, socket: theirs } = await adoption();
+    expect(Buffer.from(how.leftover).toString()).toBe('behind');
+    theirs.end('greeting');
+    const all = await received(socket);
+    expect(all.split('HTTP/1.1 204 ')).toHaveLength(3);
+    expect(all.endsWith(`${vectors.upgrade.response?.text}greeting`)).toBe(true);
+  });
+
+  it('an upgrade of somebody who has gone is nobody’s', async () => {
+    (await both('GET /derp HTTP/1.1|Upgrade: DERP')).resetAndDestroy();
+    await closed(await both('GET / HTTP/1.1|Upgrade: h2c'));
+    expect(main.adopted.length).toBeLessThan(2);
+  });
+});
+
 describe('close', () => {
   it('ends every connection, idle ones too', async () => {
     const other = await Harness.open();

@@ -90,7 +90,9 @@ fn read_lines(head: &[u8]) -> Option<(bool, bool)> {
         } else if name.eq_ignore_ascii_case(IDEAL_NODE_HEADER.as_bytes()) {
             &mut ideal_node
         } else {
-            hosts += usize::from(name.eq_ignore_ascii_case(b"Host"));
+            if name.eq_ignore_ascii_case(b"Host") {
+                hosts += if is_host(value) { 1 } else { 2 };
+            }
             continue;
         };
         first.get_or_insert(value);
@@ -100,6 +102,11 @@ fn read_lines(head: &[u8]) -> Option<(bool, bool)> {
     }
     let raw = asks_for_raw(upgrade?, web_socket_protocol.unwrap_or_default());
     raw.then(|| (fast_start == Some(b"1"), ideal_node.is_some_and(|node| !node.is_empty())))
+}
+
+/// What may stand in a `Host` field: by Go's rule, which is generous.
+fn is_host(value: &[u8]) -> bool {
+    value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte))
 }
 
 /// Cuts at CR LF. What has other line ends gives lines with a control character, which nothing takes.

@@ -1,5 +1,5 @@
 /** Finds out, from the first bytes of a connection, whether it is a raw DERP upgrade. Pure. */
-import { DERP_PATH, pathOfTarget, requestedFraming, wantsFastStart } from '../../protocol/upgrade.js';
+import { DERP_PATH, isHostField, pathOfTarget, requestedFraming, wantsFastStart } from '../../protocol/upgrade.js';
 
 /** A request for `/derp` that is to become raw DERP. */
 export interface DerpUpgrade {
@@ -39,7 +39,7 @@ export function readHead(bytes: Buffer, limit: number): Head {
     const [, name, value] = HEADER.exec(line) ?? [];
     if (name === undefined || value === undefined) return 'http';
     const lower = name.toLowerCase();
-    if (lower === 'host') hosts += 1;
+    if (lower === 'host') hosts += isHostField(withoutBlanks(value)) ? 1 : 2;
     // The first of several values counts.
     if (!headers.has(lower)) headers.set(lower, withoutBlanks(value));
   }
