@@ -13,6 +13,8 @@ export interface LogSettings {
 
 /** Writes to standard error unless told otherwise: standard output is for what was asked for. */
 export function createLogger(settings: LogSettings, out: NodeJS.WritableStream = process.stderr): Logger {
+  // A full disk or a closed pipe costs lines, not the relay.
+  if (out.listenerCount('error') === 0) out.on('error', () => {});
   const options: LoggerOptions = { level: settings.level, base: null };
   const destination: DestinationStream =
     settings.format === 'json' ? { write: (line) => void out.write(line) } : textLines(out);

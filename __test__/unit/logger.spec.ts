@@ -16,6 +16,23 @@ function lines(format: 'text' | 'json', level: LogLevel, use: (logger: Logger) =
   return written.map((line) => line.slice(0, -1));
 }
 
+it('goes on when what it writes to fails', async () => {
+  let failures = 0;
+  const full = new Writable({
+    autoDestroy: false,
+    write(_chunk, _encoding, done) {
+      failures += 1;
+      done(new Error('no space left'));
+    },
+  });
+  const logger = createLogger({ format: 'text', level: 'info' }, full);
+  for (const line of ['one', 'two']) {
+    logger.info(line);
+    await new Promise(setImmediate);
+  }
+  expect(failures).toBeGreaterThan(0);
+});
+
 const STAMP = /^\d{4}\/\d{2}\/\d{2} \d{2}:\d{2}:\d{2} /;
 
 describe('text', () => {

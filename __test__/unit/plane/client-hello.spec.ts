@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readClientHello } from '../../../src/plane/js/client-hello.js';
+import { HelloReader, readClientHello } from '../../../src/plane/js/client-hello.js';
 import { clientHello, inRecords } from '../../helpers/tls.js';
 
 describe('a ClientHello', () => {
@@ -18,6 +18,14 @@ describe('a ClientHello', () => {
       expect(readClientHello(hello.subarray(0, length))).toBe('more');
   });
 
+  it('may come in pieces', async () => {
+    const hello = inRecords(await clientHello('relay.test'), 5);
+    const reader = new HelloReader();
+    for (let length = 0; length < hello.length; length++)
+      expect(reader.read(Buffer.from(hello.subarray(0, length)))).toBe('more');
+    expect(reader.read(hello)).toEqual(readClientHello(hello));
+  });
+
   it('need not say a name, and an address is none', async () => {
     expect(readClientHello(await clientHello())).toMatchObject({ serverName: '' });
     const named = await clientHello('192.0.2.10x');
@@ -28,6 +36,7 @@ describe('a ClientHello', () => {
   it.each([
     ['a request', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ['another message', Buffer.from('160303000402000000', 'hex')],
+    ['one in records without a body', Buffer.from('160303000016030300040100ffff', 'hex')],
     ['one without a body', Buffer.from('16030300050100000100', 'hex')],
     ['one that is longer than any', inRecords(Buffer.alloc(20_000, Buffer.from('1603030000010fffff', 'hex')), 1000)],
   ])('is not %s', (_, bytes) => {

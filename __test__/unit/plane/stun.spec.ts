@@ -1,6 +1,8 @@
+import type { Socket } from 'node:dgram';
 import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { bindingResponse, isBindingRequest } from '../../../src/plane/js/stun.js';
+import { WritableCounters } from '../../../src/plane/counters.js';
+import { bindingResponse, isBindingRequest, StunListener } from '../../../src/plane/js/stun.js';
 import { addressOf, bytes, cases, vectors } from '../vectors.js';
 
 const TX = '010101010101010101010101';
@@ -32,6 +34,16 @@ describe('requests', () => {
       expect(isBindingRequest(request.subarray(0, length)), `${length} bytes`).toBe(false);
     }
   });
+});
+
+it('of a port that nobody can have is not answered, and ends nothing', async () => {
+  const counters = new WritableCounters();
+  const listener = new StunListener({ kind: 'stun', derp: false, host: '127.0.0.1', port: 0 }, 1, counters);
+  await listener.listen();
+  const { socket } = listener as unknown as { socket: Socket };
+  socket.emit('message', bytes(REQUEST), { address: '192.0.2.1', family: 'IPv4', port: 0, size: REQUEST.length / 2 });
+  expect(counters.readAll()).toMatchObject({ 'stun_requests:write_error': 1, 'stun_addrfamily:ipv4': 1 });
+  await listener.close();
 });
 
 /** The rules one by one: each of these packets is right but for one thing. */

@@ -24,32 +24,57 @@ const ALPN = 16;
 
 /** `other` is what only OpenSSL can say something about: it is no ClientHello, or too long, or broken. */
 export function readClientHello(received: Buffer): ClientHello | 'more' | 'other' {
-  try {
-    const message = firstMessage(received);
-    if (message) return read(new Reader(message));
-    return received.length < MOST ? 'more' : 'other';
-  } catch (error) {
-    if (error instanceof RangeError) return 'other';
-    throw error;
-  }
+  return new HelloReader().read(received);
 }
 
-/** The body of the first message of the handshake, if it has come: records may cut it anywhere. */
-function firstMessage(received: Buffer): Buffer | undefined {
-  let bytes: Buffer = Buffer.alloc(0);
-  for (let at = 0; at < received.length; ) {
-    if (received[at] !== HANDSHAKE) throw new RangeError('not a handshake record');
-    if (received.length < at + RECORD_HEADER) break;
-    const end = at + RECORD_HEADER + received.readUInt16BE(at + 3);
-    bytes = Buffer.concat([bytes, received.subarray(at + RECORD_HEADER, end)]);
-    if (bytes.length > 0 && bytes[0] !== CLIENT_HELLO) throw new RangeError('not a ClientHello');
-    const body = bytes.subarray(MESSAGE_HEADER);
-    if (bytes.length >= MESSAGE_HEADER && body.length >= bytes.readUIntBE(1, 3)) {
-      return body.subarray(0, bytes.readUIntBE(1, 3));
+/** The same for bytes that come in pieces: each record is looked at once, however many there are and however late they come. */
+export class HelloReader {
+  /** Where the first record begins that is not whole yet. */
+  private at = 0;
+  private parts: Buffer[] = [];
+  private length = 0;
+
+  /** `received` is all that has come, with what was handed in before in front. */
+  read(received: Buffer): ClientHello | 'more' | 'other' {
+    try {
+      const message = this.message(received);
+      if (message) return read(new Reader(message));
+      return received.length < MOST ? 'more' : 'other';
+    } catch (error) {
+      if (error instanceof RangeError) return 'other';
+      throw error;
     }
-    at = end;
   }
-  return undefined;
+
+  /** The body of the first message of the handshake, if it has come: records may cut it anywhere. */
+  private message(received: Buffer): Buffer | undefined {
+    while (this.at < received.length) {
+      if (received[this.at] !== HANDSHAKE) throw new RangeError('not a handshake record');
+      const start = this.at + RECORD_HEADER;
+      if (received.length < start) break;
+      const end = start + received.readUInt16BE(this.at + 3);
+      if (end === start) throw new RangeError('a record without a body');
+      if (this.length === 0 && received.length > start && received[start] !== CLIENT_HELLO) {
+        throw new RangeError('not a ClientHello');
+      }
+      if (received.length < end) break;
+      this.parts.push(received.subarray(start, end));
+      this.length += end - start;
+      this.at = end;
+      if (this.length >= MESSAGE_HEADER) {
+        const bytes = this.whole();
+        const length = bytes.readUIntBE(1, 3);
+        if (this.length >= MESSAGE_HEADER + length) return bytes.subarray(MESSAGE_HEADER, MESSAGE_HEADER + length);
+      }
+    }
+    return undefined;
+  }
+
+  private whole(): Buffer {
+    const bytes = this.parts.length === 1 ? (this.parts[0] as Buffer) : Buffer.concat(this.parts);
+    this.parts = [bytes];
+    return bytes;
+  }
 }
 
 function read(hello: Reader): ClientHello {

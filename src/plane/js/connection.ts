@@ -50,6 +50,8 @@ export class Connection implements EgressOwner, Timed {
   /** What the client may send, and what it has. */
   private rate: ReceiveRate | null = null;
   private bucket: TokenBucket | undefined;
+  /** Nothing more comes of it. */
+  private hasEnded = false;
   private ownRate: ReceiveRate | null = null;
 
   /** Partial login bytes that the plane's budget was charged for. */
@@ -80,7 +82,7 @@ export class Connection implements EgressOwner, Timed {
     context.pendingLogins += 1;
     context.wheel.arm(this, this.phaseEnds);
     this.stream.on('data', (chunk: Buffer) => this.onData(chunk));
-    this.stream.on('end', () => this.close('disconnected'));
+    this.stream.on('end', () => this.onEnd());
     this.stream.on('close', () => this.close('disconnected'));
     this.stream.on('error', () => this.close('disconnected'));
   }
@@ -207,6 +209,12 @@ export class Connection implements EgressOwner, Timed {
     this.context.events.raise((to) => to.pulled(this.id));
   }
 
+  /** What it has sent before it left is still its own, however long its receive limit holds it back. */
+  private onEnd(): void {
+    this.hasEnded = true;
+    if (this.readAgainAt === Number.POSITIVE_INFINITY) this.close('disconnected');
+  }
+
   private onData(chunk: Buffer): void {
     if (this.phase === 'closed') return;
     this.guard(() => this.decoder.push(chunk));
@@ -243,7 +251,8 @@ export class Connection implements EgressOwner, Timed {
   private readOn(): void {
     this.readAgainAt = Number.POSITIVE_INFINITY;
     this.guard(() => this.decoder.resume());
-    if (this.phase === 'open' && !this.isHeld) this.stream.resume();
+    if (this.hasEnded) this.onEnd();
+    else if (this.phase === 'open' && !this.isHeld) this.stream.resume();
   }
 
   /** Its receive limit holds it back, and no frame is half read. */

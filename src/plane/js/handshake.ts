@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { unmapped } from '../address.js';
 import type { ConnectionId } from '../plane.js';
-import { type ClientHello, readClientHello } from './client-hello.js';
+import { type ClientHello, HelloReader, readClientHello } from './client-hello.js';
 import type { PlaneContext } from './context.js';
 import { acceptTls, type ReadyCertificate, type TlsContexts } from './tls.js';
 import { Wheel } from './wheel.js';
@@ -28,6 +28,7 @@ export interface HandshakeOwner {
 /** The server's side of a handshake, until there is a certificate for it. */
 export class Handshake {
   private received: Buffer = Buffer.alloc(0);
+  private readonly hello = new HelloReader();
   private isParked = false;
 
   constructor(
@@ -69,7 +70,7 @@ export class Handshake {
       if (this.received.length > MAX_UNREAD) this.socket.pause();
       return;
     }
-    const hello = readClientHello(this.received);
+    const hello = this.hello.read(this.received);
     if (hello === 'more') return;
     const choice = hello === 'other' ? this.owner.tls().first : this.choose(hello);
     if (choice === 'refuse') this.refuse();

@@ -50,7 +50,7 @@ export class TcpListener {
   }
 
   async listen(): Promise<Listening> {
-    await listening(this.server, this.spec);
+    await listening(this.server, this.spec, () => this.owner.context.counters.add('connections_refused'));
     const address = this.server.address() as { address: string; port: number };
     return { id: this.id, address: address.address, port: address.port };
   }
@@ -229,13 +229,16 @@ function peerAddress(socket: Socket): PeerAddress {
   return { address: unmapped(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 };
 }
 
-function listening(server: Server, spec: ListenSpec): Promise<void> {
+/** `refused` is called for connections that cannot be accepted. */
+function listening(server: Server, spec: ListenSpec, refused: () => void): Promise<void> {
   const { host, port } = spec;
   return new Promise((resolve, reject) => {
     const failed = (cause: Error) => reject(listenError(spec, cause));
     server.once('error', failed);
     server.listen({ port, ...(host !== '' && { host }) }, () => {
       server.off('error', failed);
+      // What the system has no descriptor or memory for is not there; the others are.
+      server.on('error', () => refused());
       resolve();
     });
   });

@@ -74,6 +74,11 @@ export class StunListener {
     }
     const address = unmapped(from.address);
     this.counters.add(address.includes(':') ? 'stun_addrfamily:ipv6' : 'stun_addrfamily:ipv4');
+    // Node takes no such port, and says so with an exception.
+    if (from.port === 0) {
+      this.counters.add('stun_requests:write_error');
+      return;
+    }
     socket.send(bindingResponse(message, address, from.port), from.port, from.address, (error) => {
       this.counters.add(error ? 'stun_requests:write_error' : 'stun_requests:success');
     });
