@@ -121,6 +121,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   fingerprint: string | undefined;
   private starting: Promise<void> | undefined;
   private started: Started | undefined;
+  private reloaded: Promise<void> = Promise.resolve();
   private state: 'new' | 'starting' | 'open' | 'closed' = 'new';
 
   constructor(
@@ -153,9 +154,14 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     await this.close();
   }
 
-  async reload(): Promise<void> {
-    const rate = await loadRate(this.settings);
-    if (rate) this.running().limit(rate);
+  reload(): Promise<void> {
+    // One after the other: of two, the one that was asked for last has the last word.
+    const reloaded = this.reloaded.then(async () => {
+      const rate = await loadRate(this.settings);
+      if (rate) this.running().limit(rate);
+    });
+    this.reloaded = reloaded.catch(() => {});
+    return reloaded;
   }
 
   counters(): Record<CounterName, number> {
