@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { connect } from 'node:net';
-import { describe, expect, it } from 'vitest';
+import { connect as connectTls } from 'node:tls';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { DerpClient, upgradeRequest } from '../helpers/client.js';
 import { ask } from '../helpers/http.js';
 import { LANES } from '../helpers/lanes.js';
@@ -343,6 +345,24 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       return (await next.takeThrough('\r\n').catch(() => undefined)) !== undefined;
     }, 'its place to be free');
     expect(socket.writable).toBe(true);
+  });
+
+  it('over TLS leaves nothing open for a client that was answered, and never closes its side', async () => {
+    const relay = await startRelay(lane, { tls: true });
+    const before = openSockets();
+    const { host, port } = relay.target();
+    const clients = await Promise.all(
+      Array.from({ length: 5 }, async () => {
+        const socket = connect({ host, port, allowHalfOpen: true });
+        onTestFinished(() => void socket.destroy());
+        const secure = connectTls({ socket, rejectUnauthorized: false });
+        secure.write('GET /generate_204 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+        secure.resume();
+        await once(secure, 'end');
+        return socket;
+      }),
+    );
+    await eventually(() => openSockets() === before + clients.length, 'what is the relay’s to be closed');
   });
 
   it('survives clients that break off at any point', async () => {

@@ -47,6 +47,10 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     writeFileSync(rateConfig, 'x');
     await expect(relay.relay.reload()).rejects.toThrow('it is not JSON');
     expect((await receiver.fence()).length).toBeLessThan(2);
+    // The same once more is a full bucket for everybody.
+    writeFileSync(rateConfig, JSON.stringify({ PerClientRateLimitBytesPerSec: 1 }));
+    await relay.relay.reload();
+    await relay.untilCount('packets_sent', 4);
     writeFileSync(rateConfig, '{}');
     await relay.relay.reload();
     await slow.fence();
@@ -75,6 +79,22 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     bench.plane.policy(bench.policy({ receiveRate: null }));
     expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(4);
     expect(waits()).toBe(1);
+  });
+
+  it('of what a client may send hold what it has sent before it left, and lose none of it', async () => {
+    const bench = await Bench.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } });
+    const { client, id } = await bench.admitted();
+    const { client: receiver } = await bench.admitted();
+    const frames = Array.from({ length: 70 }, (_, number) => sendPacketFrame(receiver.key, numbered(number, 1000)));
+    client.wire.write(Buffer.concat(frames));
+    await eventually(() => bench.plane.counters.read('rate_limit_waits') === 1, 'it to be held back');
+    client.wire.end();
+    await eventually(() => bench.plane.counters.read('packets_received:other') > 60, 'all that was permitted');
+    expect(bench.ends.has(id)).toBe(false);
+    bench.plane.policy(bench.policy({ receiveRate: null }));
+    for (let number = 0; number < 70; number++)
+      expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(number);
+    expect(await bench.endOf(id)).toBe('disconnected');
   });
 
   it('of one client hold for it in place of everybody’s', async () => {

@@ -138,6 +138,7 @@ class NativePlane implements DataPlane {
   private readonly attached = new Set<Duplex>();
   private readonly transports = new Map<ConnectionId, Duplex>();
   private currentPolicy: PlanePolicy;
+  private receiveEpoch = 0;
   private tapped: TapStream | undefined;
   private closed = false;
 
@@ -147,8 +148,11 @@ class NativePlane implements DataPlane {
     private readonly events: PlaneEvents,
   ) {
     this.currentPolicy = options.policy;
-    this.plane = new binding.BindingPlane(options.privateKey, flat(options.policy), options.workers ?? 0, () =>
-      this.drain(),
+    this.plane = new binding.BindingPlane(
+      options.privateKey,
+      flat(options.policy, this.receiveEpoch),
+      options.workers ?? 0,
+      () => this.drain(),
     );
     const page = this.plane.counters();
     this.counters = page
@@ -172,8 +176,9 @@ class NativePlane implements DataPlane {
   }
 
   policy(policy: PlanePolicy): void {
+    if (policy.receiveRate !== this.currentPolicy.receiveRate) this.receiveEpoch += 1;
     this.currentPolicy = policy;
-    this.plane.policy(flat(policy));
+    this.plane.policy(flat(policy, this.receiveEpoch));
   }
 
   admit(id: ConnectionId, admission: Parameters<DataPlane['admit']>[1]): void {
@@ -411,7 +416,8 @@ function systemError(error: NodeJS.ErrnoException): Error {
   return Object.assign(error, { code: getSystemErrorName(errno) });
 }
 
-function flat(policy: PlanePolicy): object {
+/** `receiveEpoch` is another number with every receive rate that was given, even if it says the same. */
+function flat(policy: PlanePolicy, receiveEpoch: number): object {
   const { limits, deadlines, queueDepth, linkQueueDepth, keepAlive, notHere, tcp } = policy;
   const { acceptRate, receiveRate, watchedDrops } = policy;
   return {
@@ -427,6 +433,7 @@ function flat(policy: PlanePolicy): object {
     acceptPerSecond: acceptRate?.perSecond,
     receiveBurst: receiveRate?.burst,
     receivePerSecond: receiveRate?.bytesPerSecond,
+    receiveEpoch,
     tcpKeepAlive: tcp.keepAlive,
     tcpUserTimeout: tcp.userTimeout,
     roundTrips: tcp.roundTrips,

@@ -1,13 +1,14 @@
 //! The listening sockets. One worker has them all, and spreads what comes over the workers.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use derp_proto::counters::Counter;
 use derp_proto::limit::TokenBucket;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::policy::Policy;
 use crate::shared::Turn;
@@ -18,6 +19,24 @@ const ACCEPTS: usize = 256;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Listeners are counted down from here.
 const FIRST: usize = usize::MAX - 1;
+
+/// A socket of either family, or of both where the address is all of IPv6's; or of IPv4 where the system has no other. With
+/// the address to bind it to.
+pub(crate) fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<(Socket, SocketAddr)> {
+    let open = |domain| Socket::new(domain, kind, Some(protocol));
+    let all = address.ip().is_unspecified();
+    let (socket, address) = match (address, open(Domain::for_address(address))) {
+        (SocketAddr::V6(_), Err(_)) if all => {
+            (open(Domain::IPV4)?, SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+        }
+        (_, socket) => (socket?, address),
+    };
+    if address.is_ipv6() {
+        socket.set_only_v6(!all)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok((socket, address))
+}
 
 pub(crate) struct Listener {
     pub(crate) id: u64,

@@ -34,6 +34,13 @@ impl Arriving {
         if self.derp { read_head(&self.received, head_bytes) } else { Head::Http }
     }
 
+    /// The client has asked for new keys: they go before the next data.
+    pub(crate) fn owe_key_update(&mut self) {
+        if let Some(WayOut { sender, .. }) = &mut self.secure {
+            sender.owe_key_update();
+        }
+    }
+
     pub(crate) fn into_received(self) -> Vec<u8> {
         self.received
     }

@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use derp_tls::Alert;
 
@@ -14,6 +15,10 @@ use crate::secure::Opening;
 
 /// A read of either side.
 const CHUNK: usize = 16 << 10;
+/// How long a client may take for what Node has left it.
+const FLUSH: Duration = Duration::from_secs(30);
+/// How long its end may take to come, once it has been told of ours.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Two sockets: the client's, and the plane's end of the pair.
 pub(crate) struct Bridge {
@@ -31,6 +36,8 @@ pub(crate) struct Bridge {
     /// Nothing more comes of Node, and the client has been told.
     node_ended: bool,
     told_client: bool,
+    /// Node has closed its end, both ways: nobody else ends this then.
+    ends: Option<Instant>,
 }
 
 /// Whether a bridge is to be gone on with.
@@ -61,6 +68,7 @@ impl Bridge {
             told_pair: false,
             node_ended: false,
             told_client: false,
+            ends: None,
         };
         Ok((bridge, TcpStream::from(OwnedFd::from(far))))
     }
@@ -93,6 +101,21 @@ impl Bridge {
         }
         leftover.extend_from_slice(&self.inward[self.offset..]);
         Some((self.line, self.opening, self.client_ended))
+    }
+
+    /// Node has let go of its end. Returns when to look whether it is over.
+    pub(crate) fn left_by_node(&mut self, now: Instant) -> Instant {
+        self.ends.get_or_insert(now + FLUSH);
+        now + LINGER
+    }
+
+    /// When to look again; nothing while Node is there, and an error if it is over.
+    pub(crate) fn on_time(&self, now: Instant) -> Result<Option<Instant>, ()> {
+        match self.ends {
+            Some(ends) if self.told_client || now >= ends => Err(()),
+            Some(ends) => Ok(Some(ends.min(now + LINGER))),
+            None => Ok(None),
+        }
     }
 
     /// Carries what there is, both ways, but not for ever.

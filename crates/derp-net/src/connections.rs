@@ -4,19 +4,19 @@ mod adopted;
 mod cooling;
 mod links;
 mod phase;
+mod reading;
 mod tls;
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
-use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use derp_proto::counters::Counter;
-use derp_proto::http_head::{DerpUpgrade, Head};
+use derp_proto::http_head::DerpUpgrade;
 use derp_proto::limit::Rate;
 use derp_tls::Version;
 use mio::event::Event as Readiness;
@@ -32,7 +32,7 @@ use crate::budget::Share;
 use crate::conn::Conn;
 use crate::events::Event;
 use crate::reason::CloseReason;
-use crate::secure::{Opened, Shaking};
+use crate::secure::Shaking;
 use crate::session::Session;
 use crate::shared::Turn;
 use crate::timer::{Visit, Wheel};
@@ -42,10 +42,6 @@ pub(crate) use self::adopted::Adopted;
 
 /// Larger than the largest frame; every read goes here, so an idle connection owns no buffer.
 const SCRATCH: usize = 128 << 10;
-/// Reads of one connection before the others have their turn.
-const READS: usize = 4;
-/// As much as is read at a time of who has not sent a request.
-const FIRST_READ: usize = 16 << 10;
 
 pub(crate) struct Connections {
     worker: usize,
@@ -112,6 +108,9 @@ impl Connections {
             Phase::Bridge(_) => return self.cross(token, turn),
             Phase::Pair(bridge) => {
                 let bridge = *bridge;
+                if readiness.is_write_closed() {
+                    self.left_by_node(bridge, turn);
+                }
                 return self.cross(bridge, turn);
             }
             Phase::Dialling(_) => return self.on_dialled(token, readiness, turn),
@@ -125,6 +124,10 @@ impl Connections {
         let Some(local) = self.locals.get_mut(token) else { return };
         let hung_up = readiness.is_read_closed() || readiness.is_error();
         local.hung_up |= hung_up;
+        let is_broken = readiness.is_error() || readiness.is_write_closed();
+        if is_broken && matches!(&local.phase, Phase::Derp(session) if session.is_over_limit()) {
+            return self.remove(token, CloseReason::Disconnected, turn);
+        }
         // Who was stopped by their budget is read in the next turn.
         if (readiness.is_readable() || hung_up) && !local.is_ready {
             self.read(token, turn);
@@ -231,120 +234,6 @@ impl Connections {
         Ok(token)
     }
 
-    /// Reads until the socket is empty, or others have to have their turn.
-    fn read(&mut self, token: usize, turn: Turn<'_>) {
-        for _ in 0..READS {
-            if !self.read_once(token, turn) {
-                return;
-            }
-        }
-        if let Some(local) = self.locals.get_mut(token) {
-            local.is_ready = true;
-            self.ready.push((token, local.id));
-        }
-    }
-
-    /// True if there may be more to read.
-    fn read_once(&mut self, token: usize, turn: Turn<'_>) -> bool {
-        let Some(local) = self.locals.get_mut(token) else {
-            return false;
-        };
-        let room = match &local.phase {
-            Phase::Shaking(shaking) if shaking.parked.is_some() => 0,
-            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Leaving(_) => FIRST_READ,
-            Phase::Derp(session) => session.room(turn),
-            Phase::Dialling(dialling) => dialling.room(),
-            // What it has said is still to be heard; a hang-up is seen then.
-            Phase::Link(link) if link.is_unheard() => return false,
-            Phase::Link(_) => usize::MAX,
-            Phase::Bridge(_) | Phase::Pair(_) => return false,
-        };
-        let kept = local.opening.as_ref().map_or(0, |opening| opening.put_back(&mut self.scratch));
-        let room = room.min(SCRATCH - kept);
-        let hung_up = local.hung_up;
-        if room == 0 {
-            // It goes on with its admission, or its certificate; a hang-up is acted upon.
-            if hung_up {
-                self.remove(token, CloseReason::Disconnected, turn);
-            }
-            return false;
-        }
-        match (&*local.stream).read(&mut self.scratch[kept..kept + room]) {
-            Ok(count) if count > 0 => {
-                self.received(token, kept + count, turn);
-                // A short read has emptied the socket: what comes next is announced. The end has been, if so.
-                count == room || hung_up
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-            Err(error) if error.kind() == ErrorKind::Interrupted => true,
-            Ok(_) | Err(_) => {
-                self.remove(token, CloseReason::Disconnected, turn);
-                false
-            }
-        }
-    }
-
-    /// So many bytes of the scratch have come.
-    fn received(&mut self, token: usize, count: usize, turn: Turn<'_>) {
-        let Some(local) = self.locals.get_mut(token) else { return };
-        let Some(opening) = &mut local.opening else {
-            return match local.phase {
-                Phase::Shaking(_) => self.shake(token, count, turn),
-                Phase::Dialling(ref dialling) if dialling.is_shaking() => self.dial_on(token, count, turn),
-                _ => self.plaintext(token, 0..count, turn),
-            };
-        };
-        let Opened { plaintext, key_update_requested, end } = opening.open(&mut self.scratch[..count]);
-        if !local.is_warm {
-            local.is_warm = true;
-            self.warmth.add((token, local.id));
-        }
-        if key_update_requested && let Some(conn) = local.phase.conn() {
-            conn.owe_key_update(turn);
-        }
-        if !plaintext.is_empty() {
-            self.plaintext(token, plaintext, turn);
-        }
-        // Whatever comes before the end has been done.
-        if let Some(alert) = end
-            && let Some(Local { phase, .. }) = self.locals.get(token)
-        {
-            if let Some(conn) = phase.conn() {
-                conn.alert(alert, turn);
-            }
-            if !matches!(phase, Phase::Bridge(_)) {
-                self.remove(token, CloseReason::Disconnected, turn);
-            }
-        }
-    }
-
-    fn plaintext(&mut self, token: usize, bytes: Range<usize>, turn: Turn<'_>) {
-        match self.locals.get_mut(token).map(|local| &mut local.phase) {
-            Some(Phase::Arriving(arriving)) => {
-                match arriving.feed(&self.scratch[bytes], turn.policy.load().head_bytes) {
-                    Head::More => {}
-                    Head::Http => self.hand_over(token, turn),
-                    Head::Derp(upgrade) => self.upgrade(token, &upgrade, turn),
-                }
-            }
-            Some(Phase::Derp(_)) => {
-                self.step(token, turn, |session, scratch, batch| session.receive(&mut scratch[bytes], batch, turn));
-            }
-            Some(Phase::Leaving(leaving)) => {
-                let within = leaving.bear(bytes.len());
-                if !within {
-                    self.remove(token, CloseReason::Disconnected, turn);
-                }
-            }
-            Some(Phase::Dialling(_)) => self.log_in(token, bytes, turn),
-            Some(Phase::Link(link)) => {
-                let fed = link.feed(&self.scratch[bytes], turn);
-                self.settle(token, fed, turn);
-            }
-            _ => {}
-        }
-    }
-
     /// The head was a raw DERP upgrade.
     fn upgrade(&mut self, token: usize, upgrade: &DerpUpgrade, turn: Turn<'_>) {
         let Some(local) = self.locals.get_mut(token) else { return };
@@ -421,7 +310,12 @@ impl Connections {
             Phase::Link(link) => link.on_time(turn),
             Phase::Leaving(leaving) if turn.now >= leaving.ends => Err(CloseReason::Disconnected),
             Phase::Leaving(leaving) => Ok(leaving.ends),
-            Phase::Bridge(_) | Phase::Pair(_) => return,
+            Phase::Bridge(bridge) => match bridge.on_time(turn.now) {
+                Ok(Some(next)) => Ok(next),
+                Ok(None) => return,
+                Err(()) => Err(CloseReason::Disconnected),
+            },
+            Phase::Pair(_) => return,
         };
         self.settle(token, next, turn);
     }
@@ -443,6 +337,7 @@ impl Connections {
         if self.locals.get(token).is_some_and(|local| local.opening.is_some()) {
             return self.bridge(token, turn);
         }
+        let Some(place) = turn.may_be_nodes() else { return self.remove(token, CloseReason::Refused, turn) };
         let Some(Local { id, stream, phase: Phase::Arriving(arriving), .. }) = self.locals.try_remove(token) else {
             return;
         };
@@ -451,7 +346,7 @@ impl Connections {
         if let Ok(stream) = Arc::try_unwrap(stream) {
             let (peer, listener) = (arriving.peer, arriving.listener);
             let received = arriving.into_received();
-            turn.events.push(Event::Duplex { id, listener, peer, tls: None, stream, received });
+            turn.events.push_with(Event::Duplex { id, listener, peer, tls: None, stream, received }, place);
         }
     }
 

@@ -124,8 +124,8 @@ struct Queue {
     /// What may change with every frame: only the last word counts.
     active: HashMap<NodeKey, (u64, u64)>,
     sequence: u64,
-    /// Places of logins that ended before they were admitted: theirs until the control plane has read of it. So clients
-    /// that come and go faster than it reads do not fill the queue.
+    /// Places of what is in the queue: of logins that ended before they were admitted, of connections for the HTTP server, of
+    /// what mesh peers ask for. Taken until the control plane has read of them, so that nobody who is faster fills the queue.
     places: Vec<Share>,
     /// The same for handshakes that are parked.
     parked: Vec<Arc<Share>>,
@@ -147,6 +147,15 @@ impl Events {
 
     pub(crate) fn push(&self, event: Event) {
         self.queue.lock().events.push(event);
+        self.wakeup.ring(&self.wake);
+    }
+
+    /// The same with a place that is taken until the control plane has read of it, so that nobody fills the queue.
+    pub(crate) fn push_with(&self, event: Event, place: Share) {
+        let mut queue = self.queue.lock();
+        queue.events.push(event);
+        queue.places.push(place);
+        drop(queue);
         self.wakeup.ring(&self.wake);
     }
 

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 use derp_proto::websocket::{self, NORMAL_CLOSURE, binary_header, close_payload};
-use derp_tls::{Alert, Sender};
+use derp_tls::{Alert, SealError, Sender};
 
 /// A `writev` takes no more slices than this anywhere we run.
 pub(crate) const SLICES: usize = 64;
@@ -178,11 +178,7 @@ impl Line {
             }
         }
         if let Some(sender) = &mut wrapping.sender {
-            let mut record = [0; Sender::ALERT_ROOM];
-            let length = sender.alert(alert, &mut record);
-            if length > 0 {
-                write_to(&self.stream, &record[..length]);
-            }
+            say(sender, alert, &self.stream);
         }
     }
 
@@ -261,8 +257,16 @@ impl Wrapping {
         };
         self.warmed |= !sender.is_warm();
         RECORDS.with_borrow_mut(|records| {
-            // Worn out keys, or a cipher that cannot be set up: there is nothing to be done for this connection.
-            let Some(length) = seal(sender, pieces, total, records) else { return Written::Failed };
+            let length = match seal(sender, pieces, total, records) {
+                Ok(length) => length,
+                // Worn out keys, or a cipher that cannot be set up: there is nothing to be done for this connection.
+                Err(error) => {
+                    if error == SealError::WornOut {
+                        say(sender, Alert::CLOSE_NOTIFY, stream);
+                    }
+                    return Written::Failed;
+                }
+            };
             let mut at = 0;
             while at < length {
                 match write_to(stream, &records[at..length]) {
@@ -300,18 +304,27 @@ impl Wrapping {
         RECORDS.with_borrow_mut(|records| {
             let sealed = seal(sender, &[IoSlice::new(bytes)], bytes.len(), records);
             self.tail.extend_from_slice(&records[..sealed.unwrap_or(0)]);
-            sealed.is_some()
+            sealed.is_ok()
         })
     }
 }
 
 /// Seals pieces of `total` bytes, and says how many bytes of `records` they are.
-fn seal(sender: &mut Sender, pieces: &[IoSlice<'_>], total: usize, records: &mut Vec<u8>) -> Option<usize> {
+fn seal(sender: &mut Sender, pieces: &[IoSlice<'_>], total: usize, records: &mut Vec<u8>) -> Result<usize, SealError> {
     let room = sender.room_for(total);
     if records.len() < room {
         records.resize(room, 0);
     }
-    sender.seal(pieces, records).ok()
+    sender.seal(pieces, records)
+}
+
+/// Seals an alert, if none has been before, and writes it, if the socket takes it.
+fn say(sender: &mut Sender, alert: Alert, stream: &TcpStream) {
+    let mut record = [0; Sender::ALERT_ROOM];
+    let length = sender.alert(alert, &mut record);
+    if length > 0 {
+        write_to(stream, &record[..length]);
+    }
 }
 
 /// One write of bytes, not empty.

@@ -14,7 +14,7 @@ use derp_proto::wire::PeerGoneReason;
 use derp_tls::CertificateSet;
 use mio::{Poll, Waker};
 
-use crate::acceptor::Listener;
+use crate::acceptor::{self, Listener};
 use crate::conn::{Conn, Figures};
 use crate::connections::Adopted;
 use crate::dial::Target;
@@ -82,14 +82,9 @@ impl Plane {
     /// # Errors
     /// Whatever the system says.
     pub fn listen(&self, address: SocketAddr, derp: bool, tls: bool) -> io::Result<(u64, SocketAddr)> {
-        let domain = if address.is_ipv6() { socket2::Domain::IPV6 } else { socket2::Domain::IPV4 };
-        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+        let (socket, address) = acceptor::socket(address, socket2::Type::STREAM, socket2::Protocol::TCP)?;
         // Restarts find the port free; a second instance still does not.
         socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(!address.ip().is_unspecified())?;
-        }
-        socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(4096)?;
         let socket: std::net::TcpListener = socket.into();

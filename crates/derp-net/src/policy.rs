@@ -39,6 +39,8 @@ pub struct Policy {
     pub accept: Option<Rate>,
     /// Bytes of frames that one connection may send.
     pub receive: Option<Rate>,
+    /// Another number with every rate that was given: with it, buckets are full, even if the rate is the same.
+    pub receive_epoch: u32,
     pub tcp_keep_alive: Option<Duration>,
     pub tcp_user_timeout: Option<Duration>,
     pub round_trips: Option<Duration>,

@@ -19,7 +19,7 @@ use crate::reason::CloseReason;
 use crate::shared::Turn;
 use crate::traffic::Traffic;
 
-/// As much as is read at a time of who is not let in yet: what it sends ahead is kept.
+/// As much as is read at a time of who is not let in yet, or has a receive limit: what it sends ahead is kept.
 const FIRST_READ: usize = 16 << 10;
 /// A message of a WebSocket: room for the largest frame of DERP in one; derper takes half of it.
 const MAX_MESSAGE: u32 = 128 << 10;
@@ -85,6 +85,7 @@ impl Session {
             Phase::Waiting { leftover, .. } if leftover.len() > turn.policy.load().leftover_bytes => 0,
             Phase::Waiting { .. } => FIRST_READ,
             Phase::Open(_) if self.is_held() => 0,
+            Phase::Open(traffic) if traffic.is_limited() => FIRST_READ,
             Phase::Open(_) => usize::MAX,
         }
     }
@@ -153,7 +154,7 @@ impl Session {
 
     /// Whether that holds it back: the frame that was too much is read to its end.
     fn is_held(&self) -> bool {
-        self.is_over_limit() && self.decoder.needed() == HEADER_LENGTH as u64
+        self.is_over_limit() && self.decoder.is_between_frames()
     }
 
     /// Goes on with what was read, if the limit does not hold it back any more.

@@ -83,6 +83,10 @@ pub(crate) struct Shared {
     pub(crate) arriving: Budget,
     /// Of those, the ones whose handshake waits for a certificate, or whose wait the control plane has not read of.
     pub(crate) parked: Budget,
+    /// Connections that are the HTTP server's, and that the control plane has not read of.
+    pub(crate) nodes: Budget,
+    /// What mesh peers have asked for, and the control plane has not read of.
+    pub(crate) asked: Budget,
     /// Connections between the greeting and admission.
     pub(crate) pending_logins: Budget,
     /// Bytes of ClientInfo frames that are not whole.
@@ -140,6 +144,8 @@ impl Shared {
             last_id: AtomicU64::new(0),
             arriving: Budget::default(),
             parked: Budget::default(),
+            nodes: Budget::default(),
+            asked: Budget::default(),
             pending_logins: Budget::default(),
             login_bytes: Budget::default(),
             closing: AtomicBool::new(false),
@@ -226,6 +232,15 @@ impl<'a> Turn<'a> {
         let policy = self.policy.load();
         let full = self.pending_logins.taken() >= policy.pending_logins;
         let place = if full { None } else { self.arriving.take(1, policy.handshakes) };
+        if place.is_none() {
+            self.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+        }
+        place
+    }
+
+    /// A place among the connections that wait to be the HTTP server's, unless there are too many of them.
+    pub(crate) fn may_be_nodes(&self) -> Option<Share> {
+        let place = self.nodes.take(1, self.policy.load().duplexes);
         if place.is_none() {
             self.counters.add(Counter::CONNECTIONS_REFUSED, 1);
         }

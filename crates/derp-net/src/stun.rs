@@ -6,7 +6,7 @@ mod many;
 mod single;
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use mio::{Events, Interest, Poll, Token};
 use self::many::Datagrams;
 #[cfg(not(target_os = "linux"))]
 use self::single::Datagrams;
+use crate::acceptor;
 use crate::events::Event;
 use crate::plane::outcome;
 use crate::reason::CloseReason;
@@ -51,20 +52,8 @@ struct Tally {
     no_local_addr: u64,
 }
 
-/// A socket of either family, or of both where the address is all of IPv6's; or of IPv4 where the system has no other.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let open = |domain| socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP));
-    let all = address.ip().is_unspecified();
-    let (socket, address) = match (address, open(socket2::Domain::for_address(address))) {
-        (SocketAddr::V6(_), Err(_)) if all => {
-            (open(socket2::Domain::IPV4)?, SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
-        }
-        (_, socket) => (socket?, address),
-    };
-    if address.is_ipv6() {
-        socket.set_only_v6(!all)?;
-    }
-    socket.set_nonblocking(true)?;
+    let (socket, address) = acceptor::socket(address, socket2::Type::DGRAM, socket2::Protocol::UDP)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

@@ -18,14 +18,18 @@ use crate::conn::Conn;
 use crate::egress::PacketInfo;
 use crate::events::Event;
 use crate::faults::Fault;
+use crate::reason::CloseReason;
 use crate::shared::Turn;
 use crate::table::{Entry, Route};
 use crate::tap::Tapped;
+use crate::worker::Mail;
 
 /// Where a connection has sent packets lately. It holds the table's entries, so a change of route needs no word here.
 type Cache = [Option<Arc<Entry>>; CACHED];
 const CACHED: usize = 2;
 
+/// What mesh peers may have asked for that the control plane has not read of.
+const MOST_ASKED: usize = 4096;
 /// Of a receive limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600 * 24 * 365);
 
@@ -37,6 +41,8 @@ pub(crate) struct Traffic {
     cache: Cache,
     not_here: Option<Box<TokenBucket>>,
     receive: Option<Box<TokenBucket>>,
+    /// Of the rate that it was filled by.
+    receive_epoch: u32,
     /// A limit of its own, in place of the policy's.
     own_limit: Option<Box<Rate>>,
     held_until: Option<Instant>,
@@ -59,6 +65,7 @@ impl Traffic {
             cache: Cache::default(),
             not_here: None,
             receive: None,
+            receive_epoch: 0,
             own_limit: limit.map(Box::new),
             held_until: None,
             keep_alive_at,
@@ -109,10 +116,10 @@ impl Traffic {
             Some(FrameType::SendPacket) => self.send_packet(bytes, lies, at, conn, batch, turn),
             Some(FrameType::ForwardPacket) => self.forward_packet(bytes, lies, at, conn, batch, turn),
             Some(FrameType::NotePreferred) => turn.events.prefer(conn, bytes[HEADER_LENGTH] != 0),
-            Some(FrameType::WatchConns) => turn.events.push(Event::Watch { id: conn.id }),
+            Some(FrameType::WatchConns) => ask(Event::Watch { id: conn.id }, conn, turn),
             Some(FrameType::ClosePeer) => {
                 if let Some(target) = NodeKey::first_of(&bytes[KEY_AT..]) {
-                    turn.events.push(Event::ClosePeer { id: conn.id, target });
+                    ask(Event::ClosePeer { id: conn.id, target }, conn, turn);
                 }
             }
             Some(FrameType::Ping) => {
@@ -122,6 +129,11 @@ impl Traffic {
             }
             _ => {}
         }
+    }
+
+    /// Whether there is a bucket: what is read at once may have to wait for it.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.receive.is_some()
     }
 
     /// Nothing more is read until then: what was read was more than the receive limit permits.
@@ -140,6 +152,9 @@ impl Traffic {
 
     fn is_new_limit(&self, turn: Turn<'_>) -> bool {
         self.receive.as_ref().map(|bucket| bucket.rate()) != self.limit(turn)
+            || (self.own_limit.is_none()
+                && self.receive.is_some()
+                && self.receive_epoch != turn.policy.load().receive_epoch)
     }
 
     fn limit(&self, turn: Turn<'_>) -> Option<Rate> {
@@ -154,6 +169,7 @@ impl Traffic {
         let clock = turn.now.saturating_duration_since(turn.start);
         if self.is_new_limit(turn) {
             self.receive = self.limit(turn).map(|rate| Box::new(TokenBucket::new(rate, clock)));
+            self.receive_epoch = turn.policy.load().receive_epoch;
         }
         let Some(bucket) = &mut self.receive else { return };
         let wait = bucket.charge(length.into(), clock);
@@ -275,6 +291,14 @@ impl Traffic {
         if bucket.take(1, clock) {
             batch.reply(&frame::peer_gone(key, PeerGoneReason::NotHere));
         }
+    }
+}
+
+/// Of a mesh peer. One that asks faster than the control plane reads is closed.
+fn ask(event: Event, conn: &Arc<Conn>, turn: Turn<'_>) {
+    match turn.asked.take(1, MOST_ASKED) {
+        Some(place) => turn.events.push_with(event, place),
+        None => _ = turn.mail(conn.worker, Mail::Close(conn.clone(), CloseReason::ControlOverflow)),
     }
 }
 

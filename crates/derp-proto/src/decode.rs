@@ -115,6 +115,11 @@ impl Decoder {
         }
     }
 
+    /// Whether the next step is a header.
+    pub fn is_between_frames(&self) -> bool {
+        self.state == State::Header
+    }
+
     /// How many bytes have to be there for the next step: a whole header, or a whole frame once its header has been
     /// announced. A reader that gathers a frame elsewhere needs no more than that. It is what the peer says: not to be
     /// allocated in advance.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use derp_proto::counters::Counter;
 use derp_tls::{Need, Version};
 
-use super::{Connections, Phase};
+use super::{Connections, Local, Phase};
 use crate::arriving::Arriving;
 use crate::bridge::{Bridge, Crossed};
 use crate::events::Event;
@@ -127,9 +127,17 @@ impl Connections {
         }
     }
 
+    /// Node has closed its end of a bridge's pair.
+    pub(super) fn left_by_node(&mut self, token: usize, turn: Turn<'_>) {
+        if let Some(Local { id, phase: Phase::Bridge(bridge), visit, .. }) = self.locals.get_mut(token) {
+            self.wheel.arm((token, *id), visit, bridge.left_by_node(turn.now));
+        }
+    }
+
     /// Gives the plaintext of a TLS connection to the HTTP server.
     pub(super) fn bridge(&mut self, token: usize, turn: Turn<'_>) {
         let Some(local) = self.locals.get_mut(token) else { return };
+        let Some(place) = turn.may_be_nodes() else { return self.remove(token, CloseReason::Refused, turn) };
         let Some(opening) = local.opening.take() else { return };
         let Phase::Arriving(mut arriving) = mem::replace(&mut local.phase, Phase::Pair(usize::MAX)) else {
             return;
@@ -151,7 +159,7 @@ impl Connections {
         }
         // Before anybody can ask for it.
         turn.bridges.lock().insert(id, Place { worker: self.worker, token, tls });
-        turn.events.push(Event::Duplex { id, listener, peer, tls, stream, received });
+        turn.events.push_with(Event::Duplex { id, listener, peer, tls, stream, received }, place);
         self.cross(token, turn);
     }
 }

@@ -53,6 +53,7 @@ pub(crate) fn policy() -> Policy {
         not_here: Rate { per_second: 1.0, burst: 3.0 },
         accept: None,
         receive: None,
+        receive_epoch: 0,
         tcp_keep_alive: None,
         tcp_user_timeout: None,
         round_trips: None,
