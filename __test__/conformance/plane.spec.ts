@@ -28,6 +28,17 @@ describe.each(LANES)('a plane, $name', (lane) => {
       });
     });
 
+    it('has one bound on those who say nothing, whichever listener they come to', async () => {
+      const bench = await Bench.open(lane, { limits: { handshakes: 2 } });
+      const spec = { kind: 'tcp', derp: true, host: '127.0.0.1', port: 0 } as const;
+      const { port } = await bench.plane.listen(spec);
+      const silent = [await bench.wire(), await bench.wire()];
+      const late = await Wire.open({ host: spec.host, port });
+      const closed = Promise.any([late, ...silent].map((wire) => wire.rest()));
+      expect(await closed).toHaveLength(0);
+      expect(bench.plane.counters.read('connections_refused')).toBe(1);
+    });
+
     it('ends it when it is refused', async () => {
       const bench = await Bench.open(lane);
       const { client, login } = await bench.loggingIn();

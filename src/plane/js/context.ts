@@ -23,6 +23,8 @@ export interface PlaneContext {
   readonly links: Links;
   /** Whoever looks at packets. */
   tap?: JsTap | undefined;
+  /** Connections that have sent no whole request head. */
+  arriving: number;
   /** Handshakes that wait for a certificate. */
   readonly parked: Map<ConnectionId, Handshake>;
   /** DERP connections, from the greeting to their end. */

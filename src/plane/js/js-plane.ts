@@ -78,6 +78,7 @@ class JsPlane implements DataPlane {
       links: new Links(),
       parked: new Map(),
       connections: new Map(),
+      arriving: 0,
       pendingLogins: 0,
       loginBytes: 0,
     };

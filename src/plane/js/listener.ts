@@ -73,7 +73,7 @@ export class TcpListener {
       return;
     }
     const unready = isTls && !this.owner.tls();
-    if (unready || this.arriving.size >= limits.handshakes || context.pendingLogins >= limits.pendingLogins) {
+    if (unready || context.arriving >= limits.handshakes || context.pendingLogins >= limits.pendingLogins) {
       context.counters.add('connections_refused');
       socket.destroy();
       return;
@@ -82,9 +82,11 @@ export class TcpListener {
     if (tcp.keepAlive > 0) socket.setKeepAlive(true, tcp.keepAlive);
     const arriving = new Arriving(socket, isTls, this.owner, (result) => {
       this.arriving.delete(arriving);
+      context.arriving -= 1;
       if (result) this.onArrival(socket, result);
     });
     this.arriving.add(arriving);
+    context.arriving += 1;
     arriving.start(this.spec.derp);
   }
 
