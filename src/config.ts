@@ -137,9 +137,7 @@ const SCHEMA = z.object({
   debugKeyFile: path.optional().describe('file with a key that opens /debug/ as ?debugkey='),
   debugHint: bool.default(false).describe('tell those who may not see /debug/ how they could'),
   meshKeyFile: path.optional().describe('file with the mesh key, 64 hex digits'),
-  meshWith: meshPeers
-    .prefault([])
-    .describe('relays to mesh with, with commas between them: host[:port] or host[:port]/dialhost'),
+  meshWith: meshPeers.prefault([]).describe('relays to mesh with, with commas between them: host[:port][/dialhost]'),
   tcpKeepaliveTime: duration.prefault('10m').describe('TCP keepalive idle time'),
   tcpUserTimeout: duration.prefault('15s').describe('how long sent data may stay unacknowledged'),
   tcpWriteTimeout: duration.prefault('2s').describe('how long a write may stand still; 0 for ever'),

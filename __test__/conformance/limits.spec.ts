@@ -81,21 +81,24 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     expect(waits()).toBe(1);
   });
 
-  it('of what a client may send hold what it has sent before it left, and lose none of it', async () => {
-    const bench = await Bench.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } });
-    const { client, id } = await bench.admitted();
-    const { client: receiver } = await bench.admitted();
-    const frames = Array.from({ length: 70 }, (_, number) => sendPacketFrame(receiver.key, numbered(number, 1000)));
-    client.wire.write(Buffer.concat(frames));
-    await eventually(() => bench.plane.counters.read('rate_limit_waits') === 1, 'it to be held back');
-    client.wire.end();
-    await eventually(() => bench.plane.counters.read('packets_received:other') > 60, 'all that was permitted');
-    expect(bench.ends.has(id)).toBe(false);
-    bench.plane.policy(bench.policy({ receiveRate: null }));
-    for (let number = 0; number < 70; number++)
-      expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(number);
-    expect(await bench.endOf(id)).toBe('disconnected');
-  });
+  it.each(['tcp', 'tls'] as const)(
+    'hold what was sent before its sender left, and lose none of it, over %s',
+    async (kind) => {
+      const bench = await Bench.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } }, kind);
+      const { client, id } = await bench.admitted();
+      const { client: receiver } = await bench.admitted();
+      const frames = Array.from({ length: 70 }, (_, number) => sendPacketFrame(receiver.key, numbered(number, 1000)));
+      client.wire.write(Buffer.concat(frames));
+      await eventually(() => bench.plane.counters.read('rate_limit_waits') === 1, 'it to be held back');
+      client.wire.end();
+      await eventually(() => bench.plane.counters.read('packets_received:other') > 60, 'all that was permitted');
+      expect(bench.ends.has(id)).toBe(false);
+      bench.plane.policy(bench.policy({ receiveRate: null }));
+      for (let number = 0; number < 70; number++)
+        expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(number);
+      expect(await bench.endOf(id)).toBe('disconnected');
+    },
+  );
 
   it('of one client hold for it in place of everybody’s', async () => {
     const narrow = { bytesPerSecond: 1, burst: 65_568 };

@@ -56,6 +56,13 @@ export class HttpServer {
     this.server.keepAliveTimeout = REQUEST_TIMEOUT;
     this.server.setTimeout(REQUEST_TIMEOUT);
     this.server.on('request', (request, response) => this.onRequest(request, response));
+    // Nobody here reads a body, so nobody asks for one; whether it comes is not known then.
+    this.server.on('checkContinue', (request, response) => {
+      response.shouldKeepAlive = false;
+      this.onRequest(request, response);
+    });
+    // Node would answer these itself, uncounted.
+    this.server.on('checkExpectation', (request, response) => this.onExpectation(request, response));
     this.server.on('upgrade', (request, socket, head) =>
       this.inTurn(socket, () => this.onUpgrade(request, socket, head)),
     );
@@ -112,7 +119,8 @@ export class HttpServer {
       if (origin.unanswered > 0 || !origin.next) return;
       const { next } = origin;
       delete origin.next;
-      if (!socket.destroyed) next();
+      // It may have been told that it was its last request.
+      if (socket.writable) next();
     });
     return true;
   }
@@ -125,8 +133,28 @@ export class HttpServer {
   /** Node hands a connection over as soon as it has read an upgrade; as with Go, what was asked before is answered before. */
   private inTurn(socket: Duplex, next: () => void): void {
     const origin = this.origins.get(socket);
-    if (origin && origin.unanswered > 0) origin.next = next;
-    else next();
+    if (!origin || origin.unanswered === 0) {
+      next();
+      return;
+    }
+    // Node looks after it no more: nothing may flow into the void, and who reads no answer is not waited for for ever.
+    const flowsNot = () => {};
+    socket.on('readable', flowsNot);
+    const late = setTimeout(() => socket.destroy(), REQUEST_TIMEOUT).unref();
+    socket.once('close', () => clearTimeout(late));
+    origin.next = () => {
+      clearTimeout(late);
+      socket.off('readable', flowsNot);
+      next();
+    };
+  }
+
+  /** Of anything but 100-continue. */
+  private onExpectation(request: IncomingMessage, response: ServerResponse): void {
+    const origin = this.origins.get(request.socket);
+    if (!origin || !this.begin(request, response, origin)) return;
+    response.shouldKeepAlive = false;
+    response.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end();
   }
 
   private isDerp(request: IncomingMessage, { face }: Origin): boolean {

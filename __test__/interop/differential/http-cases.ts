@@ -136,6 +136,8 @@ const ALL: readonly Case[] = [
     asked(face, 'CONNECT controlplane.tailscale.com:443', { Host: 'controlplane.tailscale.com:443', ...FAR }),
     asked(face, 'OPTIONS *'),
     asked(face, 'GET *'),
+    asked(face, 'GET /', { Expect: 'a wonder' }, '', 'an expectation'),
+    asked(face, 'POST /generate_204', { Expect: '100-continue' }, 'x', 'an announcement'),
     asked(face, 'GET /', { Host: '' }, '', 'no host'),
     asked(face, 'GET /', { host: 'other.test' }, '', 'two hosts'),
     ...['a b', 'a/b', 'a<b>', '"a"', 'a@b', 'a\\b', '{a}'].map((host) =>

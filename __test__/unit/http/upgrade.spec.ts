@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Duplex } from 'node:stream';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { vectors } from '../vectors.js';
 import { closed, Harness, parse, received } from './harness.js';
 
@@ -153,6 +154,32 @@ describe('behind requests that are not answered yet, in one chunk with them', ()
     expect(first).toMatch(/^HTTP\/1\.1 204 /);
     expect(second).toMatch(/^HTTP\/1\.1 204 /);
     expect(third).toMatch(answer);
+  });
+
+  it('and that Node would answer itself, is answered in its turn', async () => {
+    const socket = await main.connect();
+    const wonder = 'GET / HTTP/1.1\r\nHost: derp.test\r\nExpect: a wonder\r\n\r\n';
+    socket.write(`${wonder}GET / HTTP/1.1\r\nHost: derp.test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n`);
+    // It is told that it was its last one.
+    expect(parse(await received(socket))).toMatchObject({ status: 417, headers: { connection: 'close' } });
+  });
+
+  it('by somebody who does not read, is not waited for for ever', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const unread = new Duplex({ read() {}, write() {} });
+      const peer = { address: '127.0.0.1', port: 1 };
+      main.http.accept(0, unread, 'main', { listener: 0, peer, tlsVersion: null });
+      unread.push(`${FIRST}GET /derp HTTP/1.1\r\nHost: derp.test\r\nConnection: Upgrade\r\nUpgrade: DERP\r\n\r\n`);
+      for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+      vi.advanceTimersByTime(29_000);
+      expect(unread.destroyed).toBe(false);
+      vi.advanceTimersByTime(2_000);
+      expect(unread.destroyed).toBe(true);
+      expect(main.adopted).toEqual([]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('an upgrade to DERP is', async () => {

@@ -35,6 +35,8 @@ pub(crate) struct Session {
     partial: Vec<u8>,
     /// What was read and has to wait for the receive limit.
     held: Vec<u8>,
+    /// The client has said that nothing more comes, and is over once nothing waits.
+    ended: bool,
 }
 
 enum Phase {
@@ -60,7 +62,15 @@ impl Session {
         let ends = turn.now + turn.policy.load().client_info_deadline;
         let bytes = turn.login_bytes.nothing();
         let phase = Phase::Login { ends, not_ideal, place, bytes };
-        Self { conn, phase, web_socket: None, decoder: Decoder::default(), partial: Vec::new(), held: Vec::new() }
+        Self {
+            conn,
+            phase,
+            web_socket: None,
+            decoder: Decoder::default(),
+            partial: Vec::new(),
+            held: Vec::new(),
+            ended: false,
+        }
     }
 
     /// What is read are the frames of a WebSocket.
@@ -92,6 +102,9 @@ impl Session {
 
     /// Bytes have come. An error is why the connection has to end.
     pub(crate) fn receive(&mut self, read: &mut [u8], batch: &mut Batch, turn: Turn<'_>) -> Result<(), CloseReason> {
+        if self.ended {
+            return Ok(());
+        }
         let Some(web_socket) = &mut self.web_socket else {
             return self.feed(read, batch, turn);
         };
@@ -104,7 +117,7 @@ impl Session {
         }
         let Some(end) = received.end else { return Ok(()) };
         self.conn.owe_close(&end.close_payload(), turn);
-        Err(CloseReason::Disconnected)
+        if self.ends_later() { Ok(()) } else { Err(CloseReason::Disconnected) }
     }
 
     /// The same with bytes of DERP.
@@ -152,6 +165,12 @@ impl Session {
         matches!(&self.phase, Phase::Open(traffic) if traffic.held_until().is_some())
     }
 
+    /// The client has said that nothing more comes. True if what it has sent before has to wait, and its end with it.
+    pub(crate) fn ends_later(&mut self) -> bool {
+        self.ended = self.is_over_limit();
+        self.ended
+    }
+
     /// Whether that holds it back: the frame that was too much is read to its end.
     fn is_held(&self) -> bool {
         self.is_over_limit() && self.decoder.is_between_frames()
@@ -164,7 +183,8 @@ impl Session {
             return Ok(());
         }
         let mut held = std::mem::take(&mut self.held);
-        self.feed(&mut held, batch, turn)
+        self.feed(&mut held, batch, turn)?;
+        if self.ended && !self.is_over_limit() { Err(CloseReason::Disconnected) } else { Ok(()) }
     }
 
     /// Does what is due. Returns when to come again, or why the connection has to end.

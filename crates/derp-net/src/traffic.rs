@@ -294,7 +294,7 @@ impl Traffic {
     }
 }
 
-/// Of a mesh peer. One that asks faster than the control plane reads is closed.
+/// Of a mesh peer. Together they may be so far ahead of the control plane; whoever asks then is closed.
 fn ask(event: Event, conn: &Arc<Conn>, turn: Turn<'_>) {
     match turn.asked.take(1, MOST_ASKED) {
         Some(place) => turn.events.push_with(event, place),

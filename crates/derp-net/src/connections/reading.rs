@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::ops::Range;
 
 use derp_proto::http_head::Head;
+use derp_tls::Alert;
 
 use super::phase::{Local, Phase};
 use super::{Connections, SCRATCH};
@@ -104,8 +105,14 @@ impl Connections {
         }
         // Whatever comes before the end has been done.
         if let Some(alert) = end
-            && let Some(Local { phase, .. }) = self.locals.get(token)
+            && let Some(Local { phase, .. }) = self.locals.get_mut(token)
         {
+            if let Phase::Derp(session) = phase
+                && alert == Alert::CLOSE_NOTIFY
+                && session.ends_later()
+            {
+                return;
+            }
             if let Some(conn) = phase.conn() {
                 conn.alert(alert, turn);
             }
