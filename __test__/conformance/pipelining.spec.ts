@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Bystanders } from '../helpers/bystanders.js';
+import { DerpClient } from '../helpers/client.js';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { startRelay } from '../helpers/relay.js';
@@ -28,6 +29,29 @@ describe.each(LANES)('requests of one connection, $name', (lane) => {
     for (const text of challenges) {
       expect((await wire.takeThrough('\r\n\r\n')).toString()).toContain(`X-Tailscale-Response: response ${text}\r\n`);
     }
+  });
+
+  it.each([
+    ['in one write', false, false],
+    ['in one write', false, true],
+    ['byte by byte behind the upgrade', true, false],
+    ['byte by byte behind the upgrade', true, true],
+  ])('may be followed by a login, %s; TLS %s %s', async (_, slowly, tls) => {
+    const relay = await startRelay(lane, { tls });
+    const other = await DerpClient.connect(relay);
+    const client = await DerpClient.dial(relay);
+    const { wire, head, clientInfo } = client;
+    // More than Node's buffers take at once, so that it stops reading in between.
+    const page = 'GET / HTTP/1.1\r\nHost: derp.test\r\n\r\n';
+    wire.write(page.repeat(20) + REQUEST + head, ...(slowly ? [] : [clientInfo]));
+    if (slowly) for (const byte of clientInfo) wire.write(Buffer.of(byte));
+    for (let answer = ''; !answer.includes('HTTP/1.1 204 '); )
+      answer = (await wire.takeThrough('\r\n\r\n')).toString('latin1');
+    client.readFrames();
+    expect((await client.expect('ServerKey')).key).toBe(relay.keys.publicKey);
+    await client.expect('ServerInfo');
+    client.sendPacket(other.key, 'behind it all');
+    expect(await other.expectPacket('behind it all')).toBe(client.key);
   });
 
   it('by the thousand, from somebody who reads no answer, cost the connection and nobody else', async () => {

@@ -145,6 +145,8 @@ export class HttpServer {
     origin.next = () => {
       clearTimeout(late);
       socket.off('readable', flowsNot);
+      // If there were many answers, it has been stopped below its stream, which thinks that it reads.
+      socket.push('');
       next();
     };
   }
