@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { DerpClient } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { startMesh, untilRemote } from '../helpers/mesh.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
@@ -22,7 +22,7 @@ const WAYS = [
   { name: 'in a WebSocket over TLS', tls: true, webSocket: true },
 ];
 
-describe.each(LANES)('crossings, $name', (lane) => {
+describe.each(LANES_AND_TLS)('crossings, $name', (lane) => {
   const native = lane.planeKind === 'native';
 
   it('are counted both ways, where there is a binding', async () => {

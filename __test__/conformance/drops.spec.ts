@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { DerpClient } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
 import { fill } from '../helpers/traffic.js';
@@ -16,7 +16,7 @@ function told(relay: TestRelay): Record<string, number> {
   return sums;
 }
 
-describe.each(LANES)('drops that are watched, $name', (lane) => {
+describe.each(LANES_AND_TLS)('drops that are watched, $name', (lane) => {
   it('are told of with where they came from and why, all of them, and none of other keys', async () => {
     const [watched, other] = [generateKeyPair(), generateKeyPair()];
     const policy = { watchedDrops: [watched.publicKey] };

@@ -3,7 +3,7 @@ import { pingFrame, sendPacketFrame } from '../../src/protocol/frame.js';
 import { FrameType, HEADER_LENGTH } from '../../src/protocol/wire.js';
 import { Bystanders } from '../helpers/bystanders.js';
 import { DerpClient } from '../helpers/client.js';
-import { LANES } from '../helpers/lanes.js';
+import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { bytesHeld } from '../helpers/memory.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
@@ -27,7 +27,7 @@ async function growth(plane: Parameters<typeof bytesHeld>[0], attack: () => Prom
 }
 
 // The plane behind delays is the same one, and holds the same.
-describe.each(LANES.filter(({ name }) => name !== 'js-async'))('memory, $name', (lane) => {
+describe.each(LANES_AND_TLS.filter(({ name }) => name !== 'js-async'))('memory, $name', (lane) => {
   it('is bounded for readers that never read, and is there again when they are gone', async () => {
     const relay = await startRelay(lane, { config: FOR_EVER });
     const bystanders = await Bystanders.join(relay);
