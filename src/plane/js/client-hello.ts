@@ -31,8 +31,8 @@ export function readClientHello(received: Buffer): ClientHello | 'more' | 'other
 export class HelloReader {
   /** Where the first record begins that is not whole yet. */
   private at = 0;
-  private parts: Buffer[] = [];
-  private length = 0;
+  /** What the records before it bring of the message. */
+  private bytes: Buffer = Buffer.alloc(0);
 
   /** `received` is all that has come, with what was handed in before in front. */
   read(received: Buffer): ClientHello | 'more' | 'other' {
@@ -54,26 +54,17 @@ export class HelloReader {
       if (received.length < start) break;
       const end = start + received.readUInt16BE(this.at + 3);
       if (end === start) throw new RangeError('a record without a body');
-      if (this.length === 0 && received.length > start && received[start] !== CLIENT_HELLO) {
+      if (this.bytes.length === 0 && received.length > start && received[start] !== CLIENT_HELLO) {
         throw new RangeError('not a ClientHello');
       }
       if (received.length < end) break;
-      this.parts.push(received.subarray(start, end));
-      this.length += end - start;
       this.at = end;
-      if (this.length >= MESSAGE_HEADER) {
-        const bytes = this.whole();
-        const length = bytes.readUIntBE(1, 3);
-        if (this.length >= MESSAGE_HEADER + length) return bytes.subarray(MESSAGE_HEADER, MESSAGE_HEADER + length);
-      }
+      this.bytes = Buffer.concat([this.bytes, received.subarray(start, end)]);
+      if (this.bytes.length < MESSAGE_HEADER) continue;
+      const messageEnd = MESSAGE_HEADER + this.bytes.readUIntBE(1, 3);
+      if (this.bytes.length >= messageEnd) return this.bytes.subarray(MESSAGE_HEADER, messageEnd);
     }
     return undefined;
-  }
-
-  private whole(): Buffer {
-    const bytes = this.parts.length === 1 ? (this.parts[0] as Buffer) : Buffer.concat(this.parts);
-    this.parts = [bytes];
-    return bytes;
   }
 }
 
