@@ -11,7 +11,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   'errors.ts': {},
   'logger.ts': { npm: ['pino'] },
   'version.ts': {},
-  'config.ts': { ours: ['errors.ts', 'logger.ts', 'protocol/'], npm: ['zod'] },
+  'config/': { ours: ['protocol/'], types: ['errors.ts'], npm: ['zod'] },
+  'config.ts': { ours: ['config/', 'errors.ts', 'logger.ts', 'protocol/'], npm: ['zod'] },
 
   'registry/': { ours: ['protocol/'] },
 
@@ -73,7 +74,17 @@ const RULES: Readonly<Record<string, Rule>> = {
   // Starts relays as programs, as anyone would: it knows nothing of how they work.
   'bench/': { ours: ['control/x509.ts', 'plane/addon.ts', 'plane/select.ts', 'version.ts'] },
   'cli/': {
-    ours: ['bench/', 'relay.ts', 'config.ts', 'errors.ts', 'logger.ts', 'version.ts', 'plane/select.ts', 'protocol/'],
+    ours: [
+      'bench/',
+      'relay.ts',
+      'config/',
+      'config.ts',
+      'errors.ts',
+      'logger.ts',
+      'version.ts',
+      'plane/select.ts',
+      'protocol/',
+    ],
     npm: ['commander', 'jsonc-parser', 'yaml'],
   },
 };

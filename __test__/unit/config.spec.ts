@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { putSetting } from '../../src/config/groups.js';
 import {
   certDirOf,
   keyFileOf,
@@ -55,6 +56,14 @@ describe('defaults', () => {
       verboseDrops: [],
       debugLogs: false,
       proberDebugLogs: false,
+      limits: {
+        perAddress: 256,
+        exempt: ['127.0.0.0/8', '::1/128'],
+        partialBytes: 64 << 20,
+        queuedBytes: 256 << 20,
+        peerGonePairs: 1_000_000,
+        meshKeys: 1_000_000,
+      },
     });
     const withoutDefault = [
       'certDir',
@@ -65,8 +74,9 @@ describe('defaults', () => {
       'rateConfig',
       'debugAllowIp',
       'debugKeyFile',
+      'limits.connections',
     ];
-    const names = [...Object.keys(parseSettings({})), ...withoutDefault];
+    const names = [...leaves(parseSettings({})), ...withoutDefault];
     expect(SETTINGS.map(({ name }) => name).sort()).toEqual(names.sort());
   });
 
@@ -91,15 +101,15 @@ describe('defaults', () => {
       expect(description, name).toMatch(/\S/);
       if (fallback === '') continue;
       // The text of a default, given as text, comes to the default.
-      const given = parseSettings({ [name]: fallback } as RelayConfig);
-      expect(given[name]).toEqual(parseSettings({})[name]);
-      expect(typeof given[name] === 'boolean').toBe(kind === 'boolean');
+      const given = settingIn(parseSettings(configWith(name, fallback)), name);
+      expect(given).toEqual(settingIn(parseSettings({}), name));
+      expect(typeof given === 'boolean').toBe(kind === 'boolean');
     }
   });
 });
 
 describe('values', () => {
-  it.each<[SettingName, unknown, unknown]>([
+  it.each<[SettingName | 'certificate', unknown, unknown]>([
     ['listen', '127.0.0.1:0', { host: '127.0.0.1', port: 0 }],
     ['listen', '[::1]:https', { host: '::1', port: 443 }],
     ['hostname', 'derp.example.com', 'derp.example.com'],
@@ -145,8 +155,15 @@ describe('values', () => {
       ],
     ],
     ['certificate', { chain: 'c', key: 'k' }, { chain: 'c', key: 'k' }],
+    ['limits.connections', '1000', 1000],
+    ['limits.exempt', '10.0.0.0/8, fd00::/8', ['10.0.0.0/8', 'fd00::/8']],
+    ['limits.exempt', '', []],
+    ['limits.partialBytes', '512KiB', 512 << 10],
+    ['limits.queuedBytes', '2GiB', 2 ** 31],
+    ['limits.queuedBytes', '65536', 65536],
+    ['limits.queuedBytes', 65536, 65536],
   ])('%s: %j', (name, given, expected) => {
-    expect(parseSettings({ meshKey: MESH_KEY, [name]: given })[name]).toEqual(expected);
+    expect(settingIn(parseSettings({ meshKey: MESH_KEY, ...configWith(name, given) }), name)).toEqual(expected);
   });
 
   it('that are undefined are not given', () => {
@@ -156,8 +173,26 @@ describe('values', () => {
   });
 });
 
+/** A configuration of one setting. */
+function configWith(setting: string, value: unknown): RelayConfig {
+  const config = {};
+  putSetting(config, setting, value);
+  return config;
+}
+
+function settingIn(settings: object, setting: string): unknown {
+  return setting.split('.').reduce((at: unknown, name) => (at as Record<string, unknown>)[name], settings);
+}
+
+/** The names of all settings that have a value. */
+function leaves(settings: object): string[] {
+  return Object.entries(settings).flatMap(([name, value]) =>
+    name === 'limits' ? Object.keys(value).map((inner) => `${name}.${inner}`) : [name],
+  );
+}
+
 /** Everything that each setting refuses. */
-const BAD: Record<Exclude<SettingName, never>, readonly unknown[]> = {
+const BAD: Record<SettingName | 'certificate', readonly unknown[]> = {
   listen: ['', 'localhost', '1.2.3.4', '::1:443', '[::1]', '[x]:1', 'a:b', 'a:65536', 'a:-1', 443, null],
   hostname: ['', 'a b', 'a..b', '.a', 'a/b', 'a:443', '[::1]', 'fe80::1%eth0', `${'a'.repeat(63)}.`.repeat(4), 5, null],
   certMode: ['', 'auto', 'Manual', true, null],
@@ -195,6 +230,13 @@ const BAD: Record<Exclude<SettingName, never>, readonly unknown[]> = {
   verboseDrops: ['x', 'ab'.repeat(31), `nodekey:${'ab'.repeat(32)}`, `${'ab'.repeat(32)},`, ['x'], 5, null],
   debugLogs: ['yes', 5, null],
   proberDebugLogs: ['yes', 5, null],
+  'limits.connections': [0, -1, 'x', '', 1.5, null],
+  'limits.perAddress': [0, '0', 'x', '', null],
+  'limits.exempt': ['x', '10.0.0.0', 5, null],
+  'limits.partialBytes': [0, '0', '64MB', '64 MiB', '-1', 1.5, '', null],
+  'limits.queuedBytes': ['1TiB', 0, null],
+  'limits.peerGonePairs': [0, 'x', null],
+  'limits.meshKeys': [0, 'x', null],
   meshWith: ['a b', ' a', 'a/b/c', 'a/', '/b', 'a:b', 'a:0', 'a:65536', '::1', '[::1', '[a]', 'a:1/b:1', 5, null, [5]],
 };
 
@@ -202,9 +244,9 @@ describe('every bad value is one problem of its setting, with something to do ab
   const all = Object.entries(BAD).flatMap(([name, values]) => values.map((value) => [name, value] as const));
 
   it.each(all)('%s: %j', (name, value) => {
-    const problems = problemsOf({ [name]: value });
-    const paths = problems.map(({ path }) => path.split('.')[0]);
-    expect(new Set(paths)).toEqual(new Set([name]));
+    const problems = problemsOf(configWith(name, value));
+    for (const { path } of problems) expect(`${path}.`.startsWith(`${name}.`)).toBe(true);
+    expect(problems).not.toEqual([]);
     for (const { message } of problems) expect(message).toMatch(/^must be \S/);
     // What is secret is not quoted.
     if (typeof value === 'string' && value.length > 20) expect(JSON.stringify(problems)).not.toContain(value);
@@ -218,6 +260,26 @@ describe('every bad value is one problem of its setting, with something to do ab
     expect(problemsOf({ certificate: { chain: 1 } }).map(({ path }) => path)).toEqual([
       'certificate.chain',
       'certificate.key',
+    ]);
+  });
+});
+
+describe('a group of settings', () => {
+  it('may have a part of its settings', () => {
+    expect(parseSettings({ limits: { perAddress: 5 } }).limits).toEqual({ ...parseSettings({}).limits, perAddress: 5 });
+  });
+
+  it.each([5, 'x', null, []])('is no %j', (value) => {
+    const [problem, ...more] = problemsOf({ limits: value });
+    expect(problem).toEqual({ path: 'limits', message: expect.stringMatching(/^must be an object of connections, /) });
+    expect(more).toEqual([]);
+  });
+
+  it('has no names but its own, and a mistyped one is answered with the right one', () => {
+    expect(problemsOf({ limits: { perAdress: 1, per_address: 1 }, limitsConnections: 1 })).toEqual([
+      { path: 'limits.perAdress', message: 'there is no such setting' },
+      { path: 'limits.per_address', message: 'there is no such setting; it is called limits.perAddress' },
+      { path: 'limitsConnections', message: 'there is no such setting; it is called limits.connections' },
     ]);
   });
 });
@@ -286,7 +348,8 @@ describe('problems', () => {
   });
 
   it('come from every setting at once', () => {
-    const config = Object.fromEntries(Object.entries(BAD).map(([name, [value]]) => [name, value]));
+    const config = {};
+    for (const [name, [value]] of Object.entries(BAD)) putSetting(config, name, value);
     expect(
       problemsOf(config)
         .map(({ path }) => path)

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 /** `derper`: the flags, exit statuses and log of the original, over derpkit. */
 import { isIP } from 'node:net';
+import { putSetting } from '../config/groups.js';
 import {
   parseAddress,
   parseBool,
   parseDuration,
   parseSettings,
   type RelayConfig,
+  SETTINGS,
   type SettingName,
 } from '../config.js';
 import { ConfigError, type Problem } from '../errors.js';
@@ -15,6 +17,7 @@ import { createRelay } from '../relay.js';
 import { VERSION } from '../version.js';
 import { DERPER_FLAGS, type DerperFlag } from './derper-flags.js';
 import { FlagError, type FlagValues, goUsage, HelpRequested, parseGoFlags } from './goflags.js';
+import { variableOf } from './sources.js';
 import { announce, explain, pinnedNode, runUntilSignal } from './terminal.js';
 
 const DEV_ADDRESS = ':3340';
@@ -72,7 +75,8 @@ function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
   const certMode = certModeOf(value('certmode'), parseAddress(listen)?.port, problems);
   const config: Record<string, unknown> = { listen, certMode };
   for (const { name, setting } of DERPER_FLAGS) {
-    if (setting && setting !== 'special' && setting !== 'listen' && value(name) !== '') config[setting] = value(name);
+    if (setting && setting !== 'special' && setting !== 'listen' && value(name) !== '')
+      putSetting(config, setting, value(name));
   }
   if (dev) {
     delete config.keyFile;
@@ -93,7 +97,7 @@ function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
       message: 'a directory has to be named: neither $XDG_CACHE_HOME nor $HOME is set',
     });
   }
-  Object.assign(config, environment(env, problems));
+  for (const [setting, given] of Object.entries(environment(env, problems))) putSetting(config, setting, given);
   if (problems.length > 0) throw new ConfigError([...problems, ...problemsOf(config)]);
   return config;
 }
@@ -115,6 +119,10 @@ function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Recor
   if (env.DERPKIT_WORKERS) settings.workers = env.DERPKIT_WORKERS;
   if (env.DERPKIT_LOG_FORMAT) settings.logFormat = env.DERPKIT_LOG_FORMAT;
   if (env.DERPKIT_LOG_LEVEL) settings.logLevel = env.DERPKIT_LOG_LEVEL;
+  for (const { name } of SETTINGS) {
+    const given = name.startsWith('limits.') && env[variableOf(name)];
+    if (given) settings[name] = given;
+  }
   if (env.TS_ALLOW_DEBUG_IP) settings.debugAllowIp = env.TS_ALLOW_DEBUG_IP;
   if (env.TS_DEBUG_TRUSTED_CIDRS) settings.debugTrustedCidrs = env.TS_DEBUG_TRUSTED_CIDRS;
   if (env.TS_DEBUG_KEY_PATH) settings.debugKeyFile = env.TS_DEBUG_KEY_PATH;

@@ -43,8 +43,9 @@ const serve = program
   .addHelpText('after', () => {
     const [privateKey, meshKey] = SECRETS.map(variableOf);
     return `
-A variable is named like its flag: ${variableOf('httpPort')}. Flags win over variables over the file, where
-the same setting is called httpPort. ${privateKey} and ${meshKey} have no flags.`;
+A variable is named like its flag: ${variableOf('httpPort')}. Flags win over variables over the file, where the
+same setting is called httpPort. There --limits-connections is "connections" in an object "limits".
+${privateKey} and ${meshKey} have no flags.`;
   })
   .action(async (flags: Record<string, unknown>) => {
     process.exitCode = await run(flags);
@@ -178,6 +179,7 @@ function version(): number {
 }
 
 function optionsOf({ name, description, fallback, kind }: SettingInfo): Option[] {
+  if (kind === 'objects') return [];
   if (kind === 'boolean') {
     // What is on by default is turned off by a flag, and on again where a variable or the file has turned it off. In this
     // order: without the other before it, commander takes --no-x to say that x is on, whatever variables and file say.

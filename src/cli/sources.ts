@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { basename, extname } from 'node:path';
 import { type ParseError, parse as parseJsonc, printParseErrorCode } from 'jsonc-parser';
 import { parseDocument, visit } from 'yaml';
-import { type RelayConfig, SETTINGS } from '../config.js';
+import { isPlainObject, putSetting } from '../config/groups.js';
+import { type RelayConfig, SETTINGS, type SettingName } from '../config.js';
 import { ConfigError, reasonOf } from '../errors.js';
 import type { Spelling } from './terminal.js';
 
@@ -19,32 +20,53 @@ export function gather({ config, ...flags }: Readonly<Record<string, unknown>>, 
   const source = config === undefined ? variableOf('config') : flagOf('config');
   const configFile = config === undefined ? env[source] || undefined : String(config);
   const file = configFile === undefined ? {} : readConfigFile(configFile, source);
-  const given = SETTINGS.flatMap(({ name }) => {
-    const value = env[variableOf(name)];
-    return value === undefined || value === '' ? [] : [[name, value] as const];
-  });
-  const fromEnv = Object.fromEntries(given);
+  const fromEnv = new Map(
+    SETTINGS.flatMap(({ name }) => {
+      const value = env[variableOf(name)];
+      return value === undefined || value === '' ? [] : [[name, value] as const];
+    }),
+  );
+  const fromFlags = new Map(Object.entries(flags).map(([attribute, value]) => [nameOf(attribute), value]));
   const spelling: Spelling = (setting) => {
-    if (setting in flags) return flagOf(setting, flags[setting] === false);
-    if (setting in fromEnv) return variableOf(setting);
-    if (Object.hasOwn(file, setting) && configFile) return `${basename(configFile)}: ${setting}`;
+    if (fromFlags.has(setting)) return flagOf(setting, fromFlags.get(setting) === false);
+    if (fromEnv.has(setting as SettingName)) return variableOf(setting);
+    if (isIn(file, setting) && configFile) return `${basename(configFile)}: ${setting}`;
     return flagOf(setting);
   };
-  return { config: { ...file, ...fromEnv, ...flags } as RelayConfig, spelling };
+  const merged = { ...file };
+  for (const [name, value] of [...fromEnv, ...fromFlags]) putSetting(merged, name, value);
+  return { config: merged as RelayConfig, spelling };
 }
 
-/** `httpPort` is `--http-port`. */
+/** The setting that a flag's attribute is: `limitsConnections` is `limits.connections`. */
+function nameOf(attribute: string): string {
+  return (
+    SETTINGS.find(({ name }) => name.replaceAll(/\.(.)/g, (_, first) => first.toUpperCase()) === attribute)?.name ??
+    attribute
+  );
+}
+
+function isIn(config: Readonly<Record<string, unknown>>, setting: string): boolean {
+  let at: unknown = config;
+  for (const name of setting.split('.')) {
+    if (!isPlainObject(at) || !Object.hasOwn(at, name)) return false;
+    at = at[name];
+  }
+  return true;
+}
+
+/** `httpPort` is `--http-port`, and `limits.connections` is `--limits-connections`. */
 export function flagOf(setting: string, negated = false): string {
   return `--${negated ? 'no-' : ''}${words(setting).join('-')}`;
 }
 
-/** `httpPort` is `DERPKIT_HTTP_PORT`. */
+/** `httpPort` is `DERPKIT_HTTP_PORT`, and `limits.connections` is `DERPKIT_LIMITS_CONNECTIONS`. */
 export function variableOf(setting: string): string {
   return `DERPKIT_${words(setting).join('_').toUpperCase()}`;
 }
 
 function words(setting: string): string[] {
-  return setting.split(/(?=[A-Z])/).map((word) => word.toLowerCase());
+  return setting.split(/(?=[A-Z])|\./).map((word) => word.toLowerCase());
 }
 
 /** JSON with comments (`.json`, `.jsonc`) or YAML (anything else). Throws {@link ConfigError}. */

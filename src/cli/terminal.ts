@@ -1,4 +1,5 @@
 /** How the commands end: what they print, and with which status. */
+import { SETTINGS } from '../config.js';
 import { ConfigError, DerpkitError, ListenError, type ListenSetting, reasonOf } from '../errors.js';
 import type { Relay } from '../relay.js';
 
@@ -87,10 +88,11 @@ export function explain(program: string, error: unknown, spelling: Spelling, com
   return `${program}: ${error instanceof Error ? error.stack : String(error)}\n`;
 }
 
-/** `certificate.key` is the setting `certificate`. */
+/** A path is a setting, or leads into one: `certificate.key` is a part of the setting `certificate`. */
 function spelt(path: string, spelling: Spelling): string {
-  const [setting = '', ...rest] = path.split('.');
-  return [spelling(setting), ...rest].join('.');
+  const names = ['certificate', ...SETTINGS.map(({ name }) => name)];
+  const setting = names.find((name) => path.startsWith(`${name}.`)) ?? path;
+  return spelling(setting) + path.slice(setting.length);
 }
 
 const WAYS_OUT: Record<ListenSetting, string> = {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { DerperFlag } from '../../../src/cli/derper-flags.js';
 import { goUsage, parseGoFlags } from '../../../src/cli/goflags.js';
+import { putSetting } from '../../../src/config/groups.js';
 import { parseSettings, type RelayConfig, SETTINGS } from '../../../src/config.js';
 import { temporaryDirectory } from '../temp.js';
 
@@ -93,7 +94,7 @@ describe('derper’s flags', () => {
     for (const { setting, fallback } of flags) {
       if (!setting || setting === 'special') continue;
       expect(names).toContain(setting);
-      if (fallback !== '') expect(() => parseSettings({ [setting]: fallback } as RelayConfig)).not.toThrow();
+      if (fallback !== '') expect(() => parseSettings(configWith(setting, fallback))).not.toThrow();
     }
   });
 
@@ -102,10 +103,16 @@ describe('derper’s flags', () => {
     const defaults = parseSettings({});
     for (const { name, setting, fallback } of flags) {
       if (!setting || setting === 'special' || own.includes(setting) || fallback === '') continue;
-      expect(parseSettings({ [setting]: fallback } as RelayConfig)[setting], name).toEqual(defaults[setting]);
+      expect(parseSettings(configWith(setting, fallback)), name).toEqual(defaults);
     }
   });
 });
+
+function configWith(setting: string, value: unknown): RelayConfig {
+  const config = {};
+  putSetting(config, setting, value);
+  return config;
+}
 
 describe('defaults that depend on the user', () => {
   const fallback = (from: readonly DerperFlag[], name: string) => from.find((flag) => flag.name === name)?.fallback;

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { flagOf, type Gathered, gather as gatherFrom, variableOf } from '../../../src/cli/sources.js';
+import { putSetting } from '../../../src/config/groups.js';
 import { SETTINGS } from '../../../src/config.js';
 import { ConfigError, type Problem } from '../../../src/errors.js';
 import { temporaryDirectory } from '../temp.js';
@@ -47,7 +48,9 @@ describe('settings', () => {
 
   it('may each come from a variable', () => {
     const all = Object.fromEntries(SETTINGS.map(({ name }) => [variableOf(name), `value of ${name}`]));
-    expect(gather({}, all).config).toEqual(Object.fromEntries(SETTINGS.map(({ name }) => [name, `value of ${name}`])));
+    const expected = {};
+    for (const { name } of SETTINGS) putSetting(expected, name, `value of ${name}`);
+    expect(gather({}, all).config).toEqual(expected);
   });
 
   it('that there are not are kept, for the checks to name', () => {
@@ -55,6 +58,23 @@ describe('settings', () => {
     const gathered = gather({}, { DERPKIT_NOPE: 'x' }, path);
     expect(gathered.config).toEqual({ nope: 1 });
     expect(gathered.spelling('nope')).toBe('unknown.yaml: nope');
+  });
+
+  it('of one group may come from different places', () => {
+    const path = file('limits.yaml', 'limits: { connections: 1, perAddress: 2, exempt: [10.0.0.0/8] }\n');
+    const variables = { DERPKIT_LIMITS_PER_ADDRESS: '3', DERPKIT_LIMITS_CONNECTIONS: '4' };
+    const gathered = gather({ limitsConnections: '5' }, variables, path);
+    expect(gathered.config).toEqual({ limits: { connections: '5', perAddress: '3', exempt: ['10.0.0.0/8'] } });
+    expect(gathered.spelling('limits.connections')).toBe('--limits-connections');
+    expect(gathered.spelling('limits.perAddress')).toBe('DERPKIT_LIMITS_PER_ADDRESS');
+    expect(gathered.spelling('limits.exempt')).toBe('limits.yaml: limits.exempt');
+    expect(gathered.spelling('limits.meshKeys')).toBe('--limits-mesh-keys');
+  });
+
+  it('of a group that is none in the file stay wrong, for the checks to name', () => {
+    const gathered = gather({ limitsConnections: '5' }, {}, file('none.yaml', 'limits: 7\n'));
+    expect(gathered.config).toEqual({ limits: 7 });
+    expect(gathered.spelling('limits')).toBe('none.yaml: limits');
   });
 
   it('are neither taken from where every object has them, nor said to be', () => {
@@ -66,6 +86,7 @@ describe('names', () => {
   it.each([
     ['listen', '--listen', 'DERPKIT_LISTEN'],
     ['httpPort', '--http-port', 'DERPKIT_HTTP_PORT'],
+    ['limits.perAddress', '--limits-per-address', 'DERPKIT_LIMITS_PER_ADDRESS'],
     ['tcpKeepaliveTime', '--tcp-keepalive-time', 'DERPKIT_TCP_KEEPALIVE_TIME'],
   ])('of %s', (setting, flag, variable) => {
     expect(flagOf(setting)).toBe(flag);

@@ -1,0 +1,128 @@
+/**
+ * Settings in groups: `limits: { connections: 100 }` in files and in `createRelay` is the setting `limits.connections`. This
+ * is the walk over a schema of such groups, whatever its settings are.
+ */
+import { z } from 'zod';
+import type { Problem } from '../errors.js';
+import { OBJECTS } from './values.js';
+
+export type Shape = Readonly<Record<string, z.ZodType>>;
+
+/** Some settings under one name. All of them may be left out, and so may the group. */
+export function group<Fields extends Shape>(fields: Fields) {
+  return z.object(fields as z.core.$ZodLooseShape & Fields).prefault({} as never);
+}
+
+export type Group<Fields extends Shape> = ReturnType<typeof group<Fields>>;
+
+/** The names of all settings of a shape, those in groups with dots in them. */
+export type NameIn<Fields extends Shape> = {
+  [Name in keyof Fields & string]: Fields[Name] extends z.ZodPrefault<z.ZodObject<infer Inner extends Shape>>
+    ? `${Name}.${NameIn<Inner>}`
+    : Name;
+}[keyof Fields & string];
+
+/** What one setting is, for help and for the code that gathers settings. */
+export interface SettingInfo<Name extends string = string> {
+  readonly name: Name;
+  readonly description: string;
+  /** The default as text; empty if there is none. */
+  readonly fallback: string;
+  /** Lists of objects come from the file, or as JSON in a variable; the others have a flag, too. */
+  readonly kind: 'boolean' | 'value' | 'objects';
+}
+
+/** Every setting of a shape, in its order. */
+export function settingsOf<Fields extends Shape>(shape: Fields, before = ''): SettingInfo<NameIn<Fields>>[] {
+  const all = Object.entries(shape).flatMap(([name, field]): SettingInfo[] => {
+    const inner = shapeOf(field);
+    if (inner) return settingsOf(inner, `${before}${name}.`);
+    const fallback = defaultOf(field);
+    const kind = isObjects(field) ? 'objects' : typeof fallback === 'boolean' ? 'boolean' : 'value';
+    const shown = kind === 'objects' ? '' : String(fallback ?? '');
+    return [{ name: before + name, description: field.description ?? '', fallback: shown, kind }];
+  });
+  return all as SettingInfo<NameIn<Fields>>[];
+}
+
+/** What was made of given settings, as far as they are right, and every problem with the others. */
+export interface Parsed {
+  readonly settings: Record<string, unknown>;
+  readonly problems: Problem[];
+}
+
+/**
+ * Checks settings field by field, so that what is wrong with one does not hide what is wrong with others. `known` are the
+ * names of all settings, of which a mistyped one may mean one.
+ */
+export function parseShape(
+  shape: Shape,
+  given: Readonly<Record<string, unknown>>,
+  known: readonly string[],
+  before = '',
+): Parsed {
+  const settings: Record<string, unknown> = {};
+  const problems = Object.entries(shape).flatMap(([name, field]): Problem[] => {
+    const path = before + name;
+    const value = Object.hasOwn(given, name) ? given[name] : undefined;
+    const inner = shapeOf(field);
+    if (inner) {
+      const isGroup = value === undefined || isPlainObject(value);
+      const parsed = parseShape(inner, isGroup ? { ...value } : {}, known, `${path}.`);
+      settings[name] = parsed.settings;
+      return isGroup ? parsed.problems : [{ path, message: `must be an object of ${Object.keys(inner).join(', ')}` }];
+    }
+    const result = field.safeParse(value);
+    if (!result.success) return result.error.issues.map((issue) => problemOf(path, issue));
+    if (result.data !== undefined) settings[name] = result.data;
+    return [];
+  });
+  const unknown = Object.keys(given).filter((name) => !Object.hasOwn(shape, name));
+  return { settings, problems: [...problems, ...unknown.map((name) => unknownName(before + name, known))] };
+}
+
+/** Puts a value into a configuration, at the place of its setting. A group that is no object stays, for the checks to name. */
+export function putSetting(config: Record<string, unknown>, setting: string, value: unknown): void {
+  const [name = '', ...inner] = setting.split('.');
+  if (inner.length === 0) {
+    config[name] = value;
+    return;
+  }
+  const given = config[name] ?? {};
+  if (!isPlainObject(given)) return;
+  const copy = { ...given };
+  config[name] = copy;
+  putSetting(copy, inner.join('.'), value);
+}
+
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function unknownName(name: string, known: readonly string[]): Problem {
+  const bare = (text: string) => text.replaceAll(/[-_.]/g, '').toLowerCase();
+  const meant = known.find((candidate) => bare(candidate) === bare(name));
+  return { path: name, message: `there is no such setting${meant ? `; it is called ${meant}` : ''}` };
+}
+
+function problemOf(name: string, issue: z.core.$ZodIssue): Problem {
+  return { path: [name, ...issue.path].join('.'), message: issue.message };
+}
+
+/** The fields of a group; `undefined` for a setting. */
+function shapeOf(field: z.ZodType): Shape | undefined {
+  if (!(field instanceof z.ZodPrefault)) return undefined;
+  const inner = field.def.innerType;
+  return inner instanceof z.ZodObject ? (inner.shape as Shape) : undefined;
+}
+
+function defaultOf(field: z.ZodType): unknown {
+  return (field.def as { defaultValue?: unknown }).defaultValue;
+}
+
+function isObjects(field: z.ZodType): boolean {
+  for (let at: z.ZodType | undefined = field; at; at = (at.def as { innerType?: z.ZodType }).innerType) {
+    if (at.meta()?.[OBJECTS] === true) return true;
+  }
+  return false;
+}

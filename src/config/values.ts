@@ -1,0 +1,219 @@
+/** The kinds of values that settings have: how each may be written, and what it comes to. */
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { parseNodeKeyHex } from '../protocol/key.js';
+
+const BOOL = 'must be true or false';
+const DURATION = 'must be a duration such as 1m30s, 2s or 500ms, and not negative';
+const ADDRESS = 'must be host:port, :port or [address]:port';
+const HOME = 'must be empty, "blank", or an http:// or https:// URL';
+const HOSTNAME = 'must be a host name or an IP address';
+
+export const text = (wrong: string) => z.string(wrong).min(1, wrong);
+
+export const path = text('must be a path');
+
+export const bool = z.union(
+  [z.boolean(), z.string().transform((text, context) => parseBool(text) ?? bad(context, BOOL))],
+  BOOL,
+);
+
+/** A whole number, or the text of one. */
+export const whole = (least: number, most: number, wrong: string) =>
+  z
+    .union(
+      [
+        z.number(),
+        z
+          .string()
+          .regex(/^-?\d+$/, wrong)
+          .transform(Number),
+      ],
+      wrong,
+    )
+    .pipe(z.int(wrong).min(least, wrong).max(most, wrong));
+
+/** Milliseconds, from a number of them or from Go's spelling of durations. */
+export const duration = z.union(
+  [
+    z.number().nonnegative(DURATION),
+    z.string().transform((text, context) => parseDuration(text) ?? bad(context, DURATION)),
+  ],
+  DURATION,
+);
+
+export const address = z.string(ADDRESS).transform((text, context) => parseAddress(text) ?? bad(context, ADDRESS));
+
+export const home = z.string(HOME).regex(/^(?:blank|https?:\/\/[^\s\p{Cc}]+)?$/u, HOME);
+
+export const hostname = z.string(HOSTNAME).refine(isHostname, HOSTNAME);
+
+/** A list, or its entries as text with commas between them, blanks and all. */
+export const list = (wrong: string) =>
+  z.union([z.array(z.string(wrong)), z.string(wrong).transform((text) => (text === '' ? [] : text.split(',')))], wrong);
+
+export const NAMES = 'must be names, with commas between them';
+const NETWORKS = 'must be networks such as 192.0.2.0/24, with commas between them';
+const MESH_WITH = 'must be relays, host or host/dialhost each, with commas between them and no blanks';
+const RATE = 'must be a number of connections per second, or Inf';
+
+const BURST = 'must be a number of connections, 0 or more';
+
+/** Not zod's number, which Infinity is none of. */
+export const rate = z
+  .union([z.string(), z.custom<number>((value) => typeof value === 'number')], RATE)
+  .transform((given, context) => {
+    const value = typeof given === 'number' ? given : parseFloatAsGo(given);
+    return value !== undefined && value >= 0 ? value : bad(context, RATE);
+  });
+
+/** Go's are larger than what a number holds exactly; nobody will count the difference. */
+export const burst = z
+  .union([z.int(BURST).nonnegative(BURST), z.string().regex(/^\+?\d+$/, BURST)], BURST)
+  .transform((given) => Math.min(Number(given), Number.MAX_SAFE_INTEGER));
+
+export const meshPeers = list(MESH_WITH).transform((entries, context) =>
+  // An empty entry, such as one behind a last comma, names nobody.
+  entries.filter((entry) => entry !== '').map((entry) => parseMeshPeer(entry) ?? bad(context, MESH_WITH)),
+);
+
+export const networks = list(NETWORKS)
+  .transform((entries) => entries.map((entry) => entry.trim()).filter((entry) => entry !== ''))
+  .refine((entries) => entries.every(isNetwork), NETWORKS);
+
+const NODE_KEYS = 'must be node keys of 64 hex digits, with commas between them';
+
+export const nodeKeys = list(NODE_KEYS).transform((entries, context) => {
+  const keys = entries.map((entry) => parseNodeKeyHex(entry.trim()));
+  return keys.every((key) => key !== undefined) ? keys : bad(context, NODE_KEYS);
+});
+
+export const oneOf = <const Choices extends readonly string[]>(choices: Choices, shown: readonly string[] = choices) =>
+  z.enum(choices, `must be ${shown.slice(0, -1).join(', ')} or ${shown.at(-1)}`);
+
+export const PRIVATE_KEY = 'must be privkey: and 64 hex digits, not all of them 0';
+export const MESH_KEY = 'must be 64 hex digits';
+const PEM = 'must be text in PEM';
+export const certificate = z.object({ chain: z.string(PEM), key: z.string(PEM) }, 'must be an object of chain and key');
+
+const BYTES = 'must be a number of bytes, such as 64MiB or 65536';
+const BYTE_UNITS: Record<string, number> = { '': 1, KiB: 1 << 10, MiB: 1 << 20, GiB: 1 << 30 };
+
+/** Bytes, from a number of them or from text with a binary unit. */
+export const bytes = z
+  .union([z.number(), z.string().transform((text, context) => parseBytes(text) ?? bad(context, BYTES))], BYTES)
+  .pipe(z.int(BYTES).min(1, BYTES));
+
+/**
+ * A list of objects. Variables give it as JSON. It has no flag: its values are too long for a command line, and some of
+ * them are secret.
+ */
+export function objects<Element extends z.ZodType>(element: Element, wrong: string) {
+  const given = z.union(
+    [z.array(z.unknown()), z.string().transform((text, context) => parseJson(text) ?? bad(context, wrong))],
+    wrong,
+  );
+  return given.pipe(z.array(element, wrong)).meta({ [OBJECTS]: true });
+}
+
+/** Marks the lists of objects among the kinds. */
+export const OBJECTS = 'objects';
+
+function parseJson(text: string): unknown[] | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Bytes of text such as `64MiB`; `undefined` if it is none. */
+export function parseBytes(text: string): number | undefined {
+  const [, amount, unit = ''] = /^(\d+)(KiB|MiB|GiB)?$/.exec(text) ?? [];
+  return amount === undefined ? undefined : Number(amount) * (BYTE_UNITS[unit] as number);
+}
+
+/** Go's ParseBool, which derper's flags and variables use. */
+export function parseBool(text: string): boolean | undefined {
+  if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true;
+  if (/^(0|f|F|FALSE|false|False)$/.test(text)) return false;
+  return undefined;
+}
+
+const UNITS: Record<string, number> = { ns: 1e-6, us: 1e-3, µs: 1e-3, μs: 1e-3, ms: 1, s: 1e3, m: 6e4, h: 36e5 };
+
+/** Go's ParseDuration, in milliseconds; negative ones are none of ours. */
+export function parseDuration(text: string): number | undefined {
+  if (text === '0') return 0;
+  if (!/^\+?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.test(text)) return undefined;
+  const parts = [...text.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)];
+  return parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * (UNITS[unit as string] as number), 0);
+}
+
+/** Go's ParseFloat, of numbers that a rate can be. */
+export function parseFloatAsGo(text: string): number | undefined {
+  if (/^\+?inf(?:inity)?$/i.test(text)) return Number.POSITIVE_INFINITY;
+  return /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text) ? Number(text) : undefined;
+}
+
+function isNetwork(text: string): boolean {
+  const [, address = '', bits = ''] = /^([^/]+)\/(\d{1,3})$/.exec(text) ?? [];
+  const family = address.includes('%') ? 0 : isIP(address);
+  return family !== 0 && Number(bits) <= (family === 4 ? 32 : 128);
+}
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `host:port` as Go's net package reads it; service names are `http` and `https`. */
+export function parseAddress(text: string): Address | undefined {
+  const [, bracketed, plain, service] = /^(?:\[([^\]]*)\]|([^:[\]]*)):([^:]*)$/.exec(text) ?? [];
+  if (service === undefined) return undefined;
+  const host = bracketed ?? plain ?? '';
+  if (bracketed !== undefined && bracketed !== '' && isIP(bracketed) === 0) return undefined;
+  const number = service === 'https' ? 443 : service === 'http' ? 80 : /^\d{0,5}$/.test(service) ? Number(service) : -1;
+  return number >= 0 && number <= 65535 ? { host, port: number } : undefined;
+}
+
+/** A relay to mesh with, as `-mesh-with` names it. */
+export interface MeshPeer {
+  /** A name, or an address without brackets: what its certificate is for. */
+  readonly host: string;
+  /** As in a URL: with brackets, and with the port unless that is 443. */
+  readonly authority: string;
+  readonly port: number;
+  /** What to resolve and to connect to, at the same port. */
+  readonly dialHost: string;
+}
+
+/** `host`, `host:port` or either with `/dialhost`. */
+function parseMeshPeer(text: string): MeshPeer | undefined {
+  const [named = '', dialled, ...more] = text.split('/');
+  if (more.length > 0) return undefined;
+  const withPort = /^(?:\[[^\]]*\]|[^:[\]]*):\d+$/.test(named);
+  const address = parseAddress(withPort ? named : `${named}:443`);
+  const host = address && bare(address.host);
+  const dialHost = dialled === undefined ? host : bare(dialled);
+  if (!host || !dialHost || !address.port || host.includes(':') !== named.startsWith('[')) return undefined;
+  const shown = host.includes(':') ? `[${host}]` : host;
+  return { host, authority: address.port === 443 ? shown : `${shown}:${address.port}`, port: address.port, dialHost };
+}
+
+/** A host without the brackets that an IPv6 address may have; `undefined` if it is none. */
+function bare(text: string): string | undefined {
+  const host = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
+  return isHostname(host) ? host : undefined;
+}
+
+function isHostname(text: string): boolean {
+  if (isIP(text) !== 0) return !text.includes('%');
+  return text.length <= 253 && /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(text);
+}
+
+export function bad(context: z.RefinementCtx, message: string): never {
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+}
