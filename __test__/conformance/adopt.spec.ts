@@ -1,4 +1,5 @@
 /** What a plane does with connections that come back from an HTTP server: a test is the server here. */
+import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { sendPacketFrame } from '../../src/protocol/frame.js';
 import { Bench, NO_RIGHTS } from '../helpers/bench.js';
@@ -67,12 +68,16 @@ describe.each(OVER)('a connection that comes back, $name', ({ lane, kind }) => {
     await bench.endOf(id);
   });
 
-  it('that has gone meanwhile is not heard of', async () => {
-    const bench = await Bench.open(lane, {}, kind);
-    const { wire, id } = await handed(bench, REQUEST);
-    await wire.destroy();
-    bench.plane.adopt(id, { framing: 'websocket', leftover: Buffer.alloc(0), notIdeal: false });
-    await bench.admitted();
+  it('that the server has seen the end of ends at once, and is not heard of', async () => {
+    // No deadline ends it before the test does.
+    const bench = await Bench.open(lane, { deadlines: { clientInfo: 600_000, head: 600_000 } }, kind);
+    const { wire, id, stream } = await handed(bench, REQUEST);
+    stream.resume();
+    wire.end();
+    await once(stream, 'end');
+    bench.plane.adopt(id, { framing: 'raw', leftover: Buffer.alloc(0), notIdeal: false });
+    await eventually(() => bench.plane.counters.read('logins_failed') === 1, 'the connection to end');
+    expect(bench.logins).toEqual([]);
     expect(bench.ends.get(id)).toBeUndefined();
   });
 });

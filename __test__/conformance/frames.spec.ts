@@ -87,7 +87,6 @@ describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
       for (const length of [0, 1, 40, 65568]) client.send(frame(type, length));
       expect(await client.fence(), `type ${type}`).toEqual([]);
     }
-    expect(relay.count('unknown_frames')).toBe(0);
     // Also when they come in pieces.
     const pieces = Buffer.concat([frame(0x55, 10), frame(0x56, 0), frame(0x57, 3)]);
     await client.wire.writeSplit(pieces, ...pieces.keys());
@@ -174,7 +173,7 @@ describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
     expect(await client.fence()).toEqual([]);
   });
 
-  it('that announce much and bring little cost nothing but their connection', async () => {
+  it('that announce much and bring little cost no other client anything', async () => {
     const relay = await startRelay(lane);
     const liars = await Promise.all([...Array(20)].map(() => DerpClient.connect(relay)));
     for (const liar of liars) liar.send(header(FrameType.SendPacket, 65568), Buffer.alloc(10));

@@ -187,7 +187,6 @@ export type CloseReason =
   /** The peer closed, or the transport failed. */
   | 'disconnected'
   | 'protocol_error'
-  | 'handshake_timeout'
   | 'login_timeout'
   | 'login_failed'
   | 'refused'

@@ -87,7 +87,7 @@ export const VARIABLES: readonly Row[] = [
   },
   {
     name: 'TS_DERP_DISABLE_RTT_STATS',
-    test: 'conformance/metrics.spec.ts#count no round trips where nobody wants or can tell them',
+    test: 'conformance/metrics.spec.ts#count no round trips where the policy says so',
   },
   { name: 'TS_DERP_SENDER_CARDINALITY', note: 'refuses to start; only `/debug/traffic` shows what it is for' },
   {
