@@ -120,6 +120,50 @@ describe.each(LANES)('connecting, $name', (lane) => {
       expect(relay.count('accepts')).toBe(0);
     });
 
+    it.each([
+      ['Content-Length: -1', '400 Bad Request'],
+      ['Content-Length: 5, 5', '400 Bad Request'],
+      ['Content-Length: 9223372036854775808', '400 Bad Request'],
+      ['Content-Length: 5\r\nContent-Length: 6', '400 Bad Request'],
+      ['Content-Length:', '400 Bad Request'],
+      ['Transfer-Encoding: gzip', '501 Not Implemented', 'Unsupported transfer encoding'],
+      ['Transfer-Encoding: gzip, chunked', '501 Not Implemented', 'Unsupported transfer encoding'],
+      ['Transfer-Encoding: chunked, gzip', '501 Not Implemented', 'Unsupported transfer encoding'],
+      [
+        'Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked',
+        '501 Not Implemented',
+        'Unsupported transfer encoding',
+      ],
+      ['Transfer-Encoding: x\r\nContent-Length: x', '501 Not Implemented', 'Unsupported transfer encoding'],
+    ])('with %j is refused', async (fields, status, text = status) => {
+      const relay = await startRelay(lane);
+      // As the first request, and as a later one.
+      for (const before of ['', 'GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n']) {
+        const wire = await Wire.open(relay.target());
+        wire.write(before);
+        if (before !== '') await wire.takeThrough('\r\n\r\n');
+        wire.write(upgradeRequest().replace(/\r\n\r\n$/, `\r\n${fields}\r\n\r\n`));
+        const answer = (await wire.rest()).toString('latin1');
+        expect(answer.startsWith(`HTTP/1.1 ${status}\r\n`), answer).toBe(true);
+        expect(answer.endsWith(`\r\n\r\n${text}`), answer).toBe(true);
+      }
+      expect(relay.count('accepts')).toBe(0);
+    });
+
+    it('with a body that can be read is an upgrade', async () => {
+      const relay = await startRelay(lane);
+      for (const fields of [
+        'Content-Length: 0',
+        'Content-Length: 5\r\ncontent-length: 5',
+        'Transfer-Encoding: CHUNKED',
+      ]) {
+        const wire = await Wire.open(relay.target());
+        wire.write(upgradeRequest().replace(/\r\n\r\n$/, `\r\n${fields}\r\n\r\n`));
+        await expectSwitched(wire, relay);
+        await wire.destroy();
+      }
+    });
+
     it.each(['derp', 'WebSocket'])('to %s leads to a whole login', async (upgrade) => {
       const relay = await startRelay(lane, { tls: true });
       const client = await DerpClient.connect(relay, { start: 'switch', upgrade });

@@ -54,9 +54,12 @@ export function send(response: ServerResponse, status: number, body: string, hea
   response.writeHead(status, { ...headers, ...length }).end(isHead ? undefined : body);
 }
 
+/** Go's words for a body in a form that it cannot read. */
+export const UNSUPPORTED_CODING = 'Unsupported transfer encoding';
+
 /** What Go's server says itself of a request that it cannot read, down to the missing Date. The connection ends with it. */
-export function malformed(status: string): string {
-  return `HTTP/1.1 ${status}\r\nContent-Type: ${TEXT}\r\nConnection: close\r\n\r\n${status}`;
+export function malformed(status: string, text = status): string {
+  return `HTTP/1.1 ${status}\r\nContent-Type: ${TEXT}\r\nConnection: close\r\n\r\n${text}`;
 }
 
 /** The same, behind the answers to earlier requests of the connection. */

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Adoption, ConnectionId, DuplexInfo, TlsVersion } from '../plane/plane.js';
 import type { NodeKey } from '../protocol/key.js';
 import { requestedFraming, switchingProtocols, wantsFastStart } from '../protocol/upgrade.js';
-import { malformed, sendError } from './responses.js';
+import { malformed, sendError, UNSUPPORTED_CODING } from './responses.js';
 import { type Face, Site, type SiteOptions } from './site.js';
 import { answerHandshake, handshakeFault } from './websocket.js';
 
@@ -96,7 +96,8 @@ export class HttpServer {
     if (!this.begin(request, response, origin)) return;
     // HTTP/1.1 keeps connections without a word; Node would say so with every answer.
     if (request.httpVersion === '1.1' && response.shouldKeepAlive) response.removeHeader('Connection');
-    const fault = wantsWebSocket(request) && this.isDerp(request, origin) && handshakeFault(request);
+    const isHandshake = isSound(request) && wantsWebSocket(request) && this.isDerp(request, origin);
+    const fault = isHandshake && handshakeFault(request);
     if (fault) sendError(response, fault.status, fault.text, fault.headers);
     else this.site.answer(request, response, origin.face, origin.peer.address);
   }
@@ -165,7 +166,7 @@ export class HttpServer {
 
   private onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const origin = this.origins.get(socket);
-    const ours = origin !== undefined && this.isDerp(request, origin) && Site.hasHost(request);
+    const ours = origin !== undefined && this.isDerp(request, origin) && isSound(request);
     const framing = requestedFraming(request.headers.upgrade, request.headers['sec-websocket-protocol']);
     if (!ours || !framing) {
       this.refuseUpgrade(request, socket);
@@ -215,6 +216,7 @@ export class HttpServer {
 
 /** What Node's parser complains of that has a status of its own. */
 const STATUSES: Readonly<Record<string, string>> = {
+  HPE_INVALID_TRANSFER_ENCODING: '501 Not Implemented',
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 };
@@ -227,7 +229,12 @@ function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
     return;
   }
   const status = STATUSES[error.code ?? ''] ?? '400 Bad Request';
-  socket.end(malformed(status), () => socket.destroy());
+  const text = status.startsWith('501') ? UNSUPPORTED_CODING : status;
+  socket.end(malformed(status, text), () => socket.destroy());
+}
+
+function isSound(request: IncomingMessage): boolean {
+  return Site.hasHost(request) && !Site.bodyFault(request);
 }
 
 function wantsWebSocket({ headers }: IncomingMessage): boolean {

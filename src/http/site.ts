@@ -1,11 +1,11 @@
 /** What is answered to requests: the two muxes of derper, the relay's own and the one on port 80. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { DERP_PATH, isHostField } from '../protocol/upgrade.js';
+import { bodyFault, DERP_PATH, isHostField } from '../protocol/upgrade.js';
 import type { DebugAccess } from './debug-access.js';
 import { type DebugSource, debugIndex, debugPage } from './debug-pages.js';
 import { bootstrapDns, generate204, type HomeOptions, home, probe, robots } from './pages.js';
 import { parseTarget, type Target } from './paths.js';
-import { BROWSER_HEADERS, send, sendError, sendMalformed, sendRedirect } from './responses.js';
+import { BROWSER_HEADERS, send, sendError, sendMalformed, sendRedirect, UNSUPPORTED_CODING } from './responses.js';
 
 export interface SiteOptions extends HomeOptions {
   /** Where the plain HTTP face sends browsers; 443 goes without saying. */
@@ -30,10 +30,10 @@ export class Site {
 
   /** `address` is the peer's IP text, empty if unknown. */
   answer(request: IncomingMessage, response: ServerResponse, face: Face, address: string): void {
-    const { 'transfer-encoding': coding = ['chunked'] } = request.headersDistinct;
-    if (coding.length > 1 || coding[0]?.toLowerCase() !== 'chunked') {
-      sendMalformed(response, 501, 'Not Implemented', 'Unsupported transfer encoding');
-    } else if (!Site.hasHost(request)) {
+    const fault = Site.bodyFault(request);
+    if (fault === 501) sendMalformed(response, 501, 'Not Implemented', UNSUPPORTED_CODING);
+    else if (fault) sendMalformed(response, fault, 'Bad Request');
+    else if (!Site.hasHost(request)) {
       const { host = [] } = request.headersDistinct;
       sendMalformed(response, 400, ([NO_HOST, MALFORMED_HOST] as const)[host.length] ?? 'Bad Request');
     } else if (request.url === '*') answerStar(request, response);
@@ -58,6 +58,12 @@ export class Site {
   static hasHost({ headersDistinct, httpVersion }: IncomingMessage): boolean {
     const { host = [] } = headersDistinct;
     return host.length <= 1 && (host[0] === undefined ? httpVersion !== '1.1' : isHostField(host[0]));
+  }
+
+  /** The status that a request is refused with for what it says about its body. */
+  static bodyFault({ headersDistinct, httpVersion }: IncomingMessage): 400 | 501 | undefined {
+    const { 'content-length': lengths = [], 'transfer-encoding': codings = [] } = headersDistinct;
+    return bodyFault(lengths, codings, httpVersion === '1.1');
   }
 
   /** Whether a request target is the upgrade route. */

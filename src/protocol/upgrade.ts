@@ -28,6 +28,27 @@ export function isHostField(text: string): boolean {
   return /^[A-Za-z0-9!$%&'()*+,\-.:;=[\]_~]*$/.test(text);
 }
 
+/** The longest body that a request may announce: Go's, 2⁶³ less one. */
+const LONGEST_BODY = 2n ** 63n - 1n;
+
+/**
+ * The status that derper refuses a request with for what it says about its body, by all its `Content-Length` and
+ * `Transfer-Encoding` fields: a length that two servers would read differently is an attack on one of them. `undefined`
+ * if nothing is wrong with it. HTTP/1.0 does not know codings.
+ */
+export function bodyFault(
+  lengths: readonly string[],
+  codings: readonly string[],
+  isVersion11: boolean,
+): 400 | 501 | undefined {
+  const hasKnownCoding = codings.length === 0 || (codings.length === 1 && codings[0]?.toLowerCase() === 'chunked');
+  if (isVersion11 && !hasKnownCoding) return 501;
+  const [length] = lengths;
+  if (length === undefined) return undefined;
+  const isSound = lengths.every((other) => other === length) && /^\d+$/.test(length) && BigInt(length) <= LONGEST_BODY;
+  return isSound ? undefined : 400;
+}
+
 /** The client knows the server's key from the TLS handshake and wants no HTTP answer. */
 export function wantsFastStart(derpFastStart: string | undefined): boolean {
   return derpFastStart === '1';

@@ -74,6 +74,26 @@ export const UPGRADE_CASES: readonly Case[] = [
   ...upgraded('raw, host a b', { ...RAW, Host: 'a b' }),
   ...upgraded('raw, two hosts', { ...RAW, host: 'other.test' }),
   ...upgraded('raw, HTTP/1.0 without a host', { ...RAW, Host: '' }, 'GET /derp HTTP/1.0'),
+  ...[
+    ...['0', '5', '-1', '+1', '0x1', '5, 5', '9223372036854775807', '9223372036854775808', '1 1'].map((length) => ({
+      'Content-Length': length,
+    })),
+    { 'Content-Length': '5', 'content-length': '5' },
+    { 'Content-Length': '5', 'content-length': '6' },
+    { 'Transfer-Encoding': 'chunked', 'transfer-encoding': 'chunked' },
+    ...['chunked', 'Chunked', 'gzip', 'gzip, chunked', 'chunked, gzip', 'identity'].map((coding) => ({
+      'Transfer-Encoding': coding,
+    })),
+    { 'Transfer-Encoding': 'chunked', 'Content-Length': '5' },
+    { 'Transfer-Encoding': 'chunked', 'Content-Length': 'x' },
+    { 'Transfer-Encoding': 'x', 'Content-Length': 'x' },
+  ].flatMap((body: Headers) => [
+    ...upgraded(`raw, ${JSON.stringify(body)}`, { ...RAW, ...body }),
+    ...upgraded(`raw, HTTP/1.0, ${JSON.stringify(body)}`, { ...RAW, ...body }, 'GET /derp HTTP/1.0'),
+  ]),
+  ...upgraded('websocket, a broken length', { ...WEB, 'Content-Length': 'x' }),
+  ...upgraded('websocket, an unknown coding', { ...WEB, 'Transfer-Encoding': 'x' }),
+  ...upgraded('websocket, an unknown coding and no key', { ...WEB, 'Sec-WebSocket-Key': '', 'Transfer-Encoding': 'x' }),
   ...upgraded('h2c', { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'HTTP2-Settings': 'AAMAAABkAAQAAP__' }),
   ...upgraded('nothing', { Connection: 'Upgrade', Upgrade: '' }),
   ...upgraded('WebSocket of old, which is raw', { Connection: 'Upgrade', Upgrade: 'WebSocket' }),

@@ -3,6 +3,7 @@ import { type DerpUpgrade, readHead } from '../../../src/plane/js/http-head.js';
 import { vectors } from '../vectors.js';
 
 const LIMIT = 16 << 10;
+const UPGRADE = 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP';
 const PLAIN = { fastStart: false, notIdeal: false };
 
 describe('requests of upstream’s clients', () => {
@@ -57,6 +58,10 @@ describe('raw DERP', () => {
     ],
     ['with latin1 in a value', 'GET /derp HTTP/1.1|Host: x|X: \xe9|Upgrade: DERP', {}],
     ['with colons in a value', 'GET /derp HTTP/1.1|Host: [::1]:443|Upgrade: DERP', {}],
+    ['with the longest body', `${UPGRADE}|Content-Length: 0009223372036854775807`, {}],
+    ['with the length of a body, twice', `${UPGRADE}|Content-Length: 5|content-length:5`, {}],
+    ['with a body in chunks', `${UPGRADE}|Transfer-Encoding: Chunked|Content-Length: 5`, {}],
+    ['with a coding in HTTP/1.0', 'GET /derp HTTP/1.0|Upgrade: DERP|Transfer-Encoding: gzip', {}],
   ])('%s', (_name, lines, expected) => {
     const bytes = head(lines);
     expect(readHead(bytes, LIMIT)).toEqual({ ...PLAIN, ...expected, end: bytes.length });
@@ -106,6 +111,18 @@ describe('the HTTP server’s business', () => {
     ['a NUL in a value', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\0b'],
     ['a bare line feed', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\nUpgrade: h2c'],
     ['a bare carriage return', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\rb'],
+    ['no length of a body', `${UPGRADE}|Content-Length:`],
+    ['a negative length', `${UPGRADE}|Content-Length: -1`],
+    ['a length with a sign', `${UPGRADE}|Content-Length: +1`],
+    ['a length in hex', `${UPGRADE}|Content-Length: 0x1`],
+    ['a list of lengths', `${UPGRADE}|Content-Length: 5, 5`],
+    ['too great a length', `${UPGRADE}|Content-Length: 9223372036854775808`],
+    ['two lengths', `${UPGRADE}|Content-Length: 5|Content-Length: 6`],
+    ['a broken length in HTTP/1.0', 'GET /derp HTTP/1.0|Upgrade: DERP|Content-Length: x'],
+    ['an empty coding', `${UPGRADE}|Transfer-Encoding:`],
+    ['an unknown coding', `${UPGRADE}|Transfer-Encoding: gzip`],
+    ['a list of codings', `${UPGRADE}|Transfer-Encoding: gzip, chunked`],
+    ['a coding twice', `${UPGRADE}|Transfer-Encoding: chunked|Transfer-Encoding: chunked`],
     ['a TLS client hello', '\x16\x03\x01\x02\0\x01\0'],
   ])('%s', (_name, lines) => {
     expect(readHead(head(lines), LIMIT)).toBe('http');
@@ -142,6 +159,7 @@ describe('a head that is made to be slow', () => {
     ['a long target', 'X: x', `/${'a'.repeat(much)}`],
     ['a scheme without an end', 'X: x', `${'a'.repeat(much)}://`],
     ['a long name', 'x'.repeat(much)],
+    ['a length without an end', `Content-Length: ${'0'.repeat(much)}`],
     ['many headers', Array.from({ length: 6000 }, (_, index) => `a${index}:`).join('|')],
   ])('%s', (_name, lines, target = '/derp') => {
     const bytes = head(`GET ${target} HTTP/1.1|Host: x|${lines}|Upgrade: DERP`);

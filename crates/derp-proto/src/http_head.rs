@@ -38,7 +38,7 @@ pub struct DerpUpgrade {
 /// Only what is recognised beyond doubt becomes DERP; anything odd (bare line feeds, folded lines, control characters,
 /// no valid request line) is left to the HTTP server, which knows how to refuse it. As in derper, neither the method
 /// nor `Connection` matters. Of several headers with one name the first counts, but for `Host`, which has to be there
-/// once, except in HTTP/1.0.
+/// once, except in HTTP/1.0, and for those that say how long a body is, which have to agree.
 pub fn read_head(bytes: &[u8], limit: usize) -> Head {
     let Some(blank) = bytes.windows(END.len()).position(|window| window == END) else {
         return if bytes.len() >= limit { Head::Http } else { Head::More };
@@ -74,7 +74,9 @@ fn read_lines(head: &[u8]) -> Option<(bool, bool)> {
     if !asks_for_derp(request_line) {
         return None;
     }
+    let is_version_1_1 = request_line.ends_with(b"1.1");
     let mut hosts = 0;
+    let mut body = Body::default();
     let mut upgrade = None;
     let mut web_socket_protocol = None;
     let mut fast_start = None;
@@ -93,15 +95,47 @@ fn read_lines(head: &[u8]) -> Option<(bool, bool)> {
             if name.eq_ignore_ascii_case(b"Host") {
                 hosts += if is_host(value) { 1 } else { 2 };
             }
+            body.header(name, value);
             continue;
         };
         first.get_or_insert(value);
     }
-    if hosts > 1 || (hosts == 0 && request_line.ends_with(b"1.1")) {
+    if hosts > 1 || (hosts == 0 && is_version_1_1) || !body.is_sound(is_version_1_1) {
         return None;
     }
     let raw = asks_for_raw(upgrade?, web_socket_protocol.unwrap_or_default());
     raw.then(|| (fast_start == Some(b"1"), ideal_node.is_some_and(|node| !node.is_empty())))
+}
+
+/// What a request says about its body. An upgrade needs none, but a length that two servers would read differently is an
+/// attack on one of them.
+#[derive(Default)]
+struct Body<'a> {
+    length: Option<&'a [u8]>,
+    lengths_differ: bool,
+    codings: usize,
+    is_chunked: bool,
+}
+
+impl<'a> Body<'a> {
+    fn header(&mut self, name: &[u8], value: &'a [u8]) {
+        if name.eq_ignore_ascii_case(b"Content-Length") {
+            self.lengths_differ |= *self.length.get_or_insert(value) != value;
+        } else if name.eq_ignore_ascii_case(b"Transfer-Encoding") {
+            self.codings += 1;
+            self.is_chunked = value.eq_ignore_ascii_case(b"chunked");
+        }
+    }
+
+    /// By Go's rules: one coding, `chunked`, which HTTP/1.0 does not know; a length in digits, below 2⁶³.
+    fn is_sound(&self, is_version_1_1: bool) -> bool {
+        let has_known_coding = self.codings == 0 || (self.codings == 1 && self.is_chunked);
+        (has_known_coding || !is_version_1_1) && !self.lengths_differ && self.length.is_none_or(is_length)
+    }
+}
+
+fn is_length(value: &[u8]) -> bool {
+    value.iter().all(u8::is_ascii_digit) && str::from_utf8(value).is_ok_and(|digits| digits.parse::<i64>().is_ok())
 }
 
 /// What may stand in a `Host` field: by Go's rule, which is generous.
@@ -226,6 +260,10 @@ mod tests {
             ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Ideal-Node:|Ideal-Node: 1a", false, false),
             ("GET /derp HTTP/1.1|Host: x|X: \u{e9}|Upgrade: DERP", false, false),
             ("GET /derp HTTP/1.1|Host: [::1]:443|Upgrade: DERP", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Content-Length: 0009223372036854775807", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Content-Length: 5|content-length:5", false, false),
+            ("GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Transfer-Encoding: Chunked|Content-Length: 5", false, false),
+            ("GET /derp HTTP/1.0|Upgrade: DERP|Transfer-Encoding: gzip", false, false),
         ] {
             let bytes = head(lines);
             let expected = DerpUpgrade { fast_start, not_ideal, end: bytes.len() };
@@ -283,6 +321,18 @@ mod tests {
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\u{7f}b",
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\nUpgrade: h2c",
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\rb",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Content-Length:",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Content-Length: -1",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Content-Length: +1",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Content-Length: 0x1",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Content-Length: 5, 5",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Content-Length: 9223372036854775808",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Content-Length: 5|Content-Length: 6",
+            "GET /derp HTTP/1.0|Upgrade: DERP|Content-Length: x",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Transfer-Encoding:",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Transfer-Encoding: gzip",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Transfer-Encoding: gzip, chunked",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Transfer-Encoding: chunked|Transfer-Encoding: chunked",
             "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0",
             "",
         ] {
@@ -314,6 +364,9 @@ mod tests {
             "Ideal-Node: x",
             "Host: a",
             "Connection:\tUpgrade ",
+            "Content-Length: 1",
+            "Content-Length: x",
+            "Transfer-Encoding: chunked",
             "X:\n",
             ":",
             "",

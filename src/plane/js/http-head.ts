@@ -1,5 +1,12 @@
 /** Finds out, from the first bytes of a connection, whether it is a raw DERP upgrade. Pure. */
-import { DERP_PATH, isHostField, pathOfTarget, requestedFraming, wantsFastStart } from '../../protocol/upgrade.js';
+import {
+  bodyFault,
+  DERP_PATH,
+  isHostField,
+  pathOfTarget,
+  requestedFraming,
+  wantsFastStart,
+} from '../../protocol/upgrade.js';
 
 /** A request for `/derp` that is to become raw DERP. */
 export interface DerpUpgrade {
@@ -34,16 +41,22 @@ export function readHead(bytes: Buffer, limit: number): Head {
   const [, target, version] = REQUEST_LINE.exec(requestLine) ?? [];
   if (target === undefined || pathOfTarget(target) !== DERP_PATH) return 'http';
   const headers = new Map<string, string>();
+  const lengths: string[] = [];
+  const codings: string[] = [];
   let hosts = 0;
   for (const line of lines) {
     const [, name, value] = HEADER.exec(line) ?? [];
     if (name === undefined || value === undefined) return 'http';
     const lower = name.toLowerCase();
-    if (lower === 'host') hosts += isHostField(withoutBlanks(value)) ? 1 : 2;
+    const bare = withoutBlanks(value);
+    if (lower === 'host') hosts += isHostField(bare) ? 1 : 2;
+    else if (lower === 'content-length') lengths.push(bare);
+    else if (lower === 'transfer-encoding') codings.push(bare);
     // The first of several values counts.
-    if (!headers.has(lower)) headers.set(lower, withoutBlanks(value));
+    if (!headers.has(lower)) headers.set(lower, bare);
   }
   if (hosts > 1 || (hosts === 0 && version === '1')) return 'http';
+  if (bodyFault(lengths, codings, version !== '0')) return 'http';
   if (requestedFraming(headers.get('upgrade'), headers.get('sec-websocket-protocol')) !== 'raw') return 'http';
   return {
     fastStart: wantsFastStart(headers.get('derp-fast-start')),
