@@ -134,7 +134,6 @@ describe.each(LANES)('connecting, $name', (lane) => {
         '501 Not Implemented',
         'Unsupported transfer encoding',
       ],
-      ['Transfer-Encoding: x\r\nContent-Length: x', '501 Not Implemented', 'Unsupported transfer encoding'],
     ])('with %j is refused', async (fields, status, text = status) => {
       const relay = await startRelay(lane);
       // As the first request, and as a later one.
