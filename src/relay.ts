@@ -215,7 +215,7 @@ class Started implements PlaneEvents {
   private readonly clientLog: ClientLog;
   private readonly dropLog = new DropLog();
   private readonly faces = new Map<ListenerId, Face>();
-  private tlsPort = 443;
+  private readonly ports = { plain: 80, tls: 443 };
   private metaRenewal: NodeJS.Timeout | undefined;
 
   constructor(
@@ -255,11 +255,12 @@ class Started implements PlaneEvents {
     this.bootstrap = new BootstrapDns({ published, unpublished }, (name, error) => {
       logger.warn({ name, error: error.message }, 'a bootstrap name cannot be resolved');
     });
-    const { debugAllowIp: allowIp, debugTrustedCidrs: trustedCidrs, debugKeyFile: keyFile } = settings;
+    const { debugAllowIp: allowIp, debugTrustedCidrs: trustedCidrs, debugKeyFile: keyFile, debugHosts } = settings;
+    const hosts = () => [settings.hostname, ...debugHosts, ...(this.materials.certificate?.validFor ?? [])];
     this.http = new HttpServer({
       hostname: settings.hostname,
       bootstrapDns: (query, address) => this.bootstrap.answer(query, address),
-      debugAccess: new DebugAccess({ allowIp, trustedCidrs, keyFile }),
+      debugAccess: new DebugAccess({ allowIp, trustedCidrs, keyFile, hosts }),
       debug: new RelayPages({
         settings,
         meshKey: meshKey !== undefined,
@@ -275,7 +276,7 @@ class Started implements PlaneEvents {
       serverKey: keys.publicKey,
       home: settings.home,
       derp: settings.derp,
-      httpsPort: () => this.tlsPort,
+      ports: () => this.ports,
       adopt: (id, how) => this.dataPlane.adopt(id, how),
     });
   }
@@ -290,10 +291,11 @@ class Started implements PlaneEvents {
     }
     void this.bootstrap.start();
     const main = await this.open({ kind: tls ? 'tls' : 'tcp', derp, host, port: listen.port }, 'main', 'listen');
-    if (tls) this.tlsPort = main.port;
+    if (tls) this.ports.tls = main.port;
     const withHttp = tls && httpPort >= 0;
     const http =
       withHttp && (await this.open({ kind: 'tcp', derp: false, host, port: httpPort }, 'redirect', 'httpPort'));
+    if (http) this.ports.plain = http.port;
     const stunListener =
       stun && (await this.open({ kind: 'stun', derp: false, host, port: stunPort }, 'main', 'stunPort'));
     this.mesh?.start();

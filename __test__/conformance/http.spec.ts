@@ -105,6 +105,23 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       expect(answer).toMatchObject({ status: 200, headers, body: 'User-agent: *\nDisallow: /\n' });
     });
 
+    it('shows /debug/ under its own names and addresses alone, and to no proxy', async () => {
+      const config = { hostname: 'relay.test', debugHosts: 'other.test' };
+      const relay = await startRelay(lane, { tls, config });
+      const asked = async (headers: Record<string, string>) =>
+        (await ask(relay.target(), '/debug/varz', { headers })).status;
+      for (const Host of ['relay.test', 'relay.test.:443', 'other.test', '127.0.0.1', '[::1]:8443', 'localhost']) {
+        expect(await asked({ Host }), Host).toBe(200);
+      }
+      // A page of this name is in a browser beside the relay, and its name leads to the relay now.
+      const answer = await ask(relay.target(), '/debug/varz', { headers: { Host: 'evil.test' } });
+      expect(answer).toMatchObject({ status: 403, headers: ERROR });
+      expect(answer.body).toContain('evil.test is no name of this relay; debugHosts is for more of them');
+      for (const name of ['X-Forwarded-For', 'X-Forwarded-Host', 'X-Real-IP', 'Forwarded', 'Via']) {
+        for (const value of ['', 'for=192.0.2.1']) expect(await asked({ [name]: value }), name).toBe(403);
+      }
+    });
+
     it('answers the captive portal check', async () => {
       const relay = await startRelay(lane, { tls });
       await expectCaptivePortalCheck((headers) => ask(relay.target(), '/generate_204?t=1', { headers }));
@@ -154,18 +171,25 @@ describe.each(LANES)('HTTP, $name', (lane) => {
     it('redirects to it', async () => {
       const relay = await startBoth(lane);
       const { port } = relay.target();
+      const plain = relay.httpTarget().port;
       for (const path of ['/', '/derp', '/a/b?c=d&e', '/robots.txt']) {
         for (const method of ['GET', 'HEAD']) {
           const answer = await ask(relay.httpTarget(), path, {
             method,
-            headers: { Host: 'relay.test', 'X-Forwarded-For': '192.0.2.1' },
+            headers: { Host: `relay.test:${plain}`, 'X-Forwarded-For': '192.0.2.1' },
           });
           expect(answer.status, path).toBe(302);
           expect(answer.headers.location, path).toBe(`https://relay.test:${port}${path}`);
         }
       }
-      const answer = await ask(relay.httpTarget(), '/x', { headers: { Host: 'relay.test:8080' } });
-      expect(answer.headers.location).toBe(`https://relay.test:${port}/x`);
+    });
+
+    it('redirects behind a port mapping to the port of TLS outside, or to the one that was asked for', async () => {
+      const relay = await startBoth(lane);
+      for (const host of ['relay.test', `relay.test:${relay.httpTarget().port - 1}`, '[2001:db8::1]']) {
+        const answer = await ask(relay.httpTarget(), '/x', { headers: { Host: host } });
+        expect(answer.headers.location).toBe(`https://${host}/x`);
+      }
     });
 
     it('refuses what cannot be redirected', async () => {

@@ -39,13 +39,19 @@ export const DEVIATIONS: readonly Deviation[] = [
   },
   {
     name: 'the port of redirects to HTTPS',
-    reason: 'derper sends clients to the port that they came from, where nothing answers TLS; we name that of TLS.',
-    shownBy: 'port80: GET /derp',
-    cases: /^port80: /,
-    without: (lines) => {
-      if (!lines.some((line) => line.startsWith('< Location: https:'))) return lines;
-      return withoutLength(lines).map((line) => line.replace(/(https:\/\/[\w.]+):(?:<port>|8080)/, '$1'));
-    },
+    reason:
+      'derper sends clients that name its plain port back to it, where nothing answers TLS; we name that of TLS. Of other ports neither knows more than the client.',
+    shownBy: 'port80: GET /x (its own port)',
+    cases: /^port80: GET \/x \(its own port\)$/,
+    without: (lines) => withoutLength(lines).map((line) => line.replace(/(derp\.test):<(?:http )?port>/, '$1')),
+  },
+  {
+    name: 'who may see /debug/',
+    reason:
+      'Any page in a browser beside the relay can make a name of its own lead to it, and a proxy beside it may say no more of its client than X-Real-IP or Forwarded: derper shows both everything, we nothing.',
+    shownBy: 'plain: GET /debug/check (a name that is not ours)',
+    cases: /: GET \/debug\/check \((?:a name that is not ours|from a proxy that says .*)\)$/,
+    without: () => [],
   },
   {
     name: 'redirects of absolute targets',

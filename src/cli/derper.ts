@@ -117,6 +117,7 @@ function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Recor
   const settings: Partial<Record<SettingName, unknown>> = {};
   if (env.DERPKIT_PLANE) settings.plane = env.DERPKIT_PLANE;
   if (env.DERPKIT_WORKERS) settings.workers = env.DERPKIT_WORKERS;
+  if (env.DERPKIT_DEBUG_HOSTS) settings.debugHosts = env.DERPKIT_DEBUG_HOSTS;
   if (env.DERPKIT_LOG_FORMAT) settings.logFormat = env.DERPKIT_LOG_FORMAT;
   if (env.DERPKIT_LOG_LEVEL) settings.logLevel = env.DERPKIT_LOG_LEVEL;
   for (const { name } of SETTINGS) {
@@ -188,6 +189,7 @@ function spelling(setting: string): string {
   const VARIABLES: Record<string, string> = {
     plane: 'DERPKIT_PLANE',
     workers: 'DERPKIT_WORKERS',
+    debugHosts: 'DERPKIT_DEBUG_HOSTS',
     logFormat: 'DERPKIT_LOG_FORMAT',
     logLevel: 'DERPKIT_LOG_LEVEL',
     debugAllowIp: 'TS_ALLOW_DEBUG_IP',

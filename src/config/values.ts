@@ -1,6 +1,7 @@
 /** The kinds of values that settings have: how each may be written, and what it comes to. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { withoutFinalDot } from '../protocol/host-name.js';
 import { parseNodeKeyHex } from '../protocol/key.js';
 
 const BOOL = 'must be true or false';
@@ -180,7 +181,7 @@ export function parseAddress(text: string): Address | undefined {
 
 /** A relay to mesh with, as `-mesh-with` names it. */
 export interface MeshPeer {
-  /** A name, or an address without brackets: what its certificate is for. */
+  /** A name without a final dot, or an address without brackets: what its certificate is for. */
   readonly host: string;
   /** As in a URL: with brackets, and with the port unless that is 443. */
   readonly authority: string;
@@ -191,13 +192,14 @@ export interface MeshPeer {
 
 /** `host`, `host:port` or either with `/dialhost`. */
 function parseMeshPeer(text: string): MeshPeer | undefined {
-  const [named = '', dialled, ...more] = text.split('/');
+  const [given = '', dialled, ...more] = text.split('/');
   if (more.length > 0) return undefined;
-  const withPort = /^(?:\[[^\]]*\]|[^:[\]]*):\d+$/.test(named);
-  const address = parseAddress(withPort ? named : `${named}:443`);
-  const host = address && bare(address.host);
-  const dialHost = dialled === undefined ? host : bare(dialled);
-  if (!host || !dialHost || !address.port || host.includes(':') !== named.startsWith('[')) return undefined;
+  const withPort = /^(?:\[[^\]]*\]|[^:[\]]*):\d+$/.test(given);
+  const address = parseAddress(withPort ? given : `${given}:443`);
+  const named = address && bare(address.host);
+  const dialHost = dialled === undefined ? named : bare(dialled);
+  const host = named && withoutFinalDot(named);
+  if (!host || !dialHost || !address.port || host.includes(':') !== given.startsWith('[')) return undefined;
   const shown = host.includes(':') ? `[${host}]` : host;
   return { host, authority: address.port === 443 ? shown : `${shown}:${address.port}`, port: address.port, dialHost };
 }

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { reasonOf } from '../errors.js';
 import type { Certificate, CertificateSet } from '../plane/plane.js';
+import { isAmong, namesIn, withoutFinalDot } from '../protocol/host-name.js';
 import type { NodeKey } from '../protocol/key.js';
 import { makeParent, readIfThere, writeFileAtomic } from './files.js';
 import { metaCertificate, selfSignedCertificate } from './x509.js';
@@ -15,6 +16,8 @@ export interface ServerCertificate {
   readonly privateKey: Uint8Array;
   /** Server names that it is served for; any name, and none, if empty. */
   readonly names: readonly string[];
+  /** The names and addresses that the leaf is valid for. */
+  readonly validFor: readonly string[];
   /** Lower-case hex SHA-256 of the leaf: clients can pin it as `sha256-raw:…`. */
   readonly fingerprint: string;
 }
@@ -48,9 +51,12 @@ export async function manualCertificate(directory: string, hostname: string, now
   }
   const pair = loaded ?? (await makePair(directory, hostname, [hostname], ADDRESS_CERTIFICATE_DAYS, now));
   return inFiles(directory, hostname, () => {
-    const certificate = parsePair(pair, isAddress ? [] : [hostname]);
-    if (!isFor(new X509Certificate(pair.chain), hostname)) {
-      throw new Error(`${join(directory, fileName(hostname))}.crt is not valid for ${hostname}`);
+    // Clients name a server without the final dot that its name may have.
+    const certificate = parsePair(pair, isAddress ? [] : [withoutFinalDot(hostname)]);
+    const { validFor } = certificate;
+    if (!isAmong(validFor, hostname)) {
+      const whatFor = validFor.length === 0 ? 'it has no alternative names' : `it is for ${validFor.join(', ')}`;
+      throw new Error(`${join(directory, fileName(hostname))}.crt is not valid for ${hostname}: ${whatFor}`);
     }
     return certificate;
   });
@@ -81,6 +87,7 @@ export function parsePair(pair: PemPair, names: readonly string[]): ServerCertif
     chain: chain.map(({ raw }) => raw),
     privateKey: key.export({ type: 'pkcs8', format: 'der' }),
     names,
+    validFor: namesIn(leaf.subjectAltName),
     fingerprint: createHash('sha256').update(leaf.raw).digest('hex'),
   };
 }
@@ -105,12 +112,8 @@ function fileName(hostname: string): string {
 function serves(pair: PemPair, hosts: readonly string[], now: Date): boolean {
   const [leaf] = parseChain(pair.chain);
   if (!leaf.checkPrivateKey(parseKey(pair.key)) || new Date(leaf.validTo) <= now) return false;
-  return hosts.every((host) => isFor(leaf, host));
-}
-
-/** By its alternative names, as clients look at it; the common name does not count. */
-function isFor(leaf: X509Certificate, host: string): boolean {
-  return (isIP(host) ? leaf.checkIP(host) : leaf.checkHost(host, { subject: 'never' })) !== undefined;
+  // By its alternative names, as clients look at it; the common name does not count.
+  return hosts.every((host) => isAmong(namesIn(leaf.subjectAltName), host));
 }
 
 function parseChain(pem: string): readonly [X509Certificate, ...X509Certificate[]] {

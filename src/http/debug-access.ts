@@ -1,6 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
+import { covers, hostOfField, withoutFinalDot } from '../protocol/host-name.js';
 
 export interface DebugAccessOptions {
   /** An address that is let in, compared as text. */
@@ -9,19 +11,39 @@ export interface DebugAccessOptions {
   readonly trustedCidrs: readonly string[];
   /** File whose text, without blanks around it, a GET request may give as `debugkey`. Read anew each time. */
   readonly keyFile?: string | undefined;
+  /** Names that requests may be for, beside addresses and `localhost`; a first label may be a star. Read anew each time. */
+  readonly hosts: () => readonly string[];
 }
+
+/** `unknown host`: the peer is near, but what it asks for is a name that is none of ours. */
+export type DebugVerdict = 'allowed' | 'denied' | 'unknown host';
 
 /** What is asked of a request. */
 export interface DebugRequest {
   readonly method: string;
   /** Of the query, decoded. */
   readonly debugKey: string | null;
-  readonly forwardedFor: string | undefined;
+  readonly headers: IncomingHttpHeaders;
   /** IP text of the peer; empty if unknown. */
   readonly address: string;
 }
 
-/** Who may see `/debug/`: derper's rules, the first one that fits. Whoever is not known to be near is far. */
+/** What proxies say of whom they ask for, besides everything that begins with `x-forwarded-`. Empty ones count. */
+const PROXY_HEADERS = [
+  'forwarded',
+  'via',
+  'x-real-ip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'true-client-ip',
+  'cf-connecting-ip',
+];
+
+/**
+ * Who may see `/debug/`: derper's rules, the first one that fits. A peer that is not known to be near is far. Beyond
+ * derper's, every header of a proxy counts, and the name that is asked for has to be ours: any page in a browser that is
+ * near can make a name of its own lead here, and would read what we answer.
+ */
 export class DebugAccess {
   private readonly near = new BlockList();
   /** Chromebooks' own, in the middle of Tailscale's range. */
@@ -34,10 +56,15 @@ export class DebugAccess {
     for (const network of options.trustedCidrs) add(this.trusted, network);
   }
 
-  allows({ method, debugKey, forwardedFor, address }: DebugRequest): boolean {
-    if (method === 'GET' && debugKey && this.isKey(debugKey)) return true;
+  verdict(request: DebugRequest): DebugVerdict {
+    const { method, debugKey, headers, address } = request;
+    if (method === 'GET' && debugKey && this.isKey(debugKey)) return 'allowed';
     // Behind a proxy the peer is the proxy, which says nothing about who asks.
-    if (forwardedFor) return false;
+    if (isProxied(headers) || !this.isNear(address)) return 'denied';
+    return headers.host === undefined || this.isOurs(headers.host) ? 'allowed' : 'unknown host';
+  }
+
+  private isNear(address: string): boolean {
     if (isIP(address) === 0) return false;
     if (address === this.options.allowIp) return true;
     // A zone names an interface of this machine; no rule here is about one.
@@ -45,6 +72,12 @@ export class DebugAccess {
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
     const near = this.near.check(address, family) && !this.except.check(address, family);
     return near || this.trusted.check(address, family);
+  }
+
+  private isOurs(field: string): boolean {
+    const host = hostOfField(field);
+    if (isIP(host) !== 0 || host === 'localhost') return true;
+    return this.options.hosts().some((name) => covers(withoutFinalDot(name), host));
   }
 
   private isKey(given: string): boolean {
@@ -57,6 +90,10 @@ export class DebugAccess {
       return false;
     }
   }
+}
+
+function isProxied(headers: IncomingHttpHeaders): boolean {
+  return Object.keys(headers).some((name) => name.startsWith('x-forwarded-') || PROXY_HEADERS.includes(name));
 }
 
 function add(list: BlockList, network: string): void {

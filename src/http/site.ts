@@ -1,15 +1,15 @@
 /** What is answered to requests: the two muxes of derper, the relay's own and the one on port 80. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { bodyFault, DERP_PATH, isHostField } from '../protocol/upgrade.js';
-import type { DebugAccess } from './debug-access.js';
+import type { DebugAccess, DebugVerdict } from './debug-access.js';
 import { type DebugSource, debugIndex, debugPage } from './debug-pages.js';
 import { bootstrapDns, generate204, type HomeOptions, home, probe, robots } from './pages.js';
 import { parseTarget, type Target } from './paths.js';
 import { BROWSER_HEADERS, send, sendError, sendMalformed, sendRedirect, UNSUPPORTED_CODING } from './responses.js';
 
 export interface SiteOptions extends HomeOptions {
-  /** Where the plain HTTP face sends browsers; 443 goes without saying. */
-  readonly httpsPort: () => number;
+  /** The ports that this process listens on. A port mapping in front of it may have others outside. */
+  readonly ports: () => { readonly plain: number; readonly tls: number };
   /** The JSON of `/bootstrap-dns`, for a query (`q`) of whoever has this address. */
   readonly bootstrapDns: (query: string | null, address: string) => string;
   readonly debugAccess: DebugAccess;
@@ -103,7 +103,11 @@ export class Site {
 
   private debug(request: IncomingMessage, response: ServerResponse, target: Target, address: string): void {
     const page = debugPage(target.path);
-    if (!this.allowsDebug(request, target, address)) {
+    const verdict = this.debugVerdict(request, target, address);
+    if (verdict === 'unknown host') {
+      const host = request.headers.host ?? '';
+      sendError(response, 403, `debug access denied: ${host} is no name of this relay; debugHosts is for more of them`);
+    } else if (verdict === 'denied') {
       const hint = page && this.options.debugHint ? `; to permit access, set TS_ALLOW_DEBUG_IP=${address}` : '';
       sendError(response, 403, `debug access denied${hint}`);
     } else if (page) {
@@ -125,23 +129,32 @@ export class Site {
     } else if (request.method !== 'GET' && request.method !== 'HEAD') {
       sendError(response, 400, 'Use HTTPS');
     } else {
-      const port = this.options.httpsPort();
-      const host = (request.headers.host ?? '').replace(/:\d+$/, '');
+      const authority = authorityOverTls(request.headers.host ?? '', this.options.ports());
       const debug = asked === '/' && this.allowsDebug(request, target, address);
       // Of an absolute target, what stands behind the host.
       const path = debug ? '/debug/' : asked.replace(/^[a-zA-Z][a-zA-Z0-9+.-]*:\/\/[^/?#]*/, '') || '/';
-      sendRedirect(response, 302, `https://${host}${port === 443 ? '' : `:${port}`}${path}`);
+      sendRedirect(response, 302, `https://${authority}${path}`);
     }
   }
 
-  private allowsDebug(request: IncomingMessage, { query }: Target, address: string): boolean {
-    return this.options.debugAccess.allows({
-      method: request.method ?? '',
-      debugKey: new URLSearchParams(query).get('debugkey'),
-      forwardedFor: request.headers['x-forwarded-for'] as string | undefined,
-      address,
-    });
+  private allowsDebug(request: IncomingMessage, target: Target, address: string): boolean {
+    return this.debugVerdict(request, target, address) === 'allowed';
   }
+
+  private debugVerdict({ method = '', headers }: IncomingMessage, { query }: Target, address: string): DebugVerdict {
+    const debugKey = new URLSearchParams(query).get('debugkey');
+    return this.options.debugAccess.verdict({ method, debugKey, headers, address });
+  }
+}
+
+/**
+ * Where the host of a plain request is reached over TLS. A client that names our own plain port sees our ports, and so our
+ * TLS port. One that names none, or another, sees those of a mapping: we cannot know more of it than the client says.
+ */
+function authorityOverTls(field: string, { plain, tls }: { readonly plain: number; readonly tls: number }): string {
+  const [, host = field, port] = /^(\[[^\]]*\]|[^:]*):(\d+)$/.exec(field) ?? [];
+  if (Number(port ?? 80) === plain) return tls === 443 ? host : `${host}:${tls}`;
+  return field;
 }
 
 function queryOf({ query }: Target): string {

@@ -22,6 +22,11 @@ const FLAGS: Readonly<Record<Exclude<Face, 'port80'>, readonly string[]>> = {
   disabled: ['-derp=false'],
 };
 
+/** Only the relays with TLS have the name that all are asked for as their host name. */
+function ours(plane: Side): NodeJS.ProcessEnv {
+  return { DERPKIT_PLANE: plane, DERPKIT_DEBUG_HOSTS: SERVER_NAME };
+}
+
 /** The relays of one side, started when a case first asks for them. */
 export class Faces {
   readonly #relays = new Map<string, Promise<Relay>>();
@@ -66,7 +71,7 @@ export class Faces {
       address: '127.0.0.1',
       ...(face === 'tls' && { hostname: SERVER_NAME, httpPort: true }),
       flags: FLAGS[face],
-      env: { TS_DEBUG_KEY_PATH: debugKey, ...(this.side !== 'derper' && { DERPKIT_PLANE: this.side }) },
+      env: { TS_DEBUG_KEY_PATH: debugKey, ...(this.side !== 'derper' && ours(this.side)) },
     };
     return Relay.start(this.side === 'derper' ? 'derper' : 'derpkit', peers, options);
   }

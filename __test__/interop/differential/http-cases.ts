@@ -116,6 +116,13 @@ const ALL: readonly Case[] = [
     asked('port80', `GET ${path}`, FAR, '', 'from afar'),
   ]),
   asked('tls', 'GET /debug/check'),
+  ...['127.0.0.1', '[::1]:443', 'localhost'].map((Host) => asked('plain', 'GET /debug/check', { Host }, '', Host)),
+  ...(['tls', 'plain'] as const).map((face) =>
+    asked(face, 'GET /debug/check', { Host: 'evil.test' }, '', 'a name that is not ours'),
+  ),
+  ...['X-Real-IP', 'Forwarded', 'X-Forwarded-Host'].map((name) =>
+    asked('plain', 'GET /debug/check', { [name]: '192.0.2.1' }, '', `from a proxy that says ${name}`),
+  ),
   asked('tls', 'GET /debug/vars', FAR, '', 'from afar'),
   asked('tls', 'GET /debug/varz', FAR, '', 'from afar'),
 
@@ -126,6 +133,14 @@ const ALL: readonly Case[] = [
   ...onBoth('GET /x', { Host: '[::1]:80' }, '', 'an address'),
   ...onBoth('GET /x', { Host: "!$&'()*+,;=~_%41" }, '', 'an odd host'),
   asked('port80', 'GET /x', { Host: 'other.test:8080', ...FAR }, '', 'another host'),
+  {
+    name: 'port80: GET /x (its own port)',
+    face: 'port80',
+    async play(script) {
+      const { port } = await script.faces.target('port80');
+      await script.ask(requestText('GET /x HTTP/1.1', { Host: `derp.test:${port}`, ...FAR }));
+    },
+  },
   asked('port80', 'GET /x?<a>&"b"', FAR, '', 'characters of HTML'),
   asked('port80', 'GET /derp', { Connection: 'Upgrade', Upgrade: 'DERP', ...FAR }, '', 'upgrade'),
   asked('port80', 'GET /.well-known/acme-challenge/x', FAR),

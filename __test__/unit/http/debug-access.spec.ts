@@ -2,55 +2,93 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { DebugAccess, type DebugRequest } from '../../../src/http/debug-access.js';
+import { DebugAccess, type DebugAccessOptions, type DebugRequest } from '../../../src/http/debug-access.js';
 
 const FAR = '192.0.2.1';
 
 function from(address: string, more: Partial<DebugRequest> = {}): DebugRequest {
-  return { method: 'GET', debugKey: null, forwardedFor: undefined, address, ...more };
+  return { method: 'GET', debugKey: null, headers: { host: 'derp.test' }, address, ...more };
+}
+
+function access(options: Partial<DebugAccessOptions> = {}): { allows(request: DebugRequest): boolean } {
+  const made = new DebugAccess({ trustedCidrs: [], hosts: () => ['derp.test'], ...options });
+  return { allows: (request) => made.verdict(request) === 'allowed' };
 }
 
 describe('access to /debug/', () => {
   it.each(['127.0.0.1', '127.9.9.9', '::1', '100.64.0.1', '100.127.255.254', 'fd7a:115c:a1e0::1'])(
     'is given to %s, which is near',
     (address) => {
-      expect(new DebugAccess({ trustedCidrs: [] }).allows(from(address))).toBe(true);
+      expect(access().allows(from(address))).toBe(true);
     },
   );
 
   it.each([FAR, '100.115.92.1', '100.128.0.1', '10.0.0.1', 'fd7a:115c:a1e1::1', '2001:db8::1', 'fe80::1%eth0', ''])(
     'is not given to %j',
     (address) => {
-      expect(new DebugAccess({ trustedCidrs: [] }).allows(from(address))).toBe(false);
+      expect(access().allows(from(address))).toBe(false);
     },
   );
 
   it('lets in the address that is named, as it is written', () => {
-    const access = new DebugAccess({ trustedCidrs: [], allowIp: '2001:db8::1' });
-    expect(access.allows(from('2001:db8::1'))).toBe(true);
-    expect(access.allows(from('2001:db8::2'))).toBe(false);
-    expect(access.allows(from('2001:db8:0::1'))).toBe(false);
+    const named = access({ allowIp: '2001:db8::1' });
+    expect(named.allows(from('2001:db8::1'))).toBe(true);
+    expect(named.allows(from('2001:db8::2'))).toBe(false);
+    expect(named.allows(from('2001:db8:0::1'))).toBe(false);
   });
 
   it('lets in the networks that are trusted', () => {
-    const access = new DebugAccess({ trustedCidrs: ['192.0.2.0/24', '2001:db8::/32'] });
-    for (const address of [FAR, '2001:db8:ffff::1']) expect(access.allows(from(address)), address).toBe(true);
-    for (const address of ['192.0.3.1', '2001:db9::1']) expect(access.allows(from(address)), address).toBe(false);
+    const trusting = access({ trustedCidrs: ['192.0.2.0/24', '2001:db8::/32'] });
+    for (const address of [FAR, '2001:db8:ffff::1']) expect(trusting.allows(from(address)), address).toBe(true);
+    for (const address of ['192.0.3.1', '2001:db9::1']) expect(trusting.allows(from(address)), address).toBe(false);
   });
 
-  it('is given to nobody behind a proxy, however near that is', () => {
-    const access = new DebugAccess({ trustedCidrs: ['0.0.0.0/0'] });
-    expect(access.allows(from('127.0.0.1', { forwardedFor: FAR }))).toBe(false);
-    expect(access.allows(from(FAR, { forwardedFor: '' }))).toBe(true);
+  it.each([
+    ['x-forwarded-for', FAR],
+    ['x-forwarded-for', ''],
+    ['x-forwarded-host', 'a.test'],
+    ['x-forwarded-proto', 'https'],
+    ['x-real-ip', FAR],
+    ['x-real-ip', ''],
+    ['forwarded', `for=${FAR}`],
+    ['via', '1.1 squid'],
+    ['true-client-ip', FAR],
+    ['cf-connecting-ip', FAR],
+  ])('is given to no request with %s: %j, however near its proxy is', (name, value) => {
+    const headers = { host: 'derp.test', [name]: value };
+    expect(access({ trustedCidrs: ['0.0.0.0/0'] }).allows(from('127.0.0.1', { headers }))).toBe(false);
+  });
+
+  it.each([
+    ...['derp.test', 'DERP.test:443', 'derp.test.', 'a.wild.test', 'localhost', 'localhost:80', '127.0.0.1:3340'],
+    ...['10.0.0.1', '[::1]', '[fd7a:115c:a1e0::1]:443', undefined],
+  ])('is given for the host %j', (host) => {
+    const headers = host === undefined ? {} : { host };
+    const hosts = () => ['derp.test', '*.wild.test'];
+    expect(new DebugAccess({ trustedCidrs: [], hosts }).verdict(from('127.0.0.1', { headers }))).toBe('allowed');
+  });
+
+  it.each([
+    ...['', 'evil.test', 'derp.test.evil.test', 'localhost.evil.test', 'x.derp.test', 'wild.test', 'a.b.wild.test'],
+    ...['127.0.0.1.evil.test', '[evil.test]', 'derp.test:80:80', '.', '*.wild.test:x'],
+  ])('is not given for the host %j, which leads here for anybody who wants it to', (host) => {
+    const hosts = () => ['derp.test', '*.wild.test'];
+    const verdict = new DebugAccess({ trustedCidrs: [], hosts }).verdict(from('127.0.0.1', { headers: { host } }));
+    expect(verdict).toBe('unknown host');
+  });
+
+  it('is denied to peers that are far before they hear of hosts', () => {
+    const made = new DebugAccess({ trustedCidrs: [], hosts: () => [] });
+    expect(made.verdict(from(FAR, { headers: { host: 'evil.test' } }))).toBe('denied');
   });
 
   it('is given to GET with the key of the file, as it is now', () => {
     const directory = mkdtempSync(join(tmpdir(), 'derpkit-debug-'));
     onTestFinished(() => rmSync(directory, { recursive: true }));
     const keyFile = join(directory, 'key');
-    const access = new DebugAccess({ trustedCidrs: [], keyFile });
+    const guarded = access({ keyFile });
     const asked = (debugKey: string, method = 'GET') =>
-      access.allows(from(FAR, { debugKey, method, forwardedFor: FAR }));
+      guarded.allows(from(FAR, { debugKey, method, headers: { host: 'evil.test', 'x-forwarded-for': FAR } }));
     expect(asked('open')).toBe(false);
     writeFileSync(keyFile, ' open\n');
     expect(asked('open')).toBe(true);

@@ -26,9 +26,9 @@ export class Harness {
       home: '',
       derp: true,
       hostname: 'derp.test',
-      httpsPort: () => 443,
+      ports: () => ({ plain: 80, tls: 443 }),
       bootstrapDns: (query, address) => JSON.stringify({ query, address }),
-      debugAccess: new DebugAccess({ trustedCidrs: [] }),
+      debugAccess: new DebugAccess({ trustedCidrs: [], hosts: () => ['derp.test'] }),
       debugHint: false,
       debug: {
         facts: () => [['Fact', '<1>']],

@@ -170,21 +170,29 @@ describe('the face beside TLS', () => {
     expect(body).toBe(request.startsWith('HEAD') ? '' : `<a href="${link}">Found</a>.\n\n`);
   });
 
-  it.each([
-    ['derp.test:80', 'https://derp.test/x'],
-    ['derp.test:8080', 'https://derp.test/x'],
-    ['192.0.2.1:80', 'https://192.0.2.1/x'],
-    ['[2001:db8::1]:80', 'https://[2001:db8::1]/x'],
-    ['[2001:db8::1]', 'https://[2001:db8::1]/x'],
-  ])('leaves the port of %s behind', async (host, location) => {
-    const answer = await redirect.raw(`GET /x HTTP/1.1|Host: ${host}|Connection: close`);
-    expect(answer).toContain(`\r\nLocation: ${location}\r\n`);
-  });
-
-  it('names the port of TLS, if it is not the usual one', async () => {
-    const other = await Harness.open('redirect', { httpsPort: () => 8443 });
+  it.each<[host: string, plain: number, tls: number, authority: string]>([
+    ['derp.test', 80, 443, 'derp.test'],
+    ['derp.test:80', 80, 443, 'derp.test'],
+    ['192.0.2.1:80', 80, 443, '192.0.2.1'],
+    ['[2001:db8::1]:80', 80, 443, '[2001:db8::1]'],
+    ['[2001:db8::1]', 80, 443, '[2001:db8::1]'],
+    ['derp.test', 80, 8443, 'derp.test:8443'],
+    ['derp.test:80', 80, 8443, 'derp.test:8443'],
+    ['derp.test:8080', 8080, 443, 'derp.test'],
+    ['derp.test:8080', 8080, 8443, 'derp.test:8443'],
+    ['[2001:db8::1]:8080', 8080, 8443, '[2001:db8::1]:8443'],
+    // Behind a port mapping, the usual ports outside.
+    ['derp.test', 8080, 8443, 'derp.test'],
+    ['[2001:db8::1]', 8080, 8443, '[2001:db8::1]'],
+    // Behind another one, of which nothing is known.
+    ['derp.test:8000', 8080, 8443, 'derp.test:8000'],
+    ['derp.test:80', 8080, 8443, 'derp.test:80'],
+    ['derp.test:8080', 80, 443, 'derp.test:8080'],
+  ])('sends %s, with port %i for HTTP and %i for TLS, to %s', async (host, plain, tls, authority) => {
+    const other = await Harness.open('redirect', { ports: () => ({ plain, tls }) });
     try {
-      expect((await other.ask('GET /x HTTP/1.1')).headers.location).toBe('https://derp.test:8443/x');
+      const answer = await other.raw(`GET /x HTTP/1.1|Host: ${host}|Connection: close`);
+      expect(answer).toContain(`\r\nLocation: https://${authority}/x\r\n`);
     } finally {
       await other.close();
     }

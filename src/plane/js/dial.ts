@@ -1,7 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { connect, isIP, type Socket } from 'node:net';
 import {
-  checkServerIdentity,
   createSecureContext,
   type PeerCertificate,
   type SecureContext,
@@ -9,6 +8,7 @@ import {
   connect as tlsConnect,
 } from 'node:tls';
 import { reasonOf } from '../../errors.js';
+import { isAmong, namesIn } from '../../protocol/host-name.js';
 import type { DialTarget } from '../plane.js';
 
 /** Connects, over TLS unless there are no roots. Whoever calls listens for `error`; `onConnected` is called at most once. */
@@ -34,10 +34,12 @@ export function failureOf(stream: Socket, error: Error): string {
   return untrusted ? `its certificate is not trusted: ${error.message}` : reasonOf(error);
 }
 
-/** What Node checks, but that a certificate without alternative names is valid for none. */
-function identityOf(host: string, certificate: PeerCertificate): Error | undefined {
-  if (!certificate.subjectaltname) return new Error('the certificate has no alternative names');
-  return checkServerIdentity(host, certificate);
+/** By Go's rules, in which a wildcard may have one label behind it, and the common name does not count. */
+function identityOf(host: string, { subjectaltname }: PeerCertificate): Error | undefined {
+  const names = namesIn(subjectaltname);
+  if (isAmong(names, host)) return undefined;
+  if (names.length === 0) return new Error('the certificate has no alternative names');
+  return new Error(`the certificate is for ${names.join(', ')}, not for ${host}`);
 }
 
 /** A link that is lost is dialled every few seconds, and reading 150 certificates takes a while. */
