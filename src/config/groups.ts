@@ -10,7 +10,9 @@ export type Shape = Readonly<Record<string, z.ZodType>>;
 
 /** Some settings under one name. All of them may be left out, and so may the group. */
 export function group<Fields extends Shape>(fields: Fields) {
-  return z.object(fields as z.core.$ZodLooseShape & Fields).prefault({} as never);
+  // Of a type that is not known yet zod says nothing that a compiler could follow.
+  const object = z.object(fields as never) as unknown as z.ZodObject<Fields>;
+  return object.prefault({} as never);
 }
 
 export type Group<Fields extends Shape> = ReturnType<typeof group<Fields>>;
