@@ -9,7 +9,7 @@ import { turn } from '../helpers/wait.js';
 nothingIsLeft();
 
 /** How late a deadline may be met, on a machine that does other things too. */
-const LATE = 3000;
+const LATE = 20_000;
 
 describe.each(LANES_AND_TLS)('keepalives and pongs, $name', (lane) => {
   it('come one interval and part of the jitter after the last', async () => {

@@ -198,7 +198,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       const policy = { limits: { controlBytes: 48 << 10 }, deadlines: { meshWrite: 0 } };
       const relay = await startRelay(lane, { policy, config: { tcpUserTimeout: 0 } });
       const [watcher, sender] = [await meshPeer(relay), await DerpClient.connect(relay)];
-      const crowd = await attachCrowd(relay, 3000);
+      const crowd = await attachCrowd(relay, 2000);
       watcher.onPacket = () => undefined;
       // The dump begins where nothing gets through, and has to wait, part by part.
       watcher.wire.stopReading();

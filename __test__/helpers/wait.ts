@@ -1,7 +1,7 @@
 /** Waiting for conditions, each with an end; never for time to pass. */
 
 /** How long anything may take. Far more than it does: a busy machine is no failure. */
-export const PATIENCE = 15_000;
+export const PATIENCE = 45_000;
 
 const LOOK_AGAIN = 5;
 
@@ -18,6 +18,14 @@ export async function eventually<T>(
     if (performance.now() > end) throw new Error(`waited in vain for ${typeof what === 'string' ? what : what()}`);
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
   }
+}
+
+/** Milliseconds of processor time that this process spends on `work`, whatever else the machine does meanwhile. */
+export function busyTime(work: () => void): number {
+  const before = process.cpuUsage();
+  work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
 }
 
 /** Lets everything that is ready in this process happen: what was written to a socket leaves in a segment of its own. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type DerpUpgrade, readHead } from '../../../src/plane/js/http-head.js';
+import { busyTime } from '../../helpers/wait.js';
 import { vectors } from '../vectors.js';
 
 const LIMIT = 16 << 10;
@@ -163,10 +164,8 @@ describe('a head that is made to be slow', () => {
     ['many headers', Array.from({ length: 6000 }, (_, index) => `a${index}:`).join('|')],
   ])('%s', (_name, lines, target = '/derp') => {
     const bytes = head(`GET ${target} HTTP/1.1|Host: x|${lines}|Upgrade: DERP`);
-    const started = performance.now();
-    readHead(bytes, 2 * much);
     // What takes quadratic time takes seconds.
-    expect(performance.now() - started).toBeLessThan(500);
+    expect(busyTime(() => readHead(bytes, 2 * much))).toBeLessThan(500);
   });
 });
 

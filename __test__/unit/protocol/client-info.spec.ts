@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ProtocolError } from '../../../src/protocol/decode.js';
 import { parseClientInfo } from '../../../src/protocol/login.js';
+import { busyTime } from '../../helpers/wait.js';
 import { bytes, cases, type DecodedInfo, vectors } from '../vectors.js';
 
 const info = (json: string) => parseClientInfo(Buffer.from(json));
@@ -55,9 +56,7 @@ describe('members', () => {
 
   it('are read in one pass', () => {
     const many = `{${'"":"\\\\",'.repeat(30_000)}"version":2}`;
-    const started = performance.now();
-    expect(info(many).version).toBe(2);
-    expect(performance.now() - started).toBeLessThan(1000);
+    expect(busyTime(() => expect(info(many).version).toBe(2))).toBeLessThan(1000);
   });
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import * as keys from '../../../src/protocol/key.js';
+import { busyTime } from '../../helpers/wait.js';
 import { bytes, cases, nodeKey, vectors } from '../vectors.js';
 
 const pairs = cases(vectors.keys).filter(([, pair]) => pair.private !== undefined);
@@ -84,9 +85,11 @@ describe('mesh keys', () => {
   });
 
   it('do not take long for much space', () => {
-    const started = performance.now();
-    expect(keys.parseMeshKey(`${' '.repeat(1 << 20)}x`)).toBeUndefined();
-    expect(keys.parseMeshKey(`x${' '.repeat(1 << 20)}x`)).toBeUndefined();
-    expect(performance.now() - started).toBeLessThan(500);
+    const space = ' '.repeat(1 << 20);
+    const busy = busyTime(() => {
+      expect(keys.parseMeshKey(`${space}x`)).toBeUndefined();
+      expect(keys.parseMeshKey(`x${space}x`)).toBeUndefined();
+    });
+    expect(busy).toBeLessThan(500);
   });
 });
