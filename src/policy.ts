@@ -34,6 +34,9 @@ export function planePolicy(settings: Settings, rate?: NonNullable<PlanePolicy['
       meshWrite: 30_000,
       linkWrite: 5_000,
       linkSilence: 120_000,
+      // A client that has vanished is closed within a minute.
+      silence: 45_000,
+      pong: settings.tcpUserTimeout,
     },
     queueDepth: settings.queueDepth,
     // 700 KB a queue of packets of 1400 B.

@@ -1,9 +1,5 @@
 /** Which certificate a client gets, and handshakes that wait until there is one. */
-import { execFileSync, spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { parsePair } from '../../src/control/certificates.js';
@@ -12,7 +8,7 @@ import { Bench } from '../helpers/bench.js';
 import { LANES, type Lane } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { type PolicyChanges, pemPair } from '../helpers/relay.js';
-import { clientHello, inRecords } from '../helpers/tls.js';
+import { clientHello, HAS_OPENSSL, inRecords, rsaPair } from '../helpers/tls.js';
 import { eventually } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
 
@@ -28,21 +24,10 @@ function certificate(names: readonly string[], alpn?: string): Certificate {
   return { names, chain, privateKey, ...(alpn && { alpn }) };
 }
 
-/** A relay makes none of these; its operators have them. */
 function rsaCertificate(names: readonly string[]): Certificate {
-  const directory = mkdtempSync(join(tmpdir(), 'derpkit-rsa-'));
-  try {
-    const [key, cert] = [join(directory, 'key'), join(directory, 'cert')];
-    const made = ['-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=any.test', '-keyout', key, '-out', cert];
-    execFileSync('openssl', ['req', '-x509', ...made], { stdio: 'ignore' });
-    const { chain, privateKey } = parsePair({ chain: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') }, []);
-    return { names, chain, privateKey };
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
+  const { chain, privateKey } = parsePair(rsaPair(), []);
+  return { names, chain, privateKey };
 }
-
-const HAS_OPENSSL = spawnSync('openssl', ['version']).status === 0;
 
 function asking(...certificates: Certificate[]): CertificateSet {
   return { certificates, otherwise: 'ask' };

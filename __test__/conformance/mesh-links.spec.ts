@@ -1,5 +1,5 @@
 /** One link, from the dial to its end, with a relay at the other end that does what a test wants. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { encodeFrame, peerGoneFrame, peerPresentFrame, pingFrame, serverKeyFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair, type NodeKey, nodeKeyBytes, readNodeKey } from '../../src/protocol/key.js';
 import { switchingProtocols } from '../../src/protocol/upgrade.js';
@@ -145,6 +145,15 @@ describe.each(LANES)('a link, $name', (lane) => {
 
   describe('over TLS', () => {
     it('is not made to whom nobody vouches for', async () => {
+      const other = await OtherRelay.start(true, pemPair(['localhost', '127.0.0.1']));
+      const relay = await dialling(other);
+      await untilTrouble(relay, /^its certificate is not trusted: ./);
+      expect(other.waiting).toBe(0);
+    });
+
+    it('is not made to whom nobody vouches for, whatever the environment says of that', async () => {
+      vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
+      onTestFinished(() => void vi.unstubAllEnvs());
       const other = await OtherRelay.start(true, pemPair(['localhost', '127.0.0.1']));
       const relay = await dialling(other);
       await untilTrouble(relay, /^its certificate is not trusted: ./);

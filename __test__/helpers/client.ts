@@ -9,6 +9,7 @@ import {
   notePreferredFrame,
   type Presence,
   pingFrame,
+  pongFrame,
   sendPacketFrame,
   WATCH_CONNS_FRAME,
 } from '../../src/protocol/frame.js';
@@ -26,6 +27,7 @@ export type Frame =
   | { readonly type: 'KeepAlive' }
   | { readonly type: 'PeerGone'; readonly key: NodeKey; readonly reason: number }
   | ({ readonly type: 'PeerPresent' } & Omit<Presence, 'address'> & { readonly ip: string })
+  | { readonly type: 'Ping'; readonly data: string }
   | { readonly type: 'Pong'; readonly data: string }
   /** Anything that is not exactly one of the above. */
   | { readonly type: 'Odd'; readonly code: number; readonly body: Buffer };
@@ -163,6 +165,10 @@ export class DerpClient implements AsyncIterable<Frame> {
     this.send(pingFrame(data));
   }
 
+  pong(data: Uint8Array): void {
+    this.send(pongFrame(data));
+  }
+
   /** The next frame, whatever it is. */
   next(patience = PATIENCE): Promise<Frame> {
     return this.changes.until(
@@ -276,6 +282,8 @@ export class DerpClient implements AsyncIterable<Frame> {
         return { type: 'PeerGone', key: readNodeKey(body), reason: body[KEY_LENGTH] as number };
       case FrameType.PeerPresent:
         return presence(body);
+      case FrameType.Ping:
+        return body.length === 8 ? { type: 'Ping', data: body.toString('hex') } : undefined;
       case FrameType.Pong:
         return body.length === 8 ? { type: 'Pong', data: body.toString('hex') } : undefined;
       default:

@@ -39,7 +39,7 @@ export async function servedChain(target: Target, version: 'TLSv1.2' | 'TLSv1.3'
 }
 
 /** A socket that keeps what it reads. */
-class Recorder extends Duplex {
+export class Recorder extends Duplex {
   readonly received: Buffer[] = [];
 
   constructor(private readonly socket: Socket) {

@@ -143,6 +143,24 @@ export const MESH_DEVIATIONS: readonly MeshDeviation[] = [
   },
 ];
 
+/** What the JavaScript plane cannot do, and derper and the native plane do; `docs/operating.md` has the same table. */
+export interface PlaneDeviation {
+  readonly what: string;
+  readonly reason: string;
+}
+
+export const JS_PLANE_DEVIATIONS: readonly PlaneDeviation[] = [
+  {
+    what: 'clients that vanish and do not answer pings stay until the system gives their connection up, up to 17 minutes',
+    reason:
+      'Node cannot set TCP_USER_TIMEOUT. Clients whose ClientInfo has CanAckPings are pinged after 45 s of silence, and closed if nothing comes within -tcp-user-timeout; mesh peers and others never send a Pong.',
+  },
+  {
+    what: 'round trips of TCP are not counted',
+    reason: 'Node does not tell them.',
+  },
+];
+
 /** What is left of a transcript when these deviations are taken out of it. */
 export function settled(lines: readonly string[], name: string, deviations: readonly Deviation[]): readonly string[] {
   const here = deviations.filter(({ cases }) => cases?.test(name) ?? true);

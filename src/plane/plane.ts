@@ -297,6 +297,13 @@ export interface PlaneDeadlines {
   readonly linkWrite: number;
   /** How long the relay at the other end of a link may be silent. */
   readonly linkSilence: number;
+  /**
+   * How long a client that says it answers pings may be silent before it is sent one; 0 is for ever. Only the plane that
+   * cannot set {@link PlanePolicy.tcp}'s `userTimeout` asks: on the other one the system finds clients that have vanished.
+   */
+  readonly silence: number;
+  /** How long a client that was pinged then has to send anything at all; 0 is for ever. */
+  readonly pong: number;
 }
 
 export interface CertificateSet {

@@ -158,6 +158,8 @@ export class Script {
         return `PeerGone ${this.nameOf(frame.key)}, reason ${frame.reason}`;
       case 'PeerPresent':
         return `PeerPresent ${this.nameOf(frame.key)} at ${frame.ip}, flags ${frame.flags}, app ${JSON.stringify(frame.appName)}`;
+      case 'Ping':
+        return `Ping ${frame.data}`;
       case 'Pong':
         return `Pong ${frame.data}`;
       case 'KeepAlive':

@@ -26,7 +26,8 @@ impl Identity {
         let secret = SecretKey::from_bytes(secret);
         let key = secret.public_key();
         let shared = secret.agree(&server).map_err(|_| Fault::Greeting)?;
-        let json = ClientInfo::regular().to_json();
+        // Nothing here answers pings.
+        let json = ClientInfo { can_ack_pings: false, ..ClientInfo::regular() }.to_json();
         let client_info = login::seal_client_info(&key, &shared, json.as_bytes(), &nonce);
         Ok(Self { key, server, shared, client_info })
     }

@@ -6,6 +6,8 @@ import type { PeerGoneReason } from '../../protocol/wire.js';
 import type { Admission, CloseReason, ConnectionId, PeerAddress, ReceiveRate, TlsVersion } from '../plane.js';
 import type { PlaneContext } from './context.js';
 import { CLIENT, Egress, type EgressKind, type EgressOwner, MESH_PEER } from './egress.js';
+import { hangUp } from './hang-up.js';
+import { Liveness } from './liveness.js';
 import { LoginPhase, WaitingPhase } from './login.js';
 import { Session } from './session.js';
 import type { Entry } from './table.js';
@@ -46,6 +48,8 @@ export class Connection implements EgressOwner, Timed {
   private phaseEnds: number;
   private keepAliveAt = Number.POSITIVE_INFINITY;
   private readAgainAt = Number.POSITIVE_INFINITY;
+  /** Of a client that answers pings. */
+  private liveness: Liveness | undefined;
 
   /** What the client may send, and what it has. */
   private rate: ReceiveRate | null = null;
@@ -104,7 +108,7 @@ export class Connection implements EgressOwner, Timed {
 
   admit(admission: Admission): void {
     if (this.phase !== 'waiting' || !this.login) return;
-    const { key, sharedKey } = this.login;
+    const { key, sharedKey, info } = this.login;
     this.settleLogin();
     this.phase = 'open';
     this.mesh = admission.mesh;
@@ -118,7 +122,12 @@ export class Connection implements EgressOwner, Timed {
     this.entry = this.context.table.add(this, key);
     this.session = new Session(this, key, this.entry, this.context);
     this.sink = this.session;
-    this.armKeepAlive(Wheel.now());
+    const now = Wheel.now();
+    this.armKeepAlive(now);
+    if (info.canAckPings) {
+      this.liveness = new Liveness(now);
+      this.context.wheel.arm(this, this.checkLife(now));
+    }
     this.readOn();
   }
 
@@ -152,7 +161,9 @@ export class Connection implements EgressOwner, Timed {
     for (const source of this.sources) this.context.table.unsubscribe(source, this);
     this.sources.clear();
     this.egress.close();
-    this.stream.destroy();
+    // Who takes nothing will not take this either.
+    if (reason === 'write_timeout') this.stream.destroy();
+    else hangUp(this.stream);
     if (this.login) this.context.events.closed(this.id, this.login.key, (to) => to.closed(this.id, reason));
   }
 
@@ -178,8 +189,11 @@ export class Connection implements EgressOwner, Timed {
       this.session.keepAlive();
       this.armKeepAlive(now);
     }
+    // Its answers are not read meanwhile.
+    if (this.readAgainAt !== Number.POSITIVE_INFINITY) this.liveness?.heard(now);
     if (now >= this.readAgainAt) this.readOn();
-    return Math.min(this.phaseEnds, this.keepAliveAt, this.readAgainAt, this.egress.onTime(now));
+    const next = this.checkLife(now);
+    return Math.min(this.phaseEnds, this.keepAliveAt, this.readAgainAt, next, this.egress.onTime(now));
   }
 
   armAt(when: number): void {
@@ -217,6 +231,7 @@ export class Connection implements EgressOwner, Timed {
 
   private onData(chunk: Buffer): void {
     if (this.phase === 'closed') return;
+    this.liveness?.heard(this.context.wheel.time);
     this.guard(() => this.decoder.push(chunk));
     if (this.phase === 'login') this.charge();
     if (this.isHeld) this.stream.pause();
@@ -303,6 +318,19 @@ export class Connection implements EgressOwner, Timed {
       this.close('internal_error');
       this.context.events.raise((to) => to.fault('ERR_INTERNAL', (error as Error).stack ?? String(error), false));
     }
+  }
+
+  /** Pings a silent client, or closes it. Returns when to look again. */
+  private checkLife(now: number): number {
+    const { deadlines } = this.context.policy;
+    const due = this.liveness?.look(now, deadlines) ?? Number.POSITIVE_INFINITY;
+    if (due === 'gone') {
+      this.close('disconnected');
+      return Number.POSITIVE_INFINITY;
+    }
+    if (due !== 'ping') return due;
+    this.session?.ping();
+    return now + deadlines.pong;
   }
 
   private armKeepAlive(now: number): void {

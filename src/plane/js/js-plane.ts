@@ -29,6 +29,7 @@ import {
 import { type Arrival, Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
+import { hangUp } from './hang-up.js';
 import { Links } from './links.js';
 import { TcpListener } from './listener.js';
 import { QueueTime } from './queue-time.js';
@@ -113,7 +114,8 @@ class JsPlane implements DataPlane {
   close(id: ConnectionId, reason: Parameters<DataPlane['close']>[1]): void {
     this.context.parked.get(id)?.end();
     this.context.connections.get(id)?.close(reason);
-    this.duplexes.get(id)?.stream.destroy();
+    const duplex = this.duplexes.get(id);
+    if (duplex) hangUp(duplex.stream);
   }
 
   route(key: NodeKey, via: LinkId | null): void {
@@ -206,7 +208,7 @@ class JsPlane implements DataPlane {
   onHttp(id: ConnectionId, stream: Duplex, info: DuplexInfo): void {
     if (this.duplexes.size >= this.context.policy.limits.duplexes) {
       this.counters.add('connections_refused');
-      stream.destroy();
+      hangUp(stream);
       return;
     }
     this.duplexes.set(id, { stream, info });
@@ -218,7 +220,7 @@ class JsPlane implements DataPlane {
   private turnsAway(stream: Duplex): boolean {
     if (this.context.pendingLogins < this.context.policy.limits.pendingLogins) return false;
     this.counters.add('connections_refused');
-    stream.destroy();
+    hangUp(stream);
     return true;
   }
 
@@ -230,7 +232,7 @@ class JsPlane implements DataPlane {
   private async closeAll(): Promise<void> {
     const ended = Promise.all(this.listeners.map((listener) => listener.close()));
     for (const connection of this.context.connections.values()) connection.close('shutdown');
-    for (const { stream } of this.duplexes.values()) stream.destroy();
+    for (const { stream } of this.duplexes.values()) hangUp(stream);
     this.context.links.close();
     await ended;
     this.context.tap?.packets.stop();

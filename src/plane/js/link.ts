@@ -19,6 +19,7 @@ import type { DialTarget, LinkChange, LinkId } from '../plane.js';
 import type { PlaneContext } from './context.js';
 import { connectTo, failureOf } from './dial.js';
 import { Egress, type EgressOwner, LINK } from './egress.js';
+import { hangUp } from './hang-up.js';
 import { type Timed, Wheel } from './wheel.js';
 
 /** Far beyond any presence; whatever is longer is of another version, and passed over. */
@@ -80,10 +81,12 @@ export class Link implements EgressOwner, FrameSink, Timed {
 
   close(reason: string): void {
     if (this.phase === 'closed') return;
+    const { phase } = this;
     this.phase = 'closed';
     this.decoder.end();
     this.egress.close();
-    this.stream.destroy();
+    if (phase === 'connecting') this.stream.destroy();
+    else hangUp(this.stream);
     this.onClosed();
     this.context.events.raise((to) => to.linkClosed(this.id, reason));
   }

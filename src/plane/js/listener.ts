@@ -13,6 +13,7 @@ import type {
 import type { Arrival } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { Handshake, type HandshakeOwner } from './handshake.js';
+import { hangUp } from './hang-up.js';
 import { type DerpUpgrade, readHead } from './http-head.js';
 import { type TlsContexts, tlsVersionOf } from './tls.js';
 import { TokenBucket } from './token-bucket.js';
@@ -132,6 +133,7 @@ class Arriving implements Timed, HandshakeOwner {
   private handshake: Handshake | undefined;
   private deadline: number;
   private derp = false;
+  private isSecure = false;
   private received: Buffer = NOTHING;
   private done = false;
 
@@ -181,13 +183,15 @@ class Arriving implements Timed, HandshakeOwner {
     secure.once('end', this.onEnd);
     secure.once('secure', () => {
       secure.off('end', this.onEnd);
+      this.isSecure = true;
       this.onDeadline(Wheel.now() + this.context.policy.deadlines.head);
       this.readHead(tlsVersionOf(secure));
     });
   }
 
   end(): void {
-    this.stream.destroy();
+    if (this.isSecure) hangUp(this.stream);
+    else this.stream.destroy();
     this.finish(undefined);
   }
 

@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { type FrameSink, maxBodyLength, ProtocolError } from '../../protocol/decode.js';
-import { KEEP_ALIVE_FRAME, peerGoneFrame, pongFrame } from '../../protocol/frame.js';
+import { KEEP_ALIVE_FRAME, peerGoneFrame, pingFrame, pongFrame } from '../../protocol/frame.js';
 import { isZeroKey, type NodeKey, nodeKeyBytes, readNodeKey } from '../../protocol/key.js';
 import {
   FrameType,
@@ -96,6 +97,11 @@ export class Session implements FrameSink {
 
   keepAlive(): void {
     this.connection.egress.frames(KEEP_ALIVE_FRAME);
+  }
+
+  /** Whatever the client sends next is its answer. */
+  ping(): void {
+    this.connection.egress.frames(pingFrame(randomBytes(PING_LENGTH)));
   }
 
   peerGone(key: NodeKey, reason: PeerGoneReason): void {

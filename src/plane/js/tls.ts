@@ -1,4 +1,4 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto';
+import { constants, createPrivateKey, type KeyObject } from 'node:crypto';
 import { isIP, type Socket, SocketAddress } from 'node:net';
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
 import { unmapped } from '../address.js';
@@ -9,6 +9,19 @@ import type { ClientHello } from './client-hello.js';
 const HTTP = 'http/1.1';
 /** A handshake for this alone is a certificate authority's question, not a client. */
 const ACME = 'acme-tls/1';
+
+/** What the native plane has, too: of TLS 1.2, what has forward secrecy and an AEAD. */
+const CIPHERS = [
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':');
 
 /** Signature schemes that clients can verify the signatures of a key by. */
 const SCHEMES: Readonly<Record<string, readonly number[]>> = {
@@ -58,14 +71,20 @@ export class TlsContexts {
 
 /**
  * Begins the server's side of a handshake. `secure` is emitted when it is done, `error` or `close` when it fails; without a
- * certificate it does, once OpenSSL has said what is wrong.
+ * certificate it does, once OpenSSL has said what is wrong. Whatever breaks TLS later, a renegotiation too, is an `error`
+ * that ends the stream.
  */
 export function acceptTls(socket: Socket, certificate: ReadyCertificate | undefined): TLSSocket {
-  return new TLSSocket(socket, {
+  const stream = new TLSSocket(socket, {
     isServer: true,
     ALPNProtocols: [certificate?.alpn ?? HTTP],
     ...(certificate && { secureContext: certificate.context }),
   });
+  // After the handshake Node says no more than this, unless the stream is one of its own servers'.
+  stream.on('_tlsError', (error: Error) => stream.destroy(error));
+  // OpenSSL would refuse a renegotiation, and go on: a peer that asks for many would get an alert for each.
+  stream.disableRenegotiation();
+  return stream;
 }
 
 export function tlsVersionOf(socket: TLSSocket): TlsVersion {
@@ -78,6 +97,8 @@ function readyCertificate({ chain, privateKey, alpn }: Certificate): ReadyCertif
     cert: chain.map((der) => pem('CERTIFICATE', der)).join(''),
     key: pem('PRIVATE KEY', privateKey),
     minVersion: 'TLSv1.2',
+    ciphers: CIPHERS,
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   });
   return { context, alpn, schemes: SCHEMES[kindOf(key)] ?? [] };
 }

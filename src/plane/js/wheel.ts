@@ -13,6 +13,8 @@ export class Wheel {
   private readonly slots: (Set<Timed> | undefined)[] = new Array(SLOTS);
   private readonly timer: NodeJS.Timeout;
   private cursor: number;
+  /** The time of the last turn, for what need not be exact and would be asked for with every packet. */
+  time = Wheel.now();
 
   /** A visit is less than two ticks late: one until its slot has passed, one until the timer comes (and the event loop). */
   constructor(private readonly tick: number) {
@@ -42,6 +44,7 @@ export class Wheel {
   }
 
   private turn(now: number): void {
+    this.time = now;
     const end = this.slotNumber(now);
     // After a stall longer than the horizon every slot is visited once.
     this.cursor = Math.max(this.cursor, end - SLOTS);

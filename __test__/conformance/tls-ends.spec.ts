@@ -1,0 +1,201 @@
+/** How connections over TLS end: by faults of their records at once, and from the relay's side never without a word. */
+import { spawn } from 'node:child_process';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { encodeFrame } from '../../src/protocol/frame.js';
+import { FrameType } from '../../src/protocol/wire.js';
+import { type ClientOptions, DerpClient, upgradeRequest } from '../helpers/client.js';
+import { LANES } from '../helpers/lanes.js';
+import { nothingIsLeft } from '../helpers/leaks.js';
+import { MESH_KEY, ownCertificate, startRelay, type TestRelay } from '../helpers/relay.js';
+import { BreakableTls, HAS_OPENSSL, rsaPair } from '../helpers/tls.js';
+import { Wire } from '../helpers/wire.js';
+
+nothingIsLeft();
+
+const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const;
+type Version = (typeof VERSIONS)[number];
+
+const APPLICATION_DATA = 23;
+const HANDSHAKE = 22;
+const ALERT = 21;
+const CHANGE_CIPHER_SPEC = 20;
+
+function record(type: number, body: Uint8Array, version = 0x0303, length = body.length): Buffer {
+  const header = Buffer.of(type, version >> 8, version & 0xff, length >> 8, length & 0xff);
+  return Buffer.concat([header, body]);
+}
+
+/** What nobody who has the keys would send after the handshake. */
+const FAULTS: [name: string, bytes: Buffer][] = [
+  ['data with a wrong tag', record(APPLICATION_DATA, Buffer.alloc(64, 7))],
+  ['the largest record, with a wrong tag', record(APPLICATION_DATA, Buffer.alloc(16384 + 24, 7))],
+  ['data shorter than a tag', record(APPLICATION_DATA, Buffer.alloc(8, 7))],
+  ['data of no length', record(APPLICATION_DATA, Buffer.alloc(0))],
+  ['an alert with a wrong tag', record(ALERT, Buffer.alloc(26, 7))],
+  ['a fatal alert in the clear', record(ALERT, Buffer.of(2, 40))],
+  ['a handshake message with a wrong tag', record(HANDSHAKE, Buffer.alloc(64, 1))],
+  ['a ClientHello in the clear', record(HANDSHAKE, Buffer.from(`010000${'26'}0303${'00'.repeat(36)}`, 'hex'))],
+  ['a change of ciphers that is none', record(CHANGE_CIPHER_SPEC, Buffer.of(2))],
+  ['a record of a type that there is not', record(99, Buffer.alloc(64, 7))],
+  ['a record that is too long', record(APPLICATION_DATA, Buffer.alloc(64, 7), 0x0303, 0xffff)],
+  ['a record of another version', record(APPLICATION_DATA, Buffer.alloc(64, 7), 0x0909)],
+  ['a request in the clear', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
+];
+
+async function breakable(relay: TestRelay, version: Version, options: ClientOptions = {}) {
+  const tls = await BreakableTls.open(relay.target(), version);
+  return { tls, client: new DerpClient(tls.wire, relay.keys.publicKey, options) };
+}
+
+function certificateOf(kind: 'ec' | 'rsa'): { chain: string; key: string } {
+  return kind === 'ec' ? ownCertificate() : rsaPair();
+}
+
+describe.each(LANES)('TLS, $name', (lane) => {
+  describe.each(VERSIONS)('%s', (version) => {
+    it.each(FAULTS)('is over with %s, and peers are told', async (_name, bytes) => {
+      const relay = await startRelay(lane, { tls: true });
+      const peer = await DerpClient.connect(relay);
+      const { tls, client } = await breakable(relay, version);
+      await client.login();
+      client.sendPacket(peer.key, 'before');
+      await peer.expectPacket('before');
+      tls.inject(bytes);
+      expect(await peer.expect('PeerGone')).toMatchObject({ key: client.key });
+      await tls.over();
+      expect(await peer.fence()).toEqual([]);
+      expect(await relay.endOf(client.key)).toBe('disconnected');
+    });
+
+    it('is over with a fault before the request', async () => {
+      const relay = await startRelay(lane, { tls: true });
+      const tls = await BreakableTls.open(relay.target(), version);
+      tls.inject(record(APPLICATION_DATA, Buffer.alloc(64, 7)));
+      await tls.over();
+    });
+
+    describe('ends with an alert', () => {
+      it.runIf(lane.planeKind === 'js')('where no request comes', async () => {
+        const relay = await startRelay(lane, { tls: true, policy: { deadlines: { head: 100 } } });
+        const { tls } = await breakable(relay, version);
+        await tls.over();
+        expect(tls.endsWithAlert).toBe(true);
+      });
+
+      it('where no login comes', async () => {
+        const relay = await startRelay(lane, { tls: true, policy: { deadlines: { clientInfo: 100 } } });
+        const { tls } = await breakable(relay, version);
+        tls.wire.write(upgradeRequest());
+        await tls.over();
+        expect(tls.endsWithAlert).toBe(true);
+      });
+
+      it('where the first frame is no login', async () => {
+        const relay = await startRelay(lane, { tls: true });
+        const { tls } = await breakable(relay, version);
+        tls.wire.write(upgradeRequest(), encodeFrame(FrameType.Ping, Buffer.alloc(8)));
+        await tls.over();
+        expect(tls.endsWithAlert).toBe(true);
+      });
+
+      it('where a login is refused', async () => {
+        const relay = await startRelay(lane, { tls: true, config: { disallowAppNames: ['unwanted'] } });
+        const { tls, client } = await breakable(relay, version, { appName: 'unwanted' });
+        tls.wire.write(client.head, client.clientInfo);
+        await tls.over();
+        expect(tls.endsWithAlert).toBe(true);
+      });
+
+      it('where a client breaks the protocol', async () => {
+        const relay = await startRelay(lane, { tls: true });
+        const { tls, client } = await breakable(relay, version);
+        await client.login();
+        client.send(encodeFrame(FrameType.SendPacket, Buffer.alloc(3)));
+        await tls.over();
+        expect(tls.endsWithAlert).toBe(true);
+      });
+
+      it('where a mesh peer closes a client', async () => {
+        const relay = await startRelay(lane, { tls: true });
+        const { tls, client } = await breakable(relay, version);
+        await client.login();
+        const mesh = await DerpClient.connect(relay, { meshKey: MESH_KEY });
+        mesh.closePeer(client.key);
+        await tls.over();
+        expect(tls.endsWithAlert).toBe(true);
+      });
+
+      it.each(['close_notify', 'FIN alone'])('where a client has said its last word, with %s', async (how) => {
+        const relay = await startRelay(lane, { tls: true });
+        const { tls, client } = await breakable(relay, version);
+        await client.login();
+        if (how === 'FIN alone') tls.endBelow();
+        else tls.wire.end();
+        await tls.over();
+        expect(tls.endsWithAlert).toBe(true);
+      });
+
+      it('where the relay ends', async () => {
+        const relay = await startRelay(lane, { tls: true });
+        const { tls, client } = await breakable(relay, version);
+        await client.login();
+        await relay.relay.close();
+        await tls.over();
+        expect(tls.endsWithAlert).toBe(true);
+      });
+    });
+  });
+
+  it.skipIf(!HAS_OPENSSL)('is not negotiated again', async () => {
+    const relay = await startRelay(lane, { tls: true });
+    const target = relay.target();
+    // Node's client cannot be made to send the request without waiting for the answer; OpenSSL's can.
+    const args = ['s_client', '-connect', `${target.host}:${target.port}`, '-tls1_2', '-legacy_renegotiation', '-msg'];
+    const openssl = spawn('openssl', args, { stdio: ['pipe', 'pipe', 'ignore'] });
+    onTestFinished(() => void openssl.kill());
+    let said = '';
+    openssl.stdout.on('data', (chunk) => {
+      said += chunk;
+      // The handshake is done, and its session shown.
+      if (said.includes('Verify return code') && !said.includes('asked')) {
+        said += 'asked';
+        openssl.stdin.write('R\n');
+      }
+    });
+    await new Promise<void>((resolve) => openssl.once('close', () => resolve()));
+    expect(said).toContain('asked');
+    expect(said.match(/<<< .*ServerHello$/gm)).toHaveLength(1);
+    expect(said.match(/<<< .*Finished$/gm)).toHaveLength(1);
+  });
+
+  describe('of 1.2', () => {
+    const keys = { ec: 'ECDSA', rsa: 'RSA' } as const;
+
+    it.skipIf(!HAS_OPENSSL).each(['ec', 'rsa'] as const)(
+      'takes suites with forward secrecy and an AEAD, with an %s key',
+      async (kind) => {
+        const relay = await startRelay(lane, { tls: true, config: { certificate: certificateOf(kind) } });
+        const suites = ['AES128-GCM-SHA256', 'AES256-GCM-SHA384', 'CHACHA20-POLY1305'];
+        for (const suite of suites) {
+          const ciphers = `ECDHE-${keys[kind]}-${suite}`;
+          const wire = await Wire.open(relay.target({ maxVersion: 'TLSv1.2', ciphers }));
+          expect(wire.tlsSocket.getCipher().name).toBe(ciphers);
+        }
+      },
+    );
+
+    it.skipIf(!HAS_OPENSSL).each([
+      ['ec', 'ECDHE-ECDSA-AES128-SHA256'],
+      ['ec', 'ECDHE-ECDSA-AES256-SHA'],
+      ['ec', 'ECDHE-ECDSA-AES128-CCM'],
+      ['rsa', 'AES128-GCM-SHA256'],
+      ['rsa', 'AES256-SHA'],
+      ['rsa', 'ECDHE-RSA-AES128-SHA'],
+      ['rsa', 'DHE-RSA-AES128-GCM-SHA256'],
+    ] as const)('takes no other, with an %s key: %s', async (kind, ciphers) => {
+      const relay = await startRelay(lane, { tls: true, config: { certificate: certificateOf(kind) } });
+      const tls = { maxVersion: 'TLSv1.2', ciphers: `${ciphers}:@SECLEVEL=0` } as const;
+      await expect(Wire.open(relay.target(tls))).rejects.toThrow(/handshake failure/i);
+    });
+  });
+});

@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest';
+import { parseSettings } from '../../../src/config.js';
+import { Liveness } from '../../../src/plane/js/liveness.js';
+import { planePolicy } from '../../../src/policy.js';
+
+const { deadlines } = planePolicy(parseSettings({}));
+
+describe('whether a client is still there', () => {
+  it('is asked 45 s after its last byte, and known 15 s later', () => {
+    const liveness = new Liveness(1000);
+    expect(liveness.look(1000, deadlines)).toBe(46_000);
+    expect(liveness.look(45_999, deadlines)).toBe(46_000);
+    expect(liveness.look(46_010, deadlines)).toBe('ping');
+    expect(liveness.look(61_009, deadlines)).toBe(61_010);
+    expect(liveness.look(61_010, deadlines)).toBe('gone');
+  });
+
+  it('is known from anything that it sends', () => {
+    const liveness = new Liveness(0);
+    liveness.heard(30_000);
+    expect(liveness.look(45_000, deadlines)).toBe(75_000);
+    expect(liveness.look(75_000, deadlines)).toBe('ping');
+    liveness.heard(75_000);
+    expect(liveness.look(90_000, deadlines)).toBe(120_000);
+    expect(liveness.look(120_000, deadlines)).toBe('ping');
+  });
+
+  it('is not asked where sent data may stay unacknowledged for as long as the system has it', () => {
+    const { deadlines } = planePolicy(parseSettings({ tcpUserTimeout: 0 }));
+    expect(new Liveness(0).look(1e9, deadlines)).toBe(Number.POSITIVE_INFINITY);
+  });
+});
