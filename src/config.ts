@@ -75,9 +75,7 @@ const SCHEMA = z.object({
   debugAllowIp: text('must be an address').optional().describe('address that may see /debug/'),
   debugTrustedCidrs: networks.default([]).describe('networks that may see /debug/, with commas between them'),
   debugKeyFile: path.optional().describe('file with a key that opens /debug/ as ?debugkey='),
-  debugHosts: list(NAMES)
-    .default([])
-    .describe('names, beside the host name, under which /debug/ may be asked for, with commas between them'),
+  debugHosts: list(NAMES).default([]).describe('names that /debug/ may be asked for by, too, with commas between them'),
   debugHint: bool.default(false).describe('tell those who may not see /debug/ how they could'),
   meshKeyFile: path.optional().describe('file with the mesh key, 64 hex digits'),
   meshWith: meshPeers.prefault([]).describe('relays to mesh with, with commas between them: host[:port][/dialhost]'),

@@ -1,4 +1,5 @@
 /** What a relay needs that is not a setting: its keys and its certificate. */
+import { dirname } from 'node:path';
 import { certDirOf, keyFileOf, type Settings } from './config.js';
 import {
   keptCertificate,
@@ -7,6 +8,7 @@ import {
   parsePair,
   type ServerCertificate,
 } from './control/certificates.js';
+import { writableByOthers } from './control/files.js';
 import { loadMeshKey, loadOrMakeKey } from './control/key-file.js';
 import { loadRateConfig, type RateLimit } from './control/rate-config.js';
 import { loadRoots, type Roots } from './control/roots.js';
@@ -19,6 +21,8 @@ export interface Materials {
   /** Who vouches for other relays; only where there are some to mesh with. */
   readonly roots: Roots | undefined;
   readonly certificate: ServerCertificate | undefined;
+  /** What the operator should hear of and need not act upon at once, in a sentence each. */
+  readonly warnings: readonly string[];
   /** `undefined` where there is no rate file. */
   readonly rate: RateLimit | undefined;
 }
@@ -57,7 +61,23 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   }
   if (problems.length > 0) throw new ConfigError(problems);
   const roots = meshing ? await loadRoots(process.env) : undefined;
-  return { keys: keys as KeyPair, meshKey, roots, certificate, rate };
+  const warnings = await wideDirectories(settings);
+  return { keys: keys as KeyPair, meshKey, roots, certificate, rate, warnings };
+}
+
+/** Of the directories that keys are kept in. */
+async function wideDirectories(settings: Settings): Promise<string[]> {
+  const { privateKey, certificate, certMode } = settings;
+  const kept = [
+    ...(privateKey ? [] : [dirname(keyFileOf(settings))]),
+    ...(certificate || certMode === 'off' ? [] : [certDirOf(settings)]),
+  ];
+  // The data directory, where these are below it.
+  const above = kept.some((path) => dirname(path) === settings.dataDir) ? [settings.dataDir] : [];
+  const wide = await writableByOthers([...above, ...kept]);
+  return wide.map(
+    ({ path, mode }) => `${path} has the mode ${mode}: others may put keys of theirs in it; chmod 700 keeps them out`,
+  );
 }
 
 /** The receive limit, as the rate file has it now. */

@@ -6,6 +6,7 @@ import { type Admit, openAdmission } from './control/admit.js';
 import { BootstrapDns } from './control/bootstrap-dns.js';
 import { certificateSet } from './control/certificates.js';
 import { DropLog } from './control/drop-log.js';
+import { LineLimit } from './control/line-limit.js';
 import { MESH_TIMES, Mesh, type MeshStatus, type MeshTimes } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
 import { DerpkitError, ListenError, type ListenSetting } from './errors.js';
@@ -108,6 +109,9 @@ export function composeRelay(
   const logger = options.logger ?? createLogger({ format: settings.logFormat, level: settings.logLevel });
   return new ComposedRelay(settings, plane, logger, meshTimes);
 }
+
+/** Lines of one kind that others cause: this many at once, then one in this time. */
+const LINES = [5, 30_000] as const;
 
 /** The meta certificate is valid for 30 days to either side; a relay may run for longer. */
 const META_RENEWAL = 24 * 60 * 60 * 1000;
@@ -213,7 +217,9 @@ class Started implements PlaneEvents {
   readonly mesh: Mesh | undefined;
   private rate: RateLimit | undefined;
   private readonly clientLog: ClientLog;
-  private readonly dropLog = new DropLog();
+  private readonly dropLog = new DropLog(performance.now());
+  private readonly refusals = new LineLimit(...LINES, performance.now());
+  private readonly closings = new LineLimit(...LINES, performance.now());
   private readonly faces = new Map<ListenerId, Face>();
   private readonly ports = { plain: 80, tls: 443 };
   private metaRenewal: NodeJS.Timeout | undefined;
@@ -234,6 +240,7 @@ class Started implements PlaneEvents {
     const { workers } = settings;
     const policy = planePolicy(settings, this.rate);
     this.dataPlane = create({ privateKey: keys.privateKey, policy, workers }, this);
+    for (const warning of materials.warnings) logger.warn(warning);
     if (meshKey !== undefined && roots) {
       for (const problem of roots.problems) logger.warn(problem);
       this.mesh = new Mesh(
@@ -325,7 +332,7 @@ class Started implements PlaneEvents {
     this.clientLog.login(login);
     const admission = this.admit(login);
     if (!admission) {
-      this.logger.info({ client: shortKey(key) }, 'client refused');
+      this.sometimes(this.refusals, { client: shortKey(key) }, 'client refused');
       this.dataPlane.refuse(id);
       return;
     }
@@ -335,7 +342,7 @@ class Started implements PlaneEvents {
     const commands = this.registry.connected(arrival, performance.now());
     this.dataPlane.admit(id, admission);
     this.run(commands);
-    this.logger.info({ client: shortKey(key), id, ...(mesh && { mesh }) }, 'client connected');
+    this.logger.debug({ client: shortKey(key), id, ...(mesh && { mesh }) }, 'client connected');
     this.emitter.emit('connected', { id, key: formatNodeKey(key), peer, mesh });
   }
 
@@ -345,7 +352,7 @@ class Started implements PlaneEvents {
     // It was refused.
     if (!client) return;
     this.run(this.registry.disconnected(id));
-    this.logger.info({ client: shortKey(client.key), id, reason }, 'client disconnected');
+    this.logger.debug({ client: shortKey(client.key), id, reason }, 'client disconnected');
     this.emitter.emit('disconnected', { id, key: formatNodeKey(client.key), reason });
   }
 
@@ -365,7 +372,8 @@ class Started implements PlaneEvents {
 
   closePeer(id: ConnectionId, target: Parameters<PlaneEvents['closePeer']>[1]): void {
     const commands = this.registry.closePeer(target);
-    this.logger.info({ by: id, target: shortKey(target), connections: commands.length }, 'mesh peer closes a client');
+    const facts = { by: id, target: shortKey(target), connections: commands.length };
+    this.sometimes(this.closings, facts, 'mesh peer closes a client');
     this.run(commands);
   }
 
@@ -402,6 +410,13 @@ class Started implements PlaneEvents {
   fault(code: DerpkitError['code'], message: string, fatal: boolean): void {
     this.logger.error({ code, fatal }, message);
     if (fatal) this.emitter.emit('fault', new DerpkitError(code, message));
+  }
+
+  /** Says what others can cause as often as they like; what is held back is counted in the next line. */
+  private sometimes(limit: LineLimit, facts: object, text: string): void {
+    const heldBack = limit.take(performance.now());
+    if (heldBack === undefined) this.logger.debug(facts, text);
+    else this.logger.info({ ...facts, ...(heldBack > 0 && { heldBack }) }, text);
   }
 
   private async open(spec: ListenSpec, face: Face, setting: ListenSetting): Promise<Listening> {

@@ -92,7 +92,7 @@ describe('syntax', () => {
 
   it('a word that is no flag ends the flags, and is told of: -stun false is easily written', async () => {
     const relay = start('derper', [...plain(), '-derp', 'false', '-bogus']);
-    await relay.printed(/warn: ignored, as no flag: false -bogus \(booleans are -name=false\)$/m);
+    await relay.printed(/warn: ignored, as no flag: false, and 1 behind it \(booleans are -name=false\)$/m);
     await relay.stop();
   });
 });

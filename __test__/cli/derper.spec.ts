@@ -148,7 +148,11 @@ describe('certificates that cannot be used', () => {
     ],
     ['a garbage key', { crt: pair.chain, key: 'not-so-secret' }, /derp\.test\.key: there is no private key in PEM/],
     ['the key of another', { crt: pair.chain, key: other.key }, /derp\.test\.key: the private key does not belong to/],
-    ['that of another name', { crt: other.chain, key: other.key }, /derp\.test\.crt is not valid for derp\.test$/],
+    [
+      'that of another name',
+      { crt: other.chain, key: other.key },
+      /derp\.test\.crt is not valid for derp\.test: it is for other\.test$/,
+    ],
   ])('%s: one line with flag and file', async (_name, files, message) => {
     const directory = temporary();
     mkdirSync(join(directory, 'certs'));
@@ -198,7 +202,7 @@ describe('the log', () => {
   const STAMP = /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d /;
 
   it('is plain lines on standard error', async () => {
-    const relay = startPlain([], { env: { DERPKIT_PLANE: 'js' } });
+    const relay = startPlain([], { env: { DERPKIT_PLANE: 'js', DERPKIT_LOG_LEVEL: 'debug' } });
     const client = await logIn(await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay));
     await relay.printed(/client connected/);
     await client.close();
@@ -210,10 +214,26 @@ describe('the log', () => {
       expect.stringMatching(/^derper \d\S+ plane=js reason="[^"]+" key=nodekey:[0-9a-f]{64}$/),
       expect.stringMatching(/^-tcp-keepalive-time and -tcp-user-timeout are emulated on the JavaScript plane/),
       expect.stringMatching(/^serving DERP over plain HTTP address=127\.0\.0\.1 port=\d+$/),
-      expect.stringMatching(/^client connected client=\[\S{5}\] id=\d+$/),
-      expect.stringMatching(/^client disconnected client=\[\S{5}\] id=\d+ reason=\S+$/),
+      expect.stringMatching(/^debug: client connected client=\[\S{5}\] id=\d+$/),
+      expect.stringMatching(/^debug: client disconnected client=\[\S{5}\] id=\d+ reason=\S+$/),
       'stopping because=SIGTERM',
     ]);
+  });
+
+  it.each(['js', 'native'])('does not grow with those who come and go (%s)', async (plane) => {
+    const relay = startPlain(['-disallow-app-names', 'banned'], { env: { DERPKIT_PLANE: plane } });
+    const port = await portOf(relay, 'DERP over plain HTTP');
+    const nodeKey = await keyOf(relay);
+    for (let client = 0; client < 20; client++) await (await logIn(port, nodeKey)).close();
+    for (let client = 0; client < 20; client++) {
+      await logIn(port, nodeKey, undefined, { appName: 'banned' }).catch(() => undefined);
+    }
+    // The 20th has been told no before this is answered.
+    await (await logIn(port, nodeKey)).fence();
+    const { stderr } = await relay.stop();
+    const about = lines(stderr).filter((line) => line.includes(' client '));
+    expect(about).toHaveLength(5);
+    for (const line of about) expect(line).toMatch(/ client refused client=/);
   });
 
   it('is JSON where that is asked for, and the same', async () => {

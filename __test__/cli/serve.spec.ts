@@ -1,9 +1,20 @@
 /** `derpkit serve`: settings from flags, variables and a file, and what it says of them. */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { pemPair } from '../helpers/relay.js';
-import { Command, type CommandOptions, lines, run, start, takenPort, temporary, withoutNative } from './commands.js';
+import {
+  type Bin,
+  binPath,
+  Command,
+  type CommandOptions,
+  lines,
+  run,
+  start,
+  takenPort,
+  temporary,
+  withoutNative,
+} from './commands.js';
 import { askStun, fingerprintOf, get, handshake, keyOf, logIn, portOf } from './reach.js';
 
 /** Ports of its own choice, and a data directory of the test's. */
@@ -49,6 +60,32 @@ describe('serving', () => {
     expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
     const deviations = stderr.match(/--tcp-keepalive-time and --tcp-user-timeout are emulated/g) ?? [];
     expect(deviations).toHaveLength(/plane=js/.test(stderr) ? 1 : 0);
+  });
+
+  it('with a data directory for its user alone, whatever the umask', async () => {
+    const directory = temporary();
+    const data = join(directory, 'above', 'data');
+    const script = 'umask 0; exec "$0" "$@"';
+    const args = ['--data-dir', data, '--listen=127.0.0.1:0', '--http-port=-1', '--no-stun'];
+    const relay = new Command(['/bin/sh', '-c', script, process.execPath, binPath('derpkit'), 'serve', ...args]);
+    await portOf(relay, 'DERP over TLS');
+    for (const path of [dirname(data), data, join(data, 'certs')])
+      expect(statSync(path).mode & 0o777, path).toBe(0o700);
+    expect((await relay.stop()).stderr).not.toContain('has the mode');
+  });
+
+  it('with a data directory that others may write to, of which it warns', async () => {
+    const directory = temporary();
+    const data = join(directory, 'data');
+    mkdirSync(data);
+    chmodSync(data, 0o777);
+    const relay = serve(directory);
+    await portOf(relay, 'DERP over TLS');
+    await relay.printed(
+      /warn: \S+data has the mode 0777: others may put keys of theirs in it; chmod 700 keeps them out$/m,
+    );
+    // It is the operator's, who may have reasons.
+    expect(statSync(data).mode & 0o777).toBe(0o777);
   });
 
   it('without what is turned off', async () => {
@@ -240,6 +277,23 @@ tcpWriteTimeout: 5 minutes
     expect(lines(stderr).length).toBeLessThanOrEqual(3);
   });
 
+  it.each<[Bin, ...string[]]>([
+    ['derpkit', 'serve', '--mesh-key=SECRET'],
+    ['derpkit', 'serve', "--mesh-key=SECRET'\n'SECRET"],
+    ['derpkit', 'serve', '--mesh-key', 'SECRET'],
+    ['derpkit', 'serve', '-kSECRET'],
+    ['derpkit', 'start', '--private-key=privkey:SECRET'],
+    ['derpkit', '--mesh-key=SECRET', 'serve'],
+    ['derpkit', '--mesh-key', 'SECRET', 'serve'],
+    ['derper', '-mesh-psk=SECRET'],
+    ['derper', '-mesh-psk', 'SECRET'],
+  ])('the value of an option that there is not is no one’s to read: %j', async (bin, ...args) => {
+    const { code, stdout, stderr } = await run(bin, args);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/(?:unknown option '|not defined: )-/);
+    expect(stdout + stderr).not.toContain('SECRET');
+  });
+
   it('a plane that there is not', async () => {
     const { code, stderr } = await new Command([
       process.execPath,
@@ -328,6 +382,7 @@ it('--help is short, and lists every setting that is not a secret', async () => 
     '--debug-allow-ip',
     '--debug-trusted-cidrs',
     '--debug-key-file',
+    '--debug-hosts',
     '--debug-hint',
     '--mesh-key-file',
     '--mesh-with',

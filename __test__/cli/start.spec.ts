@@ -319,7 +319,7 @@ describe('derpkit start', () => {
       DERPKIT_KEY_FILE: '/nonexistent/derper.key',
       DERPKIT_CONFIG: '/nonexistent/relay.yaml',
       DERPKIT_DATA_DIR: join(directory, 'data'),
-      DERPKIT_LOG_LEVEL: 'info',
+      DERPKIT_LOG_LEVEL: 'debug',
     };
     const ports = await threePorts();
     const relay = start('derpkit', ['start', ...flags(ports), '--host', '::1'], { env });

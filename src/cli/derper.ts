@@ -47,12 +47,17 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
       const node = relay.fingerprint && isIP(hostname) ? pinnedNode(hostname, relay.fingerprint) : undefined;
       announce(relay, `derper ${VERSION}`, spelling, node);
       // Most likely `-stun false`, which to Go is `-stun` and a word.
-      if (ignored.length > 0) relay.logger.warn(`ignored, as no flag: ${ignored.join(' ')} (booleans are -name=false)`);
+      if (ignored.length > 0) relay.logger.warn(`ignored, as no flag: ${shown(ignored)} (booleans are -name=false)`);
     });
   } catch (error) {
     process.stderr.write(explain('derper', error, spelling));
     return 1;
   }
+}
+
+/** The first of the words: behind it there may be flags, whose values may be secrets. */
+function shown([first, ...others]: readonly string[]): string {
+  return others.length === 0 ? `${first}` : `${first}, and ${others.length} behind it`;
 }
 
 function badSyntax(error: unknown): number {

@@ -32,6 +32,7 @@ const program = new Command('derpkit')
   .description('A DERP relay for Tailscale and headscale.')
   .version(VERSION, '--version', 'print the version')
   .configureHelp({ helpWidth: Number.MAX_SAFE_INTEGER })
+  .configureOutput({ outputError: (text, write) => write(withoutValue(text)) })
   .exitOverride((error) => {
     process.exit(error.exitCode === 0 ? 0 : 2);
   });
@@ -176,6 +177,15 @@ function version(): number {
     process.stderr.write(explain('derpkit', error, spelling));
     return 1;
   }
+}
+
+/** What is wrong with an option is said with its name alone: the value of an unknown one may be a secret. */
+function withoutValue(text: string): string {
+  const [, beginning, option = ''] = /^(error: unknown option ')(-[\s\S]*)/.exec(text) ?? [];
+  if (!beginning) return text;
+  if (option.startsWith('--') && !/^[^'\n]*=/.test(option)) return text;
+  const name = option.startsWith('--') ? option.split('=', 1)[0] : option.slice(0, 2);
+  return `${beginning}${name}'\n`;
 }
 
 function optionsOf({ name, description, fallback, kind }: SettingInfo): Option[] {

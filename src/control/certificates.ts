@@ -169,7 +169,7 @@ async function makePair(
   const key = privateKey.export({ type: 'sec1', format: 'pem' }).toString();
   const base = join(directory, fileName(name));
   try {
-    await makeParent(base, 0o700);
+    await makeParent(base);
     // The key first: a certificate without its key would be taken for a pair that lost one half.
     await writeFileAtomic(`${base}.key`, key, 0o600);
     await writeFileAtomic(`${base}.crt`, chain, 0o644);

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Replaces a file as a whole, or not at all: a crash leaves the old one or the new one. */
@@ -20,18 +20,33 @@ export async function writeFileAtomic(path: string, data: string, mode: number):
   }
 }
 
-/** Makes the directory that `path` is to be written in, and those above it. */
-export async function makeParent(path: string, mode?: number): Promise<void> {
-  await makeDirectory(dirname(path), mode);
+/** What is kept in them is for this user alone, whatever the umask says. */
+const PRIVATE = 0o700;
+/** Group and others may write. */
+const WRITABLE = 0o022;
+
+/** Makes the directory that `path` is to be written in, and those above it that are missing: for this user alone. */
+export async function makeParent(path: string): Promise<void> {
+  await makeDirectory(dirname(path));
+}
+
+/** Those of the directories that others may write to, each with its mode: whoever may can put a key of theirs in place of ours. */
+export async function writableByOthers(directories: readonly string[]): Promise<{ path: string; mode: string }[]> {
+  const looked = [...new Set(directories)].map(async (path) => {
+    const found = await stat(path).catch(() => undefined);
+    return { path, bits: found ? found.mode & 0o777 : 0 };
+  });
+  const wide = (await Promise.all(looked)).filter(({ bits }) => (bits & WRITABLE) !== 0);
+  return wide.map(({ path, bits }) => ({ path, mode: `0${bits.toString(8)}` }));
 }
 
 /** Not `mkdir` with `recursive`: in Node 20 that never comes back where the system goes on saying ENOENT, as below /proc. */
-async function makeDirectory(path: string, mode?: number): Promise<void> {
-  const failure = await mkdir(path, mode).catch((error: NodeJS.ErrnoException) => error);
+async function makeDirectory(path: string): Promise<void> {
+  const failure = await mkdir(path, PRIVATE).catch((error: NodeJS.ErrnoException) => error);
   if (typeof failure !== 'object' || failure.code === 'EEXIST') return;
   if (failure.code !== 'ENOENT' || dirname(path) === path) throw failure;
   await makeDirectory(dirname(path));
-  await mkdir(path, mode).catch((error: NodeJS.ErrnoException) => {
+  await mkdir(path, PRIVATE).catch((error: NodeJS.ErrnoException) => {
     // Another process may be at it too.
     if (error.code !== 'EEXIST') throw error;
   });

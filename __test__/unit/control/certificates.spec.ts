@@ -52,6 +52,18 @@ describe('manual', () => {
     await expect(manualCertificate(path, HOST, NOW)).resolves.toMatchObject({ names: [HOST] });
   });
 
+  it.each(['*.internal', '*.lan'])('takes the wildcard %s, which Node and OpenSSL do not', async (wildcard) => {
+    const host = wildcard.replace('*', 'relay');
+    const wild = pairFor([wildcard]);
+    const path = directory({ [`${host}.crt`]: wild.chain, [`${host}.key`]: wild.key });
+    await expect(manualCertificate(path, host, NOW)).resolves.toMatchObject({ names: [host], validFor: [wildcard] });
+  });
+
+  it('takes a host name with a final dot, which clients leave out', async () => {
+    const path = directory({ [`${HOST}..crt`]: good.chain, [`${HOST}..key`]: good.key });
+    await expect(manualCertificate(path, `${HOST}.`, NOW)).resolves.toMatchObject({ names: [HOST] });
+  });
+
   it('sends what stands behind the leaf too, in its order', async () => {
     const between = pairFor(['ca.example.com']).chain;
     const chain = `Some words.\n${good.chain}\nMore words.\n${between}`;
@@ -76,10 +88,12 @@ describe('manual', () => {
     expect(readdirSync(path).sort()).toEqual(Object.keys(files).sort());
   });
 
-  it('refuses a certificate of another host', async () => {
+  it('refuses a certificate of another host, and says what it is for', async () => {
     const other = pairFor(['other.example.com', '192.0.2.1']);
     const path = directory({ [`${HOST}.crt`]: other.chain, [`${HOST}.key`]: other.key });
-    await expect(manualCertificate(path, HOST, NOW)).rejects.toThrow(/crt is not valid for derp\.example\.com/);
+    await expect(manualCertificate(path, HOST, NOW)).rejects.toThrow(
+      /crt is not valid for derp\.example\.com: it is for other\.example\.com, 192\.0\.2\.1$/,
+    );
   });
 
   it('refuses a key of another certificate', async () => {

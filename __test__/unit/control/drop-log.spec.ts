@@ -10,7 +10,7 @@ function drop(packets: number, more: Partial<PacketDrop> = {}): PacketDrop {
 }
 
 it('says of one key to another what was dropped and why, in one line', () => {
-  const lines = new DropLog().lines([drop(3), drop(1, { reason: 'unknown_dest' }), drop(2, { source: BOB })], 0);
+  const lines = new DropLog(0).lines([drop(3), drop(1, { reason: 'unknown_dest' }), drop(2, { source: BOB })], 0);
   expect(lines).toEqual([
     { source: ALICE, destination: BOB, packets: { queue_head: 3, unknown_dest: 1 } },
     { source: BOB, destination: BOB, packets: { queue_head: 2 } },
@@ -18,7 +18,7 @@ it('says of one key to another what was dropped and why, in one line', () => {
 });
 
 it('says it five times, then every 30 s, and forgets nothing meanwhile', () => {
-  const log = new DropLog();
+  const log = new DropLog(0);
   let said = 0;
   for (let round = 0; round < 100; round++) said += log.lines([drop(1)], round).length;
   expect(said).toBe(5);
@@ -30,10 +30,19 @@ it('says it five times, then every 30 s, and forgets nothing meanwhile', () => {
 });
 
 it('remembers the hundred pairs that were dropped for last', () => {
-  const log = new DropLog();
+  const log = new DropLog(0);
   for (let round = 0; round < 6; round++) log.lines([drop(1)], 0);
   for (let number = 10; number < 109; number++) log.lines([drop(1, { source: keyOf(number) })], 0);
   expect(log.lines([drop(1)], 0)).toEqual([]);
   for (let number = 10; number < 110; number++) log.lines([drop(1, { source: keyOf(number) })], 0);
   expect(log.lines([drop(1)], 0)).toHaveLength(1);
+});
+
+it('says of all pairs together no more than a line a second, in the end', () => {
+  const log = new DropLog(0);
+  let said = 0;
+  for (let number = 10; number < 2000; number++) said += log.lines([drop(1, { source: keyOf(number) })], 0).length;
+  expect(said).toBe(500);
+  expect(log.lines([drop(1, { source: keyOf(3) })], 1000)).toHaveLength(1);
+  expect(log.lines([drop(1, { source: keyOf(4) })], 1001)).toEqual([]);
 });

@@ -1,8 +1,8 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { makeParent, readIfThere, writeFileAtomic } from '../../../src/control/files.js';
+import { makeParent, readIfThere, writableByOthers, writeFileAtomic } from '../../../src/control/files.js';
 import { temporaryDirectory } from '../temp.js';
 
 // Spied upon, and otherwise itself.
@@ -77,11 +77,30 @@ describe('writeFileAtomic', () => {
 });
 
 describe('makeParent', () => {
-  it('makes all of the way, and minds nothing that is there', async () => {
+  it.each([0o000, 0o022, 0o077])('makes all of the way, for this user alone, under umask %i', async (umask) => {
     const path = join(fresh(), 'a', 'b', 'key');
-    await makeParent(path, 0o700);
-    await makeParent(path, 0o700);
-    expect(statSync(join(path, '..')).mode & 0o777).toBe(0o700);
+    // Workers of a test run may have no umask of their own.
+    const usual = process.umask();
+    try {
+      process.umask(umask);
+      await makeParent(path);
+      await makeParent(path);
+    } finally {
+      process.umask(usual);
+    }
+    for (const above of ['..', '../..']) expect(statSync(join(path, above)).mode & 0o777).toBe(0o700);
+  });
+});
+
+describe('writableByOthers', () => {
+  it('finds directories that group or others may write to, once each, and misses none that is missing', async () => {
+    const [wide, group, usual, own] = [fresh(), fresh(), fresh(), fresh()];
+    const modes = { [wide]: 0o777, [group]: 0o770, [usual]: 0o755, [own]: 0o700 };
+    for (const [path, mode] of Object.entries(modes)) chmodSync(path, mode);
+    expect(await writableByOthers([wide, group, usual, own, wide, join(own, 'nowhere')])).toEqual([
+      { path: wide, mode: '0777' },
+      { path: group, mode: '0770' },
+    ]);
   });
 });
 
