@@ -5,7 +5,7 @@ import { crc32 } from 'node:zlib';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { startRelay, type TestRelay } from '../helpers/relay.js';
+import { newRelay, startRelay, type TestRelay } from '../helpers/relay.js';
 import { PATIENCE } from '../helpers/wait.js';
 
 nothingIsLeft();
@@ -13,6 +13,11 @@ nothingIsLeft();
 const HAS_V6 = Object.values(networkInterfaces()).some((addresses) =>
   addresses?.some(({ address }) => address === '::1'),
 );
+/** Of this machine, but for those of one link, which loopback does not lead to. */
+const ADDRESSES = Object.values(networkInterfaces())
+  .flatMap((addresses = []) => addresses.map(({ address }) => address))
+  .filter((address) => !address.startsWith('fe80:'));
+
 if (!HAS_V6) console.warn('STUN over IPv6 is left out: this machine has no ::1');
 
 const COOKIE = '2112a442';
@@ -166,6 +171,31 @@ describe.each(LANES)('STUN, $name', (lane) => {
     const id = '08'.repeat(12);
     client.send(bindingRequest(id, { attributes: `80ff0003aabbcc00${SOFTWARE}00060000` }));
     expect((await client.next()).toString('hex')).toBe(bindingResponse(id, V4, client.port));
+  });
+
+  it('answers from the address that was asked', async () => {
+    const relay = await startRelay(lane, { config: { ...config, listen: ':0' } });
+    const id = '09'.repeat(12);
+    for (const [type, from, addresses] of [
+      ['udp4', '127.0.0.1', ADDRESSES.filter((address) => !address.includes(':'))],
+      ['udp6', '::1', ADDRESSES.filter((address) => address.includes(':'))],
+    ] as const) {
+      for (const address of addresses) {
+        const socket = createSocket(type);
+        onTestFinished(() => void socket.close());
+        // The same machine: without a socket of its own, the answer would leave from the address that it goes to.
+        await new Promise<void>((resolve) => socket.bind(0, from, resolve));
+        socket.send(bindingRequest(id), relay.relay.address?.stun?.port as number, address);
+        const [, answered] = await once(socket, 'message', { signal: AbortSignal.timeout(PATIENCE) });
+        expect(answered.address).toBe(address);
+      }
+    }
+  });
+
+  it('is not answered by two relays', async () => {
+    const relay = await startRelay(lane, { config: { ...config, listen: ':0' } });
+    const second = newRelay(lane, { config: { ...config, listen: ':0', stunPort: relay.relay.address?.stun?.port } });
+    await expect(second.relay.start()).rejects.toMatchObject({ code: 'ERR_LISTEN' });
   });
 
   it('answers everyone of many', async () => {

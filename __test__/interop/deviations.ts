@@ -156,6 +156,10 @@ export const JS_PLANE_DEVIATIONS: readonly PlaneDeviation[] = [
       'Node cannot set TCP_USER_TIMEOUT. Clients whose ClientInfo has CanAckPings are pinged after 45 s of silence, and closed if nothing comes within -tcp-user-timeout; mesh peers and others never send a Pong.',
   },
   {
+    what: 'STUN answers to addresses that no interface lists, or beyond 64 of them, leave from the address that the system takes',
+    reason: 'Node does not say which address a datagram came to; a socket for each address that is known does.',
+  },
+  {
     what: 'round trips of TCP are not counted',
     reason: 'Node does not tell them.',
   },

@@ -40,7 +40,8 @@ it('of a port that nobody can have is not answered, and ends nothing', async () 
   const counters = new WritableCounters();
   const listener = new StunListener({ kind: 'stun', derp: false, host: '127.0.0.1', port: 0 }, 1, counters);
   await listener.listen();
-  const { socket } = listener as unknown as { socket: Socket };
+  const { sockets } = listener as unknown as { sockets: { sockets: Map<string, Socket> } };
+  const [socket] = [...sockets.sockets.values()] as [Socket];
   socket.emit('message', bytes(REQUEST), { address: '192.0.2.1', family: 'IPv4', port: 0, size: REQUEST.length / 2 });
   expect(counters.readAll()).toMatchObject({ 'stun_requests:write_error': 1, 'stun_addrfamily:ipv4': 1 });
   await listener.close();

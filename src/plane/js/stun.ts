@@ -1,10 +1,11 @@
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import type { RemoteInfo, Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { crc32 } from 'node:zlib';
 import { addressBytes } from '../../protocol/frame.js';
-import { listenError, unmapped } from '../address.js';
+import { unmapped } from '../address.js';
 import type { WritableCounters } from '../counters.js';
 import type { Listening, ListenSpec } from '../plane.js';
+import { StunSockets } from './stun-sockets.js';
 
 const HEADER = 20;
 const COOKIE = Buffer.from('2112a442', 'hex');
@@ -18,53 +19,26 @@ const TAILNODE = Buffer.from('tailnode');
 
 /** Answers Tailscale's STUN binding requests; everything else is passed over in silence. */
 export class StunListener {
-  private socket: Socket | undefined;
+  private readonly sockets: StunSockets;
 
   constructor(
-    private readonly spec: ListenSpec,
+    spec: ListenSpec,
     readonly id: number,
     private readonly counters: WritableCounters,
-  ) {}
+  ) {
+    this.sockets = new StunSockets(spec, {
+      onMessage: (socket, message, from) => this.onMessage(socket, message, from),
+      onError: () => counters.add('stun_requests:read_error'),
+    });
+  }
 
   async listen(): Promise<Listening> {
-    const { host } = this.spec;
-    const dual = host === '';
-    try {
-      this.socket = await this.bind(dual || isIPv6(host) ? 'udp6' : 'udp4');
-    } catch (error) {
-      // Where the system has no IPv6, everything is IPv4.
-      if (!dual || (error as NodeJS.ErrnoException).code !== 'EAFNOSUPPORT') {
-        throw listenError(this.spec, error as Error);
-      }
-      this.socket = await this.bind('udp4').catch((cause) => {
-        throw listenError(this.spec, cause);
-      });
-    }
-    const { address, port } = this.socket.address();
+    const { address, port } = await this.sockets.open();
     return { id: this.id, address, port };
   }
 
-  async close(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.socket ? this.socket.close(() => resolve()) : resolve();
-    });
-  }
-
-  private bind(type: 'udp4' | 'udp6'): Promise<Socket> {
-    const { host, port } = this.spec;
-    const socket = createSocket({ type });
-    return new Promise((resolve, reject) => {
-      socket.once('error', (error) => {
-        socket.close();
-        reject(error);
-      });
-      socket.bind({ port, ...(host !== '' && { address: host }) }, () => {
-        socket.removeAllListeners('error');
-        socket.on('error', () => this.counters.add('stun_requests:read_error'));
-        socket.on('message', (message, from) => this.onMessage(socket, message, from));
-        resolve(socket);
-      });
-    });
+  close(): Promise<void> {
+    return this.sockets.close();
   }
 
   private onMessage(socket: Socket, message: Buffer, from: RemoteInfo): void {

@@ -1,0 +1,66 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { StunSockets } from '../../../src/plane/js/stun-sockets.js';
+
+/** Sockets that echo, on a host with these addresses; all of 127.0.0.0/8 can be bound where there is Linux. */
+async function echo(addresses: () => readonly string[]) {
+  const sockets = new StunSockets(
+    { kind: 'stun', derp: false, host: '0.0.0.0', port: 0 },
+    {
+      onMessage: (socket, message, from) => socket.send(message, from.port, from.address),
+      onError: () => undefined,
+    },
+    addresses,
+  );
+  onTestFinished(() => sockets.close());
+  const { port } = await sockets.open();
+  return {
+    sockets,
+    /** Where the answer comes from, if this address is asked. */
+    async answeredFrom(address: string): Promise<string> {
+      const socket = createSocket('udp4');
+      try {
+        await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+        socket.send('x', port, address);
+        const [, from] = await once(socket, 'message', { signal: AbortSignal.timeout(10_000) });
+        return from.address;
+      } finally {
+        socket.close();
+      }
+    },
+  };
+}
+
+describe.runIf(process.platform === 'linux')('the sockets of a STUN port', () => {
+  it('answer from the address that was asked, and follow addresses that come and go', async () => {
+    let addresses = ['127.0.0.1', '127.0.0.2'];
+    const { sockets, answeredFrom } = await echo(() => addresses);
+    expect(await answeredFrom('127.0.0.2')).toBe('127.0.0.2');
+    expect(await answeredFrom('127.0.0.1')).toBe('127.0.0.1');
+    // Of no interface: answered all the same.
+    expect(await answeredFrom('127.0.0.9')).toBe('127.0.0.1');
+    addresses = ['127.0.0.1', '127.0.0.9'];
+    await sockets.look();
+    expect(await answeredFrom('127.0.0.9')).toBe('127.0.0.9');
+    expect(await answeredFrom('127.0.0.2')).toBe('127.0.0.1');
+  });
+
+  it('outlast an address that cannot be bound, and a system that does not tell', async () => {
+    let tells = true;
+    const { sockets, answeredFrom } = await echo(() => {
+      if (!tells) throw new Error('no descriptors');
+      return ['192.0.2.77', '127.0.0.2', 'no address'];
+    });
+    tells = false;
+    await sockets.look();
+    expect(await answeredFrom('127.0.0.2')).toBe('127.0.0.2');
+  });
+
+  it('are not one for each of very many addresses', async () => {
+    const addresses = [...Array(200).keys()].map((number) => `127.0.1.${number}`);
+    const { answeredFrom } = await echo(() => addresses);
+    expect(await answeredFrom('127.0.1.1')).toBe('127.0.1.1');
+    expect(await answeredFrom('127.0.1.199')).toBe('127.0.0.1');
+  });
+});

@@ -1,0 +1,152 @@
+/** The UDP sockets of one STUN port. */
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { listenError } from '../address.js';
+import type { ListenSpec } from '../plane.js';
+
+/** How often, in milliseconds, local addresses are looked at: nothing tells Node when they change. */
+const LOOK_EVERY = 5000;
+/** Hosts of containers have hundreds, few of which anybody asks at. */
+const MOST_SOCKETS = 64;
+
+export interface StunSocketEvents {
+  onMessage(socket: Socket, message: Buffer, from: RemoteInfo): void;
+  onError(): void;
+}
+
+/**
+ * An answer has to leave from the address that was asked, or firewalls and address translators drop it. Node does not say
+ * which address a datagram came to, but the system gives it to the socket that is bound to just that address. So a listener
+ * for all addresses has a socket for each of them, beside one for those that nobody knows of: new ones, those beyond
+ * {@link MOST_SOCKETS}, and those that no interface lists (127.0.0.9). That one's answers leave from the address that the
+ * system takes.
+ */
+export class StunSockets {
+  /** By local address; the listener's own host included. */
+  private readonly sockets = new Map<string, Socket>();
+  private following: NodeJS.Timeout | undefined;
+  private looking: Promise<void> = Promise.resolve();
+  private port = 0;
+  private closed = false;
+
+  /** `addresses` are those of this host now. It may throw where the system cannot tell. */
+  constructor(
+    private readonly spec: ListenSpec,
+    private readonly events: StunSocketEvents,
+    private readonly addresses: () => readonly string[] = localAddresses,
+  ) {}
+
+  /** Rejects with `ERR_LISTEN`. */
+  async open(): Promise<{ address: string; port: number }> {
+    const { host } = this.spec;
+    try {
+      const socket = await this.openHost();
+      this.sockets.set(host, socket);
+      const { address, port } = socket.address();
+      this.port = port;
+      if (isEveryAddress(host)) {
+        await this.look();
+        this.following = setInterval(() => void this.look(), LOOK_EVERY).unref();
+      }
+      return { address, port };
+    } catch (error) {
+      throw listenError(this.spec, error as Error);
+    }
+  }
+
+  /** Follows local addresses that have come or gone. One look at a time. */
+  look(): Promise<void> {
+    this.looking = this.looking.then(() => this.follow());
+    return this.looking;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    clearInterval(this.following);
+    await this.looking;
+    await Promise.all([...this.sockets.values()].map(closeSocket));
+    this.sockets.clear();
+  }
+
+  private async openHost(): Promise<Socket> {
+    const { host, port } = this.spec;
+    if (!isEveryAddress(host)) return this.bind(host, port, { reuseAddr: false });
+    // A port that is shared would be shared with everybody, another relay too: first it has to be nobody's.
+    const first = await this.bindEvery({ reuseAddr: false }, port);
+    const taken = first.address().port;
+    await closeSocket(first);
+    return this.bindEvery({ reuseAddr: true }, taken);
+  }
+
+  private async bindEvery(options: { readonly reuseAddr: boolean }, port: number): Promise<Socket> {
+    const { host } = this.spec;
+    if (host !== '') return this.bind(host, port, options);
+    return this.bind('::', port, options).catch((error: NodeJS.ErrnoException) => {
+      // Where the system has no IPv6, everything is IPv4.
+      if (error.code !== 'EAFNOSUPPORT') throw error;
+      return this.bind('0.0.0.0', port, options);
+    });
+  }
+
+  private async follow(): Promise<void> {
+    if (this.closed) return;
+    let addresses: readonly string[];
+    try {
+      addresses = this.addresses();
+    } catch {
+      // It has no descriptor for that now, or never tells: what is open stays.
+      return;
+    }
+    const { host } = this.spec;
+    const wanted = new Set(addresses.filter((one) => host !== '0.0.0.0' || !isIPv6(one)).slice(0, MOST_SOCKETS));
+    for (const [address, socket] of [...this.sockets]) {
+      if (address === host || wanted.has(address)) continue;
+      this.sockets.delete(address);
+      await closeSocket(socket);
+    }
+    for (const address of wanted) {
+      if (this.closed || this.sockets.has(address)) continue;
+      // One that is not ready yet, or gone again: the next look sees.
+      const socket = await this.bind(address, this.port, { reuseAddr: true, ipv6Only: isIPv6(address) }).catch(
+        () => undefined,
+      );
+      if (socket) this.sockets.set(address, socket);
+    }
+  }
+
+  private bind(
+    address: string,
+    port: number,
+    options: { readonly reuseAddr: boolean; readonly ipv6Only?: boolean },
+  ): Promise<Socket> {
+    const socket = createSocket({ type: isIPv6(address) ? 'udp6' : 'udp4', ...options });
+    return new Promise((resolve, reject) => {
+      socket.once('error', (error) => {
+        socket.close();
+        reject(error);
+      });
+      socket.bind({ port, address }, () => {
+        socket.removeAllListeners('error');
+        socket.on('error', () => this.events.onError());
+        socket.on('message', (message, from) => this.events.onMessage(socket, message, from));
+        resolve(socket);
+      });
+    });
+  }
+}
+
+function isEveryAddress(host: string): boolean {
+  return host === '' || host === '::' || host === '0.0.0.0';
+}
+
+/** Those of the interfaces, link-local ones with their zone. */
+function localAddresses(): string[] {
+  return Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) =>
+    addresses.map(({ address, family, scopeid }) => (family === 'IPv6' && scopeid ? `${address}%${name}` : address)),
+  );
+}
+
+function closeSocket(socket: Socket): Promise<void> {
+  return new Promise((resolve) => void socket.close(() => resolve()));
+}
