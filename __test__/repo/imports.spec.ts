@@ -20,7 +20,11 @@ const RULES: Readonly<Record<string, Rule>> = {
   'plane/counters.ts': { types: ['protocol/', 'errors.ts'] },
   'plane/address.ts': { ours: ['errors.ts'], types: ['plane/plane.ts'] },
   'plane/tap.ts': { types: ['plane/plane.ts'] },
-  'plane/js/stun.ts': { ours: ['plane/address.ts', 'protocol/'], types: ['plane/plane.ts', 'plane/counters.ts'] },
+  'plane/js/stun.ts': {
+    ours: ['plane/address.ts', 'plane/js/stun-sockets.ts', 'protocol/'],
+    types: ['plane/plane.ts', 'plane/counters.ts'],
+  },
+  'plane/js/stun-sockets.ts': { ours: ['plane/address.ts'], types: ['plane/plane.ts'] },
   'plane/js/websocket-stream.ts': { ours: ['protocol/'] },
   'plane/js/': { ours: [...PLANE, 'plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts'] },
   'plane/native-tap.ts': { ours: ['plane/counters.ts', 'protocol/'], types: ['plane/plane.ts'] },
