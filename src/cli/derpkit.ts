@@ -18,6 +18,7 @@ import { createRelay, type Relay } from '../relay.js';
 import { VERSION } from '../version.js';
 import { addBench } from './bench.js';
 import { headscaleDerpMap, policyDerpMap } from './derp-map.js';
+import { addHealth } from './health.js';
 import { flagOf, gather, variableOf } from './sources.js';
 import { announce, explain, pinnedNode, runUntilSignal, type Spelling } from './terminal.js';
 
@@ -74,6 +75,7 @@ program
     process.exitCode = version();
   });
 
+addHealth(program);
 addBench(program);
 
 // Of a mistyped command the few others are the answer; of an option there are too many.
@@ -81,7 +83,8 @@ program.showHelpAfterError();
 for (const command of program.commands)
   command.showHelpAfterError(`derpkit ${command.name()} --help lists the options.`);
 
-await program.parseAsync();
+if (process.argv.length > 2) await program.parseAsync();
+else program.outputHelp();
 
 async function run(flags: Record<string, unknown>): Promise<number> {
   // Until it is known where settings come from, problems come with their place.

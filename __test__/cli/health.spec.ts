@@ -1,0 +1,75 @@
+/** `derpkit health`: what an orchestrator learns of a relay. */
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { freePort, run, start, temporary } from './commands.js';
+import { keyOf, portOf } from './reach.js';
+
+const health = (url: string) => run('derpkit', ['health', '--url', url]);
+
+async function listening(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+describe('a relay is healthy', () => {
+  it.each(['self-signed', 'off'])('when it greets, with the certificate mode %s', async (mode) => {
+    const args = [
+      '--data-dir',
+      temporary(),
+      '--listen=127.0.0.1:0',
+      '--http-port=-1',
+      '--no-stun',
+      '--cert-mode',
+      mode,
+    ];
+    const relay = start('derpkit', ['serve', ...args]);
+    const port = await portOf(relay, mode === 'off' ? 'DERP over plain HTTP' : 'DERP over TLS');
+    const url = `${mode === 'off' ? 'http' : 'https'}://localhost:${port}`;
+    expect(await health(url)).toMatchObject({
+      code: 0,
+      stdout: `${url} answers DERP: ${(await keyOf(relay)).toString()}\n`,
+      stderr: '',
+    });
+  });
+});
+
+describe('a relay is not healthy', () => {
+  it('when nothing listens', async () => {
+    const url = `https://127.0.0.1:${await freePort()}`;
+    expect(await health(url)).toEqual({
+      code: 1,
+      signal: null,
+      stdout: '',
+      stderr: `derpkit health: ${url}: connection refused\n`,
+    });
+  });
+
+  it('when a web server answers in its place', async () => {
+    const url = `http://127.0.0.1:${await listening(createHttpServer((_, response) => response.end('hello')))}`;
+    const { code, stderr } = await health(url);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: `derpkit health: ${url}: it answers "HTTP/1.1 200 OK"\n` });
+  });
+
+  it('when it accepts and says nothing', async () => {
+    const url = `http://127.0.0.1:${await listening(createServer())}`;
+    const { code, stderr } = await health(url);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: `derpkit health: ${url}: no answer within 4 s\n` });
+  });
+
+  it('when it closes without a greeting', async () => {
+    const url = `http://127.0.0.1:${await listening(createServer((socket) => socket.end()))}`;
+    const { code, stderr } = await health(url);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/it closes the connection before it says its key|connection reset by peer/);
+  });
+
+  it.each(['relay.example.com', 'ftp://relay', ''])('when %j is no URL of one', async (url) => {
+    const { code, stderr } = await health(url);
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: `derpkit health: ${url}: it has to begin with http:// or https://\n`,
+    });
+  });
+});
