@@ -1,0 +1,98 @@
+/** One certificate from an ACME CA: order, authorization by one challenge, request, chain. */
+import type { KeyObject } from 'node:crypto';
+import { type AcmeClient, type Challenge, challengesOf, failureOf, type OrderRequest, type Resource } from './client.js';
+import { AcmeError, acmeError } from './problem.js';
+import { certificateRequest } from './request.js';
+
+export type ChallengeType = 'http-01' | 'tls-alpn-01' | 'dns-01';
+
+/** A way to show that a name is ours. */
+export interface Solver {
+  readonly type: ChallengeType;
+  /** Makes the answer to a challenge visible. What it returns takes it away again. */
+  present(name: string, token: string): Promise<() => Promise<void>>;
+}
+
+/**
+ * Orders a certificate, in PEM with its chain. Each way is tried once, with an order of its own, until one is good enough
+ * for the CA. Rejects with the CA's reasons, those of each way.
+ */
+export async function issue(
+  client: AcmeClient,
+  request: OrderRequest,
+  key: KeyObject,
+  solvers: readonly Solver[],
+): Promise<string> {
+  const failures: AcmeError[] = [];
+  for (const solver of solvers) {
+    try {
+      return await issueBy(client, request, key, solver);
+    } catch (error) {
+      if (!(error instanceof ChallengeFailure)) throw error;
+      failures.push(error);
+    }
+  }
+  const [first] = failures;
+  if (!first) throw new AcmeError('', `there is no way to show that ${request.identifier.value} is ours`);
+  throw new AcmeError(first.type, failures.map(({ message }) => message).join('; '), first.retryAt);
+}
+
+/** A challenge that another one may stand in for. */
+class ChallengeFailure extends AcmeError {}
+
+async function issueBy(client: AcmeClient, request: OrderRequest, key: KeyObject, solver: Solver): Promise<string> {
+  const { value: name } = request.identifier;
+  const order = await orderOnce(client, request);
+  const authorizations = urls(order.fields.authorizations);
+  try {
+    for (const url of authorizations) await authorize(client, url, name, solver);
+  } catch (error) {
+    await Promise.all(authorizations.map((url) => client.deactivate(url).catch(() => undefined)));
+    throw error;
+  }
+  const what = `getting the certificate for ${name}`;
+  const ready = await client.settled(what, order.url, ['pending']);
+  if (ready.status === 'ready') await client.finalize(what, ready, certificateRequest(name, key));
+  const done = await client.settled(what, order.url, ['ready', 'processing']);
+  if (done.status !== 'valid') throw failureOf(what, done);
+  return client.certificate(what, done);
+}
+
+/** A certificate can be named as replaced once; a second order for it is one of its own (RFC 9773 §5). */
+async function orderOnce(client: AcmeClient, request: OrderRequest): Promise<Resource> {
+  try {
+    return await client.order(request);
+  } catch (error) {
+    const isReplaced = error instanceof AcmeError && /^(?:alreadyReplaced|conflict|malformed)$/.test(error.type);
+    if (!request.replaces || !isReplaced) throw error;
+    return client.order({ ...request, replaces: undefined });
+  }
+}
+
+async function authorize(client: AcmeClient, url: string, name: string, solver: Solver): Promise<void> {
+  const what = `showing that ${name} is ours by ${solver.type}`;
+  const authorization = await client.get(what, url);
+  if (authorization.status === 'valid') return;
+  const challenge = challengesOf(authorization).find(({ type }) => type === solver.type);
+  if (!challenge) throw new ChallengeFailure('', `${what}: the CA does not offer that`);
+  const withdraw = await solver.present(name, challenge.token).catch((error: Error) => {
+    throw new ChallengeFailure('', `${what}: ${error.message}`);
+  });
+  try {
+    await client.accept(challenge);
+    const settled = await client.settled(what, url, ['pending', 'processing']);
+    if (settled.status !== 'valid') throw challengeFailure(what, settled, challenge);
+  } finally {
+    await withdraw();
+  }
+}
+
+function challengeFailure(what: string, authorization: Resource, { type }: Challenge): ChallengeFailure {
+  const failed = challengesOf(authorization).find((challenge) => challenge.type === type && challenge.error);
+  const error = failed ? acmeError(what, failed.error) : failureOf(what, authorization);
+  return new ChallengeFailure(error.type, error.message, error.retryAt);
+}
+
+function urls(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((url): url is string => typeof url === 'string').slice(0, 10) : [];
+}

@@ -1,0 +1,82 @@
+/** HTTPS to a certificate authority: by the roots that the relay has, whatever `NODE_TLS_REJECT_UNAUTHORIZED` says. */
+import { Agent, type RequestOptions, request } from 'node:https';
+import { createSecureContext } from 'node:tls';
+
+/** The longest certificate chain is far below that. */
+const MOST_BYTES = 1 << 20;
+/** From the first byte of a request to the last one of its answer, in milliseconds. */
+const TIMEOUT = 30_000;
+
+export interface Answer {
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
+}
+
+export type Method = 'GET' | 'HEAD' | 'POST';
+
+export class Transport {
+  private readonly agent: Agent;
+
+  /** `roots` are PEM. */
+  constructor(
+    roots: readonly string[],
+    private readonly userAgent: string,
+    private readonly timeout = TIMEOUT,
+  ) {
+    const secureContext = createSecureContext({ ca: [...roots] });
+    const options = { keepAlive: true, maxSockets: 2, rejectUnauthorized: true, secureContext };
+    this.agent = new Agent(options as ConstructorParameters<typeof Agent>[0]);
+  }
+
+  /** Rejects where there is no whole answer in time. */
+  send(method: Method, url: string, body: string | undefined, signal: AbortSignal): Promise<Answer> {
+    if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
+      return Promise.reject(new Error(`the certificate authority names ${JSON.stringify(url)}, which is no https:// URL`));
+    }
+    const options: RequestOptions = {
+      method,
+      agent: this.agent,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(this.timeout)]),
+      headers: {
+        'User-Agent': this.userAgent,
+        ...(body !== undefined && {
+          'Content-Type': 'application/jose+json',
+          'Content-Length': Buffer.byteLength(body),
+        }),
+      },
+    };
+    return new Promise((resolve, reject) => {
+      const failed = (error: Error) => reject(unreachable(url, error));
+      const outgoing = request(url, options, (response) => {
+        const chunks: Buffer[] = [];
+        let length = 0;
+        response.on('error', failed);
+        response.on('data', (chunk: Buffer) => {
+          length += chunk.length;
+          if (length > MOST_BYTES) response.destroy(new Error('its answer is too long'));
+          else chunks.push(chunk);
+        });
+        response.on('end', () => {
+          const { statusCode: status = 0, headers } = response;
+          resolve({ status, headers, body: Buffer.concat(chunks).toString() });
+        });
+      });
+      outgoing.on('error', failed);
+      outgoing.end(body);
+    });
+  }
+
+  /** Closes connections that are kept for the next request. */
+  close(): void {
+    this.agent.destroy();
+  }
+}
+
+function unreachable(url: string, error: Error): Error {
+  const { code } = error as NodeJS.ErrnoException;
+  const timedOut = error.name === 'TimeoutError' || code === 'ABORT_ERR';
+  const reason = timedOut ? 'no answer in time' : error.message;
+  return new Error(`the certificate authority at ${new URL(url).host} cannot be reached: ${reason}`, { cause: error });
+}

@@ -1,0 +1,90 @@
+/** A certificate authority with the account that we have there. */
+import type { KeyObject, X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import { AcmeClient } from '../../acme/client.js';
+import { issue, type Solver } from '../../acme/issue.js';
+import type { ExternalAccount } from '../../acme/jws.js';
+import { certificateId, type Suggestion, suggestionOf } from '../../acme/renewal.js';
+import { Transport } from '../../acme/transport.js';
+import { ACCOUNT_FILES, type CertificateCache } from './cache.js';
+
+/** For all of an order, in milliseconds: derper's five minutes. */
+export const ORDER_TIMEOUT = 5 * 60 * 1000;
+const ASK_TIMEOUT = 60 * 1000;
+
+export interface AuthorityOptions {
+  /** URL of the CA's directory. */
+  readonly directory: string;
+  readonly email?: string | undefined;
+  readonly externalAccount?: ExternalAccount | undefined;
+  /** The profile that certificates of names are ordered by; the CA's own choice without one. */
+  readonly profile?: string | undefined;
+  /** The same for certificates of addresses. */
+  readonly ipProfile?: string | undefined;
+  /** Who vouches for the CA's server, PEM. Asked for with each order, so that a changed bundle is heeded. */
+  readonly roots: () => Promise<readonly string[]>;
+  readonly userAgent: string;
+}
+
+export class Authority {
+  private readonly stopped = new AbortController();
+
+  constructor(
+    private readonly options: AuthorityOptions,
+    private readonly cache: CertificateCache,
+  ) {}
+
+  get directory(): string {
+    return this.options.directory;
+  }
+
+  /** Gets a certificate for a name or an address, PEM with its chain. `solvers` are the ways to show that it is ours. */
+  async issue(
+    name: string,
+    key: KeyObject,
+    replaced: X509Certificate | undefined,
+    solvers: (accountKey: KeyObject) => readonly Solver[],
+  ): Promise<string> {
+    const { profile, ipProfile } = this.options;
+    const type = isIP(name) === 0 ? 'dns' : 'ip';
+    const accountKey = await this.cache.accountKey(ACCOUNT_FILES[type]);
+    return this.withClient(accountKey, ORDER_TIMEOUT, async (client) => {
+      await client.register();
+      const suggested = replaced && (await client.renewalInfo(certificateId(replaced) ?? '').catch(() => undefined));
+      // Only a CA that knows the certificate takes it as replaced.
+      const replaces = suggested && replaced ? certificateId(replaced) : undefined;
+      const request = { identifier: { type, value: name } as const, profile: type === 'ip' ? ipProfile : profile };
+      return issue(client, { ...request, replaces }, key, solvers(accountKey));
+    });
+  }
+
+  /** When the CA wants a certificate renewed; `undefined` where it does not say. */
+  async suggestion(certificate: X509Certificate, random: () => number): Promise<Suggestion | undefined> {
+    const id = certificateId(certificate);
+    if (id === undefined) return undefined;
+    const accountKey = await this.cache.accountKey(ACCOUNT_FILES.dns);
+    return this.withClient(accountKey, ASK_TIMEOUT, async (client) => {
+      const answer = await client.renewalInfo(id);
+      return answer && suggestionOf(answer, Date.now(), random);
+    });
+  }
+
+  /** Ends what is under way. */
+  stop(): void {
+    this.stopped.abort();
+  }
+
+  private async withClient<T>(key: KeyObject, timeout: number, use: (client: AcmeClient) => Promise<T>): Promise<T> {
+    const { directory, email, externalAccount, roots, userAgent } = this.options;
+    const transport = new Transport(await roots(), userAgent);
+    const signal = AbortSignal.any([this.stopped.signal, AbortSignal.timeout(timeout)]);
+    try {
+      return await use(new AcmeClient({ directory, key, email, externalAccount }, transport, signal));
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      throw new Error(`the certificate authority took longer than ${timeout / 60_000} minutes`, { cause: error });
+    } finally {
+      transport.close();
+    }
+  }
+}

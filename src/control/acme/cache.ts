@@ -1,0 +1,148 @@
+/**
+ * The directory of `-certdir` in the ACME modes, with the files that Go's autocert and derper keep in it, to the byte: a
+ * directory carries over from derper to us, and back.
+ */
+import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
+import { mkdir, open, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeParent, readIfThere, writeFileAtomic } from '../files.js';
+
+export interface PemTexts {
+  readonly chain: string;
+  readonly key: string;
+}
+
+/** The account of certificates for names, and derper's second one, for addresses. */
+export const ACCOUNT_FILES = {
+  dns: ['acme_account+key', 'acme_account.key'],
+  ip: ['acme-account.key'],
+} as const;
+
+/** An order takes five minutes at most, so a lock that is older than this was left behind. */
+const STALE_LOCK = 6 * 60 * 1000;
+
+export class CertificateCache {
+  constructor(readonly directory: string) {}
+
+  /** Reads an account key, or makes one. The first of `names` is the one that is written. */
+  async accountKey(names: readonly string[]): Promise<KeyObject> {
+    for (const name of names) {
+      const text = await this.read(name);
+      if (text === undefined) continue;
+      try {
+        return createPrivateKey(text);
+      } catch {
+        throw new Error(`${this.path(name)}: there is no private key in PEM`);
+      }
+    }
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+    await this.write(names[0] as string, sec1(privateKey), 0o600);
+    return privateKey;
+  }
+
+  /** The certificate of a name: autocert's one file, the key first. With `rsa` the one for clients without ECDSA. */
+  async readName(name: string, rsa = false): Promise<PemTexts | undefined> {
+    const text = await this.read(rsa ? `${name}+rsa` : name);
+    return text === undefined ? undefined : { chain: text, key: text };
+  }
+
+  async writeName(name: string, key: KeyObject, chain: string): Promise<void> {
+    await this.write(name, sec1(key) + normal(chain), 0o600);
+  }
+
+  /** The certificate of an address: derper's pair of files. */
+  async readAddress(address: string): Promise<PemTexts | undefined> {
+    const base = addressFile(address);
+    const [chain, key] = await Promise.all([this.read(`${base}.crt`), this.read(`${base}.key`)]);
+    return chain === undefined || key === undefined ? undefined : { chain, key };
+  }
+
+  async writeAddress(address: string, key: KeyObject, chain: string): Promise<void> {
+    const base = addressFile(address);
+    // The key first: a certificate with another key would be refused, and a new one ordered.
+    await this.write(`${base}.key`, sec1(key), 0o600);
+    await this.write(`${base}.crt`, normal(chain), 0o644);
+  }
+
+  /** The answer to HTTP-01, for relays that share the directory. */
+  async putToken(token: string, value: string): Promise<void> {
+    await this.write(`${token}+http-01`, value, 0o600);
+  }
+
+  async token(token: string): Promise<string | undefined> {
+    return this.read(`${token}+http-01`);
+  }
+
+  async removeToken(token: string): Promise<void> {
+    await rm(this.path(`${token}+http-01`), { force: true });
+  }
+
+  /** The answer to TLS-ALPN-01. */
+  async putChallenge(name: string, der: Uint8Array, key: KeyObject): Promise<void> {
+    await this.write(`${name}+token`, sec1(key) + new X509Certificate(der).toString(), 0o600);
+  }
+
+  async challenge(name: string): Promise<PemTexts | undefined> {
+    const text = await this.read(`${name}+token`);
+    return text === undefined ? undefined : { chain: text, key: text };
+  }
+
+  async removeChallenge(name: string): Promise<void> {
+    await rm(this.path(`${name}+token`), { force: true });
+  }
+
+  /**
+   * Keeps other relays that share the directory from ordering the same certificate. Resolves with what ends that, or with
+   * `undefined` while another one is at it.
+   */
+  async lock(name: string): Promise<(() => Promise<void>) | undefined> {
+    const path = this.path(`${addressFile(name)}+lock`);
+    await makeParent(path, 0o700);
+    for (let attempt = 0; attempt < 2; attempt++) {
+      try {
+        await (await open(path, 'wx', 0o600)).close();
+        return () => rm(path, { force: true });
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      }
+      const made = await stat(path).catch(() => undefined);
+      if (made && Date.now() - made.mtimeMs < STALE_LOCK) return undefined;
+      await rm(path, { force: true });
+    }
+    return undefined;
+  }
+
+  /** Makes the directory, as autocert does. */
+  async make(): Promise<void> {
+    await mkdir(this.directory, { recursive: true, mode: 0o700 });
+  }
+
+  private read(name: string): Promise<string | undefined> {
+    return readIfThere(this.path(name));
+  }
+
+  private async write(name: string, text: string, mode: number): Promise<void> {
+    const path = this.path(name);
+    await makeParent(path, 0o700);
+    await writeFileAtomic(path, text, mode);
+  }
+
+  private path(name: string): string {
+    return join(this.directory, name);
+  }
+}
+
+function addressFile(address: string): string {
+  return address.replaceAll(':', '.');
+}
+
+function sec1(key: KeyObject): string {
+  const type = key.asymmetricKeyType === 'rsa' ? 'pkcs1' : 'sec1';
+  return key.export({ type, format: 'pem' } as never).toString();
+}
+
+/** Certificates alone, with nothing around them: autocert takes a file with anything else in it for a broken one. */
+function normal(chain: string): string {
+  const blocks = chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return blocks.map((block) => new X509Certificate(block).toString()).join('');
+}

@@ -1,0 +1,100 @@
+/** The answers to challenges while they are open: over HTTP, in handshakes, and in the DNS. */
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { keyAuthorization } from '../../acme/jws.js';
+import { alpnCertificate, challengeName, dnsRecord } from '../../acme/request.js';
+import type { Solver } from '../../acme/issue.js';
+import type { Certificate } from '../../plane/plane.js';
+import type { CertificateCache } from './cache.js';
+import type { DnsHook } from './dns-hook.js';
+
+export const ACME_PROTOCOL = 'acme-tls/1';
+export const CHALLENGE_PATH = '/.well-known/acme-challenge/';
+
+export class Challenges {
+  private readonly tokens = new Map<string, string>();
+  private readonly served = new Map<string, Certificate>();
+
+  /** `onChange` is called when other certificates answer challenges than before. */
+  constructor(
+    private readonly cache: CertificateCache,
+    private readonly onChange: () => void,
+  ) {}
+
+  /** What handshakes for `acme-tls/1` are answered with. */
+  get certificates(): readonly Certificate[] {
+    return [...this.served.values()];
+  }
+
+  /** The answer to the token, or `undefined` if it is none of ours, nor of a relay that shares the directory. */
+  async answer(token: string): Promise<string | undefined> {
+    if (!/^[A-Za-z0-9_-]{1,256}$/.test(token)) return undefined;
+    return this.tokens.get(token) ?? (await this.cache.token(token).catch(() => undefined));
+  }
+
+  /** Looks whether a relay that shares the directory waits for TLS-ALPN-01 for this name. */
+  async shared(name: string): Promise<boolean> {
+    const text = await this.cache.challenge(name).catch(() => undefined);
+    if (!text || this.served.has(name)) return this.served.has(name);
+    try {
+      const { raw } = new X509Certificate(text.chain);
+      this.serve(name, raw, createPrivateKey(text.key));
+      setTimeout(() => this.forget(name), 60_000).unref();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  http(key: KeyObject): Solver {
+    return {
+      type: 'http-01',
+      present: async (_name, token) => {
+        const value = keyAuthorization(token, key);
+        this.tokens.set(token, value);
+        // For others; what cannot be written, this relay still answers itself.
+        await this.cache.putToken(token, value).catch(() => undefined);
+        return async () => {
+          this.tokens.delete(token);
+          await this.cache.removeToken(token).catch(() => undefined);
+        };
+      },
+    };
+  }
+
+  tlsAlpn(key: KeyObject): Solver {
+    return {
+      type: 'tls-alpn-01',
+      present: async (name, token) => {
+        const { der, privateKey } = alpnCertificate(name, keyAuthorization(token, key));
+        await this.cache.putChallenge(challengeName(name), der, privateKey).catch(() => undefined);
+        this.serve(challengeName(name), der, privateKey);
+        return async () => {
+          this.forget(challengeName(name));
+          await this.cache.removeChallenge(challengeName(name)).catch(() => undefined);
+        };
+      },
+    };
+  }
+
+  dns(key: KeyObject, hook: DnsHook): Solver {
+    return {
+      type: 'dns-01',
+      present: async (name, token) => {
+        const record = dnsRecord(name, keyAuthorization(token, key));
+        await hook('present', record.name, record.value);
+        // A record that stays does no harm; the next one stands beside it.
+        return () => hook('cleanup', record.name, record.value).catch(() => undefined);
+      },
+    };
+  }
+
+  private serve(name: string, der: Uint8Array, key: KeyObject): void {
+    const privateKey = key.export({ type: 'pkcs8', format: 'der' });
+    this.served.set(name, { names: [name], alpn: ACME_PROTOCOL, chain: [der], privateKey });
+    this.onChange();
+  }
+
+  private forget(name: string): void {
+    if (this.served.delete(name)) this.onChange();
+  }
+}

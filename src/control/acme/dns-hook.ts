@@ -1,0 +1,27 @@
+/** DNS-01 by a command of the operator's: `COMMAND present NAME VALUE`, and `cleanup` with the same when it is over. */
+import { execFile } from 'node:child_process';
+
+/** Sets a TXT record, or removes it; resolves when the record can be seen. */
+export type DnsHook = (action: 'present' | 'cleanup', name: string, value: string) => Promise<void>;
+
+const TIMEOUT = 120_000;
+const MOST_OUTPUT = 64 << 10;
+
+export function commandHook(command: string, timeout = TIMEOUT): DnsHook {
+  return (action, name, value) =>
+    new Promise((resolve, reject) => {
+      const options = { timeout, killSignal: 'SIGKILL', maxBuffer: MOST_OUTPUT, windowsHide: true } as const;
+      execFile(command, [action, name, value], options, (error, _stdout, stderr) => {
+        if (!error) resolve();
+        else reject(new Error(`${command} ${action} ${name}: ${reason(error, stderr, timeout)}`, { cause: error }));
+      });
+    });
+}
+
+/** The last line of what the command says, else how it ended. */
+function reason(error: Error & { killed?: boolean; code?: unknown }, stderr: string, timeout: number): string {
+  if (error.killed) return `it did not end within ${timeout / 1000} s`;
+  const said = stderr.trim().split('\n').at(-1)?.slice(0, 300);
+  const how = typeof error.code === 'number' ? `exit status ${error.code}` : error.message;
+  return said ? `${how}: ${said}` : how;
+}
