@@ -7,3 +7,11 @@ export interface Peers {
 
 export function goAvailable(): string | undefined;
 export function buildPeers(): Promise<Peers>;
+
+/** Absolute paths of an ACME server for tests, and of the DNS server that it asks. */
+export interface Pebble {
+  readonly pebble: string;
+  readonly dns: string;
+}
+
+export function buildPebble(): Promise<Pebble>;

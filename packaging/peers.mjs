@@ -55,6 +55,35 @@ export async function buildPeers() {
   return { derper: binary('derper'), derpprobe: binary('derpprobe'), interop: binary('interop') };
 }
 
+/** Let's Encrypt's small ACME server for tests, and the DNS server that it asks. */
+const PEBBLE = { module: 'github.com/letsencrypt/pebble/v2', version: 'v2.10.3' };
+
+/** Builds pebble and its DNS server, or finds them built. With the toolchain that is there: it needs no newer one. */
+export async function buildPebble() {
+  const { status, stdout, error } = spawnSync('go', ['env', 'GOVERSION', 'GOOS', 'GOARCH']);
+  if (status !== 0) throw new Error(`Go cannot be run (${error?.message}); https://go.dev/dl`);
+  const hash = createHash('sha256').update(stdout).update(JSON.stringify(PEBBLE)).digest('hex');
+  const finished = join(cacheDirectory(), 'pebble', hash.slice(0, 16));
+  if (!existsSync(finished)) {
+    process.stderr.write('derpkit: building pebble; this takes a minute or two, once\n');
+    const unfinished = `${finished}-unfinished-${randomUUID()}`;
+    await mkdir(unfinished, { recursive: true });
+    try {
+      const programs = ['pebble', 'pebble-challtestsrv'].map(
+        (name) => `${PEBBLE.module}/cmd/${name}@${PEBBLE.version}`,
+      );
+      const env = { ...process.env, GOBIN: unfinished, GOFLAGS: '-mod=mod' };
+      await run('go', ['install', '-trimpath', '-ldflags=-s -w', ...programs], { cwd: unfinished, env });
+      await rename(unfinished, finished).catch((failure) => {
+        if (!existsSync(finished)) throw failure;
+      });
+    } finally {
+      await rm(unfinished, { recursive: true, force: true });
+    }
+  }
+  return { pebble: join(finished, 'pebble'), dns: join(finished, 'pebble-challtestsrv') };
+}
+
 async function build({ path, tags }, directory) {
   const args = [
     'build',

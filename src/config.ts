@@ -5,6 +5,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { ACME, ACME_MODES, acmeProblems, isAcmeMode } from './config/acme.js';
 import { group, type NameIn, parseShape, type SettingInfo, settingsOf } from './config/groups.js';
 import {
   address,
@@ -33,6 +34,7 @@ import { ConfigError, type Problem } from './errors.js';
 import { LOG_LEVELS } from './logger.js';
 import { parseMeshKey, parsePrivateKey } from './protocol/key.js';
 
+export { type AcmeSettings, acmeDirectory, ipProfile, isAcmeMode, parseEabKey } from './config/acme.js';
 export type { SettingInfo } from './config/groups.js';
 export {
   type Address,
@@ -49,10 +51,11 @@ export const PLANE_CHOICES = ['auto', 'native', 'js'] as const;
 const SCHEMA = z.object({
   listen: address.prefault(':443').describe('address of the relay itself, host:port'),
   hostname: hostname.default('localhost').describe('name or address that clients use'),
-  certMode: oneOf(['self-signed', 'manual', 'off', 'letsencrypt', 'gcp'], ['self-signed', 'manual', 'off'])
+  certMode: oneOf(['self-signed', 'manual', 'off', ...ACME_MODES])
     .default('self-signed')
-    .describe('TLS: self-signed, manual (from files), off'),
+    .describe('TLS: self-signed, manual (from files), letsencrypt, gcp, acme (another authority), off'),
   certDir: path.optional().describe('where certificates are kept (default: certs in the data directory)'),
+  acme: ACME,
   keyFile: path.optional().describe('file of the private key (default: derper.key in the data directory)'),
   dataDir: path.prefault(defaultDataDir).describe('where everything that the relay makes is kept'),
   httpPort: whole(-1, 65535, 'must be a port from 0 to 65535, or -1 for none')
@@ -162,12 +165,8 @@ export function certDirOf(settings: Settings): string {
 function contradictions(settings: Partial<Settings>): Problem[] {
   const problems: Problem[] = [];
   const { certMode, listen, httpPort, privateKey, keyFile, meshKey, meshKeyFile, meshWith = [] } = settings;
-  if (certMode === 'letsencrypt' || certMode === 'gcp') {
-    problems.push({
-      path: 'certMode',
-      message: `${certMode} is not there yet; use manual, with files in the certificate directory`,
-    });
-  }
+  const { acme, hostname } = settings;
+  if (isAcmeMode(certMode) && acme && hostname !== undefined) problems.push(...acmeProblems(certMode, hostname, acme));
   if (certMode !== 'off' && httpPort === listen?.port && httpPort) {
     problems.push({
       path: 'httpPort',

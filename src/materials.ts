@@ -1,6 +1,7 @@
 /** What a relay needs that is not a setting: its keys and its certificate. */
+import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { certDirOf, keyFileOf, type Settings } from './config.js';
+import { certDirOf, isAcmeMode, keyFileOf, parseEabKey, type Settings } from './config.js';
 import {
   keptCertificate,
   manualCertificate,
@@ -23,6 +24,8 @@ export interface Materials {
   readonly certificate: ServerCertificate | undefined;
   /** What the operator should hear of and need not act upon at once, in a sentence each. */
   readonly warnings: readonly string[];
+  /** The key of the external account at the certificate authority. */
+  readonly eabKey: Uint8Array | undefined;
   /** `undefined` where there is no rate file. */
   readonly rate: RateLimit | undefined;
 }
@@ -31,12 +34,12 @@ export interface Materials {
 export async function loadMaterials(settings: Settings): Promise<Materials> {
   const problems: Problem[] = [];
   const load = async <T>(
-    setting: keyof Settings,
+    setting: keyof Settings | 'acme.eabKeyFile',
     file: string,
     value: () => Promise<T> | T,
   ): Promise<T | undefined> => {
     // Where a place was not chosen, it is one in the data directory.
-    const path = setting in settings ? setting : 'dataDir';
+    const path = setting in settings || setting.includes('.') ? setting : 'dataDir';
     try {
       return await value();
     } catch (error) {
@@ -54,6 +57,8 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
     ? await load('meshKeyFile', meshKeyFile, () => loadMeshKey(meshKeyFile))
     : settings.meshKey;
   const certificate = await load(certificatePlace(settings), '', () => loadCertificate(settings));
+  const { eabKeyFile, eabKey: givenEabKey } = settings.acme;
+  const eabKey = await load('acme.eabKeyFile', eabKeyFile ?? '', () => loadEabKey(eabKeyFile, givenEabKey));
   const rate = await load('rateConfig', settings.rateConfig ?? '', () => loadRate(settings));
   const meshing = settings.meshWith.length > 0;
   if (meshing && meshKey !== undefined && /^0*$/.test(meshKey)) {
@@ -62,7 +67,7 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   if (problems.length > 0) throw new ConfigError(problems);
   const roots = meshing ? await loadRoots(process.env) : undefined;
   const warnings = await wideDirectories(settings);
-  return { keys: keys as KeyPair, meshKey, roots, certificate, rate, warnings };
+  return { keys: keys as KeyPair, meshKey, roots, certificate, eabKey, rate, warnings };
 }
 
 /** Of the directories that keys are kept in. */
@@ -85,6 +90,14 @@ export async function loadRate({ rateConfig }: Settings): Promise<RateLimit | un
   return rateConfig === undefined ? undefined : loadRateConfig(rateConfig);
 }
 
+async function loadEabKey(file: string | undefined, given: string | undefined): Promise<Uint8Array | undefined> {
+  const text = file === undefined ? given : (await readFile(file, 'utf8')).trim();
+  if (text === undefined) return undefined;
+  const key = parseEabKey(text);
+  if (!key) throw new Error('there is no key in base64 in it');
+  return key;
+}
+
 /** The setting that says where the certificate comes from. */
 function certificatePlace({ certificate, certDir, certMode }: Settings): keyof Settings {
   if (certificate) return 'certificate';
@@ -93,7 +106,7 @@ function certificatePlace({ certificate, certDir, certMode }: Settings): keyof S
 
 function loadCertificate(settings: Settings): Promise<ServerCertificate> | ServerCertificate | undefined {
   const { certMode, certificate, hostname } = settings;
-  if (certMode === 'off') return undefined;
+  if (certMode === 'off' || isAcmeMode(certMode)) return undefined;
   if (certificate) return parsePair(certificate, []);
   const now = new Date();
   if (certMode === 'manual') return manualCertificate(certDirOf(settings), hostname, now);

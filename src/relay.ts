@@ -2,9 +2,10 @@
 import { EventEmitter } from 'node:events';
 import { ClientLog } from './client-log.js';
 import { parseSettings, type RelayConfig, type Settings } from './config.js';
+import type { DnsHook } from './control/acme/dns-hook.js';
+import type { KeeperTimes } from './control/acme/keeper.js';
 import { type Admit, openAdmission } from './control/admit.js';
 import { BootstrapDns } from './control/bootstrap-dns.js';
-import { certificateSet } from './control/certificates.js';
 import { DropLog } from './control/drop-log.js';
 import { LineLimit } from './control/line-limit.js';
 import { MESH_TIMES, Mesh, type MeshStatus, type MeshTimes } from './control/mesh.js';
@@ -34,12 +35,15 @@ import { type SelectedPlane, selectPlane } from './plane/select.js';
 import { planePolicy } from './policy.js';
 import { formatNodeKey, shortKey } from './protocol/key.js';
 import { type Command, Registry } from './registry/registry.js';
+import { RelayCertificates } from './relay-certificates.js';
 
-export type { MeshStatus };
+export type { DnsHook, MeshStatus };
 
 export interface RelayOptions {
   /** Where the relay logs to; by default its own logger, as `logFormat` and `logLevel` say. */
   readonly logger?: Logger;
+  /** Sets TXT records for DNS-01, or removes them; resolves when the record can be seen. Instead of `acme.dns.exec`. */
+  readonly dnsHook?: DnsHook;
 }
 
 /** Where a started relay can be reached. */
@@ -72,7 +76,7 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
   readonly address: RelayAddress | undefined;
   /** The relay's public key, `nodekey:<hex>`, once started. */
   readonly publicKey: string | undefined;
-  /** SHA-256 of the leaf certificate, lower-case hex, once started with TLS. */
+  /** SHA-256 of the first leaf certificate that is served, lower-case hex; `undefined` where there is none yet. */
   readonly fingerprint: string | undefined;
   /**
    * Loads or makes keys and certificates, and opens the listeners. Rejects with `ConfigError` (every problem), or with
@@ -99,22 +103,25 @@ export function createRelay(config: RelayConfig = {}, options: RelayOptions = {}
   return composeRelay(settings, selectPlane(settings.plane), options);
 }
 
+/** How long a relay waits for others; tests have less patience. */
+export interface RelayTimes {
+  readonly mesh?: MeshTimes | undefined;
+  readonly certificates?: KeeperTimes | undefined;
+}
+
 /** The same with a plane of the caller's, and its own patience with other relays. For tests. */
 export function composeRelay(
   settings: Settings,
   plane: SelectedPlane,
   options: RelayOptions = {},
-  meshTimes: MeshTimes = MESH_TIMES,
+  times: RelayTimes = {},
 ): Relay {
   const logger = options.logger ?? createLogger({ format: settings.logFormat, level: settings.logLevel });
-  return new ComposedRelay(settings, plane, logger, meshTimes);
+  return new ComposedRelay(settings, plane, logger, times, options.dnsHook);
 }
 
 /** Lines of one kind that others cause: this many at once, then one in this time. */
 const LINES = [5, 30_000] as const;
-
-/** The meta certificate is valid for 30 days to either side; a relay may run for longer. */
-const META_RENEWAL = 24 * 60 * 60 * 1000;
 
 class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   readonly plane: SelectedPlane;
@@ -122,7 +129,6 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   readonly reloads: boolean;
   address: RelayAddress | undefined;
   publicKey: string | undefined;
-  fingerprint: string | undefined;
   private starting: Promise<void> | undefined;
   private started: Started | undefined;
   private reloaded: Promise<void> = Promise.resolve();
@@ -132,12 +138,17 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     private readonly settings: Settings,
     plane: SelectedPlane,
     readonly logger: Logger,
-    private readonly meshTimes: MeshTimes,
+    private readonly times: RelayTimes,
+    private readonly dnsHook: DnsHook | undefined,
   ) {
     super();
     this.plane = plane;
     this.dataDir = settings.dataDir;
     this.reloads = settings.rateConfig !== undefined;
+  }
+
+  get fingerprint(): string | undefined {
+    return this.state === 'open' ? this.started?.certificates.fingerprint : undefined;
   }
 
   async start(): Promise<void> {
@@ -184,11 +195,18 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     try {
       const materials = await loadMaterials(this.settings);
       this.unlessClosed();
-      this.started = new Started(this.settings, this.plane.create, materials, this.meshTimes, this.logger, this);
+      this.started = new Started(
+        this.settings,
+        this.plane.create,
+        materials,
+        this.times,
+        this.logger,
+        this,
+        this.dnsHook,
+      );
       this.address = await this.started.listen();
       this.unlessClosed();
       this.publicKey = formatNodeKey(materials.keys.publicKey);
-      this.fingerprint = materials.certificate?.fingerprint;
       this.state = 'open';
     } catch (error) {
       this.state = 'closed';
@@ -222,15 +240,16 @@ class Started implements PlaneEvents {
   private readonly closings = new LineLimit(...LINES, performance.now());
   private readonly faces = new Map<ListenerId, Face>();
   private readonly ports = { plain: 80, tls: 443 };
-  private metaRenewal: NodeJS.Timeout | undefined;
+  readonly certificates: RelayCertificates;
 
   constructor(
     private readonly settings: Settings,
     create: PlaneFactory,
-    private readonly materials: Materials,
-    meshTimes: MeshTimes,
+    materials: Materials,
+    times: RelayTimes,
     private readonly logger: Logger,
     private readonly emitter: EventEmitter<RelayEvents>,
+    dnsHook: DnsHook | undefined,
   ) {
     const { keys, meshKey, roots } = materials;
     this.registry = new Registry(keys.publicKey);
@@ -241,6 +260,15 @@ class Started implements PlaneEvents {
     const policy = planePolicy(settings, this.rate);
     this.dataPlane = create({ privateKey: keys.privateKey, policy, workers }, this);
     for (const warning of materials.warnings) logger.warn(warning);
+    const plane = this.dataPlane;
+    this.certificates = new RelayCertificates({
+      settings,
+      materials,
+      plane,
+      logger,
+      dnsHook,
+      times: times.certificates,
+    });
     if (meshKey !== undefined && roots) {
       for (const problem of roots.problems) logger.warn(problem);
       this.mesh = new Mesh(
@@ -255,7 +283,7 @@ class Started implements PlaneEvents {
             this.run(present ? this.registry.linkPresent(link, key) : this.registry.linkGone(link, key)),
           log: (level, facts, text) => logger[level](facts, text),
         },
-        meshTimes,
+        times.mesh ?? MESH_TIMES,
       );
     }
     const { bootstrapDnsNames: published, unpublishedBootstrapDnsNames: unpublished } = settings;
@@ -263,7 +291,7 @@ class Started implements PlaneEvents {
       logger.warn({ name, error: error.message }, 'a bootstrap name cannot be resolved');
     });
     const { debugAllowIp: allowIp, debugTrustedCidrs: trustedCidrs, debugKeyFile: keyFile, debugHosts } = settings;
-    const hosts = () => [settings.hostname, ...debugHosts, ...(this.materials.certificate?.validFor ?? [])];
+    const hosts = () => [settings.hostname, ...debugHosts, ...this.certificates.validFor];
     this.http = new HttpServer({
       hostname: settings.hostname,
       bootstrapDns: (query, address) => this.bootstrap.answer(query, address),
@@ -271,7 +299,7 @@ class Started implements PlaneEvents {
       debug: new RelayPages({
         settings,
         meshKey: meshKey !== undefined,
-        tls: materials.certificate !== undefined,
+        tls: settings.certMode !== 'off',
         plane: this.dataPlane,
         registry: this.registry,
         bootstrap: this.bootstrap,
@@ -279,6 +307,7 @@ class Started implements PlaneEvents {
         rate: () => this.rate,
         mesh: () => this.mesh?.status() ?? [],
       }),
+      challengeAnswer: this.certificates.challengeAnswer,
       debugHint: settings.debugHint,
       serverKey: keys.publicKey,
       home: settings.home,
@@ -291,11 +320,8 @@ class Started implements PlaneEvents {
   async listen(): Promise<RelayAddress> {
     const { listen, derp, stun, stunPort, httpPort } = this.settings;
     const { host } = listen;
-    const tls = this.materials.certificate !== undefined;
-    if (tls) {
-      this.serveCertificate();
-      this.metaRenewal = setInterval(() => this.serveCertificate(), META_RENEWAL).unref();
-    }
+    const tls = this.settings.certMode !== 'off';
+    if (tls) this.certificates.open();
     void this.bootstrap.start();
     const main = await this.open({ kind: tls ? 'tls' : 'tcp', derp, host, port: listen.port }, 'main', 'listen');
     if (tls) this.ports.tls = main.port;
@@ -306,6 +332,7 @@ class Started implements PlaneEvents {
     const stunListener =
       stun && (await this.open({ kind: 'stun', derp: false, host, port: stunPort }, 'main', 'stunPort'));
     this.mesh?.start();
+    await this.certificates.start();
     return {
       derp: { ...endpoint(main), tls },
       ...(http && { http: endpoint(http) }),
@@ -320,7 +347,7 @@ class Started implements PlaneEvents {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.metaRenewal);
+    await this.certificates.close();
     this.bootstrap.stop();
     this.http.close();
     this.mesh?.stop();
@@ -398,8 +425,9 @@ class Started implements PlaneEvents {
     this.mesh?.linkClosed(...report);
   }
 
-  // No certificate waits to be asked for yet.
-  certificateNeeded(): void {}
+  certificateNeeded(need: Parameters<PlaneEvents['certificateNeeded']>[0]): void {
+    this.certificates.needed(need);
+  }
 
   drops(drops: readonly PacketDrop[]): void {
     for (const { source, destination, packets } of this.dropLog.lines(drops, performance.now())) {
@@ -428,11 +456,6 @@ class Started implements PlaneEvents {
       const { message, cause } = error as Error;
       throw new ListenError(setting, message, { cause });
     }
-  }
-
-  private serveCertificate(): void {
-    const { certificate, keys } = this.materials;
-    if (certificate) this.dataPlane.certificates(certificateSet(certificate, keys.publicKey, new Date()));
   }
 
   private run(commands: readonly Command[]): void {

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { ConnectionOptions } from 'node:tls';
 import { expect, onTestFinished } from 'vitest';
 import { parseSettings } from '../../src/config.js';
-import { certificateSet, parsePair } from '../../src/control/certificates.js';
+import { parsePair, servedSet } from '../../src/control/certificates.js';
 import type {
   CertificateNeed,
   CertificateSet,
@@ -75,7 +75,9 @@ export class Bench implements PlaneEvents {
   /** Replaces the certificate; returns the leaf of the new one. */
   serve(host: string): X509Certificate {
     const pair = pemPair([host]);
-    this.plane.certificates(certificateSet(parsePair(pair, []), this.keys.publicKey, new Date()));
+    this.plane.certificates(
+      servedSet([{ certificate: parsePair(pair, []), names: [] }], 'first', this.keys.publicKey, new Date()),
+    );
     return new X509Certificate(pair.chain);
   }
 

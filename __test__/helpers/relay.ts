@@ -1,9 +1,11 @@
 /** A relay over a lane's plane, as a test needs it: ephemeral ports, short deadlines, and books that must balance. */
 import { expect, onTestFinished } from 'vitest';
 import { parseSettings, type RelayConfig } from '../../src/config.js';
+import type { DnsHook } from '../../src/control/acme/dns-hook.js';
+import type { KeeperTimes } from '../../src/control/acme/keeper.js';
 import type { MeshTimes } from '../../src/control/mesh.js';
 import { selfSignedCertificate } from '../../src/control/x509.js';
-import { createLogger } from '../../src/logger.js';
+import { createLogger, type Logger } from '../../src/logger.js';
 import type { CounterName } from '../../src/plane/counters.js';
 import { DROP_REASONS, PACKET_KINDS } from '../../src/plane/counters.js';
 import type { CloseReason, DataPlane, PacketDrop, PlanePolicy } from '../../src/plane/plane.js';
@@ -41,6 +43,9 @@ export interface TestRelayOptions {
   readonly policy?: PolicyChanges;
   readonly keys?: KeyPair;
   readonly meshTimes?: MeshTimes;
+  readonly certificateTimes?: KeeperTimes;
+  readonly dnsHook?: DnsHook;
+  readonly logger?: Logger;
 }
 
 /** Starts a relay that ends with the test. */
@@ -68,7 +73,16 @@ export class TestRelay {
 
   constructor(
     private readonly lane: Lane,
-    { config, tls = lane.tls !== undefined, policy = {}, keys = generateKeyPair(), meshTimes }: TestRelayOptions,
+    {
+      config,
+      tls = lane.tls !== undefined,
+      policy = {},
+      keys = generateKeyPair(),
+      meshTimes,
+      certificateTimes,
+      dnsHook,
+      logger: given,
+    }: TestRelayOptions,
   ) {
     this.keys = keys;
     const settings = parseSettings({
@@ -91,8 +105,13 @@ export class TestRelay {
       expect(this.plane.kind).toBe(lane.planeKind);
       return this.plane;
     };
-    const logger = createLogger({ format: 'json', level: settings.logLevel });
-    this.relay = composeRelay(settings, { ...selected, create }, { logger }, meshTimes);
+    const logger = given ?? createLogger({ format: 'json', level: settings.logLevel });
+    this.relay = composeRelay(
+      settings,
+      { ...selected, create },
+      { logger, ...(dnsHook && { dnsHook }) },
+      { mesh: meshTimes, certificates: certificateTimes },
+    );
     expect(this.relay.plane.kind).toBe(lane.planeKind);
     this.relay.on('connected', (event) => this.connected.push(event));
     this.relay.on('disconnected', (event) => this.disconnected.push(event));

@@ -38,8 +38,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   // The one place where the planes meet.
   'plane/select.ts': { ours: ['plane/js/', 'plane/native.ts', 'plane/plane.ts', 'errors.ts'] },
 
+  // The protocol alone: no file, no setting, no relay.
+  'acme/': { npm: ['@peculiar/asn1-schema', '@peculiar/asn1-x509'] },
   'control/': {
-    ours: ['protocol/', 'errors.ts'],
+    ours: ['acme/', 'protocol/', 'errors.ts'],
     types: ['plane/plane.ts', 'plane/counters.ts'],
     npm: ['@peculiar/asn1-schema', '@peculiar/asn1-x509'],
   },
@@ -51,6 +53,10 @@ const RULES: Readonly<Record<string, Rule>> = {
     types: ['config.ts', 'control/', 'http/', 'plane/plane.ts', 'registry/'],
   },
   'materials.ts': { ours: ['config.ts', 'control/', 'errors.ts', 'protocol/'] },
+  'relay-certificates.ts': {
+    ours: ['config.ts', 'control/', 'version.ts'],
+    types: ['logger.ts', 'materials.ts', 'plane/plane.ts'],
+  },
   'policy.ts': { ours: ['config.ts'], types: ['plane/plane.ts'] },
   'client-log.ts': { ours: ['protocol/'], types: ['config.ts', 'logger.ts', 'plane/plane.ts'] },
   'relay.ts': {
@@ -64,6 +70,7 @@ const RULES: Readonly<Record<string, Rule>> = {
         'logger.ts',
         'materials.ts',
         'pages.ts',
+        'relay-certificates.ts',
         'plane/select.ts',
         'policy.ts',
       ],

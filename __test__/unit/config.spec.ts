@@ -29,6 +29,7 @@ describe('defaults', () => {
     expect(parseSettings({})).toEqual({
       listen: { host: '', port: 443 },
       hostname: 'localhost',
+      acme: { agreeTerms: false, atStart: true, dns: {}, ipAddresses: [], ipCerts: false },
       certMode: 'self-signed',
       dataDir: '/var/lib/derpkit',
       httpPort: 80,
@@ -187,9 +188,9 @@ function settingIn(settings: object, setting: string): unknown {
 }
 
 /** The names of all settings that have a value. */
-function leaves(settings: object): string[] {
+function leaves(settings: object, before = ''): string[] {
   return Object.entries(settings).flatMap(([name, value]) =>
-    name === 'limits' ? Object.keys(value).map((inner) => `${name}.${inner}`) : [name],
+    ['limits', 'acme', 'dns'].includes(name) ? leaves(value, `${before}${name}.`) : [before + name],
   );
 }
 
@@ -233,6 +234,17 @@ const BAD: Record<SettingName | 'certificate', readonly unknown[]> = {
   verboseDrops: ['x', 'ab'.repeat(31), `nodekey:${'ab'.repeat(32)}`, `${'ab'.repeat(32)},`, ['x'], 5, null],
   debugLogs: ['yes', 5, null],
   proberDebugLogs: ['yes', 5, null],
+  'acme.directory': ['', 'x', 'http://ca.example.com/dir', 5, null],
+  'acme.agreeTerms': ['yes', 5, null],
+  'acme.email': ['', 'x', 'a b@c', 5, null],
+  'acme.profile': ['', 5, null],
+  'acme.eabKid': ['', 5, null],
+  'acme.eabKeyFile': ['', 5, null],
+  'acme.eabKey': ['', 5, null],
+  'acme.ipCerts': ['yes', 5, null],
+  'acme.ipAddresses': ['x', '192.0.2.1,x', 'fe80::1%eth0', [5], 5, null],
+  'acme.atStart': ['yes', 5, null],
+  'acme.dns.exec': ['', 5, null],
   'limits.connections': [0, -1, 'x', '', 1.5, null],
   'limits.perAddress': [0, '0', 'x', '', null],
   'limits.exempt': ['x', '10.0.0.0', 5, null],
@@ -301,14 +313,27 @@ describe('names that there are not', () => {
   });
 });
 
+const ACME = { certMode: 'letsencrypt', hostname: 'a.example.com' };
+const GCP = { ...ACME, certMode: 'gcp', acme: { eabKid: 'k', eabKey: 'aaaa', email: 'a@example.com' } };
+
 describe('settings that contradict each other', () => {
   it.each<[string, object, string]>([
     ['the plain port is the relay’s own', { listen: ':80' }, 'httpPort'],
     ['the plain port is the relay’s own, by default', { httpPort: 443 }, 'httpPort'],
     ['two private keys', { privateKey: PRIVATE_KEY, keyFile: '/k' }, 'privateKey'],
     ['two mesh keys', { meshKey: MESH_KEY, meshKeyFile: '/m' }, 'meshKey'],
-    ['a mode that is not there yet', { certMode: 'letsencrypt' }, 'certMode'],
-    ['another mode that is not there yet', { certMode: 'gcp' }, 'certMode'],
+    ['a name that no authority vouches for', { certMode: 'letsencrypt' }, 'hostname'],
+    ['an address without IP certificates', { certMode: 'letsencrypt', hostname: '192.0.2.1' }, 'hostname'],
+    ['another authority without a directory', { certMode: 'acme', hostname: 'a.example.com' }, 'acme.directory'],
+    ['terms that are not agreed to', { ...ACME, acme: { directory: 'https://ca.example.com/' } }, 'acme.agreeTerms'],
+    ['an external account without a key', { ...ACME, acme: { eabKid: 'k' } }, 'acme.eabKeyFile'],
+    ['a key without an external account', { ...ACME, acme: { eabKey: 'aaaa' } }, 'acme.eabKid'],
+    ['two keys', { ...ACME, acme: { eabKid: 'k', eabKey: 'aaaa', eabKeyFile: '/k' } }, 'acme.eabKey'],
+    ['a key that is none', { ...ACME, acme: { eabKid: 'k', eabKey: 'a b' } }, 'acme.eabKey'],
+    ['gcp with addresses', { ...GCP, acme: { ...GCP.acme, ipCerts: true } }, 'acme.ipCerts'],
+    ['gcp for an address', { ...GCP, hostname: '192.0.2.1' }, 'hostname'],
+    ['gcp without an e-mail address', { ...GCP, acme: { eabKid: 'k', eabKey: 'aaaa' } }, 'acme.email'],
+    ['addresses without IP certificates', { ...ACME, acme: { ipAddresses: '192.0.2.1' } }, 'acme.ipAddresses'],
   ])('%s', (_name, config, path) => {
     expect(problemsOf(config).map((problem) => problem.path)).toEqual([path]);
   });
@@ -317,6 +342,13 @@ describe('settings that contradict each other', () => {
     ['without TLS there is no plain port beside it', { listen: ':80', certMode: 'off' }],
     ['two ports that the system chooses', { listen: ':0', httpPort: 0 }],
     ['no plain port', { listen: ':80', httpPort: -1 }],
+    ['a certificate authority that needs nothing', ACME],
+    [
+      'another one, whose terms are agreed to',
+      { ...ACME, acme: { directory: 'https://ca.example.com/', agreeTerms: true } },
+    ],
+    ['an address with IP certificates', { certMode: 'letsencrypt', hostname: '192.0.2.1', acme: { ipCerts: true } }],
+    ['an external account', GCP],
   ])('%s: no contradiction', (_name, config) => {
     expect(() => parseSettings(config)).not.toThrow();
   });

@@ -1,6 +1,13 @@
 /** One certificate from an ACME CA: order, authorization by one challenge, request, chain. */
 import type { KeyObject } from 'node:crypto';
-import { type AcmeClient, type Challenge, challengesOf, failureOf, type OrderRequest, type Resource } from './client.js';
+import {
+  type AcmeClient,
+  type Challenge,
+  challengesOf,
+  failureOf,
+  type OrderRequest,
+  type Resource,
+} from './client.js';
 import { AcmeError, acmeError } from './problem.js';
 import { certificateRequest } from './request.js';
 

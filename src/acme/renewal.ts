@@ -1,5 +1,5 @@
 /** When a certificate is to be renewed: as its CA says (RFC 9773), else by its lifetime. Pure. */
-import { type X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import { AsnConvert } from '@peculiar/asn1-schema';
 import { AuthorityKeyIdentifier, Certificate, id_ce_authorityKeyIdentifier } from '@peculiar/asn1-x509';
 import { base64url } from './jws.js';
@@ -47,8 +47,8 @@ export interface Suggestion {
   readonly explanation: string | undefined;
 }
 
-/** What a CA says of when to renew. `undefined` where it cannot be understood. */
-export function suggestionOf(answer: Answer, now: number, random: () => number): Suggestion | undefined {
+/** What a CA says of when to renew; `moment` is where in its window, 0 to 1. `undefined` where it cannot be understood. */
+export function suggestionOf(answer: Answer, now: number, moment: number): Suggestion | undefined {
   let page: { suggestedWindow?: { start?: unknown; end?: unknown }; explanationURL?: unknown };
   try {
     page = JSON.parse(answer.body) ?? {};
@@ -60,7 +60,7 @@ export function suggestionOf(answer: Answer, now: number, random: () => number):
   const asked = (retryAt(answer, now) ?? now + ASK.otherwise) - now;
   const { explanationURL: explanation } = page;
   return {
-    at: start + random() * (end - start),
+    at: start + moment * (end - start),
     askAt: now + Math.min(Math.max(asked, ASK.least), ASK.most),
     explanation: typeof explanation === 'string' ? explanation : undefined,
   };

@@ -33,7 +33,9 @@ export class Transport {
   /** Rejects where there is no whole answer in time. */
   send(method: Method, url: string, body: string | undefined, signal: AbortSignal): Promise<Answer> {
     if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
-      return Promise.reject(new Error(`the certificate authority names ${JSON.stringify(url)}, which is no https:// URL`));
+      return Promise.reject(
+        new Error(`the certificate authority names ${JSON.stringify(url)}, which is no https:// URL`),
+      );
     }
     const options: RequestOptions = {
       method,

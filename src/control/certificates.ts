@@ -92,11 +92,24 @@ export function parsePair(pair: PemPair, names: readonly string[]): ServerCertif
   };
 }
 
-/** What the plane serves: the chain, and the meta certificate behind it. */
-export function certificateSet(certificate: ServerCertificate, serverKey: NodeKey, now: Date): CertificateSet {
-  const { chain, privateKey, names } = certificate;
-  const served: Certificate = { names, chain: [...chain, metaCertificate(serverKey, now)], privateKey };
-  return { certificates: [served], otherwise: names.length > 0 ? 'refuse' : 'first' };
+/** A certificate, and for which names it is served; for all, and for clients without a name, if there are none. */
+export interface ServedCertificate {
+  readonly certificate: ServerCertificate;
+  readonly names: readonly string[];
+}
+
+/** What the plane serves: each chain, and the meta certificate behind it. */
+export function servedSet(
+  served: readonly ServedCertificate[],
+  otherwise: CertificateSet['otherwise'],
+  serverKey: NodeKey,
+  now: Date,
+): CertificateSet {
+  const meta = metaCertificate(serverKey, now);
+  const certificates = served.map(({ certificate: { chain, privateKey }, names }): Certificate => {
+    return { names, chain: [...chain, meta], privateKey };
+  });
+  return { certificates, otherwise };
 }
 
 export interface PemPair {
@@ -112,8 +125,12 @@ function fileName(hostname: string): string {
 function serves(pair: PemPair, hosts: readonly string[], now: Date): boolean {
   const [leaf] = parseChain(pair.chain);
   if (!leaf.checkPrivateKey(parseKey(pair.key)) || new Date(leaf.validTo) <= now) return false;
-  // By its alternative names, as clients look at it; the common name does not count.
-  return hosts.every((host) => isAmong(namesIn(leaf.subjectAltName), host));
+  return hosts.every((host) => isFor(leaf, host));
+}
+
+/** By its alternative names, as clients look at it; the common name does not count. */
+export function isFor(leaf: X509Certificate, host: string): boolean {
+  return isAmong(namesIn(leaf.subjectAltName), host);
 }
 
 function parseChain(pem: string): readonly [X509Certificate, ...X509Certificate[]] {

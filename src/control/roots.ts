@@ -46,6 +46,16 @@ export async function loadRoots(env: NodeJS.ProcessEnv, bundles: readonly string
   return { certificates: [...unique].map((base64) => new Uint8Array(Buffer.from(base64, 'base64'))), problems };
 }
 
+/** The same certificates in PEM. */
+export function pemOf(certificates: readonly Uint8Array[]): string[] {
+  return certificates.map((der) => {
+    const lines = Buffer.from(der)
+      .toString('base64')
+      .replace(/.{64}(?=.)/g, '$&\n');
+    return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
+  });
+}
+
 async function firstOf(paths: readonly string[]): Promise<string[]> {
   for (const path of paths) {
     const text = await readFile(path, 'latin1').catch(() => undefined);

@@ -5,13 +5,23 @@ import type { DebugAccess, DebugVerdict } from './debug-access.js';
 import { type DebugSource, debugIndex, debugPage } from './debug-pages.js';
 import { bootstrapDns, generate204, type HomeOptions, home, probe, robots } from './pages.js';
 import { parseTarget, type Target } from './paths.js';
-import { BROWSER_HEADERS, send, sendError, sendMalformed, sendRedirect, UNSUPPORTED_CODING } from './responses.js';
+import {
+  BROWSER_HEADERS,
+  send,
+  sendError,
+  sendMalformed,
+  sendRedirect,
+  TEXT,
+  UNSUPPORTED_CODING,
+} from './responses.js';
 
 export interface SiteOptions extends HomeOptions {
   /** The ports that this process listens on. A port mapping in front of it may have others outside. */
   readonly ports: () => { readonly plain: number; readonly tls: number };
   /** The JSON of `/bootstrap-dns`, for a query (`q`) of whoever has this address. */
   readonly bootstrapDns: (query: string | null, address: string) => string;
+  /** The answer to a certificate authority's challenge on the plain face; `undefined` where none are answered. */
+  readonly challengeAnswer: ((host: string, path: string) => Promise<{ status: number; text: string }>) | undefined;
   readonly debugAccess: DebugAccess;
   readonly debug: DebugSource;
   /** Whether those who may not see `/debug/` are told how they could. For development. */
@@ -121,8 +131,11 @@ export class Site {
 
   private redirect(request: IncomingMessage, response: ServerResponse, target: Target, address: string): void {
     const asked = request.url ?? '';
+    const { challengeAnswer } = this.options;
     if (target.path === '/generate_204') {
       generate204(request, response);
+    } else if (challengeAnswer && target.path.startsWith('/.well-known/acme-challenge/')) {
+      void answerChallenge(response, challengeAnswer(request.headers.host ?? '', target.path));
     } else if (asked.startsWith('/debug')) {
       // It is the other mux that makes of it what it makes of anything.
       this.page(request, response, 'main', address);
@@ -155,6 +168,12 @@ function authorityOverTls(field: string, { plain, tls }: { readonly plain: numbe
   const [, host = field, port] = /^(\[[^\]]*\]|[^:]*):(\d+)$/.exec(field) ?? [];
   if (Number(port ?? 80) === plain) return tls === 443 ? host : `${host}:${tls}`;
   return field;
+}
+
+async function answerChallenge(response: ServerResponse, answer: Promise<{ status: number; text: string }>) {
+  const { status, text } = await answer;
+  if (status === 200) send(response, 200, text, { 'Content-Type': TEXT });
+  else sendError(response, status, text);
 }
 
 function queryOf({ query }: Target): string {

@@ -5,11 +5,11 @@ import { AsnConvert } from '@peculiar/asn1-schema';
 import { Certificate, SubjectPublicKeyInfo } from '@peculiar/asn1-x509';
 import { describe, expect, it } from 'vitest';
 import {
-  certificateSet,
   keptCertificate,
   manualCertificate,
   type PemPair,
   parsePair,
+  servedSet,
 } from '../../../src/control/certificates.js';
 import { selfSignedCertificate } from '../../../src/control/x509.js';
 import { keyOf } from '../plane/context.js';
@@ -209,7 +209,7 @@ describe('what is served', () => {
   const loaded = parsePair(good, [HOST]);
 
   it('ends with the meta certificate, and leaves the loaded chain as it was', () => {
-    const { certificates } = certificateSet(loaded, keyOf(1), NOW);
+    const { certificates } = servedSet([{ certificate: loaded, names: [HOST] }], 'refuse', keyOf(1), NOW);
     expect(certificates).toHaveLength(1);
     const [served] = certificates;
     expect(served?.chain).toHaveLength(2);
@@ -219,12 +219,15 @@ describe('what is served', () => {
     expect(served?.privateKey).toEqual(loaded.privateKey);
   });
 
-  it('is for one name alone, or for whatever is asked for', () => {
-    expect(certificateSet(loaded, keyOf(1), NOW)).toMatchObject({
-      otherwise: 'refuse',
-      certificates: [{ names: [HOST] }],
+  it('says for which names each is, and what becomes of others', () => {
+    const served = [
+      { certificate: loaded, names: [HOST] },
+      { certificate: loaded, names: [] },
+    ];
+    expect(servedSet(served, 'ask', keyOf(1), NOW)).toMatchObject({
+      otherwise: 'ask',
+      certificates: [{ names: [HOST] }, { names: [] }],
     });
-    expect(certificateSet({ ...loaded, names: [] }, keyOf(1), NOW).otherwise).toBe('first');
   });
 });
 

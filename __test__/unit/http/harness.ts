@@ -29,6 +29,7 @@ export class Harness {
       ports: () => ({ plain: 80, tls: 443 }),
       bootstrapDns: (query, address) => JSON.stringify({ query, address }),
       debugAccess: new DebugAccess({ trustedCidrs: [], hosts: () => ['derp.test'] }),
+      challengeAnswer: undefined,
       debugHint: false,
       debug: {
         facts: () => [['Fact', '<1>']],

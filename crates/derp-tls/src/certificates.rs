@@ -195,8 +195,13 @@ impl Ready {
         }
         let chain = chain.into_iter().map(CertificateDer::from).collect();
         let key = PrivateKeyDer::try_from(private_key.as_slice()).map_err(|_| CertificateError::Key)?;
-        let certified =
-            CertifiedKey::from_der(chain, key.clone_key(), &providers[0]).map_err(CertificateError::from)?;
+        let certified = if alpn.is_some() {
+            // An answer to a CA has a critical extension that webpki does not know, so nothing can be compared.
+            let key = providers[0].key_provider.load_private_key(key.clone_key()).map_err(CertificateError::from)?;
+            CertifiedKey::new(chain, key)
+        } else {
+            CertifiedKey::from_der(chain, key.clone_key(), &providers[0]).map_err(CertificateError::from)?
+        };
         let certified = Arc::new(certified);
         let alpn = alpn.map(String::into_bytes);
         let [config, post_quantum] = providers.each_ref().map(|provider| {

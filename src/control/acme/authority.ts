@@ -58,14 +58,14 @@ export class Authority {
     });
   }
 
-  /** When the CA wants a certificate renewed; `undefined` where it does not say. */
-  async suggestion(certificate: X509Certificate, random: () => number): Promise<Suggestion | undefined> {
+  /** When the CA wants a certificate renewed, `moment` (0 to 1) into its window; `undefined` where it does not say. */
+  async suggestion(certificate: X509Certificate, moment: number): Promise<Suggestion | undefined> {
     const id = certificateId(certificate);
     if (id === undefined) return undefined;
     const accountKey = await this.cache.accountKey(ACCOUNT_FILES.dns);
     return this.withClient(accountKey, ASK_TIMEOUT, async (client) => {
       const answer = await client.renewalInfo(id);
-      return answer && suggestionOf(answer, Date.now(), random);
+      return answer && suggestionOf(answer, Date.now(), moment);
     });
   }
 

@@ -3,9 +3,10 @@
  * directory carries over from derper to us, and back.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
-import { mkdir, open, rm, stat } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeParent, readIfThere, writeFileAtomic } from '../files.js';
+import { takeLock } from './lock.js';
 
 export interface PemTexts {
   readonly chain: string;
@@ -17,9 +18,6 @@ export const ACCOUNT_FILES = {
   dns: ['acme_account+key', 'acme_account.key'],
   ip: ['acme-account.key'],
 } as const;
-
-/** An order takes five minutes at most, so a lock that is older than this was left behind. */
-const STALE_LOCK = 6 * 60 * 1000;
 
 export class CertificateCache {
   constructor(readonly directory: string) {}
@@ -95,26 +93,8 @@ export class CertificateCache {
    * Keeps other relays that share the directory from ordering the same certificate. Resolves with what ends that, or with
    * `undefined` while another one is at it.
    */
-  async lock(name: string): Promise<(() => Promise<void>) | undefined> {
-    const path = this.path(`${addressFile(name)}+lock`);
-    await makeParent(path, 0o700);
-    for (let attempt = 0; attempt < 2; attempt++) {
-      try {
-        await (await open(path, 'wx', 0o600)).close();
-        return () => rm(path, { force: true });
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      }
-      const made = await stat(path).catch(() => undefined);
-      if (made && Date.now() - made.mtimeMs < STALE_LOCK) return undefined;
-      await rm(path, { force: true });
-    }
-    return undefined;
-  }
-
-  /** Makes the directory, as autocert does. */
-  async make(): Promise<void> {
-    await mkdir(this.directory, { recursive: true, mode: 0o700 });
+  lock(name: string): Promise<(() => Promise<void>) | undefined> {
+    return takeLock(this.path(`${addressFile(name)}+lock`));
   }
 
   private read(name: string): Promise<string | undefined> {
@@ -123,7 +103,7 @@ export class CertificateCache {
 
   private async write(name: string, text: string, mode: number): Promise<void> {
     const path = this.path(name);
-    await makeParent(path, 0o700);
+    await makeParent(path);
     await writeFileAtomic(path, text, mode);
   }
 

@@ -1,8 +1,8 @@
 /** The answers to challenges while they are open: over HTTP, in handshakes, and in the DNS. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import type { Solver } from '../../acme/issue.js';
 import { keyAuthorization } from '../../acme/jws.js';
 import { alpnCertificate, challengeName, dnsRecord } from '../../acme/request.js';
-import type { Solver } from '../../acme/issue.js';
 import type { Certificate } from '../../plane/plane.js';
 import type { CertificateCache } from './cache.js';
 import type { DnsHook } from './dns-hook.js';

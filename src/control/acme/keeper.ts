@@ -1,0 +1,241 @@
+/** One name or address and its certificate: got when it is wanted, renewed in time, kept while the CA cannot be had. */
+import { generateKeyPairSync, type KeyObject, type X509Certificate } from 'node:crypto';
+import { AcmeError } from '../../acme/problem.js';
+import { lifetimeOf, renewalTime, type Suggestion } from '../../acme/renewal.js';
+import { reasonOf } from '../../errors.js';
+import type { ServerCertificate } from '../certificates.js';
+import { BACK_OFF, type BackOffTimes, nextAttempt } from './back-off.js';
+
+/** How the keeper of one name gets what it needs. */
+export interface KeeperSource {
+  /** What is kept in files and can still be used, with its key. */
+  load(): Promise<KeptCertificate | undefined>;
+  /** Orders a certificate; PEM with its chain. */
+  order(key: KeyObject, replaced: X509Certificate | undefined): Promise<string>;
+  /** Takes in a chain that was issued for the key. Throws where the two are no certificate for the name. */
+  accept(key: KeyObject, chain: string): KeptCertificate;
+  store(key: KeyObject, chain: string): Promise<void>;
+  /** Keeps relays that share the files from ordering at once; `undefined` while another one does. */
+  lock(): Promise<(() => Promise<void>) | undefined>;
+  /** When the CA wants a certificate renewed; `moment` is where in its window, 0 to 1. */
+  suggestion(certificate: X509Certificate, moment: number): Promise<Suggestion | undefined>;
+  random(): number;
+}
+
+export interface KeptCertificate extends ServerCertificate {
+  readonly leaf: X509Certificate;
+}
+
+export interface KeeperEvents {
+  /** There is another certificate than before. */
+  changed(): void;
+  log(level: 'info' | 'warn' | 'error', facts: object, text: string): void;
+}
+
+/** In milliseconds. */
+export interface KeeperTimes {
+  readonly backOff: BackOffTimes;
+  /** How often a keeper looks whether something is due: timers do not count the time that a machine sleeps. */
+  readonly look: number;
+  /** Before looking again whether another relay has got the certificate. */
+  readonly locked: number;
+  /** Between an order that was filled and the next one, whatever the CA suggests; of short lifetimes half of them. */
+  readonly apart: number;
+}
+
+const HOUR = 60 * 60 * 1000;
+
+export const KEEPER_TIMES: KeeperTimes = { backOff: BACK_OFF, look: HOUR / 2, locked: 2000, apart: HOUR };
+
+/** Between questions to a CA that does not say when to renew. */
+const ASK_AGAIN = 6 * HOUR;
+
+export class Keeper {
+  certificate: KeptCertificate | undefined;
+  /** Why the last attempt has failed; empty if it has not. */
+  trouble = '';
+  failures = 0;
+  /** When the next order may be made, in milliseconds since the epoch. */
+  next = 0;
+  private askAt = 0;
+  private moment = 0;
+  private noEarlier = 0;
+  private flight: Promise<void> | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private stopped = false;
+
+  constructor(
+    readonly name: string,
+    private readonly source: KeeperSource,
+    private readonly events: KeeperEvents,
+    private readonly times: KeeperTimes,
+    /** Whether orders are made without anybody who asks. */
+    private readonly eager: boolean,
+  ) {}
+
+  get isBusy(): boolean {
+    return this.flight !== undefined;
+  }
+
+  /** Whether there is a certificate that has not run out. */
+  get isUsable(): boolean {
+    return this.certificate !== undefined && lifetimeOf(this.certificate.leaf).until > Date.now();
+  }
+
+  /** Whether a handshake has something to wait for: an order under way, or one that may be made now. */
+  want(): boolean {
+    if (this.stopped) return false;
+    if (!this.flight && this.next <= Date.now()) this.begin();
+    return this.flight !== undefined;
+  }
+
+  /** Reads what is in the files, and sees to what is due. */
+  async look(): Promise<void> {
+    if (this.flight) return;
+    await this.readFiles();
+    if (this.certificate ? this.next <= Date.now() : this.eager) this.want();
+    this.arm();
+  }
+
+  /** Resolves when no order is under way. */
+  async settled(): Promise<void> {
+    await this.flight;
+  }
+
+  stop(): void {
+    this.stopped = true;
+    clearTimeout(this.timer);
+  }
+
+  private begin(): void {
+    const flight = this.fly().finally(() => {
+      this.flight = undefined;
+      this.arm();
+    });
+    this.flight = flight;
+  }
+
+  /** Gets a certificate, from a relay that shares the files or from the CA. Never rejects. */
+  private async fly(): Promise<void> {
+    try {
+      const release = await this.ownLock();
+      if (!release) return;
+      try {
+        await this.readFiles();
+        if (this.stopped || (this.certificate && this.next > Date.now())) return;
+        await this.order();
+      } finally {
+        await release().catch(() => undefined);
+      }
+    } catch (error) {
+      this.failed(error as Error);
+    }
+  }
+
+  /** Waits for relays that share the files; `undefined` if one of them has got the certificate meanwhile. */
+  private async ownLock(): Promise<(() => Promise<void>) | undefined> {
+    for (;;) {
+      const release = await this.source.lock().catch((error: Error) => {
+        // Where nothing can be written, no other relay orders either.
+        const text = `the certificate directory cannot be written to: ${reasonOf(error)}`;
+        this.events.log('warn', { name: this.name }, text);
+        return async () => {};
+      });
+      if (release) return release;
+      await new Promise((resolve) => setTimeout(resolve, this.times.locked).unref());
+      await this.readFiles();
+      if (this.stopped || (this.certificate && this.next > Date.now())) return undefined;
+    }
+  }
+
+  private async order(): Promise<void> {
+    const held = this.certificate;
+    this.events.log('info', { name: this.name }, held ? 'renewing a certificate' : 'ordering a certificate');
+    const key = generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey;
+    const chain = await this.source.order(key, held?.leaf);
+    if (this.stopped) return;
+    const accepted = this.source.accept(key, chain);
+    const { leaf } = accepted;
+    const { from, until } = lifetimeOf(leaf);
+    this.noEarlier = Date.now() + Math.min(this.times.apart, (until - from) / 2);
+    this.adopt(accepted);
+    this.events.log('info', { name: this.name, until: leaf.validTo }, 'there is a new certificate');
+    await this.source.store(key, chain).catch((error: Error) => {
+      const text = `the certificate is served, but cannot be kept, and will be ordered again after a restart: ${reasonOf(error)}`;
+      this.events.log('error', { name: this.name }, text);
+    });
+  }
+
+  private async readFiles(): Promise<void> {
+    const kept = await this.source.load().catch((error: Error) => {
+      this.events.log('warn', { name: this.name }, `a certificate cannot be used: ${reasonOf(error)}`);
+      return undefined;
+    });
+    if (!kept || this.stopped) return;
+    const held = this.certificate;
+    if (held?.fingerprint === kept.fingerprint) return;
+    // Of two, the one that is good for longer: a file that is older than what is served was put there by nobody who renews.
+    if (held && lifetimeOf(held.leaf).until > lifetimeOf(kept.leaf).until) return;
+    this.adopt(kept);
+  }
+
+  private adopt(certificate: KeptCertificate): void {
+    this.certificate = certificate;
+    this.trouble = '';
+    this.failures = 0;
+    this.moment = this.source.random();
+    this.askAt = Date.now();
+    this.next = Math.max(renewalTime(lifetimeOf(certificate.leaf), this.source.random), this.noEarlier);
+    this.events.changed();
+  }
+
+  private failed(error: Error): void {
+    if (this.stopped) return;
+    this.failures += 1;
+    this.trouble = reasonOf(error);
+    const retryAt = error instanceof AcmeError ? error.retryAt : undefined;
+    this.next = nextAttempt(this.times.backOff, this.failures, Date.now(), retryAt, this.source.random);
+    const facts = { name: this.name, next: new Date(this.next).toISOString() };
+    const served = this.isUsable ? '; the old one is served on' : '';
+    this.events.log('error', facts, `there is no new certificate${served}: ${this.trouble}${advice(error)}`);
+  }
+
+  private arm(): void {
+    clearTimeout(this.timer);
+    if (this.stopped || this.flight || (!this.certificate && !this.eager)) return;
+    const due = Math.min(this.next, this.certificate ? this.askAt : this.next) - Date.now();
+    this.timer = setTimeout(() => void this.onTime(), Math.min(Math.max(due, 0), this.times.look)).unref();
+  }
+
+  private async onTime(): Promise<void> {
+    if (this.next <= Date.now()) this.want();
+    else if (this.certificate && this.askAt <= Date.now()) await this.ask(this.certificate);
+    this.arm();
+  }
+
+  /** Asks the CA when to renew. A CA that does not say, or cannot be had, is asked again later. */
+  private async ask({ leaf }: KeptCertificate): Promise<void> {
+    this.askAt = Date.now() + ASK_AGAIN;
+    const suggestion = await this.source.suggestion(leaf, this.moment).catch(() => undefined);
+    if (!suggestion || this.stopped || this.certificate?.leaf !== leaf || this.failures > 0) return;
+    const { at, askAt, explanation } = suggestion;
+    this.askAt = askAt;
+    const next = Math.max(at, this.noEarlier);
+    if (next < this.next && explanation) {
+      this.events.log('info', { name: this.name, explanation }, 'the certificate authority wants a renewal');
+    }
+    this.next = next;
+  }
+}
+
+/** What to look at, by the kind of the CA's complaint. */
+function advice(error: Error): string {
+  const type = error instanceof AcmeError ? error.type : '';
+  if (/^(?:connection|unauthorized|incorrectResponse|tls)$/.test(type)) {
+    return ' (is port 80 of this machine reachable from everywhere, or port 443, and does the name lead here?)';
+  }
+  if (type === 'dns') return ' (does the name resolve, everywhere?)';
+  if (type === 'rateLimited') return ' (the CA has had too many orders; waiting is all that helps)';
+  if (type === 'externalAccountRequired') return ' (the CA wants an external account: acme.eabKid and acme.eabKeyFile)';
+  return '';
+}

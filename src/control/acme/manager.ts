@@ -1,0 +1,248 @@
+/** Certificates by ACME: for which names, who waits for them, and what answers a CA's challenges. */
+import { type KeyObject, X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import type { ChallengeType, Solver } from '../../acme/issue.js';
+import { challengeName } from '../../acme/request.js';
+import type { Certificate, CertificateNeed, ConnectionId } from '../../plane/plane.js';
+import { isFor, type PemPair, parsePair, type ServerCertificate } from '../certificates.js';
+import type { Authority } from './authority.js';
+import type { CertificateCache } from './cache.js';
+import { ACME_PROTOCOL, CHALLENGE_PATH, Challenges } from './challenges.js';
+import type { DnsHook } from './dns-hook.js';
+import { Keeper, type KeeperTimes, type KeptCertificate } from './keeper.js';
+
+export interface AcmeOptions {
+  /** The names that are known from the start. */
+  readonly names: readonly string[];
+  /** Whether another name may be ordered for, too; the names of Tailscale's own relays are such. */
+  readonly allows: (name: string) => boolean;
+  /** Addresses to have certificates for; `any` is each one of this machine that clients come to. */
+  readonly addresses: 'any' | readonly string[];
+  /** Whether orders are made at once, and not only when a client asks. */
+  readonly eager: boolean;
+  /** How names are shown to be ours, the best way first; addresses by all of them that are not `dns-01`. */
+  readonly challenges: readonly ChallengeType[];
+  readonly dnsHook: DnsHook | undefined;
+}
+
+export interface AcmeEvents {
+  /** There are other certificates than before. */
+  changed(): void;
+  /** Handshakes that have nothing to wait for any more. */
+  giveUp(ids: readonly ConnectionId[]): void;
+  log(level: 'info' | 'warn' | 'error', facts: object, text: string): void;
+}
+
+/** Addresses of one machine, and names of one pattern. What is beyond that has no certificate. */
+const MOST_KEEPERS = 32;
+/** Handshakes that are remembered as waiting for one name: as many as may be parked. The others have their deadline. */
+const MOST_WAITING = 1024;
+
+/** For what is under way when the relay closes, in milliseconds. */
+const PATIENCE = 1000;
+
+export class AcmeManager {
+  private readonly keepers = new Map<string, Keeper>();
+  private readonly waiting = new Map<string, Set<ConnectionId>>();
+  /** Addresses of this machine that clients of an address that is named have come to. */
+  private readonly behind = new Map<string, Set<string>>();
+  private readonly rsa = new Map<string, ServerCertificate>();
+  private readonly challenges: Challenges;
+  private stopped = false;
+
+  constructor(
+    private readonly options: AcmeOptions,
+    private readonly authority: Authority,
+    private readonly cache: CertificateCache,
+    private readonly events: AcmeEvents,
+    private readonly times: KeeperTimes,
+    private readonly random: () => number = Math.random,
+  ) {
+    this.challenges = new Challenges(cache, () => this.events.changed());
+  }
+
+  /** Reads what is kept, and sees to what is missing. Call it when the listeners are open: the CA comes to them. */
+  async start(): Promise<void> {
+    const { names, addresses } = this.options;
+    const known = [...names, ...(addresses === 'any' ? [] : addresses)];
+    await Promise.all(known.map((name) => this.keeperOf(name)?.look()));
+    await this.readRsa();
+    this.events.changed();
+  }
+
+  /** Looks at the files again, and at what is due. */
+  async reload(): Promise<void> {
+    await Promise.all([...this.keepers.values()].map((keeper) => keeper.look()));
+    await this.readRsa();
+    this.events.changed();
+  }
+
+  /** Ends what is under way; resolves when nothing is. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.authority.stop();
+    for (const keeper of this.keepers.values()) keeper.stop();
+    const settled = Promise.all([...this.keepers.values()].map((keeper) => keeper.settled()));
+    // A command for DNS-01 may take its time, for which nobody waits.
+    await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, PATIENCE).unref())]);
+  }
+
+  /** A handshake waits for a certificate. */
+  needed({ id, serverName, localAddress, alpn }: CertificateNeed): void {
+    if (alpn.length === 1 && alpn[0] === ACME_PROTOCOL) {
+      void this.answerAuthority(id, serverName);
+      return;
+    }
+    const name = serverName === '' ? this.addressFor(localAddress) : serverName.replace(/\.$/, '');
+    const keeper = name !== undefined && this.permits(name) ? this.keeperOf(name) : undefined;
+    if (keeper?.certificate && serverName === '') this.comeTo(keeper.name, localAddress);
+    else if (keeper?.want()) this.wait(keeper, id, serverName === '' ? localAddress : '');
+    else this.events.giveUp([id]);
+  }
+
+  /** What is served, the challenges included. */
+  served(): { readonly certificate: ServerCertificate; readonly names: readonly string[] }[] {
+    return [...this.keepers.values()].flatMap(({ name, certificate }) => {
+      if (!certificate) return [];
+      const rsa = this.rsa.get(name);
+      const names = [name, ...(this.behind.get(name) ?? [])];
+      return [{ certificate, names }, ...(rsa ? [{ certificate: rsa, names }] : [])];
+    });
+  }
+
+  challengeCertificates(): readonly Certificate[] {
+    return this.challenges.certificates;
+  }
+
+  /** Whether a name without a certificate may get one; if not, it is refused without a word to us. */
+  get asks(): boolean {
+    const { names, addresses } = this.options;
+    const missing = (name: string) => !this.keepers.get(name)?.certificate;
+    return addresses === 'any' || addresses.length > 0 || names.length === 0 || names.some(missing);
+  }
+
+  get states(): readonly Keeper[] {
+    return [...this.keepers.values()];
+  }
+
+  /** The answer to a request for a challenge over HTTP, as autocert gives it. `host` is the Host header. */
+  async answer(host: string, path: string): Promise<{ status: number; text: string }> {
+    const name = host
+      .replace(/:\d+$/, '')
+      .replace(/^\[(.*)\]$/, '$1')
+      .toLowerCase();
+    if (!this.permits(name)) {
+      return { status: 403, text: `acme/autocert: host ${JSON.stringify(host)} not configured in HostWhitelist` };
+    }
+    const text = await this.challenges.answer(path.slice(CHALLENGE_PATH.length));
+    return text === undefined ? { status: 404, text: 'acme/autocert: certificate cache miss' } : { status: 200, text };
+  }
+
+  private permits(name: string): boolean {
+    const { names, allows, addresses } = this.options;
+    if (isIP(name) !== 0) return addresses === 'any' || addresses.includes(name);
+    return names.includes(name) || allows(name);
+  }
+
+  /** For which address a client that has come to `local`, and named nothing, gets a certificate. */
+  private addressFor(local: string): string | undefined {
+    const { addresses } = this.options;
+    if (addresses === 'any' || addresses.includes(local)) return local;
+    // Behind address translation the address that the client has dialled is none of this machine's.
+    return addresses.find((address) => isIP(address) === isIP(local)) ?? addresses[0];
+  }
+
+  private comeTo(name: string, local: string): void {
+    if (local === '' || local === name) return;
+    const behind = this.behind.get(name) ?? new Set();
+    this.behind.set(name, behind);
+    if (behind.has(local) || behind.size >= MOST_KEEPERS) return;
+    behind.add(local);
+    this.events.changed();
+  }
+
+  private wait(keeper: Keeper, id: ConnectionId, local: string): void {
+    const { name } = keeper;
+    const before = this.waiting.get(name);
+    const waiting = before ?? new Set();
+    this.waiting.set(name, waiting);
+    if (waiting.size < MOST_WAITING) waiting.add(id);
+    if (before) return;
+    void keeper.settled().then(() => {
+      this.waiting.delete(name);
+      if (keeper.certificate) this.comeTo(name, local);
+      else if (!this.stopped) this.events.giveUp([...waiting]);
+    });
+  }
+
+  private async answerAuthority(id: ConnectionId, serverName: string): Promise<void> {
+    const known = this.states.some(({ name }) => challengeName(name) === serverName);
+    const isThere = known && (await this.challenges.shared(serverName));
+    if (!isThere && !this.stopped) this.events.giveUp([id]);
+  }
+
+  private keeperOf(name: string): Keeper | undefined {
+    const there = this.keepers.get(name);
+    if (there || this.stopped || this.keepers.size >= MOST_KEEPERS) return there;
+    const keeper = new Keeper(name, this.sourceOf(name), this.events, this.times, this.options.eager);
+    this.keepers.set(name, keeper);
+    return keeper;
+  }
+
+  private sourceOf(name: string): ConstructorParameters<typeof Keeper>[1] {
+    const { cache, authority, random } = this;
+    const isAddress = isIP(name) !== 0;
+    return {
+      random,
+      load: async () => {
+        const pair = await (isAddress ? cache.readAddress(name) : cache.readName(name));
+        return pair && usable(name, pair);
+      },
+      order: (key, replaced) => authority.issue(name, key, replaced, (account) => this.solvers(account, isAddress)),
+      accept: (key, chain) => {
+        const certificate = usable(name, { chain, key: key.export({ type: 'pkcs8', format: 'pem' }).toString() });
+        if (!certificate) throw new Error(`what the certificate authority has issued is not valid for ${name} now`);
+        return certificate;
+      },
+      store: (key, chain) => (isAddress ? cache.writeAddress(name, key, chain) : cache.writeName(name, key, chain)),
+      lock: () => cache.lock(name),
+      suggestion: (certificate, moment) => authority.suggestion(certificate, moment),
+    };
+  }
+
+  private solvers(account: KeyObject, isAddress: boolean): readonly Solver[] {
+    const { challenges, dnsHook } = this.options;
+    return challenges.flatMap((type): Solver[] => {
+      if (type === 'http-01') return [this.challenges.http(account)];
+      if (type === 'tls-alpn-01') return [this.challenges.tlsAlpn(account)];
+      return isAddress || !dnsHook ? [] : [this.challenges.dns(account, dnsHook)];
+    });
+  }
+
+  /** autocert keeps a second certificate for clients without ECDSA. It is served while it is good; none is ordered. */
+  private async readRsa(): Promise<void> {
+    for (const name of this.options.names) {
+      const pair = await this.cache.readName(name, true).catch(() => undefined);
+      const certificate = pair && tryUsable(name, pair);
+      if (certificate) this.rsa.set(name, certificate);
+      else this.rsa.delete(name);
+    }
+  }
+}
+
+/** What autocert takes from its cache; anything else is as good as nothing. Throws where it is no pair. */
+function usable(name: string, pair: PemPair): KeptCertificate | undefined {
+  const certificate = parsePair(pair, [name]);
+  const leaf = new X509Certificate(certificate.chain[0] as Uint8Array);
+  const [now, from, until] = [Date.now(), Date.parse(leaf.validFrom), Date.parse(leaf.validTo)];
+  if (now < from || now > until || !isFor(leaf, name)) return undefined;
+  return { ...certificate, leaf };
+}
+
+function tryUsable(name: string, pair: PemPair): KeptCertificate | undefined {
+  try {
+    return usable(name, pair);
+  } catch {
+    return undefined;
+  }
+}
