@@ -167,6 +167,9 @@ function contradictions(settings: Partial<Settings>): Problem[] {
   const { certMode, listen, httpPort, privateKey, keyFile, meshKey, meshKeyFile, meshWith = [] } = settings;
   const { acme, hostname } = settings;
   if (isAcmeMode(certMode) && acme && hostname !== undefined) problems.push(...acmeProblems(certMode, hostname, acme));
+  else if (acme?.ipCerts && certMode !== undefined && certMode !== 'off') {
+    problems.push({ path: 'acme.ipCerts', message: `the mode ${certMode} has no certificates from an authority` });
+  }
   if (certMode !== 'off' && httpPort === listen?.port && httpPort) {
     problems.push({
       path: 'httpPort',

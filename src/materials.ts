@@ -58,7 +58,9 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
     : settings.meshKey;
   const certificate = await load(certificatePlace(settings), '', () => loadCertificate(settings));
   const { eabKeyFile, eabKey: givenEabKey } = settings.acme;
-  const eabKey = await load('acme.eabKeyFile', eabKeyFile ?? '', () => loadEabKey(eabKeyFile, givenEabKey));
+  const eabKey = await load('acme.eabKeyFile', eabKeyFile ?? '', () =>
+    isAcmeMode(settings.certMode) ? loadEabKey(eabKeyFile, givenEabKey) : undefined,
+  );
   const rate = await load('rateConfig', settings.rateConfig ?? '', () => loadRate(settings));
   const meshing = settings.meshWith.length > 0;
   if (meshing && meshKey !== undefined && /^0*$/.test(meshKey)) {

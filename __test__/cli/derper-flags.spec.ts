@@ -10,10 +10,10 @@ const FLAGS: readonly (readonly [name: string, same: string, other: string, ther
   ['accept-connection-burst', '9223372036854775807', '100', true],
   ['accept-connection-limit', '+Inf', '10', true],
   ['ace', 'false', 'true', false],
-  ['acme-eab-key', '', 'secret', false],
-  ['acme-eab-kid', '', 'kid', false],
-  ['acme-email', '', 'a@example.com', false],
-  ['acme-ip-certs', 'f', 't', false],
+  ['acme-eab-key', '', 'secret', true],
+  ['acme-eab-kid', '', 'kid', true],
+  ['acme-email', '', 'a@example.com', true],
+  ['acme-ip-certs', 'f', 't', true],
   ['bootstrap-dns-names', '', 'example.com', true],
   ['c', '', 'derper.key', true],
   ['certdir', '', 'certs', true],
@@ -165,18 +165,23 @@ describe('values that cannot be used', () => {
     ]);
   });
 
-  it.each([['letsencrypt'], ['gcp']])('-certmode %s on port 443 says what to use instead', async (mode) => {
-    const { code, stderr } = await run('derper', ['-c', join(temporary(), 'k'), '-certmode', mode, '-a', ':443']);
+  it.each([
+    [
+      ['-certmode=gcp', '-hostname=a.example.com'],
+      ['-acme-eab-kid', '-acme-eab-key', '-acme-email'],
+    ],
+    [
+      ['-certmode=gcp', '-hostname=192.0.2.1', '-acme-email=a@b.c', '-acme-eab-kid=k', '-acme-eab-key=aaaa'],
+      ['-hostname'],
+    ],
+    [['-hostname=192.0.2.1'], ['-hostname']],
+    [['-certmode=manual', '-hostname=a.example.com', '-acme-ip-certs'], ['-acme-ip-certs']],
+    [['-hostname=a.example.com', '-acme-eab-kid=k', '-acme-eab-key=a b'], ['-acme-eab-key']],
+  ])('%j: certificates that cannot be had are told of by their flags', async (flags, named) => {
+    const { code, stderr } = await run('derper', ['-c', join(temporary(), 'k'), '-a', ':443', ...flags]);
     expect(code).toBe(1);
-    expect(lines(stderr)).toEqual([
-      `derper: -certmode: ${mode} is not there yet; use -certmode=manual, with files in -certdir`,
-    ]);
-  });
-
-  it('the defaults alone are such a case', async () => {
-    const { code, stderr } = await run('derper', ['-c', join(temporary(), 'derper.key')]);
-    expect(code).toBe(1);
-    expect(stderr).toMatch(/^derper: -certmode: letsencrypt is not there yet/);
+    expect(lines(stderr).map((line) => line.split(': ')[1])).toEqual(named);
+    expect(stderr).not.toContain('a b');
   });
 
   it('without -c there is no key, except for root', async ({ skip }) => {

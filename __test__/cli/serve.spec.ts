@@ -236,8 +236,8 @@ tcpWriteTimeout: 5 minutes
     const { code, stderr } = await run('derpkit', ['serve', ...args], { env });
     expect(code).toBe(1);
     expect(lines(stderr).sort()).toEqual([
-      'derpkit: --cert-mode: letsencrypt is not there yet; use manual, with files in the certificate directory',
       'derpkit: --home: must be empty, "blank", or an http:// or https:// URL',
+      'derpkit: --hostname: no certificate authority vouches for localhost; a public name is needed',
       'derpkit: --http-port: 8443 is the port of the relay itself; choose another, or -1 for none',
       'derpkit: DERPKIT_PRIVATE_KEY: cannot be given together with a key file',
     ]);

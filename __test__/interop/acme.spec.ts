@@ -1,102 +1,20 @@
 /** Certificates by ACME, from pebble, on every plane. */
 import { X509Certificate } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { get } from 'node:http';
-import { tmpdir } from 'node:os';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import type { RelayConfig } from '../../src/config.js';
+import { describe, expect, it } from 'vitest';
 import type { DnsHook } from '../../src/control/acme/dns-hook.js';
-import { LANES, type Lane } from '../helpers/lanes.js';
-import { startRelay, type TestRelay, type TestRelayOptions } from '../helpers/relay.js';
+import { LANES } from '../helpers/lanes.js';
 import { eventually } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
-import { Pebble, type PebbleOptions } from './pebble.ts';
-import { freePorts, type Ports } from './servers.ts';
+import { Authority, DAY, getHttp, NAME, read, shown, temporary } from './acme.ts';
 
-const DAY = 24 * 60 * 60 * 1000;
-const NAME = 'relay.example.com';
-
-let ports: Ports;
-let pebble: Pebble;
-const environment = { ...process.env };
-
-beforeAll(async () => {
-  ports = await freePorts('127.0.0.1');
-  pebble = await startPebble();
-});
-
-afterAll(() => {
-  pebble?.stop();
-  process.env.NODE_EXTRA_CA_CERTS = environment.NODE_EXTRA_CA_CERTS;
-});
-
-async function startPebble(options: Partial<PebbleOptions> = {}): Promise<Pebble> {
-  const started = await Pebble.start({ httpPort: ports.http, tlsPort: ports.main, ...options });
-  process.env.NODE_EXTRA_CA_CERTS = started.caFile;
-  return started;
-}
-
-function temporary(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'derpkit-acme-'));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
-
-async function acmeRelay(
-  lane: Lane,
-  certDir: string,
-  config: RelayConfig = {},
-  options: TestRelayOptions = {},
-): Promise<TestRelay> {
-  return startRelay(lane, {
-    ...options,
-    config: {
-      certificate: undefined,
-      listen: `127.0.0.1:${ports.main}`,
-      httpPort: ports.http,
-      certMode: 'acme',
-      certDir,
-      hostname: NAME,
-      ...config,
-      acme: { directory: pebble.directory, agreeTerms: true, profile: 'default', ...config.acme },
-    },
-  });
-}
-
-/** The certificate that a client of this name is shown. */
-async function shown(relay: TestRelay, servername = NAME): Promise<X509Certificate> {
-  const wire = await Wire.open(relay.target({ servername }));
-  const certificate = wire.tlsSocket.getPeerX509Certificate();
-  await wire.destroy();
-  return certificate as X509Certificate;
-}
-
-function read(directory: string, name: string): string | undefined {
-  try {
-    return readFileSync(join(directory, name), 'utf8');
-  } catch {
-    return undefined;
-  }
-}
-
-function getHttp(port: number, path: string, host: string): Promise<{ status: number; body: string }> {
-  return new Promise((resolve, reject) => {
-    const options = { host: '127.0.0.1', port, path, headers: { Host: host }, agent: false };
-    get(options, (response) => {
-      let body = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => {
-        body += chunk;
-      });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
-    }).on('error', reject);
-  });
-}
+const authority = Authority.forThisFile();
 
 describe.each(LANES)('ACME, $name', (lane) => {
   it('HTTP-01: a certificate is there for the first client, which waits for it, and is kept as autocert keeps it', async () => {
     const directory = temporary();
-    const relay = await acmeRelay(lane, directory);
+    const relay = await authority.relay(lane, directory);
     const certificate = await shown(relay);
     expect(certificate.checkHost(NAME)).toBe(NAME);
     const kept = await eventually(() => read(directory, NAME), 'a file');
@@ -110,44 +28,44 @@ describe.each(LANES)('ACME, $name', (lane) => {
     );
     // A second relay takes what is there.
     await relay.close();
-    const orders = pebble.orders;
-    const next = await acmeRelay(lane, directory);
+    const orders = authority.pebble.orders;
+    const next = await authority.relay(lane, directory);
     expect((await shown(next)).fingerprint256).toBe(certificate.fingerprint256);
-    expect(pebble.orders).toBe(orders);
+    expect(authority.pebble.orders).toBe(orders);
   });
 
   it('TLS-ALPN-01, where there is no plain port', async () => {
-    const byHttp = pebble.validatedOverHttp;
-    const relay = await acmeRelay(lane, temporary(), { httpPort: -1 });
+    const byHttp = authority.pebble.validatedOverHttp;
+    const relay = await authority.relay(lane, temporary(), { httpPort: -1 });
     expect((await shown(relay)).checkHost(NAME)).toBe(NAME);
-    expect(pebble.validatedOverHttp).toBe(byHttp);
+    expect(authority.pebble.validatedOverHttp).toBe(byHttp);
   });
 
   it('DNS-01 by a function, and by a command', async () => {
     const asked: string[] = [];
     const dnsHook: DnsHook = async (action, name, value) => {
       asked.push(`${action} ${name}`);
-      await pebble.txt(action, name, value);
+      await authority.pebble.txt(action, name, value);
     };
     const config = { hostname: 'dns.example.com' };
-    const relay = await acmeRelay(lane, temporary(), config, { dnsHook });
+    const relay = await authority.relay(lane, temporary(), config, { dnsHook });
     expect((await shown(relay, config.hostname)).checkHost(config.hostname)).toBe(config.hostname);
     await eventually(() => asked.length >= 2, 'the record to be removed');
     expect(asked).toEqual(['present _acme-challenge.dns.example.com', 'cleanup _acme-challenge.dns.example.com']);
     await relay.close();
     const exec = join(temporary(), 'hook');
     const script = `path=set-txt; [ "$1" = cleanup ] && path=clear-txt
-exec ${process.execPath} -e 'fetch(process.argv[1], {method: "POST", body: process.argv[2]})' "${pebble.dnsUrl}/$path" "{\\"host\\": \\"$2.\\", \\"value\\": \\"$3\\"}"`;
+exec ${process.execPath} -e 'fetch(process.argv[1], {method: "POST", body: process.argv[2]})' "${authority.pebble.dnsUrl}/$path" "{\\"host\\": \\"$2.\\", \\"value\\": \\"$3\\"}"`;
     writeFileSync(exec, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
     const byCommand = { hostname: 'command.example.com', acme: { dns: { exec } } };
-    const second = await acmeRelay(lane, temporary(), byCommand);
+    const second = await authority.relay(lane, temporary(), byCommand);
     expect((await shown(second, byCommand.hostname)).checkHost(byCommand.hostname)).toBe(byCommand.hostname);
   });
 
   it('an IP certificate, for the address that a client without a name comes to', async () => {
     const directory = temporary();
     const acme = { ipCerts: true, profile: 'shortlived', atStart: false };
-    const relay = await acmeRelay(lane, directory, { hostname: '127.0.0.1', acme });
+    const relay = await authority.relay(lane, directory, { hostname: '127.0.0.1', acme });
     const certificate = await shown(relay, '');
     expect(certificate.checkIP('127.0.0.1')).toBe('127.0.0.1');
     // The short-lived profile: less than seven days.
@@ -160,31 +78,31 @@ exec ${process.execPath} -e 'fetch(process.argv[1], {method: "POST", body: proce
     await relay.close();
     // By TLS-ALPN-01, whose server name is the reverse one; and for an address that is none of this machine's.
     const behind = { hostname: '127.0.0.1', httpPort: -1, acme: { ...acme, ipAddresses: ['127.0.0.1'] } };
-    const second = await acmeRelay(lane, temporary(), { ...behind, listen: `127.0.0.1:${ports.main}` });
+    const second = await authority.relay(lane, temporary(), { ...behind, listen: `127.0.0.1:${authority.ports.main}` });
     expect((await shown(second, '')).checkIP('127.0.0.1')).toBe('127.0.0.1');
   });
 
   it('strangers start no order, and handshakes for the name share one', async () => {
-    const orders = pebble.orders;
-    const relay = await acmeRelay(lane, temporary(), { hostname: 'many.example.com', acme: { atStart: false } });
+    const orders = authority.pebble.orders;
+    const relay = await authority.relay(lane, temporary(), { hostname: 'many.example.com', acme: { atStart: false } });
     for (const name of ['stranger.example.com', 'example.com', '', 'x.many.example.com']) {
       await expect(shown(relay, name)).rejects.toThrow();
     }
     await expect(
       Wire.open(relay.target({ servername: 'many.example.com', ALPNProtocols: ['acme-tls/1'] })),
     ).rejects.toThrow();
-    expect(pebble.orders).toBe(orders);
+    expect(authority.pebble.orders).toBe(orders);
     const target = relay.target({ servername: 'many.example.com' });
     const wires = await Promise.all(Array.from({ length: 500 }, () => Wire.open(target)));
     expect(wires).toHaveLength(500);
-    expect(pebble.orders).toBe(orders + 1);
+    expect(authority.pebble.orders).toBe(orders + 1);
     await Promise.all(wires.map((wire) => wire.destroy()));
     // Once there is a certificate, nobody is asked about.
     await expect(shown(relay, 'stranger.example.com')).rejects.toThrow();
   });
 
   it('only tokens that are known are answered over HTTP, and only for the name', async () => {
-    const relay = await acmeRelay(lane, temporary());
+    const relay = await authority.relay(lane, temporary());
     await shown(relay);
     const ask = async (path: string, host = NAME) => {
       const { port } = relay.httpTarget();

@@ -19,6 +19,8 @@ export interface PebbleOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Lifetime of certificates by the profile `default`, in seconds. */
   readonly lifetime?: number;
+  /** What every name resolves to; 127.0.0.1 if not given. */
+  readonly address?: string;
   /** Where pebble listens; free ports if not given. */
   readonly port?: number;
 }
@@ -42,7 +44,15 @@ export class Pebble {
     }
   }
 
-  static async start({ httpPort, tlsPort, eab, env, lifetime = 7_776_000, port }: PebbleOptions): Promise<Pebble> {
+  static async start({
+    httpPort,
+    tlsPort,
+    eab,
+    env,
+    lifetime = 7_776_000,
+    port,
+    address,
+  }: PebbleOptions): Promise<Pebble> {
     const programs = await buildPebble();
     const folder = mkdtempSync(join(tmpdir(), 'derpkit-pebble-'));
     const [ports, more] = [await freePorts('127.0.0.1'), await freePorts('127.0.0.1')];
@@ -77,6 +87,7 @@ export class Pebble {
       }),
     );
     const dnsArgs = ['-dnsserver', `127.0.0.1:${more.main}`, '-management', `127.0.0.1:${more.http}`];
+    if (address) dnsArgs.push('-defaultIPv4', address);
     const none = ['-http01', '', '-https01', '', '-tlsalpn01', '', '-doh', '', '-defaultIPv6', ''];
     const dns = spawn(programs.dns, [...dnsArgs, ...none], { stdio: ['ignore', 'pipe', 'pipe'] });
     const pebble = spawn(programs.pebble, ['-config', config, '-dnsserver', `127.0.0.1:${more.main}`], {
@@ -107,6 +118,11 @@ export class Pebble {
   /** How many orders were made. */
   get orders(): number {
     return [...this.log.matchAll(/Added order /g)].length;
+  }
+
+  /** How many accounts there are. */
+  get accounts(): number {
+    return Number([...this.log.matchAll(/There are now (\d+) accounts/g)].at(-1)?.[1] ?? 0);
   }
 
   get validatedOverHttp(): number {

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** `derper`: the flags, exit statuses and log of the original, over derpkit. */
 import { isIP } from 'node:net';
+import type { AcmeMode } from '../config/acme.js';
 import { putSetting } from '../config/groups.js';
 import {
   parseAddress,
@@ -93,10 +94,10 @@ function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
     if (process.getuid?.() === 0) config.keyFile = ROOT_KEY_FILE;
     else problems.push({ path: 'keyFile', message: 'a key file has to be named; it is made if it is not there' });
   }
-  if (certMode === 'manual' && value('hostname') === '') {
+  if (certMode !== 'off' && value('hostname') === '') {
     problems.push({ path: 'hostname', message: 'must be the name, or the address, that the certificate is for' });
   }
-  if (certMode === 'manual' && value('certdir') === '') {
+  if (certMode !== 'off' && value('certdir') === '') {
     problems.push({
       path: 'certDir',
       message: 'a directory has to be named: neither $XDG_CACHE_HOME nor $HOME is set',
@@ -129,6 +130,12 @@ function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Recor
     const given = name.startsWith('limits.') && env[variableOf(name)];
     if (given) settings[name] = given;
   }
+  // As derper, which makes an order when a client asks, and agrees to whatever it is told to agree to.
+  settings['acme.atStart'] = false;
+  if (env.DERPKIT_ACME_DIRECTORY) {
+    settings['acme.directory'] = env.DERPKIT_ACME_DIRECTORY;
+    settings['acme.agreeTerms'] = true;
+  }
   if (env.TS_ALLOW_DEBUG_IP) settings.debugAllowIp = env.TS_ALLOW_DEBUG_IP;
   if (env.TS_DEBUG_TRUSTED_CIDRS) settings.debugTrustedCidrs = env.TS_DEBUG_TRUSTED_CIDRS;
   if (env.TS_DEBUG_KEY_PATH) settings.debugKeyFile = env.TS_DEBUG_KEY_PATH;
@@ -160,16 +167,11 @@ function truth(name: string, env: NodeJS.ProcessEnv, problems: Problem[]): boole
 }
 
 /** The mode matters only where there is TLS: on port 443, or in manual mode. */
-function certModeOf(mode: string, port: number | undefined, problems: Problem[]): 'manual' | 'off' {
-  if (!['manual', 'letsencrypt', 'gcp'].includes(mode)) {
-    problems.push({ path: 'certMode', message: `unknown mode ${JSON.stringify(mode)}; manual, letsencrypt or gcp` });
-  } else if (mode !== 'manual' && port === 443) {
-    problems.push({
-      path: 'certMode',
-      message: `${mode} is not there yet; use -certmode=manual, with files in -certdir`,
-    });
-  }
-  return mode === 'manual' ? 'manual' : 'off';
+function certModeOf(mode: string, port: number | undefined, problems: Problem[]): 'manual' | 'off' | AcmeMode {
+  if (mode === 'manual') return mode;
+  if (mode === 'letsencrypt' || mode === 'gcp') return port === 443 ? mode : 'off';
+  problems.push({ path: 'certMode', message: `unknown mode ${JSON.stringify(mode)}; manual, letsencrypt or gcp` });
+  return 'off';
 }
 
 /** A flag whose function is missing refuses to start, unless it asks for what is done anyway. */
@@ -207,6 +209,8 @@ function spelling(setting: string): string {
     roundTrips: 'TS_DERP_DISABLE_RTT_STATS',
     meshKey: 'TAILSCALE_DERPER_MESH_KEY',
     certMode: '-certmode',
+    'acme.directory': 'DERPKIT_ACME_DIRECTORY',
+    'acme.eabKeyFile': '-acme-eab-key',
     privateKey: '-dev',
   };
   const flag = DERPER_FLAGS.find((candidate) => candidate.setting === setting);

@@ -23,7 +23,7 @@ import { flagOf, gather, variableOf } from './sources.js';
 import { announce, explain, pinnedNode, runUntilSignal, type Spelling } from './terminal.js';
 
 /** The command line of a process is no place for secrets: anyone on the machine can read it. */
-const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey'];
+const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey', 'acme.eabKey'];
 /** The variables that `start` heeds: how it runs, not what it serves, which is promised. */
 const START_VARIABLES: readonly SettingName[] = ['dataDir', 'plane', 'logFormat', 'logLevel'];
 /** Hosts that lead other machines to themselves. */
@@ -43,11 +43,11 @@ const serve = program
   .description('run a relay')
   .option('--config <file>', `JSON with comments, or YAML (default: ${variableOf('config')}, if that is set)`)
   .addHelpText('after', () => {
-    const [privateKey, meshKey] = SECRETS.map(variableOf);
+    const [first, second, third] = SECRETS.map(variableOf);
     return `
 A variable is named like its flag: ${variableOf('httpPort')}. Flags win over variables over the file, where the
 same setting is called httpPort. There --limits-connections is "connections" in an object "limits".
-${privateKey} and ${meshKey} have no flags.`;
+${first}, ${second} and ${third} have no flags.`;
   })
   .action(async (flags: Record<string, unknown>) => {
     process.exitCode = await run(flags);

@@ -76,19 +76,19 @@ export function acmeProblems(mode: AcmeMode, hostname: string, acme: AcmeSetting
   const problems: Problem[] = [];
   const problem = (path: string, message: string) => problems.push({ path, message });
   const { directory, agreeTerms, email, eabKid, eabKeyFile, eabKey, ipCerts, ipAddresses } = acme;
-  if (mode === 'acme' && directory === undefined) problem('acme.directory', 'certMode acme needs one');
+  if (mode === 'acme' && directory === undefined) problem('acme.directory', 'the mode acme needs one');
   if (directory !== undefined && !agreeTerms) {
     problem('acme.agreeTerms', `must be true, once you have read the terms of ${new URL(directory).host}`);
   }
   const isAddress = isIP(hostname) !== 0;
   if (isAddress && mode === 'gcp') problem('hostname', 'gcp has no certificates for IP addresses; a name is needed');
   else if (isAddress && !ipCerts) {
-    problem('hostname', 'it is an IP address: set acme.ipCerts, or use certMode manual for a self-signed certificate');
+    problem('hostname', 'it is an IP address: ask for IP certificates, or use the mode manual for a self-signed one');
   } else if (!isAddress && !/[^.]\.[^.]/.test(hostname)) {
     problem('hostname', `no certificate authority vouches for ${hostname}; a public name is needed`);
   }
   if (ipCerts && mode === 'gcp') problem('acme.ipCerts', 'gcp has no certificates for IP addresses');
-  if (ipAddresses.length > 0 && !ipCerts) problem('acme.ipAddresses', 'acme.ipCerts has to be true for that');
+  if (ipAddresses.length > 0 && !ipCerts) problem('acme.ipAddresses', 'are of use only with IP certificates');
   if (eabKeyFile !== undefined && eabKey !== undefined) problem('acme.eabKey', 'cannot be given together with a file');
   const hasKey = eabKeyFile !== undefined || eabKey !== undefined;
   const needsAccount = mode === 'gcp' && directory === undefined;

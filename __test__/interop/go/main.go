@@ -8,6 +8,7 @@
 //	interop -ring PLAN           starts three relays as a mesh, and runs those for it
 //	interop -vectors             prints the protocol vectors
 //	interop -make-cert DIR -server-name NAME[,NAME…]
+//	interop -autocert DIR -acme-directory URL -ca FILE -server-name NAME -http HOST:PORT
 package main
 
 import (
@@ -34,6 +35,10 @@ func main() {
 	ring := flag.String("ring", "", "start the relays of this plan, a JSON `file`, as a mesh, and run what -run names, or all")
 	printVectors := flag.Bool("vectors", false, "print the protocol vectors as JSON")
 	makeCert := flag.String("make-cert", "", "write certificates for -server-name to this `directory`")
+
+	autocertDir := flag.String("autocert", "", "fill this `directory` as Go's autocert does, for -server-name")
+	acmeDirectory := flag.String("acme-directory", "", "`URL` of the CA's directory, for -autocert")
+	httpAddress := flag.String("http", "", "where the CA comes to, for -autocert, as HOST:PORT")
 
 	var target scenarios.Target
 	flag.StringVar(&target.TLS, "tls", "", "TLS face of the relay, as https://HOST:PORT with an IP address")
@@ -73,6 +78,8 @@ func main() {
 			fail(2, fmt.Errorf("-make-cert needs -server-name"))
 		}
 		fail(1, cert.WriteFiles(*makeCert, strings.Split(target.ServerName, ",")))
+	case *autocertDir != "":
+		fail(1, cert.Autocert(*autocertDir, *acmeDirectory, target.CAFile, target.ServerName, *httpAddress))
 	case *ring != "":
 		var names []string
 		if *run != "" {

@@ -1,6 +1,7 @@
 import type { Row } from './table.ts';
 
 const MANUAL = 'cli/derper.spec.ts#TLS with the chain of the certificate directory, for its name alone';
+const EXTERNAL_ACCOUNT = 'interop/acme-trouble.spec.ts#an external account is shown, where the CA wants one';
 const ACCEPTS = 'conformance/limits.spec.ts#of connections close those beyond them at once, and the relay goes on';
 
 /** In the order of `derper -h`. */
@@ -9,17 +10,25 @@ export const FLAGS: readonly Row[] = [
   { name: '-accept-connection-burst', test: ACCEPTS },
   { name: '-accept-connection-limit', test: ACCEPTS },
   { name: '-ace' },
-  { name: '-acme-eab-key' },
-  { name: '-acme-eab-kid' },
-  { name: '-acme-email' },
-  { name: '-acme-ip-certs' },
+  { name: '-acme-eab-key', test: EXTERNAL_ACCOUNT },
+  { name: '-acme-eab-kid', test: EXTERNAL_ACCOUNT },
+  { name: '-acme-email', test: EXTERNAL_ACCOUNT },
+  {
+    name: '-acme-ip-certs',
+    test: 'interop/acme.spec.ts#an IP certificate, for the address that a client without a name comes to',
+    note: 'by TLS-ALPN-01, too',
+  },
   {
     name: '-bootstrap-dns-names',
     test: 'unit/control/bootstrap-dns.spec.ts#is nothing until names are resolved, and those that could be after that',
   },
   { name: '-c', test: 'interop/rollback.spec.ts#keep the key, and the certificate of an IP address' },
   { name: '-certdir', test: 'interop/rollback.spec.ts#keep the key, and the certificate of an IP address' },
-  { name: '-certmode', test: MANUAL, note: '`letsencrypt` and `gcp` not yet' },
+  {
+    name: '-certmode',
+    test: MANUAL,
+    note: '`letsencrypt` and `gcp`: [interop/acme-derper.spec.ts](../__test__/interop/acme-derper.spec.ts)',
+  },
   { name: '-derp', test: 'cli/derper.spec.ts#no DERP and no STUN where that is not wanted' },
   { name: '-dev', test: 'cli/derper.spec.ts#-dev: plain HTTP on port 3340, a key that is nowhere' },
   {

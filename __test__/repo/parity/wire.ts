@@ -14,7 +14,11 @@ export const ENDPOINTS: readonly Row[] = [
   { name: '/, and every other path', test: `${HTTP}/index.html` },
   { name: 'targets that are not clean', test: `${HTTP}/a/../derp` },
   { name: 'port 80', test: `${HTTP}port80` },
-  { name: 'port 80: /.well-known/acme-challenge/', note: 'manual mode passes it on, as derper’s does' },
+  {
+    name: 'port 80: /.well-known/acme-challenge/',
+    test: 'interop/acme-derper.spec.ts#challenges over HTTP are answered alike',
+    note: 'manual mode passes it on, as derper’s does; a port in the Host header is passed over',
+  },
   { name: 'CONNECT', test: `${HTTP}CONNECT derp.test:443`, note: 'refused; with `-ace` not yet' },
   { name: '/debug/', test: `${HTTP}/debug/nowhere`, note: 'what the page says is our own' },
   { name: '/debug/check', test: `${HTTP}/debug/check` },

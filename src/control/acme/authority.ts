@@ -1,5 +1,5 @@
 /** A certificate authority with the account that we have there. */
-import type { KeyObject, X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject, type X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { AcmeClient } from '../../acme/client.js';
 import { issue, type Solver } from '../../acme/issue.js';
@@ -62,8 +62,9 @@ export class Authority {
   async suggestion(certificate: X509Certificate, moment: number): Promise<Suggestion | undefined> {
     const id = certificateId(certificate);
     if (id === undefined) return undefined;
-    const accountKey = await this.cache.accountKey(ACCOUNT_FILES.dns);
-    return this.withClient(accountKey, ASK_TIMEOUT, async (client) => {
+    // Nothing of this is signed: any key will do.
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+    return this.withClient(privateKey, ASK_TIMEOUT, async (client) => {
       const answer = await client.renewalInfo(id);
       return answer && suggestionOf(answer, Date.now(), moment);
     });

@@ -12,16 +12,20 @@ const held = new Set<string>();
 /** Resolves with what gives the lock back, or with `undefined` while another relay has it. Rejects where it cannot be made. */
 export async function takeLock(path: string): Promise<(() => Promise<void>) | undefined> {
   if (held.has(path)) return undefined;
-  await makeParent(path);
-  // The second time, one that was left behind is out of the way.
-  if ((await make(path)) || ((await isStale(path)) && (await make(path)))) {
-    held.add(path);
-    return async () => {
-      held.delete(path);
-      await rm(path, { force: true });
-    };
+  held.add(path);
+  let taken = false;
+  try {
+    await makeParent(path);
+    // The second time, one that was left behind is out of the way.
+    taken = (await make(path)) || ((await isStale(path)) && (await make(path)));
+  } finally {
+    if (!taken) held.delete(path);
   }
-  return undefined;
+  if (!taken) return undefined;
+  return async () => {
+    await rm(path, { force: true });
+    held.delete(path);
+  };
 }
 
 async function make(path: string): Promise<boolean> {

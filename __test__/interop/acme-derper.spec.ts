@@ -1,0 +1,194 @@
+/** `derper -certmode letsencrypt`: the real one and ours, on one directory; and the directory that Go's autocert writes. */
+import { X509Certificate } from 'node:crypto';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { buildPeers, type Peers } from '../../packaging/peers.mjs';
+import { Wire } from '../helpers/wire.js';
+import { getHttp, read, temporary } from './acme.ts';
+import { Pebble } from './pebble.ts';
+import { run } from './scenarios.ts';
+import { freePorts, type Implementation, type Ports, Relay } from './servers.ts';
+
+const NAME = 'derp.example.com';
+/** derper has TLS on port 443 alone; nobody else will be at this address. */
+const ADDRESS = '127.44.3.1';
+
+let peers: Peers;
+let ports: Ports;
+let pebble: Pebble;
+let directory: string;
+let isOurs: boolean;
+
+beforeAll(async () => {
+  isOurs = await canListen();
+  if (!isOurs) return;
+  peers = await buildPeers();
+  ports = { ...(await freePorts(ADDRESS)), main: 443 };
+  pebble = await Pebble.start({ httpPort: ports.http, tlsPort: 443, address: ADDRESS });
+  directory = mkdtempSync(join(tmpdir(), 'derpkit-acme-derper-'));
+  writeFileSync(join(directory, 'mesh.key'), `${'5eed'.repeat(16)}\n`);
+  writeFileSync(join(directory, 'root.pem'), await pebble.root());
+});
+
+afterAll(() => {
+  pebble?.stop();
+  if (directory) rmSync(directory, { recursive: true, force: true });
+});
+
+/** Whether this process may open the port that derper wants. In CI it has to. */
+function canListen(): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(Boolean(process.env.CI)));
+    server.listen(443, ADDRESS, () => server.close(() => resolve(true)));
+  });
+}
+
+async function start(
+  implementation: Implementation,
+  certificates: string,
+  more: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Relay> {
+  const flags = [
+    '-certmode',
+    'letsencrypt',
+    '-certdir',
+    certificates,
+    '-hostname',
+    NAME,
+    '-http-port',
+    `${ports.http}`,
+  ];
+  const relay = await Relay.start(implementation, peers, {
+    directory,
+    name: implementation,
+    address: ADDRESS,
+    ports,
+    flags: [...flags, ...more],
+    env: { DERPKIT_ACME_DIRECTORY: pebble.directory, NODE_EXTRA_CA_CERTS: pebble.caFile, ...env },
+  });
+  onTestFinished(async () => {
+    await relay.stop();
+  });
+  return relay;
+}
+
+async function shown(servername: string): Promise<X509Certificate> {
+  const wire = await Wire.open({ host: ADDRESS, port: 443, tls: { servername } });
+  const certificate = wire.tlsSocket.getPeerX509Certificate();
+  await wire.destroy();
+  return certificate as X509Certificate;
+}
+
+/** Tailscale's client, which checks the certificate, and starts fast where it sees the meta certificate. */
+async function clients(serverName = NAME): Promise<void> {
+  const target = ['-tls', `https://${ADDRESS}:443`, '-ca', join(directory, 'root.pem'), '-server-name', serverName];
+  const port80 = ['-port80', `http://${ADDRESS}:${ports.http}`, '-mesh-key-file', join(directory, 'mesh.key')];
+  for (const scenario of ['meta-certificate', 'fast-start', 'relay-tls']) {
+    await run(peers.interop, ['-run', scenario, ...target, ...port80]);
+  }
+}
+
+/** What autocert writes, from pebble. */
+async function byAutocert(certificates: string): Promise<X509Certificate> {
+  const http = `${ADDRESS}:${ports.http}`;
+  const ca = ['-acme-directory', pebble.directory, '-ca', pebble.caFile, '-server-name', NAME, '-http', http];
+  await run(peers.interop, ['-autocert', certificates, ...ca]);
+  return new X509Certificate(read(certificates, NAME) as string);
+}
+
+describe('derper -certmode letsencrypt', () => {
+  it('gets a certificate when the first client asks; the real derper serves it from the same directory', async ({
+    skip,
+  }) => {
+    if (!isOurs) skip('port 443 cannot be listened on');
+    const certificates = join(temporary(), 'certs');
+    const ours = await start('derpkit', certificates);
+    const { orders } = pebble;
+    expect(read(certificates, NAME)).toBeUndefined();
+    await clients();
+    expect(pebble.orders).toBe(orders + 1);
+    const certificate = await shown(NAME);
+    expect(await ours.stop()).toBe(0);
+    expect(readdirSync(certificates).sort()).toEqual(['acme_account+key', NAME]);
+    const theirs = await start('derper', certificates);
+    await clients();
+    expect((await shown(NAME)).fingerprint256).toBe(certificate.fingerprint256);
+    await theirs.stop();
+  });
+
+  it('serves what autocert has written, without an order, and goes on with its account', async ({ skip }) => {
+    if (!isOurs) skip('port 443 cannot be listened on');
+    const certificates = join(temporary(), 'certs');
+    const written = await byAutocert(certificates);
+    const { orders } = pebble;
+    const accounts = pebble.accounts;
+    const ours = await start('derpkit', certificates);
+    await clients();
+    expect((await shown(NAME)).fingerprint256).toBe(written.fingerprint256);
+    expect(pebble.orders).toBe(orders);
+    await ours.stop();
+    // Another directory with that account alone: an order, and no account more.
+    const account = join(temporary(), 'certs');
+    mkdirSync(account);
+    copyFileSync(join(certificates, 'acme_account+key'), join(account, 'acme_account+key'));
+    const again = await start('derpkit', account);
+    await shown(NAME);
+    expect(pebble.orders).toBe(orders + 1);
+    expect(pebble.accounts).toBe(accounts);
+    await again.stop();
+  });
+
+  it('names are served alike', async ({ skip }) => {
+    if (!isOurs) skip('port 443 cannot be listened on');
+    const certificates = join(temporary(), 'certs');
+    const { fingerprint256 } = await byAutocert(certificates);
+    for (const implementation of ['derpkit', 'derper'] as const) {
+      const relay = await start(implementation, certificates);
+      expect((await shown(NAME.toUpperCase())).fingerprint256).toBe(fingerprint256);
+      for (const name of ['', 'other.example.com', `x.${NAME}`, 'derp']) await expect(shown(name)).rejects.toThrow();
+      await relay.stop();
+    }
+  });
+
+  it('challenges over HTTP are answered alike', async ({ skip }) => {
+    if (!isOurs) skip('port 443 cannot be listened on');
+    const certificates = join(temporary(), 'certs');
+    mkdirSync(certificates);
+    writeFileSync(join(certificates, 'known+http-01'), 'known.answer');
+    const answers = [];
+    for (const implementation of ['derpkit', 'derper'] as const) {
+      const relay = await start(implementation, certificates);
+      const ask = (path: string, host = NAME) => getHttp(ports.http, path, host, ADDRESS);
+      answers.push([
+        await ask('/.well-known/acme-challenge/known'),
+        await ask('/.well-known/acme-challenge/unknown'),
+        await ask('/.well-known/acme-challenge/known', 'other.example.com'),
+        await ask('/.well-known/acme-challenge/'),
+        await ask('/.well-known/other'),
+      ]);
+      await relay.stop();
+    }
+    expect(answers[0]).toEqual(answers[1]);
+    expect(answers[0]?.map(({ status }) => status)).toEqual([200, 404, 403, 404, 302]);
+  });
+
+  it('-acme-ip-certs: a certificate for the address, which Tailscale’s client takes', async ({ skip }) => {
+    if (!isOurs) skip('port 443 cannot be listened on');
+    const certificates = join(temporary(), 'certs');
+    const ours = await start('derpkit', certificates, ['-acme-ip-certs']);
+    await clients(ADDRESS);
+    await clients();
+    await ours.stop();
+    const files = [`${ADDRESS}.crt`, `${ADDRESS}.key`, 'acme-account.key', 'acme_account+key', NAME];
+    expect(readdirSync(certificates).sort()).toEqual(files.sort());
+    const theirs = await start('derper', certificates, ['-acme-ip-certs']);
+    await clients(ADDRESS);
+    await clients();
+    await theirs.stop();
+  });
+});

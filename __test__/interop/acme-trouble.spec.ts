@@ -1,0 +1,183 @@
+/** A certificate authority that wants more, that is away, that refuses, that errs, and relays that share a directory. */
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { KeeperTimes } from '../../src/control/acme/keeper.js';
+import { selfSignedCertificate } from '../../src/control/x509.js';
+import type { Logger } from '../../src/logger.js';
+import { LANES } from '../helpers/lanes.js';
+import { eventually } from '../helpers/wait.js';
+import { Authority, DAY, NAME, read, shown, temporary } from './acme.ts';
+import { EAB_KEY } from './pebble.ts';
+
+const authority = Authority.forThisFile();
+/** So short that a test need not wait, so long that a loop would be seen. */
+const SOON: KeeperTimes = {
+  backOff: { first: 50, most: 200, mostAsked: 60_000 },
+  look: 1000,
+  locked: 50,
+  apart: 60_000,
+};
+const NEVER: KeeperTimes = { ...SOON, backOff: { first: 3_600_000, most: 3_600_000, mostAsked: 3_600_000 } };
+
+/** Keeps what a relay logs. */
+class Log {
+  readonly lines: string[] = [];
+  readonly logger = new Proxy({} as Logger, {
+    get: (_target, level) => (facts: object | string, text?: string) => {
+      this.lines.push(`${String(level)}: ${typeof facts === 'string' ? facts : `${text} ${JSON.stringify(facts)}`}`);
+    },
+  });
+
+  find(wanted: RegExp): string | undefined {
+    return this.lines.find((line) => wanted.test(line));
+  }
+}
+
+/** A certificate that is due for renewal, as autocert keeps it. */
+function due(name: string): string {
+  const made = selfSignedCertificate([name], 90, new Date(Date.now() - 80 * DAY));
+  return made.privateKey.export({ type: 'sec1', format: 'pem' }).toString() + new X509Certificate(made.der).toString();
+}
+
+describe.each(LANES)('ACME in trouble, $name', (lane) => {
+  it('an external account is shown, where the CA wants one', async () => {
+    const strict = await authority.another({ eab: true });
+    const acme = { directory: strict.directory, email: 'someone@example.com' };
+    const log = new Log();
+    const without = await authority.relay(lane, temporary(), { acme }, { logger: log.logger, certificateTimes: NEVER });
+    await eventually(() => log.find(/external account: acme.eabKid/), 'the CA to complain');
+    await without.close();
+    const eabKeyFile = join(temporary(), 'key');
+    writeFileSync(eabKeyFile, `${EAB_KEY}\n`);
+    for (const key of [{ eabKey: EAB_KEY }, { eabKeyFile }]) {
+      const relay = await authority.relay(lane, temporary(), { acme: { ...acme, eabKid: 'kid-1', ...key } });
+      expect((await shown(relay)).checkHost(NAME)).toBe(NAME);
+      await relay.close();
+    }
+  });
+
+  it('nonces that the CA does not take are followed by others', async () => {
+    const forgetful = await authority.another({ env: { PEBBLE_WFE_NONCEREJECT: '40' } });
+    const relay = await authority.relay(lane, temporary(), { acme: { directory: forgetful.directory } });
+    expect((await shown(relay)).checkHost(NAME)).toBe(NAME);
+  });
+
+  it('a CA that is away is asked again, ever later; then the certificate is there', async () => {
+    const { port } = new URL(authority.pebble.directory);
+    const closed = Number(port) + 1;
+    const log = new Log();
+    const acme = { directory: `https://127.0.0.1:${closed}/dir` };
+    const options = { logger: log.logger, certificateTimes: SOON };
+    const relay = await authority.relay(lane, temporary(), { acme }, options);
+    await eventually(() => log.find(/cannot be reached: .*ECONNREFUSED/), 'the first failure');
+    // A client that comes meanwhile is not kept waiting for nothing, or gets the certificate once it is there.
+    await eventually(() => log.lines.filter((line) => /cannot be reached/.test(line)).length >= 3, 'three failures');
+    await authority.another({ port: closed });
+    await eventually(() => shown(relay).catch(() => undefined), 'the certificate');
+  });
+
+  it('a CA that refuses is quoted, and not asked in a loop; clients do not wait', async () => {
+    const hostname = 'blocked.example.com';
+    const log = new Log();
+    const options = { logger: log.logger, certificateTimes: NEVER };
+    const relay = await authority.relay(lane, temporary(), { hostname }, options);
+    await eventually(
+      () => log.find(/error: .*blocked.example.com/),
+      () => `a refusal in ${log.lines.join('\n')}`,
+    );
+    const { orders } = authority.pebble;
+    for (let count = 0; count < 5; count++) await expect(shown(relay, hostname)).rejects.toThrow();
+    expect(authority.pebble.orders).toBe(orders);
+    expect(log.lines.filter((line) => line.startsWith('error'))).toHaveLength(1);
+  });
+
+  it('a CA that says nothing holds nobody up: the relay serves what it has, and closes', async () => {
+    const silent = createServer(() => undefined);
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', () => resolve()));
+    const { port } = silent.address() as { port: number };
+    const directory = temporary();
+    writeFileSync(join(directory, NAME), due(NAME), { mode: 0o600 });
+    const relay = await authority.relay(lane, directory, { acme: { directory: `https://127.0.0.1:${port}/dir` } });
+    expect((await shown(relay)).checkHost(NAME)).toBe(NAME);
+    await relay.close();
+    silent.close();
+  });
+
+  it('a name that leads elsewhere is complained of with what to look at, by each way', async () => {
+    const log = new Log();
+    const lost = await authority.another({ httpPort: 1, tlsPort: 1 });
+    const options = { logger: log.logger, certificateTimes: NEVER };
+    await authority.relay(lane, temporary(), { acme: { directory: lost.directory } }, options);
+    const line = await eventually(() => log.find(/^error/), 'the failure');
+    expect(line).toMatch(/by http-01: .*; .*by tls-alpn-01: .*\(is port 80 of this machine reachable/);
+  });
+
+  it('two relays that share a directory make one order, and answer for each other', async () => {
+    const directory = temporary();
+    const { orders } = authority.pebble;
+    // The CA comes to the first one alone, and the second one asks.
+    const config = { hostname: 'shared.example.com' };
+    const elsewhere = { ...config, listen: '127.0.0.1:0', httpPort: 0 };
+    const options = { certificateTimes: SOON };
+    const first = await authority.relay(lane, directory, { ...config, acme: { atStart: false } }, options);
+    const second = await authority.relay(lane, directory, elsewhere, options);
+    const [a, b] = await Promise.all([shown(first, config.hostname), shown(second, config.hostname)]);
+    expect(a.fingerprint256).toBe(b.fingerprint256);
+    expect(authority.pebble.orders).toBe(orders + 1);
+  });
+
+  it('a certificate that is due is served until there is another, over 200 clients who lose nothing', async () => {
+    const directory = temporary();
+    writeFileSync(join(directory, NAME), due(NAME), { mode: 0o600 });
+    const relay = await authority.relay(
+      lane,
+      directory,
+      { acme: { directory: 'https://127.0.0.1:1/dir' } },
+      { certificateTimes: NEVER },
+    );
+    const old = await shown(relay);
+    await relay.close();
+    expect(old.fingerprint256).toBe(new X509Certificate(read(directory, NAME) as string).fingerprint256);
+    const renewed = await authority.relay(lane, directory);
+    const fresh = await eventually(async () => {
+      const certificate = await shown(renewed);
+      return certificate.fingerprint256 !== old.fingerprint256 && certificate;
+    }, 'the new certificate');
+    expect(fresh.checkHost(NAME)).toBe(NAME);
+    await eventually(() => read(directory, NAME)?.includes(fresh.toString()), 'the file');
+  });
+
+  it('a directory that cannot be written to leaves the relay running, and says so', async () => {
+    const directory = join(temporary(), 'certs');
+    // A file where the directory should be is a directory that nobody can write to, root neither.
+    writeFileSync(directory, '');
+    const log = new Log();
+    const relay = await authority.relay(lane, directory, {}, { logger: log.logger, certificateTimes: NEVER });
+    const line = await eventually(() => log.find(/^error/), 'the complaint');
+    expect(line).toContain('not a directory');
+    await expect(shown(relay)).rejects.toThrow();
+  });
+
+  it('files that are no certificates, or not for the name, are as good as none', async () => {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+    const key = privateKey.export({ type: 'sec1', format: 'pem' }).toString();
+    const contents = [
+      '',
+      'nonsense',
+      key,
+      due('other.example.com'),
+      key + due(NAME).replace(/^[\s\S]*?(?=-----BEGIN CERT)/, ''),
+    ];
+    for (const content of contents) {
+      const directory = temporary();
+      writeFileSync(join(directory, NAME), content, { mode: 0o600 });
+      const relay = await authority.relay(lane, directory);
+      const certificate = await shown(relay);
+      expect(certificate.issuer).toContain('Pebble');
+      await relay.close();
+    }
+  });
+});
