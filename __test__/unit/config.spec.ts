@@ -68,6 +68,13 @@ describe('defaults', () => {
       },
     });
     const withoutDefault = [
+      'acme.directory',
+      'acme.dns.exec',
+      'acme.eabKey',
+      'acme.eabKeyFile',
+      'acme.eabKid',
+      'acme.email',
+      'acme.profile',
       'certDir',
       'keyFile',
       'meshKeyFile',
