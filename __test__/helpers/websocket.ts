@@ -46,6 +46,8 @@ interface Around {
   /** So many requests. */
   readonly before?: number;
   readonly behind?: readonly Uint8Array[];
+  /** Says right behind that that nothing more will be sent. */
+  readonly ends?: boolean;
 }
 
 export class WebSocketClient extends Duplex {
@@ -116,7 +118,7 @@ export class WebSocketClient extends Duplex {
     void this.wire.destroy().then(() => done(error));
   }
 
-  private async handshake({ before = 0, behind = [] }: Around): Promise<void> {
+  private async handshake({ before = 0, behind = [], ends = false }: Around): Promise<void> {
     const key = randomBytes(16).toString('base64');
     const headers = { 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': key, 'Sec-WebSocket-Protocol': 'derp' };
     for (let count = 0; count < before; count++) {
@@ -125,6 +127,7 @@ export class WebSocketClient extends Duplex {
       if (!answer.startsWith('HTTP/1.1 204 ')) throw new Error(`request ${count} was answered with ${answer}`);
     }
     this.wire.write(upgradeRequest({ ...headers, Upgrade: 'websocket' }), ...behind);
+    if (ends) this.wire.end();
     const answer = (await this.wire.takeThrough('\r\n\r\n')).toString('latin1');
     const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
     const right = answer.startsWith('HTTP/1.1 101 ') && answer.includes(`\r\nSec-WebSocket-Accept: ${accept}\r\n`);

@@ -13,6 +13,9 @@
  *   counts those of connections and listeners, the control plane those of links.
  * - **Ends are reported once.** Every `login` is followed by exactly one `closed` with its id, also if it was refused, or
  *   was gone before `admit`, and every `dial` by exactly one `linkClosed`. An id is forgotten after that.
+ * - **An end comes behind what was sent before it.** Whatever way a client ends its connection, the plane first acts upon
+ *   what it has sent, also if that waits for `admit` or for a receive limit. Only a client that has sent nothing ahead of its
+ *   admission is gone at once. A client that sends no more and reads on gets what waits for it, after its `closed`.
  * - **Bounds are the plane's.** Before admission a peer is an attacker; all that {@link PlanePolicy} limits holds there,
  *   without a call.
  * - **Units**: milliseconds and bytes.

@@ -64,6 +64,7 @@ export function contextWith(changes: PolicyChanges = {}): { context: PlaneContex
     links: new Links(),
     parked: new Map(),
     connections: new Map(),
+    leaving: new Set(),
     arriving: 0,
     pendingLogins: 0,
     loginBytes: 0,

@@ -1,12 +1,15 @@
 //! A connection of which nothing is known: its bytes are kept until they are a request head, within bounds.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Instant;
 
 use derp_proto::http_head::{DerpUpgrade, Head, read_head};
+use derp_tls::Alert;
 
 use crate::acceptor::Accepted;
 use crate::budget::Share;
+use crate::line::Line;
 use crate::secure::WayOut;
 
 /// From accept until it is known what the connection is.
@@ -38,6 +41,13 @@ impl Arriving {
     pub(crate) fn owe_key_update(&mut self) {
         if let Some(WayOut { sender, .. }) = &mut self.secure {
             sender.owe_key_update();
+        }
+    }
+
+    /// Says why the connection ends, unless that has been said; nothing over TCP alone.
+    pub(crate) fn alert(&mut self, alert: Alert, stream: &Arc<TcpStream>) {
+        if let Some(WayOut { sender, tail, .. }) = self.secure.take() {
+            Line::tls(stream.clone(), sender, tail).end(alert);
         }
     }
 

@@ -82,6 +82,16 @@ impl Bridge {
         self.line.cool() | self.opening.cool()
     }
 
+    /// Nothing more comes of the client behind what the bridge was made with.
+    pub(crate) fn client_ends(&mut self) {
+        self.client_ended = true;
+    }
+
+    /// Says why the connection ends.
+    pub(crate) fn alert(&mut self, alert: Alert) {
+        self.line.end(alert);
+    }
+
     /// Takes it down, because the client is the plane's again: what Node has written is on its way, and `leftover` gets what
     /// Node, whose end this is, has not read. True if nothing more comes of the client; `None` if one of the two has gone.
     pub(crate) fn take_down(

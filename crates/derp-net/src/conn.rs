@@ -293,8 +293,36 @@ impl Conn {
         }
     }
 
+    /// Whether something waits for the socket.
+    pub(crate) fn waits(self: &Arc<Self>, turn: Turn<'_>) -> bool {
+        let mut waits = false;
+        self.write(turn, |egress, _| waits = egress.waits());
+        waits
+    }
+
+    /// The end of what [`Conn::leave`] has left.
+    pub(crate) fn let_go(self: &Arc<Self>, turn: Turn<'_>) {
+        self.write(turn, |egress, cx| egress.close(cx).for_each(drop));
+    }
+
     /// The end of everything but the socket. Told once, with the connection's place among the logins if it still has it.
     pub(crate) fn end(self: &Arc<Self>, reason: CloseReason, place: Option<Share>, turn: Turn<'_>) {
+        self.end_writing(reason, place, turn, |egress, cx| egress.close(cx).collect());
+    }
+
+    /// The same, but for what waits for the socket: that is for its owner to let go of.
+    pub(crate) fn leave(self: &Arc<Self>, reason: CloseReason, place: Option<Share>, turn: Turn<'_>) {
+        self.end_writing(reason, place, turn, |egress, cx| egress.leave(cx).collect());
+    }
+
+    /// `close` ends the way out, and hands the sources back.
+    fn end_writing(
+        self: &Arc<Self>,
+        reason: CloseReason,
+        place: Option<Share>,
+        turn: Turn<'_>,
+        close: impl FnOnce(&mut Egress, &Context<'_>) -> Vec<NodeKey>,
+    ) {
         let end = self.admission.end();
         turn.conns.lock().remove(&self.id);
         match &end {
@@ -303,9 +331,9 @@ impl Conn {
             End::Again => {}
         }
         // What is on its way here, or in the inbox, is dropped by the closed egress, and counted.
-        let mut sources = None;
-        self.write(turn, |egress, cx| sources = Some(egress.close(cx)));
-        for source in sources.into_iter().flatten() {
+        let mut sources = Vec::new();
+        self.write(turn, |egress, cx| sources = close(egress, cx));
+        for source in sources {
             turn.subscribers.remove(&source, self.id);
         }
         if !matches!(end, End::Again) {

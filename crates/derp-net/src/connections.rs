@@ -2,6 +2,7 @@
 
 mod adopted;
 mod cooling;
+mod leaving;
 mod links;
 mod phase;
 mod reading;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 use derp_proto::counters::Counter;
 use derp_proto::http_head::DerpUpgrade;
 use derp_proto::limit::Rate;
-use derp_tls::Version;
+use derp_tls::{Alert, Version};
 use mio::event::Event as Readiness;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -115,6 +116,7 @@ impl Connections {
             }
             Phase::Dialling(_) => return self.on_dialled(token, readiness, turn),
             Phase::Link(link) if readiness.is_writable() => link.conn().writable(turn),
+            Phase::Leaving(leaving) if leaving.conn().is_some() => return self.let_go(token, turn),
             Phase::Derp(_) | Phase::Shaking(_) | Phase::Arriving(_) | Phase::Link(_) | Phase::Leaving(_) => {}
         }
         self.on_readable(token, readiness, turn);
@@ -124,10 +126,6 @@ impl Connections {
         let Some(local) = self.locals.get_mut(token) else { return };
         let hung_up = readiness.is_read_closed() || readiness.is_error();
         local.hung_up |= hung_up;
-        let is_broken = readiness.is_error() || readiness.is_write_closed();
-        if is_broken && matches!(&local.phase, Phase::Derp(session) if session.is_over_limit()) {
-            return self.remove(token, CloseReason::Disconnected, turn);
-        }
         // Who was stopped by their budget is read in the next turn.
         if (readiness.is_readable() || hung_up) && !local.is_ready {
             self.read(token, turn);
@@ -308,8 +306,7 @@ impl Connections {
             }
             Phase::Dialling(dialling) => dialling.on_time(turn),
             Phase::Link(link) => link.on_time(turn),
-            Phase::Leaving(leaving) if turn.now >= leaving.ends => Err(CloseReason::Disconnected),
-            Phase::Leaving(leaving) => Ok(leaving.ends),
+            Phase::Leaving(leaving) => leaving.on_time(turn),
             Phase::Bridge(bridge) => match bridge.on_time(turn.now) {
                 Ok(Some(next)) => Ok(next),
                 Ok(None) => return,
@@ -367,7 +364,9 @@ impl Connections {
                 self.remove_pair(bridge.pair_token);
             }
             Phase::Shaking(shaking) if shaking.parked.is_some() => _ = self.parked.remove(&local.id),
-            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Pair(_) | Phase::Leaving(_) => {}
+            Phase::Arriving(mut arriving) => arriving.alert(Alert::CLOSE_NOTIFY, &local.stream),
+            Phase::Leaving(leaving) => leaving.close(turn),
+            Phase::Shaking(_) | Phase::Pair(_) => {}
         }
         // An adopted socket may have another descriptor.
         let _ = local.stream.shutdown(Shutdown::Both);

@@ -5,6 +5,7 @@ mod backlog;
 mod context;
 mod inbox;
 mod outbound;
+mod outcome;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -25,6 +26,7 @@ use crate::subscribers::{Added, Sources};
 pub(crate) use self::context::Context;
 pub(crate) use self::inbox::Inbox;
 pub(crate) use self::outbound::{Frame, PacketInfo};
+pub(crate) use self::outcome::Outcome;
 
 /// Guarded by the connection's egress lock.
 pub(crate) struct Egress {
@@ -33,6 +35,8 @@ pub(crate) struct Egress {
     line: Option<Line>,
     /// Until ServerInfo is out, packets wait: it is the client's first frame.
     admitted: bool,
+    /// What waits may still leave, and nothing else: the connection has ended.
+    leaving: bool,
     /// The owner looks after the write deadline of the backlog.
     watched: bool,
     pulling: bool,
@@ -42,30 +46,6 @@ pub(crate) struct Egress {
     sources: Sources,
     sent: Tally,
     dropped: u64,
-}
-
-/// What has come of a write, for others to know.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Outcome {
-    /// The socket became full: its owner has to watch the write deadline.
-    pub(crate) stalled: bool,
-    /// There is room for what is sent with `pull`.
-    pub(crate) pulled: bool,
-    /// More control frames wait than are permitted.
-    pub(crate) overflow: bool,
-    /// A cipher has been expanded, that its owner has to let go of when it is not used.
-    pub(crate) warmed: bool,
-}
-
-impl Outcome {
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self {
-            stalled: self.stalled | other.stalled,
-            pulled: self.pulled | other.pulled,
-            overflow: self.overflow | other.overflow,
-            warmed: self.warmed | other.warmed,
-        }
-    }
 }
 
 /// Figures of one connection's way out.
@@ -83,6 +63,7 @@ impl Egress {
         Self {
             line,
             admitted: false,
+            leaving: false,
             watched: false,
             pulling: false,
             outcome: Outcome::default(),
@@ -107,7 +88,7 @@ impl Egress {
 
     /// Writes packets, in order, straight from where they lie; what the socket does not take is kept, within bounds.
     pub(crate) fn packets(&mut self, packets: &[Frame<'_>], cx: &Context<'_>) {
-        let rest = if self.admitted { self.write(packets, cx) } else { packets };
+        let rest = if self.admitted && !self.leaving { self.write(packets, cx) } else { packets };
         for packet in rest {
             self.enqueue(packet.owned(), cx);
         }
@@ -118,7 +99,7 @@ impl Egress {
         self.dropped += inbox.dropped;
         let frames: Vec<OwnedFrame> = inbox.into_frames().collect();
         let packets: Vec<Frame<'_>> = frames.iter().map(OwnedFrame::borrow).collect();
-        let rest = if self.admitted { self.write(&packets, cx).len() } else { packets.len() };
+        let rest = if self.admitted && !self.leaving { self.write(&packets, cx).len() } else { packets.len() };
         let written = frames.len() - rest;
         for frame in frames.into_iter().skip(written) {
             self.enqueue(frame, cx);
@@ -127,7 +108,7 @@ impl Egress {
 
     /// Sends whole control frames, ahead of queued packets.
     pub(crate) fn control(&mut self, bytes: &[u8], pull: bool, cx: &Context<'_>) {
-        if self.line.is_none() {
+        if self.line.is_none() || self.leaving {
             return;
         }
         self.pulling |= pull;
@@ -153,7 +134,7 @@ impl Egress {
 
     /// Answers a ping, unless an answer to an earlier one still waits.
     pub(crate) fn pong(&mut self, bytes: &[u8], cx: &Context<'_>) {
-        if self.line.is_none() {
+        if self.line.is_none() || self.leaving {
             return;
         }
         let frame = Frame::control(bytes);
@@ -229,6 +210,19 @@ impl Egress {
         }
         self.give_up(cx);
         std::mem::take(&mut self.sources).into_keys()
+    }
+
+    /// Takes nothing more; what waits is drained as before. The sources are handed back, to be unsubscribed.
+    pub(crate) fn leave(&mut self, cx: &Context<'_>) -> impl Iterator<Item = NodeKey> + use<> {
+        self.leaving = true;
+        self.pulling = false;
+        self.drain(cx);
+        std::mem::take(&mut self.sources).into_keys()
+    }
+
+    /// Whether anything waits for the socket.
+    pub(crate) fn waits(&self) -> bool {
+        self.line.is_some() && self.backlog.is_some()
     }
 
     /// Since when no frame has left; `None` if none waits. For the owner, who asks again in time; `watched` says so.
@@ -363,7 +357,7 @@ impl Egress {
     /// Keeps a packet for later.
     fn enqueue(&mut self, frame: OwnedFrame, cx: &Context<'_>) {
         let Some(info) = frame.packet else { return };
-        if self.line.is_none() {
+        if self.line.is_none() || self.leaving {
             self.drop_packet(DropReason::GoneDisconnected, &info, cx);
             return;
         }
@@ -395,7 +389,7 @@ impl Egress {
     /// The destination is told when this source leaves. Before the packet leaves: the source may be gone by the time it has.
     /// True if it was not so already.
     fn subscribe(&mut self, source: &NodeKey, cx: &Context<'_>) -> bool {
-        if cx.link {
+        if cx.link || self.leaving {
             return false;
         }
         match self.sources.add(source, cx.subscriptions) {

@@ -10,6 +10,7 @@ use derp_proto::limit::Rate;
 use derp_proto::login;
 use derp_proto::websocket::Reader;
 use derp_proto::wire::{HEADER_LENGTH, NONCE_LENGTH};
+use derp_tls::Alert;
 
 use crate::batch::{Batch, Lies};
 use crate::budget::Share;
@@ -35,8 +36,8 @@ pub(crate) struct Session {
     partial: Vec<u8>,
     /// What was read and has to wait for the receive limit.
     held: Vec<u8>,
-    /// The client has said that nothing more comes, and is over once nothing waits.
-    ended: bool,
+    /// Set once nothing more comes of the client, while something that it has sent before waits: how the end is answered.
+    end: Option<Alert>,
 }
 
 enum Phase {
@@ -69,7 +70,7 @@ impl Session {
             decoder: Decoder::default(),
             partial: Vec::new(),
             held: Vec::new(),
-            ended: false,
+            end: None,
         }
     }
 
@@ -91,6 +92,7 @@ impl Session {
     /// reading, so until then reading goes on.
     pub(crate) fn room(&self, turn: Turn<'_>) -> usize {
         match &self.phase {
+            _ if self.end.is_some() => 0,
             Phase::Login { .. } => FIRST_READ,
             Phase::Waiting { leftover, .. } if leftover.len() > turn.policy.load().leftover_bytes => 0,
             Phase::Waiting { .. } => FIRST_READ,
@@ -102,7 +104,7 @@ impl Session {
 
     /// Bytes have come. An error is why the connection has to end.
     pub(crate) fn receive(&mut self, read: &mut [u8], batch: &mut Batch, turn: Turn<'_>) -> Result<(), CloseReason> {
-        if self.ended {
+        if self.end.is_some() {
             return Ok(());
         }
         let Some(web_socket) = &mut self.web_socket else {
@@ -117,7 +119,7 @@ impl Session {
         }
         let Some(end) = received.end else { return Ok(()) };
         self.conn.owe_close(&end.close_payload(), turn);
-        if self.ends_later() { Ok(()) } else { Err(CloseReason::Disconnected) }
+        if self.ends_later(Alert::CLOSE_NOTIFY) { Ok(()) } else { Err(CloseReason::Disconnected) }
     }
 
     /// The same with bytes of DERP.
@@ -144,7 +146,8 @@ impl Session {
         let mut leftover = std::mem::take(leftover);
         let traffic = Traffic::new(entry, self.conn.is_mesh(), limit, keep_alive_at, turn);
         self.phase = Phase::Open(traffic);
-        self.feed(&mut leftover, batch, turn)
+        self.feed(&mut leftover, batch, turn)?;
+        self.end_in_turn(turn)
     }
 
     /// When its phase has something due.
@@ -165,10 +168,32 @@ impl Session {
         matches!(&self.phase, Phase::Open(traffic) if traffic.held_until().is_some())
     }
 
-    /// The client has said that nothing more comes. True if what it has sent before has to wait, and its end with it.
-    pub(crate) fn ends_later(&mut self) -> bool {
-        self.ended = self.is_over_limit();
-        self.ended
+    /// Nothing more comes of the client, which is to be answered with this alert over TLS. True if something that it has
+    /// sent before waits, for its admission or its receive limit: its end waits behind that.
+    pub(crate) fn ends_later(&mut self, alert: Alert) -> bool {
+        let waits = match &self.phase {
+            Phase::Login { .. } => false,
+            // Of a client that has sent nothing ahead nothing is lost.
+            Phase::Waiting { leftover, .. } => !leftover.is_empty(),
+            Phase::Open(_) => self.is_over_limit(),
+        };
+        if waits {
+            self.end.get_or_insert(alert);
+        }
+        waits
+    }
+
+    /// Ends the connection if that has waited, and has not to wait any more.
+    fn end_in_turn(&mut self, turn: Turn<'_>) -> Result<(), CloseReason> {
+        match self.end {
+            Some(alert) if !self.is_over_limit() => {
+                if alert != Alert::CLOSE_NOTIFY {
+                    self.conn.alert(alert, turn);
+                }
+                Err(CloseReason::Disconnected)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether that holds it back: the frame that was too much is read to its end.
@@ -184,7 +209,7 @@ impl Session {
         }
         let mut held = std::mem::take(&mut self.held);
         self.feed(&mut held, batch, turn)?;
-        if self.ended && !self.is_over_limit() { Err(CloseReason::Disconnected) } else { Ok(()) }
+        self.end_in_turn(turn)
     }
 
     /// Does what is due. Returns when to come again, or why the connection has to end.
@@ -212,11 +237,22 @@ impl Session {
     }
 
     pub(crate) fn close(self, reason: CloseReason, turn: Turn<'_>) {
+        let (conn, place) = self.into_parts();
+        conn.end(reason, place, turn);
+    }
+
+    /// The same, and what waits for the socket may still leave.
+    pub(crate) fn leave(self, reason: CloseReason, turn: Turn<'_>) {
+        let (conn, place) = self.into_parts();
+        conn.leave(reason, place, turn);
+    }
+
+    fn into_parts(self) -> (Arc<Conn>, Option<Share>) {
         let place = match self.phase {
             Phase::Login { place, .. } | Phase::Waiting { place, .. } => Some(place),
             Phase::Open(_) => None,
         };
-        self.conn.end(reason, place, turn);
+        (self.conn, place)
     }
 
     /// Cuts what was read into frames. `gathered` gets the one that had begun before, if it is whole now.

@@ -138,7 +138,7 @@ impl Worker {
             Mail::Dial(conn, target) => connections.dial(conn, *target, turn),
             Mail::Heard(conn) => connections.heard(&conn, turn),
             Mail::Stalled(conn) => connections.stalled(&conn, turn),
-            Mail::Drain(conn) => conn.writable(turn),
+            Mail::Drain(conn) => connections.drain(&conn, turn),
             Mail::Close(conn, reason) => connections.close(&conn, reason, turn),
             Mail::Certificates => connections.look_again(turn),
             Mail::CloseParked(id) => connections.close_parked(id, turn),

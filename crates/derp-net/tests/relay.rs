@@ -71,10 +71,15 @@ fn what_is_not_derp_is_handed_over() {
 }
 
 #[test]
-fn whoever_hangs_up_while_it_waits_is_gone_at_once() {
-    let relay = Relay::closed(1, policy());
+fn a_client_that_hangs_up_while_it_waits_is_gone_at_once_unless_it_has_sent_something() {
+    let relay = Relay::closed(1, Policy { admission_deadline: Duration::from_millis(300), ..policy() });
     let (nobody, padding) = (secret(9).public_key(), [0; 60_000]);
-    for ahead in [0, 1, 2, 200] {
+    for (ahead, reason) in [
+        (0, CloseReason::Disconnected),
+        (1, CloseReason::AdmissionTimeout),
+        (2, CloseReason::AdmissionTimeout),
+        (200, CloseReason::AdmissionTimeout),
+    ] {
         let mut client = Client::log_in(&relay, 1);
         let id = relay.id_of(&client.key);
         // More than is read of who waits, or less.
@@ -89,7 +94,7 @@ fn whoever_hangs_up_while_it_waits_is_gone_at_once() {
             socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
         }
         drop(client);
-        assert_eq!(relay.end_of(id), CloseReason::Disconnected);
+        assert_eq!(relay.end_of(id), reason);
         relay.said.lock().unwrap().clear();
     }
     assert_eq!(relay.count(Counter::LOGINS_FAILED), 4);

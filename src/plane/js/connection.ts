@@ -12,6 +12,7 @@ import { LoginPhase, WaitingPhase } from './login.js';
 import { Session } from './session.js';
 import type { Entry } from './table.js';
 import { TokenBucket } from './token-bucket.js';
+import { WebSocketStream } from './websocket-stream.js';
 import { type Timed, Wheel } from './wheel.js';
 
 /** How a connection came to DERP. */
@@ -24,6 +25,9 @@ export interface Arrival {
 }
 
 type Phase = 'login' | 'waiting' | 'open' | 'closed';
+
+/** How long a client that sends no more may take for what waits for it, however steadily it reads; in milliseconds. */
+const LEAVING = 30_000;
 
 /**
  * One DERP connection, from the greeting to its end: the phases it goes through, and what they share. What it does with
@@ -56,6 +60,8 @@ export class Connection implements EgressOwner, Timed {
   private bucket: TokenBucket | undefined;
   /** Nothing more comes of it. */
   private hasEnded = false;
+  /** When the socket of a connection that has ended is closed, whatever still waits for it. */
+  private leavesBy = Number.POSITIVE_INFINITY;
   private ownRate: ReceiveRate | null = null;
 
   /** Partial login bytes that the plane's budget was charged for. */
@@ -87,8 +93,8 @@ export class Connection implements EgressOwner, Timed {
     context.wheel.arm(this, this.phaseEnds);
     this.stream.on('data', (chunk: Buffer) => this.onData(chunk));
     this.stream.on('end', () => this.onEnd());
-    this.stream.on('close', () => this.close('disconnected'));
-    this.stream.on('error', () => this.close('disconnected'));
+    this.stream.on('close', () => this.onEnd());
+    this.stream.on('error', () => this.onEnd());
   }
 
   get key(): NodeKey | undefined {
@@ -103,7 +109,7 @@ export class Connection implements EgressOwner, Timed {
     if (leftover.length > 0) this.onData(leftover);
     if (this.phase === 'login') this.stream.resume();
     // What was somebody else's until now may have ended with them.
-    if (this.stream.readableEnded || this.stream.destroyed) this.close('disconnected');
+    if (this.stream.readableEnded || this.stream.destroyed) this.onEnd();
   }
 
   admit(admission: Admission): void {
@@ -148,6 +154,12 @@ export class Connection implements EgressOwner, Timed {
   }
 
   close(reason: CloseReason): void {
+    this.end(reason);
+    this.letGo(reason === 'write_timeout');
+  }
+
+  /** The end of everything but the socket. Told once. */
+  private end(reason: CloseReason): void {
     if (this.phase === 'closed') return;
     if (this.phase !== 'open') {
       this.settleLogin();
@@ -160,11 +172,18 @@ export class Connection implements EgressOwner, Timed {
     if (this.entry) this.context.table.remove(this.entry, this);
     for (const source of this.sources) this.context.table.unsubscribe(source, this);
     this.sources.clear();
+    this.egress.leave(() => this.letGo());
+    if (this.login) this.context.events.closed(this.id, this.login.key, (to) => to.closed(this.id, reason));
+  }
+
+  /** The end of the socket. What still waits for it is dropped, and counted. */
+  private letGo(takesNothing = false): void {
+    this.leavesBy = Number.POSITIVE_INFINITY;
+    this.context.leaving.delete(this);
     this.egress.close();
     // Who takes nothing will not take this either.
-    if (reason === 'write_timeout') this.stream.destroy();
+    if (takesNothing) this.stream.destroy();
     else hangUp(this.stream);
-    if (this.login) this.context.events.closed(this.id, this.login.key, (to) => to.closed(this.id, reason));
   }
 
   get kind(): EgressKind {
@@ -180,7 +199,12 @@ export class Connection implements EgressOwner, Timed {
   }
 
   onTime(now: number): number {
-    if (this.phase === 'closed') return Number.POSITIVE_INFINITY;
+    if (this.phase === 'closed') {
+      if (now >= this.leavesBy) this.letGo(true);
+      return this.leavesBy < Number.POSITIVE_INFINITY
+        ? Math.min(this.leavesBy, this.egress.onTime(now))
+        : this.leavesBy;
+    }
     if (now >= this.phaseEnds) {
       this.close(this.phase === 'login' ? 'login_timeout' : 'admission_timeout');
       return Number.POSITIVE_INFINITY;
@@ -223,10 +247,25 @@ export class Connection implements EgressOwner, Timed {
     this.context.events.raise((to) => to.pulled(this.id));
   }
 
-  /** What it has sent before it left is still its own, however long its receive limit holds it back. */
+  /**
+   * Nothing more comes of the client. What it has sent before is still its own, however long its admission or its receive
+   * limit takes; and a client that reads on gets what waits for it.
+   */
   private onEnd(): void {
     this.hasEnded = true;
-    if (this.readAgainAt === Number.POSITIVE_INFINITY) this.close('disconnected');
+    if (this.context.leaving.has(this)) this.letGo();
+    if (this.phase === 'closed') return;
+    const waits = this.phase === 'waiting' ? this.decoder.held > 0 : this.readAgainAt !== Number.POSITIVE_INFINITY;
+    if (waits) return;
+    this.end('disconnected');
+    // A WebSocket ends both ways at once.
+    if (!this.egress.waits || this.stream.destroyed || this.stream instanceof WebSocketStream) {
+      this.letGo();
+      return;
+    }
+    this.context.leaving.add(this);
+    this.leavesBy = Wheel.now() + LEAVING;
+    this.context.wheel.arm(this, this.leavesBy);
   }
 
   private onData(chunk: Buffer): void {

@@ -29,7 +29,9 @@ export interface PlaneContext {
   readonly parked: Map<ConnectionId, Handshake>;
   /** DERP connections, from the greeting to their end. */
   readonly connections: Map<ConnectionId, Connection>;
-  /** Of those, the ones that are not admitted. */
+  /** Those that have ended, and whose clients still read what waits for them. */
+  readonly leaving: Set<Connection>;
+  /** Of the connections, the ones that are not admitted. */
   pendingLogins: number;
   /** Bytes of their ClientInfo frames that are not whole yet. */
   loginBytes: number;

@@ -79,6 +79,8 @@ export class Egress {
   private readonly written: OutboundPacket[][] = [];
   private writtenBytes = 0;
   private closed = false;
+  /** Set once nothing more is taken: called when everything that waits has left. */
+  private left: (() => void) | undefined;
 
   /** Since when nothing has left, and what was left to leave then. */
   private progressAt = 0;
@@ -102,7 +104,7 @@ export class Egress {
   }
 
   packet(packet: OutboundPacket): void {
-    if (this.closed) {
+    if (this.closed || this.left) {
       this.drop('ended', packet);
     } else if (this.open && this.queuedPackets === 0 && this.control.length === 0) {
       this.waited(0);
@@ -123,7 +125,7 @@ export class Egress {
 
   /** Queues whole control frames, ahead of packets. */
   frames(frames: Buffer, pull = false): void {
-    if (this.closed) return;
+    if (this.closed || this.left) return;
     this.pulling ||= pull;
     if (this.controlBytes + frames.length > this.context.policy.limits.controlBytes) {
       this.owner.onControlOverflow();
@@ -136,9 +138,21 @@ export class Egress {
   }
 
   sendPong(frame: Buffer): void {
-    if (this.closed || this.pong) return;
+    if (this.closed || this.left || this.pong) return;
     this.pong = frame;
     this.schedule();
+  }
+
+  /** Whether anything has not been taken by the kernel. */
+  get waits(): boolean {
+    const waiting = this.batch.length + this.written.length + this.control.length + this.queuedPackets;
+    return !this.closed && (waiting > 0 || this.pong !== undefined);
+  }
+
+  /** Takes nothing more; `left` is called when what waits has left. */
+  leave(left: () => void): void {
+    this.left = left;
+    this.pulling = false;
   }
 
   /** Counts everything that will not leave any more. */
@@ -251,6 +265,7 @@ export class Egress {
       this.context.counters.add('bytes_sent', payload);
     }
     this.flush();
+    if (!this.waits) this.left?.();
   }
 
   private watch(): void {

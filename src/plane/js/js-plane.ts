@@ -79,6 +79,7 @@ class JsPlane implements DataPlane {
       links: new Links(),
       parked: new Map(),
       connections: new Map(),
+      leaving: new Set(),
       arriving: 0,
       pendingLogins: 0,
       loginBytes: 0,
@@ -232,6 +233,7 @@ class JsPlane implements DataPlane {
   private async closeAll(): Promise<void> {
     const ended = Promise.all(this.listeners.map((listener) => listener.close()));
     for (const connection of this.context.connections.values()) connection.close('shutdown');
+    for (const connection of this.context.leaving) connection.close('shutdown');
     for (const { stream } of this.duplexes.values()) hangUp(stream);
     this.context.links.close();
     await ended;

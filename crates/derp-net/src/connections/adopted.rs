@@ -1,10 +1,11 @@
-//! Connections that were the HTTP server's: how they come back, and how the WebSockets among them end.
+//! Connections that were the HTTP server's: how they come back.
 
 use std::mem;
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+
+use derp_tls::Alert;
 
 use super::{Connections, Phase};
 use crate::budget::Share;
@@ -14,11 +15,6 @@ use crate::reason::CloseReason;
 use crate::secure::Opening;
 use crate::session::Session;
 use crate::shared::Turn;
-
-/// How long the peer of a WebSocket that has ended may go on sending, and how much: what it was told last is lost to it if
-/// its socket is closed meanwhile.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1 << 20;
 
 /// A connection that comes back, and begins with the greeting.
 pub(crate) struct Adopted {
@@ -31,20 +27,6 @@ pub(crate) struct Adopted {
     /// The connection itself; or, of one over TLS, the HTTP server's end of the bridge that has this place.
     pub(crate) stream: Arc<TcpStream>,
     pub(crate) bridge: Option<usize>,
-}
-
-/// A WebSocket that has said its last word.
-pub(crate) struct Leaving {
-    pub(crate) ends: Instant,
-    left: usize,
-}
-
-impl Leaving {
-    /// So many more bytes have come. False if those were too many.
-    pub(crate) fn bear(&mut self, count: usize) -> bool {
-        self.left = self.left.saturating_sub(count);
-        self.left > 0
-    }
 }
 
 impl Connections {
@@ -62,7 +44,7 @@ impl Connections {
             local.opening = Some(Box::new(opening));
             self.begin(token, &[], leftover, turn);
             if ended {
-                return self.remove(token, CloseReason::Disconnected, turn);
+                return self.hang_up(token, Alert::CLOSE_NOTIFY, turn);
             }
             return self.read(token, turn);
         }
@@ -106,27 +88,6 @@ impl Connections {
         if let Some(pair) = self.locals.try_remove(pair_token) {
             self.deregister(&pair.stream);
         }
-    }
-
-    /// Ends a WebSocket, but for its socket, whose peer may be in the middle of something. False if there is no such thing.
-    pub(super) fn leave(&mut self, token: usize, reason: CloseReason, turn: Turn<'_>) -> bool {
-        let Some(local) = self.locals.get_mut(token) else { return false };
-        let at_once = matches!(reason, CloseReason::Shutdown | CloseReason::WriteTimeout | CloseReason::InternalError);
-        if at_once || !matches!(&local.phase, Phase::Derp(session) if session.is_web_socket()) {
-            return false;
-        }
-        let leaving = Leaving { ends: turn.now + LINGER, left: LINGER_BYTES };
-        self.wheel.arm((token, local.id), &mut local.visit, leaving.ends);
-        local.opening = None;
-        let phase = mem::replace(&mut local.phase, Phase::Leaving(leaving));
-        // It may have been shut by the peer.
-        let stream = local.stream.clone();
-        if let Phase::Derp(session) = phase {
-            session.close(reason, turn);
-        }
-        let _ = stream.shutdown(Shutdown::Write);
-        self.read(token, turn);
-        true
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use super::adopted::Leaving;
+use super::leaving::Leaving;
 use crate::arriving::Arriving;
 use crate::bridge::Bridge;
 use crate::conn::Conn;
@@ -39,7 +39,7 @@ pub(super) enum Phase {
     Bridge(Box<Bridge>),
     /// The plane's end of the pair of sockets of the bridge that has this place.
     Pair(usize),
-    /// A WebSocket that has ended, whose socket has not.
+    /// It has ended, and its socket has not.
     Leaving(Leaving),
 }
 

@@ -38,7 +38,10 @@ impl Connections {
         };
         let room = match &local.phase {
             Phase::Shaking(shaking) if shaking.parked.is_some() => 0,
-            Phase::Shaking(_) | Phase::Arriving(_) | Phase::Leaving(_) => FIRST_READ,
+            Phase::Shaking(_) | Phase::Arriving(_) => FIRST_READ,
+            // It has said all that it had to say.
+            Phase::Leaving(leaving) if leaving.conn().is_some() => return false,
+            Phase::Leaving(_) => FIRST_READ,
             Phase::Derp(session) => session.room(turn),
             Phase::Dialling(dialling) => dialling.room(),
             // What it has said is still to be heard; a hang-up is seen then.
@@ -49,11 +52,10 @@ impl Connections {
         let kept = local.opening.as_ref().map_or(0, |opening| opening.put_back(&mut self.scratch));
         let room = room.min(SCRATCH - kept);
         let hung_up = local.hung_up;
-        let is_over_limit = matches!(&local.phase, Phase::Derp(session) if session.is_over_limit());
         if room == 0 {
-            // It goes on with its admission, or its certificate; a hang-up is acted upon. Behind a receive limit it is
-            // seen in its turn, behind what was sent before.
-            if hung_up && !is_over_limit {
+            // A handshake that waits has sent nothing that could be lost. What a client of DERP has sent waits, for its
+            // admission or its receive limit, and a hang-up is seen behind it.
+            if hung_up && !matches!(local.phase, Phase::Derp(_)) {
                 self.remove(token, CloseReason::Disconnected, turn);
             }
             return false;
@@ -73,7 +75,7 @@ impl Connections {
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Ok(_) | Err(_) => {
-                self.remove(token, CloseReason::Disconnected, turn);
+                self.hang_up(token, Alert::CLOSE_NOTIFY, turn);
                 false
             }
         }
@@ -103,23 +105,35 @@ impl Connections {
         if !plaintext.is_empty() {
             self.plaintext(token, plaintext, turn);
         }
-        // Whatever comes before the end has been done.
-        if let Some(alert) = end
-            && let Some(Local { phase, .. }) = self.locals.get_mut(token)
-        {
-            if let Phase::Derp(session) = phase
-                && alert == Alert::CLOSE_NOTIFY
-                && session.ends_later()
-            {
-                return;
-            }
-            if let Some(conn) = phase.conn() {
-                conn.alert(alert, turn);
-            }
-            if !matches!(phase, Phase::Bridge(_)) {
-                self.remove(token, CloseReason::Disconnected, turn);
-            }
+        // Whatever comes before the end has been done, or waits.
+        if let Some(alert) = end {
+            self.hang_up(token, alert, turn);
         }
+    }
+
+    /// Nothing more comes of the peer. Over TLS it is told why by this alert.
+    pub(super) fn hang_up(&mut self, token: usize, alert: Alert, turn: Turn<'_>) {
+        let Some(Local { stream, phase, .. }) = self.locals.get_mut(token) else { return };
+        match phase {
+            Phase::Derp(session) => {
+                if session.ends_later(alert) {
+                    return;
+                }
+                if alert != Alert::CLOSE_NOTIFY {
+                    session.conn().alert(alert, turn);
+                }
+            }
+            // Its request was in the same read.
+            Phase::Bridge(bridge) if alert == Alert::CLOSE_NOTIFY => {
+                bridge.client_ends();
+                return self.cross(token, turn);
+            }
+            Phase::Bridge(bridge) => bridge.alert(alert),
+            Phase::Arriving(arriving) => arriving.alert(alert, stream),
+            Phase::Link(link) => link.conn().alert(alert, turn),
+            Phase::Shaking(_) | Phase::Dialling(_) | Phase::Leaving(_) | Phase::Pair(_) => {}
+        }
+        self.remove(token, CloseReason::Disconnected, turn);
     }
 
     fn plaintext(&mut self, token: usize, bytes: Range<usize>, turn: Turn<'_>) {

@@ -1,0 +1,25 @@
+//! What has to be told once the egress lock is released.
+
+/// What has come of a write, for others to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Outcome {
+    /// The socket became full: its owner has to watch the write deadline.
+    pub(crate) stalled: bool,
+    /// There is room for what is sent with `pull`.
+    pub(crate) pulled: bool,
+    /// More control frames wait than are permitted.
+    pub(crate) overflow: bool,
+    /// A cipher has been expanded, that its owner has to let go of when it is not used.
+    pub(crate) warmed: bool,
+}
+
+impl Outcome {
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            stalled: self.stalled | other.stalled,
+            pulled: self.pulled | other.pulled,
+            overflow: self.overflow | other.overflow,
+            warmed: self.warmed | other.warmed,
+        }
+    }
+}
