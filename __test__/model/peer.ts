@@ -13,6 +13,7 @@ import {
 import { Changes } from '../helpers/wait.js';
 import { type Actor, nameOf } from './cast.js';
 import { type Label, labelOf } from './packet.js';
+import type { Visit } from './steps.js';
 
 /** Something that a client was sent. */
 export type Receipt =
@@ -36,6 +37,8 @@ export class Peer {
   private partial: Buffer = Buffer.alloc(0);
   /** Frames before ServerInfo are part of the login. */
   private loggedIn = false;
+  /** What is sent as soon as it has come, and the end behind it. */
+  private visit: Buffer | undefined;
   private pongs = 0;
 
   private constructor(
@@ -64,6 +67,28 @@ export class Peer {
     return peer;
   }
 
+  /** Connects, logs in, sends frames, and half-closes right behind them, as early as that; returns when all is over. */
+  static async visit(actor: Actor, frames: Buffer, when: Visit, port: number, tls?: TlsVersion): Promise<Peer> {
+    const transport = connect({ host: '127.0.0.1', port, noDelay: true });
+    const versions = { minVersion: tls, maxVersion: tls };
+    const socket = tls ? secure({ socket: transport, rejectUnauthorized: false, ...versions }) : transport;
+    for (const stream of [transport, socket]) stream.on('error', () => stream.destroy());
+    await new Promise<void>((resolve, reject) => {
+      socket.once(tls ? 'secureConnect' : 'connect', resolve);
+      socket.once('close', () => reject(new Error('the connection could not be made')));
+    });
+    const peer = new Peer(socket, transport);
+    if (when === 'at ServerInfo') {
+      peer.visit = frames;
+      peer.write(actor.hello);
+    } else {
+      peer.write(Buffer.concat([actor.hello, frames]));
+      socket.end();
+    }
+    await peer.ended();
+    return peer;
+  }
+
   /** Everything received since this was called last. */
   take(): Receipt[] {
     const { receipts } = this;
@@ -73,6 +98,11 @@ export class Peer {
 
   write(bytes: Buffer): void {
     this.socket.write(bytes);
+  }
+
+  /** Writes, and resolves when the system has it. */
+  async flush(bytes: Buffer): Promise<void> {
+    await new Promise<void>((resolve) => this.socket.write(bytes, () => resolve()));
   }
 
   /** Sends a ping behind `before`, and waits for its answer: the relay has seen to all of it then. */
@@ -140,6 +170,7 @@ export class Peer {
   private onFrame(type: number, body: Buffer): void {
     if (!this.loggedIn) {
       this.loggedIn = type === FrameType.ServerInfo;
+      if (this.loggedIn && this.visit) this.socket.end(this.visit);
       if (type !== FrameType.ServerInfo && type !== FrameType.ServerKey) this.odd(type, body);
     } else if (type === FrameType.RecvPacket && body.length >= KEY_LENGTH) {
       this.onPacket(body);

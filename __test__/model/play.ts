@@ -26,8 +26,14 @@ import { Rig } from './rig.js';
 import type { Offence, Step } from './steps.js';
 import { type Link, newLink, World } from './world.js';
 
+type StepOf<Name extends Step['do']> = Extract<Step, { do: Name }>;
+
 /** Steps after which everything is looked at. */
 const LOOK = 20;
+/** Packets that leave at once. */
+const SHORT = 1400;
+/** A few packets of which there is always room for all. */
+const MOST_AT_ONCE = 30_000;
 /** Enough packets of the longest for what a socket and its queue take. */
 const FLOOD = 100;
 
@@ -93,9 +99,14 @@ class Player implements Play {
       if (!link) await this.connect(step.slot);
       return;
     }
+    if (step.do === 'visit') {
+      if (!link) await this.visit(step);
+      return;
+    }
     if (!link) return;
     if (step.do === 'resume') return await this.resume(link);
     if (step.do === 'close') return await this.close(link, step.how);
+    if (step.do === 'leave') return await this.leave(link, step);
     // Of who does not read, no answer would come.
     if (link.stall) return;
     const alike = ['send', 'split', 'stall', 'prefer', 'ping', 'strange'];
@@ -148,6 +159,55 @@ class Player implements Play {
     await this.ended([link]);
   }
 
+  /** What has been sent before an end arrives. */
+  private async leave(link: Link, { to, kind, length, count, how }: StepOf<'leave'>): Promise<void> {
+    const { name } = link.actor;
+    // Who does not read on does not see what it sends to itself.
+    if (to === name && (link.stall || how !== 'end')) return;
+    this.did(`leave: ${how}`);
+    if (link.stall) this.did('leave: unread');
+    await this.pace.quiet();
+    if (!link.stall && !this.world.isActive(link)) await this.pace.say(link);
+    // A reset takes back what has not left.
+    const bytes = Math.min(length, how === 'end' ? MOST_AT_ONCE : SHORT);
+    const frames: Buffer[] = [];
+    for (let sent = 0; sent < count; sent++) {
+      const packet = await this.labelled(link, to, kind, bytes, name);
+      frames.push(sendFrame(named(to).key, packet.label, packet.bytes));
+    }
+    await this.pace.settle();
+    this.world.activity(link);
+    if (how === 'end') link.peer.write(Buffer.concat(frames));
+    else await link.peer.flush(Buffer.concat(frames));
+    link.peer.close(how);
+    if (how === 'end' && !link.stall) await link.peer.ended();
+    await this.ended([link]);
+  }
+
+  private async visit({ slot, to, kind, length, count, when }: StepOf<'visit'>): Promise<void> {
+    const actor = SLOTS[slot] as (typeof SLOTS)[number];
+    if (to === actor.name) return;
+    this.did(`visit: ${when}`);
+    await this.pace.quiet();
+    this.number += 1;
+    const sender = { number: this.number, sequence: 0 };
+    const frames: Buffer[] = [];
+    for (let sent = 0; sent < count; sent++) {
+      const packet = await this.labelled(sender, to, kind, Math.min(length, MOST_AT_ONCE), actor.name);
+      frames.push(sendFrame(named(to).key, packet.label, packet.bytes));
+    }
+    await this.pace.settle();
+    const link = newLink({
+      number: sender.number,
+      slot,
+      actor,
+      ...(await this.rig.visit(actor, Buffer.concat(frames), when)),
+    });
+    this.world.add(link);
+    this.world.activity(link);
+    await this.ended([link]);
+  }
+
   private async send(link: Link, to: string, kind: Kind, length: number, from?: string): Promise<void> {
     if (from !== undefined && !link.actor.mesh) return;
     const { label, bytes } = await this.packet(link, to, kind, length, from ?? link.actor.name);
@@ -160,14 +220,24 @@ class Player implements Play {
   private async packet(link: Link, to: string, kind: Kind, length: number, source: string) {
     // The sender may be one of the receiver's clones, and takes over by sending.
     if (!this.world.isActive(link)) await this.pace.say(link);
+    // It may be told that its peer is not here.
+    link.dirty = true;
+    return await this.labelled(link, to, kind, length, source);
+  }
+
+  private async labelled(
+    link: Pick<Link, 'number' | 'sequence'>,
+    to: string,
+    kind: Kind,
+    length: number,
+    source: string,
+  ) {
     const destination = this.world.active(to);
     // Packets that say nothing cannot be told apart, as they have to be where some may be missing.
     const shortest = destination?.stall ? 8 : 0;
     const bytes = Math.max(length, kind === 'disco' ? MIN_DISCO_LENGTH : shortest);
     const label: Label = { sender: link.number, sequence: link.sequence, kind };
     link.sequence += 1;
-    // It may be told that its peer is not here.
-    link.dirty = true;
     if (destination?.stall) {
       destination.stall.sent.push(label);
       destination.uncertain.add(source);
@@ -278,6 +348,7 @@ class Player implements Play {
     await this.pace.quiet();
     for (const link of this.world.links) if (!link.stall) this.tell(link);
     if (!this.stalledEver) await this.pongsCounted();
+    await this.packetsCounted();
     this.count();
   }
 
@@ -299,6 +370,13 @@ class Player implements Play {
   /** A client may have its pong before the relay has counted it. */
   private async pongsCounted(): Promise<void> {
     for (let times = 0; times < 1000 && this.rig.counters().sent_pong < this.rig.pings; times++) await turn(1);
+  }
+
+  /** What waits for a client that sends no more is counted once that has gone, too. */
+  private async packetsCounted(): Promise<void> {
+    const left = () =>
+      !this.world.links.every((link) => !link.stall) || this.conservation(this.rig.counters()).conserved;
+    for (let times = 0; times < 1000 && !left(); times++) await turn(1);
   }
 
   private count(): void {

@@ -59,6 +59,10 @@ class Race {
         if (step.how === 'control') this.rig.relay.dataPlane.close(runner.id, 'closed');
         else peer.close(step.how);
         return;
+      case 'leave':
+        this.open.delete(step.slot);
+        for (let count = 0; count < step.count; count++) this.send(runner, step.to, step.kind, step.length);
+        return peer.close(step.how);
       case 'send':
         for (let count = 0; count < step.count; count++) this.send(runner, step.to, step.kind, step.length);
         return;

@@ -5,9 +5,10 @@ import { SNAPSHOT_COLUMNS } from '../../src/plane/plane.js';
 import type { SelectedPlane } from '../../src/plane/select.js';
 import type { Lane } from '../helpers/lanes.js';
 import { TestRelay } from '../helpers/relay.js';
-import { Changes } from '../helpers/wait.js';
+import { Changes, eventually } from '../helpers/wait.js';
 import { type Actor, RELAY_KEYS } from './cast.js';
 import { Peer, type TlsVersion } from './peer.js';
+import type { Visit } from './steps.js';
 
 const QUEUED = SNAPSHOT_COLUMNS.indexOf('queuedPackets');
 
@@ -66,6 +67,15 @@ export class Rig {
     if (!connected || connected.peer.port !== peer.localPort) {
       throw new Error(`${actor.name} has logged in, and another connection was reported, or none`);
     }
+    return { peer, id: connected.id };
+  }
+
+  /** A client that comes, sends frames, and leaves at once. Returns it when it has left, as far as it can see. */
+  async visit(actor: Actor, frames: Buffer, when: Visit): Promise<{ readonly peer: Peer; readonly id: number }> {
+    const known = this.relay.connected.length;
+    const peer = await Peer.visit(actor, frames, when, this.relay.target().port, this.tls);
+    this.peers.push(peer);
+    const connected = await eventually(() => this.relay.connected[known], `the visit of ${actor.name} to be reported`);
     return { peer, id: connected.id };
   }
 

@@ -9,6 +9,14 @@ export type Offence = (typeof OFFENCES)[number];
 export const CLOSINGS = ['end', 'destroy', 'reset', 'control'] as const;
 export type Closing = (typeof CLOSINGS)[number];
 
+/** How a client ends its connection right behind what it has sent: it reads on, it does not, or it takes everything back. */
+export const LEAVINGS = ['end', 'destroy', 'reset'] as const;
+export type Leaving = (typeof LEAVINGS)[number];
+
+/** When a client that visits sends its packets, and its end: with the login, or as soon as it is let in. */
+export const VISITS = ['with the login', 'at ServerInfo'] as const;
+export type Visit = (typeof VISITS)[number];
+
 /** `slot` is who acts, or is acted upon; `to` and `from` are names of keys. */
 export type Step =
   | { readonly do: 'connect'; readonly slot: number }
@@ -20,6 +28,26 @@ export type Step =
       readonly kind: Kind;
       readonly length: number;
       readonly count: number;
+    }
+  /** Packets, and right behind them the end of the connection; one that does not read has unread data then. */
+  | {
+      readonly do: 'leave';
+      readonly slot: number;
+      readonly to: string;
+      readonly kind: Kind;
+      readonly length: number;
+      readonly count: number;
+      readonly how: Leaving;
+    }
+  /** A client that connects, sends packets, and half-closes right behind them. */
+  | {
+      readonly do: 'visit';
+      readonly slot: number;
+      readonly to: string;
+      readonly kind: Kind;
+      readonly length: number;
+      readonly count: number;
+      readonly when: Visit;
     }
   /** A mesh peer's packet of somebody else. */
   | {
@@ -51,6 +79,8 @@ const LENGTHS = [0, 7, 8, 61, 62, 100, 100, 1400, 1400, 1400, 9000, 16_384, 65_5
 const WEIGHTS: Readonly<Record<Step['do'], number>> = {
   connect: 8,
   close: 4,
+  leave: 3,
+  visit: 4,
   send: 110,
   forward: 14,
   flood: 1,
@@ -82,6 +112,8 @@ export function traceOf(seed: number, length: number): Step[] {
   const key = () => one(ACTORS).name;
   const keyOf = (slots: ReadonlySet<number>) => (slots.size > 0 && below(8) > 0 ? nameAt(one([...slots])) : key());
 
+  const packets = () => ({ to: keyOf(open), kind: kind(), length: one(LENGTHS), count: 1 + below(4) });
+
   const next = (): Step => {
     const name = open.size < CROWD && below(2) === 0 ? 'connect' : one(LOT);
     const slot = oneOf(open);
@@ -99,7 +131,15 @@ export function traceOf(seed: number, length: number): Step[] {
         stalled.delete(slot);
         return { do: name, slot, how: one(CLOSINGS) };
       case 'send':
-        return { do: name, slot: reading, to: keyOf(open), kind: kind(), length: one(LENGTHS), count: 1 + below(4) };
+        return { ...packets(), do: name, slot: reading };
+      case 'leave':
+        open.delete(slot);
+        stalled.delete(slot);
+        return { ...packets(), do: name, slot, how: one(LEAVINGS) };
+      case 'visit': {
+        const free = SLOTS.map((_, number) => number).filter((number) => !open.has(number));
+        return { ...packets(), do: name, slot: free.length > 0 ? one(free) : slot, when: one(VISITS) };
+      }
       case 'forward':
         return { do: name, slot: mesh, from: key(), to: keyOf(open), kind: kind(), length: one(LENGTHS) };
       case 'flood':

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { laneNamed } from '../helpers/lanes.js';
 import { findFailure, report, STEPS, shortest, TRACES } from './check.js';
-import { CLOSINGS, OFFENCES } from './steps.js';
+import { CLOSINGS, LEAVINGS, OFFENCES, VISITS } from './steps.js';
 
 /** `DERPKIT_TRACES` asks for a number of traces, all of them in the first half. */
 const ASKED = process.env.DERPKIT_TRACES ? Number(process.env.DERPKIT_TRACES) : undefined;
@@ -26,6 +26,9 @@ const EVENTS = [
   ],
   ...['TCP', 'TLSv1.2', 'TLSv1.3'].map((face) => `over ${face}`),
   ...CLOSINGS.map((how) => `close: ${how}`),
+  ...LEAVINGS.map((how) => `leave: ${how}`),
+  'leave: unread',
+  ...VISITS.map((when) => `visit: ${when}`),
   ...OFFENCES.map((what) => `offend: ${what}`),
   ...['queue_head', 'gone_disconnected', 'unknown_dest', 'unknown_dest_on_fwd'].map((reason) => `dropped: ${reason}`),
 ];
