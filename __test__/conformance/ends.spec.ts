@@ -1,10 +1,13 @@
+import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { sendPacketFrame } from '../../src/protocol/frame.js';
+import { peerPresentFrame, sendPacketFrame } from '../../src/protocol/frame.js';
+import { generateKeyPair } from '../../src/protocol/key.js';
 import { Bench, NO_RIGHTS } from '../helpers/bench.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft, openSockets } from '../helpers/leaks.js';
-import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
+import { OtherRelay } from '../helpers/other-relay.js';
+import { MESH_KEY, ownCertificate, startRelay, type TestRelay } from '../helpers/relay.js';
 import { fill, numbered, QUEUE_DEPTH } from '../helpers/traffic.js';
 import { eventually } from '../helpers/wait.js';
 import { clientFrame, closePayload, Opcode, WebSocketClient } from '../helpers/websocket.js';
@@ -17,7 +20,7 @@ const WAYS = ['end', 'reset', 'close unread'] as const;
 type Way = (typeof WAYS)[number];
 const FACES = (['tcp', 'tls'] as const).flatMap((face) => WAYS.map((way) => ({ face, way })));
 
-async function leave({ wire }: DerpClient, way: Way): Promise<void> {
+async function leave({ wire }: { readonly wire: Wire }, way: Way): Promise<void> {
   await wire.flushed();
   if (way === 'end') wire.end();
   else if (way === 'reset') wire.reset();
@@ -200,6 +203,30 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
       await receiver.expect('PeerGone');
     }
   });
+});
+
+describe.each(LANES_AND_TLS)('what another relay has said before it ends its link, $name', (lane) => {
+  // Node does not reset what it has accepted over TLS.
+  it.each(FACES.filter(({ face, way }) => way === 'end' || (way === 'reset' && face === 'tcp')))(
+    'is heard before the end: $way over $face',
+    async ({ face, way }) => {
+      const bench = await Bench.open(lane);
+      const other = await OtherRelay.start(face === 'tls');
+      const keys = Array.from({ length: 100 }, () => generateKeyPair().publicKey);
+      const address = { address: '127.0.0.1', port: other.port };
+      const roots = face === 'tls' ? [new X509Certificate(ownCertificate().chain).raw] : null;
+      const target = { host: 'localhost', authority: `localhost:${other.port}`, meshKey: MESH_KEY, timeout: 10_000 };
+      bench.plane.dial(1, { ...target, address, roots });
+      const end = await other.linked();
+      end.send(...keys.map((key) => peerPresentFrame({ key, address: '192.0.2.1', port: 1, flags: 0, appName: '' })));
+      await leave(end, way);
+      await eventually(
+        () => bench.heard.includes('the end'),
+        () => `the end of the link; it has said ${bench.heard.length} things`,
+      );
+      expect(bench.heard).toEqual([...keys, 'the end']);
+    },
+  );
 });
 
 describe.each(LANES_AND_TLS)('a client that sends no more, and reads on, $name', (lane) => {

@@ -9,6 +9,8 @@ import type {
   CertificateSet,
   CloseReason,
   DataPlane,
+  LinkChange,
+  LinkId,
   Login,
   PacketDrop,
   PlaneEvents,
@@ -32,6 +34,8 @@ export class Bench implements PlaneEvents {
   readonly logins: Login[] = [];
   readonly ends = new Map<number, CloseReason>();
   readonly pulls: number[] = [];
+  /** What links have said: who is there, who is not, and that it has ended. */
+  readonly heard: string[] = [];
   readonly needs: CertificateNeed[] = [];
   readonly duplexes = new Map<number, Duplex>();
   readonly dropped: PacketDrop[] = [];
@@ -131,8 +135,12 @@ export class Bench implements PlaneEvents {
   closePeer(): void {}
   prefer(): void {}
   linkOpen(): void {}
-  linkPeers(): void {}
-  linkClosed(): void {}
+  linkPeers(_link: LinkId, changes: readonly LinkChange[]): void {
+    this.heard.push(...changes.map(({ key, present }) => (present ? key : `not ${key}`)));
+  }
+  linkClosed(): void {
+    this.heard.push('the end');
+  }
   certificateNeeded(need: CertificateNeed): void {
     this.needs.push(need);
   }

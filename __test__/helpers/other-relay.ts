@@ -19,7 +19,7 @@ export class OtherRelay {
   private readonly changes = new Changes();
 
   private constructor(tls: boolean, pair = ownCertificate()) {
-    this.server = tls ? createTlsServer({ cert: pair.chain, key: pair.key }) : createTcpServer();
+    this.server = tls ? createTlsServer({ cert: pair.chain, key: pair.key }) : createTcpServer({ noDelay: true });
     this.server.on(tls ? 'secureConnection' : 'connection', (socket) => {
       this.arrived.push(new OtherEnd(new Wire(socket), this.keys));
       this.changes.notify();

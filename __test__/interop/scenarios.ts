@@ -25,6 +25,8 @@ export const SCENARIOS = [
   'relay-plain',
   'relay-to-self',
   'relay-too-large',
+  'relay-last-words-tls',
+  'relay-last-words-plain',
   'peer-gone-disconnected',
   'peer-gone-not-here',
   'ping',

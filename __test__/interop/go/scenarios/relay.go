@@ -1,9 +1,12 @@
 package scenarios
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"tailscale.com/derp"
 	"tailscale.com/disco"
@@ -15,6 +18,8 @@ var relayScenarios = []Scenario{
 	{"relay-plain", overPlain(relaySizes)},
 	{"relay-to-self", overTLS(relayToSelf)},
 	{"relay-too-large", overTLS(relayTooLarge)},
+	{"relay-last-words-tls", overTLS(relayLastWords)},
+	{"relay-last-words-plain", overPlain(relayLastWords)},
 }
 
 // packet returns n bytes that are the same for the same seed.
@@ -109,4 +114,39 @@ func discoPacket(n int) []byte {
 	b := packet(uint64(n), n)
 	copy(b, disco.Magic)
 	return b
+}
+
+// relayLastWords sends a packet as soon as ServerInfo is there, and ends its
+// side of the connection right behind it: the packet arrives, then the notice
+// that its sender has left, and the sender reads the end of the connection.
+func relayLastWords(e *Env, at endpoint) error {
+	other, err := e.dial("other", at)
+	if err != nil {
+		return err
+	}
+	for round := range uint64(50) {
+		c, err := e.rawLogin(at, newKey())
+		if err != nil {
+			return err
+		}
+		data := packet(round, 300)
+		if err := c.Send(other.key, data); err != nil {
+			return err
+		}
+		if err := c.conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			return err
+		}
+		if err := other.expectPacket(c.PublicKey(), data); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+		if err := other.expectPeerGone(c.PublicKey(), derp.PeerGoneReasonDisconnected); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+		c.conn.SetDeadline(time.Now().Add(patience))
+		if m, err := c.Recv(); !errors.Is(err, io.EOF) {
+			return fmt.Errorf("round %d: the sender got %v and %v, not the end", round, m, err)
+		}
+		c.conn.Close()
+	}
+	return nil
 }
