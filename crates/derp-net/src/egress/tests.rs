@@ -1,3 +1,4 @@
+mod leaving;
 mod links;
 
 use std::io::Read;

@@ -162,6 +162,23 @@ fn who_waits_may_send_so_much_ahead() {
 }
 
 #[test]
+fn an_end_waits_behind_what_was_sent_ahead_of_an_admission() {
+    let world = World::new();
+    let mut to = world.admitted(1, false);
+    let mut client = world.client(2);
+    client.feed(&client.client_info(), &world).unwrap();
+    assert!(!client.session.ends_later(Alert::CLOSE_NOTIFY));
+    client.feed(&send_packet(&to.key, b"last"), &world).unwrap();
+    assert!(client.session.ends_later(Alert::BAD_RECORD_MAC));
+    assert_eq!(client.session.room(world.turn()), 0);
+    client.feed(&send_packet(&to.key, b"behind the end"), &world).unwrap();
+    assert!(to.is_quiet());
+    assert_eq!(client.admit(false, &world), Err(CloseReason::Disconnected));
+    assert_eq!(to.read(), recv_packet(&client.key, b"last"));
+    assert!(to.is_quiet());
+}
+
+#[test]
 fn logins_that_are_not_whole_share_a_budget() {
     let world = World::with(Policy { login_bytes: 500, ..policy() });
     let header = frame::header(FrameType::ClientInfo, 1000);
