@@ -107,7 +107,8 @@ export class Connection implements EgressOwner, Timed {
     // Before anything is read that could end the connection.
     this.egress.flush();
     if (leftover.length > 0) this.onData(leftover);
-    if (this.phase === 'login') this.stream.resume();
+    // It is read on while it waits, too.
+    if (this.phase !== 'closed' && !this.isAhead) this.stream.resume();
     // What was somebody else's until now may have ended with them.
     if (this.stream.readableEnded || this.stream.destroyed) this.onEnd();
   }
@@ -274,8 +275,12 @@ export class Connection implements EgressOwner, Timed {
     this.guard(() => this.decoder.push(chunk));
     if (this.phase === 'login') this.charge();
     if (this.isHeld) this.stream.pause();
-    // A hang-up is seen only while reading, so a client that waits is read on, within bounds.
-    if (this.phase === 'waiting' && this.decoder.held > this.context.policy.limits.leftoverBytes) this.stream.pause();
+    if (this.isAhead) this.stream.pause();
+  }
+
+  /** It waits, and has sent ahead what it may. A hang-up is seen only while reading, so until then it is read on. */
+  private get isAhead(): boolean {
+    return this.phase === 'waiting' && this.decoder.held > this.context.policy.limits.leftoverBytes;
   }
 
   /**

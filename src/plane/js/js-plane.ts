@@ -150,6 +150,8 @@ class JsPlane implements DataPlane {
     const webSocket = new WebSocketStream(stream);
     this.begin({ id, stream: webSocket, peer, tlsVersion, notIdeal }, NOTHING, NOTHING);
     webSocket.onBytes(leftover);
+    // It may have ended while it was the HTTP server's.
+    if (stream.readableEnded && !webSocket.readableEnded) webSocket.push(null);
   }
 
   async attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId> {
