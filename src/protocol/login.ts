@@ -6,6 +6,7 @@ import { agree } from './agree.js';
 import { ProtocolError } from './decode.js';
 import { newFrame } from './frame.js';
 import { isMeshKey, isZeroKey, type KeyPair, type NodeKey, nodeKeyBytes, readNodeKey, writeNodeKey } from './key.js';
+import { membersOf } from './members.js';
 import {
   BOX_OVERHEAD,
   FrameType,
@@ -90,7 +91,7 @@ export function parseClientInfo(json: Uint8Array): ClientInfo {
     isProber: false,
     appName: '',
   };
-  for (const [name, field] of members(text)) {
+  for (const [name, field] of membersOfInfo(text)) {
     // Unicode's simple folding is what both Go and the `iu` flags compare by.
     if (/^meshKey$/iu.test(name)) info.meshKey = meshKey(field);
     else if (field === 'null') continue;
@@ -104,46 +105,12 @@ export function parseClientInfo(json: Uint8Array): ClientInfo {
   return info;
 }
 
-/** Go's decoder goes no deeper. */
-const MAX_JSON_DEPTH = 10_000;
-
-/**
- * The names of the outermost object's members in a valid JSON text, and the text of their values, as they stand there:
- * `JSON.parse` would lose the earlier ones of a name, and how a number was written.
- */
-function members(json: string): [name: string, value: string][] {
-  const found: [string, string][] = [];
-  let name: string | undefined;
-  let start = 0;
-  let depth = 0;
-  for (let at = 0; at < json.length; at++) {
-    const character = json[at];
-    if (character === '"') {
-      at = endOfString(json, at);
-    } else if (character === '{' || character === '[') {
-      depth += 1;
-      if (depth > MAX_JSON_DEPTH) throw new ProtocolError('ClientInfo is nested too deeply');
-      if (depth === 1) start = at + 1;
-    } else if (character === ':' && depth === 1) {
-      name = JSON.parse(json.slice(start, at)) as string;
-      start = at + 1;
-    } else if (character === ',' || character === '}' || character === ']') {
-      if (depth === 1 && name !== undefined) {
-        found.push([name, json.slice(start, at).trim()]);
-        name = undefined;
-        start = at + 1;
-      }
-      if (character !== ',') depth -= 1;
-    }
+function membersOfInfo(text: string): [name: string, value: string][] {
+  try {
+    return membersOf(text);
+  } catch (cause) {
+    throw new ProtocolError('ClientInfo is nested too deeply', { cause });
   }
-  return found;
-}
-
-/** Where the string that begins at `at` has its closing quote. */
-function endOfString(json: string, at: number): number {
-  let end = at + 1;
-  while (json[end] !== '"') end += json[end] === '\\' ? 2 : 1;
-  return end;
 }
 
 function meshKey(field: string): string {

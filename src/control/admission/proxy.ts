@@ -1,0 +1,72 @@
+/** Which proxy a request goes through, as Go reads the variables of the environment. Pure. */
+import { BlockList, isIP } from 'node:net';
+
+export type ProxyVariables = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The proxy for a URL; `undefined` for none. Throws where a variable names something that is no proxy, without repeating
+ * it: it may have a password.
+ */
+export function proxyFor(url: URL, env: ProxyVariables): URL | undefined {
+  const tls = url.protocol === 'https:';
+  const name = tls ? 'HTTPS_PROXY' : 'HTTP_PROXY';
+  const value = variable(name, env);
+  if (value === '' || !isProxied(url, variable('NO_PROXY', env))) return undefined;
+  // Set by whoever sends a request to a CGI program: nobody's configuration.
+  if (!tls && env.REQUEST_METHOD) throw new Error('HTTP_PROXY is not used where REQUEST_METHOD is set');
+  const proxy = parse(value);
+  if (!proxy) throw new Error(`${name} is not the URL of a proxy`);
+  if (proxy.protocol !== 'http:' && proxy.protocol !== 'https:') {
+    throw new Error(`${name} names a proxy that speaks ${proxy.protocol.slice(0, -1)}; only those of HTTP can be used`);
+  }
+  return proxy;
+}
+
+function variable(name: string, env: ProxyVariables): string {
+  return env[name] || env[name.toLowerCase()] || '';
+}
+
+/** `host:port` alone is one of HTTP. */
+function parse(text: string): URL | undefined {
+  for (const candidate of [text, `http://${text}`]) {
+    const url = URL.canParse(candidate) ? new URL(candidate) : undefined;
+    if (url && /^(?:https?|socks5h?):$/.test(url.protocol) && url.hostname) return url;
+  }
+  return undefined;
+}
+
+function isProxied(url: URL, noProxy: string): boolean {
+  const host = url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '').toLowerCase();
+  const port = url.port || (url.protocol === 'https:' ? '443' : '80');
+  if (host === 'localhost' || isLoopback(host)) return false;
+  return !noProxy
+    .split(',')
+    .map((entry) => entry.trim().toLowerCase())
+    .some((entry) => entry === '*' || (entry !== '' && covers(entry, host, port)));
+}
+
+function isLoopback(host: string): boolean {
+  return host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+/** An entry is a network, an address or a name, the last two perhaps with a port. A name stands for what is below it too. */
+function covers(entry: string, host: string, port: string): boolean {
+  const [, network = '', bits = ''] = /^([^/]+)\/(\d+)$/.exec(entry) ?? [];
+  const family = isIP(network);
+  if (family !== 0 && Number(bits) <= (family === 4 ? 32 : 128)) return inNetwork(host, network, Number(bits));
+  const [, bracketed, plain = '', wanted] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d*))?$/.exec(entry) ?? [];
+  const name = bracketed ?? (plain === '' && isIP(entry) === 6 ? entry : plain);
+  if (wanted && wanted !== port) return false;
+  if (isIP(name) !== 0) return isIP(host) === isIP(name) && inNetwork(host, name, isIP(name) === 4 ? 32 : 128);
+  if (name === '') return false;
+  const below = name.replace(/^\*\./, '.');
+  return below.startsWith('.') ? host.endsWith(below) : host === below || host.endsWith(`.${below}`);
+}
+
+function inNetwork(host: string, network: string, bits: number): boolean {
+  const family = isIP(network) === 4 ? 'ipv4' : 'ipv6';
+  if (isIP(host) === 0) return false;
+  const list = new BlockList();
+  list.addSubnet(network, bits, family);
+  return list.check(host, isIP(host) === 4 ? 'ipv4' : 'ipv6');
+}

@@ -1,0 +1,142 @@
+/** Asks a local tailscaled, over its LocalAPI, whether a node is in its tailnet. */
+import { Agent } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
+import { reasonOf } from '../../errors.js';
+import { formatNodeKey, type NodeKey, parseNodeKeyHex } from '../../protocol/key.js';
+import { type Agents, ask, KEPT, type Reply } from './http-ask.js';
+import { ALLOWED, type Answer, denied, failed, type Question, type Verifier } from './verifier.js';
+
+/** What Go's client of this version says of itself. */
+const CAPABILITY = '148';
+/** tailscaled answers no request with another one. */
+const HOST = 'local-tailscaled.sock';
+/** A node with all its capabilities is far smaller. */
+const LIMIT = 1 << 20;
+/** A tailscaled that is started beside the relay is waited for, as derper does: for so long after the start, so often. */
+const PATIENCE = 2000;
+const TRY_AGAIN = 250;
+/** For how long tailscaled is believed to be logged in. */
+const BELIEVED = 1000;
+
+export interface TailscaledOptions {
+  /** A Unix socket, or a named pipe of Windows. */
+  readonly socket: string;
+  /** Milliseconds that this process has been up. */
+  readonly uptime?: () => number;
+}
+
+export class Tailscaled implements Verifier {
+  readonly name: string;
+  readonly bySource = false;
+  private readonly agents: Agents = { kept: new Agent(KEPT), fresh: new Agent() };
+  private runningAt = Number.NEGATIVE_INFINITY;
+
+  constructor(private readonly options: TailscaledOptions) {
+    this.name = `tailscaled ${options.socket}`;
+  }
+
+  async ask({ key }: Question, signal: AbortSignal): Promise<Answer> {
+    const reply = await this.get(`whois?addr=${encodeURIComponent(formatNodeKey(key))}`, signal);
+    if (!isReply(reply)) return reply;
+    if (reply.status === 200) return this.isNode(reply) ? ALLOWED : failed(`${this.name}: the answer is no JSON`);
+    if (reply.status !== 404) return failed(this.strange(reply));
+    // One that is not logged in knows nobody: that is no word about the client.
+    const trouble = await this.notRunning(signal);
+    return trouble ?? denied('not found in the local tailscaled');
+  }
+
+  /** Whether this tailscaled knows itself. */
+  async check(signal: AbortSignal): Promise<string> {
+    const status = await this.status(signal);
+    if ('kind' in status) return `tailscaled: ${status.kind === 'allowed' ? '' : status.reason}`;
+    if (!status.self) return `${this.name} does not say which node it is`;
+    const answer = await this.ask({ key: status.self, address: '::1' }, signal);
+    return answer.kind === 'allowed' ? '' : `verifyClient for self nodekey: ${answer.reason}`;
+  }
+
+  close(): void {
+    this.agents.kept.destroy();
+  }
+
+  private isNode({ body, broken }: Reply): boolean {
+    const value = broken ? undefined : parsed(body);
+    return value === null || (typeof value === 'object' && !Array.isArray(value));
+  }
+
+  private async notRunning(signal: AbortSignal): Promise<Answer | undefined> {
+    if (performance.now() - this.runningAt < BELIEVED) return undefined;
+    const status = await this.status(signal);
+    if ('kind' in status) return status;
+    if (status.state !== 'Running') return failed(`${this.name} is not logged in: its state is ${status.state}`);
+    this.runningAt = performance.now();
+    return undefined;
+  }
+
+  private async status(signal: AbortSignal): Promise<Answer | { readonly state: string; readonly self?: NodeKey }> {
+    const reply = await this.get('status?peers=false', signal);
+    if (!isReply(reply)) return reply;
+    if (reply.status !== 200) return failed(this.strange(reply));
+    const status = parsed(reply.body) as { BackendState?: unknown; Self?: { PublicKey?: unknown } | null } | undefined;
+    if (!status || typeof status.BackendState !== 'string') return failed(`${this.name} does not tell its state`);
+    const self = /^nodekey:(.*)$/.exec(String(status.Self?.PublicKey))?.[1];
+    const key = self === undefined ? undefined : parseNodeKeyHex(self);
+    return { state: status.BackendState.slice(0, 40), ...(key && { self: key }) };
+  }
+
+  private async get(what: string, signal: AbortSignal): Promise<Reply | Answer> {
+    const { socket, uptime = () => process.uptime() * 1000 } = this.options;
+    const options = {
+      socketPath: socket,
+      path: `/localapi/v0/${what}`,
+      headers: { Host: HOST, 'Tailscale-Cap': CAPABILITY },
+    };
+    for (;;) {
+      try {
+        return await ask({ options, agents: this.agents, limit: LIMIT, signal });
+      } catch (error) {
+        if (!signal.aborted && uptime() < PATIENCE) await delay(TRY_AGAIN, undefined, { signal }).catch(() => {});
+        else return this.unreachable(error as NodeJS.ErrnoException, signal);
+      }
+    }
+  }
+
+  private unreachable(error: NodeJS.ErrnoException, signal: AbortSignal): Answer {
+    if (signal.aborted) return failed(`${this.name} does not answer`, { timeout: true, unreached: true });
+    const why = CASES[error.code ?? ''] ?? `it cannot be asked (${reasonOf(error)})`;
+    return failed(`${this.name}: ${why}`, { unreached: true });
+  }
+
+  /** An answer that says neither yes nor no. */
+  private strange({ status, statusText, headers, body }: Reply): string {
+    const said = body.trim().slice(0, 100);
+    if (body.includes("invalid 'addr' parameter")) {
+      return `${this.name} is too old: it has to be 1.70 or newer to be asked for node keys`;
+    }
+    if (status === 403) return `${this.name}: access denied (${said}); the relay has to run as root, or as its operator`;
+    if (headers['tailscale-version'] === undefined) {
+      return `${this.name}: what answers there is not tailscaled (${status} ${statusText})`;
+    }
+    return `${this.name}: ${status} ${statusText}: ${said}`;
+  }
+}
+
+const CASES: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such socket; tailscaled does not run, or its directory is not mounted here',
+  ENOTSOCK: 'that is not a socket',
+  ECONNREFUSED:
+    'nobody listens there; tailscaled has ended, or has made its socket anew (then the directory has to be mounted, not the socket)',
+  EACCES: 'permission denied; the relay has to be allowed to open the socket',
+  ECONNRESET: 'it closes connections without an answer',
+};
+
+function isReply(reply: Reply | Answer): reply is Reply {
+  return 'status' in reply;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
