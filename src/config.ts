@@ -6,6 +6,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { ACME, ACME_MODES, acmeProblems, isAcmeMode } from './config/acme.js';
+import { admission } from './config/admission.js';
 import { group, type NameIn, parseShape, type SettingInfo, settingsOf } from './config/groups.js';
 import {
   address,
@@ -111,6 +112,7 @@ const SCHEMA = z.object({
       .default(1_000_000)
       .describe('keys that the relays of the mesh may announce'),
   }),
+  admission,
   plane: oneOf(PLANE_CHOICES).default('auto').describe('data plane: auto, native or js'),
   workers: whole(0, 256, 'must be a number from 0 to 256')
     .default(0)

@@ -1,6 +1,7 @@
 /** What a relay needs that is not a setting: its keys and its certificate. */
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { type AdmissionMaterials, loadAdmission } from './admission.js';
 import { certDirOf, isAcmeMode, keyFileOf, parseEabKey, type Settings } from './config.js';
 import {
   keptCertificate,
@@ -28,6 +29,7 @@ export interface Materials {
   readonly eabKey: Uint8Array | undefined;
   /** `undefined` where there is no rate file. */
   readonly rate: RateLimit | undefined;
+  readonly admission: AdmissionMaterials;
 }
 
 /** Reads, and where it is ours to do so makes, everything that is kept in files. Throws {@link ConfigError} with every problem. */
@@ -62,6 +64,7 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
     isAcmeMode(settings.certMode) ? loadEabKey(eabKeyFile, givenEabKey) : undefined,
   );
   const rate = await load('rateConfig', settings.rateConfig ?? '', () => loadRate(settings));
+  const admission = await loadAdmission(settings, problems);
   const meshing = settings.meshWith.length > 0;
   if (meshing && meshKey !== undefined && /^0*$/.test(meshKey)) {
     problems.push({ path: 'meshWith', message: 'a mesh key is needed, and one of zeros is none' });
@@ -69,7 +72,7 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   if (problems.length > 0) throw new ConfigError(problems);
   const roots = meshing ? await loadRoots(process.env) : undefined;
   const warnings = await wideDirectories(settings);
-  return { keys: keys as KeyPair, meshKey, roots, certificate, eabKey, rate, warnings };
+  return { keys: keys as KeyPair, meshKey, roots, certificate, eabKey, rate, admission, warnings };
 }
 
 /** Of the directories that keys are kept in. */

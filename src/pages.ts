@@ -2,6 +2,7 @@
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Settings } from './config.js';
+import type { Gate } from './control/admission/gate.js';
 import type { BootstrapDns } from './control/bootstrap-dns.js';
 import type { MeshStatus } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
@@ -23,6 +24,7 @@ export interface RelayParts {
   readonly bootstrap: BootstrapDns;
   readonly http: () => HttpServer;
   readonly rate: () => RateLimit | undefined;
+  readonly gate: Gate;
   readonly mesh: () => readonly MeshStatus[];
 }
 
@@ -42,6 +44,7 @@ export class RelayPages implements DebugSource {
       ['TLS hostname', settings.hostname],
       ['Mesh key', String(meshKey)],
       ['Plane', plane.kind],
+      ...this.parts.gate.facts(),
       ...this.parts.mesh().map(({ relay, ...status }) => [`Mesh with ${relay}`, meshFact(status)] as const),
     ];
   }
@@ -60,11 +63,11 @@ export class RelayPages implements DebugSource {
     for (let look = 0; look < LOOKS; look++) {
       const { total } = await plane.snapshot(0, 0);
       const { connections } = registry.figures();
-      if (total === connections) return [];
+      if (total === connections) return this.parts.gate.check();
       problem = `the plane has ${total} connections, the registry ${connections}`;
       await delay(BETWEEN_LOOKS);
     }
-    return [problem];
+    return [problem, ...(await this.parts.gate.check())];
   }
 
   private metrics(): Entry[] {
@@ -91,6 +94,7 @@ export class RelayPages implements DebugSource {
       tls: tls ? { requests, active } : undefined,
       rateLimit: this.parts.rate(),
       mesh: this.parts.mesh().map(({ relay, state, peers }) => ({ relay, connected: state === 'connected', peers })),
+      admission: this.parts.gate.figures(),
       process: processFigures(),
     });
   }

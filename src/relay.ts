@@ -1,10 +1,12 @@
 /** The composition root: one relay, made of a data plane, a registry, an HTTP server, and what decides between them. */
 import { EventEmitter } from 'node:events';
+import { openGate } from './admission.js';
 import { ClientLog } from './client-log.js';
 import { parseSettings, type RelayConfig, type Settings } from './config.js';
 import type { DnsHook } from './control/acme/dns-hook.js';
 import type { KeeperTimes } from './control/acme/keeper.js';
-import { type Admit, openAdmission } from './control/admit.js';
+import type { AdmissionFigures } from './control/admission/figures.js';
+import type { Gate } from './control/admission/gate.js';
 import { BootstrapDns } from './control/bootstrap-dns.js';
 import { DropLog } from './control/drop-log.js';
 import { LineLimit } from './control/line-limit.js';
@@ -18,6 +20,7 @@ import { loadMaterials, loadRate, type Materials } from './materials.js';
 import { RelayPages } from './pages.js';
 import type { CounterName } from './plane/counters.js';
 import type {
+  Admission,
   CloseReason,
   ConnectionId,
   DataPlane,
@@ -26,76 +29,18 @@ import type {
   ListenSpec,
   Login,
   PacketDrop,
-  PeerAddress,
   PlaneEvents,
   PlaneFactory,
-  PlaneKind,
 } from './plane/plane.js';
 import { type SelectedPlane, selectPlane } from './plane/select.js';
 import { planePolicy } from './policy.js';
 import { formatNodeKey, shortKey } from './protocol/key.js';
 import { type Command, Registry } from './registry/registry.js';
+import type { Endpoint, Relay, RelayAddress, RelayEvents, RelayOptions } from './relay-api.js';
 import { RelayCertificates } from './relay-certificates.js';
 
+export type { Endpoint, Relay, RelayAddress, RelayEvents, RelayOptions } from './relay-api.js';
 export type { DnsHook, MeshStatus };
-
-export interface RelayOptions {
-  /** Where the relay logs to; by default its own logger, as `logFormat` and `logLevel` say. */
-  readonly logger?: Logger;
-  /** Sets TXT records for DNS-01, or removes them; resolves when the record can be seen. Instead of `acme.dns.exec`. */
-  readonly dnsHook?: DnsHook;
-}
-
-/** Where a started relay can be reached. */
-export interface RelayAddress {
-  readonly derp: Endpoint & { readonly tls: boolean };
-  /** Plain HTTP beside TLS. */
-  readonly http?: Endpoint;
-  readonly stun?: Endpoint;
-}
-
-export interface Endpoint {
-  readonly address: string;
-  readonly port: number;
-}
-
-export interface RelayEvents {
-  /** A client was let in. `key` is its public key, `nodekey:<hex>`. */
-  connected: [{ readonly id: number; readonly key: string; readonly peer: PeerAddress; readonly mesh: boolean }];
-  disconnected: [{ readonly id: number; readonly key: string; readonly reason: CloseReason }];
-  /** The plane has failed and closed everything; `close` the relay, and make another. */
-  fault: [DerpkitError];
-}
-
-export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
-  readonly plane: { readonly kind: PlaneKind; readonly reason: string; readonly fallback?: boolean };
-  readonly logger: Logger;
-  /** Where everything that the relay makes is kept, unless a setting names another place for it. */
-  readonly dataDir: string;
-  /** Known once the relay has started. */
-  readonly address: RelayAddress | undefined;
-  /** The relay's public key, `nodekey:<hex>`, once started. */
-  readonly publicKey: string | undefined;
-  /** SHA-256 of the first leaf certificate that is served, lower-case hex; `undefined` where there is none yet. */
-  readonly fingerprint: string | undefined;
-  /**
-   * Loads or makes keys and certificates, and opens the listeners. Rejects with `ConfigError` (every problem), or with
-   * `ERR_LISTEN`; nothing is left open then.
-   */
-  start(): Promise<void>;
-  /** Closes listeners and connections. Idempotent; a relay is not started twice. */
-  close(): Promise<void>;
-  /** Whether there is a rate file. */
-  readonly reloads: boolean;
-  /** Reads the rate file again, if there is one. Rejects if it cannot be used; then what was read before still holds. */
-  reload(): Promise<void>;
-  /** The plane's counters, as they are now. */
-  counters(): Record<CounterName, number>;
-  /** Gauges and counters of who is connected. */
-  figures(): ReturnType<Registry['figures']>;
-  /** The relays that this one meshes with, in the order of the settings. */
-  mesh(): MeshStatus[];
-}
 
 /** Makes a relay; `start` opens it. Throws `ConfigError` with every setting that cannot be used. */
 export function createRelay(config: RelayConfig = {}, options: RelayOptions = {}): Relay {
@@ -117,7 +62,7 @@ export function composeRelay(
   times: RelayTimes = {},
 ): Relay {
   const logger = options.logger ?? createLogger({ format: settings.logFormat, level: settings.logLevel });
-  return new ComposedRelay(settings, plane, logger, times, options.dnsHook);
+  return new ComposedRelay(settings, plane, logger, times, options);
 }
 
 /** Lines of one kind that others cause: this many at once, then one in this time. */
@@ -127,6 +72,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   readonly plane: SelectedPlane;
   readonly dataDir: string;
   readonly reloads: boolean;
+  readonly admitsEverybody: boolean;
   address: RelayAddress | undefined;
   publicKey: string | undefined;
   private starting: Promise<void> | undefined;
@@ -139,12 +85,13 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     plane: SelectedPlane,
     readonly logger: Logger,
     private readonly times: RelayTimes,
-    private readonly dnsHook: DnsHook | undefined,
+    private readonly hooks: Pick<RelayOptions, 'dnsHook' | 'onAdmit'>,
   ) {
     super();
     this.plane = plane;
     this.dataDir = settings.dataDir;
-    this.reloads = settings.rateConfig !== undefined;
+    this.reloads = settings.rateConfig !== undefined || readsAdmissionFiles(settings);
+    this.admitsEverybody = !hooks.onAdmit && settings.admission.verifiers.length === 0;
   }
 
   get fingerprint(): string | undefined {
@@ -174,6 +121,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     const reloaded = this.reloaded.then(async () => {
       const rate = await loadRate(this.settings);
       if (rate) this.running().limit(rate);
+      await this.running().reloadAdmission();
     });
     this.reloaded = reloaded.catch(() => {});
     return reloaded;
@@ -185,6 +133,10 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
 
   figures(): ReturnType<Registry['figures']> {
     return this.running().registry.figures();
+  }
+
+  admission(): AdmissionFigures | undefined {
+    return this.running().gate.figures();
   }
 
   mesh(): MeshStatus[] {
@@ -202,7 +154,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
         this.times,
         this.logger,
         this,
-        this.dnsHook,
+        this.hooks,
       );
       this.address = await this.started.listen();
       this.unlessClosed();
@@ -229,14 +181,13 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
 class Started implements PlaneEvents {
   readonly dataPlane: DataPlane;
   readonly registry: Registry;
-  private readonly admit: Admit;
+  readonly gate: Gate;
   private readonly http: HttpServer;
   private readonly bootstrap: BootstrapDns;
   readonly mesh: Mesh | undefined;
   private rate: RateLimit | undefined;
   private readonly clientLog: ClientLog;
   private readonly dropLog = new DropLog(performance.now());
-  private readonly refusals = new LineLimit(...LINES, performance.now());
   private readonly closings = new LineLimit(...LINES, performance.now());
   private readonly faces = new Map<ListenerId, Face>();
   private readonly ports = { plain: 80, tls: 443 };
@@ -245,19 +196,22 @@ class Started implements PlaneEvents {
   constructor(
     private readonly settings: Settings,
     create: PlaneFactory,
-    materials: Materials,
+    private readonly materials: Materials,
     times: RelayTimes,
     private readonly logger: Logger,
     private readonly emitter: EventEmitter<RelayEvents>,
-    dnsHook: DnsHook | undefined,
+    { dnsHook, onAdmit }: Pick<RelayOptions, 'dnsHook' | 'onAdmit'>,
   ) {
     const { keys, meshKey, roots } = materials;
     this.registry = new Registry(keys.publicKey);
     this.rate = materials.rate;
     this.clientLog = new ClientLog(logger, settings);
-    this.admit = openAdmission(meshKey, settings.disallowAppNames);
     const { workers } = settings;
     const policy = planePolicy(settings, this.rate);
+    this.gate = openGate(settings, materials.admission, meshKey, onAdmit, policy.deadlines.admission, {
+      kick: (id) => this.dataPlane.close(id, 'refused'),
+      log: (level, facts, text) => logger[level](facts, text),
+    });
     this.dataPlane = create({ privateKey: keys.privateKey, policy, workers }, this);
     for (const warning of materials.warnings) logger.warn(warning);
     const plane = this.dataPlane;
@@ -305,6 +259,7 @@ class Started implements PlaneEvents {
         bootstrap: this.bootstrap,
         http: () => this.http,
         rate: () => this.rate,
+        gate: this.gate,
         mesh: () => this.mesh?.status() ?? [],
       }),
       challengeAnswer: this.certificates.challengeAnswer,
@@ -333,6 +288,7 @@ class Started implements PlaneEvents {
       stun && (await this.open({ kind: 'stun', derp: false, host, port: stunPort }, 'main', 'stunPort'));
     this.mesh?.start();
     await this.certificates.start();
+    this.gate.start();
     return {
       derp: { ...endpoint(main), tls },
       ...(http && { http: endpoint(http) }),
@@ -351,15 +307,27 @@ class Started implements PlaneEvents {
     this.bootstrap.stop();
     this.http.close();
     this.mesh?.stop();
+    this.gate.close();
     await this.dataPlane.shutdown();
   }
 
+  /** Reads the files of admission again. Rejects with what is wrong with the first that cannot be used. */
+  async reloadAdmission(): Promise<void> {
+    for (const file of this.materials.admission.headers) await file.load();
+    await this.gate.reload();
+  }
+
   login(login: Login): void {
-    const { id, key, info, peer, notIdeal } = login;
     this.clientLog.login(login);
-    const admission = this.admit(login);
-    if (!admission) {
-      this.sometimes(this.refusals, { client: shortKey(key) }, 'client refused');
+    const decision = this.gate.login(login);
+    if (decision instanceof Promise) void decision.then((later) => this.decided(login, later));
+    else this.decided(login, decision);
+  }
+
+  /** `undefined` is about a client that has gone meanwhile. */
+  private decided({ id, key, info, peer, notIdeal }: Login, admission: Admission | null | undefined): void {
+    if (admission === undefined) return;
+    if (admission === null) {
       this.dataPlane.refuse(id);
       return;
     }
@@ -376,6 +344,7 @@ class Started implements PlaneEvents {
   closed(id: ConnectionId, reason: CloseReason): void {
     const client = this.registry.get(id);
     this.clientLog.ends(id, reason);
+    this.gate.gone(id);
     // It was refused.
     if (!client) return;
     this.run(this.registry.disconnected(id));
@@ -476,6 +445,10 @@ class Started implements PlaneEvents {
       }
     }
   }
+}
+
+function readsAdmissionFiles({ admission: { verifiers, deny } }: Settings): boolean {
+  return deny.keys !== undefined || verifiers.some(({ keys, headersFile }) => (keys ?? headersFile) !== undefined);
 }
 
 function endpoint({ address, port }: Listening): Endpoint {

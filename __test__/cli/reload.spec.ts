@@ -50,7 +50,7 @@ describe.each(PLANES)('SIGHUP, on the %s plane', (plane) => {
     await eventually(() => got === 4, 'packets without a limit');
     write(LIMIT);
     relay.signal('SIGHUP');
-    await relay.printed(/the rate file was read again/);
+    await relay.printed(/files were read again/);
     expect(await metric(port, 'derp_rate_limit_per_client_bytes_per_second')).toBe(1);
     // The bucket is full; what is overdrawn holds everything behind it back.
     for (let count = 0; count < 4; count++) client.send(packet);
@@ -71,12 +71,12 @@ describe.each(PLANES)('SIGHUP, on the %s plane', (plane) => {
       const { relay, port, write } = await startWith(plane, LIMIT);
       write(bad);
       relay.signal('SIGHUP');
-      await relay.printed(/error: the rate file cannot be used, what was read before holds: \S+/);
+      await relay.printed(/error: a file cannot be used, what was read before holds: \S+/);
       expect(await metric(port, 'derp_rate_limit_per_client_bytes_per_second')).toBe(1);
       // A good one is taken afterwards.
       write(NO_LIMIT);
       relay.signal('SIGHUP');
-      await relay.printed(/the rate file was read again/);
+      await relay.printed(/files were read again/);
       expect(await metric(port, 'derp_rate_limit_per_client_bytes_per_second')).toBe(0);
       expect((await relay.stop()).code).toBe(0);
     },

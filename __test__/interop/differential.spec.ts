@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DEVIATIONS, type Deviation, settled } from './deviations.ts';
+import { ADMISSION_CASES } from './differential/admission-cases.ts';
 import { Faces, type Side } from './differential/faces.ts';
 import { FRAME_CASES } from './differential/frame-cases.ts';
 import { HTTP_CASES } from './differential/http-cases.ts';
@@ -11,7 +12,7 @@ import { type Case, Script } from './differential/transcript.ts';
 import { UPGRADE_CASES } from './differential/upgrade-cases.ts';
 import { makeWorkspace, SERVER_NAME, type Workspace } from './scenarios.ts';
 
-const CASES: readonly Case[] = [...HTTP_CASES, ...UPGRADE_CASES, ...FRAME_CASES];
+const CASES: readonly Case[] = [...HTTP_CASES, ...UPGRADE_CASES, ...FRAME_CASES, ...ADMISSION_CASES];
 
 /** The native plane has its own records for each version of TLS; the other one has Node's. */
 const TLS_12_CASES = CASES.filter(({ face }) => face === 'tls');

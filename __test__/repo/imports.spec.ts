@@ -48,20 +48,25 @@ const RULES: Readonly<Record<string, Rule>> = {
   'metrics/': { ours: ['plane/counters.ts'] },
   'http/': { ours: ['protocol/', 'errors.ts'], types: ['plane/plane.ts', 'plane/counters.ts'] },
 
+  'admission.ts': { ours: ['control/', 'errors.ts'], types: ['config.ts'] },
   'pages.ts': {
     ours: ['metrics/', 'version.ts'],
     types: ['config.ts', 'control/', 'http/', 'plane/plane.ts', 'registry/'],
   },
-  'materials.ts': { ours: ['config.ts', 'control/', 'errors.ts', 'protocol/'] },
+  'materials.ts': { ours: ['admission.ts', 'config.ts', 'control/', 'errors.ts', 'protocol/'] },
   'relay-certificates.ts': {
     ours: ['config.ts', 'control/', 'version.ts'],
     types: ['logger.ts', 'materials.ts', 'plane/plane.ts'],
   },
   'policy.ts': { ours: ['config.ts'], types: ['plane/plane.ts'] },
   'client-log.ts': { ours: ['protocol/'], types: ['config.ts', 'logger.ts', 'plane/plane.ts'] },
+  'relay-api.ts': {
+    types: ['config.ts', 'control/', 'errors.ts', 'logger.ts', 'plane/plane.ts', 'plane/counters.ts', 'registry/'],
+  },
   'relay.ts': {
     ours: [
       ...[
+        'admission.ts',
         'client-log.ts',
         'config.ts',
         'control/',
@@ -73,6 +78,7 @@ const RULES: Readonly<Record<string, Rule>> = {
         'relay-certificates.ts',
         'plane/select.ts',
         'policy.ts',
+        'relay-api.ts',
       ],
       ...['protocol/', 'registry/', 'version.ts'],
     ],

@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { putSetting } from '../../src/config/groups.js';
+import { isPlainObject, putSetting } from '../../src/config/groups.js';
 import {
   certDirOf,
   keyFileOf,
@@ -14,6 +14,7 @@ import {
   type SettingName,
 } from '../../src/config.js';
 import { ConfigError, type Problem } from '../../src/errors.js';
+import { BAD_ADMISSION, GOOD_ADMISSION } from './config-admission.js';
 
 const PRIVATE_KEY = `privkey:${'1'.repeat(64)}`;
 const MESH_KEY = 'a'.repeat(64);
@@ -66,6 +67,14 @@ describe('defaults', () => {
         peerGonePairs: 1_000_000,
         meshKeys: 1_000_000,
       },
+      admission: {
+        policy: 'any',
+        verifiers: [],
+        deny: { apps: [] },
+        cache: { allow: 300_000, deny: 30_000, grace: 900_000 },
+        recheck: 600_000,
+        questions: 64,
+      },
     });
     const withoutDefault = [
       'acme.directory',
@@ -84,6 +93,7 @@ describe('defaults', () => {
       'debugAllowIp',
       'debugKeyFile',
       'limits.connections',
+      'admission.deny.keys',
     ];
     const names = [...leaves(parseSettings({})), ...withoutDefault];
     expect(SETTINGS.map(({ name }) => name).sort()).toEqual(names.sort());
@@ -172,6 +182,7 @@ describe('values', () => {
     ['limits.queuedBytes', '2GiB', 2 ** 31],
     ['limits.queuedBytes', '65536', 65536],
     ['limits.queuedBytes', 65536, 65536],
+    ...GOOD_ADMISSION,
   ])('%s: %j', (name, given, expected) => {
     expect(settingIn(parseSettings({ meshKey: MESH_KEY, ...configWith(name, given) }), name)).toEqual(expected);
   });
@@ -197,7 +208,7 @@ function settingIn(settings: object, setting: string): unknown {
 /** The names of all settings that have a value. */
 function leaves(settings: object, before = ''): string[] {
   return Object.entries(settings).flatMap(([name, value]) =>
-    ['limits', 'acme', 'dns'].includes(name) ? leaves(value, `${before}${name}.`) : [before + name],
+    isPlainObject(value) && name !== 'listen' ? leaves(value, `${before}${name}.`) : [before + name],
   );
 }
 
@@ -259,6 +270,7 @@ const BAD: Record<SettingName | 'certificate', readonly unknown[]> = {
   'limits.queuedBytes': ['1TiB', 0, null],
   'limits.peerGonePairs': [0, 'x', null],
   'limits.meshKeys': [0, 'x', null],
+  ...BAD_ADMISSION,
   meshWith: ['a b', ' a', 'a/b/c', 'a/', '/b', 'a:b', 'a:0', 'a:65536', '::1', '[::1', '[a]', 'a:1/b:1', 5, null, [5]],
 };
 

@@ -100,7 +100,7 @@ export const DERPER_FLAGS: readonly DerperFlag[] = [
   ),
   flag('secrets-path-prefix', 'string', 'prod/derp', 'prefix of the name of the mesh key secret'),
   flag('secrets-url', 'string', '', 'setec server to get the mesh key from'),
-  flag('socket', 'string', '', 'socket of tailscaled, for -verify-clients'),
+  flag('socket', 'string', '', 'socket of tailscaled, for -verify-clients', 'special'),
   flag('stun', 'bool', 'true', 'answer STUN, on the same IP as -a', 'stun'),
   flag('stun-port', 'int', '3478', 'UDP port of STUN', 'stunPort'),
   flag('tcp-keepalive-time', 'duration', '10m0s', 'TCP keepalive idle time', 'tcpKeepaliveTime'),
@@ -119,9 +119,15 @@ export const DERPER_FLAGS: readonly DerperFlag[] = [
     'names at /bootstrap-dns that are not in the list, "name" or "name/txt-name"',
     'unpublishedBootstrapDnsNames',
   ),
-  flag('verify-client-url', 'string', '', 'URL that is asked whether a client may connect'),
-  flag('verify-client-url-fail-open', 'bool', 'true', 'let clients in while -verify-client-url cannot be reached'),
-  flag('verify-clients', 'bool', '', 'let in only clients that the local tailscaled knows'),
+  flag('verify-client-url', 'string', '', 'URL that is asked whether a client may connect', 'special'),
+  flag(
+    'verify-client-url-fail-open',
+    'bool',
+    'true',
+    'let clients in while -verify-client-url cannot be reached',
+    'special',
+  ),
+  flag('verify-clients', 'bool', '', 'let in only clients that the local tailscaled knows', 'special'),
   flag('version', 'bool', '', 'print the version and exit', 'special'),
 ];
 

@@ -19,6 +19,7 @@ import { VERSION } from '../version.js';
 import { DERPER_FLAGS, type DerperFlag } from './derper-flags.js';
 import { FlagError, type FlagValues, goUsage, HelpRequested, parseGoFlags } from './goflags.js';
 import { variableOf } from './sources.js';
+import { defaultSocket } from './tailscaled-socket.js';
 import { announce, explain, pinnedNode, runUntilSignal } from './terminal.js';
 
 const DEV_ADDRESS = ':3340';
@@ -79,7 +80,7 @@ function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
   const problems = notThereYet(values);
   const listen = dev ? DEV_ADDRESS : value('a');
   const certMode = certModeOf(value('certmode'), parseAddress(listen)?.port, problems);
-  const config: Record<string, unknown> = { listen, certMode };
+  const config: Record<string, unknown> = { listen, certMode, admission: admissionOf(value, problems) };
   for (const { name, setting } of DERPER_FLAGS) {
     if (setting && setting !== 'special' && setting !== 'listen' && value(name) !== '')
       putSetting(config, setting, value(name));
@@ -106,6 +107,21 @@ function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
   for (const [setting, given] of Object.entries(environment(env, problems))) putSetting(config, setting, given);
   if (problems.length > 0) throw new ConfigError([...problems, ...problemsOf(config)]);
   return config;
+}
+
+/** As derper asks: at every login, all of them, and nothing is remembered. */
+function admissionOf(value: (name: string) => string, problems: Problem[]): RelayConfig['admission'] {
+  const given = value('verify-client-url');
+  const isUrl = URL.canParse(given) && /^https?:$/.test(new URL(given).protocol);
+  if (given !== '' && !isUrl) {
+    problems.push({ path: '-verify-client-url', message: 'must be an http:// or https:// URL' });
+  }
+  const url = isUrl ? given : '';
+  const verifiers = [
+    ...(isTrue(value('verify-clients')) ? [{ tailscaled: value('socket') || defaultSocket(), timeout: 0 }] : []),
+    ...(url === '' ? [] : [{ url, failOpen: isTrue(value('verify-client-url-fail-open')) }]),
+  ];
+  return { policy: 'all', verifiers, cache: { allow: 0, deny: 0, grace: 0 }, recheck: 0 };
 }
 
 function problemsOf(config: RelayConfig): readonly Problem[] {
@@ -212,6 +228,7 @@ function spelling(setting: string): string {
     'acme.directory': 'DERPKIT_ACME_DIRECTORY',
     'acme.eabKeyFile': '-acme-eab-key',
     privateKey: '-dev',
+    'admission.verifiers': '-verify-clients or -verify-client-url',
   };
   const flag = DERPER_FLAGS.find((candidate) => candidate.setting === setting);
   return VARIABLES[setting] ?? (flag ? `-${flag.name}` : setting);

@@ -31,7 +31,8 @@ export function gather({ config, ...flags }: Readonly<Record<string, unknown>>, 
     if (fromFlags.has(setting)) return flagOf(setting, fromFlags.get(setting) === false);
     if (fromEnv.has(setting as SettingName)) return variableOf(setting);
     if (isIn(file, setting) && configFile) return `${basename(configFile)}: ${setting}`;
-    return flagOf(setting);
+    const hasFlag = SETTINGS.find(({ name }) => name === setting)?.kind !== 'objects';
+    return hasFlag ? flagOf(setting) : variableOf(setting);
   };
   const merged = { ...file };
   for (const [name, value] of [...fromEnv, ...fromFlags]) putSetting(merged, name, value);

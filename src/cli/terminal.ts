@@ -29,9 +29,8 @@ export async function runUntilSignal(relay: Relay, onStarted: () => void): Promi
   if (relay.reloads) {
     process.on('SIGHUP', () => {
       relay.reload().then(
-        () => relay.logger.info('the rate file was read again'),
-        (error: unknown) =>
-          relay.logger.error(`the rate file cannot be used, what was read before holds: ${reasonOf(error)}`),
+        () => relay.logger.info('files were read again'),
+        (error: unknown) => relay.logger.error(`a file cannot be used, what was read before holds: ${reasonOf(error)}`),
       );
     });
   }
@@ -62,12 +61,19 @@ export function announce(relay: Relay, program: string, spelling: Spelling, node
     const emulated = `${spelling('tcpKeepaliveTime')} and ${spelling('tcpUserTimeout')}`;
     logger.info(`${emulated} are emulated on the JavaScript plane: Node sets the idle time alone`);
   }
+  if (derp && relay.admitsEverybody && !isLoopback(derp.address)) {
+    logger.warn(`anyone who can reach this relay may use it; ${spelling('admission.verifiers')} says who may`);
+  }
   if (derp) {
     logger.info({ address: derp.address, port: derp.port }, `serving DERP over ${derp.tls ? 'TLS' : 'plain HTTP'}`);
   }
   if (http) logger.info({ address: http.address, port: http.port }, 'serving HTTP');
   if (stun) logger.info({ address: stun.address, port: stun.port }, 'serving STUN');
   if (node) logger.info(`a DERPNode for this certificate: ${JSON.stringify(node)}`);
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.');
 }
 
 /**

@@ -15,7 +15,15 @@ export interface MetricSources {
   readonly rateLimit: { readonly bytesPerSecond: number; readonly burst: number } | undefined;
   /** Relays that this one dials; nothing is said of them where there are none. */
   readonly mesh: readonly MeshFigures[];
+  /** Nothing is said of it where everybody is admitted. */
+  readonly admission: AdmissionFigures | undefined;
   readonly process: ProcessFigures;
+}
+
+export interface AdmissionFigures {
+  readonly outcomes: readonly { readonly of: readonly string[]; readonly value: number }[];
+  /** Seconds. */
+  readonly times: HistogramFigures;
 }
 
 export interface MeshFigures {
@@ -100,6 +108,7 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['counter_bootstrap_dns_queried_domains', bare(bootstrap.queriedDomains)],
     ...(tls ? tlsMetrics(tls, counters) : []),
     ...(sources.mesh.length > 0 ? mesh(sources.mesh) : []),
+    ...(sources.admission ? admission(sources.admission) : []),
     ['counter_uptime_sec', bare(process.uptime)],
     ['process_start_unix_time', bare(process.startedAt)],
     ['node_boot_time_seconds', bare(process.bootedAt)],
@@ -201,6 +210,14 @@ function mesh(links: readonly MeshFigures[]): Entry[] {
   return [
     ['gauge_derpkit_mesh_link_up', rows(({ connected }) => (connected ? 1 : 0))],
     ['gauge_derpkit_mesh_link_peers', rows(({ peers }) => peers)],
+  ];
+}
+
+function admission({ outcomes, times }: AdmissionFigures): Entry[] {
+  const help = 'decisions about clients by who was asked and what came of it';
+  return [
+    ['derpkit_admission', { kind: 'table', type: 'counter', help, labels: ['verifier', 'outcome'], rows: outcomes }],
+    ['derpkit_admission_seconds', histogram(times)],
   ];
 }
 

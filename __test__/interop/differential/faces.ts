@@ -4,17 +4,21 @@ import { join } from 'node:path';
 import type { Target } from '../../helpers/wire.js';
 import { SERVER_NAME, type Workspace } from '../scenarios.ts';
 import { Relay, type RelayOptions } from '../servers.ts';
+import { Verifiers } from './verifiers.ts';
 
 /** What runs: derper, and derpkit with each of its planes. */
 export type Side = 'derper' | 'js' | 'native';
 
 /** Where a case connects to. `port80` is the plain one beside `tls`. */
-export type Face = 'tls' | 'port80' | 'plain' | 'blank' | 'redirect' | 'disabled';
+export type Face = 'tls' | 'port80' | 'plain' | 'blank' | 'redirect' | 'disabled' | VerifiedFace;
+
+/** Faces that ask verifiers: a controller, failing open or closed or behind a proxy, a tailscaled, or both. */
+export type VerifiedFace = 'open' | 'closed' | 'proxied' | 'local' | 'both';
 
 const HOME = 'https://example.com/about?x=1';
 const DEBUG_KEY = 'open-sesame';
 
-const FLAGS: Readonly<Record<Exclude<Face, 'port80'>, readonly string[]>> = {
+const FLAGS: Readonly<Record<Exclude<Face, 'port80' | VerifiedFace>, readonly string[]>> = {
   tls: ['-disallow-app-names', 'banned'],
   plain: ['-bootstrap-dns-names', 'localhost', '-unpublished-bootstrap-dns-names', 'hidden.invalid'],
   blank: ['-home', 'blank'],
@@ -30,6 +34,8 @@ function ours(plane: Side): NodeJS.ProcessEnv {
 /** The relays of one side, started when a case first asks for them. */
 export class Faces {
   readonly #relays = new Map<string, Promise<Relay>>();
+  /** What the faces that ask are told. */
+  readonly verifiers = new Verifiers();
 
   constructor(
     readonly side: Side,
@@ -58,10 +64,12 @@ export class Faces {
   async stop(): Promise<void> {
     const relays = await Promise.allSettled(this.#relays.values());
     await Promise.all(relays.map((relay) => relay.status === 'fulfilled' && relay.value.stop()));
+    await this.verifiers.stop();
   }
 
-  private start(face: keyof typeof FLAGS): Promise<Relay> {
+  private async start(face: Exclude<Face, 'port80'>): Promise<Relay> {
     const { directory, peers } = this.workspace;
+    const verified = face in FLAGS ? undefined : await this.verifiers.start(face as VerifiedFace);
     const debugKey = join(directory, 'debug.key');
     mkdirSync(directory, { recursive: true });
     writeFileSync(debugKey, `${DEBUG_KEY}\n`);
@@ -70,8 +78,12 @@ export class Faces {
       name: `differential-${this.side}${this.tls ?? ''}-${face}`,
       address: '127.0.0.1',
       ...(face === 'tls' && { hostname: SERVER_NAME, httpPort: true }),
-      flags: FLAGS[face],
-      env: { TS_DEBUG_KEY_PATH: debugKey, ...(this.side !== 'derper' && ours(this.side)) },
+      flags: verified?.flags ?? FLAGS[face as keyof typeof FLAGS],
+      env: {
+        ...verified?.env,
+        TS_DEBUG_KEY_PATH: debugKey,
+        ...(this.side !== 'derper' && ours(this.side)),
+      },
     };
     return Relay.start(this.side === 'derper' ? 'derper' : 'derpkit', peers, options);
   }

@@ -90,6 +90,11 @@ export class Script {
     return Buffer.from(hex, 'hex').toString('latin1') as NodeKey;
   }
 
+  /** Writes something else in place of what each side has its own of. */
+  called(text: string, name: string): void {
+    this.#pairs.push([text, name]);
+  }
+
   /** Calls a key by a name from here on. */
   call(key: NodeKey, name: string): void {
     this.#names.set(key, name);

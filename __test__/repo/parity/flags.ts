@@ -4,6 +4,9 @@ const MANUAL = 'cli/derper.spec.ts#TLS with the chain of the certificate directo
 const EXTERNAL_ACCOUNT = 'interop/acme-trouble.spec.ts#an external account is shown, where the CA wants one';
 const ACCEPTS = 'conformance/limits.spec.ts#of connections close those beyond them at once, and the relay goes on';
 
+const CONTROLLER = 'conformance/admission.spec.ts#is understood as derper understands it, failing open';
+const LOCAL = 'interop/differential/admission-cases.ts#a node, and a stranger';
+
 /** In the order of `derper -h`. */
 export const FLAGS: readonly Row[] = [
   { name: '-a', test: 'cli/derper.spec.ts#plain HTTP and STUN' },
@@ -47,7 +50,7 @@ export const FLAGS: readonly Row[] = [
   { name: '-secrets-cache-dir' },
   { name: '-secrets-path-prefix' },
   { name: '-secrets-url' },
-  { name: '-socket' },
+  { name: '-socket', test: LOCAL },
   { name: '-stun', test: 'cli/derper.spec.ts#no DERP and no STUN where that is not wanted' },
   { name: '-stun-port', test: 'cli/derper.spec.ts#plain HTTP and STUN' },
   {
@@ -68,9 +71,9 @@ export const FLAGS: readonly Row[] = [
     name: '-unpublished-bootstrap-dns-names',
     test: 'unit/control/bootstrap-dns.spec.ts#tells of a hidden name those who ask for it, and are among its share',
   },
-  { name: '-verify-client-url' },
-  { name: '-verify-client-url-fail-open' },
-  { name: '-verify-clients' },
+  { name: '-verify-client-url', test: CONTROLLER },
+  { name: '-verify-client-url-fail-open', test: CONTROLLER },
+  { name: '-verify-clients', test: LOCAL },
   { name: '-version', test: 'cli/derper-flags.spec.ts#-version prints one line, whatever else is asked for' },
 ];
 

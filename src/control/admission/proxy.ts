@@ -15,7 +15,8 @@ export function proxyFor(url: URL, env: ProxyVariables): URL | undefined {
   // Set by whoever sends a request to a CGI program: nobody's configuration.
   if (!tls && env.REQUEST_METHOD) throw new Error('HTTP_PROXY is not used where REQUEST_METHOD is set');
   const proxy = parse(value);
-  if (!proxy) throw new Error(`${name} is not the URL of a proxy`);
+  // As to Go, what is no URL is nothing.
+  if (!proxy) return undefined;
   if (proxy.protocol !== 'http:' && proxy.protocol !== 'https:') {
     throw new Error(`${name} names a proxy that speaks ${proxy.protocol.slice(0, -1)}; only those of HTTP can be used`);
   }
@@ -36,7 +37,7 @@ function parse(text: string): URL | undefined {
 }
 
 function isProxied(url: URL, noProxy: string): boolean {
-  const host = url.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '').toLowerCase();
+  const host = url.hostname.replace(/^\[|\]$/g, '');
   const port = url.port || (url.protocol === 'https:' ? '443' : '80');
   if (host === 'localhost' || isLoopback(host)) return false;
   return !noProxy

@@ -112,7 +112,8 @@ export class Tailscaled implements Verifier {
     if (body.includes("invalid 'addr' parameter")) {
       return `${this.name} is too old: it has to be 1.70 or newer to be asked for node keys`;
     }
-    if (status === 403) return `${this.name}: access denied (${said}); the relay has to run as root, or as its operator`;
+    if (status === 403)
+      return `${this.name}: access denied (${said}); the relay has to run as root, or as its operator`;
     if (headers['tailscale-version'] === undefined) {
       return `${this.name}: what answers there is not tailscaled (${status} ${statusText})`;
     }

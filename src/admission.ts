@@ -1,0 +1,124 @@
+/** Makes the gate of a relay, and what it asks, from the settings. */
+import { createSecureContext, type SecureContext } from 'node:tls';
+import type { Settings } from './config.js';
+import { Controller } from './control/admission/controller.js';
+import { Desk } from './control/admission/desk.js';
+import { Gate, type GateEvents } from './control/admission/gate.js';
+import { HeadersFile } from './control/admission/headers-file.js';
+import type { OnAdmit } from './control/admission/hook.js';
+import { KeyFile } from './control/admission/key-file.js';
+import { Listed } from './control/admission/listed.js';
+import { proxyFor } from './control/admission/proxy.js';
+import { Tailscaled } from './control/admission/tailscaled.js';
+import type { Verifier } from './control/admission/verifier.js';
+import { openAdmission } from './control/admit.js';
+import { loadRoots } from './control/roots.js';
+import { type Problem, reasonOf } from './errors.js';
+
+type VerifierSettings = Settings['admission']['verifiers'][number];
+
+/** One verifier, and how it is asked. */
+interface Source {
+  readonly verifier: Verifier;
+  readonly timeout: number;
+  readonly failOpen: boolean;
+}
+
+/** What admission needs that is not a setting: its files, and whom to trust. */
+export interface AdmissionMaterials {
+  readonly sources: readonly Source[];
+  readonly lists: readonly KeyFile[];
+  readonly headers: readonly HeadersFile[];
+  readonly deny: KeyFile | undefined;
+}
+
+/** As long as derper waits for an admission controller. */
+const TIMEOUT = 5000;
+
+/** Reads what is kept in files. What is wrong with them is added to the problems. */
+export async function loadAdmission(settings: Settings, problems: Problem[]): Promise<AdmissionMaterials> {
+  const { verifiers, deny: denied } = settings.admission;
+  const lists: KeyFile[] = [];
+  const headers: HeadersFile[] = [];
+  const sources: Source[] = [];
+  const load = async <T extends { load(): Promise<void> }>(path: string, name: string, file: T): Promise<T> => {
+    await file.load().catch((error) => problems.push({ path, message: `${name}: ${reasonOf(error)}` }));
+    return file;
+  };
+  let secureContext: Promise<SecureContext> | undefined;
+  for (const [index, given] of verifiers.entries()) {
+    const path = `admission.verifiers.${index}`;
+    const { timeout = TIMEOUT, failOpen = false } = given;
+    const add = (verifier: Verifier) => sources.push({ verifier, timeout, failOpen });
+    for (const socket of given.tailscaled ?? []) add(new Tailscaled({ socket }));
+    if (given.keys !== undefined) {
+      const file = await load(`${path}.keys`, given.keys, new KeyFile(given.keys));
+      lists.push(file);
+      add(new Listed(file));
+    }
+    if (given.url !== undefined) {
+      const file = given.headersFile === undefined ? undefined : new HeadersFile(given.headersFile);
+      if (file) headers.push(await load(`${path}.headersFile`, file.path, file));
+      secureContext ??= trusted();
+      add(controllerOf(given, given.url, file, await secureContext, path, problems));
+    }
+  }
+  const deny =
+    denied.keys === undefined ? undefined : await load('admission.deny.keys', denied.keys, new KeyFile(denied.keys));
+  return { sources, lists, headers, deny };
+}
+
+export function openGate(
+  settings: Settings,
+  { sources, lists, deny }: AdmissionMaterials,
+  meshKey: string | undefined,
+  onAdmit: OnAdmit | undefined,
+  hookTimeout: number,
+  events: GateEvents,
+): Gate {
+  const { policy, cache, recheck, questions: atOnce, deny: denied } = settings.admission;
+  const desks = named(sources).map(
+    ([name, { verifier, timeout, failOpen }]) =>
+      new Desk({ name, verifier, timeout, failOpen, cache, atOnce, now: () => performance.now(), log: events.log }),
+  );
+  const rights = openAdmission(meshKey, [...settings.disallowAppNames, ...denied.apps]);
+  const { grace } = cache;
+  return new Gate({ rights, policy, desks, lists, deny, recheck, grace, onAdmit, hookTimeout }, events);
+}
+
+function controllerOf(
+  given: VerifierSettings,
+  text: string,
+  file: HeadersFile | undefined,
+  secureContext: SecureContext,
+  path: string,
+  problems: Problem[],
+): Verifier {
+  const url = new URL(text);
+  const headers = () => ({ ...given.headers, ...file?.headers });
+  try {
+    proxyFor(url, process.env);
+  } catch (error) {
+    problems.push({ path: `${path}.url`, message: (error as Error).message });
+  }
+  return new Controller({ url, headers, secureContext, env: process.env });
+}
+
+/** Whom Go would trust. */
+async function trusted(): Promise<SecureContext> {
+  const { certificates } = await loadRoots(process.env);
+  const pem = (der: Uint8Array) =>
+    `-----BEGIN CERTIFICATE-----\n${Buffer.from(der).toString('base64')}\n-----END CERTIFICATE-----\n`;
+  return createSecureContext({ ca: certificates.map(pem) });
+}
+
+/** Two verifiers of one name get numbers. */
+function named(sources: readonly Source[]): [name: string, source: Source][] {
+  const seen = new Map<string, number>();
+  return sources.map((source) => {
+    const { name } = source.verifier;
+    const times = (seen.get(name) ?? 0) + 1;
+    seen.set(name, times);
+    return [times === 1 ? name : `${name} (${times})`, source];
+  });
+}

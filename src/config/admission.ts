@@ -1,0 +1,75 @@
+/** The settings that say who may use the relay. */
+import { z } from 'zod';
+import { group } from './groups.js';
+import { bad, bool, duration, list, objects, oneOf, path, whole } from './values.js';
+
+const VERIFIERS = 'must be a list of objects, each with tailscaled, url or keys';
+const URL_WRONG = 'must be an http:// or https:// URL';
+const SOCKETS = 'must be the path of a socket, or a list of them';
+const HEADERS = 'must be an object of header names and values';
+const ONE_OF = 'must be an object with one of tailscaled, url and keys';
+const OF_URL = 'must be left out: only a verifier with url has it';
+
+const isHeader = (name: string, value: string) => /^[!#$%&'*+.^_`|~\w-]+$/.test(name) && !/[\0\r\n]/.test(value);
+
+const verifier = z
+  .strictObject(
+    {
+      tailscaled: z.union([path.transform((one) => [one]), z.array(path).min(1, SOCKETS)], SOCKETS).optional(),
+      url: z
+        .string(URL_WRONG)
+        .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), URL_WRONG)
+        .optional(),
+      keys: path.optional(),
+      headers: z
+        .record(z.string(), z.string(HEADERS), HEADERS)
+        .refine((all) => Object.entries(all).every(([name, value]) => isHeader(name, value)), HEADERS)
+        .optional(),
+      headersFile: path.optional(),
+      failOpen: bool.optional(),
+      timeout: duration.optional(),
+    },
+    VERIFIERS,
+  )
+  .superRefine((given, context) => {
+    const { tailscaled, url, keys } = given;
+    if ([tailscaled, url, keys].filter((one) => one !== undefined).length !== 1) bad(context, ONE_OF);
+    for (const name of ['headers', 'headersFile', 'failOpen'] as const) {
+      if (url === undefined && given[name] !== undefined) {
+        context.addIssue({ code: 'custom', message: OF_URL, path: [name] });
+      }
+    }
+  });
+
+/** More than anybody has, and as many as there are bits for. */
+const MOST_VERIFIERS = 30;
+const TOO_MANY = `must be at most ${MOST_VERIFIERS}`;
+
+export const admission = group({
+  policy: oneOf(['any', 'all'])
+    .default('any')
+    .describe('whether any one of several verifiers lets a client in, or all of them have to'),
+  verifiers: objects(verifier, VERIFIERS)
+    .refine((all) => all.length <= MOST_VERIFIERS, TOO_MANY)
+    .default([])
+    .describe('who says which clients are let in'),
+  deny: group({
+    keys: path.optional().describe('file with the node keys of clients that are refused'),
+    apps: list('must be app names, with commas between them')
+      .default([])
+      .describe('names of apps whose clients are refused, with commas between them'),
+  }),
+  cache: group({
+    allow: duration.prefault('5m').describe('how long a client is let in again without a question'),
+    deny: duration.prefault('30s').describe('how long a client is refused again without a question'),
+    grace: duration
+      .prefault('15m')
+      .describe('how long those that were let in stay so while a verifier cannot be asked'),
+  }),
+  recheck: duration
+    .prefault('10m')
+    .describe('how often verifiers are asked again about connected clients; 0 for never'),
+  questions: whole(1, 10_000, 'must be a number from 1 to 10000')
+    .default(64)
+    .describe('questions to one verifier at once'),
+});

@@ -1,0 +1,74 @@
+/** What a verifier has said of clients, and for how long that counts. Pure: `now` is in milliseconds on any clock. */
+
+export interface CacheTimes {
+  /** How long an answer counts without asking again; 0 is not at all. */
+  readonly allow: number;
+  readonly deny: number;
+  /** How long a client that was allowed stays so while its verifier cannot be asked, from the first failure on. */
+  readonly grace: number;
+}
+
+/** Entries of each kind. Strangers can bring about refusals alone, so they can push out nobody who was let in. */
+const MOST_ALLOWED = 65_536;
+const MOST_DENIED = 4096;
+
+interface Allowed {
+  at: number;
+  /** When the first failure since then was; 0 if there was none. */
+  failedAt: number;
+}
+
+interface Denied {
+  readonly at: number;
+  readonly reason: string;
+}
+
+export class AnswerCache {
+  private readonly allowed = new Map<string, Allowed>();
+  private readonly denied = new Map<string, Denied>();
+
+  constructor(private readonly times: CacheTimes) {}
+
+  /** An answer that still counts: `true`, the reason of a refusal, or `undefined`. */
+  fresh(question: string, now: number): true | string | undefined {
+    const allowed = this.allowed.get(question);
+    if (allowed && allowed.failedAt === 0 && now - allowed.at < this.times.allow) return true;
+    const denied = this.denied.get(question);
+    return denied && now - denied.at < this.times.deny ? denied.reason : undefined;
+  }
+
+  /** Whether the last known good answer still counts, now that the verifier has failed. */
+  inGrace(question: string, now: number): boolean {
+    const allowed = this.allowed.get(question);
+    if (!allowed) return false;
+    if (allowed.failedAt === 0) {
+      // It was not asked of all this time: what is older than that is not known any more.
+      if (now - allowed.at > this.times.allow + this.times.grace) return false;
+      allowed.failedAt = now;
+    }
+    return now - allowed.failedAt < this.times.grace;
+  }
+
+  allow(question: string, now: number): void {
+    this.denied.delete(question);
+    if (this.times.allow === 0 && this.times.grace === 0) return;
+    remember(this.allowed, question, { at: now, failedAt: 0 }, MOST_ALLOWED);
+  }
+
+  deny(question: string, reason: string, now: number): void {
+    this.allowed.delete(question);
+    if (this.times.deny > 0) remember(this.denied, question, { at: now, reason }, MOST_DENIED);
+  }
+
+  clear(): void {
+    this.allowed.clear();
+    this.denied.clear();
+  }
+}
+
+/** The last ones are those that were used last. */
+function remember<T>(entries: Map<string, T>, name: string, entry: T, most: number): void {
+  entries.delete(name);
+  entries.set(name, entry);
+  if (entries.size > most) entries.delete(entries.keys().next().value as string);
+}

@@ -1,0 +1,146 @@
+/** Where one verifier is asked: its cache, its questions under way, its failures, and its figures. */
+import { AnswerCache, type CacheTimes } from './cache.js';
+import { PendingQuestions } from './pending.js';
+import type { Answer, Question, Verifier } from './verifier.js';
+
+export const OUTCOMES = ['allowed', 'denied', 'error', 'timeout', 'cached', 'kicked'] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** Seconds. */
+export const TIME_BOUNDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
+
+/** As long as derper takes for it. */
+const CHECK_TIMEOUT = 5000;
+/** How often it is logged that a verifier fails. */
+const SAY_AGAIN = 60_000;
+
+export interface DeskOptions {
+  /** What it is called in logs and metrics. */
+  readonly name: string;
+  readonly verifier: Verifier;
+  /** Milliseconds for an answer; 0 for as long as the client waits. */
+  readonly timeout: number;
+  /** Clients are let in where the verifier cannot be reached at all. */
+  readonly failOpen: boolean;
+  readonly cache: CacheTimes;
+  readonly atOnce: number;
+  readonly now: () => number;
+  readonly log: (level: 'info' | 'warn', facts: object, text: string) => void;
+}
+
+export interface Asked {
+  readonly signal: AbortSignal;
+  /** It is to be asked, whatever it has said before. */
+  readonly anew: boolean;
+  /** The client is connected because this verifier let it in; for how long the verifier has failed since, if it has. */
+  readonly standing?: { readonly failedFor: number };
+}
+
+export type Verdict =
+  | { readonly kind: 'allowed'; readonly how: 'asked' | 'cached' | 'grace' | 'fail open'; readonly failure?: string }
+  | { readonly kind: 'denied' | 'failed'; readonly reason: string };
+
+export class Desk {
+  readonly name: string;
+  readonly local: boolean;
+  readonly counts: Record<Outcome, number> = { allowed: 0, denied: 0, error: 0, timeout: 0, cached: 0, kicked: 0 };
+  /** Answers by the time they took, in the order of {@link TIME_BOUNDS}, and those that took longer; with their sum. */
+  readonly times = { counts: new Array<number>(TIME_BOUNDS.length + 1).fill(0), sum: 0 };
+  lastError: { readonly text: string; readonly at: Date } | undefined;
+  private failing = false;
+  private saidAt = Number.NEGATIVE_INFINITY;
+  private hasSaid = false;
+  private readonly cache: AnswerCache;
+  private readonly pending: PendingQuestions<Answer>;
+
+  constructor(private readonly options: DeskOptions) {
+    this.name = options.name;
+    this.local = options.verifier.local ?? false;
+    this.cache = new AnswerCache(options.cache);
+    this.pending = new PendingQuestions(options.atOnce);
+  }
+
+  /** What is to be known of it, in words: whether it answers, what is under way, and what went wrong last. */
+  get state(): string {
+    const { asking, waiting } = this.pending.counts;
+    const busy = asking > 0 ? `, ${asking} questions under way, ${waiting} waiting` : '';
+    const error = this.lastError && `; last error ${this.lastError.at.toISOString()}: ${this.lastError.text}`;
+    return `${this.failing ? 'fails' : 'ok'}${busy}${error ?? ''}`;
+  }
+
+  /** What is wrong with the verifier, where it can tell; empty if nothing is. */
+  async check(): Promise<string> {
+    return (await this.options.verifier.check?.(AbortSignal.timeout(CHECK_TIMEOUT))) ?? '';
+  }
+
+  /** Rejects when the signal aborts, and never otherwise. */
+  async ask(question: Question, { signal, anew, standing }: Asked): Promise<Verdict> {
+    const { verifier, now, failOpen, cache } = this.options;
+    const name = verifier.bySource ? `${question.key}${question.address}` : question.key;
+    const known = anew || this.local ? undefined : this.cache.fresh(name, now());
+    if (known !== undefined) {
+      this.counts.cached += 1;
+      return known === true ? { kind: 'allowed', how: 'cached' } : { kind: 'denied', reason: known };
+    }
+    const answer = await this.pending.ask(name, signal, (whileWanted) => this.put(name, question, whileWanted));
+    if (answer.kind === 'allowed') return { kind: 'allowed', how: 'asked' };
+    if (answer.kind === 'denied') return answer;
+    const { reason } = answer;
+    if (answer.unreached && failOpen) return { kind: 'allowed', how: 'fail open', failure: reason };
+    const inGrace = standing ? standing.failedFor < cache.grace : this.cache.inGrace(name, now());
+    return inGrace ? { kind: 'allowed', how: 'grace', failure: reason } : { kind: 'failed', reason };
+  }
+
+  close(): void {
+    this.options.verifier.close();
+  }
+
+  /** Asks the verifier itself, once for all that want to know, and notes what it says. */
+  private async put(name: string, question: Question, whileWanted: AbortSignal): Promise<Answer> {
+    const { verifier, timeout, now } = this.options;
+    const abort = new AbortController();
+    const give = () => abort.abort();
+    whileWanted.addEventListener('abort', give, { once: true });
+    const timer = timeout > 0 ? setTimeout(give, timeout) : undefined;
+    const before = performance.now();
+    try {
+      const answer = await verifier.ask(question, abort.signal);
+      // Nobody wants to know any more; what came of it is no answer.
+      if (whileWanted.aborted) return answer;
+      this.note(answer, (performance.now() - before) / 1000);
+      if (answer.kind === 'allowed') this.cache.allow(name, now());
+      else if (answer.kind === 'denied') this.cache.deny(name, answer.reason, now());
+      return answer;
+    } finally {
+      clearTimeout(timer);
+      whileWanted.removeEventListener('abort', give);
+    }
+  }
+
+  private note(answer: Answer, seconds: number): void {
+    const found = TIME_BOUNDS.findIndex((bound) => seconds <= bound);
+    const slot = found < 0 ? TIME_BOUNDS.length : found;
+    this.times.counts[slot] = (this.times.counts[slot] as number) + 1;
+    this.times.sum += seconds;
+    this.failing = answer.kind === 'failed';
+    if (answer.kind === 'failed') {
+      this.counts[answer.timeout ? 'timeout' : 'error'] += 1;
+      this.lastError = { text: answer.reason, at: new Date() };
+      this.sayFailure(answer.reason);
+      return;
+    }
+    this.counts[answer.kind] += 1;
+    if (!this.hasSaid) return;
+    this.hasSaid = false;
+    this.options.log('info', { verifier: this.name }, 'a verifier answers again');
+  }
+
+  /** Once in a while: a relay asks often, and the figures have it all. */
+  private sayFailure(reason: string): void {
+    const now = performance.now();
+    if (now - this.saidAt < SAY_AGAIN) return;
+    this.saidAt = now;
+    this.hasSaid = true;
+    this.options.log('warn', { verifier: this.name, reason }, 'a verifier fails');
+  }
+}

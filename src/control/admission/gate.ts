@@ -1,0 +1,267 @@
+/** Who may use the relay: everything that has a say in it, asked at each login, and again about those who are connected. */
+import type { Admission, ConnectionId, Login } from '../../plane/plane.js';
+import { formatNodeKey, type NodeKey } from '../../protocol/key.js';
+import { MAX_BODY_LENGTH } from '../../protocol/wire.js';
+import type { Admit } from '../admit.js';
+import { LineLimit } from '../line-limit.js';
+import type { Desk, Outcome } from './desk.js';
+import { type AdmissionFigures, figuresOf } from './figures.js';
+import { type AdmitClient, askHook, type OnAdmit } from './hook.js';
+import type { KeyFile } from './key-file.js';
+import { missingFrom } from './key-list.js';
+import { consult, type Policy } from './policy.js';
+import { Recheck, type Standing } from './recheck.js';
+
+export interface GateOptions {
+  /** What a login alone says: mesh peers, whom nobody else is asked about, and apps that are not wanted. */
+  readonly rights: Admit;
+  readonly policy: Policy;
+  readonly desks: readonly Desk[];
+  /** The files that desks answer from. */
+  readonly lists: readonly KeyFile[];
+  /** Keys that are refused, whatever anybody else says. */
+  readonly deny: KeyFile | undefined;
+  /** Milliseconds between two questions about a connected client; 0 for none. */
+  readonly recheck: number;
+  /** For how long a connected client stays while those that let it in cannot be asked. */
+  readonly grace: number;
+  readonly onAdmit: OnAdmit | undefined;
+  /** How long the hook may take. */
+  readonly hookTimeout: number;
+}
+
+export interface GateEvents {
+  /** A connected client is not allowed any more. */
+  kick(id: ConnectionId): void;
+  log(level: 'info' | 'warn', facts: object, text: string): void;
+}
+
+/** Whoever was let in, and by whom. */
+interface Passed {
+  readonly kind: 'passed';
+  readonly admission: Admission;
+  readonly by: readonly Desk[];
+  readonly failing: boolean;
+}
+
+interface Refused {
+  readonly kind: 'refused';
+  readonly by: string;
+  readonly desk?: Desk;
+  readonly reason: string;
+}
+
+type Decision = Passed | Refused;
+
+/** Lines about refused clients: this many at once, then one in this many milliseconds. */
+const LINES = [5, 500] as const;
+
+/** The names of what decides without being asked, in logs and metrics. */
+const DENY = 'deny';
+const HOOK = 'onAdmit';
+
+export class Gate {
+  private readonly waiting = new Map<ConnectionId, AbortController>();
+  private readonly recheck: Recheck<AdmitClient> | undefined;
+  private readonly lines = new LineLimit(...LINES, performance.now());
+  private readonly others = new Map<string, Partial<Record<Outcome, number>>>();
+  /** How often a list has changed. */
+  private generation = 0;
+
+  constructor(
+    private readonly options: GateOptions,
+    private readonly events: GateEvents,
+  ) {
+    const { recheck: interval, lists, deny, onAdmit } = options;
+    if (deny) this.others.set(DENY, {});
+    if (onAdmit) this.others.set(HOOK, {});
+    if (interval > 0 || lists.length > 0 || deny) {
+      this.recheck = new Recheck({ interval, ask: (client, signal) => this.askAgain(client, signal) });
+    }
+  }
+
+  /** Whether nothing here has anything against anybody. */
+  get isOpen(): boolean {
+    const { desks, deny, onAdmit } = this.options;
+    return desks.length === 0 && !deny && !onAdmit;
+  }
+
+  start(): void {
+    this.recheck?.start();
+    for (const file of this.options.lists) {
+      this.watch(file, (before, after) => missingFrom(before, after));
+    }
+    if (this.options.deny) this.watch(this.options.deny, (before, after) => missingFrom(after, before));
+  }
+
+  /**
+   * Decides about a login, at once where nobody has to be asked. `null` refuses it; `undefined` where the client has gone
+   * meanwhile.
+   */
+  login(login: Login): Admission | null | Promise<Admission | null | undefined> {
+    const admission = this.options.rights(login);
+    if (admission?.mesh || (admission && this.isOpen)) return admission;
+    if (!admission) return this.refuse(login, { kind: 'refused', by: DENY, reason: 'an app that is not allowed' });
+    return this.decideFor(login, admission);
+  }
+
+  /** A connection has ended, wherever it was. */
+  gone(id: ConnectionId): void {
+    this.waiting.get(id)?.abort();
+    this.waiting.delete(id);
+    this.recheck?.remove(id);
+  }
+
+  /** Reads the lists again, without waiting for their turn. */
+  async reload(): Promise<void> {
+    for (const file of this.files()) await file.reload();
+  }
+
+  /** What is wrong with the verifiers, for `/debug/check`. */
+  async check(): Promise<readonly string[]> {
+    const found = await Promise.all(this.options.desks.map((desk) => desk.check()));
+    return found.filter((problem) => problem !== '');
+  }
+
+  facts(): readonly (readonly [string, string])[] {
+    const { desks, policy, deny, onAdmit } = this.options;
+    const what = desks.length > 1 ? `${policy} of ${desks.length} verifiers` : `${desks.length} verifier`;
+    const asked = this.isOpen ? 'everybody' : [desks.length > 0 && what, deny && DENY, onAdmit && HOOK];
+    return [
+      ['Admission', typeof asked === 'string' ? asked : asked.filter(Boolean).join(', ')],
+      ...desks.map((desk) => [`Admission by ${desk.name}`, desk.state] as const),
+      ...this.files().flatMap((file) => [[`List ${file.path}`, file.state] as const]),
+    ];
+  }
+
+  figures(): AdmissionFigures | undefined {
+    return this.isOpen ? undefined : figuresOf(this.options.desks, this.others);
+  }
+
+  close(): void {
+    for (const abort of this.waiting.values()) abort.abort();
+    this.waiting.clear();
+    this.recheck?.close();
+    for (const file of this.files()) file.close();
+    for (const desk of this.options.desks) desk.close();
+  }
+
+  private files(): readonly KeyFile[] {
+    const { lists, deny } = this.options;
+    return deny ? [...lists, deny] : lists;
+  }
+
+  private watch(file: KeyFile, affected: (before: ReadonlySet<NodeKey>, after: ReadonlySet<NodeKey>) => NodeKey[]) {
+    file.watch({
+      changed: (before, after) => {
+        this.generation += 1;
+        this.events.log('info', { file: file.path, keys: after.size }, 'a list of keys has changed');
+        this.recheck?.now(affected(before, after));
+      },
+      trouble: (problem) =>
+        this.events.log('warn', { file: file.path }, `a list of keys cannot be used, the one before holds: ${problem}`),
+    });
+  }
+
+  private async decideFor(login: Login, admission: Admission): Promise<Admission | null | undefined> {
+    const { id, key, peer } = login;
+    const abort = new AbortController();
+    this.waiting.set(id, abort);
+    const { generation } = this;
+    const who = clientOf(login);
+    const decision = await this.decide(key, who, admission, abort.signal).catch(() => undefined);
+    // Whoever has gone is not let in later.
+    if (!decision || this.waiting.get(id) !== abort) return undefined;
+    this.waiting.delete(id);
+    // Whatever is still being asked is not needed any more.
+    abort.abort();
+    if (decision.kind === 'refused') return this.refuse({ ...login, peer }, decision);
+    if (this.recheck) {
+      const failingSince = decision.failing ? performance.now() : 0;
+      this.recheck.add({ id, key, who, letInBy: this.bitsOf(decision.by), failingSince });
+      if (generation !== this.generation) this.recheck.now([key]);
+    }
+    return decision.admission;
+  }
+
+  /** Rejects when the signal aborts. */
+  private async decide(
+    key: NodeKey,
+    who: AdmitClient,
+    admission: Admission,
+    signal: AbortSignal,
+    standing?: Standing<AdmitClient>,
+  ): Promise<Decision> {
+    const { deny, policy, desks, onAdmit, hookTimeout, grace } = this.options;
+    if (deny?.keys.has(key)) return { kind: 'refused', by: DENY, reason: 'in the list of keys that are refused' };
+    const failedFor = standing?.failingSince ? performance.now() - standing.failingSince : 0;
+    const ask = (desk: Desk) => {
+      const stands = standing && (standing.letInBy & this.bitsOf([desk])) !== 0;
+      const how = { signal, anew: standing !== undefined, ...(stands && { standing: { failedFor } }) };
+      return desk.ask({ key, address: who.address }, how);
+    };
+    const outcome = desks.length > 0 ? await consult(policy, desks, ask) : undefined;
+    if (outcome?.kind === 'refused') return outcome;
+    const passed: Passed = {
+      kind: 'passed',
+      admission,
+      by: outcome?.by ?? [],
+      failing: (outcome?.failures.length ?? 0) > 0,
+    };
+    if (!onAdmit) return passed;
+    const answer = await askHook(onAdmit, who, hookTimeout, MAX_BODY_LENGTH, signal);
+    if (answer.kind === 'allowed') {
+      if (!standing) this.count(HOOK, 'allowed');
+      return { ...passed, admission: { ...admission, receiveLimit: answer.receiveLimit } };
+    }
+    if (answer.kind === 'failed') {
+      this.count(HOOK, 'error');
+      if (standing && failedFor < grace) return { ...passed, failing: true };
+    }
+    return { kind: 'refused', by: HOOK, reason: answer.reason };
+  }
+
+  private async askAgain(client: Standing<AdmitClient>, signal: AbortSignal): Promise<void> {
+    const who = { ...client.who, again: true };
+    const decision = await this.decide(client.key, who, { mesh: false, receiveLimit: null }, signal, client);
+    if (decision.kind === 'refused') {
+      this.count(decision.desk ?? decision.by, 'kicked');
+      this.say(who, decision, 'client is not allowed any more');
+      this.recheck?.remove(client.id);
+      this.events.kick(client.id);
+      return;
+    }
+    client.letInBy = this.bitsOf(decision.by);
+    if (!decision.failing) client.failingSince = 0;
+    else if (client.failingSince === 0) client.failingSince = performance.now();
+  }
+
+  private refuse(login: Login, refused: Refused): null {
+    if (!refused.desk) this.count(refused.by, 'denied');
+    this.say(clientOf(login), refused, 'client refused');
+    return null;
+  }
+
+  private say({ key, address, appName }: AdmitClient, { by, reason }: Refused, text: string): void {
+    const heldBack = this.lines.take(performance.now());
+    if (heldBack === undefined) return;
+    const app = appName === '' ? {} : { app: appName };
+    this.events.log('info', { key, address, ...app, by, reason, ...(heldBack > 0 && { heldBack }) }, text);
+  }
+
+  private count(by: Desk | string, outcome: Outcome): void {
+    const counts = typeof by === 'string' ? (this.others.get(by) ?? {}) : by.counts;
+    counts[outcome] = (counts[outcome] ?? 0) + 1;
+    if (typeof by === 'string') this.others.set(by, counts);
+  }
+
+  private bitsOf(desks: readonly Desk[]): number {
+    return desks.reduce((bits, desk) => bits | (1 << this.options.desks.indexOf(desk)), 0);
+  }
+}
+
+function clientOf({ key, info, peer, tlsVersion }: Login): AdmitClient {
+  const { appName, version } = info;
+  const { address, port } = peer;
+  return { key: formatNodeKey(key), appName, version, address, port, tlsVersion, again: false };
+}

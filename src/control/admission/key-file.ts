@@ -1,0 +1,109 @@
+/** A file of node keys that is watched, and replaced whole. */
+import type { BigIntStats } from 'node:fs';
+import { open, readFile, stat } from 'node:fs/promises';
+import { reasonOf } from '../../errors.js';
+import type { NodeKey } from '../../protocol/key.js';
+import { MOST_LIST_BYTES, parseKeyList } from './key-list.js';
+
+/**
+ * How often it is looked at: by asking, not by being told, since that works on every file system, through bind mounts and
+ * behind links. A changed file is read when it has not changed for as long again, so that a list is not read half written.
+ */
+const LOOK_AGAIN = 250;
+/** What is wrong with a file is said once in this time. */
+const SAY_AGAIN = 60_000;
+
+export interface KeyFileEvents {
+  /** The list is another one now. */
+  changed(before: ReadonlySet<NodeKey>, after: ReadonlySet<NodeKey>): void;
+  /** It cannot be read, or is no list; the one before stays. */
+  trouble(message: string): void;
+}
+
+export class KeyFile {
+  keys: ReadonlySet<NodeKey> = new Set();
+  /** What is wrong with the file now; empty if nothing is. */
+  trouble = '';
+  private events: KeyFileEvents | undefined;
+  private seen = '';
+  private pending = '';
+  private saidAt = Number.NEGATIVE_INFINITY;
+  private timer: NodeJS.Timeout | undefined;
+  private closed = false;
+
+  constructor(readonly path: string) {}
+
+  /** Reads it the first time. Rejects if there is no list. */
+  async load(): Promise<void> {
+    this.seen = await stampOf(this.path);
+    this.keys = await readKeys(this.path);
+  }
+
+  /** In words, for people. */
+  get state(): string {
+    return `${this.keys.size} keys${this.trouble && `, the last ones that could be read; ${this.trouble}`}`;
+  }
+
+  watch(events: KeyFileEvents): void {
+    this.events = events;
+    const again = () => {
+      if (this.closed) return;
+      this.timer = setTimeout(() => void this.look().finally(again), LOOK_AGAIN).unref();
+    };
+    again();
+  }
+
+  close(): void {
+    this.closed = true;
+    clearTimeout(this.timer);
+  }
+
+  /** Reads it now. Rejects if there is no list in it; the one before stays. */
+  async reload(): Promise<void> {
+    this.take(await stampOf(this.path), await readKeys(this.path));
+  }
+
+  private async look(): Promise<void> {
+    try {
+      const stamp = await stampOf(this.path);
+      const settled = stamp === this.pending;
+      this.pending = stamp;
+      if (stamp === this.seen) this.trouble = '';
+      else if (settled) this.take(stamp, await readKeys(this.path));
+    } catch (error) {
+      this.trouble = `${this.path}: ${reasonOf(error)}`;
+      const now = performance.now();
+      if (this.closed || now - this.saidAt < SAY_AGAIN) return;
+      this.saidAt = now;
+      this.events?.trouble(reasonOf(error));
+    }
+  }
+
+  private take(stamp: string, keys: ReadonlySet<NodeKey>): void {
+    if (this.closed) return;
+    const before = this.keys;
+    this.keys = keys;
+    this.seen = stamp;
+    this.trouble = '';
+    this.events?.changed(before, keys);
+  }
+}
+
+/** Tells one state of a file from another, also where it was replaced by one of the same size within the same second. */
+async function stampOf(path: string): Promise<string> {
+  const { dev, ino, size, mtimeNs, ctimeNs }: BigIntStats = await stat(path, { bigint: true });
+  return [dev, ino, size, mtimeNs, ctimeNs].join(' ');
+}
+
+async function readKeys(path: string): Promise<Set<NodeKey>> {
+  // A pipe or a device might never end, or never begin.
+  if (!(await stat(path)).isFile()) throw new Error('that is no file');
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    if (size > MOST_LIST_BYTES) throw new Error(`the file has more than ${MOST_LIST_BYTES >> 20} MiB`);
+    return parseKeyList(await readFile(file, 'utf8'));
+  } finally {
+    await file.close();
+  }
+}

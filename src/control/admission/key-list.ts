@@ -1,0 +1,29 @@
+/** Lists of node keys, as operators write them. Pure. */
+import { type NodeKey, parseNodeKeyHex } from '../../protocol/key.js';
+
+/** Half a million keys. */
+export const MOST_LIST_BYTES = 32 << 20;
+
+/** One key a line, `nodekey:` and 64 hex digits or the digits alone; `#` begins a comment. Throws what is wrong, and where. */
+export function parseKeyList(text: string): Set<NodeKey> {
+  const keys = new Set<NodeKey>();
+  let number = 0;
+  for (const line of text.split('\n')) {
+    number += 1;
+    const written = line
+      .replace(/#.*/, '')
+      .trim()
+      .replace(/^nodekey:/, '');
+    if (written === '') continue;
+    const key = parseNodeKeyHex(written);
+    if (key === undefined)
+      throw new Error(`line ${number} is no node key: nodekey: and 64 hex digits, or the digits alone`);
+    keys.add(key);
+  }
+  return keys;
+}
+
+/** What is in the first and not in the second. */
+export function missingFrom(before: ReadonlySet<NodeKey>, after: ReadonlySet<NodeKey>): NodeKey[] {
+  return [...before].filter((key) => !after.has(key));
+}
