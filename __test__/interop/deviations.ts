@@ -127,6 +127,13 @@ export const DEVIATIONS: readonly Deviation[] = [
       return at < 0 ? lines : [...lines.slice(0, at), ...lines.slice(at + 3)];
     },
   },
+  {
+    name: 'a kept connection to a verifier that ends without an answer',
+    reason: 'We ask once more, on another connection: the verifier may have been restarted since. derper gives up.',
+    shownBy: 'open: a connection that is kept ends without an answer',
+    cases: /^(?:open|closed|proxied|local|both): /,
+    without: withoutRepetition,
+  },
 ];
 
 /** What relays of a mesh do one way or the other. */
@@ -203,4 +210,15 @@ function sortedFields(lines: readonly string[]): readonly string[] {
     }
   }
   return result.slice(0, -1);
+}
+
+/** A question, with the lines that belong to it, stands once where it was asked twice in a row. */
+function withoutRepetition(lines: readonly string[]): readonly string[] {
+  const blocks: string[] = [];
+  for (const line of lines) {
+    if (line.startsWith('  ') && blocks.length > 0) blocks.push(`${blocks.pop()}\n${line}`);
+    else blocks.push(line);
+  }
+  const kept = blocks.filter((block, index) => !/ is asked /.test(block) || block !== blocks[index - 1]);
+  return kept.flatMap((block) => block.split('\n'));
 }

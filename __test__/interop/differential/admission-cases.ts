@@ -90,6 +90,12 @@ export const ADMISSION_CASES: readonly Case[] = [
   controllerCase('open', 'a controller never answers', silence),
   controllerCase('proxied', 'a proxy is asked for the controller', ALLOW),
   controllerCase('proxied', 'a proxy does not answer', hangUp),
+  verified('open', 'a connection that is kept ends without an answer', async (script, asked) => {
+    asked.controller.say = ALLOW;
+    await login(script, asked);
+    asked.controller.say = hangUp;
+    await login(script, asked);
+  }),
   verified('open', 'mesh peers are exempt', async (script, asked) => {
     asked.controller.say = DENY;
     await login(script, asked, { meshKey: MESH_KEY });
