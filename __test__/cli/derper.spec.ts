@@ -235,7 +235,8 @@ describe('the log', () => {
     // Five at once, and then a few a second.
     expect(about.length).toBeGreaterThanOrEqual(5);
     expect(about.length).toBeLessThan(20);
-    for (const line of about) expect(line).toMatch(/ client refused key=nodekey:[0-9a-f]{64} address=\S+ app=banned by=/);
+    for (const line of about)
+      expect(line).toMatch(/ client refused key=nodekey:[0-9a-f]{64} address=\S+ app=banned by=/);
   });
 
   it('is JSON where that is asked for, and the same', async () => {

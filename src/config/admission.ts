@@ -46,29 +46,23 @@ const MOST_VERIFIERS = 30;
 const TOO_MANY = `must be at most ${MOST_VERIFIERS}`;
 
 export const admission = group({
-  policy: oneOf(['any', 'all'])
-    .default('any')
-    .describe('whether any one of several verifiers lets a client in, or all of them have to'),
+  policy: oneOf(['any', 'all']).default('any').describe('how many verifiers have to let a client in: any, all'),
   verifiers: objects(verifier, VERIFIERS)
     .refine((all) => all.length <= MOST_VERIFIERS, TOO_MANY)
     .default([])
     .describe('who says which clients are let in'),
   deny: group({
-    keys: path.optional().describe('file with the node keys of clients that are refused'),
+    keys: path.optional().describe('file with node keys of clients that are refused'),
     apps: list('must be app names, with commas between them')
       .default([])
-      .describe('names of apps whose clients are refused, with commas between them'),
+      .describe('apps whose clients are refused, with commas between them'),
   }),
   cache: group({
-    allow: duration.prefault('5m').describe('how long a client is let in again without a question'),
-    deny: duration.prefault('30s').describe('how long a client is refused again without a question'),
-    grace: duration
-      .prefault('15m')
-      .describe('how long those that were let in stay so while a verifier cannot be asked'),
+    allow: duration.prefault('5m').describe('how long a yes counts'),
+    deny: duration.prefault('30s').describe('how long a no counts'),
+    grace: duration.prefault('15m').describe('how long the last yes counts while a verifier fails'),
   }),
-  recheck: duration
-    .prefault('10m')
-    .describe('how often verifiers are asked again about connected clients; 0 for never'),
+  recheck: duration.prefault('10m').describe('how often connected clients are asked about; 0 for never'),
   questions: whole(1, 10_000, 'must be a number from 1 to 10000')
     .default(64)
     .describe('questions to one verifier at once'),
