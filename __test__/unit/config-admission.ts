@@ -1,6 +1,15 @@
 /** Values of the settings that say who may use the relay: those that are right, with what they come to, and those that are not. */
 import type { SettingName } from '../../src/config.js';
 
+export const ADMISSION_DEFAULTS = {
+  policy: 'any',
+  verifiers: [],
+  deny: { apps: [] },
+  cache: { allow: 300_000, deny: 30_000, grace: 900_000 },
+  recheck: 600_000,
+  questions: 64,
+};
+
 export const GOOD_ADMISSION: readonly [SettingName, unknown, unknown][] = [
   ['admission.verifiers', '[{"tailscaled": "/s"}]', [{ tailscaled: ['/s'] }]],
   ['admission.verifiers', [{ tailscaled: ['/s', '/t'], timeout: '1s' }], [{ tailscaled: ['/s', '/t'], timeout: 1000 }]],

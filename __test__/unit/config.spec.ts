@@ -14,7 +14,7 @@ import {
   type SettingName,
 } from '../../src/config.js';
 import { ConfigError, type Problem } from '../../src/errors.js';
-import { BAD_ADMISSION, GOOD_ADMISSION } from './config-admission.js';
+import { ADMISSION_DEFAULTS, BAD_ADMISSION, GOOD_ADMISSION } from './config-admission.js';
 
 const PRIVATE_KEY = `privkey:${'1'.repeat(64)}`;
 const MESH_KEY = 'a'.repeat(64);
@@ -67,14 +67,7 @@ describe('defaults', () => {
         peerGonePairs: 1_000_000,
         meshKeys: 1_000_000,
       },
-      admission: {
-        policy: 'any',
-        verifiers: [],
-        deny: { apps: [] },
-        cache: { allow: 300_000, deny: 30_000, grace: 900_000 },
-        recheck: 600_000,
-        questions: 64,
-      },
+      admission: ADMISSION_DEFAULTS,
     });
     const withoutDefault = [
       'acme.directory',
