@@ -15,6 +15,8 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{NamedGroup, ProtocolVersion, ServerConfig};
 use zeroize::Zeroizing;
 
+use crate::trust::key_of;
+
 /// DERP cannot run over HTTP/2, so nothing else is offered; DERP clients ask for nothing at all.
 pub(crate) const HTTP: &[u8] = b"http/1.1";
 /// A handshake for this alone is a certificate authority's question, not a client.
@@ -97,18 +99,6 @@ impl fmt::Display for CertificateError {
 }
 
 impl std::error::Error for CertificateError {}
-
-impl From<rustls::Error> for CertificateError {
-    fn from(error: rustls::Error) -> Self {
-        if matches!(error, rustls::Error::InconsistentKeys(_)) {
-            Self::Mismatch
-        } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
-            Self::Chain
-        } else {
-            Self::Key
-        }
-    }
-}
 
 /// The certificates in force, ready for handshakes.
 #[derive(Debug)]
@@ -193,16 +183,16 @@ impl Ready {
         if chain.is_empty() {
             return Err(CertificateError::Chain);
         }
-        let chain = chain.into_iter().map(CertificateDer::from).collect();
+        let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
         let key = PrivateKeyDer::try_from(private_key.as_slice()).map_err(|_| CertificateError::Key)?;
-        let certified = if alpn.is_some() {
-            // An answer to a CA has a critical extension that webpki does not know, so nothing can be compared.
-            let key = providers[0].key_provider.load_private_key(key.clone_key()).map_err(CertificateError::from)?;
-            CertifiedKey::new(chain, key)
-        } else {
-            CertifiedKey::from_der(chain, key.clone_key(), &providers[0]).map_err(CertificateError::from)?
-        };
-        let certified = Arc::new(certified);
+        let key = providers[0].key_provider.load_private_key(key.clone_key()).map_err(|_| CertificateError::Key)?;
+        // Not by rustls, which refuses what it need not understand: a leaf's critical extensions, such as those of answers to
+        // a CA, are the client's to judge.
+        let leaf = key_of(&chain[0]).map_err(|_| CertificateError::Chain)?;
+        if key.public_key().is_some_and(|public| public != leaf) {
+            return Err(CertificateError::Mismatch);
+        }
+        let certified = Arc::new(CertifiedKey::new(chain, key));
         let alpn = alpn.map(String::into_bytes);
         let [config, post_quantum] = providers.each_ref().map(|provider| {
             let mut config = ServerConfig::builder_with_provider(provider.clone())

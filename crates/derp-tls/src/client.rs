@@ -2,12 +2,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::certificates::{CertificateError, HTTP, provider};
+use crate::trust::Trust;
 
 /// Roots, ready for handshakes. Servers have to prove the name that they are dialled by.
 #[derive(Clone)]
@@ -35,15 +36,14 @@ impl ClientSettings {
     }
 
     fn trusting<'a>(roots: impl Iterator<Item = CertificateDer<'a>>) -> Result<Self, CertificateError> {
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(roots);
-        if store.is_empty() {
-            return Err(CertificateError::Chain);
-        }
-        let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        let provider = Arc::new(provider());
+        let trusted = roots.map(CertificateDer::into_owned).collect();
+        let trust = Trust::new(trusted, &provider).ok_or(CertificateError::Chain)?;
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the provider has suites of both versions")
-            .with_root_certificates(store)
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(trust))
             .with_no_client_auth();
         config.alpn_protocols = vec![HTTP.to_vec()];
         config.resumption = Resumption::disabled();

@@ -136,17 +136,14 @@ impl HandshakeError {
     /// What is wrong with the peer's certificate, if that is why.
     pub fn certificate(&self) -> Option<String> {
         let Self::Tls(rustls::Error::InvalidCertificate(error)) = self else { return None };
+        // Our own words, which are all that `trust` says; what else there is comes of signatures of the handshake.
         #[expect(clippy::wildcard_enum_match_arm, reason = "rustls has words for all")]
-        let known = match error {
-            CertificateError::UnknownIssuer => "no trusted root has signed it",
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "it is for another name"
-            }
-            _ => return Some(error.to_string()),
-        };
-        Some(known.into())
+        Some(match error {
+            CertificateError::Other(why) => why.0.to_string(),
+            CertificateError::BadSignature => "the relay has not its private key".into(),
+            CertificateError::BadEncoding => "it cannot be read".into(),
+            _ => "it cannot be used".into(),
+        })
     }
 }
 

@@ -27,6 +27,7 @@ pub mod alert;
 pub mod any_bytes;
 mod capture;
 pub mod certificates;
+mod chain;
 pub mod client;
 pub mod handshake;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub mod receive;
 mod record;
 pub mod send;
 mod tickets;
+mod trust;
 
 pub use alert::{Alert, Violation};
 pub use certificates::{Certificate, CertificateError, CertificateSet, Otherwise};

@@ -1,0 +1,102 @@
+//! Whether a server is the one that a client means. What webpki accepts is accepted; what it does not is looked at again by
+//! Go's rules, which derper follows and which are wider: see [`crate::chain`].
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, RootCertStore, SignatureScheme,
+};
+use webpki::RawPublicKeyEntity;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::chain::{Rules, Untrusted, check};
+
+/// Checks servers' certificates for clients.
+pub(crate) struct Trust {
+    webpki: Arc<WebPkiServerVerifier>,
+    /// Everything that is trusted, also what webpki cannot read.
+    trusted: Vec<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Trust {
+    /// `None` where there is nothing that can be trusted.
+    pub(crate) fn new(trusted: Vec<CertificateDer<'static>>, provider: &Arc<CryptoProvider>) -> Option<Self> {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(trusted.iter().cloned());
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build().ok()?;
+        Some(Self { webpki, trusted, algorithms: provider.signature_verification_algorithms })
+    }
+}
+
+impl ServerCertVerifier for Trust {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if let Ok(verified) = self.webpki.verify_server_cert(leaf, others, name, ocsp, now) {
+            return Ok(verified);
+        }
+        let rules = Rules { trusted: &self.trusted, algorithms: self.algorithms.all, now };
+        check(leaf, others, name, &rules).map(|()| ServerCertVerified::assertion()).map_err(untrusted)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let key = key_of(leaf)?;
+        let key = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
+        let (_, algorithms) = self
+            .algorithms
+            .mapping
+            .iter()
+            .find(|(scheme, _)| *scheme == signed.scheme)
+            .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+        // TLS 1.2 leaves the curve open.
+        let verifies = |algorithm: &&_| key.verify_signature(**algorithm, message, signed.signature()).is_ok();
+        match algorithms.iter().find(|algorithm| verifies(algorithm)) {
+            Some(_) => Ok(HandshakeSignatureValid::assertion()),
+            None => Err(CertificateError::BadSignature.into()),
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature_with_raw_key(message, &key_of(leaf)?, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trust(..)")
+    }
+}
+
+fn untrusted(why: Untrusted) -> Error {
+    CertificateError::Other(OtherError(Arc::new(why))).into()
+}
+
+/// The public key of a certificate. Not by webpki's reader, which stops at extensions that it does not know.
+pub(crate) fn key_of<'a>(leaf: &'a CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'a>, Error> {
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| CertificateError::BadEncoding)?;
+    Ok(SubjectPublicKeyInfoDer::from(leaf.tbs_certificate.subject_pki.raw))
+}
