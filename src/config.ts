@@ -99,7 +99,7 @@ const SCHEMA = z.object({
       .describe('connections at once (default: what the limit of file descriptors leaves)'),
     perAddress: whole(1, 2 ** 31, 'must be a number of connections, 1 or more')
       .default(256)
-      .describe('connections of one address (IPv6: of one /64) that are not admitted yet, or speak HTTP'),
+      .describe('unadmitted or HTTP connections of an address or IPv6 /64'),
     exempt: networks
       .prefault('127.0.0.0/8,::1/128')
       .describe('networks without a limit per address, with commas between them'),

@@ -38,6 +38,16 @@ export class ConfigError extends DerpkitError {
   }
 }
 
+/** Settings that this data plane cannot serve; another one may. The cause is what it has said. */
+export class PlaneRefusal extends ConfigError {
+  override name = 'PlaneRefusal';
+
+  constructor(problem: Problem, cause: unknown) {
+    super([problem]);
+    this.cause = cause;
+  }
+}
+
 /** The settings that open a listener each. */
 export type ListenSetting = 'listen' | 'httpPort' | 'stunPort';
 

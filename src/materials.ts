@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { type AdmissionMaterials, loadAdmission } from './admission.js';
 import { certDirOf, isAcmeMode, keyFileOf, parseEabKey, type Settings } from './config.js';
 import {
+  certificateFile,
   keptCertificate,
   manualCertificate,
   PemError,
@@ -58,7 +59,9 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   const meshKey = meshKeyFile
     ? await load('meshKeyFile', meshKeyFile, () => loadMeshKey(meshKeyFile))
     : settings.meshKey;
-  const certificate = await load(certificatePlace(settings), '', () => loadCertificate(settings));
+  const warnings: string[] = [];
+  const warn = (text: string) => void warnings.push(text);
+  const certificate = await load(certificatePlace(settings), '', () => loadCertificate(settings, warn));
   const { eabKeyFile, eabKey: givenEabKey } = settings.acme;
   const eabKey = await load('acme.eabKeyFile', eabKeyFile ?? '', () =>
     isAcmeMode(settings.certMode) ? loadEabKey(eabKeyFile, givenEabKey) : undefined,
@@ -71,7 +74,7 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   }
   if (problems.length > 0) throw new ConfigError(problems);
   const roots = meshing ? await loadRoots(process.env) : undefined;
-  const warnings = await wideDirectories(settings);
+  warnings.push(...(await wideDirectories(settings)));
   return { keys: keys as KeyPair, meshKey, roots, certificate, eabKey, rate, admission, warnings };
 }
 
@@ -103,18 +106,29 @@ async function loadEabKey(file: string | undefined, given: string | undefined): 
   return key;
 }
 
+/** The certificate's file, or else what it is; for messages. */
+export function certificateName(settings: Settings): string {
+  const { certificate, certMode, hostname } = settings;
+  if (certificate) return 'the certificate';
+  return `${certificateFile(certDirOf(settings), certMode === 'manual' ? hostname : 'derpkit')}`;
+}
+
 /** The setting that says where the certificate comes from. */
-function certificatePlace({ certificate, certDir, certMode }: Settings): keyof Settings {
+export function certificatePlace({ certificate, certDir, certMode }: Settings): keyof Settings {
   if (certificate) return 'certificate';
   return certDir || certMode === 'manual' ? 'certDir' : 'dataDir';
 }
 
-function loadCertificate(settings: Settings): Promise<ServerCertificate> | ServerCertificate | undefined {
+/** `warn` hears why a certificate of the relay's own was made anew. */
+export function loadCertificate(
+  settings: Settings,
+  warn: (text: string) => void,
+): Promise<ServerCertificate> | ServerCertificate | undefined {
   const { certMode, certificate, hostname } = settings;
   if (certMode === 'off' || isAcmeMode(certMode)) return undefined;
   if (certificate) return parsePair(certificate, []);
   const now = new Date();
   if (certMode === 'manual') return manualCertificate(certDirOf(settings), hostname, now);
   const own = ['localhost', '127.0.0.1', '::1'];
-  return keptCertificate(certDirOf(settings), own.includes(hostname) ? own : [hostname, ...own], now);
+  return keptCertificate(certDirOf(settings), own.includes(hostname) ? own : [hostname, ...own], now, warn);
 }

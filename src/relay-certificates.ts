@@ -8,8 +8,10 @@ import { KEEPER_TIMES, type KeeperTimes } from './control/acme/keeper.js';
 import { AcmeManager, type AcmeOptions } from './control/acme/manager.js';
 import { type ServedCertificate, servedSet } from './control/certificates.js';
 import { loadRoots, pemOf } from './control/roots.js';
+import { PlaneRefusal, reasonOf } from './errors.js';
 import type { Logger } from './logger.js';
-import type { Materials } from './materials.js';
+import { certificateName, certificatePlace, type Materials } from './materials.js';
+import { OwnCertificate } from './own-certificate.js';
 import type { CertificateNeed, CertificateSet, ConnectionId } from './plane/plane.js';
 import { VERSION } from './version.js';
 
@@ -38,18 +40,23 @@ const META_RENEWAL = 24 * 60 * 60 * 1000;
 
 export class RelayCertificates {
   private readonly acme: AcmeManager | undefined;
+  private readonly own: OwnCertificate | undefined;
   private metaRenewal: NodeJS.Timeout | undefined;
   private isOpen = false;
 
   constructor(private readonly parts: CertificateParts) {
+    const { settings, materials, logger } = parts;
+    const { certificate } = materials;
+    this.own = certificate && new OwnCertificate(settings, logger, certificate, () => this.serveAgain());
     this.acme = this.openAcme();
   }
 
-  /** Serves what there is, before any listener is open. */
-  open(): void {
+  /** Serves what there is, before any listener is open. Rejects with {@link PlaneRefusal} if the plane cannot use it. */
+  async open(): Promise<void> {
     this.isOpen = true;
     this.serve();
-    this.metaRenewal = setInterval(() => this.serve(), META_RENEWAL).unref();
+    this.metaRenewal = setInterval(() => this.serveAgain(), META_RENEWAL).unref();
+    await this.own?.watch();
   }
 
   /** Sees to what is missing, once the listeners are open: a certificate authority comes to them. */
@@ -64,6 +71,7 @@ export class RelayCertificates {
   async close(): Promise<void> {
     this.isOpen = false;
     clearInterval(this.metaRenewal);
+    this.own?.close();
     await this.acme?.stop();
   }
 
@@ -89,7 +97,7 @@ export class RelayCertificates {
   }
 
   private served(): ServedCertificate[] {
-    const { certificate } = this.parts.materials;
+    const certificate = this.own?.current;
     return [...(certificate ? [{ certificate, names: certificate.names }] : []), ...(this.acme?.served() ?? [])];
   }
 
@@ -100,7 +108,29 @@ export class RelayCertificates {
     const isForAll = served.some(({ names }) => names.length === 0);
     const otherwise = isForAll ? 'first' : this.acme?.asks ? 'ask' : 'refuse';
     const { certificates } = servedSet(served, otherwise, materials.keys.publicKey, new Date());
-    plane.certificates({ certificates: [...(this.acme?.challengeCertificates() ?? []), ...certificates], otherwise });
+    const challenges = this.acme?.challengeCertificates() ?? [];
+    try {
+      plane.certificates({ certificates: [...challenges, ...certificates], otherwise });
+    } catch (cause) {
+      throw this.refusal(cause);
+    }
+  }
+
+  /** While the relay runs: what cannot be served is told of, and what was served before goes on. */
+  private serveAgain(): void {
+    try {
+      this.serve();
+    } catch (error) {
+      this.parts.logger.error(`${(error as Error).message}; what was served before still is`);
+    }
+  }
+
+  private refusal(cause: unknown): PlaneRefusal {
+    const { settings } = this.parts;
+    const kinds = this.served().map(({ certificate }) => certificate.kind);
+    const why = `${reasonOf(cause)} (it has ${kinds.join(', ')})`;
+    const message = `${certificateName(settings)}: the plane cannot use it: ${why}; another plane, js, may`;
+    return new PlaneRefusal({ path: certificatePlace(settings), message }, cause);
   }
 
   private openAcme(): AcmeManager | undefined {
@@ -123,7 +153,7 @@ export class RelayCertificates {
       cache,
     );
     const events = {
-      changed: () => this.serve(),
+      changed: () => this.serveAgain(),
       giveUp: (ids: readonly ConnectionId[]) => {
         for (const id of ids) plane.close(id, 'closed');
       },

@@ -12,7 +12,7 @@ import { DropLog } from './control/drop-log.js';
 import { LineLimit } from './control/line-limit.js';
 import { MESH_TIMES, Mesh, type MeshStatus, type MeshTimes } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
-import { DerpkitError, ListenError, type ListenSetting } from './errors.js';
+import { DerpkitError, ListenError, type ListenSetting, PlaneRefusal, reasonOf } from './errors.js';
 import { DebugAccess } from './http/debug-access.js';
 import { type Face, HttpServer } from './http/server.js';
 import { createLogger, type Logger } from './logger.js';
@@ -69,7 +69,7 @@ export function composeRelay(
 const LINES = [5, 30_000] as const;
 
 class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
-  readonly plane: SelectedPlane;
+  plane: SelectedPlane;
   readonly dataDir: string;
   readonly reloads: boolean;
   readonly admitsEverybody: boolean;
@@ -147,16 +147,14 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     try {
       const materials = await loadMaterials(this.settings);
       this.unlessClosed();
-      this.started = new Started(
-        this.settings,
-        this.plane.create,
-        materials,
-        this.times,
-        this.logger,
-        this,
-        this.hooks,
-      );
-      this.address = await this.started.listen();
+      this.address = await this.serve(materials).catch(async (error) => {
+        const { instead } = this.plane;
+        if (!(error instanceof PlaneRefusal) || !instead) throw error;
+        await this.started?.close();
+        this.unlessClosed();
+        this.plane = { ...instead, reason: error.message, fallback: true };
+        return this.serve(materials);
+      });
       this.unlessClosed();
       this.publicKey = formatNodeKey(materials.keys.publicKey);
       this.state = 'open';
@@ -165,6 +163,12 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
       await this.started?.close();
       throw error;
     }
+  }
+
+  private async serve(materials: Materials): Promise<RelayAddress> {
+    const { settings, plane, times, logger, hooks } = this;
+    this.started = new Started(settings, plane.create, materials, times, logger, this, hooks);
+    return this.started.listen();
   }
 
   private unlessClosed(): void {
@@ -212,8 +216,7 @@ class Started implements PlaneEvents {
       kick: (id) => this.dataPlane.close(id, 'refused'),
       log: (level, facts, text) => logger[level](facts, text),
     });
-    this.dataPlane = create({ privateKey: keys.privateKey, policy, workers }, this);
-    for (const warning of materials.warnings) logger.warn(warning);
+    this.dataPlane = makePlane(() => create({ privateKey: keys.privateKey, policy, workers }, this));
     const plane = this.dataPlane;
     this.certificates = new RelayCertificates({
       settings,
@@ -276,7 +279,8 @@ class Started implements PlaneEvents {
     const { listen, derp, stun, stunPort, httpPort } = this.settings;
     const { host } = listen;
     const tls = this.settings.certMode !== 'off';
-    if (tls) this.certificates.open();
+    if (tls) await this.certificates.open();
+    for (const warning of this.materials.warnings) this.logger.warn(warning);
     void this.bootstrap.start();
     const main = await this.open({ kind: tls ? 'tls' : 'tcp', derp, host, port: listen.port }, 'main', 'listen');
     if (tls) this.ports.tls = main.port;
@@ -449,6 +453,18 @@ class Started implements PlaneEvents {
 
 function readsAdmissionFiles({ admission: { verifiers, deny } }: Settings): boolean {
   return deny.keys !== undefined || verifiers.some(({ keys, headersFile }) => (keys ?? headersFile) !== undefined);
+}
+
+/** What of the system a plane needs, it may not get: threads, mostly. */
+function makePlane(make: () => DataPlane): DataPlane {
+  try {
+    return make();
+  } catch (cause) {
+    const message =
+      `the native plane cannot start its threads: ${reasonOf(cause)}; allow more of them (ulimit -u, TasksMax= of a unit, ` +
+      'the limit of processes of a container), ask for fewer, or take the plane js, which has none';
+    throw new PlaneRefusal({ path: 'workers', message }, cause);
+  }
 }
 
 function endpoint({ address, port }: Listening): Endpoint {

@@ -1,7 +1,11 @@
 /** `derpkit serve`: settings from flags, variables and a file, and what it says of them. */
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { AsnConvert } from '@peculiar/asn1-schema';
+import { Certificate, SubjectPublicKeyInfo } from '@peculiar/asn1-x509';
 import { describe, expect, it } from 'vitest';
+import { selfSignedCertificate } from '../../src/control/x509.js';
 import { pemPair } from '../helpers/relay.js';
 import {
   type Bin,
@@ -27,6 +31,17 @@ function file(directory: string, name: string, text: string): string {
   const path = join(directory, name);
   writeFileSync(path, text);
   return path;
+}
+
+/** Flags for a certificate whose key is of this kind. Its signature is none of that key's, which servers do not look at. */
+function manualPair(directory: string, kind: 'ed448'): string[] {
+  const { publicKey, privateKey } = generateKeyPairSync(kind);
+  const certificate = AsnConvert.parse(selfSignedCertificate(['relay.test'], 30, new Date()).der, Certificate);
+  const spki = publicKey.export({ type: 'spki', format: 'der' });
+  certificate.tbsCertificate.subjectPublicKeyInfo = AsnConvert.parse(spki, SubjectPublicKeyInfo);
+  file(directory, 'relay.test.crt', new X509Certificate(Buffer.from(AsnConvert.serialize(certificate))).toString());
+  file(directory, 'relay.test.key', privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
+  return ['--cert-mode=manual', '--hostname=relay.test', '--cert-dir', directory];
 }
 
 /** What is wrong, by where it was said: `--listen`, `DERPKIT_HOME`, `relay.yaml: stun`. */
@@ -60,6 +75,39 @@ describe('serving', () => {
     expect({ code, stdout }).toEqual({ code: 0, stdout: '' });
     const deviations = stderr.match(/--tcp-keepalive-time and --tcp-user-timeout are emulated/g) ?? [];
     expect(deviations).toHaveLength(/plane=js/.test(stderr) ? 1 : 0);
+  });
+
+  it.each([
+    ['from years to come, made while the clock was wrong', 400, /\/derpkit\.crt is not valid before /],
+    ['that has expired', -60, /\/derpkit\.crt has expired, on /],
+  ])('with another certificate in place of one %s, whose pin it tells of', async (_name, days, why) => {
+    const directory = temporary();
+    const certs = join(directory, 'data', 'certs');
+    mkdirSync(certs, { recursive: true, mode: 0o700 });
+    const made = new Date(Date.now() + days * 24 * 60 * 60 * 1000);
+    const { der, privateKey } = selfSignedCertificate(['localhost', '127.0.0.1', '::1'], 30, made);
+    writeFileSync(join(certs, 'derpkit.crt'), new X509Certificate(der).toString());
+    writeFileSync(join(certs, 'derpkit.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    const relay = serve(directory);
+    const { leaf } = await handshake(await portOf(relay, 'DERP over TLS'));
+    expect(Date.parse(leaf.validFrom)).toBeLessThan(Date.now());
+    expect(Date.parse(leaf.validTo)).toBeGreaterThan(Date.now());
+    await relay.printed(why);
+    await relay.printed(new RegExp(`clients pin as sha256-raw:${fingerprintOf(leaf)}`));
+  });
+
+  it('with the other plane where the native one cannot use the certificate, and says so', async () => {
+    const directory = temporary();
+    const certs = manualPair(directory, 'ed448');
+    const relay = serve(directory, certs);
+    const { leaf } = await handshake(await portOf(relay, 'DERP over TLS'), {
+      servername: 'relay.test',
+      maxVersion: 'TLSv1.3',
+    });
+    expect(leaf.publicKey.asymmetricKeyType).toBe('ed448');
+    await relay.printed(
+      /warn: .*without its native plane.* plane=js reason=".*relay\.test\.crt: the plane cannot use it: .* \(it has a key of ed448\)/,
+    );
   });
 
   it('with a data directory for its user alone, whatever the umask', async () => {
@@ -303,6 +351,25 @@ tcpWriteTimeout: 5 minutes
     ]).end();
     expect(code).toBe(1);
     expect(lines(stderr)).toEqual([expect.stringMatching(/^derpkit: --plane: .*native plane/)]);
+  });
+
+  it('a certificate that the plane cannot use: the setting, the file, the reason, and what to do', async () => {
+    const directory = temporary();
+    const { code, stderr } = await serve(directory, [...manualPair(directory, 'ed448'), '--plane=native']).end();
+    expect(code).toBe(1);
+    expect(lines(stderr)).toEqual([
+      expect.stringMatching(
+        /^derpkit: --cert-dir: \S+\/relay\.test\.crt: the plane cannot use it: there is no private key, or it is of a kind that cannot be used \(it has a key of ed448\); another plane, js, may$/,
+      ),
+    ]);
+  });
+
+  it('an address that is none of this machine’s', async () => {
+    const { code, stderr } = await serve(temporary(), ['--listen', 'nosuch.invalid:0']).end();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^derpkit: cannot listen on nosuch\.invalid:0 \(tls\): .*; choose an address of this machine, or none for all, with --listen\n$/,
+    );
   });
 
   it('a port that somebody else has', async () => {

@@ -183,6 +183,28 @@ export const JS_PLANE_DEVIATIONS: readonly PlaneDeviation[] = [
   },
 ];
 
+/** Clients that derper serves over TLS, and we do not. */
+export interface TlsDeviation {
+  readonly client: string;
+  readonly reason: string;
+  /** What Node's client has to be told to be such a one. */
+  readonly options: Readonly<{ ALPNProtocols?: string[]; maxVersion?: 'TLSv1.2'; ciphers?: string }>;
+}
+
+export const TLS_DEVIATIONS: readonly TlsDeviation[] = [
+  {
+    client: 'offers h2 alone by ALPN',
+    reason:
+      'DERP cannot run over HTTP/2. derper serves its pages over it; browsers and probes all offer http/1.1, too.',
+    options: { ALPNProtocols: ['h2'] },
+  },
+  {
+    client: 'has CBC suites of TLS 1.2 alone (Windows Server 2012)',
+    reason: 'Their padding has been broken again and again. Every client of Tailscale’s since 2018 has AEAD suites.',
+    options: { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA' },
+  },
+];
+
 /** What is left of a transcript when these deviations are taken out of it. */
 export function settled(lines: readonly string[], name: string, deviations: readonly Deviation[]): readonly string[] {
   const here = deviations.filter(({ cases }) => cases?.test(name) ?? true);

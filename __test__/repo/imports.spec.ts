@@ -55,8 +55,12 @@ const RULES: Readonly<Record<string, Rule>> = {
   },
   'materials.ts': { ours: ['admission.ts', 'config.ts', 'control/', 'errors.ts', 'protocol/'] },
   'relay-certificates.ts': {
-    ours: ['config.ts', 'control/', 'version.ts'],
-    types: ['logger.ts', 'materials.ts', 'plane/plane.ts'],
+    ours: ['config.ts', 'control/', 'errors.ts', 'materials.ts', 'own-certificate.ts', 'version.ts'],
+    types: ['logger.ts', 'plane/plane.ts'],
+  },
+  'own-certificate.ts': {
+    ours: ['control/', 'materials.ts'],
+    types: ['config.ts', 'logger.ts'],
   },
   'policy.ts': { ours: ['config.ts'], types: ['plane/plane.ts'] },
   'client-log.ts': { ours: ['protocol/'], types: ['config.ts', 'logger.ts', 'plane/plane.ts'] },

@@ -107,10 +107,18 @@ const WAYS_OUT: Record<ListenSetting, string> = {
   stunPort: 'another port',
 };
 
+/** All listeners have the address of the relay's own; a name is looked up. */
+const WRONG_ADDRESS = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL', 'ENOTFOUND', 'EAI_AGAIN', 'ENODATA']);
+
 function listenAdvice({ setting, cause }: ListenError, spelling: Spelling): string {
   const { code } = cause as NodeJS.ErrnoException;
   const choose = `choose ${WAYS_OUT[setting]} with ${spelling(setting)}`;
   if (code === 'EADDRINUSE') return `the port is already in use; ${choose}`;
-  if (code === 'EACCES') return `the port needs privileges; ${choose}`;
+  if (code === 'EACCES') {
+    return `the port needs privileges: allow it with CAP_NET_BIND_SERVICE (AmbientCapabilities= of a unit), or ${choose}`;
+  }
+  if (code !== undefined && WRONG_ADDRESS.has(code)) {
+    return `${reasonOf(cause)}; choose an address of this machine, or none for all, with ${spelling('listen')}`;
+  }
   return `${reasonOf(cause)}; ${choose}`;
 }

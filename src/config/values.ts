@@ -12,7 +12,9 @@ const HOSTNAME = 'must be a host name or an IP address';
 
 export const text = (wrong: string) => z.string(wrong).min(1, wrong);
 
-export const path = text('must be a path');
+const HOME_DIRECTORY = 'must be a path without ~, which only a shell understands: write the directory itself';
+
+export const path = text('must be a path').refine((given) => !/^~[^/]*(?:\/|$)/.test(given), HOME_DIRECTORY);
 
 export const bool = z.union(
   [z.boolean(), z.string().transform((text, context) => parseBool(text) ?? bad(context, BOOL))],

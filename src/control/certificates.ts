@@ -16,6 +16,11 @@ export interface ServerCertificate {
   readonly privateKey: Uint8Array;
   /** Server names that it is served for; any name, and none, if empty. */
   readonly names: readonly string[];
+  /** What its key is, in words. */
+  readonly kind: string;
+  /** When the leaf is valid. */
+  readonly validFrom: Date;
+  readonly validUntil: Date;
   /** The names and addresses that the leaf is valid for. */
   readonly validFor: readonly string[];
   /** Lower-case hex SHA-256 of the leaf: clients can pin it as `sha256-raw:…`. */
@@ -44,12 +49,17 @@ export class PemError extends Error {
  * missing pair is made. Throws an Error that says what is missing or wrong.
  */
 export async function manualCertificate(directory: string, hostname: string, now: Date): Promise<ServerCertificate> {
-  const loaded = await loadPair(directory, hostname);
+  const { chain, key } = await loadFiles(directory, hostname);
   const isAddress = isIP(hostname) !== 0;
-  if (!loaded && !isAddress) {
-    throw new Error(`there is no ${fileName(hostname)}.crt with its .key in ${directory}`);
+  if ((chain === undefined || key === undefined) && !isAddress) {
+    const missing = [chain, key].flatMap((text, index) => (text === undefined ? [index === 0 ? '.crt' : '.key'] : []));
+    const name = fileName(hostname);
+    throw new Error(`there is no ${missing.map((extension) => name + extension).join(' and no ')} in ${directory}`);
   }
-  const pair = loaded ?? (await makePair(directory, hostname, [hostname], ADDRESS_CERTIFICATE_DAYS, now));
+  const pair =
+    chain !== undefined && key !== undefined
+      ? { chain, key }
+      : await makePair(directory, hostname, [hostname], ADDRESS_CERTIFICATE_DAYS, now);
   return inFiles(directory, hostname, () => {
     // Clients name a server without the final dot that its name may have.
     const certificate = parsePair(pair, isAddress ? [] : [withoutFinalDot(hostname)]);
@@ -62,19 +72,42 @@ export async function manualCertificate(directory: string, hostname: string, now
   });
 }
 
-/** The relay's own certificate for `hosts`, kept in the directory; made anew if it is missing, has run out, or lacks one of them. */
+/**
+ * The relay's own certificate for `hosts`, kept in the directory; made anew if it is missing, is not valid yet or any more, or
+ * lacks one of the hosts. `replaced` hears why one that was there is not used any more.
+ */
 export async function keptCertificate(
   directory: string,
   hosts: readonly string[],
   now: Date,
+  replaced: (why: string) => void = () => {},
 ): Promise<ServerCertificate> {
   const name = 'derpkit';
   const loaded = await loadPair(directory, name);
-  const kept = inFiles(directory, name, () =>
-    loaded && serves(loaded, hosts, now) ? parsePair(loaded, []) : undefined,
-  );
-  if (kept) return kept;
-  return parsePair(await makePair(directory, name, hosts, PINNED_CERTIFICATE_DAYS, now), []);
+  const kept = inFiles(directory, name, () => loaded && parsePairOfKey(loaded));
+  const lacking = kept && hosts.filter((host) => !isAmong(kept.validFor, host));
+  const why = kept && (timeProblem(kept, now) ?? (lacking?.length ? `is not for ${lacking.join(', ')}` : undefined));
+  if (kept && why === undefined) return kept;
+  const made = parsePair(await makePair(directory, name, hosts, PINNED_CERTIFICATE_DAYS, now), []);
+  if (why !== undefined) {
+    replaced(
+      `${join(directory, name)}.crt ${why}; there is a new one, which clients pin as sha256-raw:${made.fingerprint}`,
+    );
+  }
+  return made;
+}
+
+/** What is wrong with the time of a certificate, as the end of a sentence about it; `undefined` if nothing is. */
+export function timeProblem({ validFrom, validUntil }: ServerCertificate, now: Date): string | undefined {
+  if (now < validFrom) return `is not valid before ${validFrom.toISOString()}: one of the clocks is wrong`;
+  if (now > validUntil) return `has expired, on ${validUntil.toISOString()}`;
+  return undefined;
+}
+
+/** `undefined` where key and certificate do not belong together: half of what was kept has been lost. */
+function parsePairOfKey(pair: PemPair): ServerCertificate | undefined {
+  const [leaf] = parseChain(pair.chain);
+  return leaf.checkPrivateKey(parseKey(pair.key)) ? parsePair(pair, []) : undefined;
 }
 
 /** Chain and key in PEM; the key in PKCS#8, SEC1 or PKCS#1. Throws {@link PemError} where the two do not fit together. */
@@ -87,6 +120,9 @@ export function parsePair(pair: PemPair, names: readonly string[]): ServerCertif
     chain: chain.map(({ raw }) => raw),
     privateKey: key.export({ type: 'pkcs8', format: 'der' }),
     names,
+    kind: kindOf(leaf.publicKey),
+    validFrom: new Date(leaf.validFrom),
+    validUntil: new Date(leaf.validTo),
     validFor: namesIn(leaf.subjectAltName),
     fingerprint: createHash('sha256').update(leaf.raw).digest('hex'),
   };
@@ -117,15 +153,21 @@ export interface PemPair {
   readonly key: string;
 }
 
+/** Such as `a key of rsa, 1024 bits` or `a key of secp256k1`. */
+function kindOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): string {
+  const { modulusLength, namedCurve } = asymmetricKeyDetails ?? {};
+  if (modulusLength !== undefined) return `a key of ${asymmetricKeyType}, ${modulusLength} bits`;
+  return `a key of ${namedCurve ?? asymmetricKeyType ?? 'an unknown kind'}`;
+}
+
+/** Where the chain of this name is. */
+export function certificateFile(directory: string, name: string): string {
+  return `${join(directory, fileName(name))}.crt`;
+}
+
 /** derper's rule for file names: an IPv6 address loses its colons. */
 function fileName(hostname: string): string {
   return hostname.replace(/[^A-Za-z0-9.-]/g, '');
-}
-
-function serves(pair: PemPair, hosts: readonly string[], now: Date): boolean {
-  const [leaf] = parseChain(pair.chain);
-  if (!leaf.checkPrivateKey(parseKey(pair.key)) || new Date(leaf.validTo) <= now) return false;
-  return hosts.every((host) => isFor(leaf, host));
 }
 
 /** By its alternative names, as clients look at it; the common name does not count. */
@@ -146,13 +188,20 @@ function parseChain(pem: string): readonly [X509Certificate, ...X509Certificate[
 
 function parseKey(pem: string): KeyObject {
   try {
-    return createPrivateKey(pem);
+    // A block that begins where another one ends is in no line of its own, which OpenSSL does not see through.
+    return createPrivateKey(pem.replaceAll('----------BEGIN', '-----\n-----BEGIN'));
   } catch {
     throw new PemError('key', 'there is no private key in PEM, or it has a passphrase');
   }
 }
 
 async function loadPair(directory: string, name: string): Promise<PemPair | undefined> {
+  const { chain, key } = await loadFiles(directory, name);
+  return chain !== undefined && key !== undefined ? { chain, key } : undefined;
+}
+
+/** Either may be missing. */
+async function loadFiles(directory: string, name: string): Promise<{ [Part in keyof PemPair]: string | undefined }> {
   const read = async (extension: string) => {
     const path = `${join(directory, fileName(name))}.${extension}`;
     return readIfThere(path).catch((error) => {
@@ -160,7 +209,7 @@ async function loadPair(directory: string, name: string): Promise<PemPair | unde
     });
   };
   const [chain, key] = await Promise.all([read('crt'), read('key')]);
-  return chain !== undefined && key !== undefined ? { chain, key } : undefined;
+  return { chain, key };
 }
 
 /** Says which file it is that is wrong. */

@@ -12,6 +12,8 @@ export interface SelectedPlane {
   readonly create: PlaneFactory;
   /** The native plane was to be had, and could not be loaded. */
   readonly fallback?: boolean;
+  /** What to take instead if this one cannot serve what the settings say. */
+  readonly instead?: SelectedPlane;
 }
 
 /** Throws `ERR_NATIVE_UNAVAILABLE` where `native` is demanded and cannot be had. */
@@ -19,7 +21,8 @@ export function selectPlane(choice: PlaneChoice): SelectedPlane {
   if (choice === 'js') return jsPlane('it was asked for');
   try {
     const { path, create } = loadNative();
-    return { kind: 'native', reason: path, create };
+    const native: SelectedPlane = { kind: 'native', reason: path, create };
+    return choice === 'native' ? native : { ...native, instead: jsPlane('the native plane cannot serve this') };
   } catch (error) {
     if (choice === 'native') throw error;
     return { ...jsPlane((error as Error).message), fallback: true };

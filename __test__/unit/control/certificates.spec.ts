@@ -73,9 +73,9 @@ describe('manual', () => {
   });
 
   it.each<[string, Record<string, string>, RegExp]>([
-    ['both files', {}, /there is no derp\.example\.com\.crt with its \.key in /],
-    ['the key', { [`${HOST}.crt`]: good.chain }, /there is no derp\.example\.com\.crt with its \.key/],
-    ['the certificate', { [`${HOST}.key`]: good.key }, /there is no derp\.example\.com\.crt with its \.key/],
+    ['both files', {}, /there is no derp\.example\.com\.crt and no derp\.example\.com\.key in \//],
+    ['the key', { [`${HOST}.crt`]: good.chain }, /there is no derp\.example\.com\.key in \//],
+    ['the certificate', { [`${HOST}.key`]: good.key }, /there is no derp\.example\.com\.crt in \//],
     [
       'a certificate in its file',
       { [`${HOST}.crt`]: 'none', [`${HOST}.key`]: good.key },
@@ -107,6 +107,13 @@ describe('manual', () => {
     expect(error).toBeInstanceOf(Error);
     expect(String(error)).not.toContain(good.key.split('\n')[1]?.slice(3, 30));
   });
+});
+
+it('PEM blocks may follow one another without a line end, as files glued together have them', async () => {
+  const between = pairFor(['ca.example.com']).chain;
+  const glued = { chain: good.chain.trimEnd() + between.trimEnd() + good.chain, key: good.chain.trimEnd() + good.key };
+  const path = directory({ [`${HOST}.crt`]: glued.chain, [`${HOST}.key`]: glued.key });
+  expect((await manualCertificate(path, HOST, NOW)).chain).toHaveLength(3);
 });
 
 describe('manual, for an address', () => {
@@ -202,6 +209,26 @@ describe('kept', () => {
     const remade = await keptCertificate(path, wanted, new Date(NOW.getTime() + days * DAY));
     expect(serial(path)).not.toBe(before);
     expect(new X509Certificate(remade.chain[0] as Uint8Array).serialNumber).toBe(serial(path));
+  });
+
+  it.each([
+    ['has run out', 3651, /derpkit\.crt has expired, on 2036-/],
+    ['is of years to come, made while the clock was wrong', -2 * 365, /derpkit\.crt is not valid before 2026-/],
+  ])('is made anew if it %s, and the new pin is told of', async (_name, days, why) => {
+    const path = directory();
+    const first = await keptCertificate(path, hosts, NOW);
+    const heard: string[] = [];
+    const now = new Date(NOW.getTime() + days * DAY);
+    const remade = await keptCertificate(path, hosts, now, (text) => heard.push(text));
+    expect(remade.fingerprint).not.toBe(first.fingerprint);
+    expect(remade.validFrom < now && now < remade.validUntil).toBe(true);
+    expect(heard).toEqual([expect.stringMatching(why)]);
+    expect(heard[0]).toContain(`clients pin as sha256-raw:${remade.fingerprint}`);
+    expect((await keptCertificate(path, hosts, now)).fingerprint).toBe(remade.fingerprint);
+  });
+
+  it('is not told of where it is made for the first time', async () => {
+    await keptCertificate(directory(), hosts, NOW, (text) => expect.unreachable(text));
   });
 });
 
