@@ -29,8 +29,8 @@ pub(crate) enum Untrusted {
     Unreadable,
     NotYet,
     Expired,
-    /// The names that it is for, and the one that was meant.
-    Name(Vec<String>, String),
+    /// These are the names that it is for, and none of them is meant.
+    Name(Vec<String>),
     /// The certificate is for something else than a server.
     Usage,
     /// It has a critical extension, by its object identifier, that is not known here.
@@ -44,8 +44,8 @@ impl fmt::Display for Untrusted {
             Self::Unreadable => f.write_str("it cannot be read"),
             Self::NotYet => f.write_str("it is not valid yet"),
             Self::Expired => f.write_str("it has expired"),
-            Self::Name(names, _) if names.is_empty() => f.write_str("it has no alternative names"),
-            Self::Name(names, meant) => write!(f, "it is for the names {}, not for {meant}", names.join(", ")),
+            Self::Name(names) if names.is_empty() => f.write_str("it has no alternative names"),
+            Self::Name(names) => write!(f, "it is for the names {}", names.join(", ")),
             Self::Usage => f.write_str("it is not for servers"),
             Self::Extension(id) => write!(f, "it has the critical extension {id}, which is not known here"),
             Self::Issuer => f.write_str("no trusted root has signed it"),
@@ -67,7 +67,7 @@ pub(crate) fn check(
     serves(&parsed)?;
     let names = names_of(&parsed);
     if !is_for(&names, name) {
-        return Err(Untrusted::Name(names, name.to_str().into_owned()));
+        return Err(Untrusted::Name(names));
     }
     if rules.trusted.contains(leaf) {
         return Ok(());

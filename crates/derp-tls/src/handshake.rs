@@ -14,6 +14,7 @@ use rustls::{CertificateError, ClientConnection, Connection, ProtocolVersion};
 use crate::alert::Alert;
 use crate::capture::{Capture, TrafficSecret};
 use crate::certificates::{CertificateSet, Choice};
+use crate::chain::Untrusted;
 use crate::client::ClientSettings;
 use crate::keys::{Keys, Version};
 use crate::receive::Receiver;
@@ -136,14 +137,19 @@ impl HandshakeError {
     /// What is wrong with the peer's certificate, if that is why.
     pub fn certificate(&self) -> Option<String> {
         let Self::Tls(rustls::Error::InvalidCertificate(error)) = self else { return None };
-        // Our own words, which are all that `trust` says; what else there is comes of signatures of the handshake.
-        #[expect(clippy::wildcard_enum_match_arm, reason = "rustls has words for all")]
-        Some(match error {
-            CertificateError::Other(why) => why.0.to_string(),
-            CertificateError::BadSignature => "the relay has not its private key".into(),
-            CertificateError::BadEncoding => "it cannot be read".into(),
-            _ => "it cannot be used".into(),
-        })
+        // What `trust` says, in our own words; what else there is comes of signatures of the handshake.
+        #[expect(clippy::wildcard_enum_match_arm, reason = "nothing here says anything else")]
+        let known = match error {
+            CertificateError::UnknownIssuer => Untrusted::Issuer,
+            CertificateError::Expired => Untrusted::Expired,
+            CertificateError::NotValidYet => Untrusted::NotYet,
+            CertificateError::BadEncoding => Untrusted::Unreadable,
+            CertificateError::NotValidForNameContext { presented, .. } => Untrusted::Name(presented.clone()),
+            CertificateError::Other(why) => return Some(why.0.to_string()),
+            CertificateError::BadSignature => return Some("the relay has not its private key".into()),
+            _ => return Some("it cannot be used".into()),
+        };
+        Some(known.to_string())
     }
 }
 

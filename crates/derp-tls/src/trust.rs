@@ -46,7 +46,7 @@ impl ServerCertVerifier for Trust {
             return Ok(verified);
         }
         let rules = Rules { trusted: &self.trusted, algorithms: self.algorithms.all, now };
-        check(leaf, others, name, &rules).map(|()| ServerCertVerified::assertion()).map_err(untrusted)
+        check(leaf, others, name, &rules).map(|()| ServerCertVerified::assertion()).map_err(|why| untrusted(why, name))
     }
 
     fn verify_tls12_signature(
@@ -91,8 +91,17 @@ impl fmt::Debug for Trust {
     }
 }
 
-fn untrusted(why: Untrusted) -> Error {
-    CertificateError::Other(OtherError(Arc::new(why))).into()
+/// In rustls's terms, of which alerts are made.
+fn untrusted(why: Untrusted, name: &ServerName<'_>) -> Error {
+    let error = match why {
+        Untrusted::Issuer => CertificateError::UnknownIssuer,
+        Untrusted::Expired => CertificateError::Expired,
+        Untrusted::NotYet => CertificateError::NotValidYet,
+        Untrusted::Unreadable => CertificateError::BadEncoding,
+        Untrusted::Name(presented) => CertificateError::NotValidForNameContext { expected: name.to_owned(), presented },
+        Untrusted::Usage | Untrusted::Extension(_) => CertificateError::Other(OtherError(Arc::new(why))),
+    };
+    error.into()
 }
 
 /// The public key of a certificate. Not by webpki's reader, which stops at extensions that it does not know.
