@@ -138,8 +138,8 @@ describe('certificates that cannot be used', () => {
   const other = pemPair(['other.test']);
 
   it.each([
-    ['none', {}, /: there is no derp\.test\.crt with its \.key in .*certs$/],
-    ['no key', { crt: pair.chain }, /: there is no derp\.test\.crt with its \.key in .*certs$/],
+    ['none', {}, /: there is no derp\.test\.crt and no derp\.test\.key in .*certs$/],
+    ['no key', { crt: pair.chain }, /: there is no derp\.test\.key in .*certs$/],
     ['garbage', { crt: 'garbage', key: pair.key }, /derp\.test\.crt: there is no certificate in the chain/],
     [
       'a broken one',
@@ -377,7 +377,7 @@ describe('ports that cannot be had', () => {
     expect(code).toBe(1);
     expect(lines(stderr)).toHaveLength(1);
     expect(stderr).toMatch(
-      /^derper: cannot listen on 192\.0\.2\.1:0 \(tcp\): .*address.*; choose another port with -a$/m,
+      /^derper: cannot listen on 192\.0\.2\.1:0 \(tcp\): .*address.*; choose an address of this machine, .* with -a$/m,
     );
   });
 });

@@ -159,6 +159,14 @@ export function trustSetups(): readonly TrustSetup[] {
       const by = issue({ subject: name('root'), ca: true, usage: CLIENTS });
       return { shown: [issue({ subject: 'relay', by, names: [name('relay')], ca: true })], trusted: [by] };
     }),
+    setup('an authority for clients, of a server’s certificate', 'refused', (name) => {
+      const by = issue({ subject: name('root'), ca: true, usage: CLIENTS });
+      return { shown: [issue({ subject: 'relay', by, names: [name('relay')], ca: false })], trusted: [by] };
+    }),
+    setup('a trusted root that has expired', 'refused', (name) => {
+      const by = issue({ subject: name('root'), ca: true, from: -3, until: -1 });
+      return { shown: [issue({ subject: 'relay', by, names: [name('relay')] })], trusted: [by] };
+    }),
     setup('a critical extension that nobody knows', 'refused', (name) => {
       const own = issue({ subject: name('own'), names: [name('relay')], ca: true, criticalNonsense: true });
       return { shown: [own], trusted: [own] };

@@ -1,7 +1,7 @@
-//! Chains of certificates by Go's rules. Beyond what webpki takes, a server may show an authority's certificate as its own
-//! (as `openssl req -x509` makes them), it may be trusted itself, its certificate may have policies, whatever they are, and a
-//! wildcard may have a single label behind it. Price: name constraints of an authority are not read; where there are some,
-//! webpki alone decides.
+//! Chains of certificates by Go's rules. Unlike webpki's they let a server show an authority's certificate as its own (as
+//! `openssl req -x509` makes them), or one that is trusted itself; its certificate may have policies, whatever they are, and a
+//! wildcard a single label behind it. And only an authority may sign, even if it is trusted. Name constraints are not read:
+//! where they decide, webpki does.
 use std::fmt;
 use std::net::IpAddr;
 
@@ -36,6 +36,8 @@ pub(crate) enum Untrusted {
     /// It has a critical extension, by its object identifier, that is not known here.
     Extension(String),
     Issuer,
+    /// An authority with name constraints would have to be believed.
+    Constrained,
 }
 
 impl fmt::Display for Untrusted {
@@ -48,7 +50,7 @@ impl fmt::Display for Untrusted {
             Self::Name(names) => write!(f, "it is for the names {}", names.join(", ")),
             Self::Usage => f.write_str("it is not for servers"),
             Self::Extension(id) => write!(f, "it has the critical extension {id}, which is not known here"),
-            Self::Issuer => f.write_str("no trusted root has signed it"),
+            Self::Issuer | Self::Constrained => f.write_str("no trusted root has signed it"),
         }
     }
 }
@@ -75,7 +77,16 @@ pub(crate) fn check(
     let trusted: Vec<_> = rules.trusted.iter().filter_map(|der| read(der)).collect();
     let others: Vec<_> = others.iter().filter_map(|der| read(der)).collect();
     let mut search = Search { trusted: &trusted, others: &others, rules, signatures: MOST_SIGNATURES };
-    if search.leads_to_trust(&mut vec![&parsed]) { Ok(()) } else { Err(Untrusted::Issuer) }
+    if search.leads_to_trust(&mut vec![&parsed]) {
+        return Ok(());
+    }
+    let is_constrained = |certificate: &X509Certificate<'_>| !matches!(certificate.name_constraints(), Ok(None));
+    if trusted.iter().chain(&others).any(is_constrained) { Err(Untrusted::Constrained) } else { Err(Untrusted::Issuer) }
+}
+
+/// Whether something that is trusted may sign for servers, its time aside.
+pub(crate) fn may_vouch(der: &CertificateDer<'_>) -> bool {
+    read(der).is_some_and(|certificate| may_sign(&certificate, 0) && serves(&certificate).is_ok())
 }
 
 struct Search<'a> {
@@ -138,18 +149,20 @@ fn read<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
     X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, certificate)| certificate)
 }
 
-/// Whether it may sign others, with `below` certificates of authorities between it and the leaf.
+/// Whether it may sign whatever others, with `below` certificates of authorities between it and the leaf.
 fn is_authority(certificate: &X509Certificate<'_>, below: usize) -> bool {
+    may_sign(certificate, below) && matches!(certificate.name_constraints(), Ok(None))
+}
+
+fn may_sign(certificate: &X509Certificate<'_>, below: usize) -> bool {
     let Ok(constraints) = certificate.basic_constraints() else { return false };
     let Ok(usage) = certificate.key_usage() else { return false };
-    let may_sign = match constraints {
+    let is_authority = match constraints {
         Some(known) => known.value.ca && known.value.path_len_constraint.is_none_or(|most| below <= most as usize),
         // Before version 3 there was no way to say so.
         None => certificate.version() != X509Version::V3,
     };
-    may_sign
-        && usage.is_none_or(|usage| usage.value.key_cert_sign())
-        && matches!(certificate.name_constraints(), Ok(None))
+    is_authority && usage.is_none_or(|usage| usage.value.key_cert_sign())
 }
 
 /// In time, and without extensions that have to be understood and are not.

@@ -1,5 +1,6 @@
-//! Whether a server is the one that a client means. What webpki accepts is accepted; what it does not is looked at again by
-//! Go's rules, which derper follows and which are wider: see [`crate::chain`].
+//! Whether a server is the one that a client means, by Go's rules, which derper follows: see [`crate::chain`]. webpki has the
+//! last word where an authority has name constraints. It is not asked first: to it everything that is trusted may sign, also
+//! the certificate of a server, with whose key one relay could then pass for any other.
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,12 +14,12 @@ use rustls::{
 use webpki::RawPublicKeyEntity;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::chain::{Rules, Untrusted, check};
+use crate::chain::{Rules, Untrusted, check, may_vouch};
 
 /// Checks servers' certificates for clients.
 pub(crate) struct Trust {
-    webpki: Arc<WebPkiServerVerifier>,
-    /// Everything that is trusted, also what webpki cannot read.
+    /// Absent where nothing that is trusted may sign others.
+    webpki: Option<Arc<WebPkiServerVerifier>>,
     trusted: Vec<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -26,9 +27,13 @@ pub(crate) struct Trust {
 impl Trust {
     /// `None` where there is nothing that can be trusted.
     pub(crate) fn new(trusted: Vec<CertificateDer<'static>>, provider: &Arc<CryptoProvider>) -> Option<Self> {
+        let trusted: Vec<_> = trusted.into_iter().filter(|der| key_of(der).is_ok()).collect();
+        if trusted.is_empty() {
+            return None;
+        }
         let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(trusted.iter().cloned());
-        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build().ok()?;
+        store.add_parsable_certificates(trusted.iter().filter(|der| may_vouch(der)).cloned());
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build().ok();
         Some(Self { webpki, trusted, algorithms: provider.signature_verification_algorithms })
     }
 }
@@ -42,11 +47,14 @@ impl ServerCertVerifier for Trust {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Ok(verified) = self.webpki.verify_server_cert(leaf, others, name, ocsp, now) {
-            return Ok(verified);
-        }
         let rules = Rules { trusted: &self.trusted, algorithms: self.algorithms.all, now };
-        check(leaf, others, name, &rules).map(|()| ServerCertVerified::assertion()).map_err(|why| untrusted(why, name))
+        match (check(leaf, others, name, &rules), &self.webpki) {
+            (Ok(()), _) => Ok(ServerCertVerified::assertion()),
+            (Err(Untrusted::Constrained), Some(webpki)) => {
+                webpki.verify_server_cert(leaf, others, name, ocsp, now).map_err(|_| untrusted(Untrusted::Issuer, name))
+            }
+            (Err(why), _) => Err(untrusted(why, name)),
+        }
     }
 
     fn verify_tls12_signature(
@@ -94,7 +102,7 @@ impl fmt::Debug for Trust {
 /// In rustls's terms, of which alerts are made.
 fn untrusted(why: Untrusted, name: &ServerName<'_>) -> Error {
     let error = match why {
-        Untrusted::Issuer => CertificateError::UnknownIssuer,
+        Untrusted::Issuer | Untrusted::Constrained => CertificateError::UnknownIssuer,
         Untrusted::Expired => CertificateError::Expired,
         Untrusted::NotYet => CertificateError::NotValidYet,
         Untrusted::Unreadable => CertificateError::BadEncoding,

@@ -41,8 +41,8 @@ export function failureOf(stream: Socket, error: Error): string {
 function identityOf(host: string, { subjectaltname }: PeerCertificate): Error | undefined {
   const names = namesIn(subjectaltname);
   if (isAmong(names, host)) return undefined;
-  if (names.length === 0) return new Error('the certificate has no alternative names');
-  return new Error(`the certificate is for ${names.join(', ')}, not for ${host}`);
+  if (names.length === 0) return new Error('it has no alternative names');
+  return new Error(`it is for the names ${names.join(', ')}`);
 }
 
 /** A link that is lost is dialled every few seconds, and reading 150 certificates takes a while. */
