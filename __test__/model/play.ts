@@ -163,7 +163,10 @@ class Player implements Play {
   private async leave(link: Link, { to, kind, length, count, how }: StepOf<'leave'>): Promise<void> {
     const { name } = link.actor;
     // Who does not read on does not see what it sends to itself.
-    if (to === name && (link.stall || how !== 'end')) return;
+    const reads = !link.stall && how === 'end';
+    if (to === name && !reads) return;
+    // Whether its socket still takes word of a peer that is not here is the clock's to decide.
+    const sort = reads || this.world.active(to) ? kind : 'data';
     this.did(`leave: ${how}`);
     if (link.stall) this.did('leave: unread');
     await this.pace.quiet();
@@ -172,7 +175,7 @@ class Player implements Play {
     const bytes = Math.min(length, how === 'end' ? MOST_AT_ONCE : SHORT);
     const frames: Buffer[] = [];
     for (let sent = 0; sent < count; sent++) {
-      const packet = await this.labelled(link, to, kind, bytes, name);
+      const packet = await this.labelled(link, to, sort, bytes, name);
       frames.push(sendFrame(named(to).key, packet.label, packet.bytes));
     }
     await this.pace.settle();
@@ -180,7 +183,7 @@ class Player implements Play {
     if (how === 'end') link.peer.write(Buffer.concat(frames));
     else await link.peer.flush(Buffer.concat(frames));
     link.peer.close(how);
-    if (how === 'end' && !link.stall) await link.peer.ended();
+    if (reads) await link.peer.ended();
     await this.ended([link]);
   }
 
