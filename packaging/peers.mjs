@@ -7,7 +7,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -35,21 +35,12 @@ export function goAvailable() {
 export async function buildPeers() {
   const missing = goAvailable();
   if (missing) throw new Error(missing);
-  const cache = join(cacheDirectory(), 'peers');
-  const finished = join(cache, fingerprint());
+  const finished = join(cacheDirectory(), 'peers', fingerprint());
   if (!existsSync(finished)) {
     process.stderr.write('derpkit: building the real peers; this takes a minute or two, once\n');
-    const unfinished = join(cache, `unfinished-${randomUUID()}`);
-    await mkdir(unfinished, { recursive: true });
-    try {
+    await makeOnce(finished, async (unfinished) => {
       for (const program of PROGRAMS) await build(program, unfinished);
-      // Whoever comes first wins; the others' work is the same and is thrown away.
-      await rename(unfinished, finished).catch((error) => {
-        if (!existsSync(finished)) throw error;
-      });
-    } finally {
-      await rm(unfinished, { recursive: true, force: true });
-    }
+    });
   }
   const binary = (name) => join(finished, name + (process.platform === 'win32' ? '.exe' : ''));
   return { derper: binary('derper'), derpprobe: binary('derpprobe'), interop: binary('interop') };
@@ -84,6 +75,21 @@ export async function buildPebble() {
   return { pebble: join(finished, 'pebble'), dns: join(finished, 'pebble-challtestsrv') };
 }
 
+/** Fills a directory, which is there as a whole or not at all. */
+export async function makeOnce(finished, fill) {
+  const unfinished = join(dirname(finished), `unfinished-${randomUUID()}`);
+  await mkdir(unfinished, { recursive: true });
+  try {
+    await fill(unfinished);
+    // Whoever comes first wins; the others' work is the same and is thrown away.
+    await rename(unfinished, finished).catch((error) => {
+      if (!existsSync(finished)) throw error;
+    });
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
+}
+
 async function build({ path, tags }, directory) {
   const args = [
     'build',
@@ -102,9 +108,9 @@ async function build({ path, tags }, directory) {
   }
 }
 
-/** The toolchain that go.mod names, fetched by Go itself if need be; and no silent change of go.mod or go.sum. */
-function goEnvironment() {
-  const version = /^go (\S+)$/m.exec(readFileSync(join(MODULE, 'go.mod'), 'utf8'))?.[1];
+/** The toolchain that a module's go.mod names, fetched by Go itself if need be; and no silent change of go.mod or go.sum. */
+export function goEnvironment(module = MODULE) {
+  const version = /^go (\S+)$/m.exec(readFileSync(join(module, 'go.mod'), 'utf8'))?.[1];
   return { ...process.env, GOTOOLCHAIN: `go${version}`, GOFLAGS: '-mod=readonly' };
 }
 
@@ -120,7 +126,7 @@ function fingerprint() {
   return hash.digest('hex').slice(0, 16);
 }
 
-function cacheDirectory() {
+export function cacheDirectory() {
   const { DERPKIT_CACHE, XDG_CACHE_HOME } = process.env;
   return DERPKIT_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'derpkit');
 }

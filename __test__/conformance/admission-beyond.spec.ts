@@ -1,0 +1,260 @@
+/** What admission does beyond derper: it remembers, asks again, closes who is not allowed any more, and asks the embedder. */
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { RelayConfig } from '../../src/config.js';
+import { formatNodeKey, generateKeyPair, type KeyPair, nodeKeyHex } from '../../src/protocol/key.js';
+import { DerpClient } from '../helpers/client.js';
+import { LANES } from '../helpers/lanes.js';
+import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
+import { ALLOW, DENY, hangUp, reply, type Say, silence, TestVerifier } from '../helpers/verifier.js';
+import { eventually } from '../helpers/wait.js';
+
+type Admission = NonNullable<RelayConfig['admission']>;
+
+const DENY_ALL: Say = DENY;
+
+async function verifier(say: Say): Promise<TestVerifier> {
+  const made = await TestVerifier.listen(say);
+  onTestFinished(() => made.close());
+  return made;
+}
+
+function directory(): string {
+  const path = mkdtempSync(join(tmpdir(), 'derpkit-admission-'));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** Replaces a list as a whole, as tools do. */
+function write(path: string, ...keys: readonly KeyPair[]): void {
+  writeFileSync(`${path}.new`, keys.map(({ publicKey }) => `${formatNodeKey(publicKey)} # a client\n`).join(''));
+  renameSync(`${path}.new`, path);
+}
+
+async function isLetIn(relay: TestRelay, options: Parameters<typeof DerpClient.dial>[1] = {}): Promise<boolean> {
+  const client = await DerpClient.dial(relay, options);
+  client.wire.write(client.head, client.clientInfo);
+  client.readFrames();
+  await client.expect('ServerKey');
+  const answer = await client.next().catch(() => undefined);
+  await client.close();
+  return answer?.type === 'ServerInfo';
+}
+
+/** How often a verifier came to an outcome; all verifiers, if none is named. */
+function outcomes(relay: TestRelay, outcome: string): number {
+  const rows = relay.relay.admission()?.outcomes ?? [];
+  return rows.filter(({ of }) => of[1] === outcome).reduce((sum, { value }) => sum + value, 0);
+}
+
+describe.each(LANES)('answers are remembered, $name', (lane) => {
+  it('those that allow and those that do not, and the key file is not asked for either', async () => {
+    const asked = await verifier(ALLOW);
+    const relay = await startRelay(lane, { config: { admission: { verifiers: [{ url: asked.url }] } } });
+    const [friend, stranger] = [generateKeyPair(), generateKeyPair()];
+    for (let time = 0; time < 3; time++) expect(await isLetIn(relay, { keys: friend })).toBe(true);
+    asked.say = DENY;
+    for (let time = 0; time < 3; time++) expect(await isLetIn(relay, { keys: stranger })).toBe(false);
+    expect(asked.keys).toEqual([formatNodeKey(friend.publicKey), formatNodeKey(stranger.publicKey)]);
+    expect(outcomes(relay, 'cached')).toBe(4);
+  });
+
+  it('and the last good one counts while the verifier fails, for as long as the grace lasts', async () => {
+    const asked = await verifier(ALLOW);
+    const cache = { allow: 0, deny: 0, grace: '1h' };
+    const relay = await startRelay(lane, { config: { admission: { verifiers: [{ url: asked.url }], cache } } });
+    const friend = generateKeyPair();
+    expect(await isLetIn(relay, { keys: friend })).toBe(true);
+    for (const say of [hangUp, reply('502 Bad Gateway'), reply('200 OK', 'nonsense')]) {
+      asked.say = say;
+      expect(await isLetIn(relay, { keys: friend })).toBe(true);
+      expect(await isLetIn(relay)).toBe(false);
+    }
+    // A refusal is an answer, and the last good one is over.
+    asked.say = DENY;
+    expect(await isLetIn(relay, { keys: friend })).toBe(false);
+    asked.say = hangUp;
+    expect(await isLetIn(relay, { keys: friend })).toBe(false);
+    const without = { ...cache, grace: 0 };
+    const strict = await startRelay(lane, {
+      config: { admission: { verifiers: [{ url: asked.url }], cache: without } },
+    });
+    asked.say = ALLOW;
+    expect(await isLetIn(strict, { keys: friend })).toBe(true);
+    asked.say = hangUp;
+    expect(await isLetIn(strict, { keys: friend })).toBe(false);
+  });
+
+  it('and equal questions are asked once, of the others no more than may be', async () => {
+    const held: (() => void)[] = [];
+    const asked = await verifier((one, socket) => void held.push(() => void ALLOW(one, socket)));
+    const admission: Admission = { verifiers: [{ url: asked.url, timeout: '1m' }], questions: 2 };
+    const relay = await startRelay(lane, { config: { admission } });
+    const twins = generateKeyPair();
+    const clients = await Promise.all(
+      [twins, twins, twins, undefined, undefined].map((keys) => DerpClient.dial(relay, keys ? { keys } : {})),
+    );
+    for (const client of clients) client.wire.write(client.head, client.clientInfo);
+    await eventually(() => held.length === 2, 'two questions');
+    await relay.untilCount('accepts', 5);
+    await relay.commandsDone();
+    expect(asked.asked).toHaveLength(2);
+    for (let answered = 0; answered < 3; answered++) {
+      await eventually(() => held.length > answered, 'the next question');
+      held[answered]?.();
+    }
+    await relay.untilFigures({ connections: 5 });
+    expect(new Set(asked.keys).size).toBe(3);
+    expect(asked.keys).toHaveLength(3);
+  });
+});
+
+describe.each(LANES)('clients that are connected are asked about again, $name', (lane) => {
+  it('and closed when they are not allowed any more, though packets flow', async () => {
+    const refused = new Set<string>();
+    const asked = await verifier((one, socket) => {
+      const key = /nodekey:[0-9a-f]+/.exec(one.body)?.[0] ?? '';
+      (refused.has(key) ? DENY : ALLOW)(one, socket);
+    });
+    const admission: Admission = { verifiers: [{ url: asked.url }], recheck: '1s' };
+    const relay = await startRelay(lane, { config: { admission } });
+    const [stays, goes] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    const flood = setInterval(() => {
+      if (!goes.wire.isOver) goes.sendPacket(stays.key, 'x'.repeat(1000));
+    }, 1);
+    onTestFinished(() => clearInterval(flood));
+    stays.onPacket = () => {};
+    refused.add(formatNodeKey(goes.key));
+    await goes.closed();
+    clearInterval(flood);
+    expect(await relay.endOf(goes.key)).toBe('refused');
+    expect(outcomes(relay, 'kicked')).toBe(1);
+    expect(await stays.expect('PeerGone')).toMatchObject({ key: goes.key, reason: 0 });
+  });
+
+  it('and no one is closed while the verifier fails, before the grace is over', async () => {
+    const asked = await verifier(ALLOW);
+    const relay = await startRelay(lane, {
+      config: { admission: { verifiers: [{ url: asked.url }], recheck: '1s', cache: { grace: '1h' } } },
+    });
+    const client = await DerpClient.connect(relay);
+    asked.say = reply('500 Internal Server Error');
+    const before = asked.asked.length;
+    await eventually(() => asked.asked.length >= before + 3, 'three more questions');
+    expect(await client.fence()).toEqual([]);
+    asked.say = DENY_ALL;
+    await client.closed();
+  });
+
+  it('and all are closed when it is', async () => {
+    const asked = await verifier(ALLOW);
+    const relay = await startRelay(lane, {
+      config: { admission: { verifiers: [{ url: asked.url }], recheck: '1s', cache: { grace: '1500ms' } } },
+    });
+    const client = await DerpClient.connect(relay);
+    asked.say = hangUp;
+    await client.closed();
+    expect(await relay.endOf(client.key)).toBe('refused');
+  });
+
+  it('but mesh peers are not', async () => {
+    const asked = await verifier(DENY);
+    const relay = await startRelay(lane, { config: { admission: { verifiers: [{ url: asked.url }], recheck: '1s' } } });
+    const peer = await DerpClient.connect(relay, { meshKey: MESH_KEY });
+    expect(await isLetIn(relay)).toBe(false);
+    expect(await peer.fence()).toEqual([]);
+    expect(asked.asked).toHaveLength(1);
+  });
+});
+
+describe.each(LANES)('a list of keys, $name', (lane) => {
+  it('lets in who is in it, and closes who is not any more, of a key’s connections all', async () => {
+    const path = join(directory(), 'allow.txt');
+    const [stays, goes, comes] = [generateKeyPair(), generateKeyPair(), generateKeyPair()];
+    write(path, stays, goes);
+    const relay = await startRelay(lane, { config: { admission: { verifiers: [{ keys: path }], recheck: 0 } } });
+    const staying = await DerpClient.connect(relay, { keys: stays });
+    const going = [await DerpClient.connect(relay, { keys: goes }), await DerpClient.connect(relay, { keys: goes })];
+    expect(await isLetIn(relay, { keys: comes })).toBe(false);
+    write(path, stays, comes);
+    for (const client of going) await client.closed();
+    expect(await isLetIn(relay, { keys: goes })).toBe(false);
+    expect(await isLetIn(relay, { keys: comes })).toBe(true);
+    expect(await staying.fence()).toEqual([]);
+  });
+
+  it('that is gone or wrong stays as it was, and an empty one lets nobody in', async () => {
+    const path = join(directory(), 'allow.txt');
+    const [one, other] = [generateKeyPair(), generateKeyPair()];
+    write(path, one);
+    const relay = await startRelay(lane, { config: { admission: { verifiers: [{ keys: path }] } } });
+    const client = await DerpClient.connect(relay, { keys: one });
+    for (const change of [() => rmSync(path), () => writeFileSync(path, 'nonsense\n')]) {
+      change();
+      await expect(relay.relay.reload()).rejects.toThrow();
+      expect(await isLetIn(relay, { keys: one })).toBe(true);
+      expect(await isLetIn(relay, { keys: other })).toBe(false);
+    }
+    expect(await client.fence()).toEqual([]);
+    write(path);
+    await client.closed();
+    expect(await isLetIn(relay, { keys: one })).toBe(false);
+  });
+
+  it('of who is refused wins over everything, and closes who comes into it', async () => {
+    const path = join(directory(), 'deny.txt');
+    const [bad, good] = [generateKeyPair(), generateKeyPair()];
+    write(path, bad);
+    const asked = await verifier(ALLOW);
+    const admission: Admission = { verifiers: [{ url: asked.url }], deny: { keys: path } };
+    const relay = await startRelay(lane, { config: { admission } });
+    expect(await isLetIn(relay, { keys: bad })).toBe(false);
+    const client = await DerpClient.connect(relay, { keys: good });
+    write(path, bad, good);
+    await client.closed();
+    expect(asked.keys).toEqual([formatNodeKey(good.publicKey)]);
+  });
+
+  it('alone is not enough where all have to let a client in, and is where any may', async () => {
+    const path = join(directory(), 'allow.txt');
+    const keys = generateKeyPair();
+    write(path, keys);
+    const asked = await verifier(DENY);
+    const verifiers = [{ url: asked.url }, { keys: path }];
+    const all = await startRelay(lane, { config: { admission: { policy: 'all', verifiers } } });
+    expect(await isLetIn(all, { keys })).toBe(false);
+    const any = await startRelay(lane, { config: { admission: { policy: 'any', verifiers } } });
+    const before = asked.asked.length;
+    expect(await isLetIn(any, { keys })).toBe(true);
+    // What is known without asking is not asked.
+    expect(asked.asked).toHaveLength(before);
+    expect(await isLetIn(any)).toBe(false);
+    expect(asked.asked).toHaveLength(before + 1);
+  });
+
+  it('is not waited for behind a verifier that is silent', async () => {
+    const slow = await verifier(silence);
+    const quick = await verifier(ALLOW);
+    const verifiers = [{ url: slow.url, timeout: '1m' }, { url: quick.url }];
+    const relay = await startRelay(lane, { config: { admission: { policy: 'any', verifiers } } });
+    expect(await isLetIn(relay)).toBe(true);
+    await eventually(() => slow.connections > 0, 'the silent one to be asked too');
+  });
+});
+
+describe.each(LANES)('two connections of one key, $name', (lane) => {
+  it('are asked about on their own: one that is refused leaves the other alone', async () => {
+    const asked = await verifier(ALLOW);
+    const cache = { allow: 0, deny: 0, grace: 0 };
+    const relay = await startRelay(lane, { config: { admission: { verifiers: [{ url: asked.url }], cache } } });
+    const first = await DerpClient.connect(relay);
+    asked.say = DENY;
+    expect(await isLetIn(relay, { keys: first.keys })).toBe(false);
+    const sender = await DerpClient.connect(relay, { meshKey: MESH_KEY });
+    sender.sendPacket(first.key, 'still here');
+    expect(await first.expectPacket('still here')).toBe(sender.key);
+    expect(nodeKeyHex(first.key)).toHaveLength(64);
+  });
+});

@@ -1,0 +1,94 @@
+/**
+ * Builds what a tailnet of one's own needs: headscale, and tailscaled. That takes minutes (headscale ten, at first), so
+ * `npm run test:long` builds them, and other runs use them where they are built. They are kept beside the other peers.
+ */
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { appendFile, chmod, cp, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { cacheDirectory, goAvailable, goEnvironment, makeOnce } from './peers.mjs';
+
+const run = promisify(execFile);
+const MODULES = fileURLToPath(new URL('../__test__/interop/', import.meta.url));
+
+const TAILSCALE = 'tailscale.com';
+/** A tailscaled without the network stack that not all modules of can be had refuses to run without a device; this one does. */
+const REFUSAL = { file: 'cmd/tailscaled/tailscaled.go', text: 'if onlyNetstack && !buildfeatures.HasNetstack {' };
+
+/** The binaries, or `undefined` where they are not built. */
+export function builtTailnet() {
+  const finished = place();
+  if (!existsSync(finished)) return undefined;
+  return { headscale: join(finished, 'headscale'), tailscaled: join(finished, 'tailscaled') };
+}
+
+/** Builds the binaries, or finds them built. */
+export async function buildTailnet() {
+  const missing = goAvailable();
+  if (missing) throw new Error(missing);
+  if (!builtTailnet()) {
+    process.stderr.write('derpkit: building headscale and tailscaled; this takes ten minutes or more, once\n');
+    await makeOnce(place(), async (directory) => {
+      await buildHeadscale(directory);
+      await buildTailscaled(directory);
+    });
+  }
+  return builtTailnet();
+}
+
+function buildHeadscale(directory) {
+  return build('go-headscale', 'ts_omit_ssh', 'github.com/juanfont/headscale/cmd/headscale', directory);
+}
+
+async function buildTailscaled(directory) {
+  const module = join(MODULES, 'go-tailscaled');
+  const env = goEnvironment(module);
+  const { stdout } = await run('go', ['mod', 'download', '-json', TAILSCALE], { cwd: module, env });
+  const work = join(directory, 'work');
+  await cp(module, work, { recursive: true });
+  const copy = join(work, 'tailscale');
+  await cp(JSON.parse(stdout).Dir, copy, { recursive: true });
+  const patched = join(copy, REFUSAL.file);
+  // What is in the cache of modules may not be written.
+  await chmod(patched, 0o644);
+  const text = await readFile(patched, 'utf8');
+  if (!text.includes(REFUSAL.text)) throw new Error(`${patched} is not what it was: ${REFUSAL.text} is not in it`);
+  await writeFile(patched, text.replace(REFUSAL.text, 'if false {'));
+  await appendFile(join(work, 'go.mod'), `\nreplace ${TAILSCALE} => ./tailscale\n`);
+  const tags = 'ts_omit_netstack,ts_omit_gro,ts_omit_tap,ts_omit_ssh';
+  await build(work, tags, 'tailscale.com/cmd/tailscaled', directory, '-mod=mod');
+  await run('chmod', ['-R', 'u+w', work]);
+  await run('rm', ['-r', work]);
+}
+
+async function build(module, tags, path, directory, flags = '-mod=readonly') {
+  const cwd = existsSync(module) ? module : join(MODULES, module);
+  const args = [
+    'build',
+    '-trimpath',
+    '-buildvcs=false',
+    '-ldflags=-s -w',
+    `-tags=${tags}`,
+    '-o',
+    `${directory}/`,
+    path,
+  ];
+  try {
+    await run('go', args, { cwd, env: { ...goEnvironment(cwd), GOFLAGS: flags }, maxBuffer: 1 << 26 });
+  } catch (error) {
+    throw new Error(`go ${args.join(' ')} failed:\n${error.stderr}`, { cause: error });
+  }
+}
+
+/** Named by what the binaries are made of. */
+function place() {
+  const hash = createHash('sha256').update(process.platform + process.arch);
+  for (const name of ['go-headscale', 'go-tailscaled']) {
+    for (const file of readdirSync(join(MODULES, name)).sort()) hash.update(readFileSync(join(MODULES, name, file)));
+  }
+  hash.update(JSON.stringify(REFUSAL));
+  return join(cacheDirectory(), 'peers', `tailnet-${hash.digest('hex').slice(0, 16)}`);
+}
