@@ -4,9 +4,12 @@ export { ConfigError, DerpkitError, ERROR_CODES, type ErrorCode, ListenError, ty
 export type { CounterName } from './plane/counters.js';
 export type { CloseReason, PeerAddress, PlaneKind } from './plane/plane.js';
 export {
+  type AdmitClient,
+  type AdmitDecision,
   createRelay,
   type Endpoint,
   type MeshStatus,
+  type OnAdmit,
   type Relay,
   type RelayAddress,
   type RelayEvents,

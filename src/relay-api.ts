@@ -10,6 +10,8 @@ import type { CounterName } from './plane/counters.js';
 import type { CloseReason, PeerAddress, PlaneKind } from './plane/plane.js';
 import type { Registry } from './registry/registry.js';
 
+export type { AdmitClient, AdmitDecision, OnAdmit } from './control/admission/hook.js';
+
 export interface RelayOptions {
   /** Decides about each client that the settings let in, and again whenever they are asked about it. */
   readonly onAdmit?: OnAdmit;

@@ -39,7 +39,16 @@ import { type Command, Registry } from './registry/registry.js';
 import type { Endpoint, Relay, RelayAddress, RelayEvents, RelayOptions } from './relay-api.js';
 import { RelayCertificates } from './relay-certificates.js';
 
-export type { Endpoint, Relay, RelayAddress, RelayEvents, RelayOptions } from './relay-api.js';
+export type {
+  AdmitClient,
+  AdmitDecision,
+  Endpoint,
+  OnAdmit,
+  Relay,
+  RelayAddress,
+  RelayEvents,
+  RelayOptions,
+} from './relay-api.js';
 export type { DnsHook, MeshStatus };
 
 /** Makes a relay; `start` opens it. Throws `ConfigError` with every setting that cannot be used. */

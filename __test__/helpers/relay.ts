@@ -17,7 +17,7 @@ import {
   type KeyPair,
   type NodeKey,
 } from '../../src/protocol/key.js';
-import { composeRelay, type Endpoint, type Relay, type RelayEvents } from '../../src/relay.js';
+import { composeRelay, type Endpoint, type OnAdmit, type Relay, type RelayEvents } from '../../src/relay.js';
 import type { DerpClient } from './client.js';
 import { Contract } from './contract.js';
 import type { Lane } from './lanes.js';
@@ -43,6 +43,7 @@ export interface TestRelayOptions {
   readonly policy?: PolicyChanges;
   readonly keys?: KeyPair;
   readonly meshTimes?: MeshTimes;
+  readonly onAdmit?: OnAdmit;
   readonly certificateTimes?: KeeperTimes;
   readonly dnsHook?: DnsHook;
   readonly logger?: Logger;
@@ -79,6 +80,7 @@ export class TestRelay {
       policy = {},
       keys = generateKeyPair(),
       meshTimes,
+      onAdmit,
       certificateTimes,
       dnsHook,
       logger: given,

@@ -59,7 +59,8 @@ function covers(entry: string, host: string, port: string): boolean {
   const name = bracketed ?? (plain === '' && isIP(entry) === 6 ? entry : plain);
   if (wanted && wanted !== port) return false;
   if (isIP(name) !== 0) return isIP(host) === isIP(name) && inNetwork(host, name, isIP(name) === 4 ? 32 : 128);
-  if (name === '') return false;
+  // An address is none of a name's, whatever it ends with.
+  if (name === '' || isIP(host) !== 0) return false;
   const below = name.replace(/^\*\./, '.');
   return below.startsWith('.') ? host.endsWith(below) : host === below || host.endsWith(`.${below}`);
 }

@@ -1,0 +1,104 @@
+/** The embedder's own word on each client, and what strangers can make of waiting for it. */
+import { describe, expect, it } from 'vitest';
+import { formatNodeKey } from '../../src/protocol/key.js';
+import type { AdmitClient, AdmitDecision } from '../../src/relay.js';
+import { DerpClient } from '../helpers/client.js';
+import { LANES } from '../helpers/lanes.js';
+import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
+import { eventually } from '../helpers/wait.js';
+
+async function isLetIn(relay: TestRelay, options: Parameters<typeof DerpClient.dial>[1] = {}): Promise<boolean> {
+  const client = await DerpClient.dial(relay, options);
+  client.wire.write(client.head, client.clientInfo);
+  client.readFrames();
+  await client.expect('ServerKey');
+  const answer = await client.next().catch(() => undefined);
+  await client.close();
+  return answer?.type === 'ServerInfo';
+}
+
+describe.each(LANES)('onAdmit, $name', (lane) => {
+  it('sees who it is, and decides', async () => {
+    const seen: AdmitClient[] = [];
+    const onAdmit = async (client: AdmitClient): Promise<AdmitDecision> => {
+      seen.push(client);
+      if (client.appName === 'throws') throw new Error('oh');
+      return client.appName === 'refused' ? { refuse: 'no account' } : true;
+    };
+    const relay = await startRelay(lane, { tls: true, onAdmit });
+    const client = await DerpClient.connect(relay, { appName: 'wanted' });
+    expect(seen).toEqual([
+      {
+        key: formatNodeKey(client.key),
+        appName: 'wanted',
+        version: 2,
+        address: '127.0.0.1',
+        port: client.wire.localPort,
+        tlsVersion: expect.stringMatching(/^1\.[23]$/),
+        again: false,
+      },
+    ]);
+    expect(await isLetIn(relay, { appName: 'refused' })).toBe(false);
+    expect(await isLetIn(relay, { appName: 'throws' })).toBe(false);
+    await DerpClient.connect(relay, { meshKey: MESH_KEY });
+    expect(seen).toHaveLength(3);
+    const counts = relay.relay.admission()?.outcomes.filter(({ value }) => value > 0);
+    expect(counts?.map(({ of, value }) => [...of, value])).toEqual([
+      ['onAdmit', 'allowed', 1],
+      ['onAdmit', 'denied', 1],
+      ['onAdmit', 'error', 1],
+    ]);
+  });
+
+  it('limits what a client may send', async () => {
+    const onAdmit = ({ appName }: AdmitClient): AdmitDecision =>
+      appName === 'slow' ? { receive: { bytesPerSecond: 1000 } } : true;
+    const relay = await startRelay(lane, { onAdmit });
+    const [slow, quick] = [await DerpClient.connect(relay, { appName: 'slow' }), await DerpClient.connect(relay)];
+    const packet = 'x'.repeat(60_000);
+    for (let sent = 0; sent < 3; sent++) quick.sendPacket(quick.key, packet);
+    for (let sent = 0; sent < 3; sent++) await quick.expectPacket(packet);
+    expect(relay.count('rate_limit_waits')).toBe(0);
+    for (let sent = 0; sent < 2; sent++) slow.sendPacket(slow.key, packet);
+    await eventually(() => relay.count('rate_limit_waits') > 0, 'the limit to be felt');
+    expect(await quick.fence()).toEqual([]);
+  });
+
+  it('is told when a client gives up, and what it says then lets no one in', async () => {
+    let decide: ((decision: boolean) => void) | undefined;
+    let gone = false;
+    const onAdmit = (_client: AdmitClient, signal: AbortSignal) => {
+      signal.addEventListener('abort', () => {
+        gone = true;
+      });
+      return new Promise<boolean>((resolve) => {
+        decide = resolve;
+      });
+    };
+    const relay = await startRelay(lane, { onAdmit });
+    const client = await DerpClient.dial(relay);
+    client.wire.write(client.head, client.clientInfo);
+    await eventually(() => decide, 'the question');
+    await client.close();
+    await eventually(() => gone, 'the hook to be told');
+    decide?.(true);
+    await relay.commandsDone();
+    expect(relay.connected).toEqual([]);
+  });
+
+  it('is asked again about clients that are connected', async () => {
+    let allowed = true;
+    const asked: boolean[] = [];
+    const onAdmit = ({ again }: AdmitClient) => {
+      asked.push(again);
+      return allowed;
+    };
+    const relay = await startRelay(lane, { onAdmit, config: { admission: { recheck: '1s' } } });
+    const client = await DerpClient.connect(relay);
+    await eventually(() => asked.length > 1, 'the second question');
+    expect(asked.slice(0, 2)).toEqual([false, true]);
+    allowed = false;
+    await client.closed();
+    expect(await relay.endOf(client.key)).toBe('refused');
+  });
+});

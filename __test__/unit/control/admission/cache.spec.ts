@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import { AnswerCache } from '../../../../src/control/admission/cache.js';
+
+const TIMES = { allow: 100, deny: 10, grace: 1000 };
+
+describe('AnswerCache', () => {
+  it('remembers each answer for its time, and the last one alone', () => {
+    const cache = new AnswerCache(TIMES);
+    expect(cache.fresh('a', 0)).toBeUndefined();
+    cache.allow('a', 0);
+    expect([cache.fresh('a', 99), cache.fresh('a', 100)]).toEqual([true, undefined]);
+    cache.deny('a', 'no', 50);
+    expect([cache.fresh('a', 59), cache.fresh('a', 60)]).toEqual(['no', undefined]);
+    cache.allow('a', 55);
+    expect(cache.fresh('a', 56)).toBe(true);
+  });
+
+  it('counts the grace from the first failure on, until an answer comes', () => {
+    const cache = new AnswerCache(TIMES);
+    expect(cache.inGrace('a', 0)).toBe(false);
+    cache.allow('a', 0);
+    expect(cache.inGrace('a', 500)).toBe(true);
+    // It is asked of each time now: the verifier may be back.
+    expect(cache.fresh('a', 50)).toBeUndefined();
+    expect([cache.inGrace('a', 1499), cache.inGrace('a', 1500)]).toEqual([true, false]);
+    cache.allow('a', 1500);
+    expect(cache.inGrace('a', 1501)).toBe(true);
+    cache.deny('a', 'no', 1502);
+    expect(cache.inGrace('a', 1503)).toBe(false);
+  });
+
+  it('does not take an answer of long ago for the last known one', () => {
+    const cache = new AnswerCache(TIMES);
+    cache.allow('a', 0);
+    expect(cache.inGrace('a', 1101)).toBe(false);
+  });
+
+  it('remembers nothing without times', () => {
+    const cache = new AnswerCache({ allow: 0, deny: 0, grace: 0 });
+    cache.allow('a', 0);
+    expect([cache.fresh('a', 0), cache.inGrace('a', 0)]).toEqual([undefined, false]);
+    cache.deny('a', 'no', 0);
+    expect(cache.fresh('a', 0)).toBeUndefined();
+  });
+
+  it('is bounded, and strangers push out no one who was let in', () => {
+    const cache = new AnswerCache(TIMES);
+    cache.allow('friend', 0);
+    for (let stranger = 0; stranger < 5000; stranger++) cache.deny(`${stranger}`, 'no', 0);
+    expect(cache.fresh('friend', 1)).toBe(true);
+    expect(cache.fresh('0', 1)).toBeUndefined();
+    expect(cache.fresh('4999', 1)).toBe('no');
+    for (let friend = 0; friend < 65_536; friend++) cache.allow(`friend ${friend}`, 0);
+    expect(cache.fresh('friend', 1)).toBeUndefined();
+  });
+});

@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest';
+import { parseHeaders } from '../../../../src/control/admission/headers-file.js';
+import { missingFrom, parseKeyList } from '../../../../src/control/admission/key-list.js';
+import { Rounds } from '../../../../src/control/admission/rounds.js';
+import { nodeKeyHex } from '../../../../src/protocol/key.js';
+
+const [A, B] = ['ab'.repeat(32), 'cd'.repeat(32)];
+
+describe('parseKeyList', () => {
+  it('takes keys in both forms, comments, blanks and empty lines', () => {
+    const text = `# clients\n\nnodekey:${A} # laptop\r\n  ${B.toUpperCase()}\t\n${A}\n#${B}`;
+    expect([...parseKeyList(text)].map(nodeKeyHex)).toEqual([A, B]);
+    expect(parseKeyList('').size).toBe(0);
+  });
+
+  it.each([A.slice(1), `${A}0`, `privkey:${A}`, `${A} ${B}`, 'nodekey:', 'x'])('does not take %s', (line) => {
+    expect(() => parseKeyList(`${B}\n${line}\n`)).toThrow(/^line 2 /);
+  });
+
+  it('of two lists tells who is missing', () => {
+    const keys = parseKeyList(`${A}\n${B}`);
+    expect(missingFrom(keys, parseKeyList(B)).map(nodeKeyHex)).toEqual([A]);
+    expect(missingFrom(keys, keys)).toEqual([]);
+  });
+});
+
+describe('parseHeaders', () => {
+  it('takes one a line', () => {
+    expect(parseHeaders('# secret\nAuthorization: Bearer a b=\r\n\nX-Y:z  \n')).toEqual({
+      Authorization: 'Bearer a b=',
+      'X-Y': 'z',
+    });
+  });
+
+  it('does not repeat what it does not take', () => {
+    const wrong = () => parseHeaders('A: b\nBearer my secret\n');
+    expect(wrong).toThrow(/^line 2 /);
+    expect(wrong).not.toThrow(/my secret/);
+  });
+});
+
+describe('Rounds', () => {
+  it('has everyone’s turn once in an interval, spread over it', () => {
+    let at = 0;
+    const rounds = new Rounds<number>(10_000, () => (at++ % 10) / 10);
+    for (let member = 0; member < 100; member++) rounds.add(member);
+    expect(rounds.tick).toBe(1000);
+    const first = Array.from({ length: 10 }, () => rounds.next());
+    expect(first.map((part) => part.length)).toEqual(Array(10).fill(10));
+    expect(new Set(first.flat()).size).toBe(100);
+    rounds.remove(0);
+    expect(Array.from({ length: 10 }, () => rounds.next()).flat()).toHaveLength(99);
+    expect(rounds.size).toBe(99);
+  });
+
+  it('has turns of a second or longer, and no more than some', () => {
+    expect(new Rounds(10, Math.random).tick).toBe(10);
+    expect(new Rounds(86_400_000, Math.random).tick).toBe(144_000);
+  });
+});

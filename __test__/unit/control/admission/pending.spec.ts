@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import { PendingQuestions } from '../../../../src/control/admission/pending.js';
+import { turn } from '../../../helpers/wait.js';
+
+/** Questions that are answered by hand. */
+function desk(atOnce: number) {
+  const questions = new PendingQuestions<string>(atOnce);
+  const asked: string[] = [];
+  const aborted: string[] = [];
+  const answers = new Map<string, (answer: string) => void>();
+  const ask = (question: string, signal = new AbortController().signal) =>
+    questions.ask(question, signal, (whileWanted) => {
+      asked.push(question);
+      whileWanted.addEventListener('abort', () => aborted.push(question));
+      return new Promise((resolve, reject) => {
+        answers.set(question, resolve);
+        whileWanted.addEventListener('abort', () => reject(new Error('given up')));
+      });
+    });
+  return { questions, asked, aborted, ask, answer: (question: string) => answers.get(question)?.(`${question}!`) };
+}
+
+describe('PendingQuestions', () => {
+  it('asks equal questions once', async () => {
+    const { asked, ask, answer } = desk(9);
+    const both = Promise.all([ask('a'), ask('a')]);
+    await turn();
+    answer('a');
+    expect(await both).toEqual(['a!', 'a!']);
+    const again = ask('a');
+    await turn();
+    answer('a');
+    await again;
+    expect(asked).toEqual(['a', 'a']);
+  });
+
+  it('asks as many at once as it may, and the next in their order', async () => {
+    const { asked, ask, answer, questions } = desk(2);
+    const all = ['a', 'b', 'c', 'd'].map((question) => ask(question));
+    await turn();
+    expect(asked).toEqual(['a', 'b']);
+    expect(questions.counts).toEqual({ asking: 2, waiting: 2 });
+    answer('b');
+    await turn();
+    expect(asked).toEqual(['a', 'b', 'c']);
+    for (const question of ['a', 'c']) answer(question);
+    await turn();
+    answer('d');
+    expect(await Promise.all(all)).toEqual(['a!', 'b!', 'c!', 'd!']);
+    expect(questions.counts).toEqual({ asking: 0, waiting: 0 });
+  });
+
+  it('gives a question up with the last of those that ask it, and not before', async () => {
+    const { aborted, ask, answer, questions } = desk(1);
+    const [first, second, waiting] = [new AbortController(), new AbortController(), new AbortController()];
+    const both = [ask('a', first.signal), ask('a', second.signal)];
+    const queued = ask('b', waiting.signal);
+    const failed = Promise.allSettled([...both, queued]);
+    await turn();
+    first.abort();
+    await turn();
+    expect(aborted).toEqual([]);
+    waiting.abort();
+    second.abort();
+    expect((await failed).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    expect(aborted).toEqual(['a']);
+    await turn();
+    expect(questions.counts).toEqual({ asking: 0, waiting: 0 });
+    // Whoever comes now is no part of what was given up.
+    const later = ask('a');
+    await turn();
+    answer('a');
+    expect(await later).toBe('a!');
+  });
+
+  it('does not ask for who has gone already', async () => {
+    const { asked, ask } = desk(1);
+    await expect(ask('a', AbortSignal.abort())).rejects.toThrow();
+    await turn();
+    const { length } = asked;
+    expect(length).toBeLessThanOrEqual(1);
+  });
+});

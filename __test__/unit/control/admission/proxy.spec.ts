@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest';
+import { proxyFor } from '../../../../src/control/admission/proxy.js';
+
+const PROXY = 'http://proxy.test:3128';
+
+function through(url: string, env: Record<string, string>): string | undefined {
+  return proxyFor(new URL(url), env)?.href;
+}
+
+describe('proxyFor reads the environment as Go does:', () => {
+  it.each<[string, Record<string, string>, string | undefined]>([
+    ['http://a.test/', {}, undefined],
+    ['http://a.test/', { HTTP_PROXY: PROXY }, `${PROXY}/`],
+    ['http://a.test/', { http_proxy: PROXY }, `${PROXY}/`],
+    ['http://a.test/', { HTTP_PROXY: PROXY, http_proxy: 'http://other.test' }, `${PROXY}/`],
+    ['http://a.test/', { HTTPS_PROXY: PROXY, ALL_PROXY: PROXY }, undefined],
+    ['https://a.test/', { HTTPS_PROXY: PROXY }, `${PROXY}/`],
+    ['https://a.test/', { HTTP_PROXY: PROXY }, undefined],
+    ['https://a.test/', { HTTPS_PROXY: 'proxy.test:3128' }, `${PROXY}/`],
+    ['https://a.test/', { HTTPS_PROXY: 'https://proxy.test' }, 'https://proxy.test/'],
+    ['https://a.test/', { HTTPS_PROXY: ':' }, undefined],
+    ['http://localhost:8080/', { HTTP_PROXY: PROXY }, undefined],
+    ['http://127.1.2.3/', { HTTP_PROXY: PROXY }, undefined],
+    ['http://[::1]/', { HTTP_PROXY: PROXY }, undefined],
+    ['http://10.0.0.1/', { HTTP_PROXY: PROXY }, `${PROXY}/`],
+  ])('%s with %j', (url, env, expected) => {
+    expect(through(url, env)).toBe(expected);
+  });
+
+  it.each<[string, string, boolean]>([
+    ['http://a.test/', '*', false],
+    ['http://a.test/', 'a.test', false],
+    ['http://b.a.test/', 'a.test', false],
+    ['http://b.a.test/', ' x, .a.test ', false],
+    ['http://b.a.test/', '*.a.test', false],
+    ['http://a.test/', '.a.test', true],
+    ['http://xa.test/', 'a.test', true],
+    ['http://a.test/', 'a.test:80', false],
+    ['http://a.test/', 'a.test:81', true],
+    ['http://a.test:81/', 'a.test:81', false],
+    ['http://10.1.2.3/', '10.0.0.0/8', false],
+    ['http://11.1.2.3/', '10.0.0.0/8', true],
+    ['http://10.1.2.3/', '10.1.2.3', false],
+    ['http://10.1.2.3/', '10.1.2.3:80', false],
+    ['http://10.1.2.3/', '10.1.2.3:81', true],
+    ['http://10.1.2.3/', '1.2.3', true],
+    ['http://[fd00::1]/', 'fd00::/8', false],
+    ['http://[fd00::1]/', 'fd00::1', false],
+    ['http://[fd00::1]/', '[fd00::1]:80', false],
+    ['http://a.test/', ',:80,', true],
+  ])('%s with NO_PROXY=%s', (url, noProxy, proxied) => {
+    expect(through(url, { HTTP_PROXY: PROXY, NO_PROXY: noProxy }) !== undefined).toBe(proxied);
+  });
+
+  it('what cannot be used is an error, without what may be a password', () => {
+    const socks = () => through('http://a.test/', { HTTP_PROXY: 'socks5://user:secret@proxy.test' });
+    expect(socks).toThrow(/HTTP_PROXY names a proxy that speaks socks5/);
+    expect(socks).not.toThrow(/secret/);
+    expect(() => through('http://a.test/', { HTTP_PROXY: PROXY, REQUEST_METHOD: 'GET' })).toThrow(/REQUEST_METHOD/);
+  });
+});
