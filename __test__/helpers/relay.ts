@@ -111,7 +111,7 @@ export class TestRelay {
     this.relay = composeRelay(
       settings,
       { ...selected, create },
-      { logger, ...(dnsHook && { dnsHook }) },
+      { logger, ...(dnsHook && { dnsHook }), ...(onAdmit && { onAdmit }) },
       { mesh: meshTimes, certificates: certificateTimes },
     );
     expect(this.relay.plane.kind).toBe(lane.planeKind);

@@ -10,12 +10,9 @@ export function parseKeyList(text: string): Set<NodeKey> {
   let number = 0;
   for (const line of text.split('\n')) {
     number += 1;
-    const written = line
-      .replace(/#.*/, '')
-      .trim()
-      .replace(/^nodekey:/, '');
+    const written = line.replace(/#.*/, '').trim();
     if (written === '') continue;
-    const key = parseNodeKeyHex(written);
+    const key = parseNodeKeyHex(written.replace(/^nodekey:/, ''));
     if (key === undefined)
       throw new Error(`line ${number} is no node key: nodekey: and 64 hex digits, or the digits alone`);
     keys.add(key);
