@@ -3,7 +3,7 @@
  * where they are built, and `npm run test:long` builds them.
  */
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { buildTailnet, builtTailnet } from '../../packaging/tailnet.mjs';
+import { builtTailnet } from '../../packaging/tailnet.mjs';
 import { generateKeyPair, type KeyPair, type NodeKey } from '../../src/protocol/key.js';
 import { createRelay, type Relay as OwnRelay } from '../../src/relay.js';
 import { DerpClient, upgradeRequest } from '../helpers/client.js';
@@ -12,7 +12,7 @@ import { makeWorkspace, SERVER_NAME, type Workspace } from './scenarios.ts';
 import { Relay } from './servers.ts';
 import { type Node, Tailnet } from './tailnet.ts';
 
-const binaries = process.env.DERPKIT_LONG ? await buildTailnet() : builtTailnet();
+const binaries = builtTailnet();
 const SIDES = ['derper', 'js', 'native'] as const;
 
 let workspace: Workspace;
