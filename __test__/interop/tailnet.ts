@@ -121,7 +121,8 @@ export class Tailnet {
       { name: '900a', regionid: 900, hostname: '127.0.0.1', ipv4: '127.0.0.1', stunport: -1, derpport: 1 },
     ];
     const map = { regions: { 900: { regionid: 900, regioncode: 'none', regionname: 'none', nodes } } };
-    writeFileSync(join(directory, 'derp.yaml'), JSON.stringify(map));
+    // JSON is YAML, but for numbers that are names.
+    writeFileSync(join(directory, 'derp.yaml'), JSON.stringify(map).replace('"900":', '900: '));
     const config = {
       server_url: this.#url,
       listen_addr: `127.0.0.1:${main}`,
@@ -139,7 +140,6 @@ export class Tailnet {
       unix_socket_permission: '0770',
       policy: { mode: 'database' },
     };
-    // JSON is YAML.
     writeFileSync(join(directory, 'config.yaml'), JSON.stringify(config));
     this.#spawn(this.binaries.headscale, ['-c', join(directory, 'config.yaml'), 'serve']);
     await eventually(

@@ -218,6 +218,7 @@ export class Gate {
       this.count(HOOK, 'error');
       if (standing && failedFor < grace) return { ...passed, failing: true };
     }
+    if (answer.kind === 'denied' && !standing) this.count(HOOK, 'denied');
     return { kind: 'refused', by: HOOK, reason: answer.reason };
   }
 
@@ -237,7 +238,7 @@ export class Gate {
   }
 
   private refuse(login: Login, refused: Refused): null {
-    if (!refused.desk) this.count(refused.by, 'denied');
+    if (refused.by === DENY) this.count(DENY, 'denied');
     this.say(clientOf(login), refused, 'client refused');
     return null;
   }
