@@ -219,6 +219,21 @@ describe.each(LANES)('while a client waits, $name', (lane) => {
     expect(await receiver.fence()).not.toContainEqual(expect.objectContaining({ type: 'RecvPacket' }));
   });
 
+  it('what it sends before it half-closes is delivered, and then it ends', async () => {
+    const held: (() => void)[] = [];
+    const asked = await verifier((one, socket) => void held.push(() => void ALLOW(one, socket)));
+    const relay = await startRelay(lane, { config: asDerper([{ url: asked.url, timeout: '1m' }]) });
+    const receiver = await DerpClient.connect(relay, { meshKey: MESH_KEY });
+    const sender = await DerpClient.dial(relay);
+    sender.wire.write(sender.head, sender.clientInfo);
+    sender.sendPacket(receiver.key, 'last words');
+    sender.wire.end();
+    await eventually(() => held.length > 0, 'the question');
+    held[0]?.();
+    expect(await receiver.expectPacket('last words')).toBe(sender.key);
+    expect(await relay.endOf(sender.key)).toBe('disconnected');
+  });
+
   it('and gives up, the question is given up, and it is not let in later', async () => {
     let gone = false;
     const asked = await verifier((_one, socket) => {
