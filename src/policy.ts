@@ -22,6 +22,9 @@ export function planePolicy(settings: Settings, rate?: NonNullable<PlanePolicy['
       controlBytes: 1 << 20,
       leftoverBytes: 64 << 10,
       peerGoneSubscriptions: 65536,
+      partialBytes: 64 << 20,
+      queuedBytes: 256 << 20,
+      peerGonePairs: 1_000_000,
     },
     deadlines: {
       handshake: 10_000,

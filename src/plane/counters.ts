@@ -16,6 +16,8 @@ export const DROP_REASONS = [
   'mesh_queue',
   /** The mesh link that leads to the destination had ended, or did while the packet waited. */
   'mesh_down',
+  /** All queues together held more than they may, and the destination's held the most. */
+  'over_budget',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
@@ -103,6 +105,14 @@ const PLAIN_COUNTERS = [
   'tcp_rtt:inf',
   'tcp_rtt:error',
   'tcp_rtt:non_tcp',
+  /** What connections hold now that is bounded over all of them, but for what each may hold without being counted. */
+  'held:partial_bytes',
+  'held:queued_bytes',
+  'held:peer_gone_pairs',
+  /** How often the largest holder had to give some of that back: was closed, lost packets, forgot a peer. */
+  'over_budget:partial_bytes',
+  'over_budget:queued_bytes',
+  'over_budget:peer_gone_pairs',
 ] as const;
 
 /** The labels of `write_frames`, without the last one, as numbers. */

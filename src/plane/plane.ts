@@ -83,6 +83,7 @@ export interface DataPlane {
    * Queues whole control frames for each of the connections, in order, before packets. With `pull`, `pulled` is raised
    * as soon as less than half of {@link PlaneLimits.controlBytes} is queued: that is how a long dump is sent.
    * A connection with more than that queued is closed, reason `control_overflow`.
+   * (The bytes of all connections together are {@link PlaneLimits.queuedBytes}.)
    */
   send(ids: readonly ConnectionId[], frames: Uint8Array, options?: { readonly pull?: boolean }): void;
 
@@ -196,6 +197,8 @@ export type CloseReason =
   | 'admission_timeout'
   | 'write_timeout'
   | 'control_overflow'
+  /** The plane held more than one of its limits permits over all connections, and this one held the most. */
+  | 'over_budget'
   /** A mesh peer asked for it. */
   | 'closed_by_peer'
   /** The control plane or the operator asked for it. */
@@ -282,6 +285,26 @@ export interface PlaneLimits {
   readonly leftoverBytes: number;
   /** Peers whose leaving one connection is told of: the most recent ones. */
   readonly peerGoneSubscriptions: number;
+
+  // Over all connections. Of each, what any connection needs is free: 2 KiB, 4 KiB and 8 pairs. What goes beyond that is
+  // counted (`held:` and `over_budget:` in `counters.ts`), and over the limit the connection that holds the most pays for it.
+  /**
+   * Bytes of frames and records that have begun and are not whole, and of what waits for an admission or a receive limit.
+   * Over it the connection with the most, or of several large ones the one that has held so much for longest, is closed:
+   * `over_budget`.
+   */
+  readonly partialBytes: number;
+  /**
+   * Bytes on their way out that the system has not taken: control frames, packets in queues, what is written. Over it the
+   * connection or link with the most loses its oldest packets, dropped for `over_budget`; if it has none to lose, it is
+   * closed, for the same reason.
+   */
+  readonly queuedBytes: number;
+  /**
+   * Pairs of a connection and a peer whose leaving it is told of. Over it the connection with the most forgets the oldest
+   * of its peers.
+   */
+  readonly peerGonePairs: number;
 }
 
 export interface PlaneDeadlines {

@@ -40,6 +40,11 @@ export class FrameDecoder {
     return this.have + this.backlog.reduce((sum, chunk) => sum + chunk.length, 0);
   }
 
+  /** The memory that {@link held} takes. */
+  get kept(): number {
+    return this.held - this.have + this.partial.length;
+  }
+
   /** A frame has begun whose end has not come: what comes next is taken, paused or not. */
   get within(): boolean {
     return this.need > 0 || this.skip > 0;
@@ -73,7 +78,8 @@ export class FrameDecoder {
     let at = 0;
     while (at < chunk.length) {
       if (this.paused && !this.within) {
-        if (!this.ended) this.backlog.push(chunk.subarray(at));
+        // A copy: a few bytes at the end of a chunk would keep all of it.
+        if (!this.ended) this.backlog.push(Buffer.from(chunk.subarray(at)));
         return;
       }
       at = this.step(chunk, at);

@@ -2,6 +2,7 @@
 import { Writable } from 'node:stream';
 import { parseSettings } from '../../../src/config.js';
 import { WritableCounters } from '../../../src/plane/counters.js';
+import { makeBudgets } from '../../../src/plane/js/budgets.js';
 import type { Connection } from '../../../src/plane/js/connection.js';
 import type { PlaneContext } from '../../../src/plane/js/context.js';
 import { EventQueue } from '../../../src/plane/js/events.js';
@@ -68,6 +69,7 @@ export function contextWith(changes: PolicyChanges = {}): { context: PlaneContex
     arriving: 0,
     pendingLogins: 0,
     loginBytes: 0,
+    budgets: makeBudgets(counters, () => context.policy.limits),
   };
   return { context, log };
 }

@@ -28,6 +28,9 @@ export class Owner implements EgressOwner {
   onControlOverflow(): void {
     this.calls.push('overflow');
   }
+  onOverBudget(): void {
+    this.calls.push('over budget');
+  }
   onPulled(): void {
     this.calls.push('pulled');
   }

@@ -4,12 +4,14 @@ import type { NodeKey } from '../../protocol/key.js';
 import { type OpenedLogin, sealServerInfo } from '../../protocol/login.js';
 import type { PeerGoneReason } from '../../protocol/wire.js';
 import type { Admission, CloseReason, ConnectionId, PeerAddress, ReceiveRate, TlsVersion } from '../plane.js';
+import type { Share } from './budget.js';
 import type { PlaneContext } from './context.js';
 import { CLIENT, Egress, type EgressKind, type EgressOwner, MESH_PEER } from './egress.js';
 import { hangUp } from './hang-up.js';
 import { Liveness } from './liveness.js';
 import { LoginPhase, WaitingPhase } from './login.js';
 import { Session } from './session.js';
+import { Sources } from './sources.js';
 import type { Entry } from './table.js';
 import { TokenBucket } from './token-bucket.js';
 import { WebSocketStream } from './websocket-stream.js';
@@ -67,7 +69,10 @@ export class Connection implements EgressOwner, Timed {
   /** Partial login bytes that the plane's budget was charged for. */
   private charged = 0;
   /** Sources whose leaving this connection is told of, the most recent last. */
-  private readonly sources = new Set<NodeKey>();
+  private readonly sources = new Sources();
+  /** Of the budgets of partial frames, and of pairs. */
+  private partialShare: Share<Connection> | undefined;
+  private pairShare: Share<Connection> | undefined;
 
   constructor(
     private readonly arrival: Arrival,
@@ -151,12 +156,13 @@ export class Connection implements EgressOwner, Timed {
   /** Tells the client that a peer it had packets of has left. */
   peerGone(source: NodeKey, reason: PeerGoneReason): void {
     this.sources.delete(source);
+    this.notePairs();
     this.session?.peerGone(source, reason);
   }
 
   close(reason: CloseReason): void {
     this.end(reason);
-    this.letGo(reason === 'write_timeout');
+    this.letGo(reason === 'write_timeout' || reason === 'over_budget');
   }
 
   /** The end of everything but the socket. Told once. */
@@ -173,6 +179,8 @@ export class Connection implements EgressOwner, Timed {
     if (this.entry) this.context.table.remove(this.entry, this);
     for (const source of this.sources) this.context.table.unsubscribe(source, this);
     this.sources.clear();
+    this.notePairs();
+    this.notePartial();
     this.egress.leave(() => this.letGo());
     if (this.login) this.context.events.closed(this.id, this.login.key, (to) => to.closed(this.id, reason));
   }
@@ -227,13 +235,17 @@ export class Connection implements EgressOwner, Timed {
 
   onSent(source: NodeKey): void {
     if (this.sources.has(source)) return;
-    if (this.sources.size >= this.context.policy.limits.peerGoneSubscriptions) {
-      const oldest = this.sources.values().next().value as NodeKey;
-      this.sources.delete(oldest);
-      this.context.table.unsubscribe(oldest, this);
-    }
+    if (this.sources.size >= this.context.policy.limits.peerGoneSubscriptions) this.forgetOldest();
     this.sources.add(source);
     this.context.table.subscribe(source, this);
+    this.notePairs();
+    this.context.budgets.pairs.relieve();
+  }
+
+  /** Forgets so many of the sources that it would be told the leaving of, the oldest. */
+  forgetSources(count: number): void {
+    for (let forgotten = 0; forgotten < count && this.sources.size > 0; forgotten++) this.forgetOldest();
+    this.notePairs();
   }
 
   onWriteTimeout(): void {
@@ -242,6 +254,10 @@ export class Connection implements EgressOwner, Timed {
 
   onControlOverflow(): void {
     this.close('control_overflow');
+  }
+
+  onOverBudget(): void {
+    this.close('over_budget');
   }
 
   onPulled(): void {
@@ -274,6 +290,7 @@ export class Connection implements EgressOwner, Timed {
     this.liveness?.heard(this.context.wheel.time);
     this.guard(() => this.decoder.push(chunk));
     if (this.phase === 'login') this.charge();
+    else this.weigh();
     if (this.isHeld) this.stream.pause();
     if (this.isAhead) this.stream.pause();
   }
@@ -310,6 +327,7 @@ export class Connection implements EgressOwner, Timed {
   private readOn(): void {
     this.readAgainAt = Number.POSITIVE_INFINITY;
     this.guard(() => this.decoder.resume());
+    this.weigh();
     if (this.hasEnded) this.onEnd();
     else if (this.phase === 'open' && !this.isHeld) this.stream.resume();
   }
@@ -337,6 +355,25 @@ export class Connection implements EgressOwner, Timed {
     this.context.loginBytes += held - this.charged;
     this.charged = held;
     if (this.context.loginBytes > this.context.policy.limits.loginBytes) this.close('login_failed');
+  }
+
+  /** What it has sent that cannot be acted upon yet may be more now than all may have together. */
+  private weigh(): void {
+    this.notePartial();
+    if (this.partialShare) this.context.budgets.partial.relieve();
+  }
+
+  private notePartial(): void {
+    this.partialShare = this.context.budgets.partial.set(this.partialShare, this, this.decoder.kept);
+  }
+
+  private notePairs(): void {
+    this.pairShare = this.context.budgets.pairs.set(this.pairShare, this, this.sources.size);
+  }
+
+  private forgetOldest(): void {
+    const oldest = this.sources.takeOldest();
+    if (oldest !== undefined) this.context.table.unsubscribe(oldest, this);
   }
 
   private countTls(more: 1 | -1): void {

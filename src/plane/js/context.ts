@@ -1,6 +1,7 @@
 import type { KeyPair } from '../../protocol/key.js';
 import type { WritableCounters } from '../counters.js';
 import type { ConnectionId, PlanePolicy } from '../plane.js';
+import type { Budgets } from './budgets.js';
 import type { Connection } from './connection.js';
 import type { EventQueue } from './events.js';
 import type { Handshake } from './handshake.js';
@@ -35,4 +36,6 @@ export interface PlaneContext {
   pendingLogins: number;
   /** Bytes of their ClientInfo frames that are not whole yet. */
   loginBytes: number;
+  /** What is bounded over all connections. */
+  readonly budgets: Budgets;
 }

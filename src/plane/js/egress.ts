@@ -3,6 +3,7 @@ import type { NodeKey } from '../../protocol/key.js';
 import { FrameType, HEADER_LENGTH, KEY_LENGTH, PeerGoneReason } from '../../protocol/wire.js';
 import type { DropReason } from '../counters.js';
 import type { PlanePolicy } from '../plane.js';
+import type { Share } from './budget.js';
 import type { PlaneContext } from './context.js';
 import { type OutboundPacket, PacketQueue } from './queue.js';
 import { Wheel } from './wheel.js';
@@ -20,13 +21,22 @@ export interface EgressKind {
   queueDepth(policy: PlanePolicy): number;
   /** How long nothing may leave; 0 is for ever. */
   writeDeadline(deadlines: PlanePolicy['deadlines']): number;
-  /** Names of what is dropped: for want of room, of any queue, because the connection has ended, and half written. */
-  readonly reasons: Readonly<Record<'full' | 'none' | 'ended' | 'broken', DropReason>>;
+  /**
+   * Names of what is dropped: for want of room, of any queue, because the connection has ended, half written, and for want
+   * of room in all queues together.
+   */
+  readonly reasons: Readonly<Record<'full' | 'none' | 'ended' | 'broken' | 'crowded', DropReason>>;
   /** Whether the counters are about it; those of links stand in the snapshot alone. */
   readonly counted: boolean;
 }
 
-const REASONS = { full: 'queue_head', none: 'queue_tail', ended: 'gone_disconnected', broken: 'write_error' } as const;
+const REASONS = {
+  full: 'queue_head',
+  none: 'queue_tail',
+  ended: 'gone_disconnected',
+  broken: 'write_error',
+  crowded: 'over_budget',
+} as const;
 export const CLIENT: EgressKind = {
   queueDepth: ({ queueDepth }) => queueDepth,
   writeDeadline: ({ write }) => write,
@@ -37,7 +47,13 @@ export const MESH_PEER: EgressKind = { ...CLIENT, writeDeadline: ({ meshWrite })
 export const LINK: EgressKind = {
   queueDepth: ({ linkQueueDepth }) => linkQueueDepth,
   writeDeadline: ({ linkWrite }) => linkWrite,
-  reasons: { full: 'mesh_queue', none: 'mesh_queue', ended: 'mesh_down', broken: 'mesh_down' },
+  reasons: {
+    full: 'mesh_queue',
+    none: 'mesh_queue',
+    ended: 'mesh_down',
+    broken: 'mesh_down',
+    crowded: 'over_budget',
+  },
   counted: false,
 };
 
@@ -50,6 +66,8 @@ export interface EgressOwner {
   onSent(source: NodeKey): void;
   onWriteTimeout(): void;
   onControlOverflow(): void;
+  /** It has the most of all that is queued, and no packet to lose. */
+  onOverBudget(): void;
   /** Less than half of the permitted control bytes is queued, after `pull` was asked for. */
   onPulled(): void;
   /** Arms a visit of {@link Egress.onTime}. */
@@ -87,6 +105,9 @@ export class Egress {
   private pendingAt = 0;
   private watching = false;
 
+  /** Of the budget of what is queued. */
+  private share: Share<Egress> | undefined;
+
   /** Whether writes are counted: those of the login are not. */
   counting = false;
 
@@ -114,12 +135,14 @@ export class Egress {
       const queue = packet.disco ? this.disco : this.regular;
       const depth = this.owner.kind.queueDepth(this.context.policy);
       packet.queuedAt = Wheel.now();
+      packet.frame = ownBytes(packet.frame);
       const evicted = queue.push(packet, depth);
       if (evicted) {
         this.waited(packet.queuedAt - evicted.queuedAt);
         this.drop(depth > 0 ? 'full' : 'none', evicted);
       }
       if (this.open) this.schedule();
+      this.settle();
     }
   }
 
@@ -135,6 +158,20 @@ export class Egress {
     this.control.push(frames);
     this.controlBytes += frames.length;
     this.schedule();
+    if (!this.open) this.settle();
+  }
+
+  /** Drops its oldest packets, discovery last, until so many bytes are free. */
+  shed(bytes: number): void {
+    const before = this.queuedBytes;
+    while (before - this.queuedBytes < bytes) {
+      const packet = this.regular.shift() ?? this.disco.shift();
+      if (!packet) break;
+      this.waited(Wheel.now() - packet.queuedAt);
+      this.drop('crowded', packet);
+    }
+    this.note();
+    if (before === 0) this.owner.onOverBudget();
   }
 
   sendPong(frame: Buffer): void {
@@ -169,6 +206,7 @@ export class Egress {
     this.batch = NOTHING;
     this.control = NOTHING;
     this.pong = undefined;
+    this.share = this.context.budgets.queued.set(this.share, this, 0);
   }
 
   /** Ends the connection if nothing has left for too long. Returns when to look again. */
@@ -249,6 +287,8 @@ export class Egress {
     });
     this.stream.uncork();
     this.watch();
+    // Most streams have taken it by now.
+    if (this.stream.writableLength > 0) this.settle();
   }
 
   private onWritten(error: Error | null | undefined, packets: OutboundPacket[], bytes: number): void {
@@ -266,6 +306,23 @@ export class Egress {
     }
     this.flush();
     if (!this.waits) this.left?.();
+    if (this.share) this.note();
+  }
+
+  private get queuedBytes(): number {
+    return this.disco.bytes + this.regular.bytes;
+  }
+
+  /** Notes what waits here. */
+  private note(): void {
+    const held = this.closed ? 0 : this.writtenBytes + this.batchBytes + this.controlBytes + this.queuedBytes;
+    this.share = this.context.budgets.queued.set(this.share, this, held);
+  }
+
+  /** The same after it has become more: it may be too much now. */
+  private settle(): void {
+    this.note();
+    this.context.budgets.queued.relieve();
   }
 
   private watch(): void {
@@ -322,6 +379,14 @@ export class Egress {
     if (write === 0 || tcp.userTimeout === 0) return Math.max(write, tcp.userTimeout);
     return Math.min(write, tcp.userTimeout);
   }
+}
+
+/** What waits keeps its own bytes only, and not the whole chunk that they came with. */
+function ownBytes(frame: Buffer): Buffer {
+  if (2 * frame.length > frame.buffer.byteLength) return frame;
+  const own = Buffer.allocUnsafeSlow(frame.length);
+  frame.copy(own);
+  return own;
 }
 
 /**

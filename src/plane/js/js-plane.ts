@@ -26,6 +26,7 @@ import {
   type Snapshot,
   type TapOptions,
 } from '../plane.js';
+import { makeBudgets } from './budgets.js';
 import { type Arrival, Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { EventQueue } from './events.js';
@@ -83,6 +84,7 @@ class JsPlane implements DataPlane {
       arriving: 0,
       pendingLogins: 0,
       loginBytes: 0,
+      budgets: makeBudgets(this.counters, () => this.context.policy.limits),
     };
   }
 
@@ -102,6 +104,7 @@ class JsPlane implements DataPlane {
   policy(policy: PlanePolicy): void {
     this.context.policy = policy;
     for (const connection of this.context.connections.values()) connection.onPolicy();
+    for (const budget of Object.values(this.context.budgets)) budget.relieve();
   }
 
   admit(id: ConnectionId, admission: Parameters<DataPlane['admit']>[1]): void {

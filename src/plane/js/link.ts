@@ -118,6 +118,10 @@ export class Link implements EgressOwner, FrameSink, Timed {
     this.close('the relay takes no control frames');
   }
 
+  onOverBudget(): void {
+    this.close('the relay takes too little, and nothing more may be queued: see limits.queuedBytes');
+  }
+
   // Packets of whom it was sent does not matter to a relay: it watches.
   onSent(): void {}
   onPulled(): void {}

@@ -3,7 +3,7 @@ import type { NodeKey } from '../../protocol/key.js';
 /** A packet on its way out, and what has to be known of it. */
 export interface OutboundPacket {
   /** A whole frame: RecvPacket to a client, ForwardPacket to another relay. */
-  readonly frame: Buffer;
+  frame: Buffer;
   /** Bytes of the packet alone. */
   readonly payload: number;
   readonly source: NodeKey;
@@ -12,11 +12,20 @@ export interface OutboundPacket {
   queuedAt: number;
 }
 
+/** What a packet in a queue takes beside its frame. */
+const PACKET_OVERHEAD = 128;
+
 /** A FIFO of at most `depth` packets that makes room at its head: in a relay, the oldest packet is the one worth least. */
 export class PacketQueue {
   private ring: (OutboundPacket | undefined)[] = [];
   private head = 0;
   private count = 0;
+  private held = 0;
+
+  /** What its packets take. */
+  get bytes(): number {
+    return this.held;
+  }
 
   get length(): number {
     return this.count;
@@ -29,15 +38,17 @@ export class PacketQueue {
     if (this.count === this.ring.length) this.grow(depth);
     this.ring[(this.head + this.count) % this.ring.length] = packet;
     this.count += 1;
+    this.held += packet.frame.length + PACKET_OVERHEAD;
     return evicted;
   }
 
   shift(): OutboundPacket | undefined {
     if (this.count === 0) return undefined;
-    const packet = this.ring[this.head];
+    const packet = this.ring[this.head] as OutboundPacket;
     this.ring[this.head] = undefined;
     this.head = (this.head + 1) % this.ring.length;
     this.count -= 1;
+    this.held -= packet.frame.length + PACKET_OVERHEAD;
     if (this.count === 0) {
       // An idle connection holds no ring.
       this.ring = [];

@@ -1,0 +1,46 @@
+import type { NodeKey } from '../../protocol/key.js';
+
+/** The sources whose leaving one connection is told of, in the order in which they were added. */
+export class Sources implements Iterable<NodeKey> {
+  private readonly keys = new Set<NodeKey>();
+  /** Where the oldest is. A new iterator would pass over every key that was taken before, each time. */
+  private oldest: Iterator<NodeKey> | undefined;
+
+  get size(): number {
+    return this.keys.size;
+  }
+
+  has(key: NodeKey): boolean {
+    return this.keys.has(key);
+  }
+
+  add(key: NodeKey): void {
+    this.keys.add(key);
+  }
+
+  delete(key: NodeKey): void {
+    this.keys.delete(key);
+  }
+
+  /** Takes the one that was added first. */
+  takeOldest(): NodeKey | undefined {
+    this.oldest ??= this.keys.values();
+    const { done, value } = this.oldest.next();
+    if (done) {
+      // An iterator that has come to the end sees nothing that is added later.
+      this.oldest = undefined;
+      return this.keys.size > 0 ? this.takeOldest() : undefined;
+    }
+    this.keys.delete(value);
+    return value;
+  }
+
+  clear(): void {
+    this.keys.clear();
+    this.oldest = undefined;
+  }
+
+  [Symbol.iterator](): Iterator<NodeKey> {
+    return this.keys.values();
+  }
+}
