@@ -187,16 +187,31 @@ impl Conn {
         let cx = turn.egress_context(self);
         let outcome = Gathered::default();
         let left = self.egress.offer(
-            |egress, inbox| outcome.of(egress, |egress| egress.inbox(inbox, &cx)),
-            |egress| outcome.of(egress, |egress| egress.packets(packets, &cx)),
+            |egress, inbox| outcome.of(egress, &cx, |egress| egress.inbox(inbox, &cx)),
+            |egress| outcome.of(egress, &cx, |egress| egress.packets(packets, &cx)),
             |inbox| {
                 cx.counters.add(Counter::EGRESS_CONTENDED, 1);
+                let before = inbox.bytes;
                 for packet in packets {
                     inbox.push(*packet, cx.inbox_bytes(), |info| cx.dropped(DropReason::QueueHead, &info));
                 }
+                // Less, if what went was larger.
+                cx.counters.add(Counter::HELD_QUEUED_BYTES, (inbox.bytes as u64).wrapping_sub(before as u64));
             },
         );
-        self.tell(outcome.0.get(), left, turn);
+        let outcome = outcome.0.get();
+        self.tell(outcome, left, turn);
+        relieve(outcome, turn);
+    }
+
+    /// Drops its oldest packets, until so many bytes are free.
+    pub(crate) fn shed(self: &Arc<Self>, bytes: usize, turn: Turn<'_>) {
+        self.visit(turn, |egress, cx| egress.shed(bytes, cx));
+    }
+
+    /// Forgets so many of the sources that it would be told the leaving of.
+    pub(crate) fn forget_sources(self: &Arc<Self>, count: usize, turn: Turn<'_>) {
+        self.visit(turn, |egress, cx| egress.forget_sources(count, cx));
     }
 
     /// Sends whole control frames.
@@ -302,6 +317,7 @@ impl Conn {
 
     /// The end of what [`Conn::leave`] has left.
     pub(crate) fn let_go(self: &Arc<Self>, turn: Turn<'_>) {
+        turn.leaving.lock().remove(&self.id);
         self.write(turn, |egress, cx| egress.close(cx).for_each(drop));
     }
 
@@ -312,6 +328,7 @@ impl Conn {
 
     /// The same, but for what waits for the socket: that is for its owner to let go of.
     pub(crate) fn leave(self: &Arc<Self>, reason: CloseReason, place: Option<Share>, turn: Turn<'_>) {
+        turn.leaving.lock().insert(self.id, self.clone());
         self.end_writing(reason, place, turn, |egress, cx| egress.leave(cx).collect());
     }
 
@@ -345,19 +362,28 @@ impl Conn {
     }
 
     fn write(self: &Arc<Self>, turn: Turn<'_>, act: impl FnOnce(&mut Egress, &Context<'_>)) {
+        relieve(self.visit(turn, act), turn);
+    }
+
+    fn visit(self: &Arc<Self>, turn: Turn<'_>, act: impl FnOnce(&mut Egress, &Context<'_>)) -> Outcome {
         let cx = turn.egress_context(self);
         let outcome = Gathered::default();
         let left = self.egress.enter(
-            |egress, inbox| outcome.of(egress, |egress| egress.inbox(inbox, &cx)),
-            |egress| outcome.of(egress, |egress| act(egress, &cx)),
+            |egress, inbox| outcome.of(egress, &cx, |egress| egress.inbox(inbox, &cx)),
+            |egress| outcome.of(egress, &cx, |egress| act(egress, &cx)),
         );
-        self.tell(outcome.0.get(), left, turn);
+        let outcome = outcome.0.get();
+        self.tell(outcome, left, turn);
+        outcome
     }
 
     /// Tells whoever has to know what the writes have come to. After the lock is released.
     fn tell(self: &Arc<Self>, outcome: Outcome, left: Left, turn: Turn<'_>) {
         if outcome.overflow {
             turn.mail(self.worker, Mail::Close(self.clone(), CloseReason::ControlOverflow));
+        }
+        if outcome.condemned {
+            turn.mail(self.worker, Mail::Close(self.clone(), CloseReason::OverBudget));
         }
         if outcome.stalled {
             turn.mail(self.worker, Mail::Stalled(self.clone()));
@@ -374,13 +400,24 @@ impl Conn {
     }
 }
 
+/// What has come may be more than all may hold together. Not for those who give something back.
+fn relieve(outcome: Outcome, turn: Turn<'_>) {
+    if outcome.crowded {
+        turn.relieve_queues();
+    }
+    if outcome.many_pairs {
+        turn.relieve_pairs();
+    }
+}
+
 /// The outcome of several writes of one visit.
 #[derive(Default)]
 struct Gathered(Cell<Outcome>);
 
 impl Gathered {
-    fn of(&self, egress: &mut Egress, act: impl FnOnce(&mut Egress)) {
+    fn of(&self, egress: &mut Egress, cx: &Context<'_>, act: impl FnOnce(&mut Egress)) {
         act(egress);
+        egress.settle(cx);
         self.0.set(self.0.get().and(egress.take_outcome()));
     }
 }

@@ -2,6 +2,7 @@
 
 mod adopted;
 mod cooling;
+mod keeping;
 mod leaving;
 mod links;
 mod phase;
@@ -32,6 +33,7 @@ use crate::batch::Batch;
 use crate::budget::Share;
 use crate::conn::Conn;
 use crate::events::Event;
+use crate::ledger::Note;
 use crate::reason::CloseReason;
 use crate::secure::Shaking;
 use crate::session::Session;
@@ -177,6 +179,7 @@ impl Connections {
         for token in held {
             self.read_on(token, turn);
         }
+        self.relieve(turn);
     }
 
     /// Goes on with a connection that was held back, if its time has come.
@@ -225,6 +228,7 @@ impl Connections {
             phase,
             opening: None,
             visit,
+            kept: Note::default(),
             is_ready: false,
             is_warm: false,
             hung_up: false,
@@ -335,7 +339,7 @@ impl Connections {
             return self.bridge(token, turn);
         }
         let Some(place) = turn.may_be_nodes() else { return self.remove(token, CloseReason::Refused, turn) };
-        let Some(Local { id, stream, phase: Phase::Arriving(arriving), .. }) = self.locals.try_remove(token) else {
+        let Some(Local { id, stream, phase: Phase::Arriving(arriving), .. }) = self.take(token, turn) else {
             return;
         };
         self.deregister(&stream);
@@ -351,7 +355,7 @@ impl Connections {
         if self.leave(token, reason, turn) {
             return;
         }
-        let Some(local) = self.locals.try_remove(token) else {
+        let Some(local) = self.take(token, turn) else {
             return;
         };
         self.deregister(&local.stream);

@@ -20,6 +20,7 @@ use derp_tls::Alert;
 
 use self::backlog::{Backlog, Tally, count_control};
 use self::outbound::OwnedFrame;
+use crate::ledger::Note;
 use crate::line::{Line, SLICES, Written};
 use crate::subscribers::{Added, Sources};
 
@@ -44,6 +45,9 @@ pub(crate) struct Egress {
     /// None while the socket takes everything.
     backlog: Option<Box<Backlog>>,
     sources: Sources,
+    /// What is noted of what waits, and of the sources.
+    queued: Note,
+    pairs: Note,
     sent: Tally,
     dropped: u64,
 }
@@ -69,6 +73,8 @@ impl Egress {
             outcome: Outcome::default(),
             backlog,
             sources: Sources::default(),
+            queued: Note::default(),
+            pairs: Note::default(),
             sent: Tally::default(),
             dropped: 0,
         }
@@ -96,6 +102,7 @@ impl Egress {
 
     /// The same for packets that others have left.
     pub(crate) fn inbox(&mut self, inbox: Inbox, cx: &Context<'_>) {
+        cx.counters.subtract(Counter::HELD_QUEUED_BYTES, inbox.bytes as u64);
         self.dropped += inbox.dropped;
         let frames: Vec<OwnedFrame> = inbox.into_frames().collect();
         let packets: Vec<Frame<'_>> = frames.iter().map(OwnedFrame::borrow).collect();
@@ -148,6 +155,7 @@ impl Egress {
     /// Tells the client that a source of packets has left, if it had packets of it and was not told already.
     pub(crate) fn peer_gone(&mut self, source: &NodeKey, reason: PeerGoneReason, cx: &Context<'_>) {
         if self.sources.remove(source) {
+            self.note_pairs(cx);
             self.control(&frame::peer_gone(source, reason), false, cx);
         }
     }
@@ -209,7 +217,48 @@ impl Egress {
             line.end(Alert::CLOSE_NOTIFY);
         }
         self.give_up(cx);
-        std::mem::take(&mut self.sources).into_keys()
+        let sources = std::mem::take(&mut self.sources);
+        self.note_pairs(cx);
+        sources.into_keys()
+    }
+
+    /// Drops its oldest packets, until so many bytes are free. If there is none to drop, everything goes: what is left was
+    /// begun, or is control.
+    pub(crate) fn shed(&mut self, bytes: usize, cx: &Context<'_>) {
+        let mut freed = 0;
+        while freed < bytes
+            && let Some(frame) = self.backlog.as_mut().and_then(|backlog| backlog.shed(cx))
+        {
+            freed += frame.cost();
+            if let Some(info) = &frame.packet {
+                self.drop_packet(DropReason::OverBudget, info, cx);
+            }
+        }
+        if self.backlog.as_ref().is_some_and(|backlog| backlog.is_empty()) && !self.has_tail() {
+            self.backlog = None;
+        }
+        // It may have sent everything since it was found.
+        if freed == 0 && self.held() > 0 {
+            self.line = None;
+            self.give_up(cx);
+            self.outcome.condemned = true;
+        }
+    }
+
+    /// Forgets so many sources, the oldest.
+    pub(crate) fn forget_sources(&mut self, count: usize, cx: &Context<'_>) {
+        for _ in 0..count {
+            let Some(oldest) = self.sources.take_oldest() else { break };
+            cx.subscribers.remove(&oldest, cx.destination);
+        }
+        self.note_pairs(cx);
+    }
+
+    /// Notes what waits here, after anything has happened. Mostly nothing does, and nothing has.
+    pub(crate) fn settle(&mut self, cx: &Context<'_>) {
+        let held = self.held();
+        let grown = cx.budgets.queued.note(cx.worker, &mut self.queued, cx.holder, held, cx.counters);
+        self.outcome.crowded |= grown && cx.budgets.queued.excess(cx.queued_bytes, cx.counters) > 0;
     }
 
     /// Takes nothing more; what waits is drained as before. The sources are handed back, to be unsubscribed.
@@ -217,7 +266,9 @@ impl Egress {
         self.leaving = true;
         self.pulling = false;
         self.drain(cx);
-        std::mem::take(&mut self.sources).into_keys()
+        let sources = std::mem::take(&mut self.sources);
+        self.note_pairs(cx);
+        sources.into_keys()
     }
 
     /// Whether anything waits for the socket.
@@ -398,7 +449,14 @@ impl Egress {
             Added::Instead(oldest) => cx.subscribers.remove(&oldest, cx.destination),
         }
         cx.subscribers.add(source, cx.destination);
+        let grown = self.note_pairs(cx);
+        self.outcome.many_pairs |= grown && cx.budgets.pairs.excess(cx.peer_gone_pairs, cx.counters) > 0;
         true
+    }
+
+    /// True if there are more of them.
+    fn note_pairs(&mut self, cx: &Context<'_>) -> bool {
+        cx.budgets.pairs.note(cx.worker, &mut self.pairs, cx.holder, self.sources.len(), cx.counters)
     }
 
     /// The same for what one write may take. Returns the new ones; mostly there is none.
@@ -414,11 +472,24 @@ impl Egress {
                 cx.subscribers.remove(source, cx.destination);
             }
         }
+        if !sources.is_empty() {
+            self.note_pairs(cx);
+        }
     }
 
     /// The room for what waits; from here on something does.
     fn waiting(&mut self, cx: &Context<'_>) -> &mut Backlog {
         self.backlog.get_or_insert_with(|| Box::new(Backlog::new(cx.now)))
+    }
+
+    /// What waits here. Behind a tail there is always a backlog.
+    fn held(&self) -> usize {
+        let tail = || self.line.as_ref().map_or(0, Line::waiting);
+        self.backlog.as_ref().map_or(0, |backlog| backlog.bytes() + tail())
+    }
+
+    fn has_tail(&self) -> bool {
+        self.line.as_ref().is_some_and(Line::has_tail)
     }
 
     fn control_bytes(&self) -> usize {
@@ -427,7 +498,7 @@ impl Egress {
 
     /// What is sealed and not out has to leave in time, as everything that waits.
     fn watch_tail(&mut self, cx: &Context<'_>) {
-        if self.line.as_ref().is_some_and(Line::has_tail) {
+        if self.has_tail() {
             self.waiting(cx);
             self.stalled();
         }

@@ -12,6 +12,7 @@
 //! | `stun` | answers to STUN requests, on their own thread |
 //! | `tap` | copies of packets for whoever looks |
 //! | `handover`, `wakeup`, `admission` | where threads meet; each is tried in every interleaving |
+//! | `budgets`, `ledger` | what all connections hold together, and whose goes if it is too much |
 //! | `timer`, `budget`, `policy`, `sync` | deadlines, bounds, locks |
 //! | `faults` | bugs to be planted by tests |
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ mod arriving;
 mod batch;
 mod bridge;
 mod budget;
+mod budgets;
 mod conn;
 mod connections;
 mod dial;
@@ -30,6 +32,7 @@ mod egress;
 mod events;
 mod faults;
 mod handover;
+mod ledger;
 mod line;
 mod link;
 mod plane;

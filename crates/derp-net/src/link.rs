@@ -38,6 +38,7 @@ pub(crate) fn reason_of(reason: CloseReason) -> &'static str {
         CloseReason::Disconnected => "the relay closed the connection",
         CloseReason::WriteTimeout => "the relay takes nothing",
         CloseReason::ControlOverflow => "the relay takes no control frames",
+        CloseReason::OverBudget => "the relay takes too little, and nothing more may be queued: see limits.queuedBytes",
         CloseReason::Closed => "we hung up",
         other => other.as_str(),
     }

@@ -128,6 +128,9 @@ impl Plane {
     pub fn policy(&self, policy: Policy) {
         self.shared.policy.store(Arc::new(policy));
         self.shared.mail_all(|| Mail::Policy);
+        let turn = Turn::now(&self.shared);
+        turn.relieve_queues();
+        turn.relieve_pairs();
     }
 
     /// Lets a logged-in connection in; with a receive limit of its own, if not with that of the policy.

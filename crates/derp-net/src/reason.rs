@@ -12,6 +12,7 @@ pub enum CloseReason {
     AdmissionTimeout,
     WriteTimeout,
     ControlOverflow,
+    OverBudget,
     ClosedByPeer,
     Closed,
     InternalError,
@@ -19,7 +20,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    const ALL: [(Self, &'static str); 12] = [
+    const ALL: [(Self, &'static str); 13] = [
         (Self::Disconnected, "disconnected"),
         (Self::ProtocolError, "protocol_error"),
         (Self::LoginTimeout, "login_timeout"),
@@ -28,6 +29,7 @@ impl CloseReason {
         (Self::AdmissionTimeout, "admission_timeout"),
         (Self::WriteTimeout, "write_timeout"),
         (Self::ControlOverflow, "control_overflow"),
+        (Self::OverBudget, "over_budget"),
         (Self::ClosedByPeer, "closed_by_peer"),
         (Self::Closed, "closed"),
         (Self::InternalError, "internal_error"),

@@ -122,6 +122,11 @@ impl Opening {
         self.partial.len()
     }
 
+    /// The memory that it keeps between reads.
+    pub(crate) fn kept(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// Opens what was read, with what was put back.
     pub(crate) fn open(&mut self, read: &mut [u8]) -> Opened {
         let opened = self.receiver.open(read, 0);

@@ -88,6 +88,16 @@ impl Session {
         &self.conn
     }
 
+    /// The memory of what it has read and cannot act upon; of logins that are not whole there is a budget of their own.
+    pub(crate) fn kept(&self) -> usize {
+        self.held.capacity()
+            + match &self.phase {
+                Phase::Login { .. } => 0,
+                Phase::Waiting { leftover, .. } => leftover.capacity(),
+                Phase::Open(_) => self.partial.capacity(),
+            }
+    }
+
     /// How much may be read now. Nothing while it waits and has sent ahead what it may; a hang-up is seen only while
     /// reading, so until then reading goes on.
     pub(crate) fn room(&self, turn: Turn<'_>) -> usize {

@@ -17,6 +17,7 @@ use derp_tls::{CertificateSet, Version};
 use mio::{Poll, Waker};
 
 use crate::budget::{Budget, Share};
+use crate::budgets::{Budgets, Holder};
 use crate::conn::Conn;
 use crate::drops::{Drops, Watched};
 use crate::egress::Context;
@@ -51,7 +52,7 @@ pub(crate) struct Place {
 /// The plane without its threads.
 ///
 /// Locks are taken in this order, and no two of the same kind at once: admission of a connection, members of a table entry,
-/// events; egress of a connection, its inbox or the subscribers; drops. The maps of connections and links are never held while
+/// events; egress of a connection, its inbox, the subscribers or a ledger; drops. The maps of connections and links are never held while
 /// another is taken.
 pub(crate) struct Shared {
     pub(crate) secret: SecretKey,
@@ -72,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Vec<Mailbox>,
     /// DERP connections, from the greeting to their end. For commands, which come per connection.
     pub(crate) conns: Lock<HashMap<u64, Arc<Conn>>>,
+    /// Those of which something is still to leave, from their end to that of their socket. For what they hold.
+    pub(crate) leaving: Lock<HashMap<u64, Arc<Conn>>>,
     /// Links, from the dial to their end, as the control plane counts them.
     pub(crate) links: Lock<HashMap<u64, Arc<Conn>>>,
     /// Where routes lead whose link has ended.
@@ -91,6 +94,8 @@ pub(crate) struct Shared {
     pub(crate) pending_logins: Budget,
     /// Bytes of ClientInfo frames that are not whole.
     pub(crate) login_bytes: Budget,
+    /// What is bounded over all connections.
+    pub(crate) budgets: Budgets,
     pub(crate) closing: AtomicBool,
     /// Of threads beside the workers.
     pub(crate) wakers: Lock<Vec<Waker>>,
@@ -138,6 +143,7 @@ impl Shared {
             system,
             mailboxes,
             conns: Lock::default(),
+            leaving: Lock::default(),
             links: Lock::default(),
             no_link: Arc::new(Conn::link(0, 0, 0, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), Instant::now())),
             bridges: Lock::default(),
@@ -148,6 +154,7 @@ impl Shared {
             asked: Budget::default(),
             pending_logins: Budget::default(),
             login_bytes: Budget::default(),
+            budgets: Budgets::new(workers),
             closing: AtomicBool::new(false),
             wakers: Lock::default(),
             faults: Faults::default(),
@@ -270,6 +277,11 @@ impl<'a> Turn<'a> {
         Context {
             counters: &self.shared.counters,
             subscribers: &self.shared.subscribers,
+            budgets: &self.shared.budgets,
+            worker: conn.worker,
+            holder: if conn.is_link() { Holder::Link(conn.link_id()) } else { Holder::Conn(conn.id) },
+            queued_bytes: policy.queued_bytes,
+            peer_gone_pairs: policy.peer_gone_pairs,
             link: conn.is_link(),
             queue_depth: if conn.is_link() { policy.link_queue_depth } else { policy.queue_depth },
             control_bytes: policy.control_bytes,

@@ -150,6 +150,28 @@ impl Sources {
         oldest.map_or(Added::New, Added::Instead)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(one) => usize::from(one.is_some()),
+            Self::Few(few) => few.len(),
+            Self::Many(many) => many.numbers.len(),
+        }
+    }
+
+    /// Takes the one that was added first.
+    pub(crate) fn take_oldest(&mut self) -> Option<NodeKey> {
+        match self {
+            Self::One(one) => one.take(),
+            Self::Few(few) if few.is_empty() => None,
+            Self::Few(few) => Some(few.remove(0)),
+            Self::Many(many) => {
+                let oldest = many.forget_oldest();
+                many.latest.take_if(|latest| Some(*latest) == oldest);
+                oldest
+            }
+        }
+    }
+
     /// True if it was there.
     pub(crate) fn remove(&mut self, source: &NodeKey) -> bool {
         match self {
@@ -240,12 +262,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_list_of_the_latest(ops in prop::collection::vec((any::<bool>(), 0..24_u8), 0..300), limit in 0..20_usize) {
+        fn it_is_a_list_of_the_latest(ops in prop::collection::vec((0..10_u8, 0..24_u8), 0..300), limit in 0..20_usize) {
             let mut sources = Sources::default();
             let mut model: Vec<NodeKey> = Vec::new();
-            for (add, number) in ops {
+            for (op, number) in ops {
                 let source = key(number);
-                if add {
+                if op == 0 {
+                    let oldest = if model.is_empty() { None } else { Some(model.remove(0)) };
+                    prop_assert_eq!(sources.take_oldest(), oldest);
+                } else if op < 6 {
                     let wanted = if model.contains(&source) {
                         Added::Known
                     } else {
@@ -258,6 +283,7 @@ mod tests {
                     prop_assert_eq!(sources.remove(&source), model.contains(&source));
                     model.retain(|known| *known != source);
                 }
+                prop_assert_eq!(sources.len(), model.len());
                 if let Sources::Many(many) = &sources {
                     prop_assert!(many.order.len() <= 2 * model.len() + 9);
                 }

@@ -51,6 +51,8 @@ pub(crate) enum Mail {
     CloseParked(u64),
     /// The policy is another one.
     Policy,
+    /// Connections hold too much of what they have sent, and one of this worker's holds the most.
+    Relieve,
     /// There is something to see to that is no mail.
     #[cfg(feature = "fault-injection")]
     Look,
@@ -143,6 +145,7 @@ impl Worker {
             Mail::Certificates => connections.look_again(turn),
             Mail::CloseParked(id) => connections.close_parked(id, turn),
             Mail::Policy => connections.free(turn),
+            Mail::Relieve => connections.relieve(turn),
             #[cfg(feature = "fault-injection")]
             Mail::Look => {}
             Mail::End(_) => {}

@@ -151,6 +151,18 @@ plain_counters! {
     TCP_RTT_ERROR "tcp_rtt:error",
     /// Connections that are none of TCP's.
     TCP_RTT_NON_TCP "tcp_rtt:non_tcp",
+    /// Bytes of frames and records that are not whole, and of what waits to be acted upon, of those that hold many.
+    HELD_PARTIAL_BYTES "held:partial_bytes",
+    /// Bytes on their way out that the system has not taken, of those that hold many.
+    HELD_QUEUED_BYTES "held:queued_bytes",
+    /// Sources that connections are told the leaving of, of those that have several.
+    HELD_PEER_GONE_PAIRS "held:peer_gone_pairs",
+    /// Connections that were closed because they held the most partial bytes.
+    OVER_BUDGET_PARTIAL_BYTES "over_budget:partial_bytes",
+    /// How often the largest queue lost packets, or its connection was closed.
+    OVER_BUDGET_QUEUED_BYTES "over_budget:queued_bytes",
+    /// How often the connection with the most sources forgot some.
+    OVER_BUDGET_PEER_GONE_PAIRS "over_budget:peer_gone_pairs",
 }
 
 /// What the rows of [`Counter::write_frames`] say.

@@ -22,11 +22,13 @@ pub enum DropReason {
     MeshQueue,
     /// The mesh link that leads to the destination had ended, or did while the packet waited.
     MeshDown,
+    /// All queues together held more than they may, and the destination's held the most.
+    OverBudget,
 }
 
 impl DropReason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::UnknownDest,
         Self::UnknownDestOnFwd,
         Self::GoneDisconnected,
@@ -36,10 +38,11 @@ impl DropReason {
         Self::DupClient,
         Self::MeshQueue,
         Self::MeshDown,
+        Self::OverBudget,
     ];
 
     /// Those that derper does not have.
-    pub const OWN: [Self; 2] = [Self::MeshQueue, Self::MeshDown];
+    pub const OWN: [Self; 3] = [Self::MeshQueue, Self::MeshDown, Self::OverBudget];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
@@ -53,6 +56,7 @@ impl DropReason {
             Self::DupClient => "dup_client",
             Self::MeshQueue => "mesh_queue",
             Self::MeshDown => "mesh_down",
+            Self::OverBudget => "over_budget",
         }
     }
 }

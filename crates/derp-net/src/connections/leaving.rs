@@ -67,7 +67,10 @@ impl Connections {
     pub(super) fn leave(&mut self, token: usize, reason: CloseReason, turn: Turn<'_>) -> bool {
         let Some(local) = self.locals.get_mut(token) else { return false };
         let Phase::Derp(session) = &local.phase else { return false };
-        let at_once = matches!(reason, CloseReason::Shutdown | CloseReason::WriteTimeout | CloseReason::InternalError);
+        let at_once = matches!(
+            reason,
+            CloseReason::Shutdown | CloseReason::WriteTimeout | CloseReason::OverBudget | CloseReason::InternalError
+        );
         let is_web_socket = session.is_web_socket();
         // A WebSocket ends both ways at once.
         let waits = !is_web_socket && reason == CloseReason::Disconnected && session.conn().waits(turn);

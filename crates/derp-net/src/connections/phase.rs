@@ -8,6 +8,7 @@ use crate::arriving::Arriving;
 use crate::bridge::Bridge;
 use crate::conn::Conn;
 use crate::dial::Dialling;
+use crate::ledger::Note;
 use crate::link::Link;
 use crate::secure::{Opening, Shaking};
 use crate::session::Session;
@@ -22,6 +23,8 @@ pub(super) struct Local {
     /// Set once the connection has its keys, if it is TLS.
     pub(super) opening: Option<Box<Opening>>,
     pub(super) visit: Visit,
+    /// What is noted of what it has sent that cannot be acted upon yet.
+    pub(super) kept: Note,
     pub(super) is_ready: bool,
     /// Its ciphers are swept.
     pub(super) is_warm: bool,

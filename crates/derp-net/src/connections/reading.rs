@@ -20,6 +20,11 @@ const FIRST_READ: usize = 16 << 10;
 impl Connections {
     /// Reads until the socket is empty, or others have to have their turn.
     pub(super) fn read(&mut self, token: usize, turn: Turn<'_>) {
+        self.read_in_turn(token, turn);
+        self.weigh(token, turn);
+    }
+
+    fn read_in_turn(&mut self, token: usize, turn: Turn<'_>) {
         for _ in 0..READS {
             if !self.read_once(token, turn) {
                 return;

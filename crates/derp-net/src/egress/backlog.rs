@@ -26,6 +26,8 @@ pub(crate) struct Backlog {
     pong: Option<OwnedFrame>,
     disco: Queue<Queued>,
     regular: Queue<Queued>,
+    /// What the packets in both take.
+    queued_bytes: usize,
     /// When a frame last left in full, or the socket was found full.
     progress: Instant,
 }
@@ -58,6 +60,7 @@ impl Backlog {
             pong: None,
             disco: Queue::new(),
             regular: Queue::new(),
+            queued_bytes: 0,
             progress: now,
         }
     }
@@ -79,6 +82,21 @@ impl Backlog {
     /// Packets that may still be dropped.
     pub(crate) fn queued(&self) -> usize {
         self.disco.len() + self.regular.len()
+    }
+
+    /// What all of it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.committed_bytes + self.control_bytes + self.queued_bytes
+    }
+
+    /// Takes the oldest packet that may still be dropped; discovery last.
+    pub(crate) fn shed(&mut self, cx: &Context<'_>) -> Option<OwnedFrame> {
+        let (frame, since) = self.regular.pop().or_else(|| self.disco.pop())?;
+        self.queued_bytes -= frame.cost();
+        let mut waits = Waits::none(0);
+        waits.add(cx.now.saturating_duration_since(since));
+        cx.waited(waits);
+        Some(frame)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -109,7 +127,9 @@ impl Backlog {
         cx: &Context<'_>,
     ) -> Option<(DropReason, OwnedFrame)> {
         let queue = if kind == PacketKind::Disco { &mut self.disco } else { &mut self.regular };
+        self.queued_bytes += frame.cost();
         let (reason, (frame, since)) = queue.push((frame, cx.now), depth)?;
+        self.queued_bytes -= frame.cost();
         let mut waits = Waits::none(0);
         waits.add(cx.now.saturating_duration_since(since));
         cx.waited(waits);
@@ -134,6 +154,7 @@ impl Backlog {
         let queued = if packets { self.disco.pop().or_else(|| self.regular.pop()) } else { None };
         queued.map(|(frame, since)| {
             waits.add(cx.now.saturating_duration_since(since));
+            self.queued_bytes -= frame.cost();
             frame
         })
     }

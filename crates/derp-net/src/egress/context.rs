@@ -7,6 +7,7 @@ use derp_proto::drop_reason::DropReason;
 
 use super::inbox::{INBOX_BYTES, LINK_INBOX_BYTES};
 use super::outbound::PacketInfo;
+use crate::budgets::{Budgets, Holder};
 use crate::drops::Watched;
 use crate::subscribers::Subscribers;
 
@@ -17,6 +18,12 @@ pub(crate) struct Context<'a> {
     pub(crate) queue_depth: usize,
     pub(crate) control_bytes: usize,
     pub(crate) subscriptions: usize,
+    /// What all connections hold together, who of them this one is, and how much they may.
+    pub(crate) budgets: &'a Budgets,
+    pub(crate) worker: usize,
+    pub(crate) holder: Holder,
+    pub(crate) queued_bytes: usize,
+    pub(crate) peer_gone_pairs: usize,
     /// The connection is a link to another relay: that watches whom it wants to, its figures are its own, and it drops
     /// under other names.
     pub(crate) link: bool,

@@ -17,7 +17,7 @@ pub(super) const LINK_INBOX_BYTES: usize = 1 << 20;
 pub(crate) struct Inbox {
     disco: VecDeque<OwnedFrame>,
     regular: VecDeque<OwnedFrame>,
-    bytes: usize,
+    pub(crate) bytes: usize,
     /// Packets that had to go.
     pub(crate) dropped: u64,
 }

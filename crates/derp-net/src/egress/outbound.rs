@@ -49,6 +49,11 @@ impl<'a> Frame<'a> {
 }
 
 impl OwnedFrame {
+    /// What it takes: small packets cost more than their bytes.
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes.len() + size_of::<Self>()
+    }
+
     pub(crate) fn borrow(&self) -> Frame<'_> {
         Frame { head: &[], bytes: &self.bytes, packet: self.packet }
     }

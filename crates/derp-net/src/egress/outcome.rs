@@ -9,6 +9,12 @@ pub(crate) struct Outcome {
     pub(crate) pulled: bool,
     /// More control frames wait than are permitted.
     pub(crate) overflow: bool,
+    /// All queues together hold more than they may.
+    pub(crate) crowded: bool,
+    /// There are more sources that connections are told of than there may be.
+    pub(crate) many_pairs: bool,
+    /// It held the most and had no packet to lose: its owner has to close it.
+    pub(crate) condemned: bool,
     /// A cipher has been expanded, that its owner has to let go of when it is not used.
     pub(crate) warmed: bool,
 }
@@ -19,6 +25,9 @@ impl Outcome {
             stalled: self.stalled | other.stalled,
             pulled: self.pulled | other.pulled,
             overflow: self.overflow | other.overflow,
+            crowded: self.crowded | other.crowded,
+            many_pairs: self.many_pairs | other.many_pairs,
+            condemned: self.condemned | other.condemned,
             warmed: self.warmed | other.warmed,
         }
     }

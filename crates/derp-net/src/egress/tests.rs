@@ -20,6 +20,7 @@ use super::*;
 
 mod sources;
 mod web_socket;
+use crate::budgets::{Budgets, Holder};
 use crate::subscribers::Subscribers;
 
 const DEPTH: usize = 32;
@@ -33,6 +34,9 @@ struct Line {
     received: Vec<u8>,
     counters: Counters,
     subscribers: Subscribers,
+    budgets: Budgets,
+    queued_bytes: usize,
+    peer_gone_pairs: usize,
     depth: usize,
     control_bytes: usize,
     link: bool,
@@ -57,6 +61,9 @@ impl Line {
             received: Vec::new(),
             counters: Counters::default(),
             subscribers: Subscribers::default(),
+            budgets: Budgets::new(1),
+            queued_bytes: usize::MAX,
+            peer_gone_pairs: usize::MAX,
             depth: DEPTH,
             control_bytes: 64 << 10,
             link: false,
@@ -83,6 +90,11 @@ impl Line {
             link: self.link,
             counters: &self.counters,
             subscribers: &self.subscribers,
+            budgets: &self.budgets,
+            worker: 0,
+            holder: Holder::Conn(DESTINATION),
+            queued_bytes: self.queued_bytes,
+            peer_gone_pairs: self.peer_gone_pairs,
             queue_depth: self.depth,
             control_bytes: self.control_bytes,
             subscriptions: 100,
