@@ -6,7 +6,7 @@ const ROUND_TRIPS = 10_000;
 
 /** The bounds of the plane: what settings and the rate file decide, and what is the same everywhere. */
 export function planePolicy(settings: Settings, rate?: NonNullable<PlanePolicy['receiveRate']>): PlanePolicy {
-  const { acceptConnectionLimit: perSecond, acceptConnectionBurst: burst } = settings;
+  const { acceptConnectionLimit: perSecond, acceptConnectionBurst: burst, limits: overAll } = settings;
   return {
     limits: {
       headBytes: 16 << 10,
@@ -22,9 +22,9 @@ export function planePolicy(settings: Settings, rate?: NonNullable<PlanePolicy['
       controlBytes: 1 << 20,
       leftoverBytes: 64 << 10,
       peerGoneSubscriptions: 65536,
-      partialBytes: 64 << 20,
-      queuedBytes: 256 << 20,
-      peerGonePairs: 1_000_000,
+      partialBytes: overAll.partialBytes,
+      queuedBytes: overAll.queuedBytes,
+      peerGonePairs: overAll.peerGonePairs,
     },
     deadlines: {
       handshake: 10_000,

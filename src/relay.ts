@@ -243,6 +243,7 @@ class Started implements PlaneEvents {
           ownKey: keys.publicKey,
           meshKey,
           roots: roots.certificates,
+          mostKeys: settings.limits.meshKeys,
           dial: (link, target) => this.dataPlane.dial(link, target),
           hangUp: (link) => this.dataPlane.hangUp(link),
           onChange: (link, key, present) =>

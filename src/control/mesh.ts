@@ -3,6 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { reasonOf } from '../errors.js';
 import type { DialTarget, LinkChange, LinkId } from '../plane/plane.js';
 import { formatNodeKey, type NodeKey, shortKey } from '../protocol/key.js';
+import { type AnnouncedKeys, type KeyOwner, MeshKeys } from './mesh-keys.js';
 import { PeerCount } from './peer-count.js';
 
 /** A relay to mesh with. */
@@ -21,6 +22,8 @@ export interface MeshParts {
   readonly ownKey: NodeKey;
   readonly meshKey: string;
   readonly roots: readonly Uint8Array[];
+  /** How many keys all relays together may announce. */
+  readonly mostKeys: number;
   dial(link: LinkId, target: DialTarget): void;
   hangUp(link: LinkId): void;
   /** A link says that a key is there, or no longer. */
@@ -45,6 +48,8 @@ export interface MeshStatus {
   readonly state: 'connecting' | 'connected' | 'waiting' | 'self';
   /** Keys that it has announced. */
   readonly peers: number;
+  /** Keys that it has announced and that were passed over, or forgotten later: there were more than `limits.meshKeys`. */
+  readonly passedOver: number;
   /** Its key, `nodekey:<hex>`, once it was connected. */
   readonly publicKey: string | undefined;
   /** Why the last try failed, or the last link ended; empty if nothing has yet. */
@@ -62,7 +67,8 @@ export class Mesh {
       this.byLink.set(this.lastLink, watch);
       return this.lastLink;
     };
-    this.watches = peers.map((peer) => new Watch(peer, parts, times, begin));
+    const keys = new MeshKeys(parts.mostKeys);
+    this.watches = peers.map((peer) => new Watch(peer, parts, times, keys, begin));
   }
 
   start(): void {
@@ -100,14 +106,14 @@ interface Outcome {
 }
 
 /** One relay's turn of connecting, following, and waiting, which goes on for ever, or until it turns out to be ourselves. */
-class Watch {
+class Watch implements KeyOwner {
   private state: MeshStatus['state'] = 'connecting';
   private serverKey: NodeKey | undefined;
   private link: LinkId | undefined;
   private opened = false;
   private ended: ((outcome: Outcome) => void) | undefined;
   /** Keys that the link has announced: what is to be undone when it ends. */
-  private readonly announced = new Set<NodeKey>();
+  private readonly announced: AnnouncedKeys;
   private readonly count: PeerCount;
   private stopped = false;
   /** Ends a wait between two tries. */
@@ -120,8 +126,10 @@ class Watch {
     private readonly peer: MeshPeer,
     private readonly parts: MeshParts,
     private readonly times: MeshTimes,
+    private readonly keys: MeshKeys,
     private readonly begin: (watch: Watch) => LinkId,
   ) {
+    this.announced = keys.link(this);
     this.count = new PeerCount((peers, first) => {
       const { authority: relay } = this.peer;
       parts.log('info', { relay, peers }, first ? 'mesh link connected' : 'mesh peers');
@@ -131,7 +139,8 @@ class Watch {
   status(): MeshStatus {
     const { state, serverKey } = this;
     const publicKey = serverKey && formatNodeKey(serverKey);
-    return { relay: this.peer.authority, state, peers: this.announced.size, publicKey, trouble: this.trouble };
+    const { size: peers, passedOver } = this.announced;
+    return { relay: this.peer.authority, state, peers, passedOver, publicKey, trouble: this.trouble };
   }
 
   async run(): Promise<void> {
@@ -174,14 +183,31 @@ class Watch {
     const link = this.link as LinkId;
     this.told = '';
     for (const { key, present } of changes) {
-      if (present) this.announced.add(key);
-      else this.announced.delete(key);
-      this.parts.onChange(link, key, present);
+      const taken = present ? this.keys.add(this.announced, key) : this.keys.delete(this.announced, key);
+      if (taken) this.parts.onChange(link, key, present);
     }
     this.count.changed(
       this.announced.size,
       changes.some(({ present }) => !present),
     );
+  }
+
+  onCrowded(): void {
+    const { authority: relay } = this.peer;
+    const facts = { relay, peers: this.announced.size, 'limits.meshKeys': this.parts.mostKeys };
+    this.parts.log('warn', facts, 'keys of a mesh relay are passed over: there are more than limits.meshKeys');
+  }
+
+  onForgotten(key: NodeKey): void {
+    this.parts.onChange(this.link as LinkId, key, false);
+  }
+
+  /** A relay says who is there when it is asked, and not again. */
+  onRoom(): void {
+    if (this.link === undefined) return;
+    const { authority: relay } = this.peer;
+    this.parts.log('info', { relay }, 'there is room for the keys of a mesh relay again: it is dialled anew');
+    this.parts.hangUp(this.link);
   }
 
   onClosed(reason: string): void {
@@ -234,7 +260,7 @@ class Watch {
     this.count.stop();
     if (link === undefined) return;
     for (const key of this.announced) this.parts.onChange(link, key, false);
-    this.announced.clear();
+    this.keys.clear(this.announced);
   }
 
   private pause(milliseconds: number): Promise<void> {

@@ -31,6 +31,8 @@ export interface MeshFigures {
   readonly connected: boolean;
   /** Keys that it has announced. */
   readonly peers: number;
+  /** Of these and others, those that were passed over or forgotten. */
+  readonly passedOver: number;
 }
 
 export interface TlsFigures {
@@ -117,6 +119,8 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['counter_derpkit_logins_failed', int(counters.logins_failed)],
     ['counter_derpkit_connections_refused', int(counters.connections_refused)],
     ['counter_derpkit_egress_contended', int(counters.egress_contended)],
+    ['gauge_derpkit_held', labels('what', held(sources))],
+    ['counter_derpkit_over_budget', labels('what', overBudget(sources))],
     // What Prometheus' own libraries say of any process.
     ['counter_process_cpu_seconds_total', bare(process.cpuSeconds)],
     ['gauge_process_open_fds', bare(process.openFiles)],
@@ -219,6 +223,26 @@ function admission({ outcomes, times }: AdmissionFigures): Entry[] {
     ['derpkit_admission', { kind: 'table', type: 'counter', help, labels: ['verifier', 'outcome'], rows: outcomes }],
     ['derpkit_admission_seconds', histogram(times)],
   ];
+}
+
+/** What is bounded over all connections, as far as it is counted, and the keys of the mesh. */
+function held({ counters, mesh }: MetricSources): Record<string, number> {
+  return {
+    mesh_keys: mesh.reduce((sum, { peers }) => sum + peers, 0),
+    partial_bytes: counters['held:partial_bytes'],
+    peer_gone_pairs: counters['held:peer_gone_pairs'],
+    queued_bytes: counters['held:queued_bytes'],
+  };
+}
+
+/** How often the largest holder had to give something back. */
+function overBudget({ counters, mesh }: MetricSources): Record<string, number> {
+  return {
+    mesh_keys: mesh.reduce((sum, { passedOver }) => sum + passedOver, 0),
+    partial_bytes: counters['over_budget:partial_bytes'],
+    peer_gone_pairs: counters['over_budget:peer_gone_pairs'],
+    queued_bytes: counters['over_budget:queued_bytes'],
+  };
 }
 
 function stun(counters: MetricSources['counters']): Entry[] {

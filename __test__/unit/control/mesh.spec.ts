@@ -25,6 +25,7 @@ function meshWith(...peers: MeshPeer[]): Mesh {
     ownKey: OWN,
     meshKey: 'ff',
     roots: ROOTS,
+    mostKeys: 1000,
     dial: (link, target) => void dials.push({ link, target }),
     hangUp: (link) => void hungUp.push(link),
     onChange: (link, key, present) => void changes.push(`${link} ${present ? '+' : '-'}${key[0]}`),
