@@ -93,14 +93,16 @@ export class RelayPages implements DebugSource {
       bootstrap: { ...bootstrap.counts, queriedDomains: bootstrap.queriedDomains },
       tls: tls ? { requests, active } : undefined,
       rateLimit: this.parts.rate(),
-      mesh: this.parts.mesh().map(({ relay, state, peers }) => ({ relay, connected: state === 'connected', peers })),
+      mesh: this.parts
+        .mesh()
+        .map(({ relay, state, peers, passedOver }) => ({ relay, connected: state === 'connected', peers, passedOver })),
       admission: this.parts.gate.figures(),
       process: processFigures(),
     });
   }
 }
 
-function meshFact({ state, peers, trouble }: Omit<MeshStatus, 'relay'>): string {
-  if (state === 'connected') return `connected, ${peers} peers`;
+function meshFact({ state, peers, passedOver, trouble }: Omit<MeshStatus, 'relay'>): string {
+  if (state === 'connected') return `connected, ${peers} peers${passedOver > 0 ? `, ${passedOver} passed over` : ''}`;
   return state === 'self' ? 'this relay itself' : `${state}${trouble && `: ${trouble}`}`;
 }

@@ -75,7 +75,7 @@ describe('a relay to mesh with', () => {
       },
     ]);
     expect(mesh.status()).toEqual([
-      { relay: 'relay.test:8443', state: 'connecting', peers: 0, publicKey: undefined, trouble: '' },
+      { relay: 'relay.test:8443', state: 'connecting', peers: 0, passedOver: 0, publicKey: undefined, trouble: '' },
     ]);
   });
 

@@ -277,6 +277,7 @@ impl Session {
         while !self.partial.is_empty() && at < read.len() {
             let missing = self.decoder.needed() as usize - self.partial.len();
             let taken = missing.min(read.len() - at);
+            grow(&mut self.partial, taken, self.decoder.needed() as usize);
             self.partial.extend_from_slice(&read[at..at + taken]);
             at += taken;
             let mut partial = std::mem::take(&mut self.partial);
@@ -377,6 +378,15 @@ impl Session {
         };
         let within = bytes.set(self.partial.len(), turn.policy.load().login_bytes);
         if within { Ok(()) } else { Err(CloseReason::LoginFailed) }
+    }
+}
+
+/// Makes room for `more` bytes and, in steps of twice as much, no further than to the end of the frame.
+fn grow(partial: &mut Vec<u8>, more: usize, needed: usize) {
+    let total = partial.len() + more;
+    if total > partial.capacity() {
+        let room = needed.min(total.max(2 * partial.len()));
+        partial.reserve_exact(room - partial.len());
     }
 }
 
