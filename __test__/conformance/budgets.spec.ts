@@ -228,6 +228,7 @@ describe.each(LANES)('who is told that others have left, $name', (lane) => {
     expect(bench.plane.counters.read('held:peer_gone_pairs')).toBe(40);
     expect(bench.plane.counters.read('over_budget:peer_gone_pairs')).toBe(5);
     for (let number = 1; number <= 30; number++) bench.plane.gone(source(number), PeerGoneReason.Disconnected);
+    await bench.plane.snapshot(0, 0);
     const told = async ({ client }: { client: DerpClient }) =>
       (await client.fence()).map((frame) => (frame.type === 'PeerGone' ? frame.key : frame));
     const keys = (from: number, to: number) =>

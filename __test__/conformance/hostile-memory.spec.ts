@@ -78,6 +78,37 @@ describe.each(LANES_AND_TLS.filter(({ name }) => name !== 'js-async'))('memory, 
     expect(await late.fence()).toEqual([]);
   });
 
+  it('is bounded for frames that never are whole, however many clients have begun them', async () => {
+    const relay = await startRelay(lane);
+    const bystanders = await Bystanders.join(relay);
+    const [count, each] = [2000, 65_536];
+    const budget = 64 * MIB;
+    await bystanders.during(async () => {
+      const attackers: DerpClient[] = [];
+      for (let number = 0; number < count; number += 50) {
+        attackers.push(...(await Promise.all([...Array(50)].map(() => DerpClient.connect(relay)))));
+      }
+      const before = await bytesHeld(lane.planeKind);
+      const frame = sendPacketFrame(bystanders.key, Buffer.alloc(each, 7)).subarray(0, each);
+      for (const attacker of attackers) {
+        attacker.send(frame);
+        await attacker.wire.flushed();
+      }
+      const most = Math.floor(budget / each);
+      await eventually(
+        () => relay.disconnected.length >= count - most,
+        () => `all but ${most} to be closed, not ${relay.disconnected.length}`,
+      );
+      expect(new Set(relay.disconnected.map(({ reason }) => reason))).toEqual(new Set(['over_budget']));
+      expect(relay.count('held:partial_bytes')).toBeLessThanOrEqual(budget);
+      // Of all of them it would be twice that.
+      expect((await bytesHeld(lane.planeKind)) - before).toBeLessThan(budget + 4 * MOST);
+      for (const { wire } of attackers) await wire.destroy();
+      await relay.untilFigures({ connections: 2 });
+    });
+    expect(relay.count('held:partial_bytes')).toBe(0);
+  });
+
   it('is bounded for clients that send and never read the answers', async () => {
     const relay = await startRelay(lane, { config: FOR_EVER });
     const bystanders = await Bystanders.join(relay);

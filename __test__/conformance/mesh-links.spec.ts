@@ -302,6 +302,33 @@ describe.each(LANES)('a link, $name', (lane) => {
     });
   });
 
+  it('passes over the keys that are more than may be announced, and reaches the others', async () => {
+    const other = await OtherRelay.start();
+    trustOwnCertificate();
+    const config = { limits: { meshKeys: 4 } };
+    const relay = meshNode(lane, { port: 0, meshWith: [named(other.port)], config });
+    await relay.relay.start();
+    const end = await other.linked();
+    end.send(Buffer.concat([1, 2, 3, 4, 5, 6].map((number) => presence(keyOf(number)))));
+    await eventually(() => link(relay).passedOver === 2, 'two keys to be passed over');
+    expect(link(relay)).toMatchObject({ state: 'connected', peers: 4 });
+    await untilRemote(relay, 4);
+    await relay.commandsDone();
+    const client = await DerpClient.connect(relay);
+    client.sendPacket(keyOf(4), 'known');
+    client.sendPacket(keyOf(5), 'passed over');
+    await client.fence();
+    expect(relay.drops()).toEqual({ unknown_dest: 1 });
+    const { type, body } = await end.frame();
+    expect([type, body.subarray(64).toString()]).toEqual([FrameType.ForwardPacket, 'known']);
+    // The other one is asked again for what it has, once there is room.
+    end.send(peerGoneFrame(keyOf(1), 0));
+    const again = await other.linked();
+    again.send(Buffer.concat([5, 6].map((number) => presence(keyOf(number)))));
+    await untilRemote(relay, 2);
+    expect(link(relay)).toMatchObject({ state: 'connected', peers: 2, passedOver: 2 });
+  });
+
   it('that has ended drops what its routes lead to, until they are changed', async () => {
     const other = await OtherRelay.start();
     const relay = await dialling(other);

@@ -21,11 +21,15 @@ let log: string[];
 let mesh: Mesh;
 
 function meshWith(...peers: MeshPeer[]): Mesh {
+  return meshOfAtMost(1000, ...peers);
+}
+
+function meshOfAtMost(mostKeys: number, ...peers: MeshPeer[]): Mesh {
   const parts: MeshParts = {
     ownKey: OWN,
     meshKey: 'ff',
     roots: ROOTS,
-    mostKeys: 1000,
+    mostKeys,
     dial: (link, target) => void dials.push({ link, target }),
     hangUp: (link) => void hungUp.push(link),
     onChange: (link, key, present) => void changes.push(`${link} ${present ? '+' : '-'}${key[0]}`),
@@ -241,4 +245,51 @@ it('nothing is dialled once the mesh is stopped', async () => {
   await vi.advanceTimersByTimeAsync(60_000);
   expect(dials).toHaveLength(2);
   expect(vi.getTimerCount()).toBe(0);
+});
+
+describe('more keys than may be announced', () => {
+  it('are passed over, the relay’s log says so, and the relay is dialled anew once there is room', async () => {
+    meshOfAtMost(4, PEER);
+    await vi.advanceTimersByTimeAsync(0);
+    mesh.linkOpen(1, THEIRS);
+    const keys = [...'abcdef'].map((name) => name.repeat(32) as NodeKey);
+    const told = (present: boolean, from: readonly NodeKey[]) =>
+      mesh.linkPeers(
+        1,
+        from.map((key) => ({ key, present })),
+      );
+    told(true, keys);
+    expect(changes).toEqual(['1 +a', '1 +b', '1 +c', '1 +d']);
+    expect(mesh.status()).toMatchObject([{ peers: 4, passedOver: 2 }]);
+    const warnings = log.filter((line) => line.startsWith('warn'));
+    expect(warnings).toEqual([
+      'warn keys of a mesh relay are passed over: there are more than limits.meshKeys ' +
+        '{"relay":"relay.test:8443","peers":4,"limits.meshKeys":4}',
+    ]);
+    // What was passed over is not there to go.
+    told(false, keys.slice(4));
+    expect([changes.length, hungUp]).toEqual([4, []]);
+    told(false, keys.slice(0, 1));
+    expect(hungUp).toEqual([1]);
+    mesh.linkClosed(1, 'we hung up');
+    await vi.advanceTimersByTimeAsync(6000);
+    expect(changes.slice(4)).toEqual(['1 -a', '1 -b', '1 -c', '1 -d']);
+    mesh.linkOpen(2, THEIRS);
+    mesh.linkPeers(2, [{ key: keys[5] as NodeKey, present: true }]);
+    expect(changes.at(-1)).toBe('2 +f');
+  });
+
+  it('are taken from the relay that announces most', async () => {
+    meshOfAtMost(4, PEER, { ...PEER, authority: 'other.test' });
+    await vi.advanceTimersByTimeAsync(0);
+    for (const link of [1, 2]) mesh.linkOpen(link, THEIRS);
+    for (const key of [...'abcd'].map((name) => name.repeat(32) as NodeKey))
+      mesh.linkPeers(1, [{ key, present: true }]);
+    mesh.linkPeers(2, [{ key: 'x'.repeat(32) as NodeKey, present: true }]);
+    expect(changes.slice(4)).toEqual(['1 -a', '2 +x']);
+    expect(mesh.status()).toMatchObject([
+      { peers: 3, passedOver: 1 },
+      { peers: 1, passedOver: 0 },
+    ]);
+  });
 });

@@ -9,7 +9,7 @@ import {
 import { vectors } from '../vectors.js';
 
 /** derper has none, because there a mesh link holds its senders up. */
-const OWN_REASONS: readonly string[] = ['mesh_queue', 'mesh_down'];
+const OWN_REASONS: readonly string[] = ['mesh_queue', 'mesh_down', 'over_budget'];
 
 describe('names', () => {
   it('are unique', () => {

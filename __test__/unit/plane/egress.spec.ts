@@ -5,7 +5,7 @@ import { LINK } from '../../../src/plane/js/egress.js';
 import { encodeFrame, peerGoneFrame, pongFrame } from '../../../src/protocol/frame.js';
 import { FrameType, PeerGoneReason } from '../../../src/protocol/wire.js';
 import { seeded } from '../../helpers/random.js';
-import { type GatedStream, keyOf, settled } from './context.js';
+import { type GatedStream, keyOf, policyWith, settled } from './context.js';
 import { ALICE, control, packet, rig, stuck, WINDOW } from './egress-rig.js';
 
 describe('packets', () => {
@@ -372,6 +372,48 @@ describe('the way out of a link', () => {
     expect(egress.stats).toEqual({ packets: 1, bytes: 10, dropped: 0 });
     const counted = Object.entries(context.counters.readAll()).filter(([, count]) => count > 0);
     expect(counted).toEqual([]);
+  });
+});
+
+describe('a way out that holds the most of all', () => {
+  const held = ({ context }: { context: PlaneContext }) => context.counters.read('held:queued_bytes');
+
+  it('loses its oldest packets, discovery last, until all are within the budget', async () => {
+    const made = await stuck({ limits: { queuedBytes: WINDOW + 25_000 } });
+    const { egress, context, owner } = made;
+    egress.packet(packet(1, 5000, true));
+    for (let number = 2; number <= 5; number++) egress.packet(packet(number, 5000));
+    expect(totalDropped(context)).toBe(1);
+    expect(held(made)).toBeLessThanOrEqual(WINDOW + 25_000);
+    context.policy = policyWith({ limits: { queuedBytes: WINDOW + 8000 } });
+    context.budgets.queued.relieve();
+    expect(context.counters.read('packets_dropped:over_budget:other')).toBe(4);
+    expect(context.counters.read('packets_dropped:over_budget:disco')).toBe(0);
+    expect(owner.calls).toEqual([]);
+    egress.close();
+    expect(held(made)).toBe(0);
+  });
+
+  it('is to be closed if it has no packet to lose', async () => {
+    const made = await stuck();
+    made.egress.frames(Buffer.alloc(5000));
+    expect(held(made)).toBeGreaterThan(WINDOW + 5000);
+    made.context.policy = policyWith({ limits: { queuedBytes: WINDOW } });
+    made.context.budgets.queued.relieve();
+    expect(made.owner.calls).toEqual(['over budget']);
+  });
+
+  it('keeps of what it queues its own bytes alone', async () => {
+    const { egress, stream } = await stuck();
+    const chunk = Buffer.alloc(64 << 10);
+    const small = packet(1, 100);
+    small.frame.copy(chunk);
+    const queued = { ...small, frame: chunk.subarray(0, small.frame.length) };
+    egress.packet(queued);
+    expect(queued.frame.buffer.byteLength).toBe(small.frame.length);
+    stream.open();
+    await settled();
+    expect(stream.bytes.subarray(-small.frame.length)).toEqual(small.frame);
   });
 });
 

@@ -73,7 +73,7 @@ mod alone {
 }
 
 #[cfg(loom)]
-mod interleaved {
+mod loom {
     use derp_proto::sync::Arc;
 
     use super::*;
