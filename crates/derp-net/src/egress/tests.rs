@@ -1,3 +1,4 @@
+mod budgets;
 mod leaving;
 mod links;
 

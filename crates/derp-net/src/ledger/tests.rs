@@ -1,11 +1,7 @@
 use super::*;
 
-const RULES: Rules = Rules {
-    free: 10,
-    alike: 1000,
-    held: Counter::HELD_PARTIAL_BYTES,
-    over: Counter::OVER_BUDGET_PARTIAL_BYTES,
-};
+const RULES: Rules =
+    Rules { free: 10, alike: 1000, held: Counter::HELD_PARTIAL_BYTES, over: Counter::OVER_BUDGET_PARTIAL_BYTES };
 
 #[cfg(not(loom))]
 mod alone {
