@@ -290,7 +290,10 @@ impl Session {
         let rest = &read[at..];
         let is_held = self.is_held();
         match &mut self.phase {
-            Phase::Waiting { leftover, .. } => leftover.extend_from_slice(rest),
+            Phase::Waiting { leftover, .. } => {
+                grow(leftover, rest.len(), turn.policy.load().leftover_bytes + FIRST_READ);
+                leftover.extend_from_slice(rest);
+            }
             Phase::Open(_) if is_held => self.held = rest.to_vec(),
             Phase::Login { .. } | Phase::Open(_) if !rest.is_empty() => self.partial = rest.to_vec(),
             Phase::Login { .. } | Phase::Open(_) => {}
@@ -381,12 +384,12 @@ impl Session {
     }
 }
 
-/// Makes room for `more` bytes and, in steps of twice as much, no further than to the end of the frame.
-fn grow(partial: &mut Vec<u8>, more: usize, needed: usize) {
-    let total = partial.len() + more;
-    if total > partial.capacity() {
-        let room = needed.min(total.max(2 * partial.len()));
-        partial.reserve_exact(room - partial.len());
+/// Makes room for `more` bytes, in steps of twice as much, and for no more than `most` in all.
+fn grow(kept: &mut Vec<u8>, more: usize, most: usize) {
+    let total = kept.len() + more;
+    if total > kept.capacity() {
+        let room = most.min(2 * kept.len()).max(total);
+        kept.reserve_exact(room - kept.len());
     }
 }
 
