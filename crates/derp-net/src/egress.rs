@@ -3,6 +3,7 @@
 
 mod backlog;
 mod context;
+mod holding;
 mod inbox;
 mod outbound;
 mod outcome;
@@ -222,45 +223,6 @@ impl Egress {
         sources.into_keys()
     }
 
-    /// Drops its oldest packets, until so many bytes are free. If there is none to drop, everything goes: what is left was
-    /// begun, or is control.
-    pub(crate) fn shed(&mut self, bytes: usize, cx: &Context<'_>) {
-        let mut freed = 0;
-        while freed < bytes
-            && let Some(frame) = self.backlog.as_mut().and_then(|backlog| backlog.shed(cx))
-        {
-            freed += frame.cost();
-            if let Some(info) = &frame.packet {
-                self.drop_packet(DropReason::OverBudget, info, cx);
-            }
-        }
-        if self.backlog.as_ref().is_some_and(|backlog| backlog.is_empty()) && !self.has_tail() {
-            self.backlog = None;
-        }
-        // It may have sent everything since it was found.
-        if freed == 0 && self.held() > 0 {
-            self.line = None;
-            self.give_up(cx);
-            self.outcome.condemned = true;
-        }
-    }
-
-    /// Forgets so many sources, the oldest.
-    pub(crate) fn forget_sources(&mut self, count: usize, cx: &Context<'_>) {
-        for _ in 0..count {
-            let Some(oldest) = self.sources.take_oldest() else { break };
-            cx.subscribers.remove(&oldest, cx.destination);
-        }
-        self.note_pairs(cx);
-    }
-
-    /// Notes what waits here, after anything has happened. Mostly nothing does, and nothing has.
-    pub(crate) fn settle(&mut self, cx: &Context<'_>) {
-        let held = self.held();
-        let grown = cx.budgets.queued.note(cx.worker, &mut self.queued, cx.holder, held, cx.counters);
-        self.outcome.crowded |= grown && cx.budgets.queued.excess(cx.queued_bytes, cx.counters) > 0;
-    }
-
     /// Takes nothing more; what waits is drained as before. The sources are handed back, to be unsubscribed.
     pub(crate) fn leave(&mut self, cx: &Context<'_>) -> impl Iterator<Item = NodeKey> + use<> {
         self.leaving = true;
@@ -454,11 +416,6 @@ impl Egress {
         true
     }
 
-    /// True if there are more of them.
-    fn note_pairs(&mut self, cx: &Context<'_>) -> bool {
-        cx.budgets.pairs.note(cx.worker, &mut self.pairs, cx.holder, self.sources.len(), cx.counters)
-    }
-
     /// The same for what one write may take. Returns the new ones; mostly there is none.
     fn subscribe_all(&mut self, frames: &[Frame<'_>], cx: &Context<'_>) -> Vec<NodeKey> {
         let packets = frames.iter().take(SLICES).filter_map(|frame| frame.packet);
@@ -480,12 +437,6 @@ impl Egress {
     /// The room for what waits; from here on something does.
     fn waiting(&mut self, cx: &Context<'_>) -> &mut Backlog {
         self.backlog.get_or_insert_with(|| Box::new(Backlog::new(cx.now)))
-    }
-
-    /// What waits here. Behind a tail there is always a backlog.
-    fn held(&self) -> usize {
-        let tail = || self.line.as_ref().map_or(0, Line::waiting);
-        self.backlog.as_ref().map_or(0, |backlog| backlog.bytes() + tail())
     }
 
     fn has_tail(&self) -> bool {

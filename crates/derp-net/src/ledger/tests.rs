@@ -80,7 +80,7 @@ mod loom {
     fn whatever_comes_between_the_books_are_right() {
         let mut builder = ::loom::model::Builder::new();
         // More takes minutes, and finds nothing more.
-        builder.preemption_bound = Some(2);
+        builder.preemption_bound = Some(3);
         builder.check(|| {
             let shared = Arc::new((Ledger::new(2, RULES), Counters::default()));
             let others = [0, 1].map(|worker| {
