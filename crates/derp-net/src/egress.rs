@@ -439,14 +439,6 @@ impl Egress {
         self.backlog.get_or_insert_with(|| Box::new(Backlog::new(cx.now)))
     }
 
-    fn has_tail(&self) -> bool {
-        self.line.as_ref().is_some_and(Line::has_tail)
-    }
-
-    fn control_bytes(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.control_bytes())
-    }
-
     /// What is sealed and not out has to leave in time, as everything that waits.
     fn watch_tail(&mut self, cx: &Context<'_>) {
         if self.has_tail() {

@@ -55,4 +55,12 @@ impl Egress {
         let tail = || self.line.as_ref().map_or(0, Line::waiting);
         self.backlog.as_ref().map_or(0, |backlog| backlog.bytes() + tail())
     }
+
+    pub(super) fn has_tail(&self) -> bool {
+        self.line.as_ref().is_some_and(Line::has_tail)
+    }
+
+    pub(super) fn control_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.control_bytes())
+    }
 }
