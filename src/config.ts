@@ -24,6 +24,7 @@ import {
   NAMES,
   networks,
   nodeKeys,
+  objects,
   oneOf,
   PRIVATE_KEY,
   path,
@@ -46,6 +47,8 @@ export {
   parseFloatAsGo,
 } from './config/values.js';
 
+const FILES = 'must be an object of chainFile, keyFile and default';
+
 export const PLANE_CHOICES = ['auto', 'native', 'js'] as const;
 
 /** Each field's description is its line in `--help`; each default is the relay's. */
@@ -54,7 +57,15 @@ const SCHEMA = z.object({
   hostname: hostname.default('localhost').describe('name or address that clients use'),
   certMode: oneOf(['self-signed', 'manual', 'off', ...ACME_MODES])
     .default('self-signed')
-    .describe('TLS: self-signed, manual (from files), letsencrypt, gcp, acme (another authority), off'),
+    .describe('self-signed, manual, letsencrypt, gcp, acme or off'),
+  certificates: objects(
+    z.strictObject({ chainFile: path, keyFile: path, default: bool.default(false) }, FILES),
+    'must be a list of objects of chainFile, keyFile and default',
+  )
+    .default([])
+    .describe(
+      'certificates by server name: chainFile, keyFile, and default for clients without a name, or another one',
+    ),
   certDir: path.optional().describe('where certificates are kept (default: certs in the data directory)'),
   acme: ACME,
   keyFile: path.optional().describe('file of the private key (default: derper.key in the data directory)'),
@@ -107,7 +118,7 @@ const SCHEMA = z.object({
     queuedBytes: bytes.prefault('256MiB').describe('memory for what waits to be sent, over all clients'),
     peerGonePairs: whole(1, 2 ** 31, 'must be a number of pairs, 1 or more')
       .default(1_000_000)
-      .describe('pairs of clients one of which is told when the other leaves'),
+      .describe('pairs of clients, one of which sees the other leave'),
     meshKeys: whole(1, 2 ** 31, 'must be a number of keys, 1 or more')
       .default(1_000_000)
       .describe('keys that the relays of the mesh may announce'),
@@ -167,10 +178,16 @@ export function certDirOf(settings: Settings): string {
 function contradictions(settings: Partial<Settings>): Problem[] {
   const problems: Problem[] = [];
   const { certMode, listen, httpPort, privateKey, keyFile, meshKey, meshKeyFile, meshWith = [] } = settings;
-  const { acme, hostname } = settings;
+  const { acme, hostname, certificate, certificates = [] } = settings;
   if (isAcmeMode(certMode) && acme && hostname !== undefined) problems.push(...acmeProblems(certMode, hostname, acme));
   else if (acme?.ipCerts && certMode !== undefined && certMode !== 'off') {
     problems.push({ path: 'acme.ipCerts', message: `the mode ${certMode} has no certificates from an authority` });
+  }
+  if (certificate !== undefined && certificates.length > 0) {
+    problems.push({ path: 'certificate', message: 'cannot be given together with certificates from files' });
+  }
+  if (certificates.filter((files) => files.default).length > 1) {
+    problems.push({ path: 'certificates', message: 'there can be one default, and there are more' });
   }
   if (certMode !== 'off' && httpPort === listen?.port && httpPort) {
     problems.push({

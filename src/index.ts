@@ -7,6 +7,7 @@ export {
   type AdmitClient,
   type AdmitDecision,
   createRelay,
+  type DnsHook,
   type Endpoint,
   type MeshStatus,
   type OnAdmit,

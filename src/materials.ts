@@ -3,14 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type AdmissionMaterials, loadAdmission } from './admission.js';
 import { certDirOf, isAcmeMode, keyFileOf, parseEabKey, type Settings } from './config.js';
-import {
-  certificateFile,
-  keptCertificate,
-  manualCertificate,
-  PemError,
-  parsePair,
-  type ServerCertificate,
-} from './control/certificates.js';
+import { CertificateSource, filesSource, manualSource, type SourceOptions } from './control/certificate-source.js';
+import { certificateFile, keptCertificate, manualCertificate, PemError, parsePair } from './control/certificates.js';
 import { writableByOthers } from './control/files.js';
 import { loadMeshKey, loadOrMakeKey } from './control/key-file.js';
 import { loadRateConfig, type RateLimit } from './control/rate-config.js';
@@ -23,7 +17,8 @@ export interface Materials {
   readonly meshKey: string | undefined;
   /** Who vouches for other relays; only where there are some to mesh with. */
   readonly roots: Roots | undefined;
-  readonly certificate: ServerCertificate | undefined;
+  /** Those that are not got by ACME, the default one first. */
+  readonly certificates: readonly CertificateSource[];
   /** What the operator should hear of and need not act upon at once, in a sentence each. */
   readonly warnings: readonly string[];
   /** The key of the external account at the certificate authority. */
@@ -61,7 +56,11 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
     : settings.meshKey;
   const warnings: string[] = [];
   const warn = (text: string) => void warnings.push(text);
-  const certificate = await load(certificatePlace(settings), '', () => loadCertificate(settings, warn));
+  const certificates: CertificateSource[] = [];
+  for (const [place, options] of certificateSources(settings, warn)) {
+    const source = await load(place, '', () => CertificateSource.open(place, options));
+    if (source) certificates.push(source);
+  }
   const { eabKeyFile, eabKey: givenEabKey } = settings.acme;
   const eabKey = await load('acme.eabKeyFile', eabKeyFile ?? '', () =>
     isAcmeMode(settings.certMode) ? loadEabKey(eabKeyFile, givenEabKey) : undefined,
@@ -75,15 +74,15 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   if (problems.length > 0) throw new ConfigError(problems);
   const roots = meshing ? await loadRoots(process.env) : undefined;
   warnings.push(...(await wideDirectories(settings)));
-  return { keys: keys as KeyPair, meshKey, roots, certificate, eabKey, rate, admission, warnings };
+  return { keys: keys as KeyPair, meshKey, roots, certificates, eabKey, rate, admission, warnings };
 }
 
 /** Of the directories that keys are kept in. */
 async function wideDirectories(settings: Settings): Promise<string[]> {
-  const { privateKey, certificate, certMode } = settings;
+  const { privateKey, certificate, certificates, certMode } = settings;
   const kept = [
     ...(privateKey ? [] : [dirname(keyFileOf(settings))]),
-    ...(certificate || certMode === 'off' ? [] : [certDirOf(settings)]),
+    ...(certificate || certificates.length > 0 || certMode === 'off' ? [] : [certDirOf(settings)]),
   ];
   // The data directory, where these are below it.
   const above = kept.some((path) => dirname(path) === settings.dataDir) ? [settings.dataDir] : [];
@@ -106,29 +105,29 @@ async function loadEabKey(file: string | undefined, given: string | undefined): 
   return key;
 }
 
-/** The certificate's file, or else what it is; for messages. */
-export function certificateName(settings: Settings): string {
-  const { certificate, certMode, hostname } = settings;
-  if (certificate) return 'the certificate';
-  return `${certificateFile(certDirOf(settings), certMode === 'manual' ? hostname : 'derpkit')}`;
-}
-
-/** The setting that says where the certificate comes from. */
-export function certificatePlace({ certificate, certDir, certMode }: Settings): keyof Settings {
-  if (certificate) return 'certificate';
-  return certDir || certMode === 'manual' ? 'certDir' : 'dataDir';
-}
-
-/** `warn` hears why a certificate of the relay's own was made anew. */
-export function loadCertificate(
-  settings: Settings,
-  warn: (text: string) => void,
-): Promise<ServerCertificate> | ServerCertificate | undefined {
-  const { certMode, certificate, hostname } = settings;
-  if (certMode === 'off' || isAcmeMode(certMode)) return undefined;
-  if (certificate) return parsePair(certificate, []);
-  const now = new Date();
-  if (certMode === 'manual') return manualCertificate(certDirOf(settings), hostname, now);
-  const own = ['localhost', '127.0.0.1', '::1'];
-  return keptCertificate(certDirOf(settings), own.includes(hostname) ? own : [hostname, ...own], now, warn);
+/**
+ * Where certificates come from, and the setting that says so. The default one comes first. `warn` hears why one of the
+ * relay's own was made anew.
+ */
+function certificateSources(settings: Settings, warn: (text: string) => void): [keyof Settings, SourceOptions][] {
+  const { certMode, certificate, certificates, certDir, hostname } = settings;
+  if (certMode === 'off') return [];
+  const files = certificates.map(filesSource).sort((a, b) => Number(b.isDefault) - Number(a.isDefault));
+  const own = files.map((options): [keyof Settings, SourceOptions] => ['certificates', options]);
+  if (own.length > 0 || isAcmeMode(certMode)) return own;
+  if (certificate) {
+    const load = async () => parsePair(certificate, []);
+    const name = 'the certificate';
+    return [['certificate', { name, origin: 'from the settings', paths: [], isDefault: true, load, renews: false }]];
+  }
+  const directory = certDirOf(settings);
+  if (certMode === 'manual') {
+    return [['certDir', manualSource(directory, hostname, () => manualCertificate(directory, hostname, new Date()))]];
+  }
+  const local = ['localhost', '127.0.0.1', '::1'];
+  const hosts = local.includes(hostname) ? local : [hostname, ...local];
+  const load = () => keptCertificate(directory, hosts, new Date(), warn);
+  const name = certificateFile(directory, 'derpkit');
+  const options = { name, origin: 'made by this relay', paths: [], isDefault: true, load, renews: true } as const;
+  return [[certDir ? 'certDir' : 'dataDir', options]];
 }

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Settings } from './config.js';
 import type { Gate } from './control/admission/gate.js';
 import type { BootstrapDns } from './control/bootstrap-dns.js';
+import type { CertificateState } from './control/expiry.js';
 import type { MeshStatus } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
 import type { DebugSource } from './http/debug-pages.js';
@@ -26,6 +27,7 @@ export interface RelayParts {
   readonly rate: () => RateLimit | undefined;
   readonly gate: Gate;
   readonly mesh: () => readonly MeshStatus[];
+  readonly certificates: () => readonly CertificateState[];
 }
 
 /** Connections that come and go are on their way between the two books for a moment. */
@@ -55,6 +57,14 @@ export class RelayPages implements DebugSource {
 
   varz(): string {
     return prometheusText(this.metrics());
+  }
+
+  certificates(): readonly (readonly string[])[] {
+    const date = (time: number) => (time > 0 ? new Date(time).toISOString() : '');
+    const rows = this.parts.certificates().map(({ names, issuer, from, until, origin, next, trouble }) => {
+      return [names.join(', '), issuer, date(from), date(until), origin, next, trouble];
+    });
+    return [['Names', 'Issuer', 'From', 'Until', 'How it was got', 'Next', 'Trouble'], ...rows];
   }
 
   async check(): Promise<readonly string[]> {
@@ -97,6 +107,9 @@ export class RelayPages implements DebugSource {
         .mesh()
         .map(({ relay, state, peers, passedOver }) => ({ relay, connected: state === 'connected', peers, passedOver })),
       admission: this.parts.gate.figures(),
+      certificates: this.parts.certificates().flatMap(({ names, until, failures }) => {
+        return names.map((name) => ({ name, notAfter: Math.floor(until / 1000), failures }));
+      }),
       process: processFigures(),
     });
   }

@@ -63,8 +63,8 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
   /** Whether there are files to read again. */
   readonly reloads: boolean;
   /**
-   * Reads the rate file again, lists of keys, and files with headers, where there are any. Rejects if one cannot be used;
-   * then what was read before still holds.
+   * Reads the rate file, lists of keys, files with headers, and certificates again, where there are any. Rejects if one of
+   * them cannot be used, for which what was read before still holds; the others are in force.
    */
   reload(): Promise<void>;
   /** Whether anybody may use it: no setting, and no `onAdmit`, says who may. */

@@ -6,13 +6,17 @@ import { CertificateCache } from './control/acme/cache.js';
 import { commandHook, type DnsHook } from './control/acme/dns-hook.js';
 import { KEEPER_TIMES, type KeeperTimes } from './control/acme/keeper.js';
 import { AcmeManager, type AcmeOptions } from './control/acme/manager.js';
+import type { CertificateSource } from './control/certificate-source.js';
+import { CertificateWatch } from './control/certificate-watch.js';
 import { type ServedCertificate, servedSet } from './control/certificates.js';
+import { type CertificateState, ExpiryWarnings, leafState } from './control/expiry.js';
+import { FileWatch, LOOK_AT_FILES } from './control/file-watch.js';
 import { loadRoots, pemOf } from './control/roots.js';
 import { PlaneRefusal, reasonOf } from './errors.js';
 import type { Logger } from './logger.js';
-import { certificateName, certificatePlace, type Materials } from './materials.js';
-import { OwnCertificate } from './own-certificate.js';
+import type { Materials } from './materials.js';
 import type { CertificateNeed, CertificateSet, ConnectionId } from './plane/plane.js';
+import { withoutFinalDot } from './protocol/host-name.js';
 import { VERSION } from './version.js';
 
 /** derper's own relays, whose names all fit this. */
@@ -26,37 +30,65 @@ export interface CertificatePlane {
   close(id: ConnectionId, reason: 'closed'): void;
 }
 
+/** How long certificates are waited for; tests have less patience. */
+export interface CertificateTimes {
+  readonly keeper: KeeperTimes;
+  /** How often files are looked at, in milliseconds. */
+  readonly look: number;
+}
+
+const TIMES: CertificateTimes = { keeper: KEEPER_TIMES, look: LOOK_AT_FILES };
+
 export interface CertificateParts {
   readonly settings: Settings;
   readonly materials: Materials;
   readonly plane: CertificatePlane;
   readonly logger: Logger;
   readonly dnsHook: DnsHook | undefined;
-  readonly times?: KeeperTimes | undefined;
+  readonly times?: CertificateTimes | undefined;
 }
 
 /** The meta certificate is valid for 30 days to either side; a relay may run for longer. */
 const META_RENEWAL = 24 * 60 * 60 * 1000;
+/** How often it is looked whether certificates are valid, and for how long. */
+const LOOKS = 60 * 60 * 1000;
 
 export class RelayCertificates {
   private readonly acme: AcmeManager | undefined;
-  private readonly own: OwnCertificate | undefined;
-  private metaRenewal: NodeJS.Timeout | undefined;
+  private readonly times: CertificateTimes;
+  private readonly validity: readonly CertificateWatch[];
+  private watches: readonly FileWatch[] = [];
+  private readonly warnings = new ExpiryWarnings();
+  private timers: readonly NodeJS.Timeout[] = [];
   private isOpen = false;
 
   constructor(private readonly parts: CertificateParts) {
-    const { settings, materials, logger } = parts;
-    const { certificate } = materials;
-    this.own = certificate && new OwnCertificate(settings, logger, certificate, () => this.serveAgain());
+    this.times = parts.times ?? TIMES;
+    this.validity = parts.materials.certificates.map((source) => this.validityOf(source));
     this.acme = this.openAcme();
+  }
+
+  /** Whether there is anything to be read again. */
+  static canReload({ certMode, certificate, certificates }: Settings): boolean {
+    return certificates.length > 0 || isAcmeMode(certMode) || (certMode === 'manual' && certificate === undefined);
   }
 
   /** Serves what there is, before any listener is open. Rejects with {@link PlaneRefusal} if the plane cannot use it. */
   async open(): Promise<void> {
+    try {
+      this.parts.plane.certificates(this.set());
+    } catch (cause) {
+      throw this.refusal(cause);
+    }
     this.isOpen = true;
-    this.serve();
-    this.metaRenewal = setInterval(() => this.serveAgain(), META_RENEWAL).unref();
-    await this.own?.watch();
+    this.watches = this.parts.materials.certificates
+      .filter(({ options }) => options.paths.length > 0)
+      .map((source) => new FileWatch(source.options.paths, () => void this.changed(source), this.times.look));
+    this.timers = [
+      setInterval(() => this.serve(), META_RENEWAL).unref(),
+      setInterval(() => void this.look(), LOOKS).unref(),
+    ];
+    await this.look();
   }
 
   /** Sees to what is missing, once the listeners are open: a certificate authority comes to them. */
@@ -64,14 +96,19 @@ export class RelayCertificates {
     await this.acme?.start();
   }
 
+  /** Reads files again. Rejects with everything that is refused; the certificate from before is served on then. */
   async reload(): Promise<void> {
+    const { certificates } = this.parts.materials;
+    const outcomes = await Promise.allSettled(certificates.map((source) => this.reread(source)));
     await this.acme?.reload();
+    const refused = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [reasonOf(outcome.reason)] : []));
+    if (refused.length > 0) throw new Error(refused.join('; '));
   }
 
   async close(): Promise<void> {
     this.isOpen = false;
-    clearInterval(this.metaRenewal);
-    this.own?.close();
+    for (const timer of this.timers) clearInterval(timer);
+    for (const watch of this.watches) watch.stop();
     await this.acme?.stop();
   }
 
@@ -91,50 +128,108 @@ export class RelayCertificates {
     return this.served()[0]?.certificate.fingerprint;
   }
 
+  /** How each certificate stands, and each name that has none yet. */
+  states(): CertificateState[] {
+    const read = this.parts.materials.certificates.map(({ certificate, options }): CertificateState => {
+      const next = options.paths.length > 0 ? 'read again when its files change' : '';
+      return { ...leafState(certificate), origin: options.origin, next, trouble: '', failures: undefined };
+    });
+    const ordered = (this.acme?.states ?? []).map((keeper): CertificateState => {
+      const { name, certificate, trouble, failures } = keeper;
+      const leaf = certificate ? leafState(certificate) : { issuer: '', from: 0, until: 0 };
+      return { ...leaf, names: [name], origin: 'by ACME', next: keeper.plan, trouble, failures };
+    });
+    return [...read, ...ordered];
+  }
+
   /** All names and addresses that certificates are valid for. */
   get validFor(): readonly string[] {
     return this.served().flatMap(({ certificate }) => certificate.validFor);
   }
 
   private served(): ServedCertificate[] {
-    const certificate = this.own?.current;
-    return [...(certificate ? [{ certificate, names: certificate.names }] : []), ...(this.acme?.served() ?? [])];
+    const read = this.parts.materials.certificates.map(({ certificate }) => ({
+      certificate,
+      names: certificate.names,
+    }));
+    return [...read, ...(this.acme?.served() ?? [])];
   }
 
-  private serve(): void {
-    if (!this.isOpen) return;
-    const { materials, plane } = this.parts;
-    const served = this.served();
-    const isForAll = served.some(({ names }) => names.length === 0);
-    const otherwise = isForAll ? 'first' : this.acme?.asks ? 'ask' : 'refuse';
-    const { certificates } = servedSet(served, otherwise, materials.keys.publicKey, new Date());
-    const challenges = this.acme?.challengeCertificates() ?? [];
-    try {
-      plane.certificates({ certificates: [...challenges, ...certificates], otherwise });
-    } catch (cause) {
-      throw this.refusal(cause);
-    }
+  /** Sees to certificates that are not valid, and tells of those that run out. */
+  private async look(): Promise<void> {
+    const now = new Date();
+    for (const watch of this.validity) await watch.look(now);
+    for (const line of this.warnings.lines(this.states(), Date.now())) this.parts.logger.warn(line);
   }
 
-  /** While the relay runs: what cannot be served is told of, and what was served before goes on. */
-  private serveAgain(): void {
-    try {
-      this.serve();
-    } catch (error) {
-      this.parts.logger.error(`${(error as Error).message}; what was served before still is`);
-    }
+  private validityOf(source: CertificateSource): CertificateWatch {
+    const { load, renews } = source.options;
+    return new CertificateWatch({
+      current: () => source.certificate,
+      renew: renews ? load : undefined,
+      replaced: (certificate) => {
+        source.restore(certificate);
+        this.serve();
+      },
+      warn: (text) => this.parts.logger.warn(text),
+    });
   }
 
   private refusal(cause: unknown): PlaneRefusal {
-    const { settings } = this.parts;
-    const kinds = this.served().map(({ certificate }) => certificate.kind);
-    const why = `${reasonOf(cause)} (it has ${kinds.join(', ')})`;
-    const message = `${certificateName(settings)}: the plane cannot use it: ${why}; another plane, js, may`;
-    return new PlaneRefusal({ path: certificatePlace(settings), message }, cause);
+    const { certificates } = this.parts.materials;
+    const names = certificates.map(({ options }) => options.name).join(', ');
+    const kinds = certificates.map(({ certificate }) => certificate.kind).join(', ');
+    const message = `${names}: the plane cannot use it: ${reasonOf(cause)} (it has ${kinds}); another plane, js, may`;
+    return new PlaneRefusal({ path: certificates[0]?.place ?? 'certMode', message }, cause);
+  }
+
+  /** Files of a certificate have changed. */
+  private async changed(source: CertificateSource): Promise<void> {
+    const { logger } = this.parts;
+    try {
+      if (!(await this.reread(source))) return;
+      const { validFor, fingerprint } = source.certificate;
+      logger.info({ names: validFor.join(), fingerprint }, 'a certificate has changed, and the new one is served');
+    } catch (error) {
+      logger.error(`a certificate is refused, the one from before is served on: ${reasonOf(error)}`);
+    }
+  }
+
+  /** Never throws: what the plane cannot use is told of, and what it had is served on. */
+  private serve(): Error | undefined {
+    if (!this.isOpen) return undefined;
+    try {
+      this.parts.plane.certificates(this.set());
+      return undefined;
+    } catch (error) {
+      this.parts.logger.error(
+        `the plane cannot use a certificate; what was served before still is: ${reasonOf(error)}`,
+      );
+      return error as Error;
+    }
+  }
+
+  private set(): CertificateSet {
+    const { materials } = this.parts;
+    const isForAll = materials.certificates.some(({ options }) => options.isDefault);
+    const otherwise = isForAll ? 'first' : this.acme?.asks ? 'ask' : 'refuse';
+    const { certificates } = servedSet(this.served(), otherwise, materials.keys.publicKey, new Date());
+    return { certificates: [...(this.acme?.challengeCertificates() ?? []), ...certificates], otherwise };
+  }
+
+  /** Reads the files of a certificate again, and serves what is in them. Whether that is another one. */
+  private async reread(source: CertificateSource): Promise<boolean> {
+    const before = source.certificate;
+    if (!(await source.reload(new Date()))) return false;
+    const error = this.serve();
+    if (!error) return true;
+    source.restore(before);
+    this.serve();
+    throw error;
   }
 
   private openAcme(): AcmeManager | undefined {
-    const { settings, materials, plane, logger, times } = this.parts;
+    const { settings, materials, plane, logger } = this.parts;
     const { certMode, hostname, acme } = settings;
     if (!isAcmeMode(certMode)) return undefined;
     const cache = new CertificateCache(certDirOf(settings));
@@ -153,13 +248,13 @@ export class RelayCertificates {
       cache,
     );
     const events = {
-      changed: () => this.serveAgain(),
+      changed: () => void this.serve(),
       giveUp: (ids: readonly ConnectionId[]) => {
         for (const id of ids) plane.close(id, 'closed');
       },
       log: (level: 'info' | 'warn' | 'error', facts: object, text: string) => logger[level](facts, text),
     };
-    return new AcmeManager(this.acmeOptions(), authority, cache, events, times ?? KEEPER_TIMES);
+    return new AcmeManager(this.acmeOptions(), authority, cache, events, this.times.keeper);
   }
 
   private acmeOptions(): AcmeOptions {
@@ -175,7 +270,7 @@ export class RelayCertificates {
     const ipAddresses = acme.ipAddresses.map(canonical);
     const addresses = ipAddresses.length > 0 ? ipAddresses : isAddress ? [canonical(hostname)] : 'any';
     return {
-      names: isAddress ? [] : [hostname.toLowerCase()],
+      names: isAddress ? [] : [withoutFinalDot(hostname).toLowerCase()],
       allows: (name) => hostname === TAILSCALE_HOSTNAME && TAILSCALE_RELAY.test(name),
       addresses: ipCerts ? (acme.atStart ? addresses : onDemand(ipAddresses)) : [],
       eager: acme.atStart,

@@ -4,7 +4,6 @@ import { openGate } from './admission.js';
 import { ClientLog } from './client-log.js';
 import { parseSettings, type RelayConfig, type Settings } from './config.js';
 import type { DnsHook } from './control/acme/dns-hook.js';
-import type { KeeperTimes } from './control/acme/keeper.js';
 import type { AdmissionFigures } from './control/admission/figures.js';
 import type { Gate } from './control/admission/gate.js';
 import { BootstrapDns } from './control/bootstrap-dns.js';
@@ -16,7 +15,7 @@ import { DerpkitError, ListenError, type ListenSetting, PlaneRefusal, reasonOf }
 import { DebugAccess } from './http/debug-access.js';
 import { type Face, HttpServer } from './http/server.js';
 import { createLogger, type Logger } from './logger.js';
-import { loadMaterials, loadRate, type Materials } from './materials.js';
+import { loadMaterials, type Materials } from './materials.js';
 import { RelayPages } from './pages.js';
 import type { CounterName } from './plane/counters.js';
 import type {
@@ -37,7 +36,8 @@ import { planePolicy } from './policy.js';
 import { formatNodeKey, shortKey } from './protocol/key.js';
 import { type Command, Registry } from './registry/registry.js';
 import type { Endpoint, Relay, RelayAddress, RelayEvents, RelayOptions } from './relay-api.js';
-import { RelayCertificates } from './relay-certificates.js';
+import { type CertificateTimes, RelayCertificates } from './relay-certificates.js';
+import { reloadFiles } from './reload.js';
 
 export type {
   AdmitClient,
@@ -60,7 +60,7 @@ export function createRelay(config: RelayConfig = {}, options: RelayOptions = {}
 /** How long a relay waits for others; tests have less patience. */
 export interface RelayTimes {
   readonly mesh?: MeshTimes | undefined;
-  readonly certificates?: KeeperTimes | undefined;
+  readonly certificates?: CertificateTimes | undefined;
 }
 
 /** The same with a plane of the caller's, and its own patience with other relays. For tests. */
@@ -99,7 +99,8 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     super();
     this.plane = plane;
     this.dataDir = settings.dataDir;
-    this.reloads = settings.rateConfig !== undefined || readsAdmissionFiles(settings);
+    this.reloads =
+      settings.rateConfig !== undefined || readsAdmissionFiles(settings) || RelayCertificates.canReload(settings);
     this.admitsEverybody = !hooks.onAdmit && settings.admission.verifiers.length === 0;
   }
 
@@ -128,9 +129,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   reload(): Promise<void> {
     // One after the other: of two, the one that was asked for last has the last word.
     const reloaded = this.reloaded.then(async () => {
-      const rate = await loadRate(this.settings);
-      if (rate) this.running().limit(rate);
-      await this.running().reloadAdmission();
+      await reloadFiles(this.settings, this.running());
     });
     this.reloaded = reloaded.catch(() => {});
     return reloaded;
@@ -274,6 +273,7 @@ class Started implements PlaneEvents {
         rate: () => this.rate,
         gate: this.gate,
         mesh: () => this.mesh?.status() ?? [],
+        certificates: () => this.certificates.states(),
       }),
       challengeAnswer: this.certificates.challengeAnswer,
       debugHint: settings.debugHint,

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { sendPacketFrame } from '../../src/protocol/frame.js';
 import { LANES } from '../helpers/lanes.js';
+import { pemPair } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
 import { type Command, start, temporary } from './commands.js';
-import { get, keyOf, logIn, portOf } from './reach.js';
+import { get, handshake, keyOf, logIn, portOf } from './reach.js';
 
 /** Those that can be had here. */
 const PLANES = [...new Set(LANES.map(({ planeKind }) => planeKind))];
@@ -87,6 +88,35 @@ describe.each(PLANES)('SIGHUP, on the %s plane', (plane) => {
     const relay = start('derper', args, { env: { DERPKIT_PLANE: plane } });
     await portOf(relay, 'DERP over plain HTTP');
     expect(await relay.stop('SIGHUP')).toMatchObject({ code: null, signal: 'SIGHUP' });
+  });
+});
+
+describe.each(PLANES)('SIGHUP, on the %s plane, with certificates from files', (plane) => {
+  it('has them read again; one that cannot be used is told of in one line', async () => {
+    const directory = temporary();
+    const write = ({ chain, key }: { chain: string; key: string }) => {
+      writeFileSync(join(directory, 'derp.test.key'), key);
+      writeFileSync(join(directory, 'derp.test.crt'), chain);
+    };
+    const [first, second] = [pemPair(['derp.test']), pemPair(['derp.test'])];
+    write(first);
+    const own = ['-a', '127.0.0.1:0', '-http-port=-1', '-stun=false', '-c', join(directory, 'derper.key')];
+    const files = ['-certmode=manual', '-hostname=derp.test', '-certdir', directory];
+    const relay = start('derper', [...own, ...files], { env: { DERPKIT_PLANE: plane } });
+    const port = await portOf(relay, 'DERP over TLS');
+    // The handshake fails where the certificate is another one.
+    const shown = (ca: string) => handshake(port, { servername: 'derp.test', ca, rejectUnauthorized: true });
+    await shown(first.chain);
+    write(second);
+    relay.signal('SIGHUP');
+    await relay.printed(/files were read again/);
+    await shown(second.chain);
+    await expect(shown(first.chain)).rejects.toThrow();
+    write({ ...second, key: first.key });
+    relay.signal('SIGHUP');
+    await relay.printed(/error: a file cannot be used, what was read before holds: \S*derp.test.key: the private key/);
+    await shown(second.chain);
+    expect((await relay.stop()).code).toBe(0);
   });
 });
 

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { expect } from 'vitest';
 import type { NodeKey } from '../../src/protocol/key.js';
-import { DerpClient, discoPacket } from './client.js';
+import { type ClientOptions, DerpClient, discoPacket } from './client.js';
 import { SEED, seeded } from './random.js';
 import type { TestRelay } from './relay.js';
 import { eventually } from './wait.js';
@@ -27,9 +27,9 @@ export class Crowd {
   }
 
   /** So many clients for each relay. */
-  async join(count: number): Promise<void> {
+  async join(count: number, options: ClientOptions = {}): Promise<void> {
     for (const relay of this.relays) {
-      this.clients.push(...(await Promise.all([...Array(count)].map(() => DerpClient.connect(relay)))));
+      this.clients.push(...(await Promise.all([...Array(count)].map(() => DerpClient.connect(relay, options)))));
     }
     for (const client of this.clients) client.onPacket = (source, packet) => this.onPacket(client, source, packet);
   }

@@ -2,7 +2,6 @@
 import { expect, onTestFinished } from 'vitest';
 import { parseSettings, type RelayConfig } from '../../src/config.js';
 import type { DnsHook } from '../../src/control/acme/dns-hook.js';
-import type { KeeperTimes } from '../../src/control/acme/keeper.js';
 import type { MeshTimes } from '../../src/control/mesh.js';
 import { selfSignedCertificate } from '../../src/control/x509.js';
 import { createLogger, type Logger } from '../../src/logger.js';
@@ -18,6 +17,7 @@ import {
   type NodeKey,
 } from '../../src/protocol/key.js';
 import { composeRelay, type Endpoint, type OnAdmit, type Relay, type RelayEvents } from '../../src/relay.js';
+import type { CertificateTimes } from '../../src/relay-certificates.js';
 import type { DerpClient } from './client.js';
 import { Contract } from './contract.js';
 import type { Lane } from './lanes.js';
@@ -44,7 +44,7 @@ export interface TestRelayOptions {
   readonly keys?: KeyPair;
   readonly meshTimes?: MeshTimes;
   readonly onAdmit?: OnAdmit;
-  readonly certificateTimes?: KeeperTimes;
+  readonly certificateTimes?: CertificateTimes;
   readonly dnsHook?: DnsHook;
   readonly logger?: Logger;
 }

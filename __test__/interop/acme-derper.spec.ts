@@ -6,10 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { buildPeers, type Peers } from '../../packaging/peers.mjs';
+import { eventually } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
 import { getHttp, read, temporary } from './acme.ts';
 import { Pebble } from './pebble.ts';
-import { run } from './scenarios.ts';
+import { makeWorkspace, run, runScenario, type Workspace } from './scenarios.ts';
 import { freePorts, type Implementation, type Ports, Relay } from './servers.ts';
 
 const NAME = 'derp.example.com';
@@ -190,5 +191,37 @@ describe('derper -certmode letsencrypt', () => {
     await clients(ADDRESS);
     await clients();
     await theirs.stop();
+  });
+
+  it('a certificate that is replaced while it runs is taken by Tailscale’s client, fast start included', async () => {
+    const [first, second] = [await makeWorkspace(NAME), await makeWorkspace(NAME)];
+    const certificates = temporary();
+    const install = (from: string) => {
+      for (const end of ['key', 'crt'])
+        copyFileSync(join(from, `${NAME}.${end}`), join(certificates, `${NAME}.${end}`));
+    };
+    install(first.directory);
+    const relay = await Relay.start('derpkit', first.peers, {
+      directory: first.directory,
+      name: 'derpkit',
+      address: '127.0.0.1',
+      flags: ['-certmode', 'manual', '-certdir', certificates, '-hostname', NAME, '-http-port', '-1'],
+    });
+    const check = async (workspace: Workspace) => {
+      for (const scenario of ['meta-certificate', 'fast-start']) {
+        const target = { tls: `https://127.0.0.1:${relay.port}`, 'server-name': NAME };
+        await runScenario(workspace, scenario, target, { relay });
+      }
+    };
+    try {
+      await check(first);
+      install(second.directory);
+      await eventually(() => /a certificate has changed/.test(relay.output), 'the change to be seen');
+      await check(second);
+    } finally {
+      await relay.stop();
+      first.remove();
+      second.remove();
+    }
   });
 });

@@ -4,37 +4,24 @@ import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { KeeperTimes } from '../../src/control/acme/keeper.js';
 import { selfSignedCertificate } from '../../src/control/x509.js';
-import type { Logger } from '../../src/logger.js';
+import type { CertificateTimes } from '../../src/relay-certificates.js';
+import { Crowd } from '../helpers/crowd.js';
 import { LANES } from '../helpers/lanes.js';
+import { Log } from '../helpers/log.js';
 import { eventually } from '../helpers/wait.js';
 import { Authority, DAY, NAME, read, shown, temporary } from './acme.ts';
 import { EAB_KEY } from './pebble.ts';
 
 const authority = Authority.forThisFile();
 /** So short that a test need not wait, so long that a loop would be seen. */
-const SOON: KeeperTimes = {
-  backOff: { first: 50, most: 200, mostAsked: 60_000 },
-  look: 1000,
-  locked: 50,
-  apart: 60_000,
+const KEEPER = { backOff: { first: 50, most: 200, mostAsked: 60_000 }, look: 1000, locked: 50, apart: 60_000 };
+const SOON: CertificateTimes = { keeper: KEEPER, look: 5000 };
+const HOUR = 3_600_000;
+const NEVER: CertificateTimes = {
+  ...SOON,
+  keeper: { ...KEEPER, backOff: { first: HOUR, most: HOUR, mostAsked: HOUR } },
 };
-const NEVER: KeeperTimes = { ...SOON, backOff: { first: 3_600_000, most: 3_600_000, mostAsked: 3_600_000 } };
-
-/** Keeps what a relay logs. */
-class Log {
-  readonly lines: string[] = [];
-  readonly logger = new Proxy({} as Logger, {
-    get: (_target, level) => (facts: object | string, text?: string) => {
-      this.lines.push(`${String(level)}: ${typeof facts === 'string' ? facts : `${text} ${JSON.stringify(facts)}`}`);
-    },
-  });
-
-  find(wanted: RegExp): string | undefined {
-    return this.lines.find((line) => wanted.test(line));
-  }
-}
 
 /** A certificate that is due for renewal, as autocert keeps it. */
 function due(name: string): string {
@@ -148,6 +135,42 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
     }, 'the new certificate');
     expect(fresh.checkHost(NAME)).toBe(NAME);
     await eventually(() => read(directory, NAME)?.includes(fresh.toString()), 'the file');
+  });
+
+  it('a renewal that the CA wants loses nothing of what 200 clients say meanwhile', async () => {
+    const directory = temporary();
+    const times = { ...SOON, keeper: { ...KEEPER, apart: 0 } };
+    const log = new Log();
+    const relay = await authority.relay(lane, directory, {}, { certificateTimes: times, logger: log.logger });
+    const old = await shown(relay);
+    const tls = { servername: NAME };
+    const crowd = new Crowd(relay);
+    await crowd.join(200, { tls });
+    let talking = true;
+    const talk = (async () => {
+      while (talking) {
+        for (const client of crowd.clients) crowd.send(client, crowd.pick(crowd.clients).key, 200);
+        await crowd.allTaken();
+        // Clients, relay and the order share a thread here, which has to get to the order, too.
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    })();
+    const now = Date.now();
+    await authority.pebble.suggest(old.toString(), new Date(now - 2 * DAY), new Date(now - DAY));
+    // The CA is asked again.
+    await relay.relay.reload();
+    await eventually(
+      () => log.lines.filter((line) => /there is a new certificate/.test(line)).length === 2,
+      () => `the renewal in ${log.lines.join('\n')}`,
+      60_000,
+    ).finally(() => {
+      talking = false;
+    });
+    await talk;
+    expect((await shown(relay)).fingerprint256).not.toBe(old.fingerprint256);
+    expect(await crowd.balanced()).toEqual({ dropped: 0 });
+    expect(relay.disconnected).toEqual([]);
+    expect(log.find(/wants a renewal.*example.com.why/)).toBeDefined();
   });
 
   it('a directory that cannot be written to leaves the relay running, and says so', async () => {

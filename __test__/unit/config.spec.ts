@@ -30,6 +30,7 @@ describe('defaults', () => {
     expect(parseSettings({})).toEqual({
       listen: { host: '', port: 443 },
       hostname: 'localhost',
+      certificates: [],
       acme: { agreeTerms: false, atStart: true, dns: {}, ipAddresses: [], ipCerts: false },
       certMode: 'self-signed',
       dataDir: '/var/lib/derpkit',
@@ -210,6 +211,7 @@ const BAD: Record<SettingName | 'certificate', readonly unknown[]> = {
   listen: ['', 'localhost', '1.2.3.4', '::1:443', '[::1]', '[x]:1', 'a:b', 'a:65536', 'a:-1', 443, null],
   hostname: ['', 'a b', 'a..b', '.a', 'a/b', 'a:443', '[::1]', 'fe80::1%eth0', `${'a'.repeat(63)}.`.repeat(4), 5, null],
   certMode: ['', 'auto', 'Manual', true, null],
+  certificates: ['x', '{}', [5], [{}], [{ chainFile: 'c' }], [{ chainFile: 'c', keyFile: 'k', other: 1 }], 5, null],
   certDir: ['', '~', '~/certs', '~relay/certs', 5, null],
   keyFile: ['', '~/k', 5, null],
   dataDir: ['', 5, null],
@@ -325,27 +327,16 @@ describe('names that there are not', () => {
   });
 });
 
-const ACME = { certMode: 'letsencrypt', hostname: 'a.example.com' };
-const GCP = { ...ACME, certMode: 'gcp', acme: { eabKid: 'k', eabKey: 'aaaa', email: 'a@example.com' } };
+const FILES = { chainFile: '/c', keyFile: '/k', default: true };
 
 describe('settings that contradict each other', () => {
   it.each<[string, object, string]>([
     ['the plain port is the relay’s own', { listen: ':80' }, 'httpPort'],
     ['the plain port is the relay’s own, by default', { httpPort: 443 }, 'httpPort'],
     ['two private keys', { privateKey: PRIVATE_KEY, keyFile: '/k' }, 'privateKey'],
+    ['two defaults', { certificates: [FILES, FILES] }, 'certificates'],
+    ['certificates twice', { certificate: { chain: 'c', key: 'k' }, certificates: [FILES] }, 'certificate'],
     ['two mesh keys', { meshKey: MESH_KEY, meshKeyFile: '/m' }, 'meshKey'],
-    ['a name that no authority vouches for', { certMode: 'letsencrypt' }, 'hostname'],
-    ['an address without IP certificates', { certMode: 'letsencrypt', hostname: '192.0.2.1' }, 'hostname'],
-    ['another authority without a directory', { certMode: 'acme', hostname: 'a.example.com' }, 'acme.directory'],
-    ['terms that are not agreed to', { ...ACME, acme: { directory: 'https://ca.example.com/' } }, 'acme.agreeTerms'],
-    ['an external account without a key', { ...ACME, acme: { eabKid: 'k' } }, 'acme.eabKeyFile'],
-    ['a key without an external account', { ...ACME, acme: { eabKey: 'aaaa' } }, 'acme.eabKid'],
-    ['two keys', { ...ACME, acme: { eabKid: 'k', eabKey: 'aaaa', eabKeyFile: '/k' } }, 'acme.eabKey'],
-    ['a key that is none', { ...ACME, acme: { eabKid: 'k', eabKey: 'a b' } }, 'acme.eabKey'],
-    ['gcp with addresses', { ...GCP, acme: { ...GCP.acme, ipCerts: true } }, 'acme.ipCerts'],
-    ['gcp for an address', { ...GCP, hostname: '192.0.2.1' }, 'hostname'],
-    ['gcp without an e-mail address', { ...GCP, acme: { eabKid: 'k', eabKey: 'aaaa' } }, 'acme.email'],
-    ['addresses without IP certificates', { ...ACME, acme: { ipAddresses: '192.0.2.1' } }, 'acme.ipAddresses'],
   ])('%s', (_name, config, path) => {
     expect(problemsOf(config).map((problem) => problem.path)).toEqual([path]);
   });
@@ -354,13 +345,6 @@ describe('settings that contradict each other', () => {
     ['without TLS there is no plain port beside it', { listen: ':80', certMode: 'off' }],
     ['two ports that the system chooses', { listen: ':0', httpPort: 0 }],
     ['no plain port', { listen: ':80', httpPort: -1 }],
-    ['a certificate authority that needs nothing', ACME],
-    [
-      'another one, whose terms are agreed to',
-      { ...ACME, acme: { directory: 'https://ca.example.com/', agreeTerms: true } },
-    ],
-    ['an address with IP certificates', { certMode: 'letsencrypt', hostname: '192.0.2.1', acme: { ipCerts: true } }],
-    ['an external account', GCP],
   ])('%s: no contradiction', (_name, config) => {
     expect(() => parseSettings(config)).not.toThrow();
   });

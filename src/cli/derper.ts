@@ -45,8 +45,11 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
     const config = configOf(values, env);
     const relay = createRelay(config);
     return await runUntilSignal(relay, () => {
-      const { hostname = '' } = config;
-      const node = relay.fingerprint && isIP(hostname) ? pinnedNode(hostname, relay.fingerprint) : undefined;
+      const { hostname = '', certMode } = config;
+      const node =
+        relay.fingerprint && certMode === 'manual' && isIP(hostname)
+          ? pinnedNode(hostname, relay.fingerprint)
+          : undefined;
       announce(relay, `derper ${VERSION}`, spelling, node);
       // Most likely `-stun false`, which to Go is `-stun` and a word.
       if (ignored.length > 0) relay.logger.warn(`ignored, as no flag: ${shown(ignored)} (booleans are -name=false)`);

@@ -103,9 +103,12 @@ async function run(flags: Record<string, unknown>): Promise<number> {
 }
 
 /** What clients have to be told of a certificate that nobody vouches for. */
-function pinned(relay: Relay, { hostname = 'localhost', certMode = 'self-signed' }: RelayConfig): object | undefined {
+function pinned(relay: Relay, config: RelayConfig): object | undefined {
+  const { hostname = 'localhost', certMode = 'self-signed', certificates } = config;
   const { address, fingerprint } = relay;
-  if (!address || !fingerprint || (certMode !== 'self-signed' && isIP(hostname) === 0)) return undefined;
+  const isPinned =
+    certMode === 'self-signed' ? certificates === undefined : certMode === 'manual' && isIP(hostname) !== 0;
+  if (!address || !fingerprint || !isPinned) return undefined;
   const { derp, stun } = address;
   return {
     ...pinnedNode(hostname, fingerprint),

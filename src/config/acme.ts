@@ -25,7 +25,7 @@ export const ACME = group({
     .string(URL_WANTED)
     .refine((value) => URL.canParse(value) && new URL(value).protocol === 'https:', URL_WANTED)
     .optional()
-    .describe("URL of the certificate authority's directory, if it is another one than the mode's"),
+    .describe("URL of the authority's directory, if it is not the mode's"),
   agreeTerms: bool.default(false).describe('agree to the terms of that certificate authority'),
   email: z
     .string(EMAIL)
@@ -42,7 +42,7 @@ export const ACME = group({
     .refine((entries) => entries.every((entry) => isIP(entry) !== 0 && !entry.includes('%')), ADDRESSES)
     .default([])
     .describe('which ones (default: those of this machine that clients connect to)'),
-  atStart: bool.default(true).describe('get certificates when the relay starts, not when the first client asks'),
+  atStart: bool.default(true).describe('get certificates when the relay starts'),
   dns: group({
     exec: path.optional().describe('command that sets TXT records for DNS-01: present NAME VALUE, or cleanup'),
   }),

@@ -27,7 +27,7 @@ export class CertificateWatch {
         this.say(`the relay's own certificate ${problem}, and cannot be made anew: ${(error as Error).message}`, warn);
       }
     } else {
-      this.say(`the certificate ${problem}: clients refuse it; replace it, and restart the relay`, warn);
+      this.say(`the certificate ${problem}: clients refuse it; replace it`, warn);
     }
   }
 

@@ -72,6 +72,12 @@ export async function manualCertificate(directory: string, hostname: string, now
   });
 }
 
+/** The files of {@link manualCertificate}. */
+export function manualPaths(directory: string, hostname: string): string[] {
+  const base = join(directory, fileName(hostname));
+  return [`${base}.crt`, `${base}.key`];
+}
+
 /**
  * The relay's own certificate for `hosts`, kept in the directory; made anew if it is missing, is not valid yet or any more, or
  * lacks one of the hosts. `replaced` hears why one that was there is not used any more.
@@ -186,12 +192,16 @@ function parseChain(pem: string): readonly [X509Certificate, ...X509Certificate[
   throw new PemError('chain', 'there is no certificate in the chain, or none in PEM');
 }
 
+/** The first key in the text, whatever stands around it. */
 function parseKey(pem: string): KeyObject {
+  const [block = '', kind] = /-----BEGIN ((?:[A-Z]+ )?PRIVATE KEY)-----[\s\S]*?-----END \1-----/.exec(pem) ?? [];
+  if (kind === 'ENCRYPTED PRIVATE KEY' || /^Proc-Type:.*ENCRYPTED/m.test(block)) {
+    throw new PemError('key', 'the private key is encrypted: a relay that starts by itself has no passphrase for it');
+  }
   try {
-    // A block that begins where another one ends is in no line of its own, which OpenSSL does not see through.
-    return createPrivateKey(pem.replaceAll('----------BEGIN', '-----\n-----BEGIN'));
+    return createPrivateKey(block);
   } catch {
-    throw new PemError('key', 'there is no private key in PEM, or it has a passphrase');
+    throw new PemError('key', 'there is no private key in PEM, or it is broken');
   }
 }
 

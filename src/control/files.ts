@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { chown, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Replaces a file as a whole, or not at all: a crash leaves the old one or the new one. */
@@ -13,6 +13,7 @@ export async function writeFileAtomic(path: string, data: string, mode: number):
     } finally {
       await file.close();
     }
+    await keepOwner(path, temporary);
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
@@ -24,6 +25,13 @@ export async function writeFileAtomic(path: string, data: string, mode: number):
 const PRIVATE = 0o700;
 /** Group and others may write. */
 const WRITABLE = 0o022;
+
+/** A file of another user, which root replaces, stays that user's. */
+async function keepOwner(path: string, temporary: string): Promise<void> {
+  const [old, made] = await Promise.all([stat(path).catch(() => undefined), stat(temporary)]);
+  if (!old || (old.uid === made.uid && old.gid === made.gid)) return;
+  await chown(temporary, old.uid, old.gid).catch(() => undefined);
+}
 
 /** Makes the directory that `path` is to be written in, and those above it that are missing: for this user alone. */
 export async function makeParent(path: string): Promise<void> {

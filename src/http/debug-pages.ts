@@ -9,6 +9,8 @@ export interface DebugSource {
   vars(): string;
   /** Prometheus text. */
   varz(): string;
+  /** A table of certificates, its first row the names of the columns. */
+  certificates(): readonly (readonly string[])[];
   /** What is wrong with the relay's books; empty if nothing is. */
   check(): Promise<readonly string[]>;
 }
@@ -34,6 +36,13 @@ const PAGES: ReadonlyMap<string, Page> = new Map([
       send: (response, source) => sendPage(response, TEXT, source.varz(), DEBUG_HEADERS),
     },
   ],
+  [
+    'certificates',
+    {
+      about: 'certificates: whom they are for, when they end, and what comes next',
+      send: (response, source) => sendPage(response, HTML, table('certificates', source.certificates()), DEBUG_HEADERS),
+    },
+  ],
   ['check', { about: 'whether the books are in order', send: (response, source) => void check(response, source) }],
 ]);
 
@@ -50,6 +59,14 @@ export function debugIndex(response: ServerResponse, source: DebugSource, header
   const title = 'derper debug';
   const head = `<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>${title}</title></head>`;
   sendPage(response, HTML, `${head}\n<body><h1>${title}</h1><ul>\n${list}\n</ul></body></html>\n`, headers);
+}
+
+function table(title: string, [head = [], ...rows]: readonly (readonly string[])[]): string {
+  const row = (cells: readonly string[], tag: string) =>
+    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`;
+  const body = [row(head, 'th'), ...rows.map((cells) => row(cells, 'td'))].join('\n');
+  const start = `<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>${title}</title></head>`;
+  return `${start}\n<body><h1>${title}</h1><table>\n${body}\n</table></body></html>\n`;
 }
 
 async function check(response: ServerResponse, source: DebugSource): Promise<void> {

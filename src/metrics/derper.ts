@@ -1,5 +1,6 @@
 /** derper's metrics, by its names, made of what the parts of the relay count. Pure. */
 import { COUNTER_NAMES, type CounterName, DROP_REASONS, PACKET_KINDS, WRITE_FRAMES_BOUNDS } from '../plane/counters.js';
+import { type CertificateFigures, certificateMetrics } from './certificates.js';
 import { bare, type Entry, type HistogramFigures, histogram, int, labels, set, type Value } from './exposition.js';
 
 export interface MetricSources {
@@ -17,6 +18,8 @@ export interface MetricSources {
   readonly mesh: readonly MeshFigures[];
   /** Nothing is said of it where everybody is admitted. */
   readonly admission: AdmissionFigures | undefined;
+  /** Names with a certificate, or with failures to get one. */
+  readonly certificates: readonly CertificateFigures[];
   readonly process: ProcessFigures;
 }
 
@@ -111,6 +114,7 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ...(tls ? tlsMetrics(tls, counters) : []),
     ...(sources.mesh.length > 0 ? mesh(sources.mesh) : []),
     ...(sources.admission ? admission(sources.admission) : []),
+    ...certificateMetrics(sources.certificates),
     ['counter_uptime_sec', bare(process.uptime)],
     ['process_start_unix_time', bare(process.startedAt)],
     ['node_boot_time_seconds', bare(process.bootedAt)],

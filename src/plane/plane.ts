@@ -339,7 +339,7 @@ export interface CertificateSet {
 }
 
 export interface Certificate {
-  /** Server names, in any letter case, or local IP addresses. */
+  /** Server names, in any letter case, or local IP addresses. `*.example.com` is for one label in place of the star. */
   readonly names: readonly string[];
   /** Offered only in handshakes that ask for this protocol (`acme-tls/1`), if set. */
   readonly alpn?: string;

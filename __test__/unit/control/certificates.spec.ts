@@ -116,6 +116,36 @@ it('PEM blocks may follow one another without a line end, as files glued togethe
   expect((await manualCertificate(path, HOST, NOW)).chain).toHaveLength(3);
 });
 
+describe('PEM as it is found', () => {
+  const parsed = (chain: string, key: string) => parsePair({ chain, key }, []).fingerprint;
+  const { fingerprint } = parsePair(good, []);
+
+  it.each<[string, (text: string) => string]>([
+    ['with the line ends of Windows', (text) => text.replaceAll('\n', '\r\n')],
+    ['with a byte order mark', (text) => `\ufeff${text}`],
+    ['with text around it', (text) => `Bag Attributes\n    friendlyName: x\n${text}\nthe end\n`],
+  ])('%s', (_what, change) => {
+    expect(parsed(change(good.chain), change(good.key))).toBe(fingerprint);
+  });
+
+  it('with the key in one file with the chain, before it or behind it', () => {
+    expect(parsed(good.key + good.chain, good.key + good.chain)).toBe(fingerprint);
+    expect(parsed(good.chain + good.key, good.chain + good.key)).toBe(fingerprint);
+  });
+
+  it('with the parameters of a curve before the key, as OpenSSL writes them', () => {
+    const parameters = '-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n';
+    expect(parsed(good.chain, parameters + good.key)).toBe(fingerprint);
+  });
+
+  it.each(['pkcs8', 'sec1'] as const)('with an encrypted key, which is refused with that word: %s', (type) => {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+    const options = { type, format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' };
+    const key = privateKey.export(options as never).toString();
+    expect(() => parsed(good.chain, key)).toThrow('the private key is encrypted');
+  });
+});
+
 describe('manual, for an address', () => {
   it.each([
     ['192.0.2.1', '192.0.2.1'],

@@ -35,6 +35,7 @@ export class Harness {
         facts: () => [['Fact', '<1>']],
         vars: () => '{}\n',
         varz: () => 'x 1\n',
+        certificates: () => [['Names'], ['<relay>']],
         check: async () => [],
       },
       adopt: (id, how) => this.adopted.push({ id, how, socket: this.sockets.get(id) as Socket }),

@@ -33,7 +33,8 @@ static POST_QUANTUM: [&dyn SupportedKxGroup; 4] =
 
 /// A certificate with its key, and for whom it is.
 pub struct Certificate {
-    /// Server names, in any letter case, or the addresses that clients without a name have come to.
+    /// Server names, in any letter case, or the addresses that clients without a name have come to. `*.example.com` is for
+    /// one label in place of the star.
     pub names: Vec<String>,
     /// Shown only in handshakes that ask for this protocol, if set.
     pub alpn: Option<String>,
@@ -150,7 +151,11 @@ impl CertificateSet {
         let protocols: Vec<&[u8]> = hello.alpn().map(Iterator::collect).unwrap_or_default();
         let for_acme = protocols == [ACME];
         let listed = match hello.server_name() {
-            Some(name) => self.by_name.get(name),
+            // A star stands for one whole label.
+            Some(name) => self.by_name.get(name).or_else(|| {
+                let (first, rest) = name.split_once('.')?;
+                if first.is_empty() { None } else { self.by_name.get(&format!("*.{rest}")) }
+            }),
             None => self.by_address.get(&local.to_canonical()),
         };
         let fit = |ready: &&Ready| match &ready.alpn {

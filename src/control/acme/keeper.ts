@@ -60,6 +60,8 @@ export class Keeper {
   private askAt = 0;
   private moment = 0;
   private noEarlier = 0;
+  /** The last complaint about files, which are looked at again and again. */
+  private said = '';
   private flight: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private stopped = false;
@@ -73,8 +75,13 @@ export class Keeper {
     private readonly eager: boolean,
   ) {}
 
-  get isBusy(): boolean {
-    return this.flight !== undefined;
+  /** What comes next, for people. */
+  get plan(): string {
+    if (this.flight) return 'an order is under way';
+    const at = new Date(this.next).toISOString();
+    if (this.failures > 0)
+      return `ordered again at ${at}${this.eager || this.certificate ? '' : ', when a client asks'}`;
+    return this.certificate ? `renewed at ${at}` : 'ordered when a client asks';
   }
 
   /** Whether there is a certificate that has not run out. */
@@ -89,10 +96,11 @@ export class Keeper {
     return this.flight !== undefined;
   }
 
-  /** Reads what is in the files, and sees to what is due. */
+  /** Reads what is in the files, asks the CA when to renew, and sees to what is due. */
   async look(): Promise<void> {
     if (this.flight) return;
     await this.readFiles();
+    this.askAt = Date.now();
     if (this.certificate ? this.next <= Date.now() : this.eager) this.want();
     this.arm();
   }
@@ -168,7 +176,9 @@ export class Keeper {
 
   private async readFiles(): Promise<void> {
     const kept = await this.source.load().catch((error: Error) => {
-      this.events.log('warn', { name: this.name }, `a certificate cannot be used: ${reasonOf(error)}`);
+      const text = `a certificate in the files cannot be used: ${reasonOf(error)}`;
+      if (text !== this.said) this.events.log('warn', { name: this.name }, text);
+      this.said = text;
       return undefined;
     });
     if (!kept || this.stopped) return;
@@ -215,11 +225,13 @@ export class Keeper {
 
   /** Asks the CA when to renew. A CA that does not say, or cannot be had, is asked again later. */
   private async ask({ leaf }: KeptCertificate): Promise<void> {
-    this.askAt = Date.now() + ASK_AGAIN;
+    const again = Date.now() + ASK_AGAIN;
+    this.askAt = again;
     const suggestion = await this.source.suggestion(leaf, this.moment).catch(() => undefined);
     if (!suggestion || this.stopped || this.certificate?.leaf !== leaf || this.failures > 0) return;
     const { at, askAt, explanation } = suggestion;
-    this.askAt = askAt;
+    // Somebody may want the CA to be asked once more meanwhile.
+    if (this.askAt === again) this.askAt = askAt;
     const next = Math.max(at, this.noEarlier);
     if (next < this.next && explanation) {
       this.events.log('info', { name: this.name, explanation }, 'the certificate authority wants a renewal');

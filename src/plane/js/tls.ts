@@ -60,13 +60,23 @@ export class TlsContexts {
   /** Of the certificates for the name (or for the address, where there is no name) the first that the client can verify. */
   choose({ serverName, alpn, schemes }: ClientHello, localAddress: string): ReadyCertificate | 'ask' | 'refuse' {
     const forAcme = alpn.length === 1 && alpn[0] === ACME;
-    const listed = serverName === '' ? this.byAddress.get(plainAddress(localAddress)) : this.byName.get(serverName);
+    const listed = serverName === '' ? this.byAddress.get(plainAddress(localAddress)) : this.listed(serverName);
     const fitting = (listed ?? []).filter((ready) => (ready.alpn ? alpn.includes(ready.alpn) : !forAcme));
     // What was asked for by protocol comes first.
     const candidates = [...fitting.filter((ready) => ready.alpn), ...fitting.filter((ready) => !ready.alpn)];
     const verifiable = candidates.find((ready) => ready.schemes.some((scheme) => schemes.includes(scheme)));
     return verifiable ?? candidates[0] ?? this.first ?? (this.set.otherwise === 'ask' ? 'ask' : 'refuse');
   }
+
+  private listed(name: string): readonly ReadyCertificate[] | undefined {
+    return this.byName.get(name) ?? this.byName.get(patternOf(name));
+  }
+}
+
+/** `*.example.com` for `relay.example.com`: a star stands for one whole label. */
+function patternOf(name: string): string {
+  const dot = name.indexOf('.');
+  return dot < 1 ? '' : `*${name.slice(dot)}`;
 }
 
 /**

@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { type CertificateState, ExpiryWarnings } from '../../../src/control/expiry.js';
+
+const DAY = 24 * 60 * 60 * 1000;
+
+function state(days: number, changes: Partial<CertificateState> = {}): CertificateState {
+  const some = { names: ['a.test'], issuer: 'CA', origin: 'from files', next: '', trouble: '', failures: undefined };
+  return { ...some, from: 0, until: days * DAY, ...changes };
+}
+
+/** The days before the end on which there is a line. */
+function days(of: CertificateState, lifetime: number): number[] {
+  const warnings = new ExpiryWarnings();
+  const found: number[] = [];
+  for (let left = lifetime; left >= -1; left--) {
+    if (warnings.lines([of], of.until - left * DAY).length > 0) found.push(left);
+  }
+  return found;
+}
+
+describe('a certificate that runs out', () => {
+  it('is warned of 14 and 3 days before, once each', () => {
+    expect(days(state(90), 90)).toEqual([14, 3]);
+  });
+
+  it('is warned of at a third of a short lifetime', () => {
+    expect(days(state(6), 6)).toEqual([2]);
+    expect(days(state(30), 30)).toEqual([10, 3]);
+  });
+
+  it('is warned of with why it cannot be renewed, and not at all while that is under way', () => {
+    expect(days(state(90, { failures: 0 }), 90)).toEqual([]);
+    const failing = state(90, { failures: 2, trouble: 'no answer in time' });
+    expect(days(failing, 90)).toEqual([14, 3]);
+    const [line] = new ExpiryWarnings().lines([failing], 80 * DAY);
+    expect(line).toBe(
+      'the certificate for a.test: it runs out on 1970-04-01T00:00:00.000Z, and cannot be renewed: no answer in time',
+    );
+  });
+
+  it('is warned of when it has', () => {
+    expect(new ExpiryWarnings().lines([state(90, { failures: 1, trouble: 'no' })], 91 * DAY)).toEqual([
+      'the certificate for a.test: it has run out, on 1970-04-01T00:00:00.000Z, and cannot be renewed: no',
+    ]);
+  });
+
+  it('is not there yet: nothing to say', () => {
+    expect(new ExpiryWarnings().lines([state(0)], 5 * DAY)).toEqual([]);
+  });
+});
