@@ -7,12 +7,13 @@ import { DEVIATIONS, type Deviation, settled } from './deviations.ts';
 import { ADMISSION_CASES } from './differential/admission-cases.ts';
 import { Faces, type Side } from './differential/faces.ts';
 import { FRAME_CASES } from './differential/frame-cases.ts';
+import { HEAD_CASES } from './differential/head-cases.ts';
 import { HTTP_CASES } from './differential/http-cases.ts';
 import { type Case, Script } from './differential/transcript.ts';
 import { UPGRADE_CASES } from './differential/upgrade-cases.ts';
 import { makeWorkspace, SERVER_NAME, type Workspace } from './scenarios.ts';
 
-const CASES: readonly Case[] = [...HTTP_CASES, ...UPGRADE_CASES, ...FRAME_CASES, ...ADMISSION_CASES];
+const CASES: readonly Case[] = [...HTTP_CASES, ...HEAD_CASES, ...UPGRADE_CASES, ...FRAME_CASES, ...ADMISSION_CASES];
 
 /** The native plane has its own records for each version of TLS; the other one has Node's. */
 const TLS_12_CASES = CASES.filter(({ face }) => face === 'tls');

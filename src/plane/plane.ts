@@ -149,7 +149,10 @@ export interface PlaneEvents {
 
   /** A handshake is parked until `certificates` brings a match, `close` ends it, or its deadline does. Bounded. */
   certificateNeeded(need: CertificateNeed): void;
-  /** A connection that is not raw DERP: `stream` belongs in an HTTP server, request bytes unread. Its close is its end. */
+  /**
+   * A connection that is not raw DERP: `stream` belongs in an HTTP server, request bytes unread, the lines of its first head
+   * ending with CR LF whatever the client sent. What can never become a request head is one zero byte. Its close is its end.
+   */
   duplex(id: ConnectionId, stream: Duplex, info: DuplexInfo): void;
 
   /** Packets to keys that are watched were dropped. Coalesced, and bounded: only counters tell of all. */

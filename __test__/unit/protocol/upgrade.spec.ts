@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readHead } from '../../../src/plane/js/http-head.js';
+import { HeadReader } from '../../../src/plane/js/http-head.js';
 import { ProtocolError } from '../../../src/protocol/decode.js';
 import {
   DERP_PATH,
@@ -99,7 +99,7 @@ describe('the client’s side', () => {
 
   it('asks for what the server’s side takes for raw DERP', () => {
     const request = upgradeRequest('relay.test:8443');
-    const head = readHead(request, 1000);
+    const head = new HeadReader(1000).read(request);
     expect(head).toEqual({ fastStart: false, notIdeal: false, end: request.length });
     expect(request.toString()).toContain('\r\nHost: relay.test:8443\r\n');
   });

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
-use derp_proto::http_head::{DerpUpgrade, Head, read_head};
+use derp_proto::http_head::{DerpUpgrade, Head, HeadReader};
 use derp_tls::Alert;
 
 use crate::acceptor::Accepted;
@@ -21,6 +21,8 @@ pub(crate) struct Arriving {
     pub(crate) secure: Option<WayOut>,
     derp: bool,
     received: Vec<u8>,
+    reader: HeadReader,
+    head: Head,
     /// One of the connections that may arrive at once.
     _place: Share,
 }
@@ -28,13 +30,27 @@ pub(crate) struct Arriving {
 impl Arriving {
     pub(crate) fn new(accepted: &Accepted<()>, secure: Option<WayOut>, place: Share, deadline: Instant) -> Self {
         let Accepted { peer, listener, derp, .. } = *accepted;
-        Self { peer, listener, deadline, derp, secure, received: Vec::new(), _place: place }
+        Self {
+            peer,
+            listener,
+            deadline,
+            derp,
+            secure,
+            received: Vec::new(),
+            reader: HeadReader::default(),
+            head: Head::More,
+            _place: place,
+        }
     }
 
     /// Says what the connection is, once that is clear: a request head may have `head_bytes`.
     pub(crate) fn feed(&mut self, bytes: &[u8], head_bytes: usize) -> Head {
         self.received.extend_from_slice(bytes);
-        if self.derp { read_head(&self.received, head_bytes) } else { Head::Http }
+        self.head = match self.reader.read(&self.received, head_bytes) {
+            Head::Derp(_) if !self.derp => Head::Http,
+            head => head,
+        };
+        self.head
     }
 
     /// The client has asked for new keys: they go before the next data.
@@ -51,8 +67,9 @@ impl Arriving {
         }
     }
 
+    /// What the HTTP server is to have of it.
     pub(crate) fn into_received(self) -> Vec<u8> {
-        self.received
+        self.reader.for_http(self.received, self.head)
     }
 
     /// What came behind the head.

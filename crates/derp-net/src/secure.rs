@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use derp_proto::http_head::{HTTP_TO_TLS, is_http_to_tls};
 use derp_tls::{Alert, CertificateSet, Certified, End, Handshake, Need, Receiver, Sender, Step, Version};
 
 use crate::acceptor::Accepted;
@@ -12,6 +13,9 @@ use crate::budget::Share;
 /// A handshake under way.
 pub(crate) struct Shaking {
     handshake: Handshake,
+    /// Set once it is no HTTP; until then, its first bytes.
+    is_tls: bool,
+    first: Vec<u8>,
     pub(crate) accepted: Accepted<()>,
     pub(crate) place: Share,
     pub(crate) deadline: Instant,
@@ -56,11 +60,36 @@ pub(crate) struct WayOut {
 
 impl Shaking {
     pub(crate) fn new(accepted: Accepted<()>, place: Share, deadline: Instant) -> Self {
-        Self { handshake: Handshake::server(), accepted, place, deadline, out: Vec::new(), parked: None }
+        Self {
+            handshake: Handshake::server(),
+            is_tls: false,
+            first: Vec::new(),
+            accepted,
+            place,
+            deadline,
+            out: Vec::new(),
+            parked: None,
+        }
     }
 
     /// Takes bytes of the client, which has come to `local`. An error ends the connection, after what is to be sent.
     pub(crate) fn feed(&mut self, read: &[u8], local: IpAddr, certificates: &CertificateSet) -> Result<Shaken, ()> {
+        if !self.is_tls {
+            let held = self.first.len();
+            self.first.extend_from_slice(&read[..read.len().min(5)]);
+            match is_http_to_tls(&self.first) {
+                None => return Ok(Shaken::Reads),
+                Some(true) => {
+                    self.out.extend_from_slice(HTTP_TO_TLS);
+                    return Err(());
+                }
+                Some(false) => self.is_tls = true,
+            }
+            if held > 0 {
+                // It has begun as HTTP does, and so is nothing at all.
+                let _ = self.handshake.read(&self.first, &mut self.out).map_err(drop)?;
+            }
+        }
         let mut used = 0;
         loop {
             let progress = self.handshake.read(&read[used..], &mut self.out).map_err(drop)?;

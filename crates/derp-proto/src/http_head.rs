@@ -1,4 +1,6 @@
 //! The HTTP side of raw DERP: which requests ask for it, decided from the first bytes of a connection, and the answer.
+use std::borrow::Cow;
+
 use crate::key::NodeKey;
 use crate::wire::PROTOCOL_VERSION;
 
@@ -9,13 +11,13 @@ pub const FAST_START_HEADER: &str = "Derp-Fast-Start";
 /// The node of the region that the client would rather be on.
 pub const IDEAL_NODE_HEADER: &str = "Ideal-Node";
 
-const END: &[u8; 4] = b"\r\n\r\n";
-
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Head {
     /// Not all of a request's head: come again with what follows, too.
     More,
+    /// No further bytes make a request head of it.
+    Bad,
     /// The HTTP server's business, malformed requests included.
     Http,
     /// A raw DERP upgrade.
@@ -33,25 +35,165 @@ pub struct DerpUpgrade {
     pub end: usize,
 }
 
-/// Looks at everything that a connection has sent so far; a head may have `limit` bytes.
+/// Reads one request head as it comes. Each byte is looked at once, however late it comes.
 ///
-/// Only what is recognised beyond doubt becomes DERP; anything odd (bare line feeds, folded lines, control characters,
-/// no valid request line) is left to the HTTP server, which knows how to refuse it. As in derper, neither the method
-/// nor `Connection` matters. Of several headers with one name the first counts, but for `Host`, which has to be there
-/// once, except in HTTP/1.0, and for those that say how long a body is, which have to agree.
+/// Lines end with LF; a CR before it is not part of them, as in Go. What Go refuses as soon as it has the line is
+/// [`Head::Bad`], a request line at the byte that rules it out. Only what is recognised beyond doubt becomes DERP; anything
+/// odd (folded lines, control characters) is left to the HTTP server, which knows how to refuse it. As in derper, neither
+/// the method nor `Connection` matters. Of several headers with one name the first counts, but for `Host`, which has to be
+/// there once, except in HTTP/1.0, and for those that say how long a body is, which have to agree.
+#[derive(Debug, Default)]
+pub struct HeadReader {
+    request_line: RequestLine,
+    lines: usize,
+    /// Where the first line begins that is not whole.
+    line_at: usize,
+    looked_to: usize,
+    has_bare_line_feeds: bool,
+    /// Where the head ends, once it is whole.
+    end: usize,
+}
+
+impl HeadReader {
+    /// Looks at everything that a connection has sent so far; a head may have `limit` bytes.
+    pub fn read(&mut self, received: &[u8], limit: usize) -> Head {
+        let bytes = &received[..received.len().min(limit)];
+        loop {
+            let line_feed = if self.lines == 0 {
+                match self.request_line.end_in(bytes, self.looked_to) {
+                    Ok(line_feed) => line_feed,
+                    Err(NoRequestLine) => return Head::Bad,
+                }
+            } else {
+                let behind = bytes.get(self.looked_to..).unwrap_or_default();
+                behind.iter().position(|&byte| byte == b'\n').map(|at| self.looked_to + at)
+            };
+            let Some(line_feed) = line_feed else {
+                self.looked_to = bytes.len();
+                return if received.len() >= limit { Head::Http } else { Head::More };
+            };
+            let line = self.take(bytes, line_feed);
+            if self.lines > 0 && line.is_empty() {
+                self.end = self.line_at;
+                let head = self.with_line_ends(&bytes[..self.end]);
+                // The line ends of the last header and of the blank line are the same four bytes.
+                return match read_lines(&head[..head.len() - 2]) {
+                    Some((fast_start, not_ideal)) => Head::Derp(DerpUpgrade { fast_start, not_ideal, end: self.end }),
+                    None => Head::Http,
+                };
+            }
+            if self.lines > 0 && !self.may_be_field(line) {
+                return Head::Bad;
+            }
+            self.lines += 1;
+        }
+    }
+
+    /// What the HTTP server is to have of what came: it takes CR LF alone for the end of a line, and refuses what is no
+    /// request at the one byte that it gets for it.
+    pub fn for_http(&self, received: Vec<u8>, head: Head) -> Vec<u8> {
+        if head == Head::Bad {
+            return vec![0];
+        }
+        if !self.has_bare_line_feeds || self.end == 0 {
+            return received;
+        }
+        [&*self.with_line_ends(&received[..self.end]), &received[self.end..]].concat()
+    }
+
+    fn take<'a>(&mut self, bytes: &'a [u8], line_feed: usize) -> &'a [u8] {
+        let line = &bytes[self.line_at..line_feed];
+        self.line_at = line_feed + 1;
+        self.looked_to = self.line_at;
+        line.strip_suffix(b"\r").unwrap_or_else(|| {
+            self.has_bare_line_feeds = true;
+            line
+        })
+    }
+
+    /// Without a colon it is none, unless it goes on with the one before it.
+    fn may_be_field(&self, line: &[u8]) -> bool {
+        let is_folded = matches!(line.first(), Some(b' ' | b'\t'));
+        if is_folded { self.lines > 1 } else { line.contains(&b':') }
+    }
+
+    fn with_line_ends<'a>(&self, head: &'a [u8]) -> Cow<'a, [u8]> {
+        if !self.has_bare_line_feeds {
+            return Cow::Borrowed(head);
+        }
+        let lines = head.split_inclusive(|&byte| byte == b'\n');
+        let bare =
+            |line: &'a [u8]| line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
+        Cow::Owned(lines.flat_map(|line| [bare(line), &b"\r\n"[..]]).flatten().copied().collect())
+    }
+}
+
+/// [`HeadReader::read`] of bytes that have all come.
 pub fn read_head(bytes: &[u8], limit: usize) -> Head {
-    let Some(blank) = bytes.windows(END.len()).position(|window| window == END) else {
-        return if bytes.len() >= limit { Head::Http } else { Head::More };
-    };
-    let end = blank + END.len();
-    if end > limit {
-        return Head::Http;
+    HeadReader::default().read(bytes, limit)
+}
+
+/// Looks for the end of `METHOD target HTTP/1.1`, and for what can be no such line.
+#[derive(Debug, Default)]
+struct RequestLine {
+    part: Part,
+    part_at: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Part {
+    #[default]
+    Method,
+    Target,
+    Version,
+}
+
+struct NoRequestLine;
+
+impl RequestLine {
+    /// Where its LF is, if that has come.
+    fn end_in(&mut self, bytes: &[u8], from: usize) -> Result<Option<usize>, NoRequestLine> {
+        for (at, &byte) in bytes.iter().enumerate().skip(from) {
+            let within = at - self.part_at;
+            let is_fitting = match self.part {
+                Part::Version if byte == b'\n' && within >= 8 => return Ok(Some(at)),
+                Part::Version => is_version(byte, within),
+                Part::Method | Part::Target if byte == b' ' && within > 0 => {
+                    self.part = if self.part == Part::Method { Part::Target } else { Part::Version };
+                    self.part_at = at + 1;
+                    true
+                }
+                Part::Method => is_token(&[byte]),
+                Part::Target => byte > b' ' && byte != 0x7f,
+            };
+            if !is_fitting {
+                return Err(NoRequestLine);
+            }
+        }
+        Ok(None)
     }
-    // The line ends of the last header and of the blank line are the same four bytes.
-    match read_lines(&bytes[..blank + 2]) {
-        Some((fast_start, not_ideal)) => Head::Derp(DerpUpgrade { fast_start, not_ideal, end }),
-        None => Head::Http,
+}
+
+/// Whether a byte may stand there in `HTTP/1.1` and its CR.
+fn is_version(byte: u8, at: usize) -> bool {
+    match at {
+        5 | 7 => byte.is_ascii_digit(),
+        _ => b"HTTP/x.x\r".get(at) == Some(&byte),
     }
+}
+
+/// What a TLS listener says, in the clear, to who speaks HTTP to it: Go's words.
+pub const HTTP_TO_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+const HTTP_BEGINS: [&[u8]; 5] = [b"GET /", b"HEAD ", b"POST ", b"PUT /", b"OPTIO"];
+
+/// Whether what came to a TLS listener is HTTP; `None` if that is not clear yet. As in Go, the first five bytes say so.
+pub fn is_http_to_tls(received: &[u8]) -> Option<bool> {
+    let first = &received[..received.len().min(5)];
+    if HTTP_BEGINS.contains(&first) {
+        return Some(true);
+    }
+    let may_be = HTTP_BEGINS.iter().any(|begin| begin.starts_with(first));
+    (!may_be).then_some(false)
 }
 
 /// The answer to an upgrade without fast start, byte for byte derper's.
@@ -302,24 +444,14 @@ mod tests {
             "GET /derp#x HTTP/1.1|Host: x|Upgrade: DERP",
             "GET http://h#x/derp HTTP/1.1|Host: x|Upgrade: DERP",
             "GET /derp?\u{e9} HTTP/1.1|Host: x|Upgrade: DERP",
-            "GET /derp?\u{1} HTTP/1.1|Host: x|Upgrade: DERP",
             "PRI * HTTP/2.0",
             "GET /derp HTTP/1.2|Upgrade: DERP",
-            "GET /derp|Upgrade: DERP",
-            "GET  /derp HTTP/1.1|Host: x|Upgrade: DERP",
-            "G(T /derp HTTP/1.1|Host: x|Upgrade: DERP",
-            " /derp HTTP/1.1|Host: x|Upgrade: DERP",
-            "GET /derp HTTP/1.1 |Upgrade: DERP",
-            " GET /derp HTTP/1.1|Host: x|Upgrade: DERP",
-            "|GET /derp HTTP/1.1|Host: x|Upgrade: DERP",
             "GET /derp HTTP/1.1|Host: x|X: a|  b|Upgrade: DERP",
             "GET /derp HTTP/1.1|Host: x|Upgrade : DERP",
-            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|nonsense",
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|: value",
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|na(me: value",
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\0b",
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\u{7f}b",
-            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\nUpgrade: h2c",
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\rb",
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Content-Length:",
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Content-Length: -1",
@@ -333,10 +465,28 @@ mod tests {
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Transfer-Encoding: gzip",
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Transfer-Encoding: gzip, chunked",
             "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Transfer-Encoding: chunked|Transfer-Encoding: chunked",
-            "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0",
-            "",
         ] {
             assert_eq!(read_head(&head(lines), LIMIT), Head::Http, "{lines}");
+        }
+    }
+
+    #[test]
+    fn no_head_at_all() {
+        for lines in [
+            "GET /derp|Upgrade: DERP",
+            "GET  /derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "G(T /derp HTTP/1.1|Host: x|Upgrade: DERP",
+            " /derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET /derp HTTP/1.1 |Upgrade: DERP",
+            " GET /derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "|GET /derp HTTP/1.1|Host: x|Upgrade: DERP",
+            "GET /derp HTTP/1.1|Host: x|Upgrade: DERP|nonsense",
+            "GET /derp?\u{1} HTTP/1.1|Host: x|Upgrade: DERP",
+            "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0",
+            "",
+            "GET /derp HTTP/1.1| Host: x|Upgrade: DERP",
+        ] {
+            assert_eq!(read_head(&head(lines), LIMIT), Head::Bad, "{lines}");
         }
     }
 
@@ -348,8 +498,8 @@ mod tests {
         assert_eq!(read_head(&whole[..30], 30), Head::Http);
         assert_eq!(read_head(&whole[..29], 30), Head::More);
         let bare = b"GET /derp HTTP/1.1\nHost: x\nUpgrade: DERP\n\n";
-        assert_eq!(read_head(bare, LIMIT), Head::More);
-        assert_eq!(read_head(bare, bare.len()), Head::Http);
+        assert_eq!(read_head(bare, bare.len()), Head::Derp(plain(bare.len())));
+        assert_eq!(read_head(bare, bare.len() - 1), Head::Http);
     }
 
     /// A request that is nearly one for raw DERP.
@@ -389,16 +539,30 @@ mod tests {
         }
 
         #[test]
-        fn a_request_is_waited_for_to_its_last_byte_and_no_further(
-            bytes in request(), behind in prop::collection::vec(any::<u8>(), 0..20),
+        fn what_a_request_is_is_said_once(
+            bytes in request(), behind in prop::collection::vec(any::<u8>(), 0..20), cuts: [prop::sample::Index; 3],
         ) {
-            let end = bytes.windows(4).position(|window| window == END).unwrap() + 4;
-            for length in 0..end {
-                prop_assert_eq!(read_head(&bytes[..length], LIMIT), Head::More);
-            }
-            let whole = read_head(&bytes[..end], LIMIT);
+            let all = [&bytes[..], &behind].concat();
+            let whole = read_head(&all, LIMIT);
             prop_assert_ne!(whole, Head::More);
-            prop_assert_eq!(read_head(&[&bytes[..end], &behind].concat(), LIMIT), whole);
+            let decided = (0..=all.len()).find(|&length| read_head(&all[..length], LIMIT) != Head::More).unwrap();
+            for length in decided..all.len() {
+                prop_assert_eq!(read_head(&all[..length], LIMIT), whole);
+            }
+            if let Head::Derp(DerpUpgrade { end, .. }) = whole {
+                prop_assert_eq!(end, decided);
+            }
+            // However it is cut.
+            let mut cuts = cuts.map(|cut| cut.index(all.len() + 1));
+            cuts.sort_unstable();
+            let mut reader = HeadReader::default();
+            for cut in cuts.into_iter().chain([all.len()]) {
+                let head = reader.read(&all[..cut], LIMIT);
+                prop_assert_eq!(head, read_head(&all[..cut], LIMIT));
+                if head != Head::More {
+                    break;
+                }
+            }
         }
     }
 }

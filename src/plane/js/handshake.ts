@@ -4,6 +4,7 @@ import { unmapped } from '../address.js';
 import type { ConnectionId } from '../plane.js';
 import { type ClientHello, HelloReader, readClientHello } from './client-hello.js';
 import type { PlaneContext } from './context.js';
+import { HTTP_TO_TLS, isHttpToTls } from './http-head.js';
 import { acceptTls, type ReadyCertificate, type TlsContexts } from './tls.js';
 import { Wheel } from './wheel.js';
 
@@ -70,6 +71,12 @@ export class Handshake {
       if (this.received.length > MAX_UNREAD) this.socket.pause();
       return;
     }
+    const isHttp = isHttpToTls(this.received);
+    if (isHttp === 'more') return;
+    if (isHttp) {
+      this.endWith(HTTP_TO_TLS);
+      return;
+    }
     const hello = this.hello.read(this.received);
     if (hello === 'more') return;
     const choice = hello === 'other' ? this.owner.tls().first : this.choose(hello);
@@ -107,8 +114,12 @@ export class Handshake {
   }
 
   private refuse(): void {
+    this.endWith(UNRECOGNIZED_NAME);
+  }
+
+  private endWith(lastWords: Buffer | string): void {
     this.socket.off('data', this.onData);
-    this.socket.end(UNRECOGNIZED_NAME);
+    this.socket.end(lastWords);
     this.socket.destroySoon();
   }
 }

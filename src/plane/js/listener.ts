@@ -14,7 +14,7 @@ import type { Arrival } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { Handshake, type HandshakeOwner } from './handshake.js';
 import { hangUp } from './hang-up.js';
-import { type DerpUpgrade, readHead } from './http-head.js';
+import { type DerpUpgrade, HeadReader } from './http-head.js';
 import { type TlsContexts, tlsVersionOf } from './tls.js';
 import { TokenBucket } from './token-bucket.js';
 import { type Timed, Wheel } from './wheel.js';
@@ -206,15 +206,17 @@ class Arriving implements Timed, HandshakeOwner {
 
   private readHead(tlsVersion: TlsVersion | null): void {
     const { stream, derp } = this;
+    const reader = new HeadReader(this.context.policy.limits.headBytes);
     const onData = (chunk: Buffer) => {
       this.received = this.received.length === 0 ? chunk : Buffer.concat([this.received, chunk]);
-      const head = derp ? readHead(this.received, this.context.policy.limits.headBytes) : 'http';
+      const head = reader.read(this.received);
       if (head === 'more') return;
       stream.off('data', onData);
       stream.off('end', this.onEnd);
       stream.pause();
-      const rest = head === 'http' ? this.received : this.received.subarray(head.end);
-      this.finish({ id: this.id, stream, head, rest, tlsVersion });
+      const upgrade = derp && typeof head === 'object' ? head : undefined;
+      const rest = upgrade ? this.received.subarray(upgrade.end) : reader.forHttp(this.received, head);
+      this.finish({ id: this.id, stream, head: upgrade ?? 'http', rest, tlsVersion });
     };
     stream.on('end', this.onEnd);
     stream.on('data', onData);

@@ -146,7 +146,7 @@ impl Connections {
             Some(Phase::Arriving(arriving)) => {
                 match arriving.feed(&self.scratch[bytes], turn.policy.load().head_bytes) {
                     Head::More => {}
-                    Head::Http => self.hand_over(token, turn),
+                    Head::Http | Head::Bad => self.hand_over(token, turn),
                     Head::Derp(upgrade) => self.upgrade(token, &upgrade, turn),
                 }
             }
