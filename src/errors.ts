@@ -66,6 +66,6 @@ export class ListenError extends DerpkitError {
 
 /** What the system says, in words and without a path: `permission denied`. Of any other error, its message. */
 export function reasonOf(error: unknown): string {
-  const { errno, message } = error as NodeJS.ErrnoException;
-  return (errno !== undefined && getSystemErrorMap().get(errno)?.[1]) || message;
+  const { errno, message } = (error ?? {}) as NodeJS.ErrnoException;
+  return (errno !== undefined && getSystemErrorMap().get(errno)?.[1]) || message || String(error);
 }

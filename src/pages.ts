@@ -11,7 +11,7 @@ import type { DebugSource } from './http/debug-pages.js';
 import type { HttpServer } from './http/server.js';
 import { derperMetrics } from './metrics/derper.js';
 import { type Entry, expvarJson, prometheusText } from './metrics/exposition.js';
-import { processFigures } from './metrics/process.js';
+import { processFigures, rememberStart } from './metrics/process.js';
 import type { DataPlane } from './plane/plane.js';
 import type { Registry } from './registry/registry.js';
 import { VERSION } from './version.js';
@@ -28,6 +28,8 @@ export interface RelayParts {
   readonly gate: Gate;
   readonly mesh: () => readonly MeshStatus[];
   readonly certificates: () => readonly CertificateState[];
+  /** How often something has failed that ended no more than what it was for. */
+  readonly faults: () => number;
 }
 
 /** Connections that come and go are on their way between the two books for a moment. */
@@ -35,7 +37,9 @@ const LOOKS = 5;
 const BETWEEN_LOOKS = 50;
 
 export class RelayPages implements DebugSource {
-  constructor(private readonly parts: RelayParts) {}
+  constructor(private readonly parts: RelayParts) {
+    rememberStart();
+  }
 
   facts(): readonly (readonly [string, string])[] {
     const { settings, meshKey, plane } = this.parts;
@@ -110,6 +114,7 @@ export class RelayPages implements DebugSource {
       certificates: this.parts.certificates().flatMap(({ names, until, failures }) => {
         return names.map((name) => ({ name, notAfter: Math.floor(until / 1000), failures }));
       }),
+      faults: this.parts.faults(),
       process: processFigures(),
     });
   }

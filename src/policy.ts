@@ -1,23 +1,36 @@
 import type { Settings } from './config.js';
+import { MOST_CONNECTIONS } from './descriptors.js';
 import type { PlanePolicy } from './plane/plane.js';
 
 /** As often as derper asks for them. */
 const ROUND_TRIPS = 10_000;
 
-/** The bounds of the plane: what settings and the rate file decide, and what is the same everywhere. */
-export function planePolicy(settings: Settings, rate?: NonNullable<PlanePolicy['receiveRate']>): PlanePolicy {
+/** Connections of each pool of those that are not admitted, where there may be many connections. */
+const POOL = 4096;
+
+/**
+ * The bounds of the plane: what settings and the rate file decide, and what is the same everywhere. `connections` is how
+ * many there may be at once; where those are few, the pools of strangers leave more than half of them to clients.
+ */
+export function planePolicy(
+  settings: Settings,
+  rate?: NonNullable<PlanePolicy['receiveRate']>,
+  connections: number = settings.limits.connections ?? MOST_CONNECTIONS,
+): PlanePolicy {
+  const pool = Math.max(1, Math.min(POOL, connections >> 3));
   const { acceptConnectionLimit: perSecond, acceptConnectionBurst: burst, limits: overAll } = settings;
   return {
     limits: {
       headBytes: 16 << 10,
       clientInfoBytes: 256 << 10,
-      handshakes: 4096,
+      connections,
+      handshakes: pool,
       // The others have room enough.
       parkedHandshakes: 1024,
-      pendingLogins: 4096,
+      pendingLogins: pool,
       // A real ClientInfo has about a hundred bytes: room for 4096 of them, and for a few as large as they may be.
       loginBytes: 16 << 20,
-      duplexes: 4096,
+      duplexes: pool,
       // Twenty thousand presences; a dump waits at half of it.
       controlBytes: 1 << 20,
       leftoverBytes: 64 << 10,

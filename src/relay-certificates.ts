@@ -1,5 +1,6 @@
 /** The certificates that a relay serves: those it has read or made, and those it gets by ACME. Composition, like relay.ts. */
 import { isIP, SocketAddress } from 'node:net';
+import type { Barrier } from './barrier.js';
 import { acmeDirectory, certDirOf, ipProfile, isAcmeMode, type Settings } from './config.js';
 import { Authority } from './control/acme/authority.js';
 import { CertificateCache } from './control/acme/cache.js';
@@ -45,6 +46,7 @@ export interface CertificateParts {
   readonly plane: CertificatePlane;
   readonly logger: Logger;
   readonly dnsHook: DnsHook | undefined;
+  readonly barrier: Barrier;
   readonly times?: CertificateTimes | undefined;
 }
 
@@ -83,12 +85,18 @@ export class RelayCertificates {
     this.isOpen = true;
     this.watches = this.parts.materials.certificates
       .filter(({ options }) => options.paths.length > 0)
-      .map((source) => new FileWatch(source.options.paths, () => void this.changed(source), this.times.look));
+      .map(
+        (source) => new FileWatch(source.options.paths, () => this.later(() => this.changed(source)), this.times.look),
+      );
     this.timers = [
-      setInterval(() => this.serve(), META_RENEWAL).unref(),
-      setInterval(() => void this.look(), LOOKS).unref(),
+      setInterval(() => this.later(async () => void this.serve()), META_RENEWAL).unref(),
+      setInterval(() => this.later(() => this.look()), LOOKS).unref(),
     ];
     await this.look();
+  }
+
+  private later(act: () => Promise<unknown>): void {
+    void this.parts.barrier.settle('the certificates', act());
   }
 
   /** Sees to what is missing, once the listeners are open: a certificate authority comes to them. */
@@ -247,7 +255,9 @@ export class RelayCertificates {
       },
       cache,
     );
+    const { barrier } = this.parts;
     const events = {
+      barrier,
       changed: () => void this.serve(),
       giveUp: (ids: readonly ConnectionId[]) => {
         for (const id of ids) plane.close(id, 'closed');

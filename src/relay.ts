@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events';
 import { openGate } from './admission.js';
 import { ClientLog } from './client-log.js';
+import { runCommands } from './commands.js';
 import { parseSettings, type RelayConfig, type Settings } from './config.js';
 import type { DnsHook } from './control/acme/dns-hook.js';
 import type { AdmissionFigures } from './control/admission/figures.js';
@@ -11,11 +12,14 @@ import { DropLog } from './control/drop-log.js';
 import { LineLimit } from './control/line-limit.js';
 import { MESH_TIMES, Mesh, type MeshStatus, type MeshTimes } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
+import { boundConnections } from './descriptors.js';
 import { DerpkitError, ListenError, type ListenSetting, PlaneRefusal, reasonOf } from './errors.js';
+import { FaultLog } from './fault-log.js';
 import { DebugAccess } from './http/debug-access.js';
 import { type Face, HttpServer } from './http/server.js';
 import { createLogger, type Logger } from './logger.js';
 import { loadMaterials, type Materials } from './materials.js';
+import { openFiles } from './metrics/process.js';
 import { RelayPages } from './pages.js';
 import type { CounterName } from './plane/counters.js';
 import type {
@@ -88,6 +92,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   private started: Started | undefined;
   private reloaded: Promise<void> = Promise.resolve();
   private state: 'new' | 'starting' | 'open' | 'closed' = 'new';
+  private readonly faults: FaultLog;
 
   constructor(
     private readonly settings: Settings,
@@ -102,6 +107,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     this.reloads =
       settings.rateConfig !== undefined || readsAdmissionFiles(settings) || RelayCertificates.canReload(settings);
     this.admitsEverybody = !hooks.onAdmit && settings.admission.verifiers.length === 0;
+    this.faults = new FaultLog(logger);
   }
 
   get fingerprint(): string | undefined {
@@ -174,8 +180,8 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   }
 
   private async serve(materials: Materials): Promise<RelayAddress> {
-    const { settings, plane, times, logger, hooks } = this;
-    this.started = new Started(settings, plane.create, materials, times, logger, this, hooks);
+    const { settings, plane, times, faults, logger, hooks } = this;
+    this.started = new Started(settings, plane.create, materials, times, faults, logger, this, hooks);
     return this.started.listen();
   }
 
@@ -204,22 +210,26 @@ class Started implements PlaneEvents {
   private readonly faces = new Map<ListenerId, Face>();
   private readonly ports = { plain: 80, tls: 443 };
   readonly certificates: RelayCertificates;
+  private readonly connections: number;
 
   constructor(
     private readonly settings: Settings,
     create: PlaneFactory,
     private readonly materials: Materials,
     times: RelayTimes,
+    private readonly faults: FaultLog,
     private readonly logger: Logger,
     private readonly emitter: EventEmitter<RelayEvents>,
     { dnsHook, onAdmit }: Pick<RelayOptions, 'dnsHook' | 'onAdmit'>,
   ) {
+    const { barrier } = faults;
     const { keys, meshKey, roots } = materials;
     this.registry = new Registry(keys.publicKey);
     this.rate = materials.rate;
     this.clientLog = new ClientLog(logger, settings);
     const { workers } = settings;
-    const policy = planePolicy(settings, this.rate);
+    this.connections = boundConnections(settings, openFiles(), logger);
+    const policy = planePolicy(settings, this.rate, this.connections);
     this.gate = openGate(settings, materials.admission, meshKey, onAdmit, policy.deadlines.admission, {
       kick: (id) => this.dataPlane.close(id, 'refused'),
       log: (level, facts, text) => logger[level](facts, text),
@@ -232,6 +242,7 @@ class Started implements PlaneEvents {
       plane,
       logger,
       dnsHook,
+      barrier,
       times: times.certificates,
     });
     if (meshKey !== undefined && roots) {
@@ -248,17 +259,20 @@ class Started implements PlaneEvents {
           onChange: (link, key, present) =>
             this.run(present ? this.registry.linkPresent(link, key) : this.registry.linkGone(link, key)),
           log: (level, facts, text) => logger[level](facts, text),
+          barrier,
         },
         times.mesh ?? MESH_TIMES,
       );
     }
     const { bootstrapDnsNames: published, unpublishedBootstrapDnsNames: unpublished } = settings;
-    this.bootstrap = new BootstrapDns({ published, unpublished }, (name, error) => {
+    const unresolved = (name: string, error: Error) => {
       logger.warn({ name, error: error.message }, 'a bootstrap name cannot be resolved');
-    });
+    };
+    this.bootstrap = new BootstrapDns({ published, unpublished }, unresolved, barrier);
     const { debugAllowIp: allowIp, debugTrustedCidrs: trustedCidrs, debugKeyFile: keyFile, debugHosts } = settings;
     const hosts = () => [settings.hostname, ...debugHosts, ...this.certificates.validFor];
     this.http = new HttpServer({
+      barrier,
       hostname: settings.hostname,
       bootstrapDns: (query, address) => this.bootstrap.answer(query, address),
       debugAccess: new DebugAccess({ allowIp, trustedCidrs, keyFile, hosts }),
@@ -274,6 +288,7 @@ class Started implements PlaneEvents {
         gate: this.gate,
         mesh: () => this.mesh?.status() ?? [],
         certificates: () => this.certificates.states(),
+        faults: () => faults.count,
       }),
       challengeAnswer: this.certificates.challengeAnswer,
       debugHint: settings.debugHint,
@@ -291,7 +306,7 @@ class Started implements PlaneEvents {
     const tls = this.settings.certMode !== 'off';
     if (tls) await this.certificates.open();
     for (const warning of this.materials.warnings) this.logger.warn(warning);
-    void this.bootstrap.start();
+    this.bootstrap.start();
     const main = await this.open({ kind: tls ? 'tls' : 'tcp', derp, host, port: listen.port }, 'main', 'listen');
     if (tls) this.ports.tls = main.port;
     const withHttp = tls && httpPort >= 0;
@@ -313,7 +328,7 @@ class Started implements PlaneEvents {
   /** Another receive limit holds, for everyone who is connected too. */
   limit(rate: RateLimit): void {
     this.rate = rate;
-    this.dataPlane.policy(planePolicy(this.settings, rate));
+    this.dataPlane.policy(planePolicy(this.settings, rate, this.connections));
   }
 
   async close(): Promise<void> {
@@ -352,7 +367,7 @@ class Started implements PlaneEvents {
     this.dataPlane.admit(id, admission);
     this.run(commands);
     this.logger.debug({ client: shortKey(key), id, ...(mesh && { mesh }) }, 'client connected');
-    this.emitter.emit('connected', { id, key: formatNodeKey(key), peer, mesh });
+    this.tell('connected', { id, key: formatNodeKey(key), peer, mesh });
   }
 
   closed(id: ConnectionId, reason: CloseReason): void {
@@ -363,7 +378,7 @@ class Started implements PlaneEvents {
     if (!client) return;
     this.run(this.registry.disconnected(id));
     this.logger.debug({ client: shortKey(client.key), id, reason }, 'client disconnected');
-    this.emitter.emit('disconnected', { id, key: formatNodeKey(client.key), reason });
+    this.tell('disconnected', { id, key: formatNodeKey(client.key), reason });
   }
 
   active(...report: Parameters<PlaneEvents['active']>): void {
@@ -418,9 +433,18 @@ class Started implements PlaneEvents {
     }
   }
 
+  /** Tells the listeners of the embedding program. What they throw is theirs, and no reason to end anything. */
+  private tell<Name extends keyof RelayEvents>(event: Name, ...args: RelayEvents[Name]): void {
+    this.faults.barrier.emit(this.emitter, event, args);
+  }
+
   fault(code: DerpkitError['code'], message: string, fatal: boolean): void {
-    this.logger.error({ code, fatal }, message);
-    if (fatal) this.emitter.emit('fault', new DerpkitError(code, message));
+    if (fatal) {
+      this.logger.error({ code, fatal }, message);
+      this.tell('fault', new DerpkitError(code, message));
+    } else {
+      this.faults.tellOfPlane(message);
+    }
   }
 
   /** Says what others can cause as often as they like; what is held back is counted in the next line. */
@@ -442,22 +466,7 @@ class Started implements PlaneEvents {
   }
 
   private run(commands: readonly Command[]): void {
-    for (const command of commands) {
-      switch (command.kind) {
-        case 'send':
-          this.dataPlane.send(command.ids, command.frames, { pull: command.pull });
-          break;
-        case 'gone':
-          this.dataPlane.gone(command.key, command.reason);
-          break;
-        case 'route':
-          this.dataPlane.route(command.key, command.via);
-          break;
-        case 'close':
-          this.dataPlane.close(command.id, 'closed_by_peer');
-          break;
-      }
-    }
+    runCommands(this.dataPlane, commands);
   }
 }
 

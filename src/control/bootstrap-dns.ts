@@ -1,6 +1,7 @@
 /** Addresses of names that clients may need before they can resolve any: looked up now and then, served from memory. */
 import { lookup, Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import type { Barrier } from '../barrier.js';
 import { addressBytes } from '../protocol/frame.js';
 
 export interface BootstrapNames {
@@ -47,6 +48,7 @@ export class BootstrapDns {
   constructor(
     private readonly names: BootstrapNames,
     private readonly warn: (name: string, error: Error) => void,
+    private readonly barrier: Barrier,
     private readonly resolver: NameResolver = systemResolver(),
     private readonly random: () => number = Math.random,
   ) {}
@@ -57,10 +59,10 @@ export class BootstrapDns {
   }
 
   /** Resolves both lists, and again every ten minutes until {@link stop}. */
-  async start(): Promise<void> {
-    if (this.names.published.length === 0 && this.names.unpublished.length === 0) return;
-    await this.refresh();
-    if (!this.stopped) this.timer = setTimeout(() => void this.start(), REFRESH).unref();
+  start(): void {
+    if (this.stopped || (this.names.published.length === 0 && this.names.unpublished.length === 0)) return;
+    this.timer = setTimeout(() => this.start(), REFRESH).unref();
+    void this.barrier.settle('the bootstrap names', this.refresh());
   }
 
   stop(): void {

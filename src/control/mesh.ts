@@ -1,5 +1,6 @@
 /** The relays that this one meshes with: dials them, follows what they say of who is there, and dials again. */
 import { lookup } from 'node:dns/promises';
+import type { Barrier } from '../barrier.js';
 import { reasonOf } from '../errors.js';
 import type { DialTarget, LinkChange, LinkId } from '../plane/plane.js';
 import { formatNodeKey, type NodeKey, shortKey } from '../protocol/key.js';
@@ -29,6 +30,7 @@ export interface MeshParts {
   /** A link says that a key is there, or no longer. */
   onChange(link: LinkId, key: NodeKey, present: boolean): void;
   log(level: 'info' | 'warn' | 'debug', facts: object, text: string): void;
+  readonly barrier: Barrier;
 }
 
 export interface MeshTimes {
@@ -61,7 +63,11 @@ export class Mesh {
   private readonly byLink = new Map<LinkId, Watch>();
   private lastLink = 0;
 
-  constructor(peers: readonly MeshPeer[], parts: MeshParts, times: MeshTimes = MESH_TIMES) {
+  constructor(
+    peers: readonly MeshPeer[],
+    private readonly parts: MeshParts,
+    times: MeshTimes = MESH_TIMES,
+  ) {
     const begin = (watch: Watch) => {
       this.lastLink += 1;
       this.byLink.set(this.lastLink, watch);
@@ -72,7 +78,7 @@ export class Mesh {
   }
 
   start(): void {
-    for (const watch of this.watches) void watch.run();
+    for (const watch of this.watches) void this.parts.barrier.settle('a mesh link', watch.run());
   }
 
   /** Dials no more. Links are closed with their plane. */
@@ -133,7 +139,7 @@ class Watch implements KeyOwner {
     this.count = new PeerCount((peers, first) => {
       const { authority: relay } = this.peer;
       parts.log('info', { relay, peers }, first ? 'mesh link connected' : 'mesh peers');
-    });
+    }, parts.barrier);
   }
 
   status(): MeshStatus {
@@ -144,19 +150,24 @@ class Watch implements KeyOwner {
   }
 
   async run(): Promise<void> {
+    const { retry, jitter } = this.times;
     while (!this.stopped) {
       this.state = 'connecting';
-      const { opened, reason } = await this.connect();
-      if (this.stopped) return;
-      // Every relay announces at least us.
-      const refused = opened && this.announced.size === 0;
-      this.undo();
-      if (this.isSelf()) return;
-      this.report(opened, refused ? `${reason} and said nothing: does it have the same mesh key?` : reason);
+      await this.parts.barrier.settle('a mesh link', this.connectOnce());
+      if (this.stopped || this.isSelf()) return;
       this.state = 'waiting';
-      const { retry, jitter } = this.times;
       await this.pause(retry + Math.random() * jitter);
     }
+  }
+
+  private async connectOnce(): Promise<void> {
+    const { opened, reason } = await this.connect();
+    if (this.stopped) return;
+    // Every relay announces at least us.
+    const refused = opened && this.announced.size === 0;
+    this.undo();
+    if (this.isSelf()) return;
+    this.report(opened, refused ? `${reason} and said nothing: does it have the same mesh key?` : reason);
   }
 
   stop(): void {

@@ -1,3 +1,5 @@
+import type { Barrier } from '../barrier.js';
+
 /** How long after the last of a row of announcements the row counts as over, and how long at most. */
 const SETTLED = 200;
 const SETTLED_AT_LATEST = 2000;
@@ -15,7 +17,10 @@ export class PeerCount {
   private latest = 0;
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly tell: (count: number, first: boolean) => void) {}
+  constructor(
+    private readonly tell: (count: number, first: boolean) => void,
+    private readonly barrier: Barrier,
+  ) {}
 
   /** The link is open. */
   start(): void {
@@ -29,7 +34,10 @@ export class PeerCount {
   changed(count: number, gone: boolean): void {
     this.count = count;
     if (!this.flooding) {
-      this.timer ??= setTimeout(() => this.tellChanged(), EVERY).unref();
+      this.timer ??= setTimeout(
+        this.guard(() => this.tellChanged()),
+        EVERY,
+      ).unref();
     } else if (gone) {
       this.settle();
     } else {
@@ -44,7 +52,14 @@ export class PeerCount {
 
   private arm(after: number): void {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.settle(), after).unref();
+    this.timer = setTimeout(
+      this.guard(() => this.settle()),
+      after,
+    ).unref();
+  }
+
+  private guard(act: () => void): () => void {
+    return this.barrier.guard('the count of a mesh link', act);
   }
 
   private settle(): void {

@@ -17,7 +17,7 @@ export interface DebugSource {
 
 interface Page {
   readonly about: string;
-  send(response: ServerResponse, source: DebugSource): void;
+  send(response: ServerResponse, source: DebugSource): Promise<void>;
 }
 
 /** By the path below `/debug/`. */
@@ -26,24 +26,26 @@ const PAGES: ReadonlyMap<string, Page> = new Map([
     'vars',
     {
       about: 'metrics as JSON',
-      send: (response, source) => sendPage(response, 'application/json; charset=utf-8', source.vars(), DEBUG_HEADERS),
+      send: async (response, source) =>
+        sendPage(response, 'application/json; charset=utf-8', source.vars(), DEBUG_HEADERS),
     },
   ],
   [
     'varz',
     {
       about: 'metrics for Prometheus',
-      send: (response, source) => sendPage(response, TEXT, source.varz(), DEBUG_HEADERS),
+      send: async (response, source) => sendPage(response, TEXT, source.varz(), DEBUG_HEADERS),
     },
   ],
   [
     'certificates',
     {
       about: 'certificates: whom they are for, when they end, and what comes next',
-      send: (response, source) => sendPage(response, HTML, table('certificates', source.certificates()), DEBUG_HEADERS),
+      send: async (response, source) =>
+        sendPage(response, HTML, table('certificates', source.certificates()), DEBUG_HEADERS),
     },
   ],
-  ['check', { about: 'whether the books are in order', send: (response, source) => void check(response, source) }],
+  ['check', { about: 'whether the books are in order', send: check }],
 ]);
 
 export function debugPage(path: string): Page | undefined {
@@ -71,6 +73,8 @@ function table(title: string, [head = [], ...rows]: readonly (readonly string[])
 
 async function check(response: ServerResponse, source: DebugSource): Promise<void> {
   const problems = await source.check().catch((error: Error) => [error.message]);
+  // Whoever has asked may have gone.
+  if (response.destroyed) return;
   if (problems.length > 0) sendError(response, 500, problems.join(', '), DEBUG_HEADERS);
   else sendPage(response, TEXT, 'derp.Server ConsistencyCheck okay', DEBUG_HEADERS);
 }

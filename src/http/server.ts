@@ -16,6 +16,8 @@ export interface HttpOptions extends SiteOptions {
   readonly adopt: (id: ConnectionId, how: Adoption) => void;
 }
 
+type RequestEvent = 'request' | 'checkContinue' | 'checkExpectation';
+
 interface Origin extends DuplexInfo {
   readonly id: ConnectionId;
   readonly face: Face;
@@ -55,19 +57,20 @@ export class HttpServer {
     });
     this.server.keepAliveTimeout = REQUEST_TIMEOUT;
     this.server.setTimeout(REQUEST_TIMEOUT);
-    this.server.on('request', (request, response) => this.onRequest(request, response));
+    this.on('request', (request, response) => this.onRequest(request, response));
     // Nobody here reads a body, so nobody asks for one; whether it comes is not known then.
-    this.server.on('checkContinue', (request, response) => {
+    this.on('checkContinue', (request, response) => {
       response.shouldKeepAlive = false;
       this.onRequest(request, response);
     });
     // Node would answer these itself, uncounted.
-    this.server.on('checkExpectation', (request, response) => this.onExpectation(request, response));
-    this.server.on('upgrade', (request, socket, head) =>
-      this.inTurn(socket, () => this.onUpgrade(request, socket, head)),
+    this.on('checkExpectation', (request, response) => this.onExpectation(request, response));
+    this.onSwitch('upgrade', (request, socket, head) => this.onUpgrade(request, socket, head));
+    this.onSwitch('connect', (request, socket) => this.onConnect(request, socket));
+    this.server.on(
+      'clientError',
+      options.barrier.guard('http: clientError', refuse, (_error, socket) => socket.destroy()),
     );
-    this.server.on('clientError', (error, socket) => refuse(error, socket));
-    this.server.on('connect', (request, socket) => this.inTurn(socket, () => this.onConnect(request, socket)));
     // The server never listens, but it keeps track of connections, and of their deadlines, only from this event on.
     this.server.emit('listening');
   }
@@ -88,6 +91,24 @@ export class HttpServer {
   close(): void {
     this.server.closeAllConnections();
     this.server.close();
+  }
+
+  /** A handler that fails costs its connection, as in Go. */
+  private on(event: RequestEvent, handler: (request: IncomingMessage, response: ServerResponse) => void): void {
+    this.server.on(
+      event,
+      this.options.barrier.guard(`http: ${event}`, handler, ({ socket }) => socket.destroy()),
+    );
+  }
+
+  /** The same of requests with which Node hands the connection over. */
+  private onSwitch(
+    event: 'upgrade' | 'connect',
+    handler: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
+  ): void {
+    const { barrier } = this.options;
+    const guarded = barrier.guard(`http: ${event}`, handler, (_request, socket) => socket.destroy());
+    this.server.on(event, (request, socket, head) => this.inTurn(socket, () => guarded(request, socket, head)));
   }
 
   private onRequest(request: IncomingMessage, response: ServerResponse): void {
@@ -115,14 +136,18 @@ export class HttpServer {
       this.tlsRequests[tlsVersion] += 1;
       this.tlsActive[tlsVersion] += 1;
     }
-    response.once('close', () => {
+    const closed = () => {
       this.settle(origin, Math.min(1, origin.unanswered));
       if (origin.unanswered > 0 || !origin.next) return;
       const { next } = origin;
       delete origin.next;
       // It may have been told that it was its last request.
       if (socket.writable) next();
-    });
+    };
+    response.once(
+      'close',
+      this.options.barrier.guard('http: the end of an answer', closed, () => socket.destroy()),
+    );
     return true;
   }
 

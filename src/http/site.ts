@@ -1,5 +1,6 @@
 /** What is answered to requests: the two muxes of derper, the relay's own and the one on port 80. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Barrier } from '../barrier.js';
 import { bodyFault, DERP_PATH, isHostField } from '../protocol/upgrade.js';
 import type { DebugAccess, DebugVerdict } from './debug-access.js';
 import { type DebugSource, debugIndex, debugPage } from './debug-pages.js';
@@ -16,6 +17,7 @@ import {
 } from './responses.js';
 
 export interface SiteOptions extends HomeOptions {
+  readonly barrier: Barrier;
   /** The ports that this process listens on. A port mapping in front of it may have others outside. */
   readonly ports: () => { readonly plain: number; readonly tls: number };
   /** The JSON of `/bootstrap-dns`, for a query (`q`) of whoever has this address. */
@@ -121,7 +123,8 @@ export class Site {
       const hint = page && this.options.debugHint ? `; to permit access, set TS_ALLOW_DEBUG_IP=${address}` : '';
       sendError(response, 403, `debug access denied${hint}`);
     } else if (page) {
-      page.send(response, this.options.debug);
+      const { barrier, debug } = this.options;
+      void barrier.settle('http: a debug page', page.send(response, debug), () => response.destroy());
     } else if (target.path === '/debug/') {
       debugIndex(response, this.options.debug, BROWSER_HEADERS);
     } else {
@@ -135,7 +138,8 @@ export class Site {
     if (target.path === '/generate_204') {
       generate204(request, response);
     } else if (challengeAnswer && target.path.startsWith('/.well-known/acme-challenge/')) {
-      void answerChallenge(response, challengeAnswer(request.headers.host ?? '', target.path));
+      const answered = answerChallenge(response, challengeAnswer(request.headers.host ?? '', target.path));
+      void this.options.barrier.settle('http: a challenge', answered, () => response.destroy());
     } else if (asked.startsWith('/debug')) {
       // It is the other mux that makes of it what it makes of anything.
       this.page(request, response, 'main', address);

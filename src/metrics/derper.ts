@@ -20,6 +20,7 @@ export interface MetricSources {
   readonly admission: AdmissionFigures | undefined;
   /** Names with a certificate, or with failures to get one. */
   readonly certificates: readonly CertificateFigures[];
+  readonly faults: number;
   readonly process: ProcessFigures;
 }
 
@@ -122,6 +123,7 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['derpkit_plane', { kind: 'info', text: sources.plane, labels: { plane: sources.plane } }],
     ['counter_derpkit_logins_failed', int(counters.logins_failed)],
     ['counter_derpkit_connections_refused', int(counters.connections_refused)],
+    ['counter_derpkit_faults', int(sources.faults)],
     ['counter_derpkit_egress_contended', int(counters.egress_contended)],
     ['gauge_derpkit_held', labels('what', held(sources))],
     ['counter_derpkit_over_budget', labels('what', overBudget(sources))],

@@ -1,22 +1,28 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
+import { getHeapStatistics } from 'node:v8';
 import type { LinuxFigures, ProcessFigures } from './derper.js';
 
-const residentBytesAtStart = process.memoryUsage.rss();
+/** The last that was known: where no descriptor is left, the system cannot be asked. */
+const known = { residentBytes: 0, residentBytesAtStart: 0 };
 const startedAt = Math.floor(Date.now() / 1000 - process.uptime());
+
+/** Remembers what the process was like when the relay started. */
+export function rememberStart(): void {
+  known.residentBytesAtStart ||= residentBytes();
+}
 
 /** What the system and Node say of this process, now. */
 export function processFigures(): ProcessFigures {
   const { user, system } = process.cpuUsage();
-  const { rss, heapUsed } = process.memoryUsage();
   return {
     startedAt,
     bootedAt: bootTime(),
     uptime: Math.floor(process.uptime()),
     cpuSeconds: (user + system) / 1e6,
-    residentBytes: rss,
-    residentBytesAtStart,
-    heapBytes: heapUsed,
+    residentBytes: residentBytes(),
+    residentBytesAtStart: known.residentBytesAtStart,
+    heapBytes: getHeapStatistics().used_heap_size,
     openFiles: openFiles(),
     linux: linuxFigures(),
   };
@@ -56,7 +62,17 @@ function namedRow(text: string, row: string): Map<string, number> {
   return new Map(names.map((name, index) => [name, Number(values[index])]));
 }
 
-function openFiles(): number {
+function residentBytes(): number {
+  try {
+    known.residentBytes = process.memoryUsage.rss();
+  } catch {
+    // It opens a file of /proc.
+  }
+  return known.residentBytes;
+}
+
+/** Descriptors that are open, or 0 where the system does not tell. */
+export function openFiles(): number {
   try {
     return readdirSync('/proc/self/fd').length;
   } catch {
@@ -64,10 +80,19 @@ function openFiles(): number {
   }
 }
 
+function uptimeBoot(): number {
+  try {
+    return Math.floor(Date.now() / 1000 - uptime());
+  } catch {
+    // Where there is no /proc, nothing tells; no machine was booted after its programs were started.
+    return startedAt;
+  }
+}
+
 function bootTime(): number {
   try {
     return Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
   } catch {
-    return Math.floor(Date.now() / 1000 - uptime());
+    return uptimeBoot();
   }
 }

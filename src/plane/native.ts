@@ -1,8 +1,10 @@
 /** The native plane: turns the addon's calls and events into the interface. The only importer of the binding. */
 import { lookup } from 'node:dns/promises';
+import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getSystemErrorName } from 'node:util';
+import { Barrier } from '../barrier.js';
 import { DerpkitError } from '../errors.js';
 import { type NodeKey, nodeKeyBytes, readNodeKey } from '../protocol/key.js';
 import type { ClientInfo } from '../protocol/login.js';
@@ -39,6 +41,8 @@ import { TapStream } from './tap.js';
 
 /** How long a transport of JavaScript's has, in milliseconds, to take what was sent before its connection ended. */
 const LINGER = 1000;
+/** When to try again, in milliseconds, where the events of the plane could not be taken. */
+const TAKE_AGAIN = 100;
 
 export interface Binding {
   version(): string;
@@ -65,6 +69,7 @@ export interface BindingPlane {
   gone(key: Uint8Array, reason: number): void;
   send(ids: readonly number[], frames: Uint8Array, pull: boolean): void;
   newId(): number;
+  left(id: number): void;
   adopt(
     id: number,
     fd: number,
@@ -133,6 +138,10 @@ class NativePlane implements DataPlane {
   readonly kind = 'native';
   readonly counters: WritableCounters;
   private readonly plane: BindingPlane;
+  /** Every handler runs behind it: what they throw is a fault that is not fatal. */
+  private readonly barrier = new Barrier((what, error) => {
+    this.events.fault('ERR_INTERNAL', `${what}: ${(error as Error | undefined)?.stack ?? String(error)}`, false);
+  });
   private readonly duplexes = new Map<ConnectionId, { stream: Socket; info: DuplexInfo }>();
   /** Transports of JavaScript's, and the pipes that lead from them to the plane. */
   private readonly attached = new Set<Duplex>();
@@ -152,7 +161,7 @@ class NativePlane implements DataPlane {
       options.privateKey,
       flat(options.policy, this.receiveEpoch),
       options.workers ?? 0,
-      () => this.drain(),
+      () => this.onWake(),
     );
     const page = this.plane.counters();
     this.counters = page
@@ -219,16 +228,19 @@ class NativePlane implements DataPlane {
       const leftover = Buffer.concat([how.leftover, unread]);
       const { address, port } = info.peer;
       this.plane.adopt(id, fd, address, port, leftover, how.notIdeal, how.framing === 'websocket');
+      this.duplexes.delete(id);
       // The plane has a descriptor of its own: this one's close is no end of the connection.
       stream.destroy();
     };
+    // The system may have no descriptor for it.
+    const giveOrEnd = this.barrier.guard('the adoption of a connection', give, () => stream.destroy());
     if (stream.writableLength === 0) {
-      give();
+      giveOrEnd();
       return;
     }
     // What is still to be sent of answers goes first, and is the socket's own to send.
     stream.setTimeout(this.currentPolicy.deadlines.head, () => stream.destroy());
-    stream.write('', give);
+    stream.write('', () => giveOrEnd());
   }
 
   async attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId> {
@@ -248,10 +260,12 @@ class NativePlane implements DataPlane {
     ] as const) {
       this.attached.add(from);
       from.pipe(to);
-      from.on('error', () => to.destroy());
-      from.on('close', () => {
-        this.attached.delete(from);
-        to.destroy();
+      this.barrier.on(from, 'an attached stream', {
+        error: () => to.destroy(),
+        close: () => {
+          this.attached.delete(from);
+          to.destroy();
+        },
       });
     }
   }
@@ -269,7 +283,8 @@ class NativePlane implements DataPlane {
     const target = { address, port, host, authority, roots: roots ?? undefined, meshKey, timeout };
     const refused = this.plane.dial(link, target);
     // As if it had come from there: never within the call.
-    if (refused !== null) setImmediate(() => this.events.linkClosed(link, refused));
+    const tell = () => this.events.linkClosed(link, refused as string);
+    if (refused !== null) setImmediate(this.barrier.guard('a dial', tell));
   }
 
   hangUp(link: LinkId): void {
@@ -311,9 +326,41 @@ class NativePlane implements DataPlane {
     for (const { stream } of this.duplexes.values()) stream.destroy();
   }
 
+  /** Whatever could not be taken is not announced again. */
+  private onWake(): void {
+    this.barrier.run(
+      'the events of the plane',
+      () => this.drain(),
+      () => void setTimeout(() => this.onWake(), TAKE_AGAIN).unref(),
+    );
+  }
+
   private drain(): void {
-    for (const event of this.plane.takeEvents()) this.raise(event);
+    for (const event of this.plane.takeEvents()) {
+      this.barrier.run(
+        `an event of the plane: ${event.kind}`,
+        () => this.raise(event),
+        () => this.end(event),
+      );
+    }
     this.tapped?.notify();
+  }
+
+  /** Ends what an event is about that has failed. */
+  private end(event: BindingEvent): void {
+    const { kind, id, fd } = event;
+    if (kind === 'closed' || kind === 'linkClosed') {
+      // Books that have missed it would never be in order again.
+      this.raise(event);
+    } else if (kind === 'duplex') {
+      const stream = this.duplexes.get(id)?.stream;
+      if (stream) stream.destroy();
+      else closeSync(fd);
+    } else if (kind.startsWith('link')) {
+      this.plane.hangUp(id);
+    } else if (id !== 0) {
+      this.plane.close(id, 'internal_error');
+    }
   }
 
   private raise(event: BindingEvent): void {
@@ -376,6 +423,9 @@ class NativePlane implements DataPlane {
       case 'linkClosed':
         this.events.linkClosed(id, event.reason);
         break;
+      case 'trouble':
+        this.events.fault('ERR_INTERNAL', event.reason, false);
+        break;
       case 'fault':
         this.endOurs();
         this.events.fault('ERR_INTERNAL', event.reason, true);
@@ -387,14 +437,18 @@ class NativePlane implements DataPlane {
   private onDuplex({ id, fd, listener, address, port, received, tlsVersion }: BindingEvent): void {
     const stream = new Socket({ fd, allowHalfOpen: true, readable: true, writable: true });
     stream.on('error', () => stream.destroy());
-    if (this.closed || this.duplexes.size >= this.currentPolicy.limits.duplexes) {
+    // Over TLS the plane sees it; what was adopted is its own again.
+    const isGiven = tlsVersion === undefined;
+    stream.once('close', () => {
+      if (this.duplexes.delete(id) && isGiven && !this.closed) this.plane.left(id);
+    });
+    const info: DuplexInfo = { listener, peer: { address, port }, tlsVersion: tlsVersion ?? null };
+    this.duplexes.set(id, { stream, info });
+    if (this.closed || this.duplexes.size > this.currentPolicy.limits.duplexes) {
       this.counters.add('connections_refused');
       stream.destroy();
       return;
     }
-    const info: DuplexInfo = { listener, peer: { address, port }, tlsVersion: tlsVersion ?? null };
-    this.duplexes.set(id, { stream, info });
-    stream.once('close', () => this.duplexes.delete(id));
     stream.pause();
     stream.unshift(received);
     this.events.duplex(id, stream, info);

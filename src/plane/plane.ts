@@ -272,6 +272,11 @@ export interface PlaneLimits {
   /** Request head of a raw DERP upgrade; longer heads are the HTTP server's. */
   readonly headBytes: number;
   readonly clientInfoBytes: number;
+  /**
+   * Descriptors that connections of listeners may have, so that some are left for everything else. A connection has one; on
+   * the native plane three, if it is over TLS and the HTTP server's.
+   */
+  readonly connections: number;
   /** Connections that have not yet sent a whole request head, TLS handshake included. */
   readonly handshakes: number;
   /** Of those, the ones that are parked by `certificateNeeded`; further ones are refused. */

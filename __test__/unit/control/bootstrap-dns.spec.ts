@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BootstrapDns, isWithin, type NameResolver } from '../../../src/control/bootstrap-dns.js';
+import { STRICT } from '../../helpers/strict-barrier.js';
 
 const resolver: NameResolver = {
   addresses: async (name) => {
@@ -16,6 +17,7 @@ async function opened(published: string[], unpublished: string[] = []): Promise<
   const names = new BootstrapDns(
     { published, unpublished },
     () => {},
+    STRICT,
     resolver,
     () => 0.999,
   );
@@ -48,7 +50,7 @@ describe('rollout', () => {
 
 describe('the answer', () => {
   it('is nothing until names are resolved, and those that could be after that', async () => {
-    const early = new BootstrapDns({ published: ['a.test'], unpublished: [] }, () => {}, resolver);
+    const early = new BootstrapDns({ published: ['a.test'], unpublished: [] }, () => {}, STRICT, resolver);
     expect(early.answer(null, '')).toBe('');
     expect((await opened(['empty.test', 'a.test', 'broken.test'])).answer(null, '')).toBe(BOTH);
     expect((await opened(['broken.test'])).answer(null, '')).toBe('null');

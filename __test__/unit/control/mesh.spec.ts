@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Mesh, type MeshParts, type MeshPeer } from '../../../src/control/mesh.js';
 import type { DialTarget, LinkId } from '../../../src/plane/plane.js';
 import { formatNodeKey, type NodeKey } from '../../../src/protocol/key.js';
+import { STRICT } from '../../helpers/strict-barrier.js';
 import { settled } from '../plane/context.js';
 
 const lookup = vi.hoisted(() => vi.fn());
@@ -34,6 +35,7 @@ function meshOfAtMost(mostKeys: number, ...peers: MeshPeer[]): Mesh {
     hangUp: (link) => void hungUp.push(link),
     onChange: (link, key, present) => void changes.push(`${link} ${present ? '+' : '-'}${key[0]}`),
     log: (level, facts, text) => void log.push(`${level} ${text} ${JSON.stringify(facts)}`),
+    barrier: STRICT,
   };
   mesh = new Mesh(peers, parts);
   mesh.start();

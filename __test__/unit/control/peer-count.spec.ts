@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { PeerCount } from '../../../src/control/peer-count.js';
+import { STRICT } from '../../helpers/strict-barrier.js';
 
 let told: string[];
 let count: PeerCount;
@@ -7,7 +8,7 @@ let count: PeerCount;
 beforeEach(() => {
   vi.useFakeTimers();
   told = [];
-  count = new PeerCount((peers, first) => told.push(`${first ? 'first ' : ''}${peers}`));
+  count = new PeerCount((peers, first) => told.push(`${first ? 'first ' : ''}${peers}`), STRICT);
 });
 
 afterEach(() => {

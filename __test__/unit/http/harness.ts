@@ -4,6 +4,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { DebugAccess } from '../../../src/http/debug-access.js';
 import { type Face, type HttpOptions, HttpServer } from '../../../src/http/server.js';
 import type { Adoption } from '../../../src/plane/plane.js';
+import { STRICT } from '../../helpers/strict-barrier.js';
 import { nodeKey, vectors } from '../vectors.js';
 
 export interface Answer {
@@ -22,6 +23,7 @@ export class Harness {
 
   private constructor(face: Face, options: Partial<HttpOptions>) {
     this.http = new HttpServer({
+      barrier: STRICT,
       serverKey: nodeKey(vectors.keys.values.server?.public),
       home: '',
       derp: true,

@@ -8,6 +8,7 @@ import type { PlaneContext } from '../../../src/plane/js/context.js';
 import { EventQueue } from '../../../src/plane/js/events.js';
 import { Links } from '../../../src/plane/js/links.js';
 import { QueueTime } from '../../../src/plane/js/queue-time.js';
+import { Room } from '../../../src/plane/js/room.js';
 import { Table } from '../../../src/plane/js/table.js';
 import { Wheel } from '../../../src/plane/js/wheel.js';
 import type { PlaneEvents, PlanePolicy } from '../../../src/plane/plane.js';
@@ -50,7 +51,7 @@ export function eventLog(): { readonly log: string[]; readonly events: PlaneEven
 export function contextWith(changes: PolicyChanges = {}): { context: PlaneContext; log: string[] } {
   const { log, events } = eventLog();
   const queue = new EventQueue(events);
-  const wheel = new Wheel(50);
+  const wheel = new Wheel(50, queue.barrier);
   // Nothing is armed unless a test does.
   wheel.stop();
   const counters = new WritableCounters();
@@ -60,12 +61,14 @@ export function contextWith(changes: PolicyChanges = {}): { context: PlaneContex
     counters,
     queueTime: new QueueTime(counters),
     events: queue,
+    barrier: queue.barrier,
     table: new Table(queue),
     wheel,
     links: new Links(),
     parked: new Map(),
     connections: new Map(),
     leaving: new Set(),
+    room: new Room(),
     arriving: 0,
     pendingLogins: 0,
     loginBytes: 0,

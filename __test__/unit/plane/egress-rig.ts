@@ -37,6 +37,9 @@ export class Owner implements EgressOwner {
   armAt(when: number): void {
     this.armed.push(when);
   }
+  fail(): void {
+    this.calls.push('failed');
+  }
 }
 
 export interface Rig {

@@ -3,6 +3,7 @@ import { crc32 } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { WritableCounters } from '../../../src/plane/counters.js';
 import { bindingResponse, isBindingRequest, StunListener } from '../../../src/plane/js/stun.js';
+import { STRICT } from '../../helpers/strict-barrier.js';
 import { addressOf, bytes, cases, vectors } from '../vectors.js';
 
 const TX = '010101010101010101010101';
@@ -38,7 +39,10 @@ describe('requests', () => {
 
 it('of a port that nobody can have is not answered, and ends nothing', async () => {
   const counters = new WritableCounters();
-  const listener = new StunListener({ kind: 'stun', derp: false, host: '127.0.0.1', port: 0 }, 1, counters);
+  const listener = new StunListener({ kind: 'stun', derp: false, host: '127.0.0.1', port: 0 }, 1, {
+    barrier: STRICT,
+    counters,
+  });
   await listener.listen();
   const { sockets } = listener as unknown as { sockets: { sockets: Map<string, Socket> } };
   const [socket] = [...sockets.sockets.values()] as [Socket];

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Barrier } from '../../../src/barrier.js';
 import { type Timed, Wheel } from '../../../src/plane/js/wheel.js';
 import { seeded } from '../../helpers/random.js';
 
@@ -9,6 +10,7 @@ const HORIZON = 512 * TICK;
 /** An entry with one deadline, as connections have several: due or not, it decides itself. */
 class Deadline implements Timed {
   readonly visits: number[] = [];
+  failed = 0;
   metAt: number | undefined;
 
   constructor(readonly when: number) {}
@@ -19,11 +21,20 @@ class Deadline implements Timed {
     this.metAt ??= now;
     return Number.POSITIVE_INFINITY;
   }
+
+  fail(): void {
+    this.failed += 1;
+  }
 }
+
+/** What entries have thrown. */
+let thrown: unknown[];
+const barrier = new Barrier((_what, error) => thrown.push(error));
 
 let wheel: Wheel;
 
 beforeEach(() => {
+  thrown = [];
   vi.useFakeTimers();
 });
 
@@ -36,7 +47,7 @@ afterEach(() => {
 describe('deadlines', () => {
   it.each([0, 1, 17, 49])('are met, and less than two ticks late, whatever the phase of the timer (%i)', (phase) => {
     vi.advanceTimersByTime(phase);
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     const random = seeded(phase);
     const start = Wheel.now();
     const deadlines = Array.from({ length: 500 }, () => new Deadline(start + random() * 20_000));
@@ -51,7 +62,7 @@ describe('deadlines', () => {
   });
 
   it('on a slot’s very boundary are not met before it', () => {
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     const start = Wheel.now();
     const deadlines = Array.from({ length: 40 }, (_, index) => new Deadline(start + index * TICK));
     for (const deadline of deadlines) wheel.arm(deadline, deadline.when);
@@ -61,7 +72,7 @@ describe('deadlines', () => {
 
   it('that have passed are met at the next tick', () => {
     vi.advanceTimersByTime(1000);
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     const late = new Deadline(Wheel.now() - 900);
     wheel.arm(late, late.when);
     vi.advanceTimersByTime(TICK);
@@ -69,7 +80,7 @@ describe('deadlines', () => {
   });
 
   it('beyond the horizon are visited on the way, and met once, in time', () => {
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     const far = new Deadline(Wheel.now() + 3.5 * HORIZON);
     wheel.arm(far, far.when);
     vi.advanceTimersByTime(4 * HORIZON);
@@ -79,7 +90,7 @@ describe('deadlines', () => {
   });
 
   it('of never are none', () => {
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     const never = new Deadline(Number.POSITIVE_INFINITY);
     wheel.arm(never, Number.POSITIVE_INFINITY);
     vi.advanceTimersByTime(2 * HORIZON);
@@ -87,13 +98,14 @@ describe('deadlines', () => {
   });
 
   it('are met turn after turn', () => {
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     const times: number[] = [];
     const every: Timed = {
       onTime: (now) => {
         times.push(now);
         return now + 1000;
       },
+      fail: () => {},
     };
     wheel.arm(every, Wheel.now() + 1000);
     vi.advanceTimersByTime(3 * HORIZON);
@@ -106,7 +118,7 @@ describe('deadlines', () => {
 
 describe('one entry', () => {
   it('in several slots is visited for each', () => {
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     const entry = new Deadline(Number.POSITIVE_INFINITY);
     const start = Wheel.now();
     for (const after of [100, 300, 500]) wheel.arm(entry, start + after);
@@ -115,7 +127,7 @@ describe('one entry', () => {
   });
 
   it('armed twice for one slot is visited once', () => {
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     const entry = new Deadline(Number.POSITIVE_INFINITY);
     const start = Wheel.now();
     wheel.arm(entry, start + 110);
@@ -125,13 +137,14 @@ describe('one entry', () => {
   });
 
   it('that arms another while it is visited does not lose it', () => {
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     const second = new Deadline(0);
     const first: Timed = {
       onTime: (now) => {
         wheel.arm(second, now);
         return Number.POSITIVE_INFINITY;
       },
+      fail: () => {},
     };
     wheel.arm(first, Wheel.now() + 100);
     vi.advanceTimersByTime(100 + 3 * TICK);
@@ -147,7 +160,7 @@ describe('a stall', () => {
   ])('%s makes everything due at once, and what is not due stays', (_name, stall) => {
     let clock = 12_345;
     vi.spyOn(Wheel, 'now').mockImplementation(() => clock);
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     const due = Array.from({ length: 100 }, (_, index) => new Deadline(clock + (stall * index) / 100));
     const later = new Deadline(clock + stall + 1000);
     for (const deadline of [...due, later]) wheel.arm(deadline, deadline.when);
@@ -166,7 +179,7 @@ describe('a stall', () => {
 
 describe('the timer', () => {
   it('stops, and visits nobody from then on', () => {
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     const entry = new Deadline(Wheel.now() + 100);
     wheel.arm(entry, entry.when);
     wheel.stop();
@@ -177,11 +190,11 @@ describe('the timer', () => {
 
   it('is one for any number of entries, and keeps no process alive', () => {
     vi.useRealTimers();
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     expect((wheel as unknown as { timer: NodeJS.Timeout }).timer.hasRef()).toBe(false);
     vi.useFakeTimers();
     wheel.stop();
-    wheel = new Wheel(TICK);
+    wheel = new Wheel(TICK, barrier);
     for (let index = 0; index < 100; index++) wheel.arm(new Deadline(index), index);
     expect(vi.getTimerCount()).toBe(1);
   });

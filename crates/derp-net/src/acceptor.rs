@@ -10,6 +10,7 @@ use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::faults::Fault;
 use crate::policy::Policy;
 use crate::shared::Turn;
 
@@ -108,38 +109,41 @@ impl Acceptor {
         FIRST.checked_sub(token.0).filter(|index| *index < self.listeners.len())
     }
 
-    /// Takes what waits at one listener.
-    pub(crate) fn accept(&mut self, index: usize, now: Instant, mut take: impl FnMut(Accepted)) {
+    /// Takes what waits at one listener. An error is why the rest has to wait for a moment.
+    pub(crate) fn accept(&mut self, index: usize, turn: Turn<'_>, mut take: impl FnMut(Accepted)) -> io::Result<()> {
+        let now = turn.now;
         if self.again.is_some_and(|when| now < when) {
-            return;
+            return Ok(());
         }
         let Open { id, derp, tls, socket } = &self.listeners[index];
         for _ in 0..ACCEPTS {
-            match socket.accept() {
+            match turn.faults.try_to(Fault::Accept).and_then(|()| socket.accept()) {
                 Ok((stream, peer)) => {
                     take(Accepted { stream: stream.into(), peer, listener: *id, derp: *derp, tls: *tls });
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 // The peer has given up between its SYN and our accept.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
+                Err(error) => {
                     // Out of descriptors or memory. The edge that brought us here does not come again.
                     self.again = Some(now + PAUSE);
-                    return;
+                    return Err(error);
                 }
             }
         }
         self.again = Some(now);
+        Ok(())
     }
 
     /// The same at all listeners, if it is time for it.
-    pub(crate) fn accept_again(&mut self, now: Instant, mut take: impl FnMut(Accepted)) {
-        if self.again.take_if(|when| now >= *when).is_some() {
+    pub(crate) fn accept_again(&mut self, turn: Turn<'_>, mut take: impl FnMut(Accepted)) -> io::Result<()> {
+        if self.again.take_if(|when| turn.now >= *when).is_some() {
             for index in 0..self.listeners.len() {
-                self.accept(index, now, &mut take);
+                self.accept(index, turn, &mut take)?;
             }
         }
+        Ok(())
     }
 
     /// How long there is nothing to do without an event; `None` for ever.

@@ -33,6 +33,7 @@ use crate::batch::Batch;
 use crate::budget::Share;
 use crate::conn::Conn;
 use crate::events::Event;
+use crate::faults::Fault;
 use crate::ledger::Note;
 use crate::reason::CloseReason;
 use crate::secure::Shaking;
@@ -146,7 +147,7 @@ impl Connections {
     }
 
     /// A new connection.
-    pub(crate) fn arrive(&mut self, accepted: Accepted, place: Share, turn: Turn<'_>) {
+    pub(crate) fn arrive(&mut self, accepted: Accepted, place: Share, room: Share, turn: Turn<'_>) {
         let policy = turn.policy.load();
         if prepare(&accepted.stream, &policy).is_err() {
             // It has gone already.
@@ -158,7 +159,7 @@ impl Connections {
         } else {
             Phase::Arriving(Box::new(Arriving::new(&accepted, None, place, turn.now + policy.head_deadline)))
         };
-        if let Ok(token) = self.insert(turn.new_id(), Arc::new(stream), phase) {
+        if let Ok(token) = self.insert(turn.new_id(), Arc::new(stream), phase, room, turn) {
             self.visit(token, turn);
         }
     }
@@ -213,12 +214,25 @@ impl Connections {
     }
 
     /// Registers for everything, once, edge-triggered.
-    fn insert(&mut self, id: u64, stream: Arc<TcpStream>, phase: Phase) -> Result<usize, Phase> {
+    fn insert(
+        &mut self,
+        id: u64,
+        stream: Arc<TcpStream>,
+        phase: Phase,
+        room: Share,
+        turn: Turn<'_>,
+    ) -> Result<usize, Phase> {
         let entry = self.locals.vacant_entry();
         let token = entry.key();
         let fd = stream.as_raw_fd();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(&mut SourceFd(&fd), Token(token), interest).is_err() {
+        let registry = self.poll.registry();
+        let registered = turn
+            .faults
+            .try_to(Fault::Register)
+            .and_then(|()| registry.register(&mut SourceFd(&fd), Token(token), interest));
+        if let Err(error) = registered {
+            turn.trouble("watching a socket", error);
             return Err(phase);
         }
         let visit = Visit::default();
@@ -226,6 +240,7 @@ impl Connections {
             id,
             stream,
             phase,
+            room,
             opening: None,
             visit,
             kept: Note::default(),
@@ -339,10 +354,11 @@ impl Connections {
             return self.bridge(token, turn);
         }
         let Some(place) = turn.may_be_nodes() else { return self.remove(token, CloseReason::Refused, turn) };
-        let Some(Local { id, stream, phase: Phase::Arriving(arriving), .. }) = self.take(token, turn) else {
+        let Some(Local { id, stream, phase: Phase::Arriving(arriving), room, .. }) = self.take(token, turn) else {
             return;
         };
         self.deregister(&stream);
+        turn.given.lock().insert(id, room);
         // Nobody else knows it yet.
         if let Ok(stream) = Arc::try_unwrap(stream) {
             let (peer, listener) = (arriving.peer, arriving.listener);

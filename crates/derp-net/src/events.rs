@@ -86,6 +86,10 @@ pub enum Event {
     },
     /// Packets to keys that are watched were dropped.
     Drops(Vec<Dropped>),
+    /// Something has failed that costs no more than what it was for.
+    Trouble {
+        message: String,
+    },
     /// The plane has failed.
     Fault {
         message: String,

@@ -4,7 +4,8 @@
 #[cfg(feature = "fault-injection")]
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-/// One bug. All but [`Fault::Panic`] strike now and then for as long as they are planted.
+/// One bug. All but [`Fault::Panic`] strike for as long as they are planted: what the system refuses every time, the others
+/// now and then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(feature = "fault-injection"), expect(unreachable_pub, reason = "it is exported with the feature"))]
 pub enum Fault {
@@ -18,6 +19,14 @@ pub enum Fault {
     StaleRoute,
     /// A worker panics, once.
     Panic,
+    /// The system has no descriptor for a connection that waits to be accepted.
+    Accept,
+    /// The system does not watch a socket.
+    Register,
+    /// The system has no descriptors for a pair of sockets.
+    Pair,
+    /// The system has no descriptor for the duplicate of a socket that comes back from the HTTP server.
+    Duplicate,
 }
 
 /// Out of so many occasions a fault takes one: a bug that always shows would be found by any test.
@@ -40,6 +49,11 @@ impl Faults {
         self.planted.store(fault.map_or(0, |fault| fault as u8 + 1), Ordering::SeqCst);
     }
 
+    /// What the system says where `fault` is planted; nothing is said otherwise.
+    pub(crate) fn try_to(&self, fault: Fault) -> std::io::Result<()> {
+        if self.planted.load(Ordering::Relaxed) == fault as u8 + 1 { Err(no_descriptors()) } else { Ok(()) }
+    }
+
     /// Whether `fault` is to happen here.
     pub(crate) fn strikes(&self, fault: Fault) -> bool {
         let number = fault as u8 + 1;
@@ -58,4 +72,16 @@ impl Faults {
     pub(crate) const fn strikes(&self, _fault: Fault) -> bool {
         false
     }
+
+    /// What the system says where `fault` is planted.
+    #[inline(always)]
+    pub(crate) const fn try_to(&self, _fault: Fault) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// `EMFILE`, for which there is no [`std::io::ErrorKind`]; the same number on every Unix.
+#[cfg(feature = "fault-injection")]
+fn no_descriptors() -> std::io::Error {
+    std::io::Error::from_raw_os_error(24)
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -90,11 +90,11 @@ impl Plane {
         let socket: std::net::TcpListener = socket.into();
         let bound = socket.local_addr()?;
         let id = self.new_id();
-        if self.shared.mail(0, Mail::Listen(Listener { id, derp, tls, socket })) {
-            Ok((id, bound))
-        } else {
-            Err(io::Error::other("the plane has ended"))
-        }
+        let (opened, outcome) = mpsc::sync_channel(1);
+        self.shared.mail(0, Mail::Listen(Listener { id, derp, tls, socket }, opened));
+        // A worker that has ended drops its mail, and with it what would have said more.
+        outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the plane has ended")))?;
+        Ok((id, bound))
     }
 
     /// Replaces the certificates, and goes on with the handshakes that have waited for them. Until there are any, TLS
@@ -113,6 +113,7 @@ impl Plane {
         let bound = socket.local_addr()?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
+        stun::watch(&socket, &poll)?;
         let shared = self.shared.clone();
         let thread = thread::Builder::new().name("derp-stun".into());
         let thread = thread.spawn(move || stun::run(&socket, poll, &shared))?;
@@ -204,6 +205,8 @@ impl Plane {
     /// latter's HTTP server has read is `leftover`; whatever it has answered has to be in the socket.
     pub fn adopt(&self, id: u64, stream: TcpStream, peer: SocketAddr, how: Adoption) {
         let shared = &self.shared;
+        // Whatever comes of it, the HTTP server has it no more.
+        let room = shared.given.lock().remove(&id).unwrap_or_else(|| shared.room.nothing());
         let Some(place) = shared.pending_logins.take(1, shared.policy.load().pending_logins) else {
             shared.counters.add(Counter::CONNECTIONS_REFUSED, 1);
             return;
@@ -225,11 +228,24 @@ impl Plane {
         conn.count_tls(&shared.counters);
         // Before its worker has it: commands for it may follow at once.
         shared.conns.lock().insert(id, conn.clone());
-        let adopted = Adopted { conn: conn.clone(), place, not_ideal, web_socket, leftover, stream, bridge };
+        let adopted = Adopted { conn: conn.clone(), place, room, not_ideal, web_socket, leftover, stream, bridge };
         if !shared.mail(worker, Mail::Adopted(adopted)) {
             shared.conns.lock().remove(&id);
             conn.uncount_tls(&shared.counters);
         }
+    }
+
+    /// A connection that was the HTTP server's has ended there, its socket with it.
+    pub fn left(&self, id: u64) {
+        self.shared.given.lock().remove(&id);
+    }
+
+    /// What is planted for a call of the owner's.
+    ///
+    /// # Errors
+    /// What the system would say.
+    pub fn may_duplicate(&self) -> io::Result<()> {
+        self.shared.faults.try_to(Fault::Duplicate)
     }
 
     /// An id for a connection or listener of this plane.

@@ -12,6 +12,7 @@ use derp_proto::limit::Rate;
 pub struct Policy {
     pub head_bytes: usize,
     pub client_info_bytes: usize,
+    pub connections: usize,
     pub handshakes: usize,
     pub parked_handshakes: usize,
     pub pending_logins: usize,

@@ -21,7 +21,7 @@ use crate::budgets::{Budgets, Holder};
 use crate::conn::Conn;
 use crate::drops::{Drops, Watched};
 use crate::egress::Context;
-use crate::events::{Events, Wake};
+use crate::events::{Event, Events, Wake};
 use crate::faults::Faults;
 use crate::link;
 use crate::policy::Policy;
@@ -82,6 +82,10 @@ pub(crate) struct Shared {
     /// TLS that is the HTTP server's.
     pub(crate) bridges: Lock<HashMap<u64, Place>>,
     pub(crate) last_id: AtomicU64,
+    /// Descriptors of connections that listeners have brought, until their sockets are closed.
+    pub(crate) room: Budget,
+    /// What of it connections hold whose sockets are Node's.
+    pub(crate) given: Lock<HashMap<u64, Share>>,
     /// Connections that have not sent a whole request head.
     pub(crate) arriving: Budget,
     /// Of those, the ones whose handshake waits for a certificate, or whose wait the control plane has not read of.
@@ -148,6 +152,8 @@ impl Shared {
             no_link: Arc::new(Conn::link(0, 0, 0, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0), Instant::now())),
             bridges: Lock::default(),
             last_id: AtomicU64::new(0),
+            room: Budget::default(),
+            given: Lock::default(),
             arriving: Budget::default(),
             parked: Budget::default(),
             nodes: Budget::default(),
@@ -232,6 +238,20 @@ impl<'a> Turn<'a> {
     #[cfg(test)]
     pub(crate) fn at(shared: &'a Shared, now: Instant) -> Self {
         Self { shared, now }
+    }
+
+    /// Room for the descriptor of one more connection, unless the rest is to be left for everything else.
+    pub(crate) fn may_connect(&self) -> Option<Share> {
+        let room = self.room.take(1, self.policy.load().connections);
+        if room.is_none() {
+            self.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+        }
+        room
+    }
+
+    /// Tells of something that has failed and costs no more than what it was for.
+    pub(crate) fn trouble(&self, what: &str, why: impl std::fmt::Display) {
+        self.events.push(Event::Trouble { message: format!("{what}: {why}") });
     }
 
     /// A place among those that arrive, unless there are too many of them, or of those that log in.

@@ -58,6 +58,12 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// Has the poll of the thread wake it when there are requests.
+pub(crate) fn watch(socket: &UdpSocket, poll: &Poll) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE)
+}
+
 /// The thread. If it fails, so does the plane, as with the workers.
 pub(crate) fn run(socket: &UdpSocket, poll: Poll, shared: &Shared) {
     if let Err(message) = outcome("the STUN thread", || serve(socket, poll, shared)) {
@@ -68,8 +74,6 @@ pub(crate) fn run(socket: &UdpSocket, poll: Poll, shared: &Shared) {
 
 /// Answers requests until the plane ends.
 fn serve(socket: &UdpSocket, mut poll: Poll, shared: &Shared) -> io::Result<()> {
-    let fd = socket.as_raw_fd();
-    poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE)?;
     let mut datagrams = Datagrams::new(socket);
     let mut events = Events::with_capacity(2);
     let mut pause = None;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use derp_proto::limit::Rate;
@@ -26,9 +26,10 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 
 /// What others leave for a worker.
 pub(crate) enum Mail {
-    Listen(Listener),
-    /// With its place among those that arrive.
-    Accepted(Accepted, Share),
+    /// With where to say what has become of it.
+    Listen(Listener, SyncSender<io::Result<()>>),
+    /// With its place among those that arrive, and with the room for its descriptor.
+    Accepted(Accepted, Share, Share),
     Adopted(Adopted),
     /// The control plane has let it in.
     Admitted {
@@ -110,7 +111,7 @@ impl Worker {
                 if let Mail::End(reason) = mail {
                     return Ok(reason);
                 }
-                self.read_mail(mail, turn)?;
+                self.read_mail(mail, turn);
             }
             self.connections.on_time(turn);
             self.connections.cool(turn);
@@ -130,11 +131,14 @@ impl Worker {
         [shared.events.tick(now), self.acceptor.pause(now), cooling].into_iter().flatten().min()
     }
 
-    fn read_mail(&mut self, mail: Mail, turn: Turn<'_>) -> io::Result<()> {
+    fn read_mail(&mut self, mail: Mail, turn: Turn<'_>) {
         let connections = &mut self.connections;
         match mail {
-            Mail::Listen(listener) => self.acceptor.add(listener, connections.poll.registry())?,
-            Mail::Accepted(accepted, place) => connections.arrive(accepted, place, turn),
+            Mail::Listen(listener, opened) => {
+                // Whoever has asked may have given up.
+                let _ = opened.send(self.acceptor.add(listener, connections.poll.registry()));
+            }
+            Mail::Accepted(accepted, place, room) => connections.arrive(accepted, place, room, turn),
             Mail::Adopted(adopted) => connections.adopt(adopted, turn),
             Mail::Admitted { conn, limit, keep_alive_at } => connections.admitted(&conn, limit, keep_alive_at, turn),
             Mail::Dial(conn, target) => connections.dial(conn, *target, turn),
@@ -150,7 +154,6 @@ impl Worker {
             Mail::Look => {}
             Mail::End(_) => {}
         }
-        Ok(())
     }
 
     /// Spreads what waits, at one listener or where it is time to look again, over the workers in turn.
@@ -160,18 +163,22 @@ impl Worker {
             if accepted.tls && !accepts.may_accept(turn) {
                 return;
             }
+            let Some(room) = turn.may_connect() else { return };
             // Here, so that of several it is the last that is refused.
             let Some(place) = turn.may_arrive() else { return };
             *last_worker = (*last_worker + 1) % turn.mailboxes.len();
             if *last_worker == *index {
-                connections.arrive(accepted, place, turn);
+                connections.arrive(accepted, place, room, turn);
             } else {
-                turn.mail(*last_worker, Mail::Accepted(accepted, place));
+                turn.mail(*last_worker, Mail::Accepted(accepted, place, room));
             }
         };
-        match listener {
-            Some(listener) => acceptor.accept(listener, turn.now, take),
-            None => acceptor.accept_again(turn.now, take),
+        let failed = match listener {
+            Some(listener) => acceptor.accept(listener, turn, take),
+            None => acceptor.accept_again(turn, take),
+        };
+        if let Err(error) = failed {
+            turn.trouble("accepting connections", error);
         }
     }
 }

@@ -16,6 +16,7 @@ use napi_derive::napi;
 pub struct BindingPolicy {
     pub head_bytes: u32,
     pub client_info_bytes: u32,
+    pub connections: u32,
     pub handshakes: u32,
     pub parked_handshakes: u32,
     pub pending_logins: u32,
@@ -58,6 +59,7 @@ impl From<BindingPolicy> for Policy {
         Self {
             head_bytes: policy.head_bytes as usize,
             client_info_bytes: policy.client_info_bytes as usize,
+            connections: policy.connections as usize,
             handshakes: policy.handshakes as usize,
             parked_handshakes: policy.parked_handshakes as usize,
             pending_logins: policy.pending_logins as usize,
@@ -267,6 +269,7 @@ impl From<Event> for BindingEvent {
                 });
                 Self { drops: Some(drops.collect()), ..Self::new("drops", 0) }
             }
+            Event::Trouble { message } => Self { reason: Some(message), ..Self::new("trouble", 0) },
             Event::Fault { message } => Self { reason: Some(message), ..Self::new("fault", 0) },
         }
     }

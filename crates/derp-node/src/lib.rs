@@ -210,10 +210,20 @@ impl BindingPlane {
         not_ideal: bool,
         web_socket: bool,
     ) -> Result<()> {
-        let stream = external::duplicate(fd).or_else(|error| throw(&env, Code::Internal, &error))?;
+        let stream = self
+            .plane
+            .may_duplicate()
+            .and_then(|()| external::duplicate(fd))
+            .or_else(|error| throw(&env, Code::Internal, &error))?;
         let how = Adoption { leftover: leftover.to_vec(), not_ideal, web_socket };
         self.called().adopt(id as u64, stream, peer(&address, port), how);
         Ok(())
+    }
+
+    /// The socket of a connection that was given away, and not over TLS, is closed.
+    #[napi]
+    pub fn left(&self, id: f64) {
+        self.called().left(id as u64);
     }
 
     /// A pipe whose far end is a connection of the plane's. Returns the descriptor of the near end, the caller's to close.

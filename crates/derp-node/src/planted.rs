@@ -22,6 +22,10 @@ impl BindingPlane {
             Some("lost-peer-gone") => Some(Fault::LostPeerGone),
             Some("stale-route") => Some(Fault::StaleRoute),
             Some("panic") => Some(Fault::Panic),
+            Some("accept") => Some(Fault::Accept),
+            Some("register") => Some(Fault::Register),
+            Some("pair") => Some(Fault::Pair),
+            Some("duplicate") => Some(Fault::Duplicate),
             Some(_) => return invalid(&env, "there is no such fault"),
         };
         self.plane.plant(fault);

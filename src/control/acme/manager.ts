@@ -1,8 +1,10 @@
 /** Certificates by ACME: for which names, who waits for them, and what answers a CA's challenges. */
+
 import { type KeyObject, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { ChallengeType, Solver } from '../../acme/issue.js';
 import { challengeName } from '../../acme/request.js';
+import type { Barrier } from '../../barrier.js';
 import type { Certificate, CertificateNeed, ConnectionId } from '../../plane/plane.js';
 import { isFor, type PemPair, parsePair, type ServerCertificate } from '../certificates.js';
 import type { Authority } from './authority.js';
@@ -31,6 +33,7 @@ export interface AcmeEvents {
   /** Handshakes that have nothing to wait for any more. */
   giveUp(ids: readonly ConnectionId[]): void;
   log(level: 'info' | 'warn' | 'error', facts: object, text: string): void;
+  readonly barrier: Barrier;
 }
 
 /** Addresses of one machine, and names of one pattern. What is beyond that has no certificate. */
@@ -90,7 +93,8 @@ export class AcmeManager {
   /** A handshake waits for a certificate. */
   needed({ id, serverName, localAddress, alpn }: CertificateNeed): void {
     if (alpn.length === 1 && alpn[0] === ACME_PROTOCOL) {
-      void this.answerAuthority(id, serverName);
+      const { barrier } = this.events;
+      void barrier.settle('acme: a challenge', this.answerAuthority(id, serverName), () => this.events.giveUp([id]));
       return;
     }
     const name = serverName === '' ? this.addressFor(localAddress) : serverName.replace(/\.$/, '');
@@ -168,11 +172,12 @@ export class AcmeManager {
     this.waiting.set(name, waiting);
     if (waiting.size < MOST_WAITING) waiting.add(id);
     if (before) return;
-    void keeper.settled().then(() => {
+    const served = keeper.settled().then(() => {
       this.waiting.delete(name);
       if (keeper.certificate) this.comeTo(name, local);
       else if (!this.stopped) this.events.giveUp([...waiting]);
     });
+    void this.events.barrier.settle('acme: those who wait', served);
   }
 
   private async answerAuthority(id: ConnectionId, serverName: string): Promise<void> {

@@ -3,7 +3,15 @@ import { FrameDecoder, type FrameSink, ProtocolError } from '../../protocol/deco
 import type { NodeKey } from '../../protocol/key.js';
 import { type OpenedLogin, sealServerInfo } from '../../protocol/login.js';
 import type { PeerGoneReason } from '../../protocol/wire.js';
-import type { Admission, CloseReason, ConnectionId, PeerAddress, ReceiveRate, TlsVersion } from '../plane.js';
+import type {
+  Admission,
+  CloseReason,
+  ConnectionId,
+  PeerAddress,
+  PlaneEvents,
+  ReceiveRate,
+  TlsVersion,
+} from '../plane.js';
 import type { Share } from './budget.js';
 import type { PlaneContext } from './context.js';
 import { CLIENT, Egress, type EgressKind, type EgressOwner, MESH_PEER } from './egress.js';
@@ -96,10 +104,17 @@ export class Connection implements EgressOwner, Timed {
     context.connections.set(this.id, this);
     context.pendingLogins += 1;
     context.wheel.arm(this, this.phaseEnds);
-    this.stream.on('data', (chunk: Buffer) => this.onData(chunk));
-    this.stream.on('end', () => this.onEnd());
-    this.stream.on('close', () => this.onEnd());
-    this.stream.on('error', () => this.onEnd());
+    context.barrier.on(
+      this.stream,
+      'a connection',
+      {
+        data: (chunk: Buffer) => this.onData(chunk),
+        end: () => this.onEnd(),
+        close: () => this.onEnd(),
+        error: () => this.onEnd(),
+      },
+      () => this.fail(),
+    );
   }
 
   get key(): NodeKey | undefined {
@@ -195,6 +210,10 @@ export class Connection implements EgressOwner, Timed {
     else hangUp(this.stream);
   }
 
+  fail(): void {
+    this.close('internal_error');
+  }
+
   get kind(): EgressKind {
     return this.mesh ? MESH_PEER : CLIENT;
   }
@@ -261,7 +280,7 @@ export class Connection implements EgressOwner, Timed {
   }
 
   onPulled(): void {
-    this.context.events.raise((to) => to.pulled(this.id));
+    this.raise((to) => to.pulled(this.id));
   }
 
   /**
@@ -346,7 +365,7 @@ export class Connection implements EgressOwner, Timed {
     this.context.wheel.arm(this, this.phaseEnds);
     const { id, peer, tlsVersion, notIdeal } = this.arrival;
     const { key, info } = login;
-    this.context.events.raise((to) => to.login({ id, key, info, peer, tlsVersion, notIdeal }));
+    this.raise((to) => to.login({ id, key, info, peer, tlsVersion, notIdeal }));
   }
 
   /** The plane holds a bounded number of bytes of logins that are not whole; whoever goes beyond is not worth it. */
@@ -389,16 +408,19 @@ export class Connection implements EgressOwner, Timed {
 
   /** Runs what reads frames. A fault of the peer's ends its connection; one of ours does too, and no other. */
   private guard(read: () => void): void {
-    try {
-      read();
-    } catch (error) {
-      if (error instanceof ProtocolError) {
+    const readOrClose = () => {
+      try {
+        read();
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
         this.close(this.phase === 'login' ? 'login_failed' : 'protocol_error');
-        return;
       }
-      this.close('internal_error');
-      this.context.events.raise((to) => to.fault('ERR_INTERNAL', (error as Error).stack ?? String(error), false));
-    }
+    };
+    this.context.barrier.run('frames of a connection', readOrClose, () => this.fail());
+  }
+
+  private raise(event: (to: PlaneEvents) => void): void {
+    this.context.events.raise(event, () => this.fail());
   }
 
   /** Pings a silent client, or closes it. Returns when to look again. */

@@ -1,3 +1,4 @@
+import type { Barrier } from '../../barrier.js';
 import type { KeyPair } from '../../protocol/key.js';
 import type { WritableCounters } from '../counters.js';
 import type { ConnectionId, PlanePolicy } from '../plane.js';
@@ -7,6 +8,7 @@ import type { EventQueue } from './events.js';
 import type { Handshake } from './handshake.js';
 import type { Links } from './links.js';
 import type { QueueTime } from './queue-time.js';
+import type { Room } from './room.js';
 import type { Table } from './table.js';
 import type { JsTap } from './tap.js';
 import type { Wheel } from './wheel.js';
@@ -19,11 +21,15 @@ export interface PlaneContext {
   readonly counters: WritableCounters;
   readonly queueTime: QueueTime;
   readonly events: EventQueue;
+  /** Every handler of the plane runs behind it. */
+  readonly barrier: Barrier;
   readonly table: Table;
   readonly wheel: Wheel;
   readonly links: Links;
   /** Whoever looks at packets. */
   tap?: JsTap | undefined;
+  /** For the descriptors of connections. */
+  readonly room: Room;
   /** Connections that have sent no whole request head. */
   arriving: number;
   /** Handshakes that wait for a certificate. */

@@ -12,10 +12,17 @@ import { reasonOf } from '../../errors.js';
 import { isAmong, namesIn } from '../../protocol/host-name.js';
 import type { DialTarget } from '../plane.js';
 
-/** Connects, over TLS unless there are no roots. Whoever calls listens for `error`; `onConnected` is called at most once. */
-export function connectTo({ address: { address, port }, host, roots }: DialTarget, onConnected: () => void): Socket {
+/** Connects, over TLS unless there are no roots. `onConnected` is called at most once. */
+export function connectTo(target: DialTarget, onConnected: () => void): Socket {
+  const stream = begin(target, onConnected);
+  // Whoever calls may fail before it listens, and an error that nobody listens for ends the process.
+  stream.on('error', () => stream.destroy());
+  return stream;
+}
+
+function begin({ address: { address, port }, host, roots }: DialTarget, onConnected: () => void): Socket {
   if (!roots) return connect({ host: address, port }, onConnected);
-  const secure = tlsConnect(
+  return tlsConnect(
     {
       host: address,
       port,
@@ -28,7 +35,6 @@ export function connectTo({ address: { address, port }, host, roots }: DialTarge
     },
     onConnected,
   );
-  return secure;
 }
 
 /** Why a connection failed, for the log. */

@@ -72,6 +72,8 @@ export interface EgressOwner {
   onPulled(): void;
   /** Arms a visit of {@link Egress.onTime}. */
   armAt(when: number): void;
+  /** Ends it: something of its own has failed. */
+  fail(): void;
 }
 
 /**
@@ -238,8 +240,12 @@ export class Egress {
     this.scheduled = true;
     process.nextTick(() => {
       this.scheduled = false;
-      this.flush();
+      this.guard(() => this.flush());
     });
+  }
+
+  private guard(act: () => void): void {
+    this.context.barrier.run('a write', act, () => this.owner.fail());
   }
 
   /**
@@ -283,7 +289,7 @@ export class Egress {
     this.stream.cork();
     frames.forEach((frame, index) => {
       if (index < last) this.stream.write(frame);
-      else this.stream.write(frame, (error) => this.onWritten(error, packets, bytes));
+      else this.stream.write(frame, (error) => this.guard(() => this.onWritten(error, packets, bytes)));
     });
     this.stream.uncork();
     this.watch();

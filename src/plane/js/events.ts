@@ -1,3 +1,4 @@
+import { Barrier } from '../../barrier.js';
 import type { NodeKey } from '../../protocol/key.js';
 import type { DropReason } from '../counters.js';
 import type { ConnectionId, PacketDrop, PlaneEvents } from '../plane.js';
@@ -8,12 +9,22 @@ const COALESCE = 10;
 /** Drops that are told of at a time, those of one key to another for one reason together. */
 const MOST_DROPS = 100;
 
+interface Waiting {
+  readonly event: (to: PlaneEvents) => void;
+  readonly end: (() => void) | undefined;
+}
+
 /**
  * Raises events in order, but never from inside the code that caused them: a handler may call the plane back. What can
  * change with every packet is only marked, and raised once a moment later.
  */
 export class EventQueue {
-  private waiting: ((to: PlaneEvents) => void)[] = [];
+  /** For all handlers of the plane: what they throw is a fault that is not fatal. */
+  readonly barrier = new Barrier((what, error) => {
+    const text = (error as Error | undefined)?.stack ?? String(error);
+    this.raise((to) => to.fault('ERR_INTERNAL', `${what}: ${text}`, false));
+  });
+  private waiting: Waiting[] = [];
   private readonly activeNow = new Map<NodeKey, { id: ConnectionId; sequence: number }>();
   private readonly preferNow = new Map<ConnectionId, boolean>();
   private readonly dropsNow = new Map<string, PacketDrop & { packets: number }>();
@@ -21,9 +32,10 @@ export class EventQueue {
 
   constructor(private readonly to: PlaneEvents) {}
 
-  raise(event: (to: PlaneEvents) => void): void {
+  /** `end` ends what the event is about, should it fail. */
+  raise(event: (to: PlaneEvents) => void, end?: () => void): void {
     if (this.waiting.length === 0) queueMicrotask(() => this.flush());
-    this.waiting.push(event);
+    this.waiting.push({ event, end });
   }
 
   active(key: NodeKey, id: ConnectionId, sequence: number): void {
@@ -49,7 +61,8 @@ export class EventQueue {
   closed(id: ConnectionId, key: NodeKey, event: (to: PlaneEvents) => void): void {
     this.preferNow.delete(id);
     if (this.activeNow.get(key)?.id === id) this.activeNow.delete(key);
-    this.raise(event);
+    // Books that have missed it would never be in order again.
+    this.raise(event, () => event(this.to));
   }
 
   stop(): void {
@@ -57,7 +70,7 @@ export class EventQueue {
   }
 
   private later(): void {
-    this.timer ??= setTimeout(() => {
+    const raiseAll = () => {
       this.timer = undefined;
       for (const [key, { id, sequence }] of this.activeNow) this.raise((to) => to.active(key, id, sequence));
       for (const [id, home] of this.preferNow) this.raise((to) => to.prefer(id, home));
@@ -66,12 +79,13 @@ export class EventQueue {
       this.dropsNow.clear();
       this.activeNow.clear();
       this.preferNow.clear();
-    }, COALESCE).unref();
+    };
+    this.timer ??= setTimeout(this.barrier.guard('what waits to be told', raiseAll), COALESCE).unref();
   }
 
   private flush(): void {
     const events = this.waiting;
     this.waiting = [];
-    for (const event of events) event(this.to);
+    for (const { event, end } of events) this.barrier.run('an event of the plane', () => event(this.to), end);
   }
 }

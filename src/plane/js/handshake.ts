@@ -22,6 +22,8 @@ export interface HandshakeOwner {
   tls(): TlsContexts;
   /** There is another deadline, on the wheel's clock. */
   onDeadline(when: number): void;
+  /** Ends it: something of its own has failed. */
+  fail(): void;
   /** OpenSSL has taken over: the handshake is done or fails with this stream's events. */
   onAccepted(stream: TLSSocket): void;
 }
@@ -31,11 +33,17 @@ export class Handshake {
   private received: Buffer = Buffer.alloc(0);
   private readonly hello = new HelloReader();
   private isParked = false;
+  private readonly onData: (chunk: Buffer) => void;
 
   constructor(
     private readonly socket: Socket,
     private readonly owner: HandshakeOwner,
   ) {
+    this.onData = owner.context.barrier.guard(
+      'a handshake',
+      (chunk: Buffer) => this.onBytes(chunk),
+      () => owner.fail(),
+    );
     socket.on('data', this.onData);
   }
 
@@ -64,7 +72,7 @@ export class Handshake {
     this.owner.context.parked.delete(this.owner.id);
   }
 
-  private readonly onData = (chunk: Buffer): void => {
+  private onBytes(chunk: Buffer): void {
     this.received = Buffer.concat([this.received, chunk]);
     if (this.isParked) {
       // Nothing is due from the client. It is read to be seen to leave, within bounds.
@@ -83,7 +91,7 @@ export class Handshake {
     if (choice === 'refuse') this.refuse();
     else if (choice === 'ask') this.park(hello as ClientHello);
     else this.accept(choice);
-  };
+  }
 
   private choose(hello: ClientHello): ReadyCertificate | 'ask' | 'refuse' {
     return this.owner.tls().choose(hello, this.socket.localAddress ?? '');
@@ -101,7 +109,10 @@ export class Handshake {
     this.owner.onDeadline(Wheel.now() + context.policy.deadlines.certificate);
     const localAddress = unmapped(this.socket.localAddress ?? '');
     const need = { id, serverName, localAddress, alpn: alpn.slice(0, MAX_PROTOCOLS) };
-    context.events.raise((to) => to.certificateNeeded(need));
+    context.events.raise(
+      (to) => to.certificateNeeded(need),
+      () => this.end(),
+    );
   }
 
   private accept(certificate: ReadyCertificate | undefined): void {

@@ -34,6 +34,7 @@ import { hangUp } from './hang-up.js';
 import { Links } from './links.js';
 import { TcpListener } from './listener.js';
 import { QueueTime } from './queue-time.js';
+import { Room } from './room.js';
 import { StunListener } from './stun.js';
 import { Table } from './table.js';
 import { JsTap } from './tap.js';
@@ -75,12 +76,14 @@ class JsPlane implements DataPlane {
       counters: this.counters,
       queueTime: new QueueTime(this.counters),
       events,
+      barrier: events.barrier,
       table: new Table(events),
-      wheel: new Wheel(TICK),
+      wheel: new Wheel(TICK, events.barrier),
       links: new Links(),
       parked: new Map(),
       connections: new Map(),
       leaving: new Set(),
+      room: new Room(),
       arriving: 0,
       pendingLogins: 0,
       loginBytes: 0,
@@ -90,7 +93,7 @@ class JsPlane implements DataPlane {
 
   async listen(spec: ListenSpec): Promise<Listening> {
     const id = this.newId();
-    const listener = spec.kind === 'stun' ? new StunListener(spec, id, this.counters) : new TcpListener(spec, id, this);
+    const listener = spec.kind === 'stun' ? new StunListener(spec, id, this.context) : new TcpListener(spec, id, this);
     const listening = await listener.listen();
     this.listeners.push(listener);
     return listening;
@@ -98,12 +101,20 @@ class JsPlane implements DataPlane {
 
   certificates(set: CertificateSet): void {
     this.contexts = new TlsContexts(set);
-    for (const handshake of [...this.context.parked.values()]) handshake.lookAgain();
+    for (const handshake of [...this.context.parked.values()]) {
+      this.context.barrier.run(
+        'a parked handshake',
+        () => handshake.lookAgain(),
+        () => handshake.end(),
+      );
+    }
   }
 
   policy(policy: PlanePolicy): void {
     this.context.policy = policy;
-    for (const connection of this.context.connections.values()) connection.onPolicy();
+    for (const connection of this.context.connections.values()) {
+      this.each('a policy', connection, () => connection.onPolicy());
+    }
     for (const budget of Object.values(this.context.budgets)) budget.relieve();
   }
 
@@ -127,12 +138,17 @@ class JsPlane implements DataPlane {
   }
 
   gone(key: NodeKey, reason: PeerGoneReason): void {
-    for (const connection of this.context.table.takeSubscribers(key)) connection.peerGone(key, reason);
+    for (const connection of this.context.table.takeSubscribers(key)) {
+      this.each('a PeerGone', connection, () => connection.peerGone(key, reason));
+    }
   }
 
   send(ids: readonly ConnectionId[], frames: Uint8Array, options?: { readonly pull?: boolean }): void {
     const bytes = Buffer.from(frames.buffer, frames.byteOffset, frames.byteLength);
-    for (const id of ids) this.context.connections.get(id)?.control(bytes, options?.pull ?? false);
+    for (const id of ids) {
+      const connection = this.context.connections.get(id);
+      if (connection) this.each('control frames', connection, () => connection.control(bytes, options?.pull ?? false));
+    }
   }
 
   adopt(id: ConnectionId, how: Adoption): void {
@@ -150,7 +166,7 @@ class JsPlane implements DataPlane {
       this.begin({ id, stream, peer, tlsVersion, notIdeal }, NOTHING, leftover);
       return;
     }
-    const webSocket = new WebSocketStream(stream);
+    const webSocket = new WebSocketStream(stream, this.context.barrier);
     this.begin({ id, stream: webSocket, peer, tlsVersion, notIdeal }, NOTHING, NOTHING);
     webSocket.onBytes(leftover);
     // It may have ended while it was the HTTP server's.
@@ -219,7 +235,15 @@ class JsPlane implements DataPlane {
     }
     this.duplexes.set(id, { stream, info });
     stream.once('close', () => this.duplexes.delete(id));
-    this.context.events.raise((to) => to.duplex(id, stream, info));
+    this.context.events.raise(
+      (to) => to.duplex(id, stream, info),
+      () => stream.destroy(),
+    );
+  }
+
+  /** One of several connections that a command is for: what fails with it is its own. */
+  private each(what: string, connection: Connection, act: () => void): void {
+    this.context.barrier.run(what, act, () => connection.fail());
   }
 
   /** Listeners look before they accept; whoever was accepted then may since have taken the last place. */
@@ -237,8 +261,12 @@ class JsPlane implements DataPlane {
 
   private async closeAll(): Promise<void> {
     const ended = Promise.all(this.listeners.map((listener) => listener.close()));
-    for (const connection of this.context.connections.values()) connection.close('shutdown');
-    for (const connection of this.context.leaving) connection.close('shutdown');
+    for (const connection of this.context.connections.values()) {
+      this.each('a shutdown', connection, () => connection.close('shutdown'));
+    }
+    for (const connection of this.context.leaving) {
+      this.each('a shutdown', connection, () => connection.close('shutdown'));
+    }
     for (const { stream } of this.duplexes.values()) hangUp(stream);
     this.context.links.close();
     await ended;

@@ -15,7 +15,7 @@ import {
   PING_LENGTH,
   PROTOCOL_VERSION,
 } from '../../protocol/wire.js';
-import type { DialTarget, LinkChange, LinkId } from '../plane.js';
+import type { DialTarget, LinkChange, LinkId, PlaneEvents } from '../plane.js';
 import type { PlaneContext } from './context.js';
 import { connectTo, failureOf } from './dial.js';
 import { Egress, type EgressOwner, LINK } from './egress.js';
@@ -54,7 +54,14 @@ export class Link implements EgressOwner, FrameSink, Timed {
     private readonly onClosed: () => void,
   ) {
     const { tcp } = context.policy;
-    this.stream = connectTo(target, () => this.onConnected());
+    const { barrier } = context;
+    this.stream = connectTo(target, () =>
+      barrier.run(
+        'a mesh link: connect',
+        () => this.onConnected(),
+        () => this.fail(),
+      ),
+    );
     this.stream.setNoDelay(true);
     if (tcp.keepAlive > 0) this.stream.setKeepAlive(true, tcp.keepAlive);
     this.egress = new Egress(this.stream, context, this);
@@ -63,10 +70,17 @@ export class Link implements EgressOwner, FrameSink, Timed {
 
   start(): void {
     this.context.wheel.arm(this, this.deadline);
-    this.stream.on('data', (chunk: Buffer) => this.onData(chunk));
-    this.stream.on('end', () => this.close('the relay closed the connection'));
-    this.stream.on('close', () => this.close('the connection broke'));
-    this.stream.on('error', (error) => this.close(failureOf(this.stream, error)));
+    this.context.barrier.on(
+      this.stream,
+      'a mesh link',
+      {
+        data: (chunk: Buffer) => this.onData(chunk),
+        end: () => this.close('the relay closed the connection'),
+        close: () => this.close('the connection broke'),
+        error: (error: Error) => this.close(failureOf(this.stream, error)),
+      },
+      () => this.fail(),
+    );
   }
 
   get isOpen(): boolean {
@@ -88,7 +102,14 @@ export class Link implements EgressOwner, FrameSink, Timed {
     if (phase === 'connecting') this.stream.destroy();
     else hangUp(this.stream);
     this.onClosed();
-    this.context.events.raise((to) => to.linkClosed(this.id, reason));
+    const tell = (to: PlaneEvents) => to.linkClosed(this.id, reason);
+    const { events } = this.context;
+    // Whoever has missed it would wait for it for ever.
+    events.raise(tell, () => events.raise(tell));
+  }
+
+  fail(): void {
+    this.close('internal error');
   }
 
   /** One row of a snapshot's links, in the order of its columns. */
@@ -180,12 +201,8 @@ export class Link implements EgressOwner, FrameSink, Timed {
       if (this.phase === 'upgrading') this.onHead(chunk);
       else this.decoder.push(chunk);
     } catch (error) {
-      if (error instanceof ProtocolError) {
-        this.close(error.message);
-        return;
-      }
-      this.close('internal error');
-      this.context.events.raise((to) => to.fault('ERR_INTERNAL', (error as Error).stack ?? String(error), false));
+      if (!(error instanceof ProtocolError)) throw error;
+      this.close(error.message);
     }
   }
 
@@ -218,7 +235,7 @@ export class Link implements EgressOwner, FrameSink, Timed {
     this.phase = 'open';
     this.deadline = Wheel.now() + this.context.policy.deadlines.linkSilence;
     this.context.wheel.arm(this, this.deadline);
-    this.context.events.raise((to) => to.linkOpen(this.id, serverKey));
+    this.raise((to) => to.linkOpen(this.id, serverKey));
   }
 
   /** One event for all that a read brings. */
@@ -226,11 +243,15 @@ export class Link implements EgressOwner, FrameSink, Timed {
     this.changesEver += 1;
     this.changes.push(change);
     if (this.changes.length > 1) return;
-    this.context.events.raise((to) => {
+    this.raise((to) => {
       const { changes } = this;
       this.changes = [];
       to.linkPeers(this.id, changes);
     });
+  }
+
+  private raise(event: (to: PlaneEvents) => void): void {
+    this.context.events.raise(event, () => this.fail());
   }
 
   private expect(condition: boolean, otherwise: string): void {

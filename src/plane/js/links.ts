@@ -9,7 +9,10 @@ export class Links {
   private readonly routes = new Map<NodeKey, LinkId>();
 
   dial(id: LinkId, target: DialTarget, context: PlaneContext): void {
-    const link = new Link(id, target, context, () => this.links.delete(id));
+    const ended = () => context.events.raise((to) => to.linkClosed(id, 'internal error'));
+    const begin = () => new Link(id, target, context, () => this.links.delete(id));
+    const link = context.barrier.run('a dial', begin, ended);
+    if (!link) return;
     this.links.set(id, link);
     link.start();
   }

@@ -47,7 +47,16 @@ export class TcpListener {
     private readonly owner: ListenerOwner,
   ) {
     // Half-open connections are the HTTP server's to handle; DERP ones end with their first FIN.
-    this.server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.onConnection(socket));
+    const { barrier } = owner.context;
+    this.server = createServer({ allowHalfOpen: true, noDelay: true });
+    this.server.on(
+      'connection',
+      barrier.guard(
+        'a new connection',
+        (socket: Socket) => this.onConnection(socket),
+        (socket) => socket.destroy(),
+      ),
+    );
   }
 
   async listen(): Promise<Listening> {
@@ -57,7 +66,7 @@ export class TcpListener {
   }
 
   async close(): Promise<void> {
-    for (const arriving of this.arriving) arriving.end();
+    for (const arriving of this.arriving) this.owner.context.barrier.run('a shutdown', () => arriving.end());
     await new Promise<void>((resolve) => {
       this.server.close(() => resolve());
     });
@@ -70,6 +79,11 @@ export class TcpListener {
     socket.on('error', () => socket.destroy());
     const isTls = this.spec.kind === 'tls';
     if (isTls && !this.withinRate()) {
+      socket.destroy();
+      return;
+    }
+    if (!context.room.take(socket, limits.connections)) {
+      context.counters.add('connections_refused');
       socket.destroy();
       return;
     }
@@ -155,7 +169,7 @@ class Arriving implements Timed, HandshakeOwner {
     const { socket } = this;
     this.derp = derp;
     this.context.wheel.arm(this, this.deadline);
-    socket.once('close', () => this.finish(undefined));
+    this.listen(socket, 'close', () => this.finish(undefined));
     if (!this.isTls) {
       this.readHead(null);
       return;
@@ -179,9 +193,9 @@ class Arriving implements Timed, HandshakeOwner {
     this.handshake = undefined;
     this.stream = secure;
     secure.on('error', this.onEnd);
-    secure.once('close', () => this.finish(undefined));
+    this.listen(secure, 'close', () => this.finish(undefined));
     secure.once('end', this.onEnd);
-    secure.once('secure', () => {
+    this.listen(secure, 'secure', () => {
       secure.off('end', this.onEnd);
       this.isSecure = true;
       this.onDeadline(Wheel.now() + this.context.policy.deadlines.head);
@@ -195,6 +209,11 @@ class Arriving implements Timed, HandshakeOwner {
     this.finish(undefined);
   }
 
+  /** Not at once: OpenSSL may be calling, and Node crashes where the socket below it is destroyed meanwhile. */
+  fail(): void {
+    setImmediate(() => this.end());
+  }
+
   onTime(now: number): number {
     if (this.done) return Number.POSITIVE_INFINITY;
     if (now < this.deadline) return this.deadline;
@@ -202,12 +221,25 @@ class Arriving implements Timed, HandshakeOwner {
     return Number.POSITIVE_INFINITY;
   }
 
-  private readonly onEnd = (): void => this.end();
+  private readonly onEnd = (): void => {
+    this.context.barrier.run(
+      'an end before the head',
+      () => this.end(),
+      () => this.fail(),
+    );
+  };
+
+  private listen(from: Socket, event: string, handler: () => void): void {
+    from.once(
+      event,
+      this.context.barrier.guard(`a new connection: ${event}`, handler, () => this.fail()),
+    );
+  }
 
   private readHead(tlsVersion: TlsVersion | null): void {
     const { stream, derp } = this;
     const reader = new HeadReader(this.context.policy.limits.headBytes);
-    const onData = (chunk: Buffer) => {
+    const onBytes = (chunk: Buffer) => {
       this.received = this.received.length === 0 ? chunk : Buffer.concat([this.received, chunk]);
       const head = reader.read(this.received);
       if (head === 'more') return;
@@ -218,6 +250,7 @@ class Arriving implements Timed, HandshakeOwner {
       const rest = upgrade ? this.received.subarray(upgrade.end) : reader.forHttp(this.received, head);
       this.finish({ id: this.id, stream, head: upgrade ?? 'http', rest, tlsVersion });
     };
+    const onData = this.context.barrier.guard('a request head', onBytes, () => this.fail());
     stream.on('end', this.onEnd);
     stream.on('data', onData);
   }

@@ -57,7 +57,8 @@ export class StunSockets {
 
   /** Follows local addresses that have come or gone. One look at a time. */
   look(): Promise<void> {
-    this.looking = this.looking.then(() => this.follow());
+    // What it could not close, or open, it sees at the next look.
+    this.looking = this.looking.then(() => this.follow()).catch(() => this.events.onError());
     return this.looking;
   }
 

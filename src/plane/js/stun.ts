@@ -3,8 +3,8 @@ import { isIPv6 } from 'node:net';
 import { crc32 } from 'node:zlib';
 import { addressBytes } from '../../protocol/frame.js';
 import { unmapped } from '../address.js';
-import type { WritableCounters } from '../counters.js';
 import type { Listening, ListenSpec } from '../plane.js';
+import type { PlaneContext } from './context.js';
 import { StunSockets } from './stun-sockets.js';
 
 const HEADER = 20;
@@ -24,10 +24,11 @@ export class StunListener {
   constructor(
     spec: ListenSpec,
     readonly id: number,
-    private readonly counters: WritableCounters,
+    private readonly context: Pick<PlaneContext, 'barrier' | 'counters'>,
   ) {
+    const { barrier, counters } = context;
     this.sockets = new StunSockets(spec, {
-      onMessage: (socket, message, from) => this.onMessage(socket, message, from),
+      onMessage: barrier.guard('STUN: message', (socket, message, from) => this.onMessage(socket, message, from)),
       onError: () => counters.add('stun_requests:read_error'),
     });
   }
@@ -42,19 +43,20 @@ export class StunListener {
   }
 
   private onMessage(socket: Socket, message: Buffer, from: RemoteInfo): void {
+    const { counters } = this.context;
     if (!isBindingRequest(message)) {
-      this.counters.add('stun_requests:not_stun');
+      counters.add('stun_requests:not_stun');
       return;
     }
     const address = unmapped(from.address);
-    this.counters.add(address.includes(':') ? 'stun_addrfamily:ipv6' : 'stun_addrfamily:ipv4');
+    counters.add(address.includes(':') ? 'stun_addrfamily:ipv6' : 'stun_addrfamily:ipv4');
     // Node takes no such port, and says so with an exception.
     if (from.port === 0) {
-      this.counters.add('stun_requests:write_error');
+      counters.add('stun_requests:write_error');
       return;
     }
     socket.send(bindingResponse(message, address, from.port), from.port, from.address, (error) => {
-      this.counters.add(error ? 'stun_requests:write_error' : 'stun_requests:success');
+      counters.add(error ? 'stun_requests:write_error' : 'stun_requests:success');
     });
   }
 }

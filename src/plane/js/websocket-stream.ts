@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream';
+import type { Barrier } from '../../barrier.js';
 import {
   binaryHeader,
   CloseCode,
@@ -22,7 +23,10 @@ export class WebSocketStream extends Duplex {
   private readonly decoder: WebSocketDecoder;
   private closing = false;
 
-  constructor(private readonly inner: Duplex) {
+  constructor(
+    private readonly inner: Duplex,
+    barrier: Barrier,
+  ) {
     super({ allowHalfOpen: true });
     this.decoder = new WebSocketDecoder(
       {
@@ -40,10 +44,17 @@ export class WebSocketStream extends Duplex {
       },
       MAX_MESSAGE,
     );
-    inner.on('data', (chunk: Buffer) => this.onBytes(chunk));
-    inner.on('end', () => this.push(null));
-    inner.on('error', () => this.destroy());
-    inner.on('close', () => this.destroy());
+    barrier.on(
+      inner,
+      'a WebSocket',
+      {
+        data: (chunk: Buffer) => this.onBytes(chunk),
+        end: () => this.push(null),
+        error: () => this.destroy(),
+        close: () => this.destroy(),
+      },
+      () => inner.destroy(),
+    );
   }
 
   /** What write deadlines look at: how much has not left. */

@@ -1,3 +1,5 @@
+import type { Barrier } from '../../barrier.js';
+
 /**
  * One timer for all deadlines of all connections. An entry may stand in several slots; whoever is visited looks at its own
  * deadlines, does what is due, and says when to come again. So arming is a set insertion, and disarming is nothing at all.
@@ -5,6 +7,8 @@
 export interface Timed {
   /** Does what is due at `now`. Returns when to be visited again, `Infinity` for never. */
   onTime(now: number): number;
+  /** Ends it: something of its own has failed. */
+  fail(): void;
 }
 
 const SLOTS = 512;
@@ -17,7 +21,10 @@ export class Wheel {
   time = Wheel.now();
 
   /** A visit is less than two ticks late: one until its slot has passed, one until the timer comes (and the event loop). */
-  constructor(private readonly tick: number) {
+  constructor(
+    private readonly tick: number,
+    private readonly barrier: Barrier,
+  ) {
     this.cursor = this.slotNumber(Wheel.now());
     this.timer = setInterval(() => this.turn(Wheel.now()), tick);
     this.timer.unref();
@@ -53,8 +60,17 @@ export class Wheel {
       const slot = this.cursor % SLOTS;
       const due = this.slots[slot];
       this.slots[slot] = undefined;
-      for (const entry of due ?? []) this.arm(entry, entry.onTime(now));
+      for (const entry of due ?? []) this.visit(entry, now);
     }
+  }
+
+  private visit(entry: Timed, now: number): void {
+    const next = this.barrier.run(
+      'a deadline',
+      () => entry.onTime(now),
+      () => entry.fail(),
+    );
+    if (next !== undefined) this.arm(entry, next);
   }
 
   private slotNumber(when: number): number {

@@ -20,6 +20,8 @@ use crate::shared::Turn;
 pub(crate) struct Adopted {
     pub(crate) conn: Arc<Conn>,
     pub(crate) place: Share,
+    /// For its descriptor, if it had any.
+    pub(crate) room: Share,
     pub(crate) not_ideal: bool,
     pub(crate) web_socket: bool,
     /// What was read of it beyond the request.
@@ -31,7 +33,7 @@ pub(crate) struct Adopted {
 
 impl Connections {
     pub(crate) fn adopt(&mut self, adopted: Adopted, turn: Turn<'_>) {
-        let Adopted { conn, place, not_ideal, web_socket, mut leftover, stream, bridge } = adopted;
+        let Adopted { conn, place, room, not_ideal, web_socket, mut leftover, stream, bridge } = adopted;
         if let Some(token) = bridge {
             let Some((line, opening, ended)) = self.take_bridge(token, conn.id, &stream, &mut leftover) else {
                 return conn.end(CloseReason::Disconnected, Some(place), turn);
@@ -40,6 +42,8 @@ impl Connections {
             conn.connect(if web_socket { line.into_web_socket() } else { line }, turn);
             conn.token.store(token, Ordering::Relaxed);
             let Some(local) = self.locals.get_mut(token) else { return };
+            // The pair is gone.
+            local.room.set(1, usize::MAX);
             local.phase = Phase::Derp(session);
             local.opening = Some(Box::new(opening));
             self.begin(token, &[], leftover, turn);
@@ -49,7 +53,7 @@ impl Connections {
             return self.read(token, turn);
         }
         let session = adopted_session(&conn, not_ideal, web_socket, place, turn);
-        match self.insert(conn.id, stream, Phase::Derp(session)) {
+        match self.insert(conn.id, stream, Phase::Derp(session), room, turn) {
             Ok(token) => {
                 conn.token.store(token, Ordering::Relaxed);
                 self.begin(token, &[], leftover, turn);

@@ -25,7 +25,7 @@ impl Connections {
             Err(error) => return conn.end_link(error.to_string(), turn),
         };
         let dialling = Dialling::new(conn.clone(), target, turn);
-        match self.insert(conn.id, Arc::new(stream), Phase::Dialling(Box::new(dialling))) {
+        match self.insert(conn.id, Arc::new(stream), Phase::Dialling(Box::new(dialling)), turn.room.nothing(), turn) {
             Ok(token) => {
                 conn.token.store(token, Ordering::Relaxed);
                 self.visit(token, turn);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::leaving::Leaving;
 use crate::arriving::Arriving;
 use crate::bridge::Bridge;
+use crate::budget::Share;
 use crate::conn::Conn;
 use crate::dial::Dialling;
 use crate::ledger::Note;
@@ -20,6 +21,8 @@ pub(super) struct Local {
     /// Dropping it closes the socket: by then the connection has ended, and nobody else has one.
     pub(super) stream: Arc<TcpStream>,
     pub(super) phase: Phase,
+    /// For its descriptors, if a listener has brought it.
+    pub(super) room: Share,
     /// Set once the connection has its keys, if it is TLS.
     pub(super) opening: Option<Box<Opening>>,
     pub(super) visit: Visit,

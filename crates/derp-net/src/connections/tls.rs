@@ -13,10 +13,14 @@ use super::{Connections, Local, Phase};
 use crate::arriving::Arriving;
 use crate::bridge::{Bridge, Crossed};
 use crate::events::Event;
+use crate::faults::Fault;
 use crate::line::{Line, Written, write_to};
 use crate::reason::CloseReason;
 use crate::secure::{Opening, Parked, Secured, Shaken, Shaking, WayOut};
 use crate::shared::{Place, Turn};
+
+/// Descriptors of a connection that is the HTTP server's: its own, and both ends of the pair.
+const BRIDGED: usize = 3;
 
 impl Connections {
     /// Goes on with a handshake.
@@ -138,6 +142,10 @@ impl Connections {
     pub(super) fn bridge(&mut self, token: usize, turn: Turn<'_>) {
         let Some(local) = self.locals.get_mut(token) else { return };
         let Some(place) = turn.may_be_nodes() else { return self.remove(token, CloseReason::Refused, turn) };
+        if !local.room.set(BRIDGED, turn.policy.load().connections) {
+            turn.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+            return self.remove(token, CloseReason::Refused, turn);
+        }
         let Some(opening) = local.opening.take() else { return };
         let Phase::Arriving(mut arriving) = mem::replace(&mut local.phase, Phase::Pair(usize::MAX)) else {
             return;
@@ -146,11 +154,16 @@ impl Connections {
         let (line, tls) = line(&local.stream, arriving.secure.take());
         let (peer, listener) = (arriving.peer, arriving.listener);
         let received = arriving.into_received();
-        let Ok((mut bridge, stream)) = Bridge::new(line, *opening) else {
-            return self.remove(token, CloseReason::InternalError, turn);
+        let bridge = turn.faults.try_to(Fault::Pair).and_then(|()| Bridge::new(line, *opening));
+        let (mut bridge, stream) = match bridge {
+            Ok(bridge) => bridge,
+            Err(error) => {
+                turn.trouble("a pair of sockets", error);
+                return self.remove(token, CloseReason::InternalError, turn);
+            }
         };
         let pair = bridge.pair().clone();
-        let Ok(pair_token) = self.insert(id, pair, Phase::Pair(token)) else {
+        let Ok(pair_token) = self.insert(id, pair, Phase::Pair(token), turn.room.nothing(), turn) else {
             return self.remove(token, CloseReason::InternalError, turn);
         };
         bridge.pair_token = pair_token;

@@ -22,6 +22,7 @@ fn kinds(world: &World) -> Vec<(&'static str, u64)> {
         Event::LinkClosed { link, .. } => ("link closed", link),
         Event::CertificateNeeded { id, .. } => ("certificate", id),
         Event::Drops(drops) => ("drops", drops.len() as u64),
+        Event::Trouble { .. } => ("trouble", 0),
         Event::Fault { .. } => ("fault", 0),
     };
     world.events().into_iter().map(name).collect()

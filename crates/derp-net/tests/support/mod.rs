@@ -29,6 +29,7 @@ pub(crate) fn policy() -> Policy {
     Policy {
         head_bytes: 16 << 10,
         client_info_bytes: 256 << 10,
+        connections: 1_000_000,
         handshakes: 4096,
         parked_handshakes: 1024,
         pending_logins: 4096,

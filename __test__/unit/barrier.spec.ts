@@ -1,0 +1,82 @@
+import { EventEmitter } from 'node:events';
+import { expect, it } from 'vitest';
+import { Barrier } from '../../src/barrier.js';
+
+const BROKEN = new Error('broken');
+
+function fail(): never {
+  throw BROKEN;
+}
+
+function barrier(): { readonly barrier: Barrier; readonly told: [string, unknown][] } {
+  const told: [string, unknown][] = [];
+  return { barrier: new Barrier((what, error) => told.push([what, error])), told };
+}
+
+it('returns what the handler returns, and calls nothing else', () => {
+  const { barrier: made, told } = barrier();
+  expect(made.run('x', () => 7, fail)).toBe(7);
+  expect(told).toEqual([]);
+});
+
+it('reports what a handler throws, and ends what it was for', () => {
+  const { barrier: made, told } = barrier();
+  const ended: string[] = [];
+  const guarded = made.guard<[string]>('x', fail, (text) => ended.push(text));
+  guarded('a');
+  guarded('b');
+  expect(ended).toEqual(['a', 'b']);
+  expect(told).toEqual([
+    ['x', BROKEN],
+    ['x', BROKEN],
+  ]);
+});
+
+it('survives an end that fails, and reports it', () => {
+  const { barrier: made, told } = barrier();
+  expect(made.run('x', fail, fail)).toBeUndefined();
+  expect(told).toHaveLength(2);
+});
+
+it('survives a report that fails, and ends what the handler was for all the same', () => {
+  let ended = 0;
+  const made = new Barrier(fail);
+  made.run('x', fail, () => {
+    ended += 1;
+  });
+  expect(ended).toBe(1);
+});
+
+it('names the event of an emitter', () => {
+  const { barrier: made, told } = barrier();
+  const emitter = new EventEmitter();
+  made.on(emitter, 'a stream', { data: fail, end: () => {} });
+  emitter.emit('data');
+  emitter.emit('end');
+  expect(told).toEqual([['a stream: data', BROKEN]]);
+});
+
+it('calls each listener of another program, whatever one of them throws or rejects with', async () => {
+  const { barrier: made, told } = barrier();
+  const emitter = new EventEmitter();
+  const heard: unknown[] = [];
+  emitter.once('x', fail);
+  emitter.on('x', async () => fail());
+  emitter.on('x', (value) => heard.push(value));
+  made.emit(emitter, 'x', [1]);
+  made.emit(emitter, 'x', [2]);
+  await new Promise(setImmediate);
+  expect(heard).toEqual([1, 2]);
+  // The first time both, and then the one that is left.
+  expect(told).toEqual(Array(3).fill(['a listener of x', BROKEN]));
+});
+
+it('sees to a promise that nobody waits for', async () => {
+  const { barrier: made, told } = barrier();
+  let ended = 0;
+  await made.settle('x', Promise.reject(BROKEN), () => {
+    ended += 1;
+  });
+  await made.settle('x', Promise.resolve(), fail);
+  expect({ told, ended }).toEqual({ told: [['x', BROKEN]], ended: 1 });
+});

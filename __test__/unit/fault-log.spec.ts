@@ -1,0 +1,43 @@
+import { beforeEach, expect, it } from 'vitest';
+import { FaultLog } from '../../src/fault-log.js';
+
+let now: number;
+let lines: [object, string][];
+let log: FaultLog;
+
+beforeEach(() => {
+  now = 0;
+  lines = [];
+  log = new FaultLog({ error: (facts: object, text: string) => lines.push([facts, text]) } as never, () => now);
+});
+
+it('tells of each kind once a minute, and how often it has happened since', () => {
+  for (const what of ['a', 'a', 'b', 'a']) log.tell(what, 'broken');
+  expect(lines.map(([, text]) => text[0])).toEqual(['a', 'b']);
+  now = 59_999;
+  log.tell('a', 'broken');
+  expect(lines).toHaveLength(2);
+  now = 60_000;
+  log.tell('a', 'broken again');
+  expect(lines.at(-1)?.[0]).toEqual({ times: 4, reason: 'broken again' });
+  expect(log.count).toBe(6);
+});
+
+it('has the stack of what is our fault, and words for what the system has refused', () => {
+  log.report('a', new Error('ours'));
+  log.report('b', Object.assign(new Error('EMFILE: whatever'), { errno: -24, code: 'EMFILE' }));
+  const reasons = lines.map(([facts]) => (facts as { reason: string }).reason);
+  expect(reasons[0]).toMatch(/^Error: ours\n +at /);
+  expect(reasons[1]).toBe('too many open files');
+});
+
+it('takes what is no error', () => {
+  for (const thrown of [undefined, null, 'text', { message: 'object' }]) log.report(String(thrown), thrown);
+  expect(log.count).toBe(4);
+});
+
+it('keeps no more kinds than it can bear', () => {
+  for (let kind = 0; kind < 1000; kind++) log.tell(`kind ${kind}`, 'broken');
+  expect(lines.length).toBeLessThanOrEqual(257);
+  expect(log.count).toBe(1000);
+});

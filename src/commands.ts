@@ -1,0 +1,22 @@
+import type { DataPlane } from './plane/plane.js';
+import type { Command } from './registry/registry.js';
+
+/** Has the plane do what the registry has decided, in its order. */
+export function runCommands(plane: DataPlane, commands: readonly Command[]): void {
+  for (const command of commands) {
+    switch (command.kind) {
+      case 'send':
+        plane.send(command.ids, command.frames, { pull: command.pull });
+        break;
+      case 'gone':
+        plane.gone(command.key, command.reason);
+        break;
+      case 'route':
+        plane.route(command.key, command.via);
+        break;
+      case 'close':
+        plane.close(command.id, 'closed_by_peer');
+        break;
+    }
+  }
+}
