@@ -1,9 +1,9 @@
 /**
  * `npm run bench`: `derpkit bench` in a clone, with everything that it needs built before: the sources, the load generator,
- * and derper where Go is. `--picture bench/record/X.json` draws the picture that the README shows, and writes the table
- * there, too.
+ * and derper where Go is. `--picture bench/record/X.json [more records]` writes the whole table into bench/README.md, and
+ * the rows that people ask about into README.md, with a picture of them.
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -11,15 +11,19 @@ import { ensureBuilt, ensureInstalled, fail, root, say } from './ensure.mjs';
 import { ensureGenerator, missingToolchain } from './native.mjs';
 import { buildPeers, goAvailable } from './peers.mjs';
 
-const README = join(root, 'README.md');
-const SECTION = /(<!-- bench: )\S+( -->\n)[\s\S]*?(\n<!-- \/bench -->)/;
+/** The rows of the README: what a packet, a login, and an idle client cost, and what overload and restarts do. */
+const ASKED = [
+  ...['relay-10x1400-20k/tls', 'relay-10x1400-100k/tls', 'relay-10x1400-flood/tls', 'overload-3x/tls'],
+  ...['mesh-10x1400-20k/tls', 'storm/tls', 'restart-2000/tls', 'idle-8000/tls'],
+];
+const SECTION = /(<!-- bench: )[^\n]*?( -->\n)[\s\S]*?(\n<!-- \/bench -->)/;
 
 ensureInstalled();
 ensureBuilt();
 const args = process.argv.slice(2);
 const entry = join(root, 'dist/cli/derpkit.js');
 const drawn = args.indexOf('--picture');
-if (drawn >= 0) await draw(args[drawn + 1]);
+if (drawn >= 0) await draw(args.slice(drawn + 1));
 else await measure();
 
 async function measure() {
@@ -39,28 +43,50 @@ async function measure() {
   child.once('exit', (code) => process.exit(code ?? 1));
 }
 
-async function draw(record) {
-  if (record === undefined) fail('--picture needs a record, bench/record/X.json');
-  const path = relative(root, resolve(record));
-  const { status, stdout } = spawnSync(process.execPath, [entry, 'bench', '--picture', path], {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'inherit'],
-    encoding: 'utf8',
-  });
-  if (status !== 0) process.exit(status ?? 1);
-  const before = readFileSync(README, 'utf8');
-  if (!SECTION.test(before)) fail('README.md has no section of the benchmark');
-  const { readRecord, roundsIn } = await import(pathToFileURL(join(root, 'dist/bench/record.js')).href);
-  const measured = readRecord(join(root, path));
-  const { commit, cores } = measured.machine;
-  const section = `![Medians with their ranges, and ratios to derper](bench/picture.svg)
-
-Medians of ${roundsIn(measured)} (\`${measured.profile}\`)${commit ? ` at ${commit}` : ''}, on ${cores} cores; their ranges, and in bold the ratio to derper; ¹ where the generator was the limit.
-
-${stdout.trimEnd()}`;
-  writeFileSync(
-    README,
-    before.replace(SECTION, (_all, open, close, end) => `${open}${path}${close}${section}${end}`),
+async function draw(given) {
+  if (given.length === 0) fail('--picture needs a record, bench/record/X.json');
+  const paths = given.map((path) => relative(root, resolve(path)));
+  const built = (name) => import(pathToFileURL(join(root, 'dist/bench', `${name}.js`)).href);
+  const [{ joined, readRecord, roundsIn }, { markdown }, { picture }] = await Promise.all(
+    ['record', 'table', 'picture'].map(built),
   );
-  say(`bench/picture.svg and the table in README.md are those of ${path}`);
+  const records = paths.map((path) => readRecord(join(root, path)));
+  const whole = joined(records);
+  const asked = ASKED.map(
+    (id) => whole.scenarios.find((scenario) => scenario.id === id) ?? fail(`no record has ${id}`),
+  );
+  const short = { ...whole, scenarios: asked, runs: whole.runs.filter(({ scenario }) => ASKED.includes(scenario)) };
+
+  const measured = records.map((record) => {
+    const { commit = 'an unknown commit' } = record.machine;
+    const rows =
+      record === records[0]
+        ? 'Medians'
+        : record.scenarios
+            .map(({ title }) => title)
+            .filter(unique)
+            .join(', ');
+    return `${rows}: ${roundsIn(record)} at \`${commit}\``;
+  });
+  const legend = `${measured.join('; ')}; on ${whole.machine.cores} cores. In brackets the range of the rounds, in bold the ratio to derper; ¹ where the generator was the limit.`;
+  writeFileSync(join(root, 'bench/picture.svg'), picture(short) ?? fail('the records have nothing to compare'));
+  write('README.md', paths, [
+    '![Medians with their ranges, and ratios to derper](bench/picture.svg)',
+    legend,
+    markdown(short),
+  ]);
+  write('bench/README.md', paths, [legend, markdown(whole)]);
+  say(`bench/picture.svg and the tables in README.md and bench/README.md are those of ${paths.join(' and ')}`);
+}
+
+function unique(title, index, titles) {
+  return titles.indexOf(title) === index;
+}
+
+/** Replaces the section of the benchmark in a document. */
+function write(document, paths, paragraphs) {
+  const before = readFileSync(join(root, document), 'utf8');
+  if (!SECTION.test(before)) fail(`${document} has no section of the benchmark`);
+  const fill = (_all, open, close, end) => `${open}${paths.join(' ')}${close}${paragraphs.join('\n\n')}${end}`;
+  writeFileSync(join(root, document), before.replace(SECTION, fill));
 }

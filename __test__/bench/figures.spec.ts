@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { FIGURES, figureOf, number, spreadOf, times } from '../../src/bench/figures.js';
 import { picture } from '../../src/bench/picture.js';
-import { isClean, ratioFor, readRecord, roundsIn, spreadFor, writeRecord } from '../../src/bench/record.js';
+import { isClean, joined, ratioFor, readRecord, roundsIn, spreadFor, writeRecord } from '../../src/bench/record.js';
 import { matching, profileOf, type Scenario } from '../../src/bench/scenarios.js';
 import { markdown, table } from '../../src/bench/table.js';
 import { temporary } from '../cli/commands.js';
@@ -151,6 +151,28 @@ describe('a table', () => {
       '|---|---|---|---|---|',
       '| plain: 10 pairs, 1400 B, 20,000 pps | CPU µs per delivered | 2.00 (1.00–30.00) **0.20×** | 20.00 **2.00×** | 10.00 (10.00–100.00) |',
     ]);
+  });
+});
+
+describe('records', () => {
+  const [first, second] = record.scenarios;
+  const other = { ...record, scenarios: record.scenarios.slice(1), runs: [] };
+
+  it('are joined, row by row', () => {
+    const rows = joined([{ ...record, scenarios: record.scenarios.slice(0, 1) }, other]);
+    expect(rows.scenarios).toEqual([first, second]);
+    expect(rows.runs).toEqual(record.runs);
+  });
+
+  it('are not joined if they have one row twice, or other contenders', () => {
+    expect(() => joined([record, other])).toThrow(`two of the records have the row ${second?.id}`);
+    expect(() => joined([record, { ...other, contenders: [] }])).toThrow('different contenders');
+  });
+
+  it('have no ratio, and no row in a picture, where a figure is negative', () => {
+    const shrunk = made({ native: [-1, 2, 3], js: [20, 20, 20], derper: [10, 10, 10] });
+    expect(markdown(shrunk)).toContain('| 2.00 (-1.00–3.00) | 20.00 **2.00×** | 10.00 |');
+    expect(picture(shrunk)).toBeUndefined();
   });
 });
 

@@ -103,7 +103,9 @@ export function picture(record: RunRecord): string | undefined {
 function rowOf(record: RunRecord, scenario: Scenario, names: readonly string[]): Row {
   const { id, headline } = scenario;
   const figure: Figure = FIGURES[headline];
-  const marks = names
+  // A figure that is not positive in every round has no ratio, and a row that lacks a contender misleads: it is left out.
+  const least = names.map((name) => spreadFor(record, id, name, headline)?.least ?? 1);
+  const marks = (least.some((value) => value <= 0) ? [] : names)
     .filter((name) => name !== record.baseline)
     .flatMap((name) => {
       // The other way round where less is better: the median of 1/x is not quite 1/median, of an even number of rounds.

@@ -69,6 +69,22 @@ export function readRecord(path: string): RunRecord {
   return record;
 }
 
+/**
+ * Several records of the same contenders as one, so that rows of separate runs can stand in one table. The first record
+ * gives the machine, the date and the profile. Throws an Error if the contenders differ, or if two records have one row.
+ */
+export function joined([first, ...others]: readonly [RunRecord, ...RunRecord[]]): RunRecord {
+  const named = ({ contenders }: RunRecord) => JSON.stringify(contenders);
+  const scenarios = [...first.scenarios];
+  for (const other of others) {
+    if (named(other) !== named(first)) throw new Error('the records have different contenders');
+    const twice = other.scenarios.find(({ id }) => scenarios.some((scenario) => scenario.id === id));
+    if (twice) throw new Error(`two of the records have the row ${twice.id}`);
+    scenarios.push(...other.scenarios);
+  }
+  return { ...first, scenarios, runs: [first, ...others].flatMap(({ runs }) => runs) };
+}
+
 /** One run a line. Whole or not at all. */
 export function writeRecord(path: string, record: RunRecord): void {
   const { runs, scenarios, ...head } = record;

@@ -1,4 +1,4 @@
-/** The record as text: a table for the terminal, and one for the README. */
+/** The record as text: a table for the terminal, and one in Markdown. */
 import { styleText } from 'node:util';
 import { FIGURES, type Figure, type FigureKey, number, type Spread, times } from './figures.js';
 import { baselineIn, contendersIn, isClean, type Run, type RunRecord, ratioFor, runsOf, spreadFor } from './record.js';
@@ -124,7 +124,9 @@ export function markdown(record: RunRecord): string {
 function cellOf(record: RunRecord, { id, headline }: Scenario, name: string, digits: number): string {
   const spread = spreadFor(record, id, name, headline);
   if (!spread) return '–';
-  const ratio = name === record.baseline ? undefined : ratioFor(record, id, [name, record.baseline], headline);
+  // Growth of memory can be negative, where a process gives back what its start took: no ratio means anything then.
+  const comparable = name !== record.baseline && spread.least > 0;
+  const ratio = comparable ? ratioFor(record, id, [name, record.baseline], headline) : undefined;
   const limited = runsOf(record, id, name).some(({ report }) => report?.generator_limited) ? ' ¹' : '';
   return `${spreadText(spread, digits)}${ratio ? ` **${times(ratio.median)}**` : ''}${limited}`;
 }

@@ -20,13 +20,13 @@ export function render(tables: readonly Table[]): string {
   const rows = tables.flatMap((table) => table.rows);
   const count = (state: string) => rows.filter((row) => stateOf(row) === state).length;
   const head = [
-    '# What of derper is here',
+    '# derper and derpkit, feature by feature',
     '',
-    'Made from `__test__/repo/parity` by `npx vitest run --project repo parity -u`; a test holds it to that. The interop suite',
-    'holds the flags and metrics to what the real `derper` prints. Each row names a test that fails where derpkit differs;',
-    'where it differs on purpose: [`__test__/interop/deviations.ts`](../__test__/interop/deviations.ts).',
+    '`npx vitest run --project repo parity -u` makes this page from `__test__/repo/parity`, and a test compares the two. The interop',
+    'suite compares the flags and metrics with those that the real `derper` prints. Each row names a test that fails if derpkit differs',
+    'from derper. [`__test__/interop/deviations.ts`](../__test__/interop/deviations.ts) lists the differences that are intended.',
     '',
-    `${count('there')} are there, ${count('not yet')} not yet, ${count('never')} are about Go’s runtime and will not be.`,
+    `derpkit has ${count('there')} of these features and lacks ${count('not yet')}. ${count('never')} more describe the Go runtime, which derpkit does not have.`,
   ];
   return `${[...head, ...tables.flatMap(section)].join('\n')}\n`;
 }
