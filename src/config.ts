@@ -111,9 +111,7 @@ const SCHEMA = z.object({
     perAddress: whole(1, 2 ** 31, 'must be a number of connections, 1 or more')
       .default(256)
       .describe('unadmitted or HTTP connections of an address or IPv6 /64'),
-    exempt: networks
-      .prefault('127.0.0.0/8,::1/128')
-      .describe('networks without a limit per address, with commas between them'),
+    exempt: networks.prefault('127.0.0.0/8,::1/128').describe('networks without that limit, commas between'),
     partialBytes: bytes.prefault('64MiB').describe('memory for frames that are not whole yet, over all clients'),
     queuedBytes: bytes.prefault('256MiB').describe('memory for what waits to be sent, over all clients'),
     peerGonePairs: whole(1, 2 ** 31, 'must be a number of pairs, 1 or more')
