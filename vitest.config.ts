@@ -24,6 +24,7 @@ export default defineConfig({
       suite('conformance', 1, 180_000),
       suite('model', 2, 300_000),
       suite('cli', 3, 60_000),
+      suite('install', 3, 240_000),
       suite('interop', 4, 600_000),
       suite('native', 5, 120_000),
       suite('browser', 6, 120_000),

@@ -16,7 +16,7 @@ if (process.platform !== 'linux') fail('AddressSanitizer is set up for Linux onl
 ensureInstalled();
 
 const scratch = mkdtempSync(join(tmpdir(), 'derpkit-asan-'));
-const { directory, target } = places().addon;
+const { directory, addon: target } = places();
 const before = join(scratch, 'derpkit.node');
 mkdirSync(directory, { recursive: true });
 if (existsSync(target)) copyFileSync(target, before);

@@ -1,8 +1,8 @@
 /** What building the native plane needs, and where its parts lie. */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { root, run } from './ensure.mjs';
+import { fail, root } from './ensure.mjs';
 
 /** The first tool that is not there, or is too old; undefined if nothing is missing. */
 export function missingToolchain() {
@@ -14,32 +14,53 @@ export function missingToolchain() {
   return spawnSync('cc', ['--version']).status === 0 ? undefined : 'a C compiler';
 }
 
-/** What Cargo makes of the addon and of the load generator, and their places: those that a published package has them in. */
-export function places() {
+/** The name of this platform in those of packages and files, as `src/plane/targets.ts` has it. */
+export function targetName() {
   const { platform, arch } = process;
   const libc = process.report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl';
-  const directory = join(root, 'npm', platform === 'linux' ? `linux-${arch}-${libc}` : `${platform}-${arch}`);
-  const library = { darwin: 'libderp_node.dylib', win32: 'derp_node.dll' }[platform] ?? 'libderp_node.so';
-  const built = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
-  const program = platform === 'win32' ? 'derp-bench.exe' : 'derp-bench';
-  const place = (made, name) => ({ made: join(built, 'release', made), directory, target: join(directory, name) });
-  return { addon: place(library, 'derpkit.node'), generator: place(program, program) };
+  return platform === 'linux' ? `linux-${arch}-${libc}` : `${platform}-${arch}`;
 }
 
-/** Builds the addon, and puts it where it is looked for. */
-export function ensureAddon() {
-  ensure('derp-node', places().addon);
+/** The Rust triple of a target. */
+export function tripleOf(target) {
+  const [platform, arch, libc] = target.split('-');
+  const cpu = { x64: 'x86_64', arm64: 'aarch64' }[arch] ?? arch;
+  const system = { linux: `unknown-linux-${libc}`, darwin: 'apple-darwin', win32: 'pc-windows-msvc' }[platform];
+  return `${cpu}-${system ?? platform}`;
 }
 
-/** The load generator. */
+/** Where the addon and the load generator of a target are put: where their package has them, and the loader looks. */
+export function places(target = targetName()) {
+  const directory = join(root, 'npm', target);
+  const program = target.startsWith('win32') ? 'derp-bench.exe' : 'derp-bench';
+  return { directory, addon: join(directory, `derpkit.${target}.node`), generator: join(directory, program) };
+}
+
+/** Builds the addon with napi-rs's own tool. False if that fails, of which the tool has said why. */
+export function buildAddon(target = targetName(), options = []) {
+  const { directory, addon } = places(target);
+  // A running process has the old file mapped, so that it must not be written into; and an old one must not be taken for new.
+  rmSync(addon, { force: true });
+  const napi = join(root, 'node_modules/@napi-rs/cli/dist/cli.js');
+  const args = ['build', '--platform', '--release', '--no-js', '--manifest-path', 'crates/derp-node/Cargo.toml'];
+  args.push('--package-json-path', 'package.json', '--output-dir', directory, '--target', tripleOf(target), ...options);
+  // Cargo's own options come last.
+  return ran(process.execPath, [napi, ...args, '--', '--locked']);
+}
+
+/** Builds the load generator; ends this process if that fails. It is made for the same target, of the same dependencies. */
 export function ensureGenerator() {
-  ensure('derp-bench', places().generator);
+  const target = targetName();
+  const { generator } = places(target);
+  const triple = tripleOf(target);
+  const args = ['build', '--release', '--locked', '--package', 'derp-bench', '--target', triple];
+  if (!ran('cargo', args)) fail(`cargo ${args.join(' ')} failed`);
+  rmSync(generator, { force: true });
+  const built = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
+  copyFileSync(join(built, triple, 'release', generator.endsWith('.exe') ? 'derp-bench.exe' : 'derp-bench'), generator);
 }
 
-function ensure(crate, { made, directory, target }) {
-  run('cargo', ['build', '--release', '--locked', '--package', crate]);
-  mkdirSync(directory, { recursive: true });
-  // A running process has the old file mapped: it is replaced, not written into.
-  rmSync(target, { force: true });
-  copyFileSync(made, target);
+function ran(command, args) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] });
+  return !error && status === 0;
 }

@@ -6,10 +6,10 @@ import { execFile, spawnSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { cacheDirectory } from './cache.mjs';
 
 const run = promisify(execFile);
 
@@ -124,9 +124,4 @@ function fingerprint() {
   );
   for (const file of files.sort()) hash.update(`\0${file}\0`).update(readFileSync(join(MODULE, file)));
   return hash.digest('hex').slice(0, 16);
-}
-
-export function cacheDirectory() {
-  const { DERPKIT_CACHE, XDG_CACHE_HOME } = process.env;
-  return DERPKIT_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'derpkit');
 }

@@ -9,7 +9,8 @@ import { appendFile, chmod, cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { cacheDirectory, goAvailable, goEnvironment, makeOnce } from './peers.mjs';
+import { cacheDirectory } from './cache.mjs';
+import { goAvailable, goEnvironment, makeOnce } from './peers.mjs';
 
 const run = promisify(execFile);
 const MODULES = fileURLToPath(new URL('../__test__/interop/', import.meta.url));

@@ -77,7 +77,7 @@ function missing() {
       : [{ suite: 'interop', reason: 'Go is not installed; the real clients are built with it' }]),
     ...(chromium() === undefined ? [{ suite: 'browser', reason: 'neither Chromium nor Chrome is installed' }] : []),
     ...(toolchain
-      ? ['native', 'model', 'bench'].map((suite) => ({
+      ? ['native', 'model', 'install', 'bench'].map((suite) => ({
           suite,
           reason: `${toolchain} is not installed; the native plane and the load generator are built with it`,
         }))

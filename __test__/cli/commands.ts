@@ -23,6 +23,8 @@ export interface CommandOptions {
   /** Leads a process group, as what a terminal starts does. */
   readonly group?: boolean;
   readonly patience?: number;
+  /** False for what is started for several tests, which end it themselves. */
+  readonly endsWithTest?: boolean;
 }
 
 /** A command that was started. It ends with its test, if not before. */
@@ -38,7 +40,14 @@ export class Command {
 
   constructor(
     readonly line: readonly [string, ...string[]],
-    { env = {}, cwd, unprivileged = false, group = false, patience = PATIENCE }: CommandOptions = {},
+    {
+      env = {},
+      cwd,
+      unprivileged = false,
+      group = false,
+      patience = PATIENCE,
+      endsWithTest = true,
+    }: CommandOptions = {},
   ) {
     const [program, ...args] = line;
     this.patience = patience;
@@ -56,7 +65,7 @@ export class Command {
     this.child.on('error', (error) => this.onEnd({ code: null, signal: null, error }));
     this.child.on('close', (code, signal) => this.onEnd({ code, signal }));
     this.pid = this.child.pid ?? 0;
-    onTestFinished(() => this.kill());
+    if (endsWithTest) onTestFinished(() => this.kill());
   }
 
   /** Waits for something to be printed, on either stream; the command must not end before. */

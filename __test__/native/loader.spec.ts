@@ -13,7 +13,7 @@ const TARGET = addonPath().split('/').at(-2) as string;
 function packageWith(addon?: (place: string) => void, version: string = VERSION): { command: string; place: string } {
   const command = withoutNative('derpkit');
   const root = join(dirname(command), '..', '..');
-  const place = join(root, 'npm', TARGET, 'derpkit.node');
+  const place = join(root, 'npm', TARGET, `derpkit.${TARGET}.node`);
   const manifest = join(root, 'package.json');
   writeFileSync(manifest, readFileSync(manifest, 'utf8').replace(`"version": "${VERSION}"`, `"version": "${version}"`));
   mkdirSync(dirname(place), { recursive: true });
@@ -25,13 +25,14 @@ function planeOf(command: string) {
   return new Command([process.execPath, command, 'version'], { env: { DERPKIT_PLANE: 'native' } }).end();
 }
 
-async function expectRefused(command: string, place: string, text: string): Promise<void> {
+async function expectRefused(command: string, place: string, text: string, advice: string): Promise<void> {
   const { code, stderr } = await planeOf(command);
   expect(code).toBe(1);
   expect(lines(stderr)).toHaveLength(1);
   expect(stderr).toContain(`there is no native plane for ${TARGET} (`);
   expect(stderr).toContain(`${place}: ${text}`);
-  expect(stderr).toContain(`@derpkit/${TARGET}: Cannot find module '@derpkit/${TARGET}'`);
+  expect(stderr).toContain(`@derpkit/native-${TARGET}: Cannot find module '@derpkit/native-${TARGET}'`);
+  expect(stderr).toContain(advice);
 }
 
 it('an addon that was built here is taken, and named', async () => {
@@ -43,7 +44,7 @@ it('an addon that was built here is taken, and named', async () => {
 
 it('without one, the error has the platform and every place', async () => {
   const { command, place } = packageWith();
-  await expectRefused(command, place, 'there is no such file');
+  await expectRefused(command, place, 'there is no such file', 'npm run build');
 });
 
 it('one that the system does not load is refused in the words of the system', async () => {
@@ -55,10 +56,15 @@ it('one that the system does not load is refused in the words of the system', as
     text = (error as Error).message;
   }
   expect(text).not.toBe('');
-  await expectRefused(command, place, text);
+  await expectRefused(command, place, text, 'a damaged file is mended by a new installation');
 });
 
 it('one of another version is none', async () => {
   const { command, place } = packageWith((at) => copyFileSync(addonPath(), at), '99.0.0');
-  await expectRefused(command, place, `it is version ${VERSION}, not 99.0.0`);
+  await expectRefused(
+    command,
+    place,
+    `it is version ${VERSION}, not 99.0.0`,
+    `install @derpkit/native-${TARGET}@99.0.0`,
+  );
 });

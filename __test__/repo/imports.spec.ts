@@ -31,7 +31,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   'plane/js/websocket-stream.ts': { ours: ['protocol/'], types: ['barrier.ts'] },
   'plane/js/': { ours: [...PLANE, 'plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts'] },
   'plane/native-tap.ts': { ours: ['plane/counters.ts', 'protocol/'], types: ['plane/plane.ts'] },
-  'plane/addon.ts': { ours: ['errors.ts', 'version.ts'] },
+  'plane/targets.ts': {},
+  'plane/addon.ts': { ours: ['plane/targets.ts', 'errors.ts', 'version.ts'] },
   'plane/native.ts': {
     ours: [
       ...PLANE,
@@ -99,7 +100,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     types: ['plane/plane.ts', 'plane/counters.ts'],
   },
   // Starts relays as programs, as anyone would: it knows nothing of how they work.
-  'bench/': { ours: ['control/x509.ts', 'plane/addon.ts', 'plane/select.ts', 'version.ts'] },
+  'bench/': { ours: ['control/x509.ts', 'plane/targets.ts', 'plane/select.ts', 'version.ts'] },
   'cli/': {
     ours: [
       'bench/',

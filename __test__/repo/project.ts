@@ -18,6 +18,7 @@ export function manifest(): {
   readonly files: readonly string[];
   readonly dependencies: Readonly<Record<string, string>>;
   readonly devDependencies: Readonly<Record<string, string>>;
+  readonly napi: { readonly binaryName: string; readonly packageName: string; readonly targets: readonly string[] };
 } {
   return JSON.parse(read('package.json'));
 }

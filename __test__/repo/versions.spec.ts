@@ -1,10 +1,11 @@
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { addonFile, packageOf, TARGETS } from '../../src/plane/targets.js';
 import { VERSION } from '../../src/version.js';
 import { manifest, ROOT, read } from './project.js';
 
-const { version, engines, bin, exports, files } = manifest();
+const { version, engines, bin, exports, files, napi } = manifest();
 
 describe('the version', () => {
   it('is one of the package’s form', () => {
@@ -21,6 +22,33 @@ describe('the version', () => {
     expect([lock.version, lock.packages[''].version, VERSION]).toEqual([version, version, version]);
   });
 });
+
+describe('the platform packages', () => {
+  const packages = TARGETS.map((target) => [target, JSON.parse(read(`npm/${target}/package.json`))] as const);
+
+  it('are those that the loader looks for, and those that the tool builds', () => {
+    expect(napi.targets.map(targetOf).sort()).toEqual([...TARGETS].sort());
+    expect(readdirSync(join(ROOT, 'npm')).sort()).toEqual([...TARGETS].sort());
+    expect(packageOf('x')).toBe(`${napi.packageName}-x`);
+    expect(addonFile('x')).toBe(`${napi.binaryName}.x.node`);
+  });
+
+  it.each(packages)('for %s: has the version of the whole, and what belongs to its platform', (target, found) => {
+    const [os, cpu, libc] = target.split('-');
+    expect(found).toMatchObject({ name: packageOf(target), version, engines, os: [os], cpu: [cpu] });
+    expect(found.libc).toEqual(libc && [libc === 'gnu' ? 'glibc' : 'musl']);
+    expect(found.files).toEqual([addonFile(target), 'derp-bench']);
+    expect(found.main).toBe(addonFile(target));
+    expect(found.scripts).toBeUndefined();
+  });
+});
+
+/** The target of a Rust triple. */
+function targetOf(triple: string): string {
+  const [cpu, , system, libc] = triple.split('-');
+  const arch = { x86_64: 'x64', aarch64: 'arm64' }[cpu as string];
+  return [system, arch, ...(libc ? [libc] : [])].join('-');
+}
 
 describe('what a build leaves (npm run build)', () => {
   it.each(Object.entries(bin))('%s can be run', (_name, path) => {

@@ -1,7 +1,7 @@
 /** Where the load generator is: a program of its own, because what is measured must not be slowed down by who measures. */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { targetName } from '../plane/addon.js';
+import { packageOf, targetName } from '../plane/targets.js';
 
 /** Beside the addon, whose platform it has too; undefined if it is not there. */
 export function findGenerator(): string | undefined {
@@ -9,7 +9,7 @@ export function findGenerator(): string | undefined {
   const built = fileURLToPath(new URL(`../../npm/${targetName()}/${name}`, import.meta.url));
   if (existsSync(built)) return built;
   try {
-    const installed = fileURLToPath(import.meta.resolve(`@derpkit/${targetName()}/${name}`));
+    const installed = fileURLToPath(import.meta.resolve(`${packageOf(targetName())}/${name}`));
     return existsSync(installed) ? installed : undefined;
   } catch {
     return undefined;

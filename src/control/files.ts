@@ -1,6 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { fsync } from 'node:fs';
 import { chown, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { promisify } from 'node:util';
+
+const sync = promisify(fsync);
 
 /** Replaces a file as a whole, or not at all: a crash leaves the old one or the new one. */
 export async function writeFileAtomic(path: string, data: string, mode: number): Promise<void> {
@@ -9,7 +13,8 @@ export async function writeFileAtomic(path: string, data: string, mode: number):
     const file = await open(temporary, 'wx', mode);
     try {
       await file.writeFile(data);
-      await file.sync();
+      // Not `file.sync()`: under Yarn's Plug'n'Play, file handles do not have it.
+      await sync(file.fd);
     } finally {
       await file.close();
     }

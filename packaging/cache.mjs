@@ -1,0 +1,8 @@
+/** Where what is built or installed once, and serves every clone, is kept. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+export function cacheDirectory() {
+  const { DERPKIT_CACHE, XDG_CACHE_HOME } = process.env;
+  return DERPKIT_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'derpkit');
+}
