@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism, networkInterfaces } from 'node:os';
 import type { Settings } from './config.js';
-import type { Logger } from './logger.js';
 
 /** What is kept of the limit for everything else: files, names that are looked up, links, connections on their way. */
 const LEAST_RESERVE = 64;
@@ -28,17 +27,23 @@ export function connectionsWithin({ limit, open, own }: DescriptorUse): number {
   return Math.min(MOST_CONNECTIONS, Math.max(1, limit - reserve));
 }
 
-/** How many connections there may be at once, and a word about it. `open` is how many descriptors are open before. */
+/** What bounds connections, for the log. */
+export interface ConnectionBound {
+  /** How many there may be at once. */
+  readonly connections: number;
+  /** The limit of descriptors, where it is known. */
+  readonly descriptors?: number;
+}
+
+/** How many connections there may be at once. `open` is how many descriptors are open before. */
 export function boundConnections(
   { limits, workers, meshWith }: Pick<Settings, 'limits' | 'workers' | 'meshWith'>,
   open: number,
-  logger: Pick<Logger, 'info'>,
-): number {
+): ConnectionBound {
   const limit = descriptorLimit();
   const own = ownDescriptors(workers, meshWith.length);
   const connections = limits.connections ?? connectionsWithin({ limit, open, own });
-  logger.info({ connections, ...(limit !== undefined && { descriptors: limit }) }, 'connections are bounded');
-  return connections;
+  return { connections, ...(limit !== undefined && { descriptors: limit }) };
 }
 
 /** What a relay has beside its connections: for each worker two, for each mesh link one, and its listeners. */

@@ -12,7 +12,7 @@ import { DropLog } from './control/drop-log.js';
 import { LineLimit } from './control/line-limit.js';
 import { MESH_TIMES, Mesh, type MeshStatus, type MeshTimes } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
-import { boundConnections } from './descriptors.js';
+import { boundConnections, type ConnectionBound } from './descriptors.js';
 import { DerpkitError, ListenError, type ListenSetting, PlaneRefusal, reasonOf } from './errors.js';
 import { FaultLog } from './fault-log.js';
 import { DebugAccess } from './http/debug-access.js';
@@ -210,7 +210,7 @@ class Started implements PlaneEvents {
   private readonly faces = new Map<ListenerId, Face>();
   private readonly ports = { plain: 80, tls: 443 };
   readonly certificates: RelayCertificates;
-  private readonly connections: number;
+  private readonly bound: ConnectionBound;
 
   constructor(
     private readonly settings: Settings,
@@ -228,8 +228,8 @@ class Started implements PlaneEvents {
     this.rate = materials.rate;
     this.clientLog = new ClientLog(logger, settings);
     const { workers } = settings;
-    this.connections = boundConnections(settings, openFiles(), logger);
-    const policy = planePolicy(settings, this.rate, this.connections);
+    this.bound = boundConnections(settings, openFiles());
+    const policy = planePolicy(settings, this.rate, this.bound.connections);
     this.gate = openGate(settings, materials.admission, meshKey, onAdmit, policy.deadlines.admission, {
       kick: (id) => this.dataPlane.close(id, 'refused'),
       log: (level, facts, text) => logger[level](facts, text),
@@ -318,6 +318,7 @@ class Started implements PlaneEvents {
     this.mesh?.start();
     await this.certificates.start();
     this.gate.start();
+    this.logger.info(this.bound, 'connections are bounded');
     return {
       derp: { ...endpoint(main), tls },
       ...(http && { http: endpoint(http) }),
@@ -328,7 +329,7 @@ class Started implements PlaneEvents {
   /** Another receive limit holds, for everyone who is connected too. */
   limit(rate: RateLimit): void {
     this.rate = rate;
-    this.dataPlane.policy(planePolicy(this.settings, rate, this.connections));
+    this.dataPlane.policy(planePolicy(this.settings, rate, this.bound.connections));
   }
 
   async close(): Promise<void> {

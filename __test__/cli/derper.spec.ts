@@ -211,6 +211,7 @@ describe('the log', () => {
     expect(stdout).toBe('');
     for (const line of lines(stderr)) expect(line).toMatch(STAMP);
     expect(lines(stderr).map((line) => line.replace(STAMP, ''))).toEqual([
+      expect.stringMatching(/^connections are bounded connections=\d+ descriptors=\d+$/),
       expect.stringMatching(/^derper \d\S+ plane=js reason="[^"]+" key=nodekey:[0-9a-f]{64}$/),
       expect.stringMatching(/^-tcp-keepalive-time and -tcp-user-timeout are emulated on the JavaScript plane/),
       expect.stringMatching(/^serving DERP over plain HTTP address=127\.0\.0\.1 port=\d+$/),
@@ -247,6 +248,7 @@ describe('the log', () => {
     const entries = lines(stderr).map((line) => JSON.parse(line) as { msg: string; time: number });
     expect(entries.every(({ time }) => Math.abs(time - Date.now()) < 60_000)).toBe(true);
     expect(entries.map(({ msg }) => msg)).toEqual([
+      'connections are bounded',
       expect.stringMatching(/^derper \d/),
       expect.stringMatching(/are emulated on the JavaScript plane/),
       'serving DERP over plain HTTP',

@@ -10,7 +10,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'protocol/': { npm: ['tweetnacl'] },
   'errors.ts': {},
   'barrier.ts': {},
-  'descriptors.ts': { types: ['config.ts', 'logger.ts'] },
+  'descriptors.ts': { types: ['config.ts'] },
   'fault-log.ts': { ours: ['barrier.ts', 'errors.ts'], types: ['logger.ts'] },
   'logger.ts': { npm: ['pino'] },
   'version.ts': {},
