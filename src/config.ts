@@ -64,12 +64,12 @@ const SCHEMA = z.object({
   )
     .default([])
     .describe(
-      'certificates by server name: chainFile, keyFile, and default for clients without a name, or another one',
+      'certificates by server name: chainFile, keyFile, and default, which serves clients with another name or none',
     ),
-  certDir: path.optional().describe('where certificates are kept (default: certs in the data directory)'),
+  certDir: path.optional().describe('directory of certificates (default: certs in the data directory)'),
   acme: ACME,
   keyFile: path.optional().describe('file of the private key (default: derper.key in the data directory)'),
-  dataDir: path.prefault(defaultDataDir).describe('where everything that the relay makes is kept'),
+  dataDir: path.prefault(defaultDataDir).describe('directory of the files that the relay makes'),
   httpPort: whole(-1, 65535, 'must be a port from 0 to 65535, or -1 for none')
     .default(80)
     .describe('port of plain HTTP beside TLS; -1 for none'),
@@ -79,47 +79,49 @@ const SCHEMA = z.object({
   home: home.default('').describe('what / shows: empty, blank, or a URL to redirect to'),
   bootstrapDnsNames: list(NAMES)
     .default([])
-    .describe('names whose addresses /bootstrap-dns tells everyone, separated by commas'),
+    .describe('names whose addresses /bootstrap-dns publishes, separated by commas'),
   unpublishedBootstrapDnsNames: list(NAMES)
     .default([])
-    .describe('names it tells only who asks: name, or name/txt-name for a gradual rollout'),
-  disallowAppNames: list(NAMES).default([]).describe('app names whose clients are refused, with commas between them'),
-  acceptConnectionLimit: rate.default(Number.POSITIVE_INFINITY).describe('TLS connections per second; more are closed'),
-  acceptConnectionBurst: burst.default(Number.MAX_SAFE_INTEGER).describe('how many may come at once'),
+    .describe('names that /bootstrap-dns only answers on request: name or name/txt-name'),
+  disallowAppNames: list(NAMES).default([]).describe('app names whose clients are refused, separated by commas'),
+  acceptConnectionLimit: rate
+    .default(Number.POSITIVE_INFINITY)
+    .describe('TLS connections per second; the relay closes more'),
+  acceptConnectionBurst: burst.default(Number.MAX_SAFE_INTEGER).describe('TLS connections at once, beyond that rate'),
   rateConfig: path.optional().describe('JSON file with the receive rate limit of clients, read again on SIGHUP'),
   debugAllowIp: text('must be an address').optional().describe('address that may see /debug/'),
-  debugTrustedCidrs: networks.default([]).describe('networks that may see /debug/, with commas between them'),
+  debugTrustedCidrs: networks.default([]).describe('networks that may see /debug/, separated by commas'),
   debugKeyFile: path.optional().describe('file with a key that opens /debug/ as ?debugkey='),
-  debugHosts: list(NAMES).default([]).describe('names that /debug/ may be asked for by, too, with commas between them'),
-  debugHint: bool.default(false).describe('tell those who may not see /debug/ how they could'),
+  debugHosts: list(NAMES).default([]).describe('more host names under which /debug/ answers, separated by commas'),
+  debugHint: bool.default(false).describe('explain to a client that may not see /debug/ how to get access'),
   meshKeyFile: path.optional().describe('file with the mesh key, 64 hex digits'),
-  meshWith: meshPeers.prefault([]).describe('relays to mesh with, with commas between them: host[:port][/dialhost]'),
+  meshWith: meshPeers.prefault([]).describe('relays to mesh with, separated by commas: host[:port][/dialhost]'),
   tcpKeepaliveTime: duration.prefault('10m').describe('TCP keepalive idle time'),
   tcpUserTimeout: duration.prefault('15s').describe('how long sent data may stay unacknowledged'),
-  tcpWriteTimeout: duration.prefault('2s').describe('how long a write may stand still; 0 for ever'),
+  tcpWriteTimeout: duration.prefault('2s').describe('how long a write may make no progress; 0 for no limit'),
   queueDepth: whole(1, 65536, 'must be a number from 1 to 65536')
     .default(32)
     .describe('packets queued per client and kind'),
-  roundTrips: bool.default(true).describe('count round trips of TCP, where the plane can tell them'),
-  verboseDrops: nodeKeys.default([]).describe('node keys, packets dropped on their way to whom are logged'),
+  roundTrips: bool.default(true).describe('count TCP round trips, where the plane can measure them'),
+  verboseDrops: nodeKeys.default([]).describe('log packets dropped on their way to these node keys'),
   debugLogs: bool.default(false).describe('log what every client does'),
-  proberDebugLogs: bool.default(false).describe('the same of clients that are probers'),
+  proberDebugLogs: bool.default(false).describe('log what every prober does'),
   limits: group({
     connections: whole(1, 2 ** 31, 'must be a number of connections, 1 or more')
       .optional()
       .describe('connections at once (default: what the limit of file descriptors leaves)'),
     perAddress: whole(1, 2 ** 31, 'must be a number of connections, 1 or more')
       .default(256)
-      .describe('unadmitted or HTTP connections of an address or IPv6 /64'),
-    exempt: networks.prefault('127.0.0.0/8,::1/128').describe('networks without that limit, commas between'),
-    partialBytes: bytes.prefault('64MiB').describe('memory for frames that are not whole yet, over all clients'),
-    queuedBytes: bytes.prefault('256MiB').describe('memory for what waits to be sent, over all clients'),
+      .describe('unadmitted or HTTP connections per address or IPv6 /64'),
+    exempt: networks.prefault('127.0.0.0/8,::1/128').describe('networks without that limit, comma-separated'),
+    partialBytes: bytes.prefault('64MiB').describe('memory for partial frames of all clients'),
+    queuedBytes: bytes.prefault('256MiB').describe('memory for bytes that wait to be sent to all clients'),
     peerGonePairs: whole(1, 2 ** 31, 'must be a number of pairs, 1 or more')
       .default(1_000_000)
-      .describe('pairs of clients, one of which sees the other leave'),
+      .describe('pairs of a client and a peer whose departure it is told'),
     meshKeys: whole(1, 2 ** 31, 'must be a number of keys, 1 or more')
       .default(1_000_000)
-      .describe('keys that the relays of the mesh may announce'),
+      .describe('keys that all relays of the mesh may announce'),
   }),
   admission,
   plane: oneOf(PLANE_CHOICES).default('auto').describe('data plane: auto, native or js'),
@@ -179,13 +181,13 @@ function contradictions(settings: Partial<Settings>): Problem[] {
   const { acme, hostname, certificate, certificates = [] } = settings;
   if (isAcmeMode(certMode) && acme && hostname !== undefined) problems.push(...acmeProblems(certMode, hostname, acme));
   else if (acme?.ipCerts && certMode !== undefined && certMode !== 'off') {
-    problems.push({ path: 'acme.ipCerts', message: `the mode ${certMode} has no certificates from an authority` });
+    problems.push({ path: 'acme.ipCerts', message: `the mode ${certMode} gets no certificates from an authority` });
   }
   if (certificate !== undefined && certificates.length > 0) {
-    problems.push({ path: 'certificate', message: 'cannot be given together with certificates from files' });
+    problems.push({ path: 'certificate', message: 'cannot be combined with certificates from files' });
   }
   if (certificates.filter((files) => files.default).length > 1) {
-    problems.push({ path: 'certificates', message: 'there can be one default, and there are more' });
+    problems.push({ path: 'certificates', message: 'only one certificate can be the default' });
   }
   if (certMode !== 'off' && httpPort === listen?.port && httpPort) {
     problems.push({
@@ -194,13 +196,13 @@ function contradictions(settings: Partial<Settings>): Problem[] {
     });
   }
   if (privateKey !== undefined && keyFile !== undefined) {
-    problems.push({ path: 'privateKey', message: 'cannot be given together with a key file' });
+    problems.push({ path: 'privateKey', message: 'cannot be combined with a key file' });
   }
   if (meshKey !== undefined && meshKeyFile !== undefined) {
-    problems.push({ path: 'meshKey', message: 'cannot be given together with a mesh key file' });
+    problems.push({ path: 'meshKey', message: 'cannot be combined with a mesh key file' });
   }
   if (meshWith.length > 0 && meshKey === undefined && meshKeyFile === undefined) {
-    problems.push({ path: 'meshWith', message: 'a mesh key is needed, which all relays of the mesh have' });
+    problems.push({ path: 'meshWith', message: 'needs the mesh key that all relays of the mesh share' });
   }
   return problems;
 }

@@ -2,11 +2,11 @@
 import { getSystemErrorMap } from 'node:util';
 
 export const ERROR_CODES = {
-  ERR_CONFIG: 'Settings that cannot be used. `problems` lists every one, with its path.',
+  ERR_CONFIG: 'Settings that cannot be used. `problems` lists every problem, with its path.',
   ERR_LISTEN: 'A listener could not be opened.',
-  ERR_NATIVE_UNAVAILABLE: 'The native plane was asked for and cannot be loaded.',
+  ERR_NATIVE_UNAVAILABLE: 'The native plane was selected and cannot be loaded.',
   ERR_STATE: 'A call at the wrong time, such as a second start.',
-  ERR_INTERNAL: 'A fault of ours.',
+  ERR_INTERNAL: 'A fault in derpkit.',
 } as const;
 export type ErrorCode = keyof typeof ERROR_CODES;
 

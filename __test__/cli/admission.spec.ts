@@ -120,7 +120,7 @@ describe('what cannot be used ends the start', () => {
 });
 
 describe('a relay that anyone may use', () => {
-  const WARNING = /warn: anyone who can reach this relay may use it; (\S+)/;
+  const WARNING = /warn: every client that can reach this relay may use it; (\S+)/;
 
   it.each([
     ['derpkit', (directory: string) => serve(directory, {}, '0.0.0.0:0'), 'DERPKIT_ADMISSION_VERIFIERS'],

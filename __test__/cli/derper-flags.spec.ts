@@ -92,7 +92,9 @@ describe('syntax', () => {
 
   it('a word that is no flag ends the flags, and is told of: -stun false is easily written', async () => {
     const relay = start('derper', [...plain(), '-derp', 'false', '-bogus']);
-    await relay.printed(/warn: ignored, as no flag: false, and 1 behind it \(booleans are -name=false\)$/m);
+    await relay.printed(
+      /warn: ignored, because it is not a flag: false, and 1 behind it \(booleans are written -name=false\)$/m,
+    );
     await relay.stop();
   });
 });
@@ -102,7 +104,7 @@ describe('flags whose function is not there yet', () => {
     const { code, stdout, stderr } = await run('derper', [...plain(), `-${name}=${other}`]);
     expect(code).toBe(1);
     expect(stdout).toBe('');
-    expect(lines(stderr)).toEqual([`derper: -${name}: this flag is known, but what it does is not there yet`]);
+    expect(lines(stderr)).toEqual([`derper: -${name}: this flag of derper is not implemented yet`]);
   });
 
   it('are taken with their defaults, which are what is done anyway', async () => {
@@ -127,7 +129,7 @@ describe('values that cannot be used', () => {
     ['-home', 'elsewhere', /must be empty, "blank", or an http:\/\/ or https:\/\/ URL/],
     ['-http-port', '70000', /must be a port from 0 to 65535, or -1 for none/],
     ['-stun-port', '-1', /must be a port from 0 to 65535/],
-    ['-certmode', 'acme', /unknown mode "acme"; manual, letsencrypt or gcp/],
+    ['-certmode', 'acme', /unknown mode "acme"; must be manual, letsencrypt or gcp/],
     ['-tcp-keepalive-time', '-1s', /must be a duration/],
     ['-tcp-user-timeout', '-1s', /must be a duration/],
     ['-tcp-write-timeout', '-1s', /must be a duration/],
@@ -188,7 +190,7 @@ describe('values that cannot be used', () => {
     const { code, stderr } = await run('derper', ['-a', '127.0.0.1:0'], { unprivileged: true });
     if (/Cannot find (?:module|package)|EACCES/.test(stderr)) skip('only root can read the build');
     expect(code).toBe(1);
-    expect(lines(stderr)).toEqual(['derper: -c: a key file has to be named; it is made if it is not there']);
+    expect(lines(stderr)).toEqual(['derper: -c: must name a key file; the relay makes it if it is missing']);
   });
 
   it('the mesh key of -dev is checked, and not shown', async () => {

@@ -213,7 +213,7 @@ describe('the log', () => {
     expect(lines(stderr).map((line) => line.replace(STAMP, ''))).toEqual([
       expect.stringMatching(/^connections are bounded connections=\d+ descriptors=\d+$/),
       expect.stringMatching(/^derper \d\S+ plane=js reason="[^"]+" key=nodekey:[0-9a-f]{64}$/),
-      expect.stringMatching(/^-tcp-keepalive-time and -tcp-user-timeout are emulated on the JavaScript plane/),
+      expect.stringMatching(/^the JavaScript plane emulates -tcp-keepalive-time and -tcp-user-timeout/),
       expect.stringMatching(/^serving DERP over plain HTTP address=127\.0\.0\.1 port=\d+$/),
       expect.stringMatching(/^debug: client connected client=\[\S{5}\] id=\d+$/),
       expect.stringMatching(/^debug: client disconnected client=\[\S{5}\] id=\d+ reason=\S+$/),
@@ -250,7 +250,7 @@ describe('the log', () => {
     expect(entries.map(({ msg }) => msg)).toEqual([
       'connections are bounded',
       expect.stringMatching(/^derper \d/),
-      expect.stringMatching(/are emulated on the JavaScript plane/),
+      expect.stringMatching(/the JavaScript plane emulates/),
       'serving DERP over plain HTTP',
       'stopping',
     ]);
@@ -294,10 +294,10 @@ describe('the environment', () => {
     ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '99999999', /^must be a number from 1 to 65536$/],
     ['TS_DERP_DISABLE_RTT_STATS', 'yes', /^must be true or false$/],
     ['TS_DERP_SENDER_CARDINALITY', 'yes', /^must be true or false$/],
-    ['TS_DERP_SENDER_CARDINALITY', 'true', /^this variable is known, but what it does is not there yet/],
+    ['TS_DERP_SENDER_CARDINALITY', 'true', /^this variable of derper is not implemented yet/],
     ['DERP_DEBUG_LOGS', 'on', /^must be true or false$/],
     ['DERP_PROBER_DEBUG_LOGS', '2', /^must be true or false$/],
-    ['TS_DEBUG_VERBOSE_DROPS', 'nodekey:abc', /^must be node keys of 64 hex digits, with commas between them$/],
+    ['TS_DEBUG_VERBOSE_DROPS', 'nodekey:abc', /^must be node keys of 64 hex digits, separated by commas$/],
   ])('%s=%s is refused, in one line with the variable', async (name, value, message) => {
     const { code, stderr } = await startPlain([], { env: { [name]: value } }).end();
     expect(code).toBe(1);

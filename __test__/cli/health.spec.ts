@@ -62,14 +62,14 @@ describe('a relay is not healthy', () => {
     const url = `http://127.0.0.1:${await listening(createServer((socket) => socket.end()))}`;
     const { code, stderr } = await health(url);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/it closes the connection before it says its key|connection reset by peer/);
+    expect(stderr).toMatch(/the relay closed the connection before it sent its key|connection reset by peer/);
   });
 
   it.each(['relay.example.com', 'ftp://relay', ''])('when %j is no URL of one', async (url) => {
     const { code, stderr } = await health(url);
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr: `derpkit health: ${url}: it has to begin with http:// or https://\n`,
+      stderr: `derpkit health: ${url}: the URL must begin with http:// or https://\n`,
     });
   });
 });

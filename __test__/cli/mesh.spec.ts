@@ -85,7 +85,7 @@ describe('relays', () => {
 });
 
 describe('-mesh-with that cannot be used', () => {
-  const wrong = 'must be relays, host or host/dialhost each, with commas between them and no blanks';
+  const wrong = 'must be relays as host or host/dialhost, separated by commas without blanks';
 
   it.each([
     ['a/b/c', wrong],
@@ -108,7 +108,7 @@ describe('-mesh-with that cannot be used', () => {
   ])('for %s', async (_name, flags) => {
     const { code, stderr } = await run('derper', plain('-mesh-with=a', ...flags));
     expect(code).toBe(1);
-    expect(lines(stderr)).toEqual(['derper: -mesh-with: a mesh key is needed, which all relays of the mesh have']);
+    expect(lines(stderr)).toEqual(['derper: -mesh-with: needs the mesh key that all relays of the mesh share']);
   });
 
   it('for a mesh key of zeros, which is none', async () => {

@@ -51,7 +51,7 @@ describe.each(PLANES)('SIGHUP, on the %s plane', (plane) => {
     await eventually(() => got === 4, 'packets without a limit');
     write(LIMIT);
     relay.signal('SIGHUP');
-    await relay.printed(/files were read again/);
+    await relay.printed(/the relay has read its files again/);
     expect(await metric(port, 'derp_rate_limit_per_client_bytes_per_second')).toBe(1);
     // The bucket is full; what is overdrawn holds everything behind it back.
     for (let count = 0; count < 4; count++) client.send(packet);
@@ -72,12 +72,12 @@ describe.each(PLANES)('SIGHUP, on the %s plane', (plane) => {
       const { relay, port, write } = await startWith(plane, LIMIT);
       write(bad);
       relay.signal('SIGHUP');
-      await relay.printed(/error: a file cannot be used, what was read before holds: \S+/);
+      await relay.printed(/error: a file cannot be used, and its last contents hold: \S+/);
       expect(await metric(port, 'derp_rate_limit_per_client_bytes_per_second')).toBe(1);
       // A good one is taken afterwards.
       write(NO_LIMIT);
       relay.signal('SIGHUP');
-      await relay.printed(/files were read again/);
+      await relay.printed(/the relay has read its files again/);
       expect(await metric(port, 'derp_rate_limit_per_client_bytes_per_second')).toBe(0);
       expect((await relay.stop()).code).toBe(0);
     },
@@ -109,12 +109,12 @@ describe.each(PLANES)('SIGHUP, on the %s plane, with certificates from files', (
     await shown(first.chain);
     write(second);
     relay.signal('SIGHUP');
-    await relay.printed(/files were read again/);
+    await relay.printed(/the relay has read its files again/);
     await shown(second.chain);
     await expect(shown(first.chain)).rejects.toThrow();
     write({ ...second, key: first.key });
     relay.signal('SIGHUP');
-    await relay.printed(/error: a file cannot be used, what was read before holds: \S*derp.test.key: the private key/);
+    await relay.printed(/error: a file cannot be used, and its last contents hold: \S*derp.test.key: the private key/);
     await shown(second.chain);
     expect((await relay.stop()).code).toBe(0);
   });

@@ -106,7 +106,7 @@ describe('serving', () => {
     });
     expect(leaf.publicKey.asymmetricKeyType).toBe('ed448');
     await relay.printed(
-      /warn: .*without its native plane.* plane=js reason=".*relay\.test\.crt: the plane cannot use it: .* \(it has a key of ed448\)/,
+      /warn: .*the native plane cannot be used.* plane=js reason=".*relay\.test\.crt: the plane cannot use it: .* \(it has a key of ed448\)/,
     );
   });
 
@@ -285,9 +285,9 @@ tcpWriteTimeout: 5 minutes
     expect(code).toBe(1);
     expect(lines(stderr).sort()).toEqual([
       'derpkit: --home: must be empty, "blank", or an http:// or https:// URL',
-      'derpkit: --hostname: no certificate authority vouches for localhost; a public name is needed',
+      'derpkit: --hostname: must be a public name: no certificate authority issues a certificate for localhost',
       'derpkit: --http-port: 8443 is the port of the relay itself; choose another, or -1 for none',
-      'derpkit: DERPKIT_PRIVATE_KEY: cannot be given together with a key file',
+      'derpkit: DERPKIT_PRIVATE_KEY: cannot be combined with a key file',
     ]);
   });
 
@@ -368,7 +368,7 @@ tcpWriteTimeout: 5 minutes
     const { code, stderr } = await serve(temporary(), ['--listen', 'nosuch.invalid:0']).end();
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^derpkit: cannot listen on nosuch\.invalid:0 \(tls\): .*; choose an address of this machine, or none for all, with --listen\n$/,
+      /^derpkit: cannot listen on nosuch\.invalid:0 \(tls\): .*; choose an address of this machine, or leave the address out for all, with --listen\n$/,
     );
   });
 

@@ -44,26 +44,35 @@ const DERPER_MISSING = 'DERPKIT_BENCH_DERPER_MISSING';
 export function addBench(program: Command): void {
   program
     .command('bench')
-    .description('measure relays beside each other: native, js, and derper where it is')
-    .option('--quick', 'less than two minutes, one round')
-    .option('--full', 'every row, for as long as it takes')
-    .addOption(new Option('--tiny', 'whether everything works, and nothing about speed').hideHelp())
-    .option('--scenario <name...>', 'only these: a family, a transport, a row or how its name begins; --list has them')
-    .option('--list', 'say which rows there are')
-    .option('--contenders <names>', `with commas between them (default: ${USUAL.join(',')}; there is also floor)`)
-    .option('--target <[name=]host:port...>', 'a relay that runs already; --contenders are measured beside it if given')
+    .description('measure relays side by side: native, js, and derper if it is installed')
+    .option('--quick', 'one round of the most telling rows, in less than two minutes')
+    .option('--full', 'every row, five rounds, for as long as it takes')
+    .addOption(new Option('--tiny', 'check that everything works, and measure nothing').hideHelp())
+    .option(
+      '--scenario <name...>',
+      'only these rows: a family, a transport, a row, or the beginning of its name; --list has them',
+    )
+    .option('--list', 'list the rows')
+    .option(
+      '--contenders <names>',
+      `contenders, separated by commas (default: ${USUAL.join(',')}; there is also floor)`,
+    )
+    .option('--target <[name=]host:port...>', 'a relay that runs already; --contenders adds others beside it')
     .option('--tls', 'the targets speak TLS')
-    .option('--pid <id>', 'the process of the only target, if it runs here: its CPU time and memory are measured')
-    .option('--stun <address:port>', 'where the target answers STUN')
-    .option('--rounds <number>', 'how often everybody is measured')
-    .option('--seconds <number>', 'how long each window is')
-    .option('--derper <path>', "Tailscale's derper (default: the one that the system finds)")
-    .option('--generator <path>', 'the load generator')
-    .option('--relay-cores <list>', 'as taskset takes them (default: 0)')
-    .option('--generator-cores <list>', 'as taskset takes them (default: 1)')
-    .option('--out <directory>', 'where records and pictures go', 'bench')
-    .option('--resume <record>', 'go on where that one was interrupted')
-    .option('--picture <record>', 'draw a record anew, and print its table as Markdown')
+    .option(
+      '--pid <id>',
+      'process id of the only target, if it runs on this machine, to measure its CPU time and memory',
+    )
+    .option('--stun <address:port>', 'address at which the target answers STUN')
+    .option('--rounds <number>', 'number of rounds')
+    .option('--seconds <number>', 'length of each window')
+    .option('--derper <path>', "path of Tailscale's derper (default: the one on the PATH)")
+    .option('--generator <path>', 'path of the load generator')
+    .option('--relay-cores <list>', 'cores of the relay, as taskset takes them (default: 0)')
+    .option('--generator-cores <list>', 'cores of the generator, as taskset takes them (default: 1)')
+    .option('--out <directory>', 'directory of records and pictures', 'bench')
+    .option('--resume <record>', 'continue an interrupted record')
+    .option('--picture <record>', 'draw the picture of a record again, and print its table as Markdown')
     .action(async (options: BenchOptions) => {
       try {
         process.exitCode = await bench(options);
@@ -169,7 +178,7 @@ async function measure({ profile, contenders, record, path, stage }: Measurement
 function draw(from: string, out: string): number {
   const record = readRecord(from);
   const drawing = picture(record);
-  if (drawing === undefined) throw new Error(`${from} has nobody to compare with`);
+  if (drawing === undefined) throw new Error(`${from} has no contender to compare with`);
   mkdirSync(out, { recursive: true });
   writeFileSync(join(out, 'picture.svg'), drawing);
   process.stdout.write(`${markdown(record)}\n`);
@@ -184,9 +193,7 @@ function chosenProfile({ quick, full, tiny, scenario = [], rounds, seconds, targ
   const spoken = profile.scenarios.filter(({ transport }) => !target || transport === (tls ? 'tls' : 'plain'));
   const scenarios = matching(spoken, scenario);
   if (scenarios.length === 0) {
-    throw new Error(
-      `there is no row that ${scenario.join(' or ')} fits; --list says which there are, --full has the most`,
-    );
+    throw new Error(`no row matches ${scenario.join(' or ')}; --list lists the rows, --full has the most`);
   }
   return { ...profile, scenarios };
 }
@@ -197,7 +204,7 @@ function chosenContenders(options: BenchOptions, generator: string): ReturnType<
   const given = targets.map((target) => {
     const [, name = 'target', address = ''] = /^(?:([\w.-]+)=)?(.*)$/.exec(target) ?? [];
     const { host = '', port = 0 } = parseAddress(address) ?? {};
-    if (port === 0) throw new Error(`--target ${target}: it has to be host:port`);
+    if (port === 0) throw new Error(`--target ${target}: must be host:port`);
     const process = positive('--pid', pid, true);
     return running(name, host || '127.0.0.1', port, 'it ran already', process, stun !== undefined);
   });
@@ -218,14 +225,14 @@ function coresFor(options: BenchOptions, count: number, taskset: boolean): Cores
 /** Figures of another machine, or of other builds, are not put beside these. */
 function refuseOther(record: RunRecord, contenders: readonly Contender[], kit: RunRecord['machine']): void {
   const told = (facts: unknown) => JSON.stringify(facts);
-  if (told(record.machine) !== told(kit)) throw new Error('that record is of another machine, or of other builds');
+  if (told(record.machine) !== told(kit)) throw new Error('the record is of another machine, or of other builds');
   const same = told(record.contenders) === told(contenders.map(({ name, about }) => ({ name, about })));
-  if (!same) throw new Error('that record has other contenders');
+  if (!same) throw new Error('the record has other contenders');
 }
 
 function positive(flag: string, text: string | undefined, whole: boolean): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (!(value > 0) || (whole && !Number.isInteger(value))) throw new Error(`${flag} ${text}: it has to be more than 0`);
+  if (!(value > 0) || (whole && !Number.isInteger(value))) throw new Error(`${flag} ${text}: must be more than 0`);
   return value;
 }

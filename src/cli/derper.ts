@@ -52,7 +52,8 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
           : undefined;
       announce(relay, `derper ${VERSION}`, spelling, node);
       // Most likely `-stun false`, which to Go is `-stun` and a word.
-      if (ignored.length > 0) relay.logger.warn(`ignored, as no flag: ${shown(ignored)} (booleans are -name=false)`);
+      if (ignored.length > 0)
+        relay.logger.warn(`ignored, because it is not a flag: ${shown(ignored)} (booleans are written -name=false)`);
     });
   } catch (error) {
     process.stderr.write(explain('derper', error, spelling));
@@ -96,15 +97,15 @@ function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
     if (env.TAILSCALE_DERPER_MESH_KEY) config.meshKey = env.TAILSCALE_DERPER_MESH_KEY;
   } else if (value('c') === '') {
     if (process.getuid?.() === 0) config.keyFile = ROOT_KEY_FILE;
-    else problems.push({ path: 'keyFile', message: 'a key file has to be named; it is made if it is not there' });
+    else problems.push({ path: 'keyFile', message: 'must name a key file; the relay makes it if it is missing' });
   }
   if (certMode !== 'off' && value('hostname') === '') {
-    problems.push({ path: 'hostname', message: 'must be the name, or the address, that the certificate is for' });
+    problems.push({ path: 'hostname', message: 'must be the name or address of the certificate' });
   }
   if (certMode !== 'off' && value('certdir') === '') {
     problems.push({
       path: 'certDir',
-      message: 'a directory has to be named: neither $XDG_CACHE_HOME nor $HOME is set',
+      message: 'must name a directory: neither $XDG_CACHE_HOME nor $HOME is set',
     });
   }
   for (const [setting, given] of Object.entries(environment(env, problems))) putSetting(config, setting, given);
@@ -164,7 +165,7 @@ function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Recor
   const noRoundTrips = truth('TS_DERP_DISABLE_RTT_STATS', env, problems);
   if (noRoundTrips !== undefined) settings.roundTrips = !noRoundTrips;
   if (truth('TS_DERP_SENDER_CARDINALITY', env, problems)) {
-    const message = 'this variable is known, but what it does is not there yet: it belongs to /debug/traffic';
+    const message = 'this variable of derper is not implemented yet: it belongs to /debug/traffic';
     problems.push({ path: 'TS_DERP_SENDER_CARDINALITY', message });
   }
   const depth = env.TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH;
@@ -189,14 +190,17 @@ function truth(name: string, env: NodeJS.ProcessEnv, problems: Problem[]): boole
 function certModeOf(mode: string, port: number | undefined, problems: Problem[]): 'manual' | 'off' | AcmeMode {
   if (mode === 'manual') return mode;
   if (mode === 'letsencrypt' || mode === 'gcp') return port === 443 ? mode : 'off';
-  problems.push({ path: 'certMode', message: `unknown mode ${JSON.stringify(mode)}; manual, letsencrypt or gcp` });
+  problems.push({
+    path: 'certMode',
+    message: `unknown mode ${JSON.stringify(mode)}; must be manual, letsencrypt or gcp`,
+  });
   return 'off';
 }
 
 /** A flag whose function is missing refuses to start, unless it asks for what is done anyway. */
 function notThereYet(values: FlagValues): Problem[] {
   return DERPER_FLAGS.filter((flag) => !flag.setting && values.has(flag.name) && !asksForDefault(flag, values)).map(
-    ({ name }) => ({ path: `-${name}`, message: 'this flag is known, but what it does is not there yet' }),
+    ({ name }) => ({ path: `-${name}`, message: 'this flag of derper is not implemented yet' }),
   );
 }
 

@@ -41,12 +41,15 @@ const program = new Command('derpkit')
 const serve = program
   .command('serve')
   .description('run a relay')
-  .option('--config <file>', `JSON with comments, or YAML (default: ${variableOf('config')}, if that is set)`)
+  .option(
+    '--config <file>',
+    `file of settings, JSON with comments or YAML (default: ${variableOf('config')}, if that is set)`,
+  )
   .addHelpText('after', () => {
     const [first, second, third] = SECRETS.map(variableOf);
     return `
-A variable is named like its flag: ${variableOf('httpPort')}. Flags win over variables over the file, where the
-same setting is called httpPort. There --limits-connections is "connections" in an object "limits".
+The flag --http-port has the variable ${variableOf('httpPort')} and the name httpPort in the file. A flag overrides a
+variable, and a variable overrides the file. --limits-connections is "connections" in an object "limits" of the file.
 ${first}, ${second} and ${third} have no flags.`;
   })
   .action(async (flags: Record<string, unknown>) => {
@@ -58,12 +61,14 @@ for (const setting of SETTINGS) {
 
 program
   .command('start')
-  .description('run a relay to try out: unprivileged ports, its own certificate; prints what a tailnet needs')
+  .description(
+    'run a relay to try out, on unprivileged ports, with its own certificate; print the DERP map for a tailnet',
+  )
   .option('--host <name>', 'name or address that clients use', 'localhost')
   .option('--port <port>', 'TLS port', '8443')
   .option('--http-port <port>', 'plain HTTP port, -1 for none', '8080')
   .option('--stun-port <port>', 'STUN port', '3478')
-  .option('--data-dir <directory>', 'where key and certificate are kept')
+  .option('--data-dir <directory>', 'directory of key and certificate')
   .action(async (options: StartOptions) => {
     process.exitCode = await start(options);
   });

@@ -16,8 +16,8 @@ const GREETING = HEADER_LENGTH + MAGIC.length + KEY_LENGTH;
 export function addHealth(program: Command): void {
   program
     .command('health')
-    .description('ask a relay for DERP, and exit with 0 if it answers, with 1 if it does not')
-    .option('--url <url>', 'the relay, http:// or https://', 'https://localhost')
+    .description('ask a relay for DERP; exit with 0 if it answers, and with 1 if it does not')
+    .option('--url <url>', 'URL of the relay, http:// or https://', 'https://localhost')
     .action(async ({ url }: { readonly url: string }) => {
       process.exitCode = await health(url);
     });
@@ -41,7 +41,7 @@ async function health(url: string): Promise<number> {
 async function greetingOf(text: string): Promise<NodeKey> {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== 'https:' && url?.protocol !== 'http:')
-    throw new Error('it has to begin with http:// or https://');
+    throw new Error('the URL must begin with http:// or https://');
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const tls = url.protocol === 'https:';
   const port = Number(url.port || (tls ? 443 : 80));
@@ -59,7 +59,7 @@ async function greetingOf(text: string): Promise<NodeKey> {
       const start = endOfSwitching(bytes, LONGEST_HEAD);
       if (start !== undefined && bytes.length >= start + GREETING) return keyIn(bytes.subarray(start));
     }
-    throw new Error('it closes the connection before it says its key');
+    throw new Error('the relay closed the connection before it sent its key');
   } finally {
     clearTimeout(patience);
     socket.destroy();
@@ -69,6 +69,6 @@ async function greetingOf(text: string): Promise<NodeKey> {
 /** The key of a ServerKey frame: 5 B header, 8 B magic, 32 B key. */
 function keyIn(frame: Buffer): NodeKey {
   const magic = frame.subarray(HEADER_LENGTH, HEADER_LENGTH + MAGIC.length);
-  if (frame[0] !== FrameType.ServerKey || !magic.equals(MAGIC)) throw new Error('what it answers is not DERP');
+  if (frame[0] !== FrameType.ServerKey || !magic.equals(MAGIC)) throw new Error('the answer is not DERP');
   return readNodeKey(frame, HEADER_LENGTH + MAGIC.length);
 }

@@ -84,9 +84,7 @@ function readConfigFile(path: string, source: string): Record<string, unknown> {
   }
   if (value === null || value === undefined) return {};
   if (typeof value !== 'object' || Array.isArray(value)) {
-    throw new ConfigError([
-      { path: basename(path), message: 'settings are needed, as one object of names and values' },
-    ]);
+    throw new ConfigError([{ path: basename(path), message: 'must be one object of settings and their values' }]);
   }
   return value as Record<string, unknown>;
 }

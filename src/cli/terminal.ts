@@ -29,8 +29,8 @@ export async function runUntilSignal(relay: Relay, onStarted: () => void): Promi
   if (relay.reloads) {
     process.on('SIGHUP', () => {
       relay.reload().then(
-        () => relay.logger.info('files were read again'),
-        (error: unknown) => relay.logger.error(`a file cannot be used, what was read before holds: ${reasonOf(error)}`),
+        () => relay.logger.info('the relay has read its files again'),
+        (error: unknown) => relay.logger.error(`a file cannot be used, and its last contents hold: ${reasonOf(error)}`),
       );
     });
   }
@@ -55,14 +55,14 @@ export function announce(relay: Relay, program: string, spelling: Spelling, node
   const { logger, plane, publicKey } = relay;
   const { derp, http, stun } = relay.address ?? {};
   const facts = { plane: plane.kind, reason: plane.reason, key: publicKey };
-  if (plane.fallback) logger.warn(facts, `${program}, without its native plane`);
+  if (plane.fallback) logger.warn(facts, `${program}, on the JavaScript plane: the native plane cannot be used`);
   else logger.info(facts, program);
   if (plane.kind === 'js') {
     const emulated = `${spelling('tcpKeepaliveTime')} and ${spelling('tcpUserTimeout')}`;
-    logger.info(`${emulated} are emulated on the JavaScript plane: Node sets the idle time alone`);
+    logger.info(`the JavaScript plane emulates ${emulated}: Node sets only the idle time`);
   }
   if (derp && relay.admitsEverybody && !isLoopback(derp.address)) {
-    logger.warn(`anyone who can reach this relay may use it; ${spelling('admission.verifiers')} says who may`);
+    logger.warn(`every client that can reach this relay may use it; ${spelling('admission.verifiers')} restricts that`);
   }
   if (derp) {
     logger.info({ address: derp.address, port: derp.port }, `serving DERP over ${derp.tls ? 'TLS' : 'plain HTTP'}`);
@@ -118,7 +118,7 @@ function listenAdvice({ setting, cause }: ListenError, spelling: Spelling): stri
     return `the port needs privileges: allow it with CAP_NET_BIND_SERVICE (AmbientCapabilities= of a unit), or ${choose}`;
   }
   if (code !== undefined && WRONG_ADDRESS.has(code)) {
-    return `${reasonOf(cause)}; choose an address of this machine, or none for all, with ${spelling('listen')}`;
+    return `${reasonOf(cause)}; choose an address of this machine, or leave the address out for all, with ${spelling('listen')}`;
   }
   return `${reasonOf(cause)}; ${choose}`;
 }

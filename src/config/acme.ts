@@ -17,7 +17,7 @@ const DIRECTORIES: Readonly<Record<AcmeMode, string | undefined>> = {
 };
 
 const URL_WANTED = 'must be an https:// URL';
-const ADDRESSES = 'must be IP addresses, with commas between them';
+const ADDRESSES = 'must be IP addresses, separated by commas';
 const EMAIL = 'must be an e-mail address';
 
 export const ACME = group({
@@ -25,23 +25,25 @@ export const ACME = group({
     .string(URL_WANTED)
     .refine((value) => URL.canParse(value) && new URL(value).protocol === 'https:', URL_WANTED)
     .optional()
-    .describe("URL of the authority's directory, if it is not the mode's"),
+    .describe("URL of the authority's directory, instead of the directory of the mode"),
   agreeTerms: bool.default(false).describe('agree to the terms of that certificate authority'),
   email: z
     .string(EMAIL)
     .regex(/^\S+@\S+$/, EMAIL)
     .optional()
-    .describe('where the certificate authority can reach you'),
-  profile: text('must be the name of a profile').optional().describe('profile that certificates are ordered by'),
+    .describe('e-mail address for the certificate authority'),
+  profile: text('must be the name of a profile').optional().describe('profile of the certificates that are ordered'),
   eabKid: text('must be a key id').optional().describe('key id of an external account'),
   eabKeyFile: path.optional().describe('file with the key of the external account, in base64'),
-  eabKey: text('must be a key in base64').optional().describe('that key itself, instead of a file'),
+  eabKey: text('must be a key in base64')
+    .optional()
+    .describe('the key of the external account itself, instead of a file'),
   ipCerts: bool.default(false).describe('get certificates for IP addresses, too'),
   ipAddresses: list(ADDRESSES)
     .transform((entries) => entries.map((entry) => entry.trim()).filter((entry) => entry !== ''))
     .refine((entries) => entries.every((entry) => isIP(entry) !== 0 && !entry.includes('%')), ADDRESSES)
     .default([])
-    .describe('which ones (default: those of this machine that clients connect to)'),
+    .describe('IP addresses of certificates (default: those that clients connect to)'),
   atStart: bool.default(true).describe('get certificates when the relay starts'),
   dns: group({
     exec: path.optional().describe('command that sets TXT records for DNS-01: present NAME VALUE, or cleanup'),
@@ -76,20 +78,23 @@ export function acmeProblems(mode: AcmeMode, hostname: string, acme: AcmeSetting
   const problems: Problem[] = [];
   const problem = (path: string, message: string) => problems.push({ path, message });
   const { directory, agreeTerms, email, eabKid, eabKeyFile, eabKey, ipCerts, ipAddresses } = acme;
-  if (mode === 'acme' && directory === undefined) problem('acme.directory', 'the mode acme needs one');
+  if (mode === 'acme' && directory === undefined) problem('acme.directory', 'is needed for the mode acme');
   if (directory !== undefined && !agreeTerms) {
     problem('acme.agreeTerms', `must be true, once you have read the terms of ${new URL(directory).host}`);
   }
   const isAddress = isIP(hostname) !== 0;
-  if (isAddress && mode === 'gcp') problem('hostname', 'gcp has no certificates for IP addresses; a name is needed');
+  if (isAddress && mode === 'gcp') problem('hostname', 'must be a name: gcp issues no certificates for IP addresses');
   else if (isAddress && !ipCerts) {
-    problem('hostname', 'it is an IP address: ask for IP certificates, or use the mode manual for a self-signed one');
+    problem(
+      'hostname',
+      'is an IP address: turn IP certificates on, or use the mode manual for a self-signed certificate',
+    );
   } else if (!isAddress && !/[^.]\.[^.]/.test(hostname)) {
-    problem('hostname', `no certificate authority vouches for ${hostname}; a public name is needed`);
+    problem('hostname', `must be a public name: no certificate authority issues a certificate for ${hostname}`);
   }
-  if (ipCerts && mode === 'gcp') problem('acme.ipCerts', 'gcp has no certificates for IP addresses');
-  if (ipAddresses.length > 0 && !ipCerts) problem('acme.ipAddresses', 'are of use only with IP certificates');
-  if (eabKeyFile !== undefined && eabKey !== undefined) problem('acme.eabKey', 'cannot be given together with a file');
+  if (ipCerts && mode === 'gcp') problem('acme.ipCerts', 'gcp issues no certificates for IP addresses');
+  if (ipAddresses.length > 0 && !ipCerts) problem('acme.ipAddresses', 'has an effect only with IP certificates');
+  if (eabKeyFile !== undefined && eabKey !== undefined) problem('acme.eabKey', 'cannot be combined with a file');
   const hasKey = eabKeyFile !== undefined || eabKey !== undefined;
   const needsAccount = mode === 'gcp' && directory === undefined;
   if ((hasKey || needsAccount) && eabKid === undefined) problem('acme.eabKid', 'is needed for the external account');

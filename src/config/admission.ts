@@ -8,7 +8,7 @@ const URL_WRONG = 'must be an http:// or https:// URL';
 const SOCKETS = 'must be the path of a socket, or a list of them';
 const HEADERS = 'must be an object of header names and values';
 const ONE_OF = 'must be an object with one of tailscaled, url and keys';
-const OF_URL = 'must be left out: only a verifier with url has it';
+const OF_URL = 'must be left out: only a verifier with url has this setting';
 
 const isHeader = (name: string, value: string) => /^[!#$%&'*+.^_`|~\w-]+$/.test(name) && !/[\0\r\n]/.test(value);
 
@@ -46,23 +46,23 @@ const MOST_VERIFIERS = 30;
 const TOO_MANY = `must be at most ${MOST_VERIFIERS}`;
 
 export const admission = group({
-  policy: oneOf(['any', 'all']).default('any').describe('how many verifiers have to let a client in: any, all'),
+  policy: oneOf(['any', 'all']).default('any').describe('how many verifiers have to admit a client: any, all'),
   verifiers: objects(verifier, VERIFIERS)
     .refine((all) => all.length <= MOST_VERIFIERS, TOO_MANY)
     .default([])
-    .describe('who says which clients are let in'),
+    .describe('verifiers, which say whether a client is admitted'),
   deny: group({
     keys: path.optional().describe('file with node keys of clients that are refused'),
-    apps: list('must be app names, with commas between them')
+    apps: list('must be app names, separated by commas')
       .default([])
-      .describe('apps whose clients are refused, with commas between them'),
+      .describe('app names whose clients are refused, separated by commas'),
   }),
   cache: group({
-    allow: duration.prefault('5m').describe('how long a yes counts'),
-    deny: duration.prefault('30s').describe('how long a no counts'),
-    grace: duration.prefault('15m').describe('how long the last yes counts while a verifier fails'),
+    allow: duration.prefault('5m').describe('how long an admission is remembered'),
+    deny: duration.prefault('30s').describe('how long a refusal is remembered'),
+    grace: duration.prefault('15m').describe('how long the last admission holds while a verifier fails'),
   }),
-  recheck: duration.prefault('10m').describe('how often connected clients are asked about; 0 for never'),
+  recheck: duration.prefault('10m').describe('how often connected clients are verified again; 0 for never'),
   questions: whole(1, 10_000, 'must be a number from 1 to 10000')
     .default(64)
     .describe('questions to one verifier at once'),

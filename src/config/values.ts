@@ -12,7 +12,7 @@ const HOSTNAME = 'must be a host name or an IP address';
 
 export const text = (wrong: string) => z.string(wrong).min(1, wrong);
 
-const HOME_DIRECTORY = 'must be a path without ~, which only a shell understands: write the directory itself';
+const HOME_DIRECTORY = 'must be a path without ~, which only a shell expands: write the directory itself';
 
 export const path = text('must be a path').refine((given) => !/^~[^/]*(?:\/|$)/.test(given), HOME_DIRECTORY);
 
@@ -55,9 +55,9 @@ export const hostname = z.string(HOSTNAME).refine(isHostname, HOSTNAME);
 export const list = (wrong: string) =>
   z.union([z.array(z.string(wrong)), z.string(wrong).transform((text) => (text === '' ? [] : text.split(',')))], wrong);
 
-export const NAMES = 'must be names, with commas between them';
-const NETWORKS = 'must be networks such as 192.0.2.0/24, with commas between them';
-const MESH_WITH = 'must be relays, host or host/dialhost each, with commas between them and no blanks';
+export const NAMES = 'must be names, separated by commas';
+const NETWORKS = 'must be networks such as 192.0.2.0/24, separated by commas';
+const MESH_WITH = 'must be relays as host or host/dialhost, separated by commas without blanks';
 const RATE = 'must be a number of connections per second, or Inf';
 
 const BURST = 'must be a number of connections, 0 or more';
@@ -84,7 +84,7 @@ export const networks = list(NETWORKS)
   .transform((entries) => entries.map((entry) => entry.trim()).filter((entry) => entry !== ''))
   .refine((entries) => entries.every(isNetwork), NETWORKS);
 
-const NODE_KEYS = 'must be node keys of 64 hex digits, with commas between them';
+const NODE_KEYS = 'must be node keys of 64 hex digits, separated by commas';
 
 export const nodeKeys = list(NODE_KEYS).transform((entries, context) => {
   const keys = entries.map((entry) => parseNodeKeyHex(entry.trim()));

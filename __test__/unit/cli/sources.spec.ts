@@ -165,7 +165,9 @@ describe('files that cannot be read', () => {
     ['number.json', '5'],
     ['list.json', '[]'],
   ])('%s has no names and values', (name, text) => {
-    expect(problemsOf(file(name, text))).toEqual([{ path: name, message: expect.stringMatching(/names and values/) }]);
+    expect(problemsOf(file(name, text))).toEqual([
+      { path: name, message: expect.stringMatching(/settings and their values/) },
+    ]);
   });
 
   it('that are not there are the fault of --config', () => {

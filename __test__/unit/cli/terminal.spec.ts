@@ -22,8 +22,12 @@ describe('explain', () => {
       'httpPort',
       'the port needs privileges: allow it with CAP_NET_BIND_SERVICE (AmbientCapabilities= of a unit), or choose another port, or -1 for none, with <httpPort>',
     ],
-    ['EADDRNOTAVAIL', 'stunPort', 'why; choose an address of this machine, or none for all, with <listen>'],
-    ['ENOTFOUND', 'listen', 'why; choose an address of this machine, or none for all, with <listen>'],
+    [
+      'EADDRNOTAVAIL',
+      'stunPort',
+      'why; choose an address of this machine, or leave the address out for all, with <listen>',
+    ],
+    ['ENOTFOUND', 'listen', 'why; choose an address of this machine, or leave the address out for all, with <listen>'],
     ['ENOMEM', 'stunPort', 'why; choose another port with <stunPort>'],
   ] as const)('says of %s what to do', (code, setting, advice) => {
     const cause = Object.assign(new Error('why'), { code });
