@@ -7,6 +7,7 @@ import type { BootstrapDns } from './control/bootstrap-dns.js';
 import type { CertificateState } from './control/expiry.js';
 import type { MeshStatus } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
+import { strangerFigures } from './control/stranger-log.js';
 import type { DebugSource } from './http/debug-pages.js';
 import type { HttpServer } from './http/server.js';
 import { derperMetrics } from './metrics/derper.js';
@@ -104,6 +105,7 @@ export class RelayPages implements DebugSource {
       counters,
       clients: registry.figures(),
       webSocketAccepts: http.webSocketAccepts,
+      strangers: strangerFigures(counters, http.visitors),
       bootstrap: { ...bootstrap.counts, queriedDomains: bootstrap.queriedDomains },
       tls: tls ? { requests, active } : undefined,
       rateLimit: this.parts.rate(),

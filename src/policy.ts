@@ -7,6 +7,11 @@ const ROUND_TRIPS = 10_000;
 
 /** Connections of each pool of those that are not admitted, where there may be many connections. */
 const POOL = 4096;
+/**
+ * Of the connections that there may be at all, the part that one pool has. All pools of both listeners together use less than
+ * half of the descriptors, an HTTP connection over TLS counting three: strangers never keep out whom there is a place for.
+ */
+const PART_OF_ALL = 1 / 16;
 
 /**
  * The bounds of the plane: what settings and the rate file decide, and what is the same everywhere. `connections` is how
@@ -17,8 +22,8 @@ export function planePolicy(
   rate?: NonNullable<PlanePolicy['receiveRate']>,
   connections: number = settings.limits.connections ?? MOST_CONNECTIONS,
 ): PlanePolicy {
-  const pool = Math.max(1, Math.min(POOL, connections >> 3));
   const { acceptConnectionLimit: perSecond, acceptConnectionBurst: burst, limits: overAll } = settings;
+  const pool = Math.min(POOL, Math.ceil(connections * PART_OF_ALL));
   return {
     limits: {
       headBytes: 16 << 10,
@@ -31,6 +36,8 @@ export function planePolicy(
       // A real ClientInfo has about a hundred bytes: room for 4096 of them, and for a few as large as they may be.
       loginBytes: 16 << 20,
       duplexes: pool,
+      perAddress: overAll.perAddress,
+      exempt: overAll.exempt,
       // Twenty thousand presences; a dump waits at half of it.
       controlBytes: 1 << 20,
       leftoverBytes: 64 << 10,

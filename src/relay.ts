@@ -12,6 +12,7 @@ import { DropLog } from './control/drop-log.js';
 import { LineLimit } from './control/line-limit.js';
 import { MESH_TIMES, Mesh, type MeshStatus, type MeshTimes } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
+import { StrangerLog, strangerFigures } from './control/stranger-log.js';
 import { boundConnections, type ConnectionBound } from './descriptors.js';
 import { DerpkitError, ListenError, type ListenSetting, PlaneRefusal, reasonOf } from './errors.js';
 import { FaultLog } from './fault-log.js';
@@ -34,6 +35,7 @@ import type {
   PacketDrop,
   PlaneEvents,
   PlaneFactory,
+  PlanePolicy,
 } from './plane/plane.js';
 import { type SelectedPlane, selectPlane } from './plane/select.js';
 import { planePolicy } from './policy.js';
@@ -61,13 +63,14 @@ export function createRelay(config: RelayConfig = {}, options: RelayOptions = {}
   return composeRelay(settings, selectPlane(settings.plane), options);
 }
 
-/** How long a relay waits for others; tests have less patience. */
+/** How long a relay waits for others, and what bounds its plane: tests have less patience, and narrower bounds. */
 export interface RelayTimes {
   readonly mesh?: MeshTimes | undefined;
   readonly certificates?: CertificateTimes | undefined;
+  readonly policy?: ((usual: PlanePolicy) => PlanePolicy) | undefined;
 }
 
-/** The same with a plane of the caller's, and its own patience with other relays. For tests. */
+/** The same with a plane of the caller's, and its own patience and bounds. For tests. */
 export function composeRelay(
   settings: Settings,
   plane: SelectedPlane,
@@ -203,10 +206,12 @@ class Started implements PlaneEvents {
   private readonly http: HttpServer;
   private readonly bootstrap: BootstrapDns;
   readonly mesh: Mesh | undefined;
+  private policy: PlanePolicy;
   private rate: RateLimit | undefined;
   private readonly clientLog: ClientLog;
   private readonly dropLog = new DropLog(performance.now());
   private readonly closings = new LineLimit(...LINES, performance.now());
+  private readonly strangerLog: StrangerLog;
   private readonly faces = new Map<ListenerId, Face>();
   private readonly ports = { plain: 80, tls: 443 };
   readonly certificates: RelayCertificates;
@@ -216,7 +221,7 @@ class Started implements PlaneEvents {
     private readonly settings: Settings,
     create: PlaneFactory,
     private readonly materials: Materials,
-    times: RelayTimes,
+    private readonly times: RelayTimes,
     private readonly faults: FaultLog,
     private readonly logger: Logger,
     private readonly emitter: EventEmitter<RelayEvents>,
@@ -227,24 +232,16 @@ class Started implements PlaneEvents {
     this.registry = new Registry(keys.publicKey);
     this.rate = materials.rate;
     this.clientLog = new ClientLog(logger, settings);
-    const { workers } = settings;
     this.bound = boundConnections(settings, openFiles());
-    const policy = planePolicy(settings, this.rate, this.bound.connections);
+    const policy = this.policyNow();
+    this.policy = policy;
     this.gate = openGate(settings, materials.admission, meshKey, onAdmit, policy.deadlines.admission, {
       kick: (id) => this.dataPlane.close(id, 'refused'),
       log: (level, facts, text) => logger[level](facts, text),
     });
-    this.dataPlane = makePlane(() => create({ privateKey: keys.privateKey, policy, workers }, this));
-    const plane = this.dataPlane;
-    this.certificates = new RelayCertificates({
-      settings,
-      materials,
-      plane,
-      logger,
-      dnsHook,
-      barrier,
-      times: times.certificates,
-    });
+    this.dataPlane = makePlane(() => create({ privateKey: keys.privateKey, policy, workers: settings.workers }, this));
+    const own = { settings, materials, plane: this.dataPlane, logger, dnsHook, barrier, times: times.certificates };
+    this.certificates = new RelayCertificates(own);
     if (meshKey !== undefined && roots) {
       for (const problem of roots.problems) logger.warn(problem);
       this.mesh = new Mesh(
@@ -264,6 +261,8 @@ class Started implements PlaneEvents {
         times.mesh ?? MESH_TIMES,
       );
     }
+    const figures = () => strangerFigures(this.dataPlane.counters.readAll(), this.http.visitors);
+    this.strangerLog = new StrangerLog(figures, (news, text) => logger.warn(news, text));
     const { bootstrapDnsNames: published, unpublishedBootstrapDnsNames: unpublished } = settings;
     const unresolved = (name: string, error: Error) => {
       logger.warn({ name, error: error.message }, 'a bootstrap name cannot be resolved');
@@ -273,6 +272,7 @@ class Started implements PlaneEvents {
     const hosts = () => [settings.hostname, ...debugHosts, ...this.certificates.validFor];
     this.http = new HttpServer({
       barrier,
+      limits: () => this.policy.limits,
       hostname: settings.hostname,
       bootstrapDns: (query, address) => this.bootstrap.answer(query, address),
       debugAccess: new DebugAccess({ allowIp, trustedCidrs, keyFile, hosts }),
@@ -307,6 +307,7 @@ class Started implements PlaneEvents {
     if (tls) await this.certificates.open();
     for (const warning of this.materials.warnings) this.logger.warn(warning);
     this.bootstrap.start();
+    this.strangerLog.start();
     const main = await this.open({ kind: tls ? 'tls' : 'tcp', derp, host, port: listen.port }, 'main', 'listen');
     if (tls) this.ports.tls = main.port;
     const withHttp = tls && httpPort >= 0;
@@ -329,11 +330,18 @@ class Started implements PlaneEvents {
   /** Another receive limit holds, for everyone who is connected too. */
   limit(rate: RateLimit): void {
     this.rate = rate;
-    this.dataPlane.policy(planePolicy(this.settings, rate, this.bound.connections));
+    this.policy = this.policyNow();
+    this.dataPlane.policy(this.policy);
+  }
+
+  private policyNow(): PlanePolicy {
+    const usual = planePolicy(this.settings, this.rate, this.bound.connections);
+    return this.times.policy?.(usual) ?? usual;
   }
 
   async close(): Promise<void> {
     await this.certificates.close();
+    this.strangerLog.stop();
     this.bootstrap.stop();
     this.http.close();
     this.mesh?.stop();

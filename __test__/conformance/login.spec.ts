@@ -286,12 +286,12 @@ describe.each(LANES)('logging in, $name', (lane) => {
       const idle = [await DerpClient.dial(relay), await DerpClient.dial(relay), await DerpClient.dial(relay)];
       idle[1]?.wire.write('GET /de');
       await settled(relay);
-      const refused = await DerpClient.dial(relay);
-      await refused.closed();
-      expect(relay.count('connections_refused')).toBe(1);
+      // The one that has been there longest makes room.
+      const late = await DerpClient.dial(relay);
+      await idle[0]?.closed();
+      expect(relay.count('strangers_evicted:pool')).toBe(1);
+      await late.login();
       await undisturbed();
-      await idle[0]?.close();
-      await recovered(relay);
       // The one in the middle of its request has its place still.
       const half = idle[1] as DerpClient;
       half.wire.write(half.head.slice('GET /de'.length), half.clientInfo);
@@ -305,11 +305,12 @@ describe.each(LANES)('logging in, $name', (lane) => {
       const undisturbed = await bystanders(relay);
       const idle = [await plain(relay), await plain(relay)];
       await settled(relay);
-      await expect(DerpClient.dial(relay)).rejects.toThrow();
-      expect(relay.count('connections_refused')).toBe(1);
+      const late = await DerpClient.connect(relay);
+      await idle[0]?.closed();
+      expect(relay.count('strangers_evicted:pool')).toBe(1);
+      expect(idle[1]?.wire.isOver).toBe(false);
+      expect(await late.fence()).toEqual([]);
       await undisturbed();
-      for (const client of idle) await client.close();
-      await recovered(relay);
     });
 
     it('in the number of logins that wait', async () => {
@@ -320,13 +321,13 @@ describe.each(LANES)('logging in, $name', (lane) => {
         client.wire.write(client.head);
         await client.wire.take(45);
       }
-      const refused = await DerpClient.dial(relay);
-      await refused.closed();
-      expect(relay.count('connections_refused')).toBe(1);
+      const late = await DerpClient.connect(relay);
+      await waiting[0]?.closed();
+      expect(relay.count('strangers_evicted:pool')).toBe(1);
+      expect(await late.fence()).toEqual([]);
       await undisturbed();
-      for (const client of waiting) client.wire.write(client.clientInfo);
+      for (const client of waiting.slice(1)) client.wire.write(client.clientInfo);
       await relay.untilFigures({ connections: 5 });
-      await recovered(relay);
     });
 
     it('in the number of logins that wait, however many connections were there before', async () => {
@@ -334,11 +335,11 @@ describe.each(LANES)('logging in, $name', (lane) => {
       const clients = await Promise.all([...Array(8)].map(() => DerpClient.dial(relay)));
       await settled(relay);
       for (const client of clients) client.wire.write(client.head);
-      await eventually(() => clients.filter(({ wire }) => wire.isOver).length === 5, 'five of eight to be turned away');
-      expect(relay.count('accepts')).toBe(3);
-      expect(relay.count('connections_refused')).toBe(5);
+      await eventually(() => clients.filter(({ wire }) => wire.isOver).length === 5, 'five of eight to make room');
+      expect(relay.count('accepts')).toBe(8);
+      expect(relay.count('strangers_evicted:pool')).toBe(5);
       for (const client of clients) await client.close();
-      await relay.untilCount('logins_failed', 3);
+      await relay.untilCount('logins_failed', 8);
       await recovered(relay);
     });
 

@@ -37,6 +37,8 @@ export interface ClientOptions {
   /** TLS options of this connection, on a relay that has TLS. */
   readonly tls?: Target['tls'];
   readonly host?: string;
+  /** The address to come from. */
+  readonly from?: string;
   /**
    * `fast`: ClientInfo goes with the request, no HTTP answer is expected. `switch`: waits for the 101 and the greeting.
    * `none`: there is no HTTP at all, as on an attached stream.
@@ -81,7 +83,7 @@ export class DerpClient implements AsyncIterable<Frame> {
   /** Connects, and sends nothing yet. */
   static async dial(relay: TestRelay, options: ClientOptions = {}): Promise<DerpClient> {
     const target = relay.target(options.tls);
-    const wire = await Wire.open({ ...target, ...(options.host && { host: options.host }) });
+    const wire = await Wire.open({ ...target, ...(options.host && { host: options.host }), from: options.from });
     return new DerpClient(wire, relay.keys.publicKey, options);
   }
 

@@ -100,10 +100,9 @@ export class TestRelay {
     });
     const selected = lane.select();
     expect(selected.kind).toBe(lane.planeKind);
-    // The policy is the composition root's, made of settings; tests shorten what no setting does.
     const create: SelectedPlane['create'] = (options, events) => {
       this.contract = new Contract(events);
-      this.plane = selected.create({ ...options, policy: changed(options.policy, policy) }, this.contract);
+      this.plane = selected.create(options, this.contract);
       expect(this.plane.kind).toBe(lane.planeKind);
       return this.plane;
     };
@@ -112,7 +111,8 @@ export class TestRelay {
       settings,
       { ...selected, create },
       { logger, ...(dnsHook && { dnsHook }), ...(onAdmit && { onAdmit }) },
-      { mesh: meshTimes, certificates: certificateTimes },
+      // Tests shorten what no setting does.
+      { mesh: meshTimes, certificates: certificateTimes, policy: (usual) => changed(usual, policy) },
     );
     expect(this.relay.plane.kind).toBe(lane.planeKind);
     this.relay.on('connected', (event) => this.connected.push(event));

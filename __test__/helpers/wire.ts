@@ -9,6 +9,8 @@ import { Changes, PATIENCE, turn } from './wait.js';
 export interface Target {
   readonly host: string;
   readonly port: number;
+  /** The address to come from, if not the system's choice. */
+  readonly from?: string | undefined;
   readonly tls?: ConnectionOptions | undefined;
 }
 
@@ -33,8 +35,8 @@ export class Wire {
   }
 
   /** Rejects if TCP or the handshake is refused. */
-  static async open({ host, port, tls }: Target): Promise<Wire> {
-    const transport = connectTcp({ host, port, noDelay: true });
+  static async open({ host, port, from, tls }: Target): Promise<Wire> {
+    const transport = connectTcp({ host, port, noDelay: true, ...(from && { localAddress: from }) });
     // A failure of the one is told by the other.
     if (tls) transport.on('error', () => undefined);
     const stream = tls ? connectTls({ socket: transport, rejectUnauthorized: false, ...tls }) : transport;

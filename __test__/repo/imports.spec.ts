@@ -3,7 +3,7 @@ import { beyondReexports, cycles, importsOf, packagesOf, type Rule, violations }
 import { manifest, read, sources } from './project.js';
 
 /** What the planes have in common. */
-const PLANE = ['plane/address.ts', 'plane/tap.ts', 'barrier.ts'];
+const PLANE = ['plane/address.ts', 'plane/tap.ts', 'plane/strangers.ts', 'plane/networks.ts', 'barrier.ts'];
 
 /** Which way imports go. What is not here is not permitted. */
 const RULES: Readonly<Record<string, Rule>> = {
@@ -22,6 +22,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   'plane/plane.ts': { types: ['plane/counters.ts', 'protocol/', 'errors.ts'] },
   'plane/counters.ts': { types: ['protocol/', 'errors.ts'] },
   'plane/address.ts': { ours: ['errors.ts'], types: ['plane/plane.ts'] },
+  'plane/networks.ts': { ours: ['plane/address.ts'] },
+  'plane/strangers.ts': { ours: ['plane/networks.ts'] },
   'plane/tap.ts': { types: ['plane/plane.ts'] },
   'plane/js/stun.ts': {
     ours: ['plane/address.ts', 'plane/js/stun-sockets.ts', 'protocol/'],
@@ -50,11 +52,14 @@ const RULES: Readonly<Record<string, Rule>> = {
     npm: ['@peculiar/asn1-schema', '@peculiar/asn1-x509'],
   },
   'metrics/': { ours: ['plane/counters.ts'] },
-  'http/': { ours: ['protocol/', 'errors.ts'], types: ['plane/plane.ts', 'plane/counters.ts', 'barrier.ts'] },
+  'http/': {
+    ours: ['plane/strangers.ts', 'protocol/', 'errors.ts'],
+    types: ['plane/plane.ts', 'plane/counters.ts', 'barrier.ts'],
+  },
 
   'admission.ts': { ours: ['control/', 'errors.ts'], types: ['config.ts'] },
   'pages.ts': {
-    ours: ['metrics/', 'version.ts'],
+    ours: ['control/stranger-log.ts', 'metrics/', 'version.ts'],
     types: ['config.ts', 'control/', 'http/', 'plane/plane.ts', 'registry/'],
   },
   'materials.ts': { ours: ['admission.ts', 'config.ts', 'control/', 'errors.ts', 'protocol/'] },

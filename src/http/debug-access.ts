@@ -64,7 +64,8 @@ export class DebugAccess {
     return headers.host === undefined || this.isOurs(headers.host) ? 'allowed' : 'unknown host';
   }
 
-  private isNear(address: string): boolean {
+  /** Whether it may see `/debug/`, if it asks as it should. */
+  isNear(address: string): boolean {
     if (isIP(address) === 0) return false;
     if (address === this.options.allowIp) return true;
     // A zone names an interface of this machine; no rule here is about one.

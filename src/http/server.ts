@@ -2,15 +2,19 @@
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Adoption, ConnectionId, DuplexInfo, TlsVersion } from '../plane/plane.js';
+import type { Stranger } from '../plane/strangers.js';
 import type { NodeKey } from '../protocol/key.js';
 import { requestedFraming, switchingProtocols, wantsFastStart } from '../protocol/upgrade.js';
 import { malformed, sendError, UNSUPPORTED_CODING } from './responses.js';
 import { type Face, Site, type SiteOptions } from './site.js';
+import { type VisitorLimits, Visitors } from './visitors.js';
 import { answerHandshake, handshakeFault } from './websocket.js';
 
 export type { Face } from './site.js';
 
 export interface HttpOptions extends SiteOptions {
+  /** How many connections there may be. */
+  readonly limits: () => VisitorLimits;
   readonly serverKey: NodeKey;
   /** Gives a connection whose upgrade was answered back to the plane. */
   readonly adopt: (id: ConnectionId, how: Adoption) => void;
@@ -21,6 +25,7 @@ type RequestEvent = 'request' | 'checkContinue' | 'checkExpectation';
 interface Origin extends DuplexInfo {
   readonly id: ConnectionId;
   readonly face: Face;
+  readonly place: Stranger;
   /** Requests that are not answered yet. */
   unanswered: number;
   /** An upgrade or CONNECT behind them. */
@@ -41,6 +46,8 @@ export class HttpServer {
   readonly tlsRequests: Record<TlsVersion, number> = { '1.2': 0, '1.3': 0 };
   /** Of these, the ones that are not answered yet. */
   readonly tlsActive: Record<TlsVersion, number> = { '1.2': 0, '1.3': 0 };
+  /** The connections that are here. */
+  readonly visitors: Visitors;
   /** Connections that went over to WebSocket. */
   webSocketAccepts = 0;
   private readonly server: Server;
@@ -49,6 +56,7 @@ export class HttpServer {
 
   constructor(private readonly options: HttpOptions) {
     this.site = new Site(options);
+    this.visitors = new Visitors(options.limits, (address) => options.debugAccess.isNear(address));
     this.server = createServer({
       requestTimeout: REQUEST_TIMEOUT,
       headersTimeout: HEAD_TIMEOUT,
@@ -79,7 +87,12 @@ export class HttpServer {
   accept(id: ConnectionId, stream: Duplex, face: Face, info: DuplexInfo): void {
     // It may have ended on its way here; then its close, which Node's server waits for, has been.
     if (stream.destroyed) return;
-    const origin: Origin = { ...info, id, face, unanswered: 0 };
+    const place = this.visitors.enter(stream, info);
+    if (!place) {
+      stream.destroy();
+      return;
+    }
+    const origin: Origin = { ...info, id, face, place, unanswered: 0 };
     this.origins.set(stream, origin);
     // Of what is not answered by now, Node says no more.
     stream.once('close', () => this.settle(origin, origin.unanswered));
@@ -131,6 +144,7 @@ export class HttpServer {
       return false;
     }
     origin.unanswered += 1;
+    origin.place.touch(performance.now());
     const { tlsVersion } = origin;
     if (tlsVersion) {
       this.tlsRequests[tlsVersion] += 1;
@@ -138,6 +152,7 @@ export class HttpServer {
     }
     const closed = () => {
       this.settle(origin, Math.min(1, origin.unanswered));
+      this.rests(origin, socket);
       if (origin.unanswered > 0 || !origin.next) return;
       const { next } = origin;
       delete origin.next;
@@ -149,6 +164,13 @@ export class HttpServer {
       this.options.barrier.guard('http: the end of an answer', closed, () => socket.destroy()),
     );
     return true;
+  }
+
+  /** It was answered, and has made no new request yet. Node has just set how long it waits for one. */
+  private rests({ place, unanswered }: Origin, socket: IncomingMessage['socket']): void {
+    place.touch(performance.now());
+    const patience = place.patience(REQUEST_TIMEOUT);
+    if (unanswered === 0 && patience < REQUEST_TIMEOUT && !socket.destroyed) socket.setTimeout(patience);
   }
 
   private settle(origin: Origin, requests: number): void {
@@ -199,16 +221,17 @@ export class HttpServer {
       this.switchToWebSocket(origin, request, socket, head);
     } else {
       if (origin.tlsVersion) this.tlsRequests[origin.tlsVersion] += 1;
-      this.switchToDerp(origin.id, request, socket, head);
+      this.switchToDerp(origin, request, socket, head);
     }
   }
 
   /** A raw DERP upgrade that was not its connection's first request; the first one never gets here. */
-  private switchToDerp(id: ConnectionId, { headers }: IncomingMessage, socket: Duplex, leftover: Buffer): void {
+  private switchToDerp({ id, place }: Origin, { headers }: IncomingMessage, socket: Duplex, leftover: Buffer): void {
     if (!wantsFastStart(headers['derp-fast-start'] as string | undefined)) {
       socket.write(switchingProtocols(this.options.serverKey));
     }
     const notIdeal = (headers['ideal-node'] ?? '') !== '';
+    place.leave();
     this.options.adopt(id, { framing: 'raw', leftover, notIdeal });
   }
 
@@ -222,6 +245,7 @@ export class HttpServer {
     if (origin.tlsVersion) this.tlsRequests[origin.tlsVersion] += 1;
     if (!answerHandshake(request, socket)) return;
     this.webSocketAccepts += 1;
+    origin.place.leave();
     this.options.adopt(origin.id, { framing: 'websocket', leftover, notIdeal: false });
   }
 

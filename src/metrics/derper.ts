@@ -9,6 +9,8 @@ export interface MetricSources {
   readonly counters: Readonly<Record<CounterName, number>>;
   readonly clients: ClientFigures;
   readonly webSocketAccepts: number;
+  /** Connections that are not admitted: how many made room for others, and how many were refused, by what was full. */
+  readonly strangers: Record<'evicted' | 'refused', Readonly<Record<string, number>>>;
   readonly bootstrap: BootstrapFigures;
   /** TLS relays only: requests, in all and under way, by the version of TLS. */
   readonly tls: TlsFigures | undefined;
@@ -124,6 +126,8 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['counter_derpkit_logins_failed', int(counters.logins_failed)],
     ['counter_derpkit_connections_refused', int(counters.connections_refused)],
     ['counter_derpkit_faults', int(sources.faults)],
+    ['counter_derpkit_strangers_evicted', labels('full', sources.strangers.evicted)],
+    ['counter_derpkit_strangers_refused', labels('full', sources.strangers.refused)],
     ['counter_derpkit_egress_contended', int(counters.egress_contended)],
     ['gauge_derpkit_held', labels('what', held(sources))],
     ['counter_derpkit_over_budget', labels('what', overBudget(sources))],

@@ -47,8 +47,14 @@ const PLAIN_COUNTERS = [
   'write_timeouts',
   /** Connections ended before they were admitted: deadline, bad login, refusal, hang-up. */
   'logins_failed',
-  /** Connections closed at accept because a limit on unadmitted ones was reached. */
+  /** Connections closed because a limit on unadmitted ones was reached, and none of these could make room. */
   'connections_refused',
+  /** Connections that made room for a newcomer because the share of their address, or their pool, was full. */
+  'strangers_evicted:address',
+  'strangers_evicted:pool',
+  /** Newcomers refused because one of these was full, and nobody in it could make room. */
+  'strangers_refused:address',
+  'strangers_refused:pool',
   'stun_requests:success',
   'stun_requests:not_stun',
   'stun_requests:read_error',

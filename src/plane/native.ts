@@ -73,6 +73,7 @@ export interface BindingPlane {
   adopt(
     id: number,
     fd: number,
+    listener: number,
     address: string,
     port: number,
     leftover: Uint8Array,
@@ -227,7 +228,7 @@ class NativePlane implements DataPlane {
       const unread = (stream.read() as Buffer | null) ?? Buffer.alloc(0);
       const leftover = Buffer.concat([how.leftover, unread]);
       const { address, port } = info.peer;
-      this.plane.adopt(id, fd, address, port, leftover, how.notIdeal, how.framing === 'websocket');
+      this.plane.adopt(id, fd, info.listener, address, port, leftover, how.notIdeal, how.framing === 'websocket');
       this.duplexes.delete(id);
       // The plane has a descriptor of its own: this one's close is no end of the connection.
       stream.destroy();
@@ -444,8 +445,7 @@ class NativePlane implements DataPlane {
     });
     const info: DuplexInfo = { listener, peer: { address, port }, tlsVersion: tlsVersion ?? null };
     this.duplexes.set(id, { stream, info });
-    if (this.closed || this.duplexes.size > this.currentPolicy.limits.duplexes) {
-      this.counters.add('connections_refused');
+    if (this.closed) {
       stream.destroy();
       return;
     }

@@ -277,16 +277,28 @@ export interface PlaneLimits {
    * the native plane three, if it is over TLS and the HTTP server's.
    */
   readonly connections: number;
-  /** Connections that have not yet sent a whole request head, TLS handshake included. */
+  /**
+   * Connections of one listener that have not yet sent a whole request head, TLS handshake included. Beyond that, and beyond
+   * `pendingLogins`, the one that has been there longest makes room for a newcomer; where more than half of either is used,
+   * newcomers have a quarter of their deadlines.
+   */
   readonly handshakes: number;
   /** Of those, the ones that are parked by `certificateNeeded`; further ones are refused. */
   readonly parkedHandshakes: number;
-  /** Connections between the greeting and admission. */
+  /** Connections of one listener between the greeting and admission. One that waits for admission makes room for nobody. */
   readonly pendingLogins: number;
   /** Bytes of ClientInfo frames that are not whole yet, over all connections. */
   readonly loginBytes: number;
-  /** Connections that are the HTTP server's. */
+  /** Connections of one listener that are the HTTP server's: the plane bounds those that it has not taken yet. */
   readonly duplexes: number;
+  /**
+   * Connections of one IPv4 address, or of the /64 of an IPv6 address, that are not admitted, on all listeners. Of a row of
+   * newcomers beyond that each takes the place of the oldest one, if that has had a second, and is refused if not. The HTTP
+   * server has the same bound for those that are its own.
+   */
+  readonly perAddress: number;
+  /** Networks, `address/bits`, for which `perAddress` does not hold. */
+  readonly exempt: readonly string[];
   /** Control frames queued for one connection. */
   readonly controlBytes: number;
   /** Bytes a connection may send ahead while it waits for admission. */

@@ -24,6 +24,7 @@ export class Harness {
   private constructor(face: Face, options: Partial<HttpOptions>) {
     this.http = new HttpServer({
       barrier: STRICT,
+      limits: () => ({ duplexes: 100, perAddress: 100, exempt: [] }),
       serverKey: nodeKey(vectors.keys.values.server?.public),
       home: '',
       derp: true,

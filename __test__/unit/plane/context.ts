@@ -12,6 +12,7 @@ import { Room } from '../../../src/plane/js/room.js';
 import { Table } from '../../../src/plane/js/table.js';
 import { Wheel } from '../../../src/plane/js/wheel.js';
 import type { PlaneEvents, PlanePolicy } from '../../../src/plane/plane.js';
+import { Strangers } from '../../../src/plane/strangers.js';
 import { planePolicy } from '../../../src/policy.js';
 import { generateKeyPair, type NodeKey, readNodeKey } from '../../../src/protocol/key.js';
 
@@ -69,8 +70,7 @@ export function contextWith(changes: PolicyChanges = {}): { context: PlaneContex
     connections: new Map(),
     leaving: new Set(),
     room: new Room(),
-    arriving: 0,
-    pendingLogins: 0,
+    strangers: new Strangers({ limits: () => context.policy.limits, evicted: () => {}, refused: () => {} }),
     loginBytes: 0,
     budgets: makeBudgets(counters, () => context.policy.limits),
   };

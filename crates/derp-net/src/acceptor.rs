@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use derp_proto::counters::Counter;
@@ -80,7 +81,7 @@ struct Open {
 }
 
 /// A connection that a listener brought; or what is known of it beside its stream.
-pub(crate) struct Accepted<S = TcpStream> {
+pub(crate) struct Accepted<S = Arc<TcpStream>> {
     pub(crate) stream: S,
     pub(crate) peer: SocketAddr,
     pub(crate) listener: u64,
@@ -89,7 +90,7 @@ pub(crate) struct Accepted<S = TcpStream> {
 }
 
 impl Accepted {
-    pub(crate) fn split(self) -> (TcpStream, Accepted<()>) {
+    pub(crate) fn split(self) -> (Arc<TcpStream>, Accepted<()>) {
         let Self { stream, peer, listener, derp, tls } = self;
         (stream, Accepted { stream: (), peer, listener, derp, tls })
     }
@@ -119,7 +120,7 @@ impl Acceptor {
         for _ in 0..ACCEPTS {
             match turn.faults.try_to(Fault::Accept).and_then(|()| socket.accept()) {
                 Ok((stream, peer)) => {
-                    take(Accepted { stream: stream.into(), peer, listener: *id, derp: *derp, tls: *tls });
+                    take(Accepted { stream: Arc::new(stream.into()), peer, listener: *id, derp: *derp, tls: *tls });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 // The peer has given up between its SYN and our accept.

@@ -8,9 +8,9 @@ use derp_proto::http_head::{DerpUpgrade, Head, HeadReader};
 use derp_tls::Alert;
 
 use crate::acceptor::Accepted;
-use crate::budget::Share;
 use crate::line::Line;
 use crate::secure::WayOut;
+use crate::strangers::Guest;
 
 /// From accept until it is known what the connection is.
 pub(crate) struct Arriving {
@@ -24,11 +24,11 @@ pub(crate) struct Arriving {
     reader: HeadReader,
     head: Head,
     /// One of the connections that may arrive at once.
-    _place: Share,
+    place: Guest,
 }
 
 impl Arriving {
-    pub(crate) fn new(accepted: &Accepted<()>, secure: Option<WayOut>, place: Share, deadline: Instant) -> Self {
+    pub(crate) fn new(accepted: &Accepted<()>, secure: Option<WayOut>, place: Guest, deadline: Instant) -> Self {
         let Accepted { peer, listener, derp, .. } = *accepted;
         Self {
             peer,
@@ -39,7 +39,7 @@ impl Arriving {
             received: Vec::new(),
             reader: HeadReader::default(),
             head: Head::More,
-            _place: place,
+            place,
         }
     }
 
@@ -65,6 +65,11 @@ impl Arriving {
         if let Some(WayOut { sender, tail, .. }) = self.secure.take() {
             Line::tls(stream.clone(), sender, tail).end(alert);
         }
+    }
+
+    /// Its place, for what it becomes.
+    pub(crate) fn place(&mut self) -> &mut Guest {
+        &mut self.place
     }
 
     /// What the HTTP server is to have of it.

@@ -31,11 +31,6 @@ impl Budget {
 }
 
 impl Share {
-    /// Moves it, and leaves nothing.
-    pub(crate) fn take(&mut self) -> Self {
-        Self { taken: self.taken.clone(), amount: std::mem::take(&mut self.amount) }
-    }
-
     /// Makes it another amount. False, and nothing changed, if it is to grow and the whole would be more than `limit`.
     pub(crate) fn set(&mut self, amount: usize, limit: usize) -> bool {
         let held = self.amount;

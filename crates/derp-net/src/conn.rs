@@ -14,13 +14,13 @@ use derp_proto::wire::PeerGoneReason;
 use derp_tls::{Alert, Version};
 
 use crate::admission::{Admission, End};
-use crate::budget::Share;
 use crate::egress::{Context, Egress, EgressFigures, Frame, Inbox, Outcome};
 use crate::events::{Event, News};
 use crate::handover::{Handover, Left};
 use crate::line::Line;
 use crate::reason::CloseReason;
 use crate::shared::Turn;
+use crate::strangers::Guest;
 use crate::table::Entry;
 use crate::traffic::next_keep_alive;
 use crate::worker::Mail;
@@ -322,12 +322,12 @@ impl Conn {
     }
 
     /// The end of everything but the socket. Told once, with the connection's place among the logins if it still has it.
-    pub(crate) fn end(self: &Arc<Self>, reason: CloseReason, place: Option<Share>, turn: Turn<'_>) {
+    pub(crate) fn end(self: &Arc<Self>, reason: CloseReason, place: Option<Guest>, turn: Turn<'_>) {
         self.end_writing(reason, place, turn, |egress, cx| egress.close(cx).collect());
     }
 
     /// The same, but for what waits for the socket: that is for its owner to let go of.
-    pub(crate) fn leave(self: &Arc<Self>, reason: CloseReason, place: Option<Share>, turn: Turn<'_>) {
+    pub(crate) fn leave(self: &Arc<Self>, reason: CloseReason, place: Option<Guest>, turn: Turn<'_>) {
         turn.leaving.lock().insert(self.id, self.clone());
         self.end_writing(reason, place, turn, |egress, cx| egress.leave(cx).collect());
     }
@@ -336,7 +336,7 @@ impl Conn {
     fn end_writing(
         self: &Arc<Self>,
         reason: CloseReason,
-        place: Option<Share>,
+        place: Option<Guest>,
         turn: Turn<'_>,
         close: impl FnOnce(&mut Egress, &Context<'_>) -> Vec<NodeKey>,
     ) {

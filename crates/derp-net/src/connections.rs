@@ -39,6 +39,7 @@ use crate::reason::CloseReason;
 use crate::secure::Shaking;
 use crate::session::Session;
 use crate::shared::Turn;
+use crate::strangers::{Guest, Stage};
 use crate::timer::{Visit, Wheel};
 use crate::warmth::Warmth;
 
@@ -147,7 +148,7 @@ impl Connections {
     }
 
     /// A new connection.
-    pub(crate) fn arrive(&mut self, accepted: Accepted, place: Share, room: Share, turn: Turn<'_>) {
+    pub(crate) fn arrive(&mut self, accepted: Accepted, place: Guest, room: Share, turn: Turn<'_>) {
         let policy = turn.policy.load();
         if prepare(&accepted.stream, &policy).is_err() {
             // It has gone already.
@@ -155,11 +156,13 @@ impl Connections {
         }
         let (stream, accepted) = accepted.split();
         let phase = if accepted.tls {
-            Phase::Shaking(Box::new(Shaking::new(accepted, place, turn.now + policy.handshake_deadline)))
+            let deadline = turn.now + place.patience(policy.handshake_deadline);
+            Phase::Shaking(Box::new(Shaking::new(accepted, place, deadline)))
         } else {
-            Phase::Arriving(Box::new(Arriving::new(&accepted, None, place, turn.now + policy.head_deadline)))
+            let deadline = turn.now + place.patience(policy.head_deadline);
+            Phase::Arriving(Box::new(Arriving::new(&accepted, None, place, deadline)))
         };
-        if let Ok(token) = self.insert(turn.new_id(), Arc::new(stream), phase, room, turn) {
+        if let Ok(token) = self.insert(turn.new_id(), stream, phase, room, turn) {
             self.visit(token, turn);
         }
     }
@@ -255,11 +258,10 @@ impl Connections {
     fn upgrade(&mut self, token: usize, upgrade: &DerpUpgrade, turn: Turn<'_>) {
         let Some(local) = self.locals.get_mut(token) else { return };
         let Phase::Arriving(arriving) = &mut local.phase else { return };
-        let Some(place) = turn.pending_logins.take(1, turn.policy.load().pending_logins) else {
-            // Somebody else has taken the last place since it was accepted.
-            turn.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+        if !arriving.place().advance(Stage::LoggingIn, &turn.policy.load(), turn.now) {
             return self.remove(token, CloseReason::Refused, turn);
-        };
+        }
+        let place = arriving.place().take();
         let rest = arriving.rest(upgrade);
         let (line, tls) = tls::line(&local.stream, arriving.secure.take());
         match tls {
@@ -353,8 +355,10 @@ impl Connections {
         if self.locals.get(token).is_some_and(|local| local.opening.is_some()) {
             return self.bridge(token, turn);
         }
-        let Some(place) = turn.may_be_nodes() else { return self.remove(token, CloseReason::Refused, turn) };
-        let Some(Local { id, stream, phase: Phase::Arriving(arriving), room, .. }) = self.take(token, turn) else {
+        if !self.leaves_for_http(token, turn) {
+            return self.remove(token, CloseReason::Refused, turn);
+        }
+        let Some(Local { id, stream, phase: Phase::Arriving(mut arriving), room, .. }) = self.take(token, turn) else {
             return;
         };
         self.deregister(&stream);
@@ -362,9 +366,21 @@ impl Connections {
         // Nobody else knows it yet.
         if let Ok(stream) = Arc::try_unwrap(stream) {
             let (peer, listener) = (arriving.peer, arriving.listener);
+            let place = arriving.place().take();
             let received = arriving.into_received();
-            turn.events.push_with(Event::Duplex { id, listener, peer, tls: None, stream, received }, place);
+            turn.events.push_guest(Event::Duplex { id, listener, peer, tls: None, stream, received }, place);
         }
+    }
+
+    /// Finds a place among those that wait to be the HTTP server's. From then on the connection makes no room.
+    fn leaves_for_http(&mut self, token: usize, turn: Turn<'_>) -> bool {
+        let Some(Phase::Arriving(arriving)) = self.locals.get_mut(token).map(|local| &mut local.phase) else {
+            return false;
+        };
+        let place = arriving.place();
+        // Whoever is in this pool makes no room: the control plane takes them all, soon.
+        place.hold();
+        place.advance(Stage::Http, &turn.policy.load(), turn.now)
     }
 
     fn remove(&mut self, token: usize, reason: CloseReason, turn: Turn<'_>) {

@@ -15,6 +15,7 @@ use crate::budget::Share;
 use crate::conn::Conn;
 use crate::drops::Dropped;
 use crate::reason::CloseReason;
+use crate::strangers::Guest;
 use crate::sync::Lock;
 use crate::wakeup::Wakeup;
 
@@ -128,8 +129,10 @@ struct Queue {
     /// What may change with every frame: only the last word counts.
     active: HashMap<NodeKey, (u64, u64)>,
     sequence: u64,
-    /// Places of what is in the queue: of logins that ended before they were admitted, of connections for the HTTP server, of
-    /// what mesh peers ask for. Taken until the control plane has read of them, so that nobody who is faster fills the queue.
+    /// Places of what is in the queue: of logins that ended before they were admitted, and of connections for the HTTP server;
+    /// and of what mesh peers ask for. Taken until the control plane has read of them, so that nobody who is faster fills the
+    /// queue.
+    guests: Vec<Guest>,
     places: Vec<Share>,
     /// The same for handshakes that are parked.
     parked: Vec<Arc<Share>>,
@@ -163,9 +166,18 @@ impl Events {
         self.wakeup.ring(&self.wake);
     }
 
+    /// The same for a connection that is the HTTP server's.
+    pub(crate) fn push_guest(&self, event: Event, guest: Guest) {
+        let mut queue = self.queue.lock();
+        queue.events.push(event);
+        queue.guests.push(guest);
+        drop(queue);
+        self.wakeup.ring(&self.wake);
+    }
+
     /// The last event of a connection: nothing it had to say before comes after it. With its place among the logins, if
     /// it still had one.
-    pub(crate) fn closed(&self, conn: &Conn, reason: CloseReason, place: Option<Share>) {
+    pub(crate) fn closed(&self, conn: &Conn, reason: CloseReason, place: Option<Guest>) {
         conn.news.bits.fetch_or(ENDED, Ordering::SeqCst);
         let mut queue = self.queue.lock();
         if let Some(key) = conn.key()
@@ -174,7 +186,7 @@ impl Events {
             queue.active.remove(key);
         }
         queue.events.push(Event::Closed { id: conn.id, reason });
-        queue.places.extend(place);
+        queue.guests.extend(place);
         drop(queue);
         self.wakeup.ring(&self.wake);
     }
@@ -228,12 +240,12 @@ impl Events {
 
     /// Takes everything there is. The next event wakes again.
     pub(crate) fn take(&self) -> Vec<Event> {
-        let Queue { mut events, dirty, active, places, parked, .. } = self.wakeup.answer(|| {
+        let Queue { mut events, dirty, active, guests, places, parked, .. } = self.wakeup.answer(|| {
             let mut queue = self.queue.lock();
             let sequence = queue.sequence;
             std::mem::replace(&mut *queue, Queue { sequence, ..Queue::default() })
         });
-        drop((places, parked));
+        drop((guests, places, parked));
         events.extend(active.into_iter().map(|(key, (id, sequence))| Event::Active { key, id, sequence }));
         for conn in dirty {
             let news = conn.news.bits.fetch_and(ENDED, Ordering::SeqCst);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `plane` | the threads, and the commands of the control plane |
 //! | `worker`, `acceptor`, `connections` | one thread: its mail, the listeners, its connections and their deadlines |
+//! | `strangers` | who is here without having been admitted, and makes room for others |
 //! | `arriving`, `session`, `traffic`, `batch` | a connection's way in: request head, login, frames, the packets of one read |
 //! | `conn`, `egress` | what everybody knows of a connection, and its way out |
 //! | `dial`, `link` | another relay: connecting to it, and what it says |
@@ -41,6 +42,7 @@ mod reason;
 mod secure;
 mod session;
 mod shared;
+mod strangers;
 mod stun;
 mod subscribers;
 mod sync;
@@ -64,6 +66,7 @@ pub use faults::Fault;
 pub use plane::{Adoption, Plane};
 pub use policy::Policy;
 pub use reason::CloseReason;
+pub use strangers::Prefix;
 pub use system::{RoundTrip, System};
 #[cfg(feature = "micro-benchmarks")]
 #[doc(hidden)]

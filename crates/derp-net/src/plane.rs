@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use derp_proto::counters::{Counter, Counters};
+use derp_proto::counters::Counters;
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::limit::Rate;
 use derp_proto::wire::PeerGoneReason;
@@ -25,6 +25,7 @@ use crate::link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::shared::{Place, Shared, Turn};
+use crate::strangers::Stage;
 use crate::stun;
 use crate::sync::Lock;
 use crate::system::System;
@@ -42,6 +43,7 @@ pub struct Plane {
 #[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
 pub struct Adoption {
     pub leftover: Vec<u8>,
+    pub listener: u64,
     pub not_ideal: bool,
     pub web_socket: bool,
 }
@@ -207,12 +209,9 @@ impl Plane {
         let shared = &self.shared;
         // Whatever comes of it, the HTTP server has it no more.
         let room = shared.given.lock().remove(&id).unwrap_or_else(|| shared.room.nothing());
-        let Some(place) = shared.pending_logins.take(1, shared.policy.load().pending_logins) else {
-            shared.counters.add(Counter::CONNECTIONS_REFUSED, 1);
-            return;
-        };
-        let Adoption { leftover, not_ideal, web_socket } = how;
+        let Adoption { leftover, listener, not_ideal, web_socket } = how;
         let stream = Arc::new(stream);
+        let Some(place) = Turn::now(shared).enter(listener, Stage::LoggingIn, peer, &stream) else { return };
         let bridge = shared.bridges.lock().remove(&id);
         let (worker, line, tls) = match bridge {
             // Its line is the worker's to bring.

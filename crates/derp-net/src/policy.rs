@@ -6,6 +6,8 @@ use std::time::Duration;
 use derp_proto::key::NodeKey;
 use derp_proto::limit::Rate;
 
+use crate::strangers::{Prefix, Stage};
+
 /// Limits, deadlines, depths and rates. The twin of `PlanePolicy` in `src/plane/plane.ts`, which says what each is.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
@@ -18,6 +20,8 @@ pub struct Policy {
     pub pending_logins: usize,
     pub login_bytes: usize,
     pub duplexes: usize,
+    pub per_address: usize,
+    pub exempt: Vec<Prefix>,
     pub control_bytes: usize,
     pub leftover_bytes: usize,
     pub peer_gone_subscriptions: usize,
@@ -49,4 +53,15 @@ pub struct Policy {
     pub tcp_user_timeout: Option<Duration>,
     pub round_trips: Option<Duration>,
     pub watched_drops: HashSet<NodeKey>,
+}
+
+impl Policy {
+    /// How many connections of one listener there may be that are not admitted.
+    pub(crate) fn strangers(&self, stage: Stage) -> usize {
+        match stage {
+            Stage::Arriving => self.handshakes,
+            Stage::LoggingIn => self.pending_logins,
+            Stage::Http => self.duplexes,
+        }
+    }
 }

@@ -9,6 +9,7 @@ use derp_tls::{Alert, CertificateSet, Certified, End, Handshake, Need, Receiver,
 
 use crate::acceptor::Accepted;
 use crate::budget::Share;
+use crate::strangers::Guest;
 
 /// A handshake under way.
 pub(crate) struct Shaking {
@@ -17,7 +18,7 @@ pub(crate) struct Shaking {
     is_tls: bool,
     first: Vec<u8>,
     pub(crate) accepted: Accepted<()>,
-    pub(crate) place: Share,
+    pub(crate) place: Guest,
     pub(crate) deadline: Instant,
     /// Still to be sent.
     pub(crate) out: Vec<u8>,
@@ -59,7 +60,7 @@ pub(crate) struct WayOut {
 }
 
 impl Shaking {
-    pub(crate) fn new(accepted: Accepted<()>, place: Share, deadline: Instant) -> Self {
+    pub(crate) fn new(accepted: Accepted<()>, place: Guest, deadline: Instant) -> Self {
         Self {
             handshake: Handshake::server(),
             is_tls: false,

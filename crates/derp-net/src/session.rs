@@ -18,6 +18,7 @@ use crate::conn::Conn;
 use crate::events::Event;
 use crate::reason::CloseReason;
 use crate::shared::Turn;
+use crate::strangers::Guest;
 use crate::traffic::Traffic;
 
 /// As much as is read at a time of who is not let in yet, or has a receive limit: what it sends ahead is kept.
@@ -45,22 +46,22 @@ enum Phase {
         ends: Instant,
         not_ideal: bool,
         /// One of the pending logins.
-        place: Share,
+        place: Guest,
         /// Of the ClientInfo, while it is not whole.
         bytes: Share,
     },
     Waiting {
         ends: Instant,
-        place: Share,
+        place: Guest,
         leftover: Vec<u8>,
     },
     Open(Traffic),
 }
 
 impl Session {
-    pub(crate) fn new(conn: Arc<Conn>, not_ideal: bool, place: Share, turn: Turn<'_>) -> Self {
+    pub(crate) fn new(conn: Arc<Conn>, not_ideal: bool, place: Guest, turn: Turn<'_>) -> Self {
         turn.counters.add(Counter::ACCEPTS, 1);
-        let ends = turn.now + turn.policy.load().client_info_deadline;
+        let ends = turn.now + place.patience(turn.policy.load().client_info_deadline);
         let bytes = turn.login_bytes.nothing();
         let phase = Phase::Login { ends, not_ideal, place, bytes };
         Self {
@@ -257,7 +258,7 @@ impl Session {
         conn.leave(reason, place, turn);
     }
 
-    fn into_parts(self) -> (Arc<Conn>, Option<Share>) {
+    fn into_parts(self) -> (Arc<Conn>, Option<Guest>) {
         let place = match self.phase {
             Phase::Login { place, .. } | Phase::Waiting { place, .. } => Some(place),
             Phase::Open(_) => None,
@@ -361,6 +362,7 @@ impl Session {
         };
         let not_ideal = *not_ideal;
         let place = place.take();
+        place.hold();
         self.phase = Phase::Waiting { ends, place, leftover: Vec::new() };
         self.conn.logged_in(opened.key, server_info);
         turn.events.push(Event::Login {

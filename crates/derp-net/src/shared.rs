@@ -18,6 +18,7 @@ use mio::{Poll, Waker};
 
 use crate::budget::{Budget, Share};
 use crate::budgets::{Budgets, Holder};
+
 use crate::conn::Conn;
 use crate::drops::{Drops, Watched};
 use crate::egress::Context;
@@ -26,6 +27,7 @@ use crate::faults::Faults;
 use crate::link;
 use crate::policy::Policy;
 use crate::reason::CloseReason;
+use crate::strangers::{Guest, Stage, Strangers};
 use crate::subscribers::Subscribers;
 use crate::sync::Lock;
 use crate::system::System;
@@ -86,16 +88,12 @@ pub(crate) struct Shared {
     pub(crate) room: Budget,
     /// What of it connections hold whose sockets are Node's.
     pub(crate) given: Lock<HashMap<u64, Share>>,
-    /// Connections that have not sent a whole request head.
-    pub(crate) arriving: Budget,
+    /// Connections that are not admitted.
+    pub(crate) strangers: Arc<Strangers>,
     /// Of those, the ones whose handshake waits for a certificate, or whose wait the control plane has not read of.
     pub(crate) parked: Budget,
-    /// Connections that are the HTTP server's, and that the control plane has not read of.
-    pub(crate) nodes: Budget,
     /// What mesh peers have asked for, and the control plane has not read of.
     pub(crate) asked: Budget,
-    /// Connections between the greeting and admission.
-    pub(crate) pending_logins: Budget,
     /// Bytes of ClientInfo frames that are not whole.
     pub(crate) login_bytes: Budget,
     /// What is bounded over all connections.
@@ -139,6 +137,7 @@ impl Shared {
             public,
             policy: ArcSwap::from_pointee(policy),
             certificates: ArcSwapOption::empty(),
+            strangers: Arc::new(Strangers::new(counters.clone())),
             counters,
             table: Table::default(),
             subscribers: Subscribers::default(),
@@ -154,11 +153,8 @@ impl Shared {
             last_id: AtomicU64::new(0),
             room: Budget::default(),
             given: Lock::default(),
-            arriving: Budget::default(),
             parked: Budget::default(),
-            nodes: Budget::default(),
             asked: Budget::default(),
-            pending_logins: Budget::default(),
             login_bytes: Budget::default(),
             budgets: Budgets::new(workers),
             closing: AtomicBool::new(false),
@@ -254,24 +250,15 @@ impl<'a> Turn<'a> {
         self.events.push(Event::Trouble { message: format!("{what}: {why}") });
     }
 
-    /// A place among those that arrive, unless there are too many of them, or of those that log in.
-    pub(crate) fn may_arrive(&self) -> Option<Share> {
-        let policy = self.policy.load();
-        let full = self.pending_logins.taken() >= policy.pending_logins;
-        let place = if full { None } else { self.arriving.take(1, policy.handshakes) };
-        if place.is_none() {
-            self.counters.add(Counter::CONNECTIONS_REFUSED, 1);
-        }
-        place
-    }
-
-    /// A place among the connections that wait to be the HTTP server's, unless there are too many of them.
-    pub(crate) fn may_be_nodes(&self) -> Option<Share> {
-        let place = self.nodes.take(1, self.policy.load().duplexes);
-        if place.is_none() {
-            self.counters.add(Counter::CONNECTIONS_REFUSED, 1);
-        }
-        place
+    /// A place for a newcomer at this stage, unless there is none.
+    pub(crate) fn enter(
+        &self,
+        listener: u64,
+        stage: Stage,
+        peer: SocketAddr,
+        stream: &Arc<TcpStream>,
+    ) -> Option<Guest> {
+        self.strangers.enter(listener, stage, peer.ip(), stream, &self.policy.load(), self.now)
     }
 
     /// Somebody watches what is dropped on its way to this key.

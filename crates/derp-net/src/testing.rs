@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use crate::policy::Policy;
 use crate::reason::CloseReason;
 use crate::session::Session;
 use crate::shared::{Shared, Turn};
+use crate::strangers::{Guest, Stage};
 use crate::system::System;
 use crate::traffic::next_keep_alive;
 use crate::worker::Mail;
@@ -41,6 +42,8 @@ pub(crate) fn policy() -> Policy {
         pending_logins: 4096,
         login_bytes: 16 << 20,
         duplexes: 4096,
+        per_address: 256,
+        exempt: Vec::new(),
         control_bytes: 1 << 20,
         leftover_bytes: 64 << 10,
         peer_gone_subscriptions: 65536,
@@ -137,9 +140,21 @@ impl World {
     /// A client that has not said anything.
     pub(crate) fn client(&self, number: u64) -> Client {
         let (conn, far) = self.connection();
-        let place = self.shared.pending_logins.take(1, usize::MAX).unwrap();
+        let place = self.place();
         let session = Session::new(conn.clone(), false, place, self.turn());
         Client { key: secret(number).public_key(), number, conn, session, batch: Batch::default(), far }
+    }
+
+    /// A place among the logins, of nobody's address.
+    pub(crate) fn place(&self) -> Guest {
+        let (near, _) = UnixStream::pair().unwrap();
+        let stream = Arc::new(TcpStream::from(OwnedFd::from(near)));
+        let nobody = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        self.turn().enter(0, Stage::LoggingIn, nobody, &stream).unwrap()
+    }
+
+    pub(crate) fn pending_logins(&self) -> usize {
+        self.shared.strangers.count(0, Stage::LoggingIn)
     }
 
     /// A client that is let in.

@@ -16,6 +16,7 @@ use crate::dial::Target;
 use crate::faults::Fault;
 use crate::reason::CloseReason;
 use crate::shared::{Shared, Turn};
+use crate::strangers::{Guest, Stage};
 
 /// Deadlines are met less than two ticks late.
 const TICK: Duration = Duration::from_millis(20);
@@ -29,7 +30,7 @@ pub(crate) enum Mail {
     /// With where to say what has become of it.
     Listen(Listener, SyncSender<io::Result<()>>),
     /// With its place among those that arrive, and with the room for its descriptor.
-    Accepted(Accepted, Share, Share),
+    Accepted(Accepted, Guest, Share),
     Adopted(Adopted),
     /// The control plane has let it in.
     Admitted {
@@ -165,7 +166,8 @@ impl Worker {
             }
             let Some(room) = turn.may_connect() else { return };
             // Here, so that of several it is the last that is refused.
-            let Some(place) = turn.may_arrive() else { return };
+            let Accepted { listener, peer, ref stream, .. } = accepted;
+            let Some(place) = turn.enter(listener, Stage::Arriving, peer, stream) else { return };
             *last_worker = (*last_worker + 1) % turn.mailboxes.len();
             if *last_worker == *index {
                 connections.arrive(accepted, place, room, turn);

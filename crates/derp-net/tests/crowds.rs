@@ -174,34 +174,36 @@ fn whoever_goes_with_traffic_under_way_leaves_nothing_unaccounted_for() {
 
 #[test]
 fn half_open_connections_are_bounded_and_harm_nobody() {
-    let relay = Relay::start(2, Policy { handshakes: 250, pending_logins: 50, ..policy() });
+    let relay = Relay::start(2, Policy { handshakes: 250, pending_logins: 50, per_address: 1000, ..policy() });
     let mut a = Client::connect(&relay, 1);
     let mut b = Client::connect(&relay, 2);
     let begin = |bytes: &[u8]| {
         let mut client = Client::dial(relay.address, 3);
-        // Whoever is refused may be gone by now.
-        let _ = client.stream.write_all(bytes);
+        client.stream.write_all(bytes).unwrap();
         client
     };
     // Nothing, half a head, a head, half a login.
     let half_login = [FAST_START, &client_info(3)[..70]].concat();
     let silent: Vec<_> = (0..100).map(|_| begin(b"")).collect();
     let half: Vec<_> = (0..75).map(|_| begin(b"GET /derp HT")).collect();
-    let mut heads: Vec<_> = (0..25).map(|_| begin(FAST_START)).collect();
-    let mut logins: Vec<_> = (0..25).map(|_| begin(&half_login)).collect();
-    for client in heads.iter_mut().chain(&mut logins) {
-        client.expect_greeting();
-    }
-    // No login more, for all of 50 are taken.
-    let mut refused: Vec<_> = (0..75).map(|_| begin(FAST_START)).collect();
-    assert!(refused.iter_mut().all(Client::ends));
-    assert_eq!(relay.count(Counter::CONNECTIONS_REFUSED), 75);
+    let greeted = |bytes: &[u8]| -> Vec<_> {
+        let mut clients: Vec<_> = (0..25).map(|_| begin(bytes)).collect();
+        clients.iter_mut().for_each(Client::expect_greeting);
+        clients
+    };
+    let mut heads = greeted(FAST_START);
+    let mut logins = greeted(&half_login);
+    // All of 50 are taken: those who came first make room.
+    let late = greeted(FAST_START);
+    assert!(heads.iter_mut().all(Client::ends));
+    assert_eq!(relay.count(Counter::STRANGERS_EVICTED_POOL), 25);
+    assert_eq!(relay.count(Counter::CONNECTIONS_REFUSED), 0);
     a.send_packet(&b.key, b"hello");
     b.expect_packet(&a.key, b"hello");
     // They go on where they were.
     logins.iter_mut().for_each(|client| client.send(&client_info(3)[70..]));
     until("they are in", || relay.plane.snapshot(0, 1).0 == 27);
-    drop((silent, heads, logins, refused));
+    drop((silent, heads, logins, late));
     until("they are gone", || relay.plane.snapshot(0, 1).0 == 2);
     // No place was lost.
     let login = [FAST_START, &client_info(4)].concat();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::IntoRawFd;
 use std::time::Duration;
 
-use derp_net::{Event, Figures, Policy, Target};
+use derp_net::{Event, Figures, Policy, Prefix, Target};
 use derp_proto::key::{MeshKey, NodeKey};
 use derp_proto::limit::Rate;
 use derp_tls::{Certificate, CertificateError, CertificateSet, ClientSettings, Otherwise, Version};
@@ -22,6 +22,8 @@ pub struct BindingPolicy {
     pub pending_logins: u32,
     pub login_bytes: u32,
     pub duplexes: u32,
+    pub per_address: u32,
+    pub exempt: Vec<String>,
     pub control_bytes: u32,
     pub leftover_bytes: u32,
     pub peer_gone_subscriptions: u32,
@@ -65,6 +67,9 @@ impl From<BindingPolicy> for Policy {
             pending_logins: policy.pending_logins as usize,
             login_bytes: policy.login_bytes as usize,
             duplexes: policy.duplexes as usize,
+            per_address: policy.per_address as usize,
+            // They have been read before.
+            exempt: policy.exempt.iter().filter_map(|prefix| Prefix::parse(prefix)).collect(),
             control_bytes: policy.control_bytes as usize,
             leftover_bytes: policy.leftover_bytes as usize,
             peer_gone_subscriptions: policy.peer_gone_subscriptions as usize,

@@ -204,6 +204,7 @@ impl BindingPlane {
         env: Env,
         id: f64,
         fd: i32,
+        listener: f64,
         address: String,
         port: u16,
         leftover: Buffer,
@@ -215,7 +216,7 @@ impl BindingPlane {
             .may_duplicate()
             .and_then(|()| external::duplicate(fd))
             .or_else(|error| throw(&env, Code::Internal, &error))?;
-        let how = Adoption { leftover: leftover.to_vec(), not_ideal, web_socket };
+        let how = Adoption { leftover: leftover.to_vec(), listener: listener as u64, not_ideal, web_socket };
         self.called().adopt(id as u64, stream, peer(&address, port), how);
         Ok(())
     }

@@ -57,8 +57,16 @@ plain_counters! {
     WRITE_TIMEOUTS "write_timeouts",
     /// Connections ended before they were admitted: deadline, bad login, refusal, hang-up.
     LOGINS_FAILED "logins_failed",
-    /// Connections closed at accept because a limit on unadmitted ones was reached.
+    /// Connections closed because a limit on unadmitted ones was reached, and none of these could make room.
     CONNECTIONS_REFUSED "connections_refused",
+    /// Connections that made room for a newcomer because the share of their address was full.
+    STRANGERS_EVICTED_ADDRESS "strangers_evicted:address",
+    /// Connections that made room for a newcomer because their pool was full.
+    STRANGERS_EVICTED_POOL "strangers_evicted:pool",
+    /// Connections refused because the share of their address was full, and none of it could make room.
+    STRANGERS_REFUSED_ADDRESS "strangers_refused:address",
+    /// Connections refused because their pool was full, and none of it could make room.
+    STRANGERS_REFUSED_POOL "strangers_refused:pool",
     /// STUN requests answered.
     STUN_SUCCESS "stun_requests:success",
     /// Datagrams on the STUN port that are none of ours to answer.

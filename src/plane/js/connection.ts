@@ -12,6 +12,7 @@ import type {
   ReceiveRate,
   TlsVersion,
 } from '../plane.js';
+import type { Stranger } from '../strangers.js';
 import type { Share } from './budget.js';
 import type { PlaneContext } from './context.js';
 import { CLIENT, Egress, type EgressKind, type EgressOwner, MESH_PEER } from './egress.js';
@@ -74,6 +75,8 @@ export class Connection implements EgressOwner, Timed {
   private leavesBy = Number.POSITIVE_INFINITY;
   private ownRate: ReceiveRate | null = null;
 
+  /** Its place among the logins, until it is admitted. */
+  private place: Stranger | undefined;
   /** Partial login bytes that the plane's budget was charged for. */
   private charged = 0;
   /** Sources whose leaving this connection is told of, the most recent last. */
@@ -84,6 +87,7 @@ export class Connection implements EgressOwner, Timed {
 
   constructor(
     private readonly arrival: Arrival,
+    place: Stranger,
     private readonly context: PlaneContext,
   ) {
     this.id = arrival.id;
@@ -98,11 +102,12 @@ export class Connection implements EgressOwner, Timed {
       },
       onFrame: (type, frame) => this.sink.onFrame(type, frame),
     });
-    this.phaseEnds = Wheel.now() + context.policy.deadlines.clientInfo;
+    this.place = place;
+    place.end = () => this.close('refused');
+    this.phaseEnds = Wheel.now() + place.patience(context.policy.deadlines.clientInfo);
     context.counters.add('accepts');
     this.countTls(1);
     context.connections.set(this.id, this);
-    context.pendingLogins += 1;
     context.wheel.arm(this, this.phaseEnds);
     context.barrier.on(
       this.stream,
@@ -359,6 +364,7 @@ export class Connection implements EgressOwner, Timed {
   private onLogin(login: OpenedLogin): void {
     this.login = login;
     this.phase = 'waiting';
+    this.place?.hold();
     this.sink = WaitingPhase;
     this.decoder.pause();
     this.phaseEnds = Wheel.now() + this.context.policy.deadlines.admission;
@@ -403,7 +409,8 @@ export class Connection implements EgressOwner, Timed {
   private settleLogin(): void {
     this.context.loginBytes -= this.charged;
     this.charged = 0;
-    this.context.pendingLogins -= 1;
+    this.place?.leave();
+    this.place = undefined;
   }
 
   /** Runs what reads frames. A fault of the peer's ends its connection; one of ours does too, and no other. */

@@ -2,6 +2,7 @@ import type { Barrier } from '../../barrier.js';
 import type { KeyPair } from '../../protocol/key.js';
 import type { WritableCounters } from '../counters.js';
 import type { ConnectionId, PlanePolicy } from '../plane.js';
+import type { Strangers } from '../strangers.js';
 import type { Budgets } from './budgets.js';
 import type { Connection } from './connection.js';
 import type { EventQueue } from './events.js';
@@ -30,17 +31,15 @@ export interface PlaneContext {
   tap?: JsTap | undefined;
   /** For the descriptors of connections. */
   readonly room: Room;
-  /** Connections that have sent no whole request head. */
-  arriving: number;
+  /** Connections that are not admitted. */
+  readonly strangers: Strangers;
   /** Handshakes that wait for a certificate. */
   readonly parked: Map<ConnectionId, Handshake>;
   /** DERP connections, from the greeting to their end. */
   readonly connections: Map<ConnectionId, Connection>;
   /** Those that have ended, and whose clients still read what waits for them. */
   readonly leaving: Set<Connection>;
-  /** Of the connections, the ones that are not admitted. */
-  pendingLogins: number;
-  /** Bytes of their ClientInfo frames that are not whole yet. */
+  /** Of those that log in, bytes of ClientInfo frames that are not whole yet. */
   loginBytes: number;
   /** What is bounded over all connections. */
   readonly budgets: Budgets;

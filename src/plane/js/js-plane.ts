@@ -26,6 +26,7 @@ import {
   type Snapshot,
   type TapOptions,
 } from '../plane.js';
+import { Pool, type Stranger, Strangers } from '../strangers.js';
 import { makeBudgets } from './budgets.js';
 import { type Arrival, Connection } from './connection.js';
 import type { PlaneContext } from './context.js';
@@ -46,6 +47,8 @@ import { Wheel } from './wheel.js';
 const TICK = 50;
 
 const NOTHING = Buffer.alloc(0);
+/** Of what was attached. */
+const NO_LISTENER = 0;
 
 export const createJsPlane: PlaneFactory = (options, events) => {
   const queue = new EventQueue(events);
@@ -62,6 +65,8 @@ class JsPlane implements DataPlane {
   private readonly listeners: (TcpListener | StunListener)[] = [];
   /** Connections that are the HTTP server's for now. */
   private readonly duplexes = new Map<ConnectionId, { stream: Duplex; info: DuplexInfo }>();
+  /** Transports of JavaScript's between the greeting and admission. */
+  private readonly attaching = new Pool(() => this.context.policy.limits.pendingLogins);
   private contexts: TlsContexts | undefined;
   private lastId = 0;
   private closing: Promise<void> | undefined;
@@ -72,6 +77,14 @@ class JsPlane implements DataPlane {
     this.switching = switchingProtocols(keys.publicKey);
     this.context = {
       policy: options.policy,
+      strangers: new Strangers({
+        limits: () => this.context.policy.limits,
+        evicted: (why) => this.counters.add(`strangers_evicted:${why}`),
+        refused: (why) => {
+          this.counters.add('connections_refused');
+          this.counters.add(`strangers_refused:${why}`);
+        },
+      }),
       keys,
       counters: this.counters,
       queueTime: new QueueTime(this.counters),
@@ -84,8 +97,6 @@ class JsPlane implements DataPlane {
       connections: new Map(),
       leaving: new Set(),
       room: new Room(),
-      arriving: 0,
-      pendingLogins: 0,
       loginBytes: 0,
       budgets: makeBudgets(this.counters, () => this.context.policy.limits),
     };
@@ -156,18 +167,19 @@ class JsPlane implements DataPlane {
     if (!duplex) return;
     this.duplexes.delete(id);
     const { stream, info } = duplex;
-    if (this.turnsAway(stream)) return;
+    const place = this.placeFor(stream, info.listener, info.peer);
+    if (!place) return;
     const { peer, tlsVersion } = info;
     // The HTTP server's idle timeout is not DERP's.
     if ('setTimeout' in stream) (stream as Socket).setTimeout(0);
     const leftover = Buffer.from(how.leftover);
     const { notIdeal } = how;
     if (how.framing === 'raw') {
-      this.begin({ id, stream, peer, tlsVersion, notIdeal }, NOTHING, leftover);
+      this.begin({ id, stream, peer, tlsVersion, notIdeal }, place, NOTHING, leftover);
       return;
     }
     const webSocket = new WebSocketStream(stream, this.context.barrier);
-    this.begin({ id, stream: webSocket, peer, tlsVersion, notIdeal }, NOTHING, NOTHING);
+    this.begin({ id, stream: webSocket, peer, tlsVersion, notIdeal }, place, NOTHING, NOTHING);
     webSocket.onBytes(leftover);
     // It may have ended while it was the HTTP server's.
     if (stream.readableEnded && !webSocket.readableEnded) webSocket.push(null);
@@ -175,7 +187,8 @@ class JsPlane implements DataPlane {
 
   async attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId> {
     const id = this.newId();
-    this.begin({ id, stream, peer, tlsVersion: null, notIdeal: false }, NOTHING, NOTHING);
+    const place = this.placeFor(stream, NO_LISTENER, peer);
+    if (place) this.begin({ id, stream, peer, tlsVersion: null, notIdeal: false }, place, NOTHING, NOTHING);
     return id;
   }
 
@@ -220,19 +233,13 @@ class JsPlane implements DataPlane {
     return this.contexts;
   }
 
-  onDerp(arrival: Arrival, upgrade: { readonly fastStart: boolean }, rest: Buffer): void {
+  onDerp(arrival: Arrival, place: Stranger, upgrade: { readonly fastStart: boolean }, rest: Buffer): void {
     const { tlsVersion } = arrival;
     if (tlsVersion) this.counters.add(tlsVersion === '1.3' ? 'tls_upgrades:tls13' : 'tls_upgrades:tls12');
-    if (this.turnsAway(arrival.stream)) return;
-    this.begin(arrival, upgrade.fastStart ? NOTHING : this.switching, rest);
+    this.begin(arrival, place, upgrade.fastStart ? NOTHING : this.switching, rest);
   }
 
   onHttp(id: ConnectionId, stream: Duplex, info: DuplexInfo): void {
-    if (this.duplexes.size >= this.context.policy.limits.duplexes) {
-      this.counters.add('connections_refused');
-      hangUp(stream);
-      return;
-    }
     this.duplexes.set(id, { stream, info });
     stream.once('close', () => this.duplexes.delete(id));
     this.context.events.raise(
@@ -246,16 +253,17 @@ class JsPlane implements DataPlane {
     this.context.barrier.run(what, act, () => connection.fail());
   }
 
-  /** Listeners look before they accept; whoever was accepted then may since have taken the last place. */
-  private turnsAway(stream: Duplex): boolean {
-    if (this.context.pendingLogins < this.context.policy.limits.pendingLogins) return false;
-    this.counters.add('connections_refused');
-    hangUp(stream);
-    return true;
+  /** A place among the logins for a connection that comes another way than through its listener; it ends if there is none. */
+  private placeFor(stream: Duplex, id: number, { address }: PeerAddress): Stranger | undefined {
+    const listener = this.listeners.find((listener) => listener.id === id);
+    const pool = listener instanceof TcpListener ? listener.logins : this.attaching;
+    const place = this.context.strangers.enter(pool, address, () => hangUp(stream), Wheel.now());
+    if (!place) hangUp(stream);
+    return place;
   }
 
-  private begin(arrival: Arrival, answer: Buffer, leftover: Buffer): void {
-    const connection = new Connection(arrival, this.context);
+  private begin(arrival: Arrival, place: Stranger, answer: Buffer, leftover: Buffer): void {
+    const connection = new Connection(arrival, place, this.context);
     connection.start(answer.length > 0 ? Buffer.concat([answer, this.greeting]) : this.greeting, leftover);
   }
 

@@ -10,6 +10,7 @@ import type {
   PlanePolicy,
   TlsVersion,
 } from '../plane.js';
+import { Pool, type Stranger } from '../strangers.js';
 import type { Arrival } from './connection.js';
 import type { PlaneContext } from './context.js';
 import { Handshake, type HandshakeOwner } from './handshake.js';
@@ -20,6 +21,8 @@ import { TokenBucket } from './token-bucket.js';
 import { type Timed, Wheel } from './wheel.js';
 
 const NOTHING = Buffer.alloc(0);
+/** Connections that wait to be accepted, as many as the system permits: of a flood the newcomers wait there, too. */
+const BACKLOG = 4096;
 
 /** What becomes of accepted connections. */
 export interface ListenerOwner {
@@ -27,8 +30,8 @@ export interface ListenerOwner {
   newId(): ConnectionId;
   /** The certificates in force; `undefined` before there are any. */
   tls(): TlsContexts | undefined;
-  /** A raw DERP upgrade. `rest` is what came behind its head. */
-  onDerp(arrival: Arrival, upgrade: DerpUpgrade, rest: Buffer): void;
+  /** A raw DERP upgrade, and its place among the logins. `rest` is what came behind its head. */
+  onDerp(arrival: Arrival, place: Stranger, upgrade: DerpUpgrade, rest: Buffer): void;
   /** Anything else, its first bytes put back. */
   onHttp(id: ConnectionId, stream: Socket, info: DuplexInfo): void;
 }
@@ -38,6 +41,9 @@ export class TcpListener {
   private readonly server: Server;
   /** Connections whose handshake or head is not done. */
   private readonly arriving = new Set<Arriving>();
+  private readonly newcomers: Pool;
+  /** Connections between the greeting and admission. */
+  readonly logins: Pool;
   private acceptRate: PlanePolicy['acceptRate'] = null;
   private acceptBucket: TokenBucket | null = null;
 
@@ -47,16 +53,18 @@ export class TcpListener {
     private readonly owner: ListenerOwner,
   ) {
     // Half-open connections are the HTTP server's to handle; DERP ones end with their first FIN.
-    const { barrier } = owner.context;
+    const { context } = owner;
     this.server = createServer({ allowHalfOpen: true, noDelay: true });
     this.server.on(
       'connection',
-      barrier.guard(
+      context.barrier.guard(
         'a new connection',
         (socket: Socket) => this.onConnection(socket),
         (socket) => socket.destroy(),
       ),
     );
+    this.newcomers = new Pool(() => context.policy.limits.handshakes);
+    this.logins = new Pool(() => context.policy.limits.pendingLogins);
   }
 
   async listen(): Promise<Listening> {
@@ -74,7 +82,7 @@ export class TcpListener {
 
   private onConnection(socket: Socket): void {
     const { context } = this.owner;
-    const { limits, tcp } = context.policy;
+    const { tcp } = context.policy;
     // A socket without an error listener would end the process.
     socket.on('error', () => socket.destroy());
     const isTls = this.spec.kind === 'tls';
@@ -82,26 +90,28 @@ export class TcpListener {
       socket.destroy();
       return;
     }
-    if (!context.room.take(socket, limits.connections)) {
+    if (!context.room.take(socket, context.policy.limits.connections)) {
       context.counters.add('connections_refused');
       socket.destroy();
       return;
     }
-    const unready = isTls && !this.owner.tls();
-    if (unready || context.arriving >= limits.handshakes || context.pendingLogins >= limits.pendingLogins) {
+    if (isTls && !this.owner.tls()) {
       context.counters.add('connections_refused');
+      socket.destroy();
+      return;
+    }
+    const arriving = new Arriving(socket, isTls, this.owner, (place, result) => {
+      this.arriving.delete(arriving);
+      if (result) this.onArrival(socket, place, result);
+      else place.leave();
+    });
+    if (!arriving.enter(this.newcomers)) {
       socket.destroy();
       return;
     }
     // The system's interval and count; Node sets the idle time alone.
     if (tcp.keepAlive > 0) socket.setKeepAlive(true, tcp.keepAlive);
-    const arriving = new Arriving(socket, isTls, this.owner, (result) => {
-      this.arriving.delete(arriving);
-      context.arriving -= 1;
-      if (result) this.onArrival(socket, result);
-    });
     this.arriving.add(arriving);
-    context.arriving += 1;
     arriving.start(this.spec.derp);
   }
 
@@ -119,13 +129,16 @@ export class TcpListener {
     return within;
   }
 
-  private onArrival(socket: Socket, { id, stream, head, rest, tlsVersion }: Arrived): void {
+  private onArrival(socket: Socket, place: Stranger, { id, stream, head, rest, tlsVersion }: Arrived): void {
     const peer = peerAddress(socket);
     if (head === 'http') {
+      place.leave();
       stream.unshift(rest);
       this.owner.onHttp(id, stream, { listener: this.id, peer, tlsVersion });
+    } else if (place.advance(this.logins, () => hangUp(stream), Wheel.now())) {
+      this.owner.onDerp({ id, stream, peer, tlsVersion, notIdeal: head.notIdeal }, place, head, rest);
     } else {
-      this.owner.onDerp({ id, stream, peer, tlsVersion, notIdeal: head.notIdeal }, head, rest);
+      hangUp(stream);
     }
   }
 }
@@ -145,7 +158,9 @@ class Arriving implements Timed, HandshakeOwner {
   readonly context: PlaneContext;
   private stream: Socket;
   private handshake: Handshake | undefined;
-  private deadline: number;
+  private deadline = Number.POSITIVE_INFINITY;
+  /** Until it is known what it is: not for as long as the wheel, or a listener of its socket, remembers this. */
+  private place: Stranger | undefined;
   private derp = false;
   private isSecure = false;
   private received: Buffer = NOTHING;
@@ -155,13 +170,22 @@ class Arriving implements Timed, HandshakeOwner {
     private readonly socket: Socket,
     private readonly isTls: boolean,
     private readonly owner: ListenerOwner,
-    private readonly settle: (result: Arrived | undefined) => void,
+    private readonly settle: (place: Stranger, result: Arrived | undefined) => void,
   ) {
     this.id = owner.newId();
     this.context = owner.context;
     this.stream = socket;
+  }
+
+  /** Takes a place. False if there is none. */
+  enter(pool: Pool): boolean {
+    const now = Wheel.now();
+    const place = this.context.strangers.enter(pool, this.socket.remoteAddress ?? '', () => this.end(), now);
+    if (!place) return false;
+    this.place = place;
     const { handshake, head } = this.context.policy.deadlines;
-    this.deadline = Wheel.now() + (isTls ? handshake : head);
+    this.deadline = now + place.patience(this.isTls ? handshake : head);
+    return true;
   }
 
   /** With `derp` false, every request is the HTTP server's. */
@@ -198,7 +222,8 @@ class Arriving implements Timed, HandshakeOwner {
     this.listen(secure, 'secure', () => {
       secure.off('end', this.onEnd);
       this.isSecure = true;
-      this.onDeadline(Wheel.now() + this.context.policy.deadlines.head);
+      const { head } = this.context.policy.deadlines;
+      this.onDeadline(Wheel.now() + (this.place?.patience(head) ?? head));
       this.readHead(tlsVersionOf(secure));
     });
   }
@@ -262,7 +287,9 @@ class Arriving implements Timed, HandshakeOwner {
     this.handshake = undefined;
     // The wheel remembers it until its deadline.
     this.received = NOTHING;
-    this.settle(result);
+    const { place } = this;
+    this.place = undefined;
+    if (place) this.settle(place, result);
   }
 }
 
@@ -276,7 +303,7 @@ function listening(server: Server, spec: ListenSpec, refused: () => void): Promi
   return new Promise((resolve, reject) => {
     const failed = (cause: Error) => reject(listenError(spec, cause));
     server.once('error', failed);
-    server.listen({ port, ...(host !== '' && { host }) }, () => {
+    server.listen({ port, backlog: BACKLOG, ...(host !== '' && { host }) }, () => {
       server.off('error', failed);
       // What the system has no descriptor or memory for is not there; the others are.
       server.on('error', () => refused());

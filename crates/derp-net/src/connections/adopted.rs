@@ -15,11 +15,12 @@ use crate::reason::CloseReason;
 use crate::secure::Opening;
 use crate::session::Session;
 use crate::shared::Turn;
+use crate::strangers::Guest;
 
 /// A connection that comes back, and begins with the greeting.
 pub(crate) struct Adopted {
     pub(crate) conn: Arc<Conn>,
-    pub(crate) place: Share,
+    pub(crate) place: Guest,
     /// For its descriptor, if it had any.
     pub(crate) room: Share,
     pub(crate) not_ideal: bool,
@@ -38,6 +39,9 @@ impl Connections {
             let Some((line, opening, ended)) = self.take_bridge(token, conn.id, &stream, &mut leftover) else {
                 return conn.end(CloseReason::Disconnected, Some(place), turn);
             };
+            if let Some(local) = self.locals.get(token) {
+                place.rename(&local.stream);
+            }
             let session = adopted_session(&conn, not_ideal, web_socket, place, turn);
             conn.connect(if web_socket { line.into_web_socket() } else { line }, turn);
             conn.token.store(token, Ordering::Relaxed);
@@ -95,7 +99,7 @@ impl Connections {
     }
 }
 
-fn adopted_session(conn: &Arc<Conn>, not_ideal: bool, web_socket: bool, place: Share, turn: Turn<'_>) -> Box<Session> {
+fn adopted_session(conn: &Arc<Conn>, not_ideal: bool, web_socket: bool, place: Guest, turn: Turn<'_>) -> Box<Session> {
     let session = Session::new(conn.clone(), not_ideal, place, turn);
     Box::new(if web_socket { session.into_web_socket() } else { session })
 }

@@ -41,9 +41,9 @@ impl Connections {
         send(&local.stream, &mut way_out.tail);
         local.opening = Some(Box::new(Opening::new(receiver)));
         // The place is dropped with the old phase, and this one is taken from it.
-        let deadline = turn.now + turn.policy.load().head_deadline;
         let Phase::Shaking(shaking) = mem::replace(&mut local.phase, Phase::Pair(usize::MAX)) else { return };
         let Shaking { accepted, place, .. } = *shaking;
+        let deadline = turn.now + place.patience(turn.policy.load().head_deadline);
         local.phase = Phase::Arriving(Box::new(Arriving::new(&accepted, Some(way_out), place, deadline)));
         self.wheel.arm((token, local.id), &mut local.visit, deadline);
         if used < count {
@@ -140,8 +140,10 @@ impl Connections {
 
     /// Gives the plaintext of a TLS connection to the HTTP server.
     pub(super) fn bridge(&mut self, token: usize, turn: Turn<'_>) {
+        if !self.leaves_for_http(token, turn) {
+            return self.remove(token, CloseReason::Refused, turn);
+        }
         let Some(local) = self.locals.get_mut(token) else { return };
-        let Some(place) = turn.may_be_nodes() else { return self.remove(token, CloseReason::Refused, turn) };
         if !local.room.set(BRIDGED, turn.policy.load().connections) {
             turn.counters.add(Counter::CONNECTIONS_REFUSED, 1);
             return self.remove(token, CloseReason::Refused, turn);
@@ -153,6 +155,7 @@ impl Connections {
         let id = local.id;
         let (line, tls) = line(&local.stream, arriving.secure.take());
         let (peer, listener) = (arriving.peer, arriving.listener);
+        let place = arriving.place().take();
         let received = arriving.into_received();
         let bridge = turn.faults.try_to(Fault::Pair).and_then(|()| Bridge::new(line, *opening));
         let (mut bridge, stream) = match bridge {
@@ -172,7 +175,7 @@ impl Connections {
         }
         // Before anybody can ask for it.
         turn.bridges.lock().insert(id, Place { worker: self.worker, token, tls });
-        turn.events.push_with(Event::Duplex { id, listener, peer, tls, stream, received }, place);
+        turn.events.push_guest(Event::Duplex { id, listener, peer, tls, stream, received }, place);
         self.cross(token, turn);
     }
 }

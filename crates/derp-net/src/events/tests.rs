@@ -115,12 +115,11 @@ fn nothing_comes_after_the_end() {
 fn a_place_among_the_logins_is_held_until_the_end_is_read() {
     let world = World::new();
     let (conn, _) = world.conn(1);
-    let place = world.shared.pending_logins.take(1, 1);
-    assert!(place.is_some());
-    world.shared.events.closed(&conn, CloseReason::Disconnected, place);
-    assert_eq!(world.shared.pending_logins.taken(), 1);
+    let place = world.place();
+    world.shared.events.closed(&conn, CloseReason::Disconnected, Some(place));
+    assert_eq!(world.pending_logins(), 1);
     assert_eq!(kinds(&world), [("closed", conn.id)]);
-    assert_eq!(world.shared.pending_logins.taken(), 0);
+    assert_eq!(world.pending_logins(), 0);
 }
 
 /// Writers on all sides, and a reader that reads only when it is woken.

@@ -61,7 +61,7 @@ fn a_stream_may_be_split_anywhere() {
     assert_eq!(world.shared.counters.read(Counter::PACKETS_SENT), 3 * rounds);
     assert_eq!(world.shared.login_bytes.taken(), 0);
     world.events();
-    assert_eq!(world.shared.pending_logins.taken(), 0);
+    assert_eq!(world.pending_logins(), 0);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn an_end_is_told_once_and_gives_everything_back() {
     waiting.session.close(CloseReason::Disconnected, world.turn());
     assert_eq!(ends(&world), [CloseReason::Disconnected]);
     assert_eq!(counted(), 2);
-    assert_eq!(world.shared.pending_logins.taken(), 0);
+    assert_eq!(world.pending_logins(), 0);
     assert_eq!(world.shared.table.len(), 0);
     assert!(world.shared.conns.lock().is_empty());
 }

@@ -35,6 +35,8 @@ pub(crate) fn policy() -> Policy {
         pending_logins: 4096,
         login_bytes: 16 << 20,
         duplexes: 4096,
+        per_address: 256,
+        exempt: Vec::new(),
         control_bytes: 1 << 20,
         leftover_bytes: 64 << 10,
         peer_gone_subscriptions: 65536,

@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest';
+import { parseSettings, type RelayConfig } from '../../src/config.js';
+import { planePolicy } from '../../src/policy.js';
+
+const limitsOf = (limits: NonNullable<RelayConfig['limits']>) => planePolicy(parseSettings({ limits })).limits;
+
+describe('the policy of the plane', () => {
+  it('has the bounds of strangers that settings name', () => {
+    expect(limitsOf({})).toMatchObject({ perAddress: 256, exempt: ['127.0.0.0/8', '::1/128'] });
+    const given = { perAddress: 7, exempt: '192.0.2.0/24, 2001:db8::/32' };
+    expect(limitsOf(given)).toMatchObject({ perAddress: 7, exempt: ['192.0.2.0/24', '2001:db8::/32'] });
+    expect(limitsOf({ exempt: '' }).exempt).toEqual([]);
+  });
+
+  it('leaves more than half of all connections to those that are admitted', () => {
+    for (const connections of [100, 921, 20_000, 60_000]) {
+      const { handshakes, pendingLogins, duplexes } = limitsOf({ connections });
+      // Two listeners, one of which has TLS, where HTTP takes three descriptors; the other one has no logins.
+      const strangers = 2 * handshakes + pendingLogins + (3 + 1) * duplexes;
+      expect(strangers).toBeLessThan(connections / 2);
+      expect(handshakes).toBeLessThanOrEqual(4096);
+    }
+    expect(limitsOf({})).toMatchObject({ handshakes: 4096, pendingLogins: 4096, duplexes: 4096 });
+  });
+});

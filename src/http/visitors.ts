@@ -1,0 +1,55 @@
+/** How many connections the HTTP server has, and which of them makes room for another: the one that was idle for longest. */
+import type { Duplex } from 'node:stream';
+import type { DuplexInfo, ListenerId } from '../plane/plane.js';
+import { type Full, Pool, type Stranger, type StrangerLimits, Strangers } from '../plane/strangers.js';
+
+/** Further places, for those who may see `/debug/`: whoever looks after the relay gets in, whatever is going on. */
+const RESERVE = 64;
+
+export interface VisitorLimits extends StrangerLimits {
+  /** Connections of one listener. */
+  readonly duplexes: number;
+}
+
+export class Visitors {
+  /** Connections that made room for a newcomer, by what was full. */
+  readonly evicted: Record<Full, number> = { address: 0, pool: 0 };
+  /** Newcomers for whom nobody could make room. */
+  readonly refused: Record<Full, number> = { address: 0, pool: 0 };
+  private readonly strangers: Strangers;
+  private readonly pools = new Map<ListenerId, Pool>();
+  private readonly reserve = new Pool(() => RESERVE);
+
+  constructor(
+    private readonly limits: () => VisitorLimits,
+    private readonly mayDebug: (address: string) => boolean,
+  ) {
+    this.strangers = new Strangers({
+      limits,
+      evicted: (why) => {
+        this.evicted[why] += 1;
+      },
+      refused: (why) => {
+        this.refused[why] += 1;
+      },
+    });
+  }
+
+  /** A place until the stream closes, if it does not leave before; `undefined` if there is none. */
+  enter(stream: Duplex, { listener, peer: { address } }: DuplexInfo): Stranger | undefined {
+    const pool = this.poolOf(listener);
+    const isReserved = !this.strangers.hasRoom(pool, address) && !this.reserve.isFull && this.mayDebug(address);
+    const end = () => stream.destroy();
+    const place = isReserved
+      ? this.strangers.enter(this.reserve, '', end, performance.now())
+      : this.strangers.enter(pool, address, end, performance.now());
+    if (place) stream.once('close', () => place.leave());
+    return place;
+  }
+
+  private poolOf(listener: ListenerId): Pool {
+    const pool = this.pools.get(listener) ?? new Pool(() => this.limits().duplexes);
+    this.pools.set(listener, pool);
+    return pool;
+  }
+}

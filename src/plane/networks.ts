@@ -1,0 +1,42 @@
+/** Networks: whose address a connection's share belongs to, and which addresses have no share. */
+import { BlockList, isIP } from 'node:net';
+import { unmapped } from './address.js';
+
+/** What has one share: an IPv4 address, or the /64 of an IPv6 address. Empty where the address is not known. */
+export function networkOf(address: string): string {
+  const [text = ''] = unmapped(address).split('%');
+  if (isIP(text) !== 6) return isIP(text) === 4 ? text : '';
+  const [head = '', tail] = text.split('::');
+  const groups = head === '' ? [] : head.split(':');
+  if (tail !== undefined) {
+    const behind = tail === '' ? [] : tail.split(':');
+    // An IPv4 address at the end stands for two groups.
+    const length = behind.length + (behind.at(-1)?.includes('.') ? 1 : 0);
+    const zeros = new Array<string>(8 - groups.length - length).fill('0');
+    groups.push(...zeros, ...behind);
+  }
+  return groups
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(':');
+}
+
+/** A list of networks, `address/bits` or an address each, to look addresses up in. */
+export class Networks {
+  private readonly list = new BlockList();
+
+  constructor(readonly of: readonly string[]) {
+    for (const network of of) {
+      const [address = '', bits] = network.split('/');
+      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+      if (bits === undefined) this.list.addAddress(address, family);
+      else this.list.addSubnet(address, Number(bits), family);
+    }
+  }
+
+  has(address: string): boolean {
+    const [text = ''] = unmapped(address).split('%');
+    const family = isIP(text);
+    return family !== 0 && this.list.check(text, family === 6 ? 'ipv6' : 'ipv4');
+  }
+}
