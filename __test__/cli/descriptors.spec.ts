@@ -94,3 +94,14 @@ it.each(PLANES.flatMap((plane) => [false, true].map((tls) => ({ plane, tls }))))
     }
   },
 );
+
+it.runIf(process.platform === 'linux').each(['derpkit', 'derper'] as const)(
+  '%s says what to do where there are too few descriptors to load its own modules',
+  async (bin) => {
+    const { code, stdout, stderr } = await startLimited(60, [process.execPath, binPath(bin), '--version']).end();
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toBe(
+      `${bin}: there are too few file descriptors to start: raise the limit (ulimit -n, LimitNOFILE) to 256 or more\n`,
+    );
+  },
+);

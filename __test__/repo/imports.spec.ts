@@ -180,9 +180,9 @@ describe('these tests can fail', () => {
     ['relay.ts', "import { createJsPlane } from './plane/js/js-plane.js';"],
     ['relay.ts', "import { explain } from './cli/terminal.js';"],
     ['index.ts', "export * from './registry/registry.js';"],
-    ['cli/derper.ts', "import { Registry } from '../registry/registry.js';"],
-    ['cli/derper.ts', "import { nothing } from './nowhere.js';"],
-    ['cli/derper.ts', "const late = await import('../registry/registry.js');"],
+    ['cli/derper-command.ts', "import { Registry } from '../registry/registry.js';"],
+    ['cli/derper-command.ts', "import { nothing } from './nowhere.js';"],
+    ['cli/derper-command.ts', "const late = await import('../registry/registry.js');"],
     ['elsewhere/new.ts', "import { join } from 'node:path';"],
   ])('%s: %s', (path, line) => {
     expect(violations(withLine(path, line), RULES)).toHaveLength(violations(files, RULES).length + 1);

@@ -1,0 +1,212 @@
+/** `derpkit`: the relay with settings of its own, a relay to try out, and what version this is. */
+import { isIP } from 'node:net';
+import { resolve } from 'node:path';
+import { Command, Option } from 'commander';
+import {
+  parseAddress,
+  parseSettings,
+  type RelayConfig,
+  SETTINGS,
+  type SettingInfo,
+  type SettingName,
+} from '../config.js';
+import { ConfigError } from '../errors.js';
+import { selectPlane } from '../plane/select.js';
+import { PROTOCOL_VERSION } from '../protocol/wire.js';
+import { createRelay, type Relay } from '../relay.js';
+import { VERSION } from '../version.js';
+import { addBench } from './bench.js';
+import { headscaleDerpMap, policyDerpMap } from './derp-map.js';
+import { addHealth } from './health.js';
+import { flagOf, gather, variableOf } from './sources.js';
+import { announce, explain, pinnedNode, runUntilSignal, type Spelling } from './terminal.js';
+
+/** The command line of a process is no place for secrets: anyone on the machine can read it. */
+const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey', 'acme.eabKey'];
+/** The variables that `start` heeds: how it runs, not what it serves, which is promised. */
+const START_VARIABLES: readonly SettingName[] = ['dataDir', 'plane', 'logFormat', 'logLevel'];
+/** Hosts that lead other machines to themselves. */
+const LOOPBACK = /^(?:localhost|127\..*|::1)$/;
+
+const program = new Command('derpkit')
+  .description('A DERP relay for Tailscale and headscale.')
+  .version(VERSION, '--version', 'print the version')
+  .configureHelp({ helpWidth: Number.MAX_SAFE_INTEGER })
+  .configureOutput({ outputError: (text, write) => write(withoutValue(text)) })
+  .exitOverride((error) => {
+    process.exit(error.exitCode === 0 ? 0 : 2);
+  });
+
+const serve = program
+  .command('serve')
+  .description('run a relay')
+  .option(
+    '--config <file>',
+    `file of settings, JSON with comments or YAML (default: ${variableOf('config')}, if that is set)`,
+  )
+  .addHelpText('after', () => {
+    const [first, second, third] = SECRETS.map(variableOf);
+    return `
+The flag --http-port has the variable ${variableOf('httpPort')} and the name httpPort in the file. A flag overrides a
+variable, and a variable overrides the file. --limits-connections is "connections" in an object "limits" of the file.
+${first}, ${second} and ${third} have no flags.`;
+  })
+  .action(async (flags: Record<string, unknown>) => {
+    process.exitCode = await run(flags);
+  });
+for (const setting of SETTINGS) {
+  if (!SECRETS.includes(setting.name)) for (const option of optionsOf(setting)) serve.addOption(option);
+}
+
+program
+  .command('start')
+  .description(
+    'run a relay to try out, on unprivileged ports, with its own certificate; print the DERP map for a tailnet',
+  )
+  .option('--host <name>', 'name or address that clients use', 'localhost')
+  .option('--port <port>', 'TLS port', '8443')
+  .option('--http-port <port>', 'plain HTTP port, -1 for none', '8080')
+  .option('--stun-port <port>', 'STUN port', '3478')
+  .option('--data-dir <directory>', 'directory of key and certificate')
+  .action(async (options: StartOptions) => {
+    process.exitCode = await start(options);
+  });
+
+program
+  .command('version')
+  .description('print version, protocol and data plane')
+  .action(() => {
+    process.exitCode = version();
+  });
+
+addHealth(program);
+addBench(program);
+
+// Of a mistyped command the few others are the answer; of an option there are too many.
+program.showHelpAfterError();
+for (const command of program.commands)
+  command.showHelpAfterError(`derpkit ${command.name()} --help lists the options.`);
+
+if (process.argv.length > 2) await program.parseAsync();
+else program.outputHelp();
+
+async function run(flags: Record<string, unknown>): Promise<number> {
+  // Until it is known where settings come from, problems come with their place.
+  let spelling: Spelling = (place) => place;
+  try {
+    const gathered = gather(flags, process.env);
+    spelling = gathered.spelling;
+    const relay = createRelay(gathered.config);
+    return await runUntilSignal(relay, () =>
+      announce(relay, `derpkit ${VERSION}`, spelling, pinned(relay, gathered.config)),
+    );
+  } catch (error) {
+    process.stderr.write(explain('derpkit', error, spelling));
+    return 1;
+  }
+}
+
+/** What clients have to be told of a certificate that nobody vouches for. */
+function pinned(relay: Relay, config: RelayConfig): object | undefined {
+  const { hostname = 'localhost', certMode = 'self-signed', certificates } = config;
+  const { address, fingerprint } = relay;
+  const isPinned =
+    certMode === 'self-signed' ? certificates === undefined : certMode === 'manual' && isIP(hostname) !== 0;
+  if (!address || !fingerprint || !isPinned) return undefined;
+  const { derp, stun } = address;
+  return {
+    ...pinnedNode(hostname, fingerprint),
+    ...(derp.port !== 443 && { DERPPort: derp.port }),
+    ...(stun?.port !== 3478 && { STUNPort: stun?.port ?? -1 }),
+  };
+}
+
+interface StartOptions {
+  readonly host: string;
+  readonly port: string;
+  readonly httpPort: string;
+  readonly stunPort: string;
+  readonly dataDir?: string;
+}
+
+async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions): Promise<number> {
+  const chosen = { hostname: host, listen: `:${port}`, httpPort, stunPort, ...(dataDir !== undefined && { dataDir }) };
+  const env = Object.fromEntries(START_VARIABLES.map(variableOf).map((name) => [name, process.env[name]]));
+  const { config, spelling } = gather(chosen, env);
+  const spelt: Spelling = (setting) => ({ hostname: '--host', listen: '--port' })[setting] ?? spelling(setting);
+  // npm keeps options that stand before its `--` to itself.
+  const command = process.env.npm_lifecycle_event === 'start' ? 'npm start -- ' : '';
+  try {
+    if (!/^\d+$/.test(port) || !parseAddress(`:${port}`))
+      throw new ConfigError([{ path: 'listen', message: 'must be a port from 0 to 65535' }]);
+    const relay = createRelay({ logLevel: 'warn', ...config });
+    return await runUntilSignal(relay, () => {
+      process.stdout.write(summary(relay, host, command));
+    });
+  } catch (error) {
+    process.stderr.write(explain('derpkit', error, spelt, command));
+    return 1;
+  }
+}
+
+/** What an operator needs next. */
+function summary(relay: Relay, host: string, command: string): string {
+  const { derp, http, stun } = relay.address as NonNullable<Relay['address']>;
+  const facts = {
+    host,
+    derpPort: derp.port,
+    stunPort: stun?.port ?? -1,
+    fingerprint: relay.fingerprint ?? '',
+  };
+  const name = host.includes(':') ? `[${host}]` : host;
+  const alone = `  For clients on other machines: ${command || 'derpkit start '}--host <name or address of this one>\n`;
+  return `derpkit ${VERSION} is running. Ctrl-C ends it.
+
+  relay     https://${name}:${derp.port}/derp
+${http ? `  http      http://${name}:${http.port}/\n` : ''}${stun ? `  stun      ${name}:${stun.port}/udp\n` : ''}  node key  ${relay.publicKey}
+  plane     ${relay.plane.kind} (${relay.plane.reason})
+  data      ${resolve(relay.dataDir)}
+${LOOPBACK.test(host) ? `\n${alone}` : ''}
+For Tailscale, in the tailnet policy file:
+
+${policyDerpMap(facts)}
+
+For headscale, in a file named under derp.paths:
+
+${headscaleDerpMap(facts)}`;
+}
+
+function version(): number {
+  process.stdout.write(`derpkit ${VERSION}\nprotocol: ${PROTOCOL_VERSION}\n`);
+  const { config, spelling } = gather({}, { [variableOf('plane')]: process.env[variableOf('plane')] });
+  try {
+    const { kind, reason } = selectPlane(parseSettings(config).plane);
+    process.stdout.write(`plane: ${kind} (${reason})\n`);
+    return 0;
+  } catch (error) {
+    process.stderr.write(explain('derpkit', error, spelling));
+    return 1;
+  }
+}
+
+/** What is wrong with an option is said with its name alone: the value of an unknown one may be a secret. */
+function withoutValue(text: string): string {
+  const [, beginning, option = ''] = /^(error: unknown option ')(-[\s\S]*)/.exec(text) ?? [];
+  if (!beginning) return text;
+  if (option.startsWith('--') && !/^[^'\n]*=/.test(option)) return text;
+  const name = option.startsWith('--') ? option.split('=', 1)[0] : option.slice(0, 2);
+  return `${beginning}${name}'\n`;
+}
+
+function optionsOf({ name, description, fallback, kind }: SettingInfo): Option[] {
+  if (kind === 'objects') return [];
+  if (kind === 'boolean') {
+    // What is on by default is turned off by a flag, and on again where a variable or the file has turned it off. In this
+    // order: without the other before it, commander takes --no-x to say that x is on, whatever variables and file say.
+    const on = new Option(flagOf(name), description);
+    const off = new Option(flagOf(name, true), `do not ${description}`);
+    return fallback === 'true' ? [on.hideHelp(), off] : [on, off.hideHelp()];
+  }
+  const shown = fallback === '' ? '' : ` (default: ${fallback})`;
+  return [new Option(`${flagOf(name)} <value>`, description + shown)];
+}
