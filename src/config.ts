@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { ACME, ACME_MODES, acmeProblems, isAcmeMode } from './config/acme.js';
 import { admission } from './config/admission.js';
-import { group, type NameIn, parseShape, type SettingInfo, settingsOf } from './config/groups.js';
+import { group, parseShape, type SettingInfo, settingsOf } from './config/groups.js';
+import type { RelayConfig, SettingName } from './config/relay-config.js';
 import {
   address,
   bad,
@@ -38,6 +39,7 @@ import { parseMeshKey, parsePrivateKey } from './protocol/key.js';
 
 export { type AcmeSettings, acmeDirectory, ipProfile, isAcmeMode, parseEabKey } from './config/acme.js';
 export type { SettingInfo } from './config/groups.js';
+export type { RelayConfig, SettingName } from './config/relay-config.js';
 export {
   type Address,
   type MeshPeer,
@@ -143,15 +145,12 @@ const SCHEMA = z.object({
   certificate: certificate.optional().describe('PEM chain and key, instead of a directory'),
 });
 
-/** What `createRelay` takes: every field optional, see {@link SETTINGS} for what each is. */
-export type RelayConfig = z.input<typeof SCHEMA>;
+/** The schema's fields. What it takes, {@link RelayConfig} says again, with a comment on each field. */
+export type Schema = typeof SCHEMA;
 /** Checked settings. Durations are milliseconds. */
 export type Settings = z.output<typeof SCHEMA>;
 
-/** The name of a setting. The setting `connections` of the group `limits` is `limits.connections`. */
-export type SettingName = Exclude<NameIn<typeof SCHEMA.shape>, 'certificate'>;
-
-/** Every setting, in the order of help. */
+/** Every setting, in the order of `derpkit serve --help`: what command lines and files are made of. */
 export const SETTINGS: readonly SettingInfo<SettingName>[] = settingsOf(SCHEMA.shape).filter(
   (info): info is SettingInfo<SettingName> => info.name !== 'certificate',
 );

@@ -1,19 +1,30 @@
 /** Every error that leaves the library, in one table. `code` is for programs, the text for people. */
 import { getSystemErrorMap } from 'node:util';
 
+/** Every code of an error, and what it stands for. */
 export const ERROR_CODES = {
+  /** Settings that cannot be used: a {@link ConfigError}. */
   ERR_CONFIG: 'Settings that cannot be used. `problems` lists every problem, with its path.',
+  /** A listener could not be opened: a {@link ListenError}. */
   ERR_LISTEN: 'A listener could not be opened.',
+  /** The setting `plane` is `native`, and the addon cannot be loaded; the message says why. */
   ERR_NATIVE_UNAVAILABLE: 'The native plane was selected and cannot be loaded.',
-  ERR_STATE: 'A call at the wrong time, such as a second start.',
+  /** A call at the wrong time: a second `start`, or a question before `start` or after `close`. */
+  ERR_STATE: 'A call at the wrong time: a second start, or a question before the start or after the close.',
+  /** A fault in derpkit: please report it. */
   ERR_INTERNAL: 'A fault in derpkit.',
 } as const;
+/** The code of an error: a key of {@link ERROR_CODES}. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
+/** Every error that derpkit throws or rejects with. Programs look at `code`; the message is for people, and may change. */
 export class DerpkitError extends Error {
+  /** The name of the class. */
   override name = 'DerpkitError';
 
+  /** `options.cause` is the error behind this one. */
   constructor(
+    /** What kind of error it is. */
     readonly code: ErrorCode,
     message: string,
     options?: ErrorOptions,
@@ -30,10 +41,16 @@ export interface Problem {
   readonly message: string;
 }
 
+/** Settings that cannot be used, with every problem. Its code is `ERR_CONFIG`. */
 export class ConfigError extends DerpkitError {
+  /** The name of the class. */
   override name = 'ConfigError';
 
-  constructor(readonly problems: readonly Problem[]) {
+  /** The message has one line for each problem. */
+  constructor(
+    /** Every problem, at least one. */
+    readonly problems: readonly Problem[],
+  ) {
     super('ERR_CONFIG', problems.map(({ path, message }) => `${path}: ${message}`).join('\n'));
   }
 }
@@ -48,14 +65,17 @@ export class PlaneRefusal extends ConfigError {
   }
 }
 
-/** The settings that open a listener each. */
+/** A setting that opens a listener. */
 export type ListenSetting = 'listen' | 'httpPort' | 'stunPort';
 
-/** A listener could not be opened; `setting` says which, the cause has the system's `code`. */
+/** A listener could not be opened. Its code is `ERR_LISTEN`; its `cause` has the system's code, such as `EADDRINUSE`. */
 export class ListenError extends DerpkitError {
+  /** The name of the class. */
   override name = 'ListenError';
 
+  /** `options.cause` is the system's error. */
   constructor(
+    /** The setting whose listener it is. */
     readonly setting: ListenSetting,
     message: string,
     options: ErrorOptions,

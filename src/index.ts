@@ -1,19 +1,50 @@
 /** derpkit as a library: a relay to embed. */
-export type { RelayConfig, Settings } from './config.js';
-export { ConfigError, DerpkitError, ERROR_CODES, type ErrorCode, ListenError, type Problem } from './errors.js';
-export type { CounterName } from './plane/counters.js';
-export type { CloseReason, PeerAddress, PlaneKind } from './plane/plane.js';
+export type {
+  AcmeConfig,
+  AcmeDnsConfig,
+  AdmissionCacheConfig,
+  AdmissionConfig,
+  AdmissionDenyConfig,
+  BooleanSetting,
+  ByteSetting,
+  CertificateConfig,
+  CertificateFilesConfig,
+  DurationSetting,
+  LimitsConfig,
+  ListSetting,
+  NumberSetting,
+  RelayConfig,
+  SettingName,
+  VerifierConfig,
+} from './config/relay-config.js';
+export { SETTINGS, type SettingInfo } from './config.js';
+export type { DnsHook } from './control/acme/dns-hook.js';
+export type { AdmissionFigures, AdmissionOutcome, AdmissionTimes } from './control/admission/figures.js';
+export type { AdmitClient, AdmitDecision, AdmitRefusal, AdmitWithLimit, OnAdmit } from './control/admission/hook.js';
+export type { MeshStatus } from './control/mesh.js';
 export {
-  type AdmitClient,
-  type AdmitDecision,
-  createRelay,
-  type DnsHook,
-  type Endpoint,
-  type MeshStatus,
-  type OnAdmit,
-  type Relay,
-  type RelayAddress,
-  type RelayEvents,
-  type RelayOptions,
-} from './relay.js';
+  ConfigError,
+  DerpkitError,
+  ERROR_CODES,
+  type ErrorCode,
+  ListenError,
+  type ListenSetting,
+  type Problem,
+} from './errors.js';
+export type { Logger } from './logger.js';
+export type { CounterName, Counters } from './plane/counter-figures.js';
+export { DROP_REASONS, type DropCounter, type DropReason, PACKET_KINDS, type PacketKind } from './plane/counters.js';
+export type { CloseReason, PeerAddress, PlaneKind, TlsVersion } from './plane/plane.js';
+export type { HistogramFigures, RelayFigures } from './registry/figures.js';
+export { createRelay } from './relay.js';
+export type {
+  ClientConnected,
+  ClientDisconnected,
+  Endpoint,
+  Relay,
+  RelayAddress,
+  RelayEvents,
+  RelayOptions,
+  RelayPlane,
+} from './relay-api.js';
 export { VERSION } from './version.js';

@@ -4,7 +4,6 @@ import { openGate } from './admission.js';
 import { ClientLog } from './client-log.js';
 import { runCommands } from './commands.js';
 import { parseSettings, type RelayConfig, type Settings } from './config.js';
-import type { DnsHook } from './control/acme/dns-hook.js';
 import type { AdmissionFigures } from './control/admission/figures.js';
 import type { Gate } from './control/admission/gate.js';
 import { BootstrapDns } from './control/bootstrap-dns.js';
@@ -22,7 +21,7 @@ import { createLogger, type Logger } from './logger.js';
 import { loadMaterials, type Materials } from './materials.js';
 import { openFiles } from './metrics/process.js';
 import { RelayPages } from './pages.js';
-import type { CounterName } from './plane/counters.js';
+import type { Counters } from './plane/counter-figures.js';
 import type {
   Admission,
   CloseReason,
@@ -40,24 +39,18 @@ import type {
 import { type SelectedPlane, selectPlane } from './plane/select.js';
 import { planePolicy } from './policy.js';
 import { formatNodeKey, shortKey } from './protocol/key.js';
+import type { RelayFigures } from './registry/figures.js';
 import { type Command, Registry } from './registry/registry.js';
 import type { Endpoint, Relay, RelayAddress, RelayEvents, RelayOptions } from './relay-api.js';
 import { type CertificateTimes, RelayCertificates } from './relay-certificates.js';
 import { reloadFiles } from './reload.js';
 
-export type {
-  AdmitClient,
-  AdmitDecision,
-  Endpoint,
-  OnAdmit,
-  Relay,
-  RelayAddress,
-  RelayEvents,
-  RelayOptions,
-} from './relay-api.js';
-export type { DnsHook, MeshStatus };
+export type { Relay, RelayAddress, RelayEvents, RelayOptions } from './relay-api.js';
 
-/** Makes a relay; `start` opens it. Throws `ConfigError` with every setting that cannot be used. */
+/**
+ * Makes a relay; `start` opens it. Throws a `ConfigError` with every setting that cannot be used, and a `DerpkitError` with
+ * the code `ERR_NATIVE_UNAVAILABLE` where the native plane was asked for and cannot be loaded.
+ */
 export function createRelay(config: RelayConfig = {}, options: RelayOptions = {}): Relay {
   const settings = parseSettings(config);
   return composeRelay(settings, selectPlane(settings.plane), options);
@@ -129,6 +122,8 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     // A start under way sees the state, and ends; closing half of what it opens would leave the other half.
     await this.starting?.catch(() => undefined);
     await this.started?.close();
+    // Not before: handlers of `disconnected` may ask.
+    this.started = undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -144,11 +139,11 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     return reloaded;
   }
 
-  counters(): Record<CounterName, number> {
+  counters(): Counters {
     return this.running().dataPlane.counters.readAll();
   }
 
-  figures(): ReturnType<Registry['figures']> {
+  figures(): RelayFigures {
     return this.running().registry.figures();
   }
 
@@ -178,6 +173,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     } catch (error) {
       this.state = 'closed';
       await this.started?.close();
+      this.started = undefined;
       throw error;
     }
   }
@@ -193,8 +189,8 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   }
 
   private running(): Started {
-    if (!this.started) throw new DerpkitError('ERR_STATE', 'the relay has not started');
-    return this.started;
+    if (this.started) return this.started;
+    throw new DerpkitError('ERR_STATE', `the relay ${this.state === 'closed' ? 'is closed' : 'has not started'}`);
   }
 }
 

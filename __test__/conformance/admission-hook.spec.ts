@@ -1,7 +1,7 @@
 /** The embedder's own word on each client, and what strangers can make of waiting for it. */
 import { describe, expect, it } from 'vitest';
+import type { AdmitClient, AdmitDecision } from '../../src/control/admission/hook.js';
 import { formatNodeKey } from '../../src/protocol/key.js';
-import type { AdmitClient, AdmitDecision } from '../../src/relay.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES } from '../helpers/lanes.js';
 import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';

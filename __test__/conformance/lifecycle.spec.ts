@@ -29,7 +29,6 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     const relay = newRelay(lane, EVERYTHING);
     expect(relay.relay.address).toBeUndefined();
     expect(relay.relay.publicKey).toBeUndefined();
-    expect(() => relay.relay.figures()).toThrow(expect.objectContaining({ code: 'ERR_STATE' }));
     await relay.relay.start();
     expect(relay.relay.address).toEqual({
       derp: { address: '127.0.0.1', port: expect.any(Number), tls: true },
@@ -67,10 +66,9 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     for (const wire of [idle, http, login.wire]) await wire.ended();
     await Promise.all(traffic);
     expect(relay.disconnected.map(({ reason }) => reason)).toEqual(Array(10).fill('shutdown'));
-    expect(relay.relay.figures()).toMatchObject({ connections: 0, localKeys: 0 });
     expect(await relay.dataPlane.snapshot(0, 1)).toMatchObject({ total: 0 });
     await expect(Wire.open(relay.target())).rejects.toThrow('ECONNREFUSED');
-    // The books stay readable.
+    // The books of the plane stay readable.
     const accounted = Object.values(relay.drops()).reduce((sum, count) => sum + count, relay.count('packets_sent'));
     expect(accounted).toBe(relay.count('packets_received:other'));
   });
@@ -127,6 +125,33 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     expect(await (await DerpClient.connect(relay)).fence()).toEqual([]);
     await relay.relay.close();
     await expect(relay.relay.start()).rejects.toBeInstanceOf(DerpkitError);
+  });
+
+  it.each(['figures', 'counters', 'mesh', 'admission', 'reload'] as const)(
+    'answers no call of %s before its start, nor after its close',
+    async (question) => {
+      const ask = async (asked: TestRelay) => asked.relay[question]();
+      const refusal = (text: string) => ({ code: 'ERR_STATE', message: text });
+      const unstarted = newRelay(lane);
+      await expect(ask(unstarted)).rejects.toMatchObject(refusal('the relay has not started'));
+      const relay = await startRelay(lane);
+      const atTheEnd: unknown[] = [];
+      relay.relay.on('disconnected', () => void atTheEnd.push(ask(relay)));
+      await DerpClient.connect(relay);
+      await expect(ask(relay)).resolves.not.toThrow();
+      await relay.relay.close();
+      // While the relay closes, handlers may ask.
+      expect(await Promise.allSettled(atTheEnd)).toMatchObject([{ status: 'fulfilled' }]);
+      await expect(ask(relay)).rejects.toMatchObject(refusal('the relay is closed'));
+      await unstarted.relay.close();
+      await expect(ask(unstarted)).rejects.toMatchObject(refusal('the relay is closed'));
+    },
+  );
+
+  it('answers nothing once its start has failed', async () => {
+    const relay = newRelay(lane, { config: { listen: '192.0.2.1:0' } });
+    await expect(relay.relay.start()).rejects.toMatchObject({ code: 'ERR_LISTEN' });
+    expect(() => relay.relay.figures()).toThrow(expect.objectContaining({ code: 'ERR_STATE' }));
   });
 
   it('closes as often as it is asked to, also before it was started', async () => {

@@ -2,6 +2,7 @@
 import { expect, onTestFinished } from 'vitest';
 import { parseSettings, type RelayConfig } from '../../src/config.js';
 import type { DnsHook } from '../../src/control/acme/dns-hook.js';
+import type { OnAdmit } from '../../src/control/admission/hook.js';
 import type { MeshTimes } from '../../src/control/mesh.js';
 import { selfSignedCertificate } from '../../src/control/x509.js';
 import { createLogger, type Logger } from '../../src/logger.js';
@@ -16,7 +17,9 @@ import {
   type KeyPair,
   type NodeKey,
 } from '../../src/protocol/key.js';
-import { composeRelay, type Endpoint, type OnAdmit, type Relay, type RelayEvents } from '../../src/relay.js';
+import type { RelayFigures } from '../../src/registry/figures.js';
+import { composeRelay, type Relay, type RelayEvents } from '../../src/relay.js';
+import type { Endpoint } from '../../src/relay-api.js';
 import type { CertificateTimes } from '../../src/relay-certificates.js';
 import type { DerpClient } from './client.js';
 import { Contract } from './contract.js';
@@ -69,6 +72,8 @@ export class TestRelay {
   readonly keys: KeyPair;
   readonly connected: RelayEvents['connected'][0][] = [];
   readonly disconnected: RelayEvents['disconnected'][0][] = [];
+  /** What the relay said of who is connected when the last client had gone. */
+  private atTheEnd: RelayFigures | undefined;
   private plane: DataPlane | undefined;
   private contract: Contract | undefined;
 
@@ -116,7 +121,10 @@ export class TestRelay {
     );
     expect(this.relay.plane.kind).toBe(lane.planeKind);
     this.relay.on('connected', (event) => this.connected.push(event));
-    this.relay.on('disconnected', (event) => this.disconnected.push(event));
+    this.relay.on('disconnected', (event) => {
+      this.disconnected.push(event);
+      if (this.disconnected.length === this.connected.length) this.atTheEnd = this.relay.figures();
+    });
   }
 
   get dataPlane(): DataPlane {
@@ -139,12 +147,12 @@ export class TestRelay {
   }
 
   count(name: CounterName): number {
-    return this.relay.counters()[name];
+    return this.dataPlane.counters.read(name);
   }
 
   /** Packets that were dropped, by reason; those of which there are none left out. */
   drops(): Record<string, number> {
-    const counters = this.relay.counters();
+    const counters = this.dataPlane.counters.readAll();
     const rows = DROP_REASONS.map((reason): [string, number] => [
       reason,
       PACKET_KINDS.reduce((sum, kind) => sum + counters[`packets_dropped:${reason}:${kind}`], 0),
@@ -201,10 +209,9 @@ export class TestRelay {
   async close(): Promise<void> {
     await this.relay.close();
     if (!this.plane) return;
-    const figures = this.relay.figures();
     const gauges = (
       ['home', 'notIdeal', 'dupKeys', 'dupConnections', 'connections', 'localKeys', 'watchers'] as const
-    ).map((name) => [name, figures[name]]);
+    ).map((name) => [name, this.atTheEnd?.[name] ?? 0]);
     expect(gauges.filter(([, count]) => count !== 0)).toEqual([]);
     expect(this.contract?.violations).toEqual([]);
     expect(this.contract?.open).toEqual([]);

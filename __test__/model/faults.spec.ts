@@ -64,8 +64,8 @@ describe('a panic in a worker', () => {
     expect(reported).toHaveLength(1);
     expect(rig.relay.disconnected).toHaveLength(clients.length);
     await expect(rig.connect(SLOTS[0] as (typeof SLOTS)[number])).rejects.toThrow();
-    await rig.relay.relay.close();
     expect(rig.relay.relay.figures().connections).toBe(0);
+    await rig.relay.relay.close();
   });
 });
 

@@ -150,7 +150,7 @@ class MeshPlay {
 
   /** Sent is delivered and dropped, and what left one relay has arrived at the other. */
   balance(): void {
-    const counters = NODES.map((node) => this.relay(node).relay.counters());
+    const counters = NODES.map((node) => this.relay(node).dataPlane.counters.readAll());
     const sum = (of: (page: (typeof counters)[number]) => number) => counters.reduce((all, page) => all + of(page), 0);
     const received = sum((page) => page['packets_received:disco'] + page['packets_received:other']);
     const dropped = sum((page) =>

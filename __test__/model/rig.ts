@@ -113,7 +113,7 @@ export class Rig {
   }
 
   counters(): Record<CounterName, number> {
-    return this.relay.relay.counters();
+    return this.relay.dataPlane.counters.readAll();
   }
 
   private listening(events: PlaneEvents): PlaneEvents {

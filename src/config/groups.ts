@@ -24,13 +24,15 @@ export type NameIn<Fields extends Shape> = {
     : Name;
 }[keyof Fields & string];
 
-/** What one setting is, for help and for the code that gathers settings. */
+/** What one setting is, for help and for code that gathers settings. */
 export interface SettingInfo<Name extends string = string> {
+  /** Its name; in a group with a dot, such as `limits.connections`. */
   readonly name: Name;
+  /** Its line in `--help`. */
   readonly description: string;
   /** The default as text; empty if there is none. */
   readonly fallback: string;
-  /** Lists of objects come from the file, or as JSON in a variable; the others have a flag, too. */
+  /** `boolean`, `objects` (a list of them, from a file or as JSON in a variable, with no flag), or `value` for any other. */
   readonly kind: 'boolean' | 'value' | 'objects';
 }
 

@@ -113,7 +113,11 @@ export const bytes = z
  */
 export function objects<Element extends z.ZodType>(element: Element, wrong: string) {
   const given = z.union(
-    [z.array(z.unknown()), z.string().transform((text, context) => parseJson(text) ?? bad(context, wrong))],
+    // What is in it, the second schema checks; its type is the one to write.
+    [
+      z.array(z.custom<z.input<Element>>()),
+      z.string().transform((text, context) => parseJson(text) ?? bad(context, wrong)),
+    ],
     wrong,
   );
   return given.pipe(z.array(element, wrong)).meta({ [OBJECTS]: true });

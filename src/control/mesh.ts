@@ -43,14 +43,15 @@ export interface MeshTimes {
 
 export const MESH_TIMES: MeshTimes = { connect: 10_000, retry: 5_000, jitter: 1_000 };
 
+/** A relay that this one meshes with, and how its link stands. */
 export interface MeshStatus {
   /** As it stands in the settings: `host` or `host:port`. */
   readonly relay: string;
-  /** `self`: it is this relay, and is left alone. */
+  /** `connecting`: a dial is under way; `waiting`: before the next dial; `self`: it is this relay, which is never dialled again. */
   readonly state: 'connecting' | 'connected' | 'waiting' | 'self';
-  /** Keys that it has announced. */
+  /** Gauge: node keys that it has announced. */
   readonly peers: number;
-  /** Keys that it has announced and that were passed over, or forgotten later: there were more than `limits.meshKeys`. */
+  /** Node keys that it has announced and that were passed over, or forgotten later: there were more than `limits.meshKeys`. */
   readonly passedOver: number;
   /** Its key, `nodekey:<hex>`, once it was connected. */
   readonly publicKey: string | undefined;

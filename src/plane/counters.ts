@@ -2,6 +2,9 @@
  * The counters page: one 64-bit number per name, written by the plane, read by everyone else without a call. On the native
  * plane the view lies over the plane's own memory. The names are the rows of this file, in this order, in both languages.
  */
+import type { CounterName, Counters } from './counter-figures.js';
+
+export type { CounterName } from './counter-figures.js';
 
 /** Why a packet was dropped: derper's words, then ours, and the label values of the metrics. */
 export const DROP_REASONS = [
@@ -19,22 +22,23 @@ export const DROP_REASONS = [
   /** All queues together held more than they may, and the destination's held the most. */
   'over_budget',
 ] as const;
+/** Why a packet was dropped. */
 export type DropReason = (typeof DROP_REASONS)[number];
 
 /** Discovery packets, and the rest. */
 export const PACKET_KINDS = ['disco', 'other'] as const;
+/** The kind of a packet, by its first bytes: one of Tailscale's discovery, or any other. */
 export type PacketKind = (typeof PACKET_KINDS)[number];
 
-type DropCounter = `${'packets' | 'bytes'}_dropped:${DropReason}:${PacketKind}`;
+/** Packets that were dropped, or their payload bytes, by reason and kind: `packets_dropped:queue_head:disco`. */
+export type DropCounter = `${'packets' | 'bytes'}_dropped:${DropReason}:${PacketKind}`;
 
+/** What each counts stands in `counter-figures.ts`. */
 const PLAIN_COUNTERS = [
-  /** Connections handed to DERP: upgraded, not yet logged in. */
   'accepts',
-  /** SendPacket frames and their payload bytes, dropped ones included. */
   'packets_received:disco',
   'packets_received:other',
   'bytes_received',
-  /** RecvPacket frames and their payload bytes that a socket took. */
   'packets_sent',
   'bytes_sent',
   'packets_forwarded_in',
@@ -45,14 +49,10 @@ const PLAIN_COUNTERS = [
   'sent_pong',
   'unknown_frames',
   'write_timeouts',
-  /** Connections ended before they were admitted: deadline, bad login, refusal, hang-up. */
   'logins_failed',
-  /** Connections closed because a limit on unadmitted ones was reached, and none of these could make room. */
   'connections_refused',
-  /** Connections that made room for a newcomer because the share of their address, or their pool, was full. */
   'strangers_evicted:address',
   'strangers_evicted:pool',
-  /** Newcomers refused because one of these was full, and nobody in it could make room. */
   'strangers_refused:address',
   'strangers_refused:pool',
   'stun_requests:success',
@@ -61,27 +61,18 @@ const PLAIN_COUNTERS = [
   'stun_requests:write_error',
   'stun_addrfamily:ipv4',
   'stun_addrfamily:ipv6',
-  /** Requests of which the system did not say to which of its addresses they were sent, where it is asked. */
   'stun_no_local_addr',
-  /** Calls and callbacks across the binding; both stay 0 where there is none. */
   'crossings_up',
   'crossings_down',
-  /** Connections that TLS listeners took, and those that they closed at once for the accept limit. */
   'tls_accepts',
   'tls_rejects',
-  /** Raw DERP upgrades over TLS. */
   'tls_upgrades:tls12',
   'tls_upgrades:tls13',
-  /** How often the reading of a connection was put off because of its receive limit. */
   'rate_limit_waits',
-  /** How often a worker found that another one was writing to a connection, and left its packets to that one. */
   'egress_contended',
-  /** Of connections over TLS that became DERP, those that have not ended. */
   'tls_active:tls12',
   'tls_active:tls13',
-  /** A moving average, in nanoseconds: how long packets have waited in a queue. */
   'queue_time',
-  /** Frames that left whole with one write: at most so many, and more than the row before says. Then their sum. */
   'write_frames:0',
   'write_frames:1',
   'write_frames:2',
@@ -100,7 +91,6 @@ const PLAIN_COUNTERS = [
   'write_frames:100',
   'write_frames:more',
   'frames_written',
-  /** How far away clients are, by TCP's own estimate: a sample of each connection now and then. */
   'tcp_rtt:10ms',
   'tcp_rtt:20ms',
   'tcp_rtt:50ms',
@@ -111,11 +101,9 @@ const PLAIN_COUNTERS = [
   'tcp_rtt:inf',
   'tcp_rtt:error',
   'tcp_rtt:non_tcp',
-  /** What connections hold now that is bounded over all of them, but for what each may hold without being counted. */
   'held:partial_bytes',
   'held:queued_bytes',
   'held:peer_gone_pairs',
-  /** How often the largest holder had to give some of that back: was closed, lost packets, forgot a peer. */
   'over_budget:partial_bytes',
   'over_budget:queued_bytes',
   'over_budget:peer_gone_pairs',
@@ -123,8 +111,6 @@ const PLAIN_COUNTERS = [
 
 /** The labels of `write_frames`, without the last one, as numbers. */
 export const WRITE_FRAMES_BOUNDS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25, 50, 100] as const;
-
-export type CounterName = (typeof PLAIN_COUNTERS)[number] | DropCounter;
 
 export const COUNTER_NAMES: readonly CounterName[] = [
   ...PLAIN_COUNTERS,
@@ -150,11 +136,11 @@ export class CounterPage {
     return this.sum(INDEX.get(name) as number, this.copy?.());
   }
 
-  /** Every counter, in the order of {@link COUNTER_NAMES}. */
-  readAll(): Record<CounterName, number> {
+  /** Every counter, in the order of {@link COUNTER_NAMES}. That it has each of {@link Counters}, the types say. */
+  readAll(): Counters {
     const copied = this.copy?.();
     const rows = COUNTER_NAMES.map((name, index) => [name, this.sum(index, copied)]);
-    return Object.fromEntries(rows) as Record<CounterName, number>;
+    return Object.fromEntries(rows) as Record<(typeof PLAIN_COUNTERS)[number] | DropCounter, number>;
   }
 
   private sum(index: number, copied: ArrayLike<number> | undefined): number {

@@ -27,6 +27,7 @@ import type { ClientInfo } from '../protocol/login.js';
 import type { PeerGoneReason } from '../protocol/wire.js';
 import type { CounterPage, DropReason, PacketKind } from './counters.js';
 
+/** Which implementation: `js` is JavaScript alone, `native` the addon. */
 export type PlaneKind = 'js' | 'native';
 /** One connection, from the moment it is accepted. */
 export type ConnectionId = number;
@@ -122,6 +123,7 @@ export interface DataPlane {
 export interface PlaneEvents {
   /** A client has proven its key and waits for `admit` or `refuse`. */
   login(login: Login): void;
+  /** A connection of which there was a `login` has ended. */
   closed(id: ConnectionId, reason: CloseReason): void;
   /**
    * The active connection of a key that has several is now `id`. Coalesced: only the last of a quick row need arrive.
@@ -165,22 +167,28 @@ export interface PlaneEvents {
   fault(code: ErrorCode, message: string, fatal: boolean): void;
 }
 
+/** Where a connection comes from, or leads to. */
 export interface PeerAddress {
   /** IP text, mapped IPv4 addresses as IPv4; empty if unknown. */
   readonly address: string;
+  /** 0 if unknown. */
   readonly port: number;
 }
 
+/** A client that has proven its key. */
 export interface Login {
   readonly id: ConnectionId;
   readonly key: NodeKey;
+  /** What the client says of itself. */
   readonly info: ClientInfo;
   readonly peer: PeerAddress;
+  /** `null` without TLS. */
   readonly tlsVersion: TlsVersion | null;
   /** The client said with `Ideal-Node` that it would rather be elsewhere in the region. */
   readonly notIdeal: boolean;
 }
 
+/** A version of TLS. */
 export type TlsVersion = '1.2' | '1.3';
 
 export interface Admission {
@@ -190,15 +198,23 @@ export interface Admission {
   readonly receiveLimit: ReceiveRate | null;
 }
 
+/** Why a connection ended. The words of the login are of connections that were never admitted. */
 export type CloseReason =
-  /** The peer closed, or the transport failed. */
+  /** The client closed the connection, or the transport failed. */
   | 'disconnected'
+  /** An admitted client sent a frame that the protocol does not permit. */
   | 'protocol_error'
+  /** The login was not whole within {@link PlaneDeadlines.clientInfo}. */
   | 'login_timeout'
+  /** The login was none, could not be opened, or went beyond {@link PlaneLimits.loginBytes}. */
   | 'login_failed'
+  /** Admission did not let the client in, or found later that it may not stay. */
   | 'refused'
+  /** Neither `admit` nor `refuse` came within {@link PlaneDeadlines.admission}. */
   | 'admission_timeout'
+  /** The client took nothing of what was written to it for as long as a write may stand still. */
   | 'write_timeout'
+  /** More than {@link PlaneLimits.controlBytes} of control frames waited for the client. */
   | 'control_overflow'
   /** The plane held more than one of its limits permits over all connections, and this one held the most. */
   | 'over_budget'
@@ -206,7 +222,9 @@ export type CloseReason =
   | 'closed_by_peer'
   /** The control plane or the operator asked for it. */
   | 'closed'
+  /** A fault of the plane's own; `fault` tells of it. */
   | 'internal_error'
+  /** The relay closes. */
   | 'shutdown';
 
 /** Packets of one key to another that were dropped for one reason, since they were told of last. */
@@ -217,6 +235,7 @@ export interface PacketDrop {
   readonly packets: number;
 }
 
+/** A listener to open. */
 export interface ListenSpec {
   /** `tls` and `tcp` take connections; `stun` is UDP. */
   readonly kind: 'tls' | 'tcp' | 'stun';
@@ -228,12 +247,14 @@ export interface ListenSpec {
   readonly port: number;
 }
 
+/** A listener that is open, with the address and the port that it has. */
 export interface Listening {
   readonly id: ListenerId;
   readonly address: string;
   readonly port: number;
 }
 
+/** What the plane permits. Where a number comes from stands in `../policy.ts`. */
 export interface PlanePolicy {
   readonly limits: PlaneLimits;
   readonly deadlines: PlaneDeadlines;
@@ -262,15 +283,19 @@ export interface PlanePolicy {
   readonly receiveRate: ReceiveRate | null;
 }
 
+/** A limit for what a connection may send. */
 export interface ReceiveRate {
+  /** Bytes that flow into the bucket each second, more than 0. */
   readonly bytesPerSecond: number;
   /** Bytes, no less than the largest frame. */
   readonly burst: number;
 }
 
+/** Most of what one connection, or all of them, may have. */
 export interface PlaneLimits {
   /** Request head of a raw DERP upgrade; longer heads are the HTTP server's. */
   readonly headBytes: number;
+  /** The body of a ClientInfo frame; longer ones end the login. */
   readonly clientInfoBytes: number;
   /**
    * Descriptors that connections of listeners may have, so that some are left for everything else. A connection has one; on
@@ -327,13 +352,17 @@ export interface PlaneLimits {
   readonly peerGonePairs: number;
 }
 
+/** How long things may take. */
 export interface PlaneDeadlines {
+  /** For a TLS handshake. */
   readonly handshake: number;
   /** How long a handshake may be parked by `certificateNeeded`. When it goes on, it has `handshake` again. */
   readonly certificate: number;
+  /** For a whole request head, from the end of the handshake. */
   readonly head: number;
   /** From the greeting until the whole ClientInfo is here. */
   readonly clientInfo: number;
+  /** From the login until `admit` or `refuse`. */
   readonly admission: number;
   /** For a frame to leave, without any progress; 0 is none. */
   readonly write: number;
@@ -352,12 +381,15 @@ export interface PlaneDeadlines {
   readonly pong: number;
 }
 
+/** All certificates of the plane. */
 export interface CertificateSet {
+  /** The first one that fits a handshake is taken. */
   readonly certificates: readonly Certificate[];
   /** Whether a server name that no certificate lists, or none, gets the first one, is refused, or raises `certificateNeeded`. */
   readonly otherwise: 'first' | 'refuse' | 'ask';
 }
 
+/** A certificate with its key. */
 export interface Certificate {
   /** Server names, in any letter case, or local IP addresses. `*.example.com` is for one label in place of the star. */
   readonly names: readonly string[];
@@ -369,7 +401,9 @@ export interface Certificate {
   readonly privateKey: Uint8Array;
 }
 
+/** A handshake that is parked for want of a certificate. */
 export interface CertificateNeed {
+  /** For `close`. */
   readonly id: ConnectionId;
   /** In lower case; empty if the client sent none. */
   readonly serverName: string;
@@ -378,18 +412,23 @@ export interface CertificateNeed {
   readonly alpn: readonly string[];
 }
 
+/** Where a connection of the HTTP server comes from. */
 export interface DuplexInfo {
   readonly listener: ListenerId;
   readonly peer: PeerAddress;
   readonly tlsVersion: TlsVersion | null;
 }
 
+/** How a connection comes back from the HTTP server. */
 export interface Adoption {
+  /** What its upgrade was to. */
   readonly framing: 'raw' | 'websocket';
+  /** Bytes that came behind the request. */
   readonly leftover: Uint8Array;
   readonly notIdeal: boolean;
 }
 
+/** A relay to dial. */
 export interface DialTarget {
   readonly address: PeerAddress;
   /**
@@ -427,6 +466,7 @@ export const SNAPSHOT_COLUMNS = [
 /** Columns of a snapshot's links. What the link's relay has said are its `changes`; `packets` are what we forward to it. */
 export const LINK_COLUMNS = ['link', 'packetsSent', 'bytesSent', 'packetsDropped', 'queuedPackets', 'changes'] as const;
 
+/** Figures of connections and links at one moment. */
 export interface Snapshot {
   /** Admitted connections in all. */
   readonly total: number;
@@ -436,6 +476,7 @@ export interface Snapshot {
   readonly links: Float64Array;
 }
 
+/** What a tap copies. */
 export interface TapOptions {
   /** Only packets from or to this key. */
   readonly key?: NodeKey;
@@ -448,6 +489,7 @@ export interface TapOptions {
  * that they lie in is bounded: whoever holds on to it misses packets, and delays none.
  */
 export interface PacketTap extends AsyncIterable<TapBatch> {
+  /** Ends the tap and its loops. Idempotent. */
   stop(): void;
 }
 
@@ -460,6 +502,7 @@ export interface TapBatch {
   release(): void;
 }
 
+/** One packet that the plane has read. */
 export interface TapFrame {
   /** When it was read, in milliseconds since the epoch. */
   readonly time: number;

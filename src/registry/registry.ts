@@ -6,6 +6,7 @@ import { peerGoneFrame, peerPresentFrame } from '../protocol/frame.js';
 import type { NodeKey } from '../protocol/key.js';
 import { PeerGoneReason } from '../protocol/wire.js';
 import { type Arrival, type Client, clientOf, isNotIdeal, presenceOf } from './client.js';
+import type { RelayFigures } from './figures.js';
 import { MeshMap } from './mesh-map.js';
 import { Watchers } from './watchers.js';
 
@@ -145,7 +146,7 @@ export class Registry {
   }
 
   /** Figures for metrics. Counted here where that is cheap, computed where it is rare. */
-  figures() {
+  figures(): RelayFigures {
     let total = this.byKey.size;
     for (const key of this.mesh.keys()) if (!this.byKey.has(key)) total += 1;
     return {

@@ -1,7 +1,10 @@
 /** DNS-01 by a command of the operator's: `COMMAND present NAME VALUE`, and `cleanup` with the same when it is over. */
 import { execFile } from 'node:child_process';
 
-/** Sets a TXT record, or removes it; resolves when the record can be seen. */
+/**
+ * Sets a TXT record for DNS-01 (`present`), or removes it (`cleanup`). `name` is the whole name, `_acme-challenge.…`, `value` the
+ * text of the record. `present` resolves when the record can be seen; where it rejects, the order of the certificate fails.
+ */
 export type DnsHook = (action: 'present' | 'cleanup', name: string, value: string) => Promise<void>;
 
 const TIMEOUT = 120_000;

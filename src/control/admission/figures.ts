@@ -1,11 +1,29 @@
 import { type Desk, OUTCOMES, TIME_BOUNDS } from './desk.js';
 
-/** What admission has done, for metrics. */
+/** How often one verifier came to one outcome. */
+export interface AdmissionOutcome {
+  /** The verifier's name, as in logs, and the outcome: `allowed`, `denied`, `error`, `timeout`, `cached` or `kicked`. */
+  readonly of: readonly [verifier: string, outcome: string];
+  /** How often, since the relay's start. */
+  readonly value: number;
+}
+
+/** How long answers of verifiers took. */
+export interface AdmissionTimes {
+  /** Upper bounds in seconds, rising. */
+  readonly bounds: readonly number[];
+  /** How many answers took at most each bound, and longer than the bound before; the last count is of those beyond all bounds. */
+  readonly counts: readonly number[];
+  /** Seconds that all answers took together. */
+  readonly sum: number;
+}
+
+/** What admission has done since the relay's start. */
 export interface AdmissionFigures {
-  /** How often each verifier came to each outcome. */
-  readonly outcomes: readonly { readonly of: readonly [verifier: string, outcome: string]; readonly value: number }[];
-  /** Seconds that answers took, of all verifiers. */
-  readonly times: { readonly bounds: readonly number[]; readonly counts: readonly number[]; readonly sum: number };
+  /** One row for each verifier and outcome. */
+  readonly outcomes: readonly AdmissionOutcome[];
+  /** Times of all verifiers together. */
+  readonly times: AdmissionTimes;
 }
 
 /** `others` decide without being asked: lists of who is denied, the embedder's hook. */

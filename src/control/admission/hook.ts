@@ -1,32 +1,49 @@
 /** The embedder's own decision about a client. */
 import type { ReceiveRate, TlsVersion } from '../../plane/plane.js';
 
-/** What is known of a client that wants to come in, or is asked about again. */
+/** What is known of a client that has logged in, or is connected and asked about again. */
 export interface AdmitClient {
   /** `nodekey:<hex>`: it has proven that the key is its own. */
   readonly key: string;
   /** Printable ASCII, at most 32 characters; empty if the client gave none. */
   readonly appName: string;
-  /** What the client says of its protocol. */
+  /** The version of the protocol that the client says it speaks. */
   readonly version: number;
-  /** IP text; empty if unknown. */
+  /** The client's IP address; empty if unknown. */
   readonly address: string;
+  /** The client's TCP port; 0 if unknown. */
   readonly port: number;
+  /** The version of TLS that the client came with; `null` without TLS. */
   readonly tlsVersion: TlsVersion | null;
-  /** It is connected already. */
+  /** Whether the client is connected already, and is asked about again. */
   readonly again: boolean;
 }
 
-/**
- * `true` lets the client in, `false` and `refuse` do not; `receive` limits what it may send: bytes per second, and how many
- * at once, which is no less than the largest frame.
- */
-export type AdmitDecision =
-  | boolean
-  | { readonly refuse: string }
-  | { readonly receive: { readonly bytesPerSecond: number; readonly burst?: number } };
+/** A decision that limits what the client may send. */
+export interface AdmitWithLimit {
+  /** The limit. Further frames wait; none is lost. */
+  readonly receive: {
+    /** Bytes of frames per second, more than 0. */
+    readonly bytesPerSecond: number;
+    /** Bytes at once. At least the largest frame, to which smaller values are raised; that is the default, too. */
+    readonly burst?: number;
+  };
+}
 
-/** The signal aborts when the client has gone, or its time is over. Whatever it does then refuses the client. */
+/** A decision that refuses the client, with its reason. */
+export interface AdmitRefusal {
+  /** The reason, for the relay's log; the client does not see it. */
+  readonly refuse: string;
+}
+
+/** `true` lets the client in, `false` refuses it, and so does {@link AdmitRefusal}. {@link AdmitWithLimit} lets it in. */
+export type AdmitDecision = boolean | AdmitRefusal | AdmitWithLimit;
+
+/**
+ * Decides about a client. The signal aborts when the client has gone, or after 15 s, which refuses it. A hook that throws,
+ * rejects, or answers anything else refuses the client, too; for a client that is connected this counts as a failure, for which
+ * `admission.cache.grace` holds.
+ */
 export type OnAdmit = (client: AdmitClient, signal: AbortSignal) => AdmitDecision | Promise<AdmitDecision>;
 
 export type HookAnswer =
