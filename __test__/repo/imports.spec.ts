@@ -19,7 +19,8 @@ const RULES: Readonly<Record<string, Rule>> = {
 
   'registry/': { ours: ['protocol/'] },
 
-  'plane/plane.ts': { types: ['plane/counters.ts', 'protocol/', 'errors.ts'] },
+  'plane/packet-tap.ts': { types: ['plane/counters.ts', 'protocol/'] },
+  'plane/plane.ts': { types: ['plane/counters.ts', 'plane/packet-tap.ts', 'protocol/', 'errors.ts'] },
   'plane/counters.ts': { types: ['plane/counter-figures.ts', 'protocol/', 'errors.ts'] },
   'plane/counter-figures.ts': { types: ['plane/counters.ts'] },
   'plane/address.ts': { ours: ['errors.ts'], types: ['plane/plane.ts'] },

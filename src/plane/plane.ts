@@ -25,7 +25,10 @@ import type { ErrorCode } from '../errors.js';
 import type { NodeKey } from '../protocol/key.js';
 import type { ClientInfo } from '../protocol/login.js';
 import type { PeerGoneReason } from '../protocol/wire.js';
-import type { CounterPage, DropReason, PacketKind } from './counters.js';
+import type { CounterPage, DropReason } from './counters.js';
+import type { PacketTap, TapOptions } from './packet-tap.js';
+
+export type { PacketTap, TapBatch, TapFrame, TapOptions } from './packet-tap.js';
 
 /** Which implementation: `js` is JavaScript alone, `native` the addon. */
 export type PlaneKind = 'js' | 'native';
@@ -232,6 +235,7 @@ export interface PacketDrop {
   readonly source: NodeKey;
   readonly destination: NodeKey;
   readonly reason: DropReason;
+  /** How many. */
   readonly packets: number;
 }
 
@@ -414,8 +418,10 @@ export interface CertificateNeed {
 
 /** Where a connection of the HTTP server comes from. */
 export interface DuplexInfo {
+  /** The listener that took it. */
   readonly listener: ListenerId;
   readonly peer: PeerAddress;
+  /** `null` without TLS. */
   readonly tlsVersion: TlsVersion | null;
 }
 
@@ -425,6 +431,7 @@ export interface Adoption {
   readonly framing: 'raw' | 'websocket';
   /** Bytes that came behind the request. */
   readonly leftover: Uint8Array;
+  /** As of {@link Login}. */
   readonly notIdeal: boolean;
 }
 
@@ -448,7 +455,9 @@ export interface DialTarget {
 
 /** A PeerPresent frame, or a PeerGone frame of whatever reason. */
 export interface LinkChange {
+  /** The peer. */
   readonly key: NodeKey;
+  /** Whether it has come; if not, it has gone. */
   readonly present: boolean;
 }
 
@@ -474,44 +483,4 @@ export interface Snapshot {
   readonly rows: Float64Array;
   /** All open links, whatever the page; row after row, {@link LINK_COLUMNS} in each. */
   readonly links: Float64Array;
-}
-
-/** What a tap copies. */
-export interface TapOptions {
-  /** Only packets from or to this key. */
-  readonly key?: NodeKey;
-  /** Bytes copied of each packet, from 0 on. */
-  readonly snapLength: number;
-}
-
-/**
- * Batches, until `stop`, the end of the plane, or of a loop over them; what has not been read by then is lost. The memory
- * that they lie in is bounded: whoever holds on to it misses packets, and delays none.
- */
-export interface PacketTap extends AsyncIterable<TapBatch> {
-  /** Ends the tap and its loops. Idempotent. */
-  stop(): void;
-}
-
-/** Packets, those of one connection to one other in their order. Told within 20 ms of the first. */
-export interface TapBatch {
-  readonly frames: readonly TapFrame[];
-  /** Packets passed over since the last batch, because batches were not released in time. */
-  readonly missed: number;
-  /** Gives the memory back: the frames' bytes are empty afterwards. A batch that is forgotten is given back some time. */
-  release(): void;
-}
-
-/** One packet that the plane has read. */
-export interface TapFrame {
-  /** When it was read, in milliseconds since the epoch. */
-  readonly time: number;
-  readonly source: NodeKey;
-  readonly destination: NodeKey;
-  readonly kind: PacketKind;
-  /** Whole length of the packet; `bytes` may be shorter. */
-  readonly length: number;
-  readonly bytes: Uint8Array;
-  /** Set for a packet that nobody could be sent. What a slow receiver's queue drops later, only counters tell. */
-  readonly dropped?: DropReason;
 }
