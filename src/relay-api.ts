@@ -65,7 +65,7 @@ export interface ClientDisconnected {
   readonly reason: CloseReason;
 }
 
-/** The events of a relay, with what each handler gets. A handler must not throw. */
+/** The events of a relay, with what each handler gets. The relay logs what a handler throws, and goes on. */
 export interface RelayEvents {
   /** A client was let in. Exactly one `disconnected` with its `id` follows. */
   connected: [ClientConnected];
