@@ -8,10 +8,12 @@ const ROUND_TRIPS = 10_000;
 /** Connections of each pool of those that are not admitted, where there may be many connections. */
 const POOL = 4096;
 /**
- * Of the connections that there may be at all, the part that one pool has. All pools of both listeners together use less than
- * half of the descriptors, an HTTP connection over TLS counting three: strangers never keep out whom there is a place for.
+ * The part of all connections that one pool of strangers has. The pools of both listeners together use at most half of the
+ * descriptors, an HTTP connection over TLS counting three: strangers never keep out a client that there is a place for.
  */
-const PART_OF_ALL = 1 / 16;
+const STRANGERS = 1 / 16;
+/** The part of all connections that log in, or wait for admission: a slow verifier makes thousands wait at once. */
+const LOGINS = 1 / 4;
 
 /**
  * The bounds of the plane: what settings and the rate file decide, and what is the same everywhere. `connections` is how
@@ -23,7 +25,7 @@ export function planePolicy(
   connections: number = settings.limits.connections ?? MOST_CONNECTIONS,
 ): PlanePolicy {
   const { acceptConnectionLimit: perSecond, acceptConnectionBurst: burst, limits: overAll } = settings;
-  const pool = Math.min(POOL, Math.ceil(connections * PART_OF_ALL));
+  const pool = Math.min(POOL, Math.ceil(connections * STRANGERS));
   return {
     limits: {
       headBytes: 16 << 10,
@@ -32,7 +34,7 @@ export function planePolicy(
       handshakes: pool,
       // The others have room enough.
       parkedHandshakes: 1024,
-      pendingLogins: pool,
+      pendingLogins: Math.min(POOL, Math.ceil(connections * LOGINS)),
       // A real ClientInfo has about a hundred bytes: room for 4096 of them, and for a few as large as they may be.
       loginBytes: 16 << 20,
       duplexes: pool,

@@ -113,7 +113,7 @@ fn certificates_that_prove_nothing() {
     let other = Authority::called("another root");
     let cases = [
         ("relay.test", YEAR, &other, "no trusted root has signed it"),
-        ("other.test", YEAR, &authority, "it is for another name"),
+        ("other.test", YEAR, &authority, "it is for the names other.test"),
         ("relay.test", 2001, &authority, "it has expired"),
     ];
     for (link, (name, end, trusted, what)) in (1..).zip(cases) {
