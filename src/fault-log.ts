@@ -49,7 +49,7 @@ export class FaultLog {
     const { untold: times } = kind;
     kind.toldAt = now;
     kind.untold = 0;
-    this.logger.error({ ...(times > 1 && { times }), reason: text }, `${what} has failed; nothing else is concerned`);
+    this.logger.error({ ...(times > 1 && { times }), reason: text }, `${what} has failed; nothing else is affected`);
   }
 
   private kindOf(what: string): Kind {

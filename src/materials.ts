@@ -69,7 +69,7 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   const admission = await loadAdmission(settings, problems);
   const meshing = settings.meshWith.length > 0;
   if (meshing && meshKey !== undefined && /^0*$/.test(meshKey)) {
-    problems.push({ path: 'meshWith', message: 'a mesh key is needed, and one of zeros is none' });
+    problems.push({ path: 'meshWith', message: 'needs a mesh key that is not all zeros' });
   }
   if (problems.length > 0) throw new ConfigError(problems);
   const roots = meshing ? await loadRoots(process.env) : undefined;
@@ -101,7 +101,7 @@ async function loadEabKey(file: string | undefined, given: string | undefined): 
   const text = file === undefined ? given : (await readFile(file, 'utf8')).trim();
   if (text === undefined) return undefined;
   const key = parseEabKey(text);
-  if (!key) throw new Error('there is no key in base64 in it');
+  if (!key) throw new Error('the file has no key in base64');
   return key;
 }
 

@@ -199,7 +199,7 @@ export class RelayCertificates {
       const { validFor, fingerprint } = source.certificate;
       logger.info({ names: validFor.join(), fingerprint }, 'a certificate has changed, and the new one is served');
     } catch (error) {
-      logger.error(`a certificate is refused, the one from before is served on: ${reasonOf(error)}`);
+      logger.error(`a certificate is refused, and the relay continues to serve the old one: ${reasonOf(error)}`);
     }
   }
 

@@ -388,11 +388,11 @@ class Started implements PlaneEvents {
 
   active(...report: Parameters<PlaneEvents['active']>): void {
     this.registry.active(...report);
-    this.clientLog.say(report[1], 'is the one of its key that gets packets');
+    this.clientLog.say(report[1], 'is the active connection of its key');
   }
 
   watch(id: ConnectionId): void {
-    this.clientLog.say(id, 'watches who comes and goes');
+    this.clientLog.say(id, 'watches connects and disconnects');
     this.run(this.registry.watch(id));
   }
 
@@ -408,7 +408,7 @@ class Started implements PlaneEvents {
   }
 
   prefer(id: ConnectionId, home: boolean): void {
-    this.clientLog.say(id, 'has its home here, or elsewhere', { home });
+    this.clientLog.say(id, 'changes its home relay', { home });
     this.registry.prefer(id, home, performance.now());
   }
 

@@ -48,7 +48,7 @@ describe.each(PLANES)('derpkit serve, on the %s plane', (plane) => {
     await relay.printed(/client refused key=\S+ address=127\.0\.0\.1 by="keys \S+" reason="not in the list"$/m);
     expect(await staying.fence()).toEqual([]);
     writeFileSync(list, 'nonsense\n');
-    await relay.printed(/warn: a list of keys cannot be used, the one before holds: line 1 is no node key/);
+    await relay.printed(/warn: a list of keys cannot be used, and its last contents hold: line 1 is no node key/);
     expect(await staying.fence()).toEqual([]);
     await relay.stop();
   });

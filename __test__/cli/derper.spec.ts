@@ -268,7 +268,7 @@ describe('the log', () => {
 
 describe('the environment', () => {
   it.each([
-    ['DERPKIT_PLANE', 'js', /plane=js reason="it was asked for"/],
+    ['DERPKIT_PLANE', 'js', /plane=js reason="it was selected"/],
     ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '5', /serving DERP/],
     // Go's derper takes these for the default.
     ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '0', /serving DERP/],
@@ -314,7 +314,7 @@ describe.each(PLANES)('logs that are asked for, on the %s plane', (plane) => {
     const key = nodeKeyHex(client.key);
     const [, id] = await relay.printed(new RegExp(`client logs in id=(\\d+) key=${key} address=127\\.0\\.0\\.1 `));
     client.send(notePreferredFrame(true));
-    await relay.printed(new RegExp(`client has its home here, or elsewhere id=${id} home=true$`, 'm'));
+    await relay.printed(new RegExp(`client changes its home relay id=${id} home=true$`, 'm'));
     await client.close();
     await relay.printed(new RegExp(`client ends id=${id} reason=disconnected$`, 'm'));
     expect((await relay.stop()).code).toBe(0);

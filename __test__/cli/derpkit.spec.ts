@@ -19,7 +19,7 @@ describe('version', () => {
   it('heeds DERPKIT_PLANE', async () => {
     const { code, stdout } = await run('derpkit', ['version'], { env: { DERPKIT_PLANE: 'js' } });
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^plane: js \(it was asked for\)$/m);
+    expect(stdout).toMatch(/^plane: js \(it was selected\)$/m);
   });
 
   it.each([

@@ -116,7 +116,7 @@ describe('-mesh-with that cannot be used', () => {
     writeFileSync(meshKeyFile, '0'.repeat(64));
     const { code, stderr } = await run('derper', plain('-mesh-psk-file', meshKeyFile, '-mesh-with=a'));
     expect(code).toBe(1);
-    expect(lines(stderr)).toEqual(['derper: -mesh-with: a mesh key is needed, and one of zeros is none']);
+    expect(lines(stderr)).toEqual(['derper: -mesh-with: needs a mesh key that is not all zeros']);
   });
 });
 

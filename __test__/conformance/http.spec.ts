@@ -119,7 +119,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       // A page of this name is in a browser beside the relay, and its name leads to the relay now.
       const answer = await ask(relay.target(), '/debug/varz', { headers: { Host: 'evil.test' } });
       expect(answer).toMatchObject({ status: 403, headers: ERROR });
-      expect(answer.body).toContain('evil.test is no name of this relay; debugHosts is for more of them');
+      expect(answer.body).toContain('evil.test is not a name of this relay; debugHosts adds names');
       for (const name of ['X-Forwarded-For', 'X-Forwarded-Host', 'X-Real-IP', 'Forwarded', 'Via']) {
         for (const value of ['', 'for=192.0.2.1']) expect(await asked({ [name]: value }), name).toBe(403);
       }

@@ -20,7 +20,7 @@ const settings = parseSettings({
 /** As the addon says it where the system has no more threads. */
 const withoutThreads: SelectedPlane = {
   kind: 'native',
-  reason: 'it was asked for',
+  reason: 'it was selected',
   create: () => {
     throw Object.assign(new Error('Resource temporarily unavailable (os error 11)'), {
       errno: -11,

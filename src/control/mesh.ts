@@ -207,7 +207,7 @@ class Watch implements KeyOwner {
   onCrowded(): void {
     const { authority: relay } = this.peer;
     const facts = { relay, peers: this.announced.size, 'limits.meshKeys': this.parts.mostKeys };
-    this.parts.log('warn', facts, 'keys of a mesh relay are passed over: there are more than limits.meshKeys');
+    this.parts.log('warn', facts, 'keys of a mesh relay are skipped: there are more than limits.meshKeys');
   }
 
   onForgotten(key: NodeKey): void {

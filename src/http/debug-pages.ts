@@ -40,7 +40,7 @@ const PAGES: ReadonlyMap<string, Page> = new Map([
   [
     'certificates',
     {
-      about: 'certificates: whom they are for, when they end, and what comes next',
+      about: 'certificates: their names, ends and next steps',
       send: async (response, source) =>
         sendPage(response, HTML, table('certificates', source.certificates()), DEBUG_HEADERS),
     },

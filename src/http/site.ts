@@ -118,7 +118,7 @@ export class Site {
     const verdict = this.debugVerdict(request, target, address);
     if (verdict === 'unknown host') {
       const host = request.headers.host ?? '';
-      sendError(response, 403, `debug access denied: ${host} is no name of this relay; debugHosts is for more of them`);
+      sendError(response, 403, `debug access denied: ${host} is not a name of this relay; debugHosts adds names`);
     } else if (verdict === 'denied') {
       const hint = page && this.options.debugHint ? `; to permit access, set TS_ALLOW_DEBUG_IP=${address}` : '';
       sendError(response, 403, `debug access denied${hint}`);

@@ -228,7 +228,7 @@ function mesh(links: readonly MeshFigures[]): Entry[] {
 }
 
 function admission({ outcomes, times }: AdmissionFigures): Entry[] {
-  const help = 'decisions about clients by who was asked and what came of it';
+  const help = 'decisions about clients, by verifier and outcome';
   return [
     ['derpkit_admission', { kind: 'table', type: 'counter', help, labels: ['verifier', 'outcome'], rows: outcomes }],
     ['derpkit_admission_seconds', histogram(times)],

@@ -18,7 +18,7 @@ export interface SelectedPlane {
 
 /** Throws `ERR_NATIVE_UNAVAILABLE` where `native` is demanded and cannot be had. */
 export function selectPlane(choice: PlaneChoice): SelectedPlane {
-  if (choice === 'js') return jsPlane('it was asked for');
+  if (choice === 'js') return jsPlane('it was selected');
   try {
     const { path, create } = loadNative();
     const native: SelectedPlane = { kind: 'native', reason: path, create };

@@ -265,7 +265,7 @@ describe('more keys than may be announced', () => {
     expect(mesh.status()).toMatchObject([{ peers: 4, passedOver: 2 }]);
     const warnings = log.filter((line) => line.startsWith('warn'));
     expect(warnings).toEqual([
-      'warn keys of a mesh relay are passed over: there are more than limits.meshKeys ' +
+      'warn keys of a mesh relay are skipped: there are more than limits.meshKeys ' +
         '{"relay":"relay.test:8443","peers":4,"limits.meshKeys":4}',
     ]);
     // What was passed over is not there to go.

@@ -177,7 +177,7 @@ export class AcmeManager {
       if (keeper.certificate) this.comeTo(name, local);
       else if (!this.stopped) this.events.giveUp([...waiting]);
     });
-    void this.events.barrier.settle('acme: those who wait', served);
+    void this.events.barrier.settle('acme: waiting handshakes', served);
   }
 
   private async answerAuthority(id: ConnectionId, serverName: string): Promise<void> {
@@ -206,7 +206,8 @@ export class AcmeManager {
       order: (key, replaced) => authority.issue(name, key, replaced, (account) => this.solvers(account, isAddress)),
       accept: (key, chain) => {
         const certificate = usable(name, { chain, key: key.export({ type: 'pkcs8', format: 'pem' }).toString() });
-        if (!certificate) throw new Error(`what the certificate authority has issued is not valid for ${name} now`);
+        if (!certificate)
+          throw new Error(`the certificate authority has issued a certificate that is not valid for ${name} now`);
         return certificate;
       },
       store: (key, chain) => (isAddress ? cache.writeAddress(name, key, chain) : cache.writeName(name, key, chain)),

@@ -126,7 +126,7 @@ export class Gate {
   facts(): readonly (readonly [string, string])[] {
     const { desks, policy, deny, onAdmit } = this.options;
     const what = desks.length > 1 ? `${policy} of ${desks.length} verifiers` : `${desks.length} verifier`;
-    const asked = this.isOpen ? 'everybody' : [desks.length > 0 && what, deny && DENY, onAdmit && HOOK];
+    const asked = this.isOpen ? 'every client' : [desks.length > 0 && what, deny && DENY, onAdmit && HOOK];
     return [
       ['Admission', typeof asked === 'string' ? asked : asked.filter(Boolean).join(', ')],
       ...desks.map((desk) => [`Admission by ${desk.name}`, desk.state] as const),
@@ -159,7 +159,11 @@ export class Gate {
         this.recheck?.now(affected(before, after));
       },
       trouble: (problem) =>
-        this.events.log('warn', { file: file.path }, `a list of keys cannot be used, the one before holds: ${problem}`),
+        this.events.log(
+          'warn',
+          { file: file.path },
+          `a list of keys cannot be used, and its last contents hold: ${problem}`,
+        ),
     });
   }
 

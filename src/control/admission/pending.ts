@@ -31,7 +31,7 @@ export class PendingQuestions<T> {
           if (this.pending.get(question) === known) this.pending.delete(question);
           known.abort.abort();
         }
-        reject(new Error('nobody waits for the answer any more'));
+        reject(new Error('no client waits for the answer any more'));
       };
       if (signal.aborted) {
         leave();

@@ -125,7 +125,7 @@ const CASES: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket; tailscaled does not run, or its directory is not mounted here',
   ENOTSOCK: 'that is not a socket',
   ECONNREFUSED:
-    'nobody listens there; tailscaled has ended, or has made its socket anew (then the directory has to be mounted, not the socket)',
+    'nothing listens there: tailscaled has ended, or has made its socket anew (then mount the directory, not the socket)',
   EACCES: 'permission denied; the relay has to be allowed to open the socket',
   ECONNRESET: 'it closes connections without an answer',
 };
