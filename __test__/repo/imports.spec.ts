@@ -19,8 +19,13 @@ const RULES: Readonly<Record<string, Rule>> = {
 
   'registry/': { ours: ['protocol/'] },
 
+  'plane/certificate-set.ts': { types: ['plane/plane.ts'] },
+  'plane/snapshot.ts': {},
   'plane/packet-tap.ts': { types: ['plane/counters.ts', 'protocol/'] },
-  'plane/plane.ts': { types: ['plane/counters.ts', 'plane/packet-tap.ts', 'protocol/', 'errors.ts'] },
+  'plane/plane.ts': {
+    ours: ['plane/snapshot.ts'],
+    types: ['plane/certificate-set.ts', 'plane/counters.ts', 'plane/packet-tap.ts', 'protocol/', 'errors.ts'],
+  },
   'plane/counters.ts': { types: ['plane/counter-figures.ts', 'protocol/', 'errors.ts'] },
   'plane/counter-figures.ts': { types: ['plane/counters.ts'] },
   'plane/address.ts': { ours: ['errors.ts'], types: ['plane/plane.ts'] },

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { ROOT } from './project.js';
-import { publicApi } from './public-api.js';
+import { publicApi, undocumentedIn } from './public-api.js';
 
 describe('the declarations of the package', () => {
   const { names, undocumented, unnamed } = publicApi(join(ROOT, 'dist/index.d.ts'));
@@ -16,6 +16,15 @@ describe('the declarations of the package', () => {
   it('mention no type that is not exported', () => {
     expect(unnamed).toEqual([]);
   });
+});
+
+describe('the contract between the planes', () => {
+  it.each(['plane', 'certificate-set', 'packet-tap', 'snapshot', 'counter-figures'])(
+    'has a comment on every name and field of %s.ts',
+    (name) => {
+      expect(undocumentedIn(join(ROOT, `dist/plane/${name}.d.ts`))).toEqual([]);
+    },
+  );
 });
 
 describe('these tests can fail', () => {

@@ -43,14 +43,7 @@ const MEMBERS = new Set([
 
 /** `entry` is the path of a `.d.ts`; it and what it re-exports are read. */
 export function publicApi(entry: string): PublicApi {
-  const api = new API({ cwd: dirname(entry) });
-  try {
-    const project = api.updateSnapshot({ openFiles: [entry] }).getDefaultProjectForFile(entry);
-    const open = (path: string): SourceFile => {
-      const file = project?.program.getSourceFile(path);
-      if (!file) throw new Error(`${path} cannot be read: has the project been built?`);
-      return file;
-    };
+  return reading(entry, (open) => {
     const exported = new Map(exportsOf(open(entry)).map((name) => [name, find(open, entry, name)]));
     const ours = new Set([...exported.values()].map((found) => found?.node));
     const declarations = [...exported].flatMap(([name, found]) => (found ? [[name, found] as const] : []));
@@ -63,6 +56,27 @@ export function publicApi(entry: string): PublicApi {
           .map((mentioned) => `${name}: ${mentioned}`),
       ),
     };
+  });
+}
+
+/** Declarations of a file, and fields and methods of them, without a comment. `entry` is the path of a `.d.ts`. */
+export function undocumentedIn(entry: string): string[] {
+  return reading(entry, (open) => {
+    const file = open(entry);
+    return file.statements.flatMap((node) => namesOf(node).flatMap((name) => undocumented(name, { node, file })));
+  });
+}
+
+/** Calls back with a way to open a file and what it imports. */
+function reading<Result>(entry: string, read: (open: (path: string) => SourceFile) => Result): Result {
+  const api = new API({ cwd: dirname(entry) });
+  try {
+    const project = api.updateSnapshot({ openFiles: [entry] }).getDefaultProjectForFile(entry);
+    return read((path) => {
+      const file = project?.program.getSourceFile(path);
+      if (!file) throw new Error(`${path} cannot be read: has the project been built?`);
+      return file;
+    });
   } finally {
     api.close();
   }

@@ -21,6 +21,7 @@ export interface PacketTap extends AsyncIterable<TapBatch> {
 
 /** Packets, those of one connection to one other in their order. Told within 20 ms of the first. */
 export interface TapBatch {
+  /** Its packets. */
   readonly frames: readonly TapFrame[];
   /** Packets passed over since the last batch, because batches were not released in time. */
   readonly missed: number;

@@ -25,10 +25,14 @@ import type { ErrorCode } from '../errors.js';
 import type { NodeKey } from '../protocol/key.js';
 import type { ClientInfo } from '../protocol/login.js';
 import type { PeerGoneReason } from '../protocol/wire.js';
+import type { CertificateNeed, CertificateSet } from './certificate-set.js';
 import type { CounterPage, DropReason } from './counters.js';
 import type { PacketTap, TapOptions } from './packet-tap.js';
+import type { Snapshot } from './snapshot.js';
 
+export type { Certificate, CertificateNeed, CertificateSet } from './certificate-set.js';
 export type { PacketTap, TapBatch, TapFrame, TapOptions } from './packet-tap.js';
+export { LINK_COLUMNS, SNAPSHOT_COLUMNS, type Snapshot } from './snapshot.js';
 
 /** Which implementation: `js` is JavaScript alone, `native` the addon. */
 export type PlaneKind = 'js' | 'native';
@@ -39,11 +43,14 @@ export type LinkId = number;
 /** One listening socket. */
 export type ListenerId = number;
 
+/** Makes a plane, which has no listener yet. */
 export type PlaneFactory = (options: PlaneOptions, events: PlaneEvents) => DataPlane;
 
+/** What a plane is made with, and keeps. */
 export interface PlaneOptions {
   /** The relay's X25519 private key, 32 bytes. */
   readonly privateKey: Uint8Array;
+  /** The policy that it begins with. */
   readonly policy: PlanePolicy;
   /** Threads that move packets, where that is a choice; one per core if absent or 0. */
   readonly workers?: number;
@@ -51,6 +58,7 @@ export interface PlaneOptions {
 
 /** Down: what the control plane asks for. */
 export interface DataPlane {
+  /** Which implementation it is. */
   readonly kind: PlaneKind;
   /** Live figures; reading them is no crossing. */
   readonly counters: CounterPage;
@@ -89,7 +97,7 @@ export interface DataPlane {
    * A connection with more than that queued is closed, reason `control_overflow`.
    * (The bytes of all connections together are {@link PlaneLimits.queuedBytes}.)
    */
-  send(ids: readonly ConnectionId[], frames: Uint8Array, options?: { readonly pull?: boolean }): void;
+  send(ids: readonly ConnectionId[], frames: Uint8Array, options?: SendOptions): void;
 
   /**
    * Takes a connection back from `duplex`, after the HTTP server has answered its upgrade. The plane goes on with the
@@ -120,6 +128,12 @@ export interface DataPlane {
 
   /** Closes listeners, connections and links, and resolves when nothing of the plane is left. Idempotent. */
   shutdown(): Promise<void>;
+}
+
+/** How control frames are sent. */
+export interface SendOptions {
+  /** There is more: `pulled` is raised when there is room for it. */
+  readonly pull?: boolean;
 }
 
 /** Up: what the control plane is told. Handlers must not throw. */
@@ -180,10 +194,13 @@ export interface PeerAddress {
 
 /** A client that has proven its key. */
 export interface Login {
+  /** For `admit`, `refuse` and `close`. */
   readonly id: ConnectionId;
+  /** The client's public key. */
   readonly key: NodeKey;
   /** What the client says of itself. */
   readonly info: ClientInfo;
+  /** Where the connection comes from. */
   readonly peer: PeerAddress;
   /** `null` without TLS. */
   readonly tlsVersion: TlsVersion | null;
@@ -194,6 +211,7 @@ export interface Login {
 /** A version of TLS. */
 export type TlsVersion = '1.2' | '1.3';
 
+/** What an admitted connection may do. */
 export interface Admission {
   /** May watch, close peers and forward; has the mesh write deadline, and no receive limit. */
   readonly mesh: boolean;
@@ -232,8 +250,11 @@ export type CloseReason =
 
 /** Packets of one key to another that were dropped for one reason, since they were told of last. */
 export interface PacketDrop {
+  /** The sender. */
   readonly source: NodeKey;
+  /** The key that is watched. */
   readonly destination: NodeKey;
+  /** Why they were dropped. */
   readonly reason: DropReason;
   /** How many. */
   readonly packets: number;
@@ -253,32 +274,56 @@ export interface ListenSpec {
 
 /** A listener that is open, with the address and the port that it has. */
 export interface Listening {
+  /** As of `DuplexInfo`. */
   readonly id: ListenerId;
+  /** IP text. */
   readonly address: string;
+  /** Never 0. */
   readonly port: number;
 }
 
 /** What the plane permits. Where a number comes from stands in `../policy.ts`. */
 export interface PlanePolicy {
+  /** Most of what connections may have. */
   readonly limits: PlaneLimits;
+  /** How long things may take. */
   readonly deadlines: PlaneDeadlines;
   /** Packets in each of a connection's two queues. 32 packets of 1400 B are 45 KB a queue, the cost of one slow reader. */
   readonly queueDepth: number;
   /** The same for mesh links, each of which carries the packets of many. */
   readonly linkQueueDepth: number;
   /** A KeepAlive frame leaves `interval` and a random part of `jitter` after the one before. Clients give up at 120 s. */
-  readonly keepAlive: { readonly interval: number; readonly jitter: number };
+  readonly keepAlive: {
+    /** The least time between two of them. */
+    readonly interval: number;
+    /** The most that is added to it. */
+    readonly jitter: number;
+  };
   /** How often one connection is told that a peer is not here. */
-  readonly notHere: { readonly burst: number; readonly perSecond: number };
-  /**
-   * TCP keepalive idle time, and for how long sent data may go unacknowledged; 0 is the system's. How often the round trip
-   * of each connection is counted, where the plane and the system can tell it; 0 is never.
-   */
-  readonly tcp: { readonly keepAlive: number; readonly userTimeout: number; readonly roundTrips: number };
+  readonly notHere: {
+    /** So often at once. */
+    readonly burst: number;
+    /** So often in the long run. */
+    readonly perSecond: number;
+  };
+  /** What the system is told about sockets. */
+  readonly tcp: {
+    /** TCP keepalive idle time; 0 is the system's. */
+    readonly keepAlive: number;
+    /** For how long sent data may go unacknowledged; 0 is the system's. */
+    readonly userTimeout: number;
+    /** How often the round trip of each connection is counted, where the plane and the system can tell it; 0 is never. */
+    readonly roundTrips: number;
+  };
   /** Keys of which it is told when packets to them are dropped. */
   readonly watchedDrops: readonly NodeKey[];
   /** Connections a TLS listener takes per second; more are closed at once. */
-  readonly acceptRate: { readonly perSecond: number; readonly burst: number } | null;
+  readonly acceptRate: {
+    /** Connections in the long run; fractions too. */
+    readonly perSecond: number;
+    /** Connections at once. */
+    readonly burst: number;
+  } | null;
   /**
    * What connections without mesh permission may send: each has a bucket of its own, full at first and whenever the rate
    * changes. Every inbound frame is charged by the length of its body, and a whole bucket at most; the one that is too much
@@ -385,41 +430,11 @@ export interface PlaneDeadlines {
   readonly pong: number;
 }
 
-/** All certificates of the plane. */
-export interface CertificateSet {
-  /** The first one that fits a handshake is taken. */
-  readonly certificates: readonly Certificate[];
-  /** Whether a server name that no certificate lists, or none, gets the first one, is refused, or raises `certificateNeeded`. */
-  readonly otherwise: 'first' | 'refuse' | 'ask';
-}
-
-/** A certificate with its key. */
-export interface Certificate {
-  /** Server names, in any letter case, or local IP addresses. `*.example.com` is for one label in place of the star. */
-  readonly names: readonly string[];
-  /** Offered only in handshakes that ask for this protocol (`acme-tls/1`), if set. */
-  readonly alpn?: string;
-  /** DER, in the order they are sent: leaf, intermediates, and the meta certificate last. */
-  readonly chain: readonly Uint8Array[];
-  /** PKCS#8 DER. */
-  readonly privateKey: Uint8Array;
-}
-
-/** A handshake that is parked for want of a certificate. */
-export interface CertificateNeed {
-  /** For `close`. */
-  readonly id: ConnectionId;
-  /** In lower case; empty if the client sent none. */
-  readonly serverName: string;
-  readonly localAddress: string;
-  /** The protocols that the client offers, the first sixteen of them. */
-  readonly alpn: readonly string[];
-}
-
 /** Where a connection of the HTTP server comes from. */
 export interface DuplexInfo {
   /** The listener that took it. */
   readonly listener: ListenerId;
+  /** Where it comes from. */
   readonly peer: PeerAddress;
   /** `null` without TLS. */
   readonly tlsVersion: TlsVersion | null;
@@ -437,6 +452,7 @@ export interface Adoption {
 
 /** A relay to dial. */
 export interface DialTarget {
+  /** Where to connect to. */
   readonly address: PeerAddress;
   /**
    * The name of the relay, or its address without brackets: what its certificate has to be valid for, and what is asked
@@ -459,28 +475,4 @@ export interface LinkChange {
   readonly key: NodeKey;
   /** Whether it has come; if not, it has gone. */
   readonly present: boolean;
-}
-
-/** Columns of a snapshot's rows. Rates are the reader's to derive, from two snapshots. */
-export const SNAPSHOT_COLUMNS = [
-  'id',
-  'packetsReceived',
-  'bytesReceived',
-  'packetsSent',
-  'bytesSent',
-  'packetsDropped',
-  'queuedPackets',
-] as const;
-
-/** Columns of a snapshot's links. What the link's relay has said are its `changes`; `packets` are what we forward to it. */
-export const LINK_COLUMNS = ['link', 'packetsSent', 'bytesSent', 'packetsDropped', 'queuedPackets', 'changes'] as const;
-
-/** Figures of connections and links at one moment. */
-export interface Snapshot {
-  /** Admitted connections in all. */
-  readonly total: number;
-  /** Row after row, {@link SNAPSHOT_COLUMNS} in each. */
-  readonly rows: Float64Array;
-  /** All open links, whatever the page; row after row, {@link LINK_COLUMNS} in each. */
-  readonly links: Float64Array;
 }
