@@ -198,6 +198,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
         relay: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
         state: expect.stringMatching(/^(?:waiting|connecting|connected)$/),
         peers: expect.any(Number),
+        passedOver: 0,
         publicKey: expect.stringMatching(/^nodekey:[0-9a-f]{64}$/),
         trouble: 'we hung up',
       },
