@@ -13,9 +13,12 @@ import type { Binding, BindingPlane } from '../../src/plane/native.js';
 export const FAULTS = ['reorder', 'misroute', 'lost-peer-gone', 'stale-route'] as const;
 export type Fault = (typeof FAULTS)[number];
 
+/** What the system may refuse: a descriptor, to watch a socket. */
+export type SystemFault = 'accept' | 'register' | 'pair' | 'duplicate';
+
 /** What the build with faults has, and no other. */
 export interface FaultyPlane extends BindingPlane {
-  plant(fault: Fault | 'panic' | null): void;
+  plant(fault: Fault | SystemFault | 'panic' | null): void;
   numberCounters(): void;
   isCounters(view: ArrayBuffer): boolean;
 }
