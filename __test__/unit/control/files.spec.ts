@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, fsync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -6,6 +6,7 @@ import { makeParent, readIfThere, writableByOthers, writeFileAtomic } from '../.
 import { temporaryDirectory } from '../temp.js';
 
 // Spied upon, and otherwise itself.
+vi.mock('node:fs', { spy: true });
 vi.mock('node:fs/promises', { spy: true });
 
 const root = temporaryDirectory();
@@ -42,16 +43,17 @@ describe('writeFileAtomic', () => {
     const path = join(fresh(), 'key');
     writeFileSync(path, 'old');
     const steps: string[] = [];
+    const opened = new Map<number, string>();
     const real = await vi.importActual<typeof fs>('node:fs/promises');
     vi.mocked(fs.open).mockImplementation(async (...args) => {
       const file = await real.open(...args);
       steps.push(`open ${args[1]} ${(args[2] as number).toString(8)}`);
-      const sync = file.sync.bind(file);
-      file.sync = async () => {
-        steps.push(`sync ${readFileSync(args[0] as string, 'utf8')}`);
-        await sync();
-      };
+      opened.set(file.fd, args[0] as string);
       return file;
+    });
+    vi.mocked(fsync).mockImplementation((descriptor, done) => {
+      steps.push(`sync ${readFileSync(opened.get(descriptor) as string, 'utf8')}`);
+      done(null);
     });
     vi.mocked(fs.rename).mockImplementation(async (from, to) => {
       steps.push(`rename over ${readFileSync(to as string, 'utf8')}`);
