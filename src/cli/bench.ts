@@ -50,7 +50,7 @@ export function addBench(program: Command): void {
     .addOption(new Option('--tiny', 'check that everything works, and measure nothing').hideHelp())
     .option(
       '--scenario <name...>',
-      'only these rows: a family, a transport, a row, or the beginning of its name; --list has them',
+      'only these: families, transports, rows, or beginnings of their names; --list has them',
     )
     .option('--list', 'list the rows')
     .option(
@@ -59,10 +59,7 @@ export function addBench(program: Command): void {
     )
     .option('--target <[name=]host:port...>', 'a relay that runs already; --contenders adds others beside it')
     .option('--tls', 'the targets speak TLS')
-    .option(
-      '--pid <id>',
-      'process id of the only target, if it runs on this machine, to measure its CPU time and memory',
-    )
+    .option('--pid <id>', 'process of the only target, if it runs here, to measure its CPU time and memory')
     .option('--stun <address:port>', 'address at which the target answers STUN')
     .option('--rounds <number>', 'number of rounds')
     .option('--seconds <number>', 'length of each window')

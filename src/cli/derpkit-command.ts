@@ -40,10 +40,7 @@ const program = new Command('derpkit')
 const serve = program
   .command('serve')
   .description('run a relay')
-  .option(
-    '--config <file>',
-    `file of settings, JSON with comments or YAML (default: ${variableOf('config')}, if that is set)`,
-  )
+  .option('--config <file>', `settings in JSON with comments or YAML (default: ${variableOf('config')}, if set)`)
   .addHelpText('after', () => {
     const [first, second, third] = SECRETS.map(variableOf);
     return `
@@ -60,9 +57,7 @@ for (const setting of SETTINGS) {
 
 program
   .command('start')
-  .description(
-    'run a relay to try out, on unprivileged ports, with its own certificate; print the DERP map for a tailnet',
-  )
+  .description('run a relay to try out: unprivileged ports, its own certificate; print a DERP map for a tailnet')
   .option('--host <name>', 'name or address that clients use', 'localhost')
   .option('--port <port>', 'TLS port', '8443')
   .option('--http-port <port>', 'plain HTTP port, -1 for none', '8080')
