@@ -1,6 +1,6 @@
 /**
- * What `createRelay` takes, in writing: `../config.ts` has the schema that checks it, and a test holds the two equal. The
- * defaults here are repeated there, where another test holds them.
+ * What `createRelay` takes, in writing. `../config.ts` has the schema that checks it: tests hold the fields, their types and the
+ * defaults that the comments name equal to the schema's.
  */
 
 /** `true` or `false`; as text also `1`, `t`, `T`, `TRUE`, `True`, and `0`, `f`, `F`, `FALSE`, `False`. */
