@@ -151,7 +151,7 @@ it('a relay that runs already is measured where it is', async () => {
 
 it.each([
   ['--generator', ['/nowhere/derp-bench'], 'the load generator is not here'],
-  ['--scenario', ['nonsense'], 'there is no row'],
+  ['--scenario', ['nonsense'], 'no row matches nonsense'],
   ['--contenders', ['native,better'], 'there is no contender better'],
   ['--target', ['nowhere'], 'host:port'],
   ['--rounds', ['0'], 'more than 0'],
