@@ -195,7 +195,9 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
     });
 
     it('are told of thousands, however little fits into what waits for them', async () => {
-      const policy = { limits: { controlBytes: 48 << 10 }, deadlines: { meshWrite: 0 } };
+      // A crowd that logs in all at once may take its time.
+      const deadlines = { meshWrite: 0, clientInfo: 600_000, admission: 600_000 };
+      const policy = { limits: { controlBytes: 48 << 10 }, deadlines };
       const relay = await startRelay(lane, { policy, config: { tcpUserTimeout: 0 } });
       const [watcher, sender] = [await meshPeer(relay), await DerpClient.connect(relay)];
       const crowd = await attachCrowd(relay, 2000);
