@@ -136,7 +136,9 @@ describe('a keeper', () => {
     await rig.pass(9 * HOUR);
     expect(rig.orders).toHaveLength(1);
     expect(rig.keeper.certificate?.fingerprint).toBe(rig.kept.fingerprint);
-    expect(rig.lines.at(-1)).toMatch(/^error: .*the old one is served on: too many \(the CA has had too many orders/);
+    expect(rig.lines.at(-1)).toMatch(
+      /^error: .*the relay continues to serve the old one: too many \(the CA has had too many orders/,
+    );
     await rig.pass(2 * HOUR);
     expect(rig.orders.length).toBeGreaterThan(1);
   });

@@ -206,7 +206,7 @@ export class Keeper {
     const retryAt = error instanceof AcmeError ? error.retryAt : undefined;
     this.next = nextAttempt(this.times.backOff, this.failures, Date.now(), retryAt, this.source.random);
     const facts = { name: this.name, next: new Date(this.next).toISOString() };
-    const served = this.isUsable ? '; the old one is served on' : '';
+    const served = this.isUsable ? '; the relay continues to serve the old one' : '';
     this.events.log('error', facts, `there is no new certificate${served}: ${this.trouble}${advice(error)}`);
   }
 
