@@ -69,9 +69,11 @@ fn a_name_gets_its_own_whatever_its_case() {
         assert_eq!(shown("a.test"), Some(der(a)));
         assert_eq!(shown("b.test"), Some(der(b)));
         assert_eq!(shown("B.TeST"), Some(der(b)));
-        // Names are names: no patterns. Nor does an address that is not listed get anything of its own.
+        // A pattern stands for one label, and a name of its own goes before it.
+        assert_eq!(shown("c.test"), Some(der(c)));
+        // What no name and no pattern covers gets nothing of its own, nor does an address that is not listed.
         let other = (otherwise == Otherwise::First).then(|| der(a));
-        assert_eq!(shown("c.test"), other);
+        assert_eq!(shown("d.c.test"), other);
         assert_eq!(shown("127.0.0.1"), other);
     }
     assert_eq!(shown(&CertificateSet::new(vec![], Otherwise::First).unwrap(), "a.test", "::1", client(&[])), None);
