@@ -397,9 +397,10 @@ class Player implements Play {
     const { pings } = this.rig;
     if (got !== pings + this.longPings) this.findings.push(`${got} of ${pings} pings are counted`);
     if (!this.stalledEver && answered !== pings) this.findings.push(`${answered} pongs for ${pings} pings are counted`);
-    // So is how many frames, pongs among them, go with a write, and how long they wait; and the face may be another one.
+    // So is how many frames, pongs among them, go with a write, how long they wait, and what memory they hold meanwhile; and
+    // the face may be another one.
     const open =
-      /^crossings|^stun|^got_ping|^sent_pong|^tls_|^write_frames|^frames_written|^queue_time|^tcp_rtt|^egress_contended/;
+      /^crossings|^stun|^got_ping|^sent_pong|^tls_|^write_frames|^frames_written|^queue_time|^tcp_rtt|^egress_contended|^held:/;
     // What depends on how much a socket takes of what nobody reads.
     const stalled = /^(packets|bytes)_sent|^peer_gone_disconnected|_dropped:(?!unknown_dest)/;
     const comparable = Object.entries(counters).filter(
