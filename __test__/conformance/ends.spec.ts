@@ -8,6 +8,7 @@ import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft, openSockets } from '../helpers/leaks.js';
 import { OtherRelay } from '../helpers/other-relay.js';
 import { MESH_KEY, ownCertificate, startRelay, type TestRelay } from '../helpers/relay.js';
+import { BAD_RECORD, SealedClient } from '../helpers/sealed.js';
 import { fill, numbered, QUEUE_DEPTH } from '../helpers/traffic.js';
 import { eventually } from '../helpers/wait.js';
 import { clientFrame, closePayload, Opcode, WebSocketClient } from '../helpers/websocket.js';
@@ -149,6 +150,31 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
       bench.plane.policy(bench.policy({ receiveRate: null }));
       await expectRow(receiver, 10);
       expect(await bench.endOf(id)).toBe('disconnected');
+    },
+  );
+
+  it.each(['a record that does not open', 'a fatal alert'])(
+    'waits for its receive limit with %s',
+    async (violation) => {
+      const bench = await Bench.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } }, 'tls');
+      const { client: receiver } = await bench.admitted();
+      const sealed = await SealedClient.open({ host: '127.0.0.1', port: bench.port, tls: {} });
+      const client = new DerpClient(new Wire(sealed.tls), bench.keys.publicKey);
+      const loggedIn = client.login();
+      const { id } = await eventually(() => bench.logins.find(({ key }) => key === client.key), 'a login');
+      bench.plane.admit(id, NO_RIGHTS);
+      await loggedIn;
+      client.sendPacket(receiver.key, numbered(99, 65_536 - 32));
+      client.sendPacket(receiver.key, numbered(99));
+      for (let time = 0; time < 2; time++) expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(99);
+      for (const frame of row(receiver, 10)) client.send(frame);
+      await client.wire.flushed();
+      sealed.send(violation === 'a fatal alert' ? await sealed.fatalAlert() : BAD_RECORD);
+      const { client: other } = await bench.admitted();
+      for (let time = 0; time < 20; time++) expect(await other.fence()).toEqual([]);
+      bench.plane.policy(bench.policy({ receiveRate: null }));
+      await expectRow(receiver, 10);
+      await bench.endOf(id);
     },
   );
 

@@ -28,15 +28,23 @@ export interface DebugRequest {
   readonly address: string;
 }
 
-/** What proxies say of whom they ask for, besides everything that begins with `x-forwarded-`. Empty ones count. */
+/** What proxies say of the client that they ask for, besides every name with `forward` in it. Empty ones count. */
 const PROXY_HEADERS = [
-  'forwarded',
   'via',
   'x-real-ip',
   'x-client-ip',
   'x-cluster-client-ip',
   'true-client-ip',
   'cf-connecting-ip',
+  'fastly-client-ip',
+  'fly-client-ip',
+  'client-ip',
+  'x-remote-ip',
+  'x-azure-clientip',
+  'x-appengine-user-ip',
+  'x-envoy-external-address',
+  'x-original-host',
+  'cdn-loop',
 ];
 
 /**
@@ -94,7 +102,7 @@ export class DebugAccess {
 }
 
 function isProxied(headers: IncomingHttpHeaders): boolean {
-  return Object.keys(headers).some((name) => name.startsWith('x-forwarded-') || PROXY_HEADERS.includes(name));
+  return Object.keys(headers).some((name) => name.includes('forward') || PROXY_HEADERS.includes(name));
 }
 
 function add(list: BlockList, network: string): void {

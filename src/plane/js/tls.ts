@@ -91,7 +91,11 @@ export function acceptTls(socket: Socket, certificate: ReadyCertificate | undefi
     ...(certificate && { secureContext: certificate.context }),
   });
   // After the handshake Node says no more than this, unless the stream is one of its own servers'.
-  stream.on('_tlsError', (error: Error) => stream.destroy(error));
+  stream.on('_tlsError', (error: Error) => {
+    // What came before is still the client's, and a stream that is paused for its receive limit has it in its buffer.
+    if (stream.readableFlowing === false) stream.read();
+    stream.destroy(error);
+  });
   // OpenSSL would refuse a renegotiation, and go on: a peer that asks for many would get an alert for each.
   stream.disableRenegotiation();
   return stream;
