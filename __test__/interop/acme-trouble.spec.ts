@@ -167,7 +167,10 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
       talking = false;
     });
     await talk;
-    expect((await shown(relay)).fingerprint256).not.toBe(old.fingerprint256);
+    await eventually(
+      async () => (await shown(relay)).fingerprint256 !== old.fingerprint256,
+      'the plane to have the new certificate',
+    );
     expect(await crowd.balanced()).toEqual({ dropped: 0 });
     expect(relay.disconnected).toEqual([]);
     expect(log.find(/wants a renewal.*example.com.why/)).toBeDefined();
