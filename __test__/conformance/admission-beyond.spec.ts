@@ -6,6 +6,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { RelayConfig } from '../../src/config.js';
 import { formatNodeKey, generateKeyPair, type KeyPair, nodeKeyHex } from '../../src/protocol/key.js';
 import { DerpClient } from '../helpers/client.js';
+import { isLetIn } from '../helpers/is-let-in.js';
 import { LANES } from '../helpers/lanes.js';
 import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
 import { ALLOW, DENY, hangUp, reply, type Say, silence, TestVerifier } from '../helpers/verifier.js';
@@ -31,16 +32,6 @@ function directory(): string {
 function write(path: string, ...keys: readonly KeyPair[]): void {
   writeFileSync(`${path}.new`, keys.map(({ publicKey }) => `${formatNodeKey(publicKey)} # a client\n`).join(''));
   renameSync(`${path}.new`, path);
-}
-
-async function isLetIn(relay: TestRelay, options: Parameters<typeof DerpClient.dial>[1] = {}): Promise<boolean> {
-  const client = await DerpClient.dial(relay, options);
-  client.wire.write(client.head, client.clientInfo);
-  client.readFrames();
-  await client.expect('ServerKey');
-  const answer = await client.next().catch(() => undefined);
-  await client.close();
-  return answer?.type === 'ServerInfo';
 }
 
 /** How often a verifier came to an outcome; all verifiers, if none is named. */

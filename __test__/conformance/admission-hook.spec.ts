@@ -3,19 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { AdmitClient, AdmitDecision } from '../../src/control/admission/hook.js';
 import { formatNodeKey } from '../../src/protocol/key.js';
 import { DerpClient } from '../helpers/client.js';
+import { isLetIn } from '../helpers/is-let-in.js';
 import { LANES } from '../helpers/lanes.js';
-import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
+import { MESH_KEY, startRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
-
-async function isLetIn(relay: TestRelay, options: Parameters<typeof DerpClient.dial>[1] = {}): Promise<boolean> {
-  const client = await DerpClient.dial(relay, options);
-  client.wire.write(client.head, client.clientInfo);
-  client.readFrames();
-  await client.expect('ServerKey');
-  const answer = await client.next().catch(() => undefined);
-  await client.close();
-  return answer?.type === 'ServerInfo';
-}
 
 describe.each(LANES)('onAdmit, $name', (lane) => {
   it('sees who it is, and decides', async () => {

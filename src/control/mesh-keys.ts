@@ -1,57 +1,24 @@
 /** How many keys the relays of the mesh may announce, all of them together. */
 import type { NodeKey } from '../protocol/key.js';
+import { KeyQueue } from '../protocol/key-queue.js';
 
 /** Below this part of the limit there is room again for those whose keys were passed over. */
 const ROOM_AGAIN = 0.75;
 
 /** The keys that one link has announced, as far as they were taken. */
-export class AnnouncedKeys implements Iterable<NodeKey> {
+export class AnnouncedKeys extends KeyQueue {
   /** Keys of this link that were not taken, or were forgotten for others' sake, since the relay started. */
   passedOver = 0;
   /** It has announced keys that are not here. */
   lacks = false;
-  private readonly keys = new Set<NodeKey>();
-  /** Where the oldest is. A new iterator would pass over every key that was taken before, each time. */
-  private oldest: Iterator<NodeKey> | undefined;
 
-  constructor(readonly owner: KeyOwner) {}
-
-  get size(): number {
-    return this.keys.size;
+  constructor(readonly owner: KeyOwner) {
+    super();
   }
 
-  has(key: NodeKey): boolean {
-    return this.keys.has(key);
-  }
-
-  add(key: NodeKey): void {
-    this.keys.add(key);
-  }
-
-  delete(key: NodeKey): boolean {
-    return this.keys.delete(key);
-  }
-
-  takeOldest(): NodeKey | undefined {
-    this.oldest ??= this.keys.values();
-    const { done, value } = this.oldest.next();
-    if (done) {
-      // An iterator that has come to the end sees nothing that is added later.
-      this.oldest = undefined;
-      return this.keys.size > 0 ? this.takeOldest() : undefined;
-    }
-    this.keys.delete(value);
-    return value;
-  }
-
-  clear(): void {
-    this.keys.clear();
-    this.oldest = undefined;
+  override clear(): void {
+    super.clear();
     this.lacks = false;
-  }
-
-  [Symbol.iterator](): Iterator<NodeKey> {
-    return this.keys.values();
   }
 }
 

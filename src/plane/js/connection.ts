@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { FrameDecoder, type FrameSink, ProtocolError } from '../../protocol/decode.js';
 import type { NodeKey } from '../../protocol/key.js';
+import { KeyQueue } from '../../protocol/key-queue.js';
 import { type OpenedLogin, sealServerInfo } from '../../protocol/login.js';
 import type { PeerGoneReason } from '../../protocol/wire.js';
 import type {
@@ -20,7 +21,6 @@ import { hangUp } from './hang-up.js';
 import { Liveness } from './liveness.js';
 import { LoginPhase, WaitingPhase } from './login.js';
 import { Session } from './session.js';
-import { Sources } from './sources.js';
 import type { Entry } from './table.js';
 import { TokenBucket } from './token-bucket.js';
 import { WebSocketStream } from './websocket-stream.js';
@@ -79,8 +79,8 @@ export class Connection implements EgressOwner, Timed {
   private place: Stranger | undefined;
   /** Partial login bytes that the plane's budget was charged for. */
   private charged = 0;
-  /** Sources whose leaving this connection is told of, the most recent last. */
-  private readonly sources = new Sources();
+  /** KeyQueue whose leaving this connection is told of, the most recent last. */
+  private readonly sources = new KeyQueue();
   /** Of the budgets of partial frames, and of pairs. */
   private partialShare: Share<Connection> | undefined;
   private pairShare: Share<Connection> | undefined;

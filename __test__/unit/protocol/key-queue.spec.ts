@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest';
-import { Sources } from '../../../src/plane/js/sources.js';
+import { KeyQueue } from '../../../src/protocol/key-queue.js';
 import { SEED, seeded } from '../../helpers/random.js';
-import { keyOf } from './context.js';
+import { keyOf } from '../plane/context.js';
 
 it('sources are taken in the order in which they were added, whatever was taken and removed before', () => {
   const random = seeded(SEED);
-  const sources = new Sources();
+  const sources = new KeyQueue();
   const model: number[] = [];
   for (let step = 0; step < 5000; step++) {
     const number = Math.floor(random() * 50);

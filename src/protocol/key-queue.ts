@@ -1,7 +1,7 @@
-import type { NodeKey } from '../../protocol/key.js';
+import type { NodeKey } from './key.js';
 
-/** The sources whose leaving one connection is told of, in the order in which they were added. */
-export class Sources implements Iterable<NodeKey> {
+/** Node keys, each once, in the order in which they were added. Every step takes constant time. */
+export class KeyQueue implements Iterable<NodeKey> {
   private readonly keys = new Set<NodeKey>();
   /** Where the oldest is. A new iterator would pass over every key that was taken before, each time. */
   private oldest: Iterator<NodeKey> | undefined;
@@ -18,8 +18,9 @@ export class Sources implements Iterable<NodeKey> {
     this.keys.add(key);
   }
 
-  delete(key: NodeKey): void {
-    this.keys.delete(key);
+  /** Whether it was there. */
+  delete(key: NodeKey): boolean {
+    return this.keys.delete(key);
   }
 
   /** Takes the one that was added first. */
