@@ -36,7 +36,6 @@ export type { CounterName, Counters } from './plane/counter-figures.js';
 export { DROP_REASONS, type DropCounter, type DropReason, PACKET_KINDS, type PacketKind } from './plane/counters.js';
 export type { CloseReason, PeerAddress, PlaneKind, TlsVersion } from './plane/plane.js';
 export type { HistogramFigures, RelayFigures } from './registry/figures.js';
-export { createRelay } from './relay.js';
 export type {
   ClientConnected,
   ClientDisconnected,
@@ -46,5 +45,6 @@ export type {
   RelayEvents,
   RelayOptions,
   RelayPlane,
-} from './relay-api.js';
+} from './relay/api.js';
+export { createRelay } from './relay.js';
 export { VERSION } from './version.js';

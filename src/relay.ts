@@ -1,8 +1,5 @@
 /** The composition root: one relay, made of a data plane, a registry, an HTTP server, and what decides between them. */
 import { EventEmitter } from 'node:events';
-import { openGate } from './admission.js';
-import { ClientLog } from './client-log.js';
-import { runCommands } from './commands.js';
 import { parseSettings, type RelayConfig, type Settings } from './config.js';
 import type { AdmissionFigures } from './control/admission/figures.js';
 import type { Gate } from './control/admission/gate.js';
@@ -12,15 +9,12 @@ import { LineLimit } from './control/line-limit.js';
 import { MESH_TIMES, Mesh, type MeshStatus, type MeshTimes } from './control/mesh.js';
 import type { RateLimit } from './control/rate-config.js';
 import { StrangerLog, strangerFigures } from './control/stranger-log.js';
-import { boundConnections, type ConnectionBound } from './descriptors.js';
 import { DerpkitError, ListenError, type ListenSetting, PlaneRefusal, reasonOf } from './errors.js';
-import { FaultLog } from './fault-log.js';
+import { FaultLog } from './faults/fault-log.js';
 import { DebugAccess } from './http/debug-access.js';
 import { type Face, HttpServer } from './http/server.js';
 import { createLogger, type Logger } from './logger.js';
-import { loadMaterials, type Materials } from './materials.js';
 import { openFiles } from './metrics/process.js';
-import { RelayPages } from './pages.js';
 import type { Counters } from './plane/counter-figures.js';
 import type {
   Admission,
@@ -37,15 +31,21 @@ import type {
   PlanePolicy,
 } from './plane/plane.js';
 import { type SelectedPlane, selectPlane } from './plane/select.js';
-import { planePolicy } from './policy.js';
 import { formatNodeKey, shortKey } from './protocol/key.js';
 import type { RelayFigures } from './registry/figures.js';
 import { type Command, Registry } from './registry/registry.js';
-import type { Endpoint, Relay, RelayAddress, RelayEvents, RelayOptions } from './relay-api.js';
-import { type CertificateTimes, RelayCertificates } from './relay-certificates.js';
-import { reloadFiles } from './reload.js';
+import { openGate } from './relay/admission.js';
+import type { Endpoint, Relay, RelayAddress, RelayEvents, RelayOptions } from './relay/api.js';
+import { type CertificateTimes, RelayCertificates } from './relay/certificates.js';
+import { ClientLog } from './relay/client-log.js';
+import { runCommands } from './relay/commands.js';
+import { RelayPages } from './relay/debug-source.js';
+import { boundConnections, type ConnectionBound } from './relay/descriptors.js';
+import { loadMaterials, type Materials } from './relay/materials.js';
+import { planePolicy } from './relay/policy.js';
+import { reloadFiles } from './relay/reload.js';
 
-export type { Relay, RelayAddress, RelayEvents, RelayOptions } from './relay-api.js';
+export type { Relay, RelayAddress, RelayEvents, RelayOptions } from './relay/api.js';
 
 /**
  * Makes a relay; `start` opens it. Throws a `ConfigError` with every setting that cannot be used, and a `DerpkitError` with

@@ -5,7 +5,7 @@ import { parseSettings } from '../../src/config.js';
 import { DerpkitError } from '../../src/errors.js';
 import { WritableCounters } from '../../src/plane/counters.js';
 import type { DataPlane, PlaneEvents } from '../../src/plane/plane.js';
-import { planePolicy } from '../../src/policy.js';
+import { planePolicy } from '../../src/relay/policy.js';
 import { asyncPlane } from '../helpers/async-plane.js';
 import { SEED, seeded } from '../helpers/random.js';
 

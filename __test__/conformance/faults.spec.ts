@@ -1,7 +1,7 @@
 /** A handler that throws, whichever it is, costs its own connection: the others, and the program around the relay, go on. */
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { Barrier } from '../../src/barrier.js';
 import { parseSettings } from '../../src/config.js';
+import { Barrier } from '../../src/faults/barrier.js';
 import { createLogger } from '../../src/logger.js';
 import { formatPrivateKey, generateKeyPair, type KeyPair } from '../../src/protocol/key.js';
 import { composeRelay, type Relay } from '../../src/relay.js';

@@ -15,8 +15,8 @@ import type {
   PacketDrop,
   PlaneEvents,
 } from '../../src/plane/plane.js';
-import { planePolicy } from '../../src/policy.js';
 import { generateKeyPair } from '../../src/protocol/key.js';
+import { planePolicy } from '../../src/relay/policy.js';
 import { type ClientOptions, DerpClient } from './client.js';
 import { Contract } from './contract.js';
 import type { Lane } from './lanes.js';

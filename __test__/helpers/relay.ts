@@ -18,9 +18,9 @@ import {
   type NodeKey,
 } from '../../src/protocol/key.js';
 import type { RelayFigures } from '../../src/registry/figures.js';
+import type { Endpoint } from '../../src/relay/api.js';
+import type { CertificateTimes } from '../../src/relay/certificates.js';
 import { composeRelay, type Relay, type RelayEvents } from '../../src/relay.js';
-import type { Endpoint } from '../../src/relay-api.js';
-import type { CertificateTimes } from '../../src/relay-certificates.js';
 import type { DerpClient } from './client.js';
 import { Contract } from './contract.js';
 import type { Lane } from './lanes.js';

@@ -1,4 +1,4 @@
-import { Barrier } from '../../src/barrier.js';
+import { Barrier } from '../../src/faults/barrier.js';
 
 /** For parts whose handlers must not fail: what one throws becomes an uncaught exception, which fails the run. */
 export const STRICT = new Barrier((_what, error) => {

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { selfSignedCertificate } from '../../src/control/x509.js';
-import type { CertificateTimes } from '../../src/relay-certificates.js';
+import type { CertificateTimes } from '../../src/relay/certificates.js';
 import { Crowd } from '../helpers/crowd.js';
 import { LANES } from '../helpers/lanes.js';
 import { Log } from '../helpers/log.js';

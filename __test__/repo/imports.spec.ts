@@ -3,15 +3,15 @@ import { beyondReexports, cycles, importsOf, packagesOf, type Rule, violations }
 import { manifest, read, sources } from './project.js';
 
 /** What the planes have in common. */
-const PLANE = ['plane/address.ts', 'plane/tap.ts', 'plane/strangers.ts', 'plane/networks.ts', 'barrier.ts'];
+const PLANE = ['plane/address.ts', 'plane/tap.ts', 'plane/strangers.ts', 'plane/networks.ts', 'faults/barrier.ts'];
 
 /** Which way imports go. What is not here is not permitted. */
 const RULES: Readonly<Record<string, Rule>> = {
   'protocol/': { npm: ['tweetnacl'] },
   'errors.ts': {},
-  'barrier.ts': {},
-  'descriptors.ts': { types: ['config.ts'] },
-  'fault-log.ts': { ours: ['barrier.ts', 'errors.ts'], types: ['logger.ts'] },
+  'faults/barrier.ts': {},
+  'relay/descriptors.ts': { types: ['config.ts'] },
+  'faults/fault-log.ts': { ours: ['faults/barrier.ts', 'errors.ts'], types: ['logger.ts'] },
   'logger.ts': { npm: ['pino'] },
   'version.ts': {},
   'config/': { ours: ['protocol/'], types: ['errors.ts'], npm: ['zod'] },
@@ -37,7 +37,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     types: ['plane/plane.ts', 'plane/js/context.ts'],
   },
   'plane/js/stun-sockets.ts': { ours: ['plane/address.ts'], types: ['plane/plane.ts'] },
-  'plane/js/websocket-stream.ts': { ours: ['protocol/'], types: ['barrier.ts'] },
+  'plane/js/websocket-stream.ts': { ours: ['protocol/'], types: ['faults/barrier.ts'] },
   'plane/js/': { ours: [...PLANE, 'plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts'] },
   'plane/native-tap.ts': { ours: ['plane/counters.ts', 'protocol/'], types: ['plane/plane.ts'] },
   'plane/targets.ts': {},
@@ -55,30 +55,30 @@ const RULES: Readonly<Record<string, Rule>> = {
   'acme/': { npm: ['@peculiar/asn1-schema', '@peculiar/asn1-x509'] },
   'control/': {
     ours: ['acme/', 'protocol/', 'errors.ts'],
-    types: ['plane/plane.ts', 'plane/counters.ts', 'barrier.ts'],
+    types: ['plane/plane.ts', 'plane/counters.ts', 'faults/barrier.ts'],
     npm: ['@peculiar/asn1-schema', '@peculiar/asn1-x509'],
   },
   'metrics/': { ours: ['plane/counters.ts'] },
   'http/': {
     ours: ['plane/strangers.ts', 'protocol/', 'errors.ts'],
-    types: ['plane/plane.ts', 'plane/counters.ts', 'barrier.ts'],
+    types: ['plane/plane.ts', 'plane/counters.ts', 'faults/barrier.ts'],
   },
 
-  'admission.ts': { ours: ['control/', 'errors.ts'], types: ['config.ts'] },
-  'pages.ts': {
+  'relay/admission.ts': { ours: ['control/', 'errors.ts'], types: ['config.ts'] },
+  'relay/debug-source.ts': {
     ours: ['control/stranger-log.ts', 'metrics/', 'version.ts'],
     types: ['config.ts', 'control/', 'http/', 'plane/plane.ts', 'registry/'],
   },
-  'materials.ts': { ours: ['admission.ts', 'config.ts', 'control/', 'errors.ts', 'protocol/'] },
-  'reload.ts': { ours: ['config.ts', 'errors.ts', 'materials.ts'], types: ['control/'] },
-  'relay-certificates.ts': {
+  'relay/materials.ts': { ours: ['relay/admission.ts', 'config.ts', 'control/', 'errors.ts', 'protocol/'] },
+  'relay/reload.ts': { ours: ['config.ts', 'errors.ts', 'relay/materials.ts'], types: ['control/'] },
+  'relay/certificates.ts': {
     ours: ['config.ts', 'control/', 'errors.ts', 'protocol/', 'version.ts'],
-    types: ['barrier.ts', 'logger.ts', 'materials.ts', 'plane/plane.ts'],
+    types: ['faults/barrier.ts', 'logger.ts', 'relay/materials.ts', 'plane/plane.ts'],
   },
-  'policy.ts': { ours: ['config.ts', 'descriptors.ts'], types: ['plane/plane.ts'] },
-  'commands.ts': { types: ['plane/plane.ts', 'registry/'] },
-  'client-log.ts': { ours: ['protocol/'], types: ['config.ts', 'logger.ts', 'plane/plane.ts'] },
-  'relay-api.ts': {
+  'relay/policy.ts': { ours: ['config.ts', 'relay/descriptors.ts'], types: ['plane/plane.ts'] },
+  'relay/commands.ts': { types: ['plane/plane.ts', 'registry/'] },
+  'relay/client-log.ts': { ours: ['protocol/'], types: ['config.ts', 'logger.ts', 'plane/plane.ts'] },
+  'relay/api.ts': {
     types: [
       'config.ts',
       'control/',
@@ -92,24 +92,24 @@ const RULES: Readonly<Record<string, Rule>> = {
   'relay.ts': {
     ours: [
       ...[
-        'admission.ts',
-        'client-log.ts',
-        'commands.ts',
+        'relay/admission.ts',
+        'relay/client-log.ts',
+        'relay/commands.ts',
         'config.ts',
         'control/',
-        'descriptors.ts',
+        'relay/descriptors.ts',
         'errors.ts',
-        'fault-log.ts',
+        'faults/fault-log.ts',
         'http/',
         'logger.ts',
-        'materials.ts',
+        'relay/materials.ts',
         'metrics/process.ts',
-        'pages.ts',
-        'relay-certificates.ts',
-        'reload.ts',
+        'relay/debug-source.ts',
+        'relay/certificates.ts',
+        'relay/reload.ts',
         'plane/select.ts',
-        'policy.ts',
-        'relay-api.ts',
+        'relay/policy.ts',
+        'relay/api.ts',
       ],
       ...['protocol/', 'registry/', 'version.ts'],
     ],
@@ -125,7 +125,7 @@ const RULES: Readonly<Record<string, Rule>> = {
         'plane/counter-figures.ts',
         'plane/plane.ts',
         'registry/',
-        'relay-api.ts',
+        'relay/api.ts',
       ],
     ],
   },

@@ -10,6 +10,11 @@ describe('the repository', () => {
     expect(strayEntries(files)).toEqual([]);
   });
 
+  it('has six files at the top of src; every other file stands in the folder of its kind', () => {
+    const top = files.filter((path) => /^src\/[^/]*$/.test(path)).map((path) => path.slice('src/'.length));
+    expect(top.sort()).toEqual(['config.ts', 'errors.ts', 'index.ts', 'logger.ts', 'relay.ts', 'version.ts']);
+  });
+
   it('names its sources in one style for each language', () => {
     expect(oddNames(files)).toEqual([]);
   });

@@ -1,7 +1,7 @@
 /** Addresses of names that clients may need before they can resolve any: looked up now and then, served from memory. */
 import { lookup, Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import type { Barrier } from '../barrier.js';
+import type { Barrier } from '../faults/barrier.js';
 import { addressBytes } from '../protocol/frame.js';
 
 export interface BootstrapNames {

@@ -1,7 +1,7 @@
 /** The relays that this one meshes with: dials them, follows what they say of who is there, and dials again. */
 import { lookup } from 'node:dns/promises';
-import type { Barrier } from '../barrier.js';
 import { reasonOf } from '../errors.js';
+import type { Barrier } from '../faults/barrier.js';
 import type { DialTarget, LinkChange, LinkId } from '../plane/plane.js';
 import { formatNodeKey, type NodeKey, shortKey } from '../protocol/key.js';
 import { type AnnouncedKeys, type KeyOwner, MeshKeys } from './mesh-keys.js';

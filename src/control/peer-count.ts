@@ -1,4 +1,4 @@
-import type { Barrier } from '../barrier.js';
+import type { Barrier } from '../faults/barrier.js';
 
 /** How long after the last of a row of announcements the row counts as over, and how long at most. */
 const SETTLED = 200;

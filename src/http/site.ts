@@ -1,6 +1,6 @@
 /** What is answered to requests: the two muxes of derper, the relay's own and the one on port 80. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Barrier } from '../barrier.js';
+import type { Barrier } from '../faults/barrier.js';
 import { bodyFault, DERP_PATH, isHostField } from '../protocol/upgrade.js';
 import type { DebugAccess, DebugVerdict } from './debug-access.js';
 import { type DebugSource, debugIndex, debugPage } from './debug-pages.js';

@@ -282,7 +282,7 @@ export interface Listening {
   readonly port: number;
 }
 
-/** What the plane permits. Where a number comes from stands in `../policy.ts`. */
+/** What the plane permits. Where a number comes from stands in `../relay/policy.ts`. */
 export interface PlanePolicy {
   /** Most of what connections may have. */
   readonly limits: PlaneLimits;

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseSettings } from '../../../dist/config.js';
 import { loadNative } from '../../../dist/plane/native.js';
-import { planePolicy } from '../../../dist/policy.js';
+import { planePolicy } from '../../../dist/relay/policy.js';
 
 const { create } = loadNative();
 const policy = planePolicy(parseSettings({ certMode: 'off' }));

@@ -8,7 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { parseSettings } from '../../../dist/config.js';
 import { loadNative } from '../../../dist/plane/native.js';
-import { planePolicy } from '../../../dist/policy.js';
+import { planePolicy } from '../../../dist/relay/policy.js';
 
 const ENDS = ['close', 'leave', 'stop'];
 

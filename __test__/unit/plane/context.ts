@@ -13,8 +13,8 @@ import { Table } from '../../../src/plane/js/table.js';
 import { Wheel } from '../../../src/plane/js/wheel.js';
 import type { PlaneEvents, PlanePolicy } from '../../../src/plane/plane.js';
 import { Strangers } from '../../../src/plane/strangers.js';
-import { planePolicy } from '../../../src/policy.js';
 import { generateKeyPair, type NodeKey, readNodeKey } from '../../../src/protocol/key.js';
+import { planePolicy } from '../../../src/relay/policy.js';
 
 export interface PolicyChanges {
   readonly queueDepth?: number;

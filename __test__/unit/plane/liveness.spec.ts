@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseSettings } from '../../../src/config.js';
 import { Liveness } from '../../../src/plane/js/liveness.js';
-import { planePolicy } from '../../../src/policy.js';
+import { planePolicy } from '../../../src/relay/policy.js';
 
 const { deadlines } = planePolicy(parseSettings({}));
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Barrier } from '../../../src/barrier.js';
+import { Barrier } from '../../../src/faults/barrier.js';
 import { type Timed, Wheel } from '../../../src/plane/js/wheel.js';
 import { seeded } from '../../helpers/random.js';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseSettings } from '../../../src/config.js';
-import { planePolicy } from '../../../src/policy.js';
 import * as wire from '../../../src/protocol/wire.js';
+import { planePolicy } from '../../../src/relay/policy.js';
 import { bytes, cases, vectors } from '../vectors.js';
 
 const policy = planePolicy(parseSettings({}));

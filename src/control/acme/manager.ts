@@ -4,7 +4,7 @@ import { type KeyObject, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { ChallengeType, Solver } from '../../acme/issue.js';
 import { challengeName } from '../../acme/request.js';
-import type { Barrier } from '../../barrier.js';
+import type { Barrier } from '../../faults/barrier.js';
 import type { Certificate, CertificateNeed, ConnectionId } from '../../plane/plane.js';
 import { isFor, type PemPair, parsePair, type ServerCertificate } from '../certificates.js';
 import type { Authority } from './authority.js';

@@ -1,4 +1,4 @@
-import type { Barrier } from '../../barrier.js';
+import type { Barrier } from '../../faults/barrier.js';
 import type { KeyPair } from '../../protocol/key.js';
 import type { WritableCounters } from '../counters.js';
 import type { ConnectionId, PlanePolicy } from '../plane.js';

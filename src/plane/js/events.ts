@@ -1,4 +1,4 @@
-import { Barrier } from '../../barrier.js';
+import { Barrier } from '../../faults/barrier.js';
 import type { NodeKey } from '../../protocol/key.js';
 import type { DropReason } from '../counters.js';
 import type { ConnectionId, PacketDrop, PlaneEvents } from '../plane.js';

@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream';
-import type { Barrier } from '../../barrier.js';
+import type { Barrier } from '../../faults/barrier.js';
 import {
   binaryHeader,
   CloseCode,

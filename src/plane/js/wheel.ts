@@ -1,4 +1,4 @@
-import type { Barrier } from '../../barrier.js';
+import type { Barrier } from '../../faults/barrier.js';
 
 /**
  * One timer for all deadlines of all connections. An entry may stand in several slots; whoever is visited looks at its own

@@ -1,16 +1,16 @@
 /** What a relay is to those that embed it. */
 import type { EventEmitter } from 'node:events';
-import type { DnsHook } from './control/acme/dns-hook.js';
-import type { AdmissionFigures } from './control/admission/figures.js';
-import type { OnAdmit } from './control/admission/hook.js';
-import type { MeshStatus } from './control/mesh.js';
-import type { DerpkitError } from './errors.js';
-import type { Logger } from './logger.js';
-import type { Counters } from './plane/counter-figures.js';
-import type { CloseReason, PeerAddress, PlaneKind } from './plane/plane.js';
-import type { RelayFigures } from './registry/figures.js';
+import type { DnsHook } from '../control/acme/dns-hook.js';
+import type { AdmissionFigures } from '../control/admission/figures.js';
+import type { OnAdmit } from '../control/admission/hook.js';
+import type { MeshStatus } from '../control/mesh.js';
+import type { DerpkitError } from '../errors.js';
+import type { Logger } from '../logger.js';
+import type { Counters } from '../plane/counter-figures.js';
+import type { CloseReason, PeerAddress, PlaneKind } from '../plane/plane.js';
+import type { RelayFigures } from '../registry/figures.js';
 
-export type { AdmitClient, AdmitDecision, OnAdmit } from './control/admission/hook.js';
+export type { AdmitClient, AdmitDecision, OnAdmit } from '../control/admission/hook.js';
 
 /** What of a relay is code, not a setting. */
 export interface RelayOptions {

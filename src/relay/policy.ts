@@ -1,6 +1,6 @@
-import type { Settings } from './config.js';
+import type { Settings } from '../config.js';
+import type { PlanePolicy } from '../plane/plane.js';
 import { MOST_CONNECTIONS } from './descriptors.js';
-import type { PlanePolicy } from './plane/plane.js';
 
 /** As often as derper asks for them. */
 const ROUND_TRIPS = 10_000;

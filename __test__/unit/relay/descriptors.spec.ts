@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { connectionsWithin, descriptorLimit, MOST_CONNECTIONS } from '../../src/descriptors.js';
+import { connectionsWithin, descriptorLimit, MOST_CONNECTIONS } from '../../../src/relay/descriptors.js';
 
 it.each([
   // The larger of 64 and a tenth.

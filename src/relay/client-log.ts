@@ -1,7 +1,7 @@
-import type { Settings } from './config.js';
-import type { Logger } from './logger.js';
-import type { ConnectionId, Login } from './plane/plane.js';
-import { nodeKeyHex } from './protocol/key.js';
+import type { Settings } from '../config.js';
+import type { Logger } from '../logger.js';
+import type { ConnectionId, Login } from '../plane/plane.js';
+import { nodeKeyHex } from '../protocol/key.js';
 
 /**
  * What clients do, line by line, for whoever looks for something: all of them, or probers alone, or none. Per connection;

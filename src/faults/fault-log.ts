@@ -1,6 +1,6 @@
+import { reasonOf } from '../errors.js';
+import type { Logger } from '../logger.js';
 import { Barrier } from './barrier.js';
-import { reasonOf } from './errors.js';
-import type { Logger } from './logger.js';
 
 /** How often one kind of fault is told of, in milliseconds. */
 const EVERY = 60_000;

@@ -1,19 +1,19 @@
 /** Makes the gate of a relay, and what it asks, from the settings. */
 import { createSecureContext, type SecureContext } from 'node:tls';
-import type { Settings } from './config.js';
-import { Controller } from './control/admission/controller.js';
-import { Desk } from './control/admission/desk.js';
-import { Gate, type GateEvents } from './control/admission/gate.js';
-import { HeadersFile } from './control/admission/headers-file.js';
-import type { OnAdmit } from './control/admission/hook.js';
-import { KeyFile } from './control/admission/key-file.js';
-import { Listed } from './control/admission/listed.js';
-import { proxyFor } from './control/admission/proxy.js';
-import { Tailscaled } from './control/admission/tailscaled.js';
-import type { Verifier } from './control/admission/verifier.js';
-import { openAdmission } from './control/admit.js';
-import { loadRoots } from './control/roots.js';
-import { type Problem, reasonOf } from './errors.js';
+import type { Settings } from '../config.js';
+import { Controller } from '../control/admission/controller.js';
+import { Desk } from '../control/admission/desk.js';
+import { Gate, type GateEvents } from '../control/admission/gate.js';
+import { HeadersFile } from '../control/admission/headers-file.js';
+import type { OnAdmit } from '../control/admission/hook.js';
+import { KeyFile } from '../control/admission/key-file.js';
+import { Listed } from '../control/admission/listed.js';
+import { proxyFor } from '../control/admission/proxy.js';
+import { Tailscaled } from '../control/admission/tailscaled.js';
+import type { Verifier } from '../control/admission/verifier.js';
+import { openAdmission } from '../control/admit.js';
+import { loadRoots } from '../control/roots.js';
+import { type Problem, reasonOf } from '../errors.js';
 
 type VerifierSettings = Settings['admission']['verifiers'][number];
 

@@ -1,21 +1,21 @@
 /** What the pages below `/debug/` show of a relay: its facts, its metrics, and whether its books are in order. */
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Settings } from './config.js';
-import type { Gate } from './control/admission/gate.js';
-import type { BootstrapDns } from './control/bootstrap-dns.js';
-import type { CertificateState } from './control/expiry.js';
-import type { MeshStatus } from './control/mesh.js';
-import type { RateLimit } from './control/rate-config.js';
-import { strangerFigures } from './control/stranger-log.js';
-import type { DebugSource } from './http/debug-pages.js';
-import type { HttpServer } from './http/server.js';
-import { derperMetrics } from './metrics/derper.js';
-import { type Entry, expvarJson, prometheusText } from './metrics/exposition.js';
-import { processFigures, rememberStart } from './metrics/process.js';
-import type { DataPlane } from './plane/plane.js';
-import type { Registry } from './registry/registry.js';
-import { VERSION } from './version.js';
+import type { Settings } from '../config.js';
+import type { Gate } from '../control/admission/gate.js';
+import type { BootstrapDns } from '../control/bootstrap-dns.js';
+import type { CertificateState } from '../control/expiry.js';
+import type { MeshStatus } from '../control/mesh.js';
+import type { RateLimit } from '../control/rate-config.js';
+import { strangerFigures } from '../control/stranger-log.js';
+import type { DebugSource } from '../http/debug-pages.js';
+import type { HttpServer } from '../http/server.js';
+import { derperMetrics } from '../metrics/derper.js';
+import { type Entry, expvarJson, prometheusText } from '../metrics/exposition.js';
+import { processFigures, rememberStart } from '../metrics/process.js';
+import type { DataPlane } from '../plane/plane.js';
+import type { Registry } from '../registry/registry.js';
+import { VERSION } from '../version.js';
 
 export interface RelayParts {
   readonly settings: Settings;

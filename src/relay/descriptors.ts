@@ -1,7 +1,7 @@
 /** How many connections there may be at once: what the system's limit of file descriptors leaves. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, networkInterfaces } from 'node:os';
-import type { Settings } from './config.js';
+import type { Settings } from '../config.js';
 
 /** What is kept of the limit for everything else: files, names that are looked up, links, connections on their way. */
 const LEAST_RESERVE = 64;

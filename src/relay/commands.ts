@@ -1,5 +1,5 @@
-import type { DataPlane } from './plane/plane.js';
-import type { Command } from './registry/registry.js';
+import type { DataPlane } from '../plane/plane.js';
+import type { Command } from '../registry/registry.js';
 
 /** Has the plane do what the registry has decided, in its order. */
 export function runCommands(plane: DataPlane, commands: readonly Command[]): void {

@@ -1,24 +1,24 @@
 /** The certificates that a relay serves: those it has read or made, and those it gets by ACME. Composition, like relay.ts. */
 import { isIP, SocketAddress } from 'node:net';
-import type { Barrier } from './barrier.js';
-import { acmeDirectory, certDirOf, ipProfile, isAcmeMode, type Settings } from './config.js';
-import { Authority } from './control/acme/authority.js';
-import { CertificateCache } from './control/acme/cache.js';
-import { commandHook, type DnsHook } from './control/acme/dns-hook.js';
-import { KEEPER_TIMES, type KeeperTimes } from './control/acme/keeper.js';
-import { AcmeManager, type AcmeOptions } from './control/acme/manager.js';
-import type { CertificateSource } from './control/certificate-source.js';
-import { CertificateWatch } from './control/certificate-watch.js';
-import { type ServedCertificate, servedSet } from './control/certificates.js';
-import { type CertificateState, ExpiryWarnings, leafState } from './control/expiry.js';
-import { FileWatch, LOOK_AT_FILES } from './control/file-watch.js';
-import { loadRoots, pemOf } from './control/roots.js';
-import { PlaneRefusal, reasonOf } from './errors.js';
-import type { Logger } from './logger.js';
+import { acmeDirectory, certDirOf, ipProfile, isAcmeMode, type Settings } from '../config.js';
+import { Authority } from '../control/acme/authority.js';
+import { CertificateCache } from '../control/acme/cache.js';
+import { commandHook, type DnsHook } from '../control/acme/dns-hook.js';
+import { KEEPER_TIMES, type KeeperTimes } from '../control/acme/keeper.js';
+import { AcmeManager, type AcmeOptions } from '../control/acme/manager.js';
+import type { CertificateSource } from '../control/certificate-source.js';
+import { CertificateWatch } from '../control/certificate-watch.js';
+import { type ServedCertificate, servedSet } from '../control/certificates.js';
+import { type CertificateState, ExpiryWarnings, leafState } from '../control/expiry.js';
+import { FileWatch, LOOK_AT_FILES } from '../control/file-watch.js';
+import { loadRoots, pemOf } from '../control/roots.js';
+import { PlaneRefusal, reasonOf } from '../errors.js';
+import type { Barrier } from '../faults/barrier.js';
+import type { Logger } from '../logger.js';
+import type { CertificateNeed, CertificateSet, ConnectionId } from '../plane/plane.js';
+import { withoutFinalDot } from '../protocol/host-name.js';
+import { VERSION } from '../version.js';
 import type { Materials } from './materials.js';
-import type { CertificateNeed, CertificateSet, ConnectionId } from './plane/plane.js';
-import { withoutFinalDot } from './protocol/host-name.js';
-import { VERSION } from './version.js';
 
 /** derper's own relays, whose names all fit this. */
 const TAILSCALE_RELAY = /^derp([^.]*)\.tailscale\.com\.?$/;

@@ -1,7 +1,7 @@
 /** Reads again what a relay has read from files; of what cannot be used, that from before holds. */
-import type { Settings } from './config.js';
-import type { RateLimit } from './control/rate-config.js';
-import { reasonOf } from './errors.js';
+import type { Settings } from '../config.js';
+import type { RateLimit } from '../control/rate-config.js';
+import { reasonOf } from '../errors.js';
 import { loadRate } from './materials.js';
 
 export interface Reloadable {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parseSettings, type RelayConfig } from '../../src/config.js';
-import { planePolicy } from '../../src/policy.js';
+import { parseSettings, type RelayConfig } from '../../../src/config.js';
+import { planePolicy } from '../../../src/relay/policy.js';
 
 const limitsOf = (limits: NonNullable<RelayConfig['limits']>) => planePolicy(parseSettings({ limits })).limits;
 

@@ -1,5 +1,5 @@
 import { beforeEach, expect, it } from 'vitest';
-import { FaultLog } from '../../src/fault-log.js';
+import { FaultLog } from '../../../src/faults/fault-log.js';
 
 let now: number;
 let lines: [object, string][];

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { expect, it } from 'vitest';
-import { Barrier } from '../../src/barrier.js';
+import { Barrier } from '../../../src/faults/barrier.js';
 
 const BROKEN = new Error('broken');
 

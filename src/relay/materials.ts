@@ -1,16 +1,16 @@
 /** What a relay needs that is not a setting: its keys and its certificate. */
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { certDirOf, isAcmeMode, keyFileOf, parseEabKey, type Settings } from '../config.js';
+import { CertificateSource, filesSource, manualSource, type SourceOptions } from '../control/certificate-source.js';
+import { certificateFile, keptCertificate, manualCertificate, PemError, parsePair } from '../control/certificates.js';
+import { writableByOthers } from '../control/files.js';
+import { loadMeshKey, loadOrMakeKey } from '../control/key-file.js';
+import { loadRateConfig, type RateLimit } from '../control/rate-config.js';
+import { loadRoots, type Roots } from '../control/roots.js';
+import { ConfigError, type Problem, reasonOf } from '../errors.js';
+import { type KeyPair, keyPairOf, parsePrivateKey } from '../protocol/key.js';
 import { type AdmissionMaterials, loadAdmission } from './admission.js';
-import { certDirOf, isAcmeMode, keyFileOf, parseEabKey, type Settings } from './config.js';
-import { CertificateSource, filesSource, manualSource, type SourceOptions } from './control/certificate-source.js';
-import { certificateFile, keptCertificate, manualCertificate, PemError, parsePair } from './control/certificates.js';
-import { writableByOthers } from './control/files.js';
-import { loadMeshKey, loadOrMakeKey } from './control/key-file.js';
-import { loadRateConfig, type RateLimit } from './control/rate-config.js';
-import { loadRoots, type Roots } from './control/roots.js';
-import { ConfigError, type Problem, reasonOf } from './errors.js';
-import { type KeyPair, keyPairOf, parsePrivateKey } from './protocol/key.js';
 
 export interface Materials {
   readonly keys: KeyPair;
