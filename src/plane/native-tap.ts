@@ -1,4 +1,4 @@
-/** Reads what the native plane's tap has written: `crates/derp-net/src/tap.rs` says how it lies in memory. */
+/** Reads what the native plane's tap has written: `crates/derp-net/src/state/tap.rs` says how it lies in memory. */
 import { type NodeKey, readNodeKey } from '../protocol/key.js';
 import { KEY_LENGTH } from '../protocol/wire.js';
 import { DROP_REASONS, PACKET_KINDS } from './counters.js';

@@ -3,7 +3,7 @@
  *
  * Where a pool is full, the connection that has been there longest makes room for the newcomer; where a share is, its own
  * longest one does, if it has had {@link LEAST}: of connections that come at once from one address, the first ones get on.
- * Every step takes the same time, however many there are. `crates/derp-net/src/strangers` is the twin.
+ * Every step takes the same time, however many there are. `crates/derp-net/src/state/strangers` is the twin.
  */
 import { Networks, networkOf } from './networks.js';
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use derp_proto::client_info::ClientInfo;
 use derp_proto::decode::{Decoder, Step};
-use derp_proto::info::ClientInfo;
 use derp_proto::key::{NodeKey, SecretKey, SharedKey};
 use derp_proto::login;
 use derp_proto::wire::{FrameType, HEADER_LENGTH, KEY_LENGTH, NONCE_LENGTH};

@@ -9,20 +9,20 @@ use std::time::Instant;
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::drop_reason::DropReason;
 use derp_proto::key::NodeKey;
-use derp_proto::limit::Rate;
+use derp_proto::token_bucket::Rate;
 use derp_proto::wire::PeerGoneReason;
 use derp_tls::{Alert, Version};
 
-use crate::admission::{Admission, End};
-use crate::egress::{Context, Egress, EgressFigures, Frame, Inbox, Outcome};
-use crate::events::{Event, News};
-use crate::handover::{Handover, Left};
-use crate::line::Line;
-use crate::reason::CloseReason;
-use crate::shared::Turn;
-use crate::strangers::Guest;
-use crate::table::Entry;
-use crate::traffic::next_keep_alive;
+use crate::base::admission::{Admission, End};
+use crate::base::close_reason::CloseReason;
+use crate::base::combining_lock::{CombiningLock, Left};
+use crate::egress::{Egress, EgressContext, EgressFigures, Frame, Inbox, Outcome};
+use crate::hub::shared::Ctx;
+use crate::ingress::forward::next_keep_alive;
+use crate::io::writer::SocketWriter;
+use crate::state::events::{Event, News};
+use crate::state::strangers::Guest;
+use crate::state::table::Entry;
 use crate::worker::Mail;
 
 /// A connection that has been upgraded, or a link to another relay, from its dial on. Shared by reference counting; the socket itself is closed by its owner alone.
@@ -46,7 +46,7 @@ pub(crate) struct Conn {
     /// The ServerInfo frame to be sent, and the place in the table.
     admission: Admission<Box<[u8]>, Arc<Entry>>,
     pub(crate) news: News,
-    egress: Handover<Egress, Inbox>,
+    egress: CombiningLock<Egress, Inbox>,
 
     // Counted by the owner, read by snapshots. A link receives what its relay says of others.
     packets_received: AtomicU64,
@@ -71,11 +71,11 @@ impl Conn {
         id: u64,
         worker: usize,
         peer: SocketAddr,
-        line: Option<Line>,
+        writer: Option<SocketWriter>,
         tls: Option<Version>,
         now: Instant,
     ) -> Self {
-        Self { tls, ..Self::having(id, worker, peer, Egress::new(line, now)) }
+        Self { tls, ..Self::having(id, worker, peer, Egress::new(writer, now)) }
     }
 
     /// Another relay that is about to be dialled, at `peer`.
@@ -96,7 +96,7 @@ impl Conn {
             token: AtomicUsize::new(usize::MAX),
             admission: Admission::new(),
             news: News::default(),
-            egress: Handover::new(egress),
+            egress: CombiningLock::new(egress),
             packets_received: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),
         }
@@ -117,8 +117,8 @@ impl Conn {
     }
 
     /// The other relay has let the link in.
-    pub(crate) fn open(self: &Arc<Self>, line: Line, turn: Turn<'_>) {
-        self.write(turn, |egress, cx| egress.open(line, cx));
+    pub(crate) fn open(self: &Arc<Self>, writer: SocketWriter, ctx: Ctx<'_>) {
+        self.write(ctx, |egress, cx| egress.open(writer, cx));
         self.open.store(true, Ordering::Relaxed);
     }
 
@@ -159,17 +159,17 @@ impl Conn {
     }
 
     /// Lets the connection in, as one step: table entry, ServerInfo, packets. Not if it has ended, or was let in before.
-    pub(crate) fn admit(self: &Arc<Self>, mesh: bool, limit: Option<Rate>, turn: Turn<'_>) {
+    pub(crate) fn admit(self: &Arc<Self>, mesh: bool, limit: Option<Rate>, ctx: Ctx<'_>) {
         let Some(key) = self.key() else { return };
         // By the policy that is in force now, whenever its worker comes to it.
-        let keep_alive_at = next_keep_alive(turn);
+        let keep_alive_at = next_keep_alive(ctx);
         let server_info = self.admission.admit(|server_info| {
             self.mesh.store(mesh, Ordering::Relaxed);
-            (turn.table.add(*key, self, &turn.events), server_info)
+            (ctx.table.add(*key, self, &ctx.events), server_info)
         });
         if let Some(server_info) = server_info {
-            self.write(turn, |egress, cx| egress.welcome(&server_info, cx));
-            turn.mail(self.worker, Mail::Admitted { conn: self.clone(), limit, keep_alive_at });
+            self.write(ctx, |egress, cx| egress.welcome(&server_info, cx));
+            ctx.mail(self.worker, Mail::Admitted { conn: self.clone(), limit, keep_alive_at });
         }
     }
 
@@ -179,12 +179,12 @@ impl Conn {
 
     /// Its place in the table, while it has one.
     pub(crate) fn entry(&self) -> Option<Arc<Entry>> {
-        self.admission.place()
+        self.admission.entry()
     }
 
     /// Packets of one source, in order, from wherever they were read. Never waits.
-    pub(crate) fn deliver(self: &Arc<Self>, packets: &[Frame<'_>], turn: Turn<'_>) {
-        let cx = turn.egress_context(self);
+    pub(crate) fn deliver(self: &Arc<Self>, packets: &[Frame<'_>], ctx: Ctx<'_>) {
+        let cx = ctx.egress_context(self);
         let outcome = Gathered::default();
         let left = self.egress.offer(
             |egress, inbox| outcome.of(egress, &cx, |egress| egress.inbox(inbox, &cx)),
@@ -200,80 +200,80 @@ impl Conn {
             },
         );
         let outcome = outcome.0.get();
-        self.tell(outcome, left, turn);
-        relieve(outcome, turn);
+        self.tell(outcome, left, ctx);
+        relieve(outcome, ctx);
     }
 
     /// Drops its oldest packets, until so many bytes are free.
-    pub(crate) fn shed(self: &Arc<Self>, bytes: usize, turn: Turn<'_>) {
-        self.visit(turn, |egress, cx| egress.shed(bytes, cx));
+    pub(crate) fn shed(self: &Arc<Self>, bytes: usize, ctx: Ctx<'_>) {
+        self.visit(ctx, |egress, cx| egress.shed(bytes, cx));
     }
 
     /// Forgets so many of the sources that it would be told the leaving of.
-    pub(crate) fn forget_sources(self: &Arc<Self>, count: usize, turn: Turn<'_>) {
-        self.visit(turn, |egress, cx| egress.forget_sources(count, cx));
+    pub(crate) fn forget_sources(self: &Arc<Self>, count: usize, ctx: Ctx<'_>) {
+        self.visit(ctx, |egress, cx| egress.forget_sources(count, cx));
     }
 
     /// Sends whole control frames.
-    pub(crate) fn control(self: &Arc<Self>, frames: &[u8], pull: bool, turn: Turn<'_>) {
-        self.write(turn, |egress, cx| egress.control(frames, pull, cx));
+    pub(crate) fn control(self: &Arc<Self>, frames: &[u8], pull: bool, ctx: Ctx<'_>) {
+        self.write(ctx, |egress, cx| egress.control(frames, pull, cx));
     }
 
-    pub(crate) fn pong(self: &Arc<Self>, frame: &[u8], turn: Turn<'_>) {
-        self.write(turn, |egress, cx| egress.pong(frame, cx));
+    pub(crate) fn pong(self: &Arc<Self>, frame: &[u8], ctx: Ctx<'_>) {
+        self.write(ctx, |egress, cx| egress.pong(frame, cx));
     }
 
-    pub(crate) fn peer_gone(self: &Arc<Self>, source: &NodeKey, reason: PeerGoneReason, turn: Turn<'_>) {
-        self.write(turn, |egress, cx| egress.peer_gone(source, reason, cx));
+    pub(crate) fn peer_gone(self: &Arc<Self>, source: &NodeKey, reason: PeerGoneReason, ctx: Ctx<'_>) {
+        self.write(ctx, |egress, cx| egress.peer_gone(source, reason, cx));
     }
 
     /// The socket takes bytes again. Waits for the lock: the edge comes once.
-    pub(crate) fn writable(self: &Arc<Self>, turn: Turn<'_>) {
-        self.write(turn, |egress, cx| egress.drain(cx));
+    pub(crate) fn writable(self: &Arc<Self>, ctx: Ctx<'_>) {
+        self.write(ctx, |egress, cx| egress.drain(cx));
     }
 
     /// Since when nothing has left, if anything waits. `watched`: the caller asks again before the deadline.
-    pub(crate) fn stalled_since(self: &Arc<Self>, watched: bool, turn: Turn<'_>) -> Option<Instant> {
+    pub(crate) fn stalled_since(self: &Arc<Self>, watched: bool, ctx: Ctx<'_>) -> Option<Instant> {
         let mut since = None;
-        self.write(turn, |egress, _| since = egress.watch(watched));
+        self.write(ctx, |egress, _| since = egress.watch(watched));
         since
     }
 
     /// The client has asked for new keys: they go before the next data.
-    pub(crate) fn owe_key_update(self: &Arc<Self>, turn: Turn<'_>) {
-        self.write(turn, |egress, _| egress.owe_key_update());
+    pub(crate) fn owe_key_update(self: &Arc<Self>, ctx: Ctx<'_>) {
+        self.write(ctx, |egress, _| egress.owe_key_update());
     }
 
     /// Says why the connection ends.
-    pub(crate) fn alert(self: &Arc<Self>, alert: Alert, turn: Turn<'_>) {
-        self.write(turn, |egress, _| egress.alert(alert));
+    pub(crate) fn alert(self: &Arc<Self>, alert: Alert, ctx: Ctx<'_>) {
+        self.write(ctx, |egress, _| egress.alert(alert));
     }
 
     /// Lets go of the cipher of the way out; the next record expands it again.
-    pub(crate) fn quiet(self: &Arc<Self>, turn: Turn<'_>) {
-        self.write(turn, |egress, _| egress.quiet());
+    pub(crate) fn quiet(self: &Arc<Self>, ctx: Ctx<'_>) {
+        self.write(ctx, |egress, _| egress.quiet());
     }
 
     /// Lets go of the cipher of the way out, unless it has been used since this was called last. False once it is gone.
-    pub(crate) fn cool(self: &Arc<Self>, turn: Turn<'_>) -> bool {
+    pub(crate) fn cool(self: &Arc<Self>, ctx: Ctx<'_>) -> bool {
         let mut is_warm = false;
-        self.write(turn, |egress, _| is_warm = egress.cool());
+        self.write(ctx, |egress, _| is_warm = egress.cool());
         is_warm
     }
 
     /// Its way out is there.
-    pub(crate) fn connect(self: &Arc<Self>, line: Line, turn: Turn<'_>) {
-        self.write(turn, |egress, cx| egress.connect(line, cx));
+    pub(crate) fn connect(self: &Arc<Self>, writer: SocketWriter, ctx: Ctx<'_>) {
+        self.write(ctx, |egress, cx| egress.connect(writer, cx));
     }
 
     /// Answers a ping of the WebSocket itself.
-    pub(crate) fn web_socket_pong(self: &Arc<Self>, payload: &[u8], turn: Turn<'_>) {
-        self.write(turn, |egress, cx| egress.web_socket_pong(payload, cx));
+    pub(crate) fn web_socket_pong(self: &Arc<Self>, payload: &[u8], ctx: Ctx<'_>) {
+        self.write(ctx, |egress, cx| egress.web_socket_pong(payload, cx));
     }
 
     /// What the close frame of the WebSocket will say.
-    pub(crate) fn owe_close(self: &Arc<Self>, payload: &[u8], turn: Turn<'_>) {
-        self.write(turn, |egress, _| egress.owe_close(payload));
+    pub(crate) fn owe_close(self: &Arc<Self>, payload: &[u8], ctx: Ctx<'_>) {
+        self.write(ctx, |egress, _| egress.owe_close(payload));
     }
 
     /// Adds to what has been received. By the owner alone.
@@ -283,9 +283,9 @@ impl Conn {
         }
     }
 
-    pub(crate) fn figures(self: &Arc<Self>, turn: Turn<'_>) -> Figures {
+    pub(crate) fn figures(self: &Arc<Self>, ctx: Ctx<'_>) -> Figures {
         let mut egress = EgressFigures::default();
-        self.write(turn, |guarded, _| egress = guarded.figures());
+        self.write(ctx, |guarded, _| egress = guarded.figures());
         Figures {
             id: self.id,
             packets_received: self.packets_received.load(Ordering::Relaxed),
@@ -298,115 +298,115 @@ impl Conn {
     }
 
     /// The end of a link, or of a dial. Told once.
-    pub(crate) fn end_link(self: &Arc<Self>, reason: String, turn: Turn<'_>) {
+    pub(crate) fn end_link(self: &Arc<Self>, reason: String, ctx: Ctx<'_>) {
         self.open.store(false, Ordering::Relaxed);
         let end = self.admission.end();
-        turn.links.lock().remove(&self.link_id());
-        self.write(turn, |egress, cx| egress.close(cx).for_each(drop));
+        ctx.links.lock().remove(&self.link_id());
+        self.write(ctx, |egress, cx| egress.close(cx).for_each(drop));
         if !matches!(end, End::Again) {
-            turn.events.push(Event::LinkClosed { link: self.link_id(), reason });
+            ctx.events.push(Event::LinkClosed { link: self.link_id(), reason });
         }
     }
 
     /// Whether something waits for the socket.
-    pub(crate) fn waits(self: &Arc<Self>, turn: Turn<'_>) -> bool {
+    pub(crate) fn waits(self: &Arc<Self>, ctx: Ctx<'_>) -> bool {
         let mut waits = false;
-        self.write(turn, |egress, _| waits = egress.waits());
+        self.write(ctx, |egress, _| waits = egress.waits());
         waits
     }
 
     /// The end of what [`Conn::leave`] has left.
-    pub(crate) fn let_go(self: &Arc<Self>, turn: Turn<'_>) {
-        turn.leaving.lock().remove(&self.id);
-        self.write(turn, |egress, cx| egress.close(cx).for_each(drop));
+    pub(crate) fn let_go(self: &Arc<Self>, ctx: Ctx<'_>) {
+        ctx.leaving.lock().remove(&self.id);
+        self.write(ctx, |egress, cx| egress.close(cx).for_each(drop));
     }
 
     /// The end of everything but the socket. Told once, with the connection's place among the logins if it still has it.
-    pub(crate) fn end(self: &Arc<Self>, reason: CloseReason, place: Option<Guest>, turn: Turn<'_>) {
-        self.end_writing(reason, place, turn, |egress, cx| egress.close(cx).collect());
+    pub(crate) fn end(self: &Arc<Self>, reason: CloseReason, guest: Option<Guest>, ctx: Ctx<'_>) {
+        self.end_writing(reason, guest, ctx, |egress, cx| egress.close(cx).collect());
     }
 
     /// The same, but for what waits for the socket: that is for its owner to let go of.
-    pub(crate) fn leave(self: &Arc<Self>, reason: CloseReason, place: Option<Guest>, turn: Turn<'_>) {
-        turn.leaving.lock().insert(self.id, self.clone());
-        self.end_writing(reason, place, turn, |egress, cx| egress.leave(cx).collect());
+    pub(crate) fn leave(self: &Arc<Self>, reason: CloseReason, guest: Option<Guest>, ctx: Ctx<'_>) {
+        ctx.leaving.lock().insert(self.id, self.clone());
+        self.end_writing(reason, guest, ctx, |egress, cx| egress.leave(cx).collect());
     }
 
     /// `close` ends the way out, and hands the sources back.
     fn end_writing(
         self: &Arc<Self>,
         reason: CloseReason,
-        place: Option<Guest>,
-        turn: Turn<'_>,
-        close: impl FnOnce(&mut Egress, &Context<'_>) -> Vec<NodeKey>,
+        guest: Option<Guest>,
+        ctx: Ctx<'_>,
+        close: impl FnOnce(&mut Egress, &EgressContext<'_>) -> Vec<NodeKey>,
     ) {
         let end = self.admission.end();
-        turn.conns.lock().remove(&self.id);
+        ctx.conns.lock().remove(&self.id);
         match &end {
-            End::Early => turn.counters.add(Counter::LOGINS_FAILED, 1),
-            End::Admitted(entry) => turn.table.remove(entry, self, &turn.events, &turn.faults),
+            End::Early => ctx.counters.add(Counter::LOGINS_FAILED, 1),
+            End::Admitted(entry) => ctx.table.remove(entry, self, &ctx.events, &ctx.faults),
             End::Again => {}
         }
         // What is on its way here, or in the inbox, is dropped by the closed egress, and counted.
         let mut sources = Vec::new();
-        self.write(turn, |egress, cx| sources = close(egress, cx));
+        self.write(ctx, |egress, cx| sources = close(egress, cx));
         for source in sources {
-            turn.subscribers.remove(&source, self.id);
+            ctx.subscribers.remove(&source, self.id);
         }
         if !matches!(end, End::Again) {
-            self.uncount_tls(&turn.counters);
+            self.uncount_tls(&ctx.counters);
         }
         if !matches!(end, End::Again) && self.key().is_some() {
-            turn.events.closed(self, reason, place);
+            ctx.events.closed(self, reason, guest);
         }
     }
 
-    fn write(self: &Arc<Self>, turn: Turn<'_>, act: impl FnOnce(&mut Egress, &Context<'_>)) {
-        relieve(self.visit(turn, act), turn);
+    fn write(self: &Arc<Self>, ctx: Ctx<'_>, act: impl FnOnce(&mut Egress, &EgressContext<'_>)) {
+        relieve(self.visit(ctx, act), ctx);
     }
 
-    fn visit(self: &Arc<Self>, turn: Turn<'_>, act: impl FnOnce(&mut Egress, &Context<'_>)) -> Outcome {
-        let cx = turn.egress_context(self);
+    fn visit(self: &Arc<Self>, ctx: Ctx<'_>, act: impl FnOnce(&mut Egress, &EgressContext<'_>)) -> Outcome {
+        let cx = ctx.egress_context(self);
         let outcome = Gathered::default();
         let left = self.egress.enter(
             |egress, inbox| outcome.of(egress, &cx, |egress| egress.inbox(inbox, &cx)),
             |egress| outcome.of(egress, &cx, |egress| act(egress, &cx)),
         );
         let outcome = outcome.0.get();
-        self.tell(outcome, left, turn);
+        self.tell(outcome, left, ctx);
         outcome
     }
 
     /// Tells whoever has to know what the writes have come to. After the lock is released.
-    fn tell(self: &Arc<Self>, outcome: Outcome, left: Left, turn: Turn<'_>) {
+    fn tell(self: &Arc<Self>, outcome: Outcome, left: Left, ctx: Ctx<'_>) {
         if outcome.overflow {
-            turn.mail(self.worker, Mail::Close(self.clone(), CloseReason::ControlOverflow));
+            ctx.mail(self.worker, Mail::Close(self.clone(), CloseReason::ControlOverflow));
         }
         if outcome.condemned {
-            turn.mail(self.worker, Mail::Close(self.clone(), CloseReason::OverBudget));
+            ctx.mail(self.worker, Mail::Close(self.clone(), CloseReason::OverBudget));
         }
         if outcome.stalled {
-            turn.mail(self.worker, Mail::Stalled(self.clone()));
+            ctx.mail(self.worker, Mail::Stalled(self.clone()));
         }
         if left == Left::Work {
-            turn.mail(self.worker, Mail::Drain(self.clone()));
+            ctx.mail(self.worker, Mail::Drain(self.clone()));
         }
         if outcome.warmed {
-            turn.warmed(self);
+            ctx.warmed(self);
         }
         if outcome.pulled {
-            turn.events.pulled(self);
+            ctx.events.pulled(self);
         }
     }
 }
 
 /// What has come may be more than all may hold together. Not for those who give something back.
-fn relieve(outcome: Outcome, turn: Turn<'_>) {
+fn relieve(outcome: Outcome, ctx: Ctx<'_>) {
     if outcome.crowded {
-        turn.relieve_queues();
+        ctx.relieve_queues();
     }
     if outcome.many_pairs {
-        turn.relieve_pairs();
+        ctx.relieve_pairs();
     }
 }
 
@@ -415,7 +415,7 @@ fn relieve(outcome: Outcome, turn: Turn<'_>) {
 struct Gathered(Cell<Outcome>);
 
 impl Gathered {
-    fn of(&self, egress: &mut Egress, cx: &Context<'_>, act: impl FnOnce(&mut Egress)) {
+    fn of(&self, egress: &mut Egress, cx: &EgressContext<'_>, act: impl FnOnce(&mut Egress)) {
         act(egress);
         egress.settle(cx);
         self.0.set(self.0.get().and(egress.take_outcome()));

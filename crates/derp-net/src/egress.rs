@@ -3,10 +3,10 @@
 
 mod backlog;
 mod context;
-mod holding;
 mod inbox;
 mod outbound;
 mod outcome;
+mod shedding;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -21,11 +21,11 @@ use derp_tls::Alert;
 
 use self::backlog::{Backlog, Tally, count_control};
 use self::outbound::OwnedFrame;
-use crate::ledger::Note;
-use crate::line::{Line, SLICES, Written};
-use crate::subscribers::{Added, Sources};
+use crate::base::ledger::Note;
+use crate::io::writer::{SLICES, SocketWriter, Written};
+use crate::state::peer_gone::{Added, Sources};
 
-pub(crate) use self::context::Context;
+pub(crate) use self::context::EgressContext;
 pub(crate) use self::inbox::Inbox;
 pub(crate) use self::outbound::{Frame, PacketInfo};
 pub(crate) use self::outcome::Outcome;
@@ -34,7 +34,7 @@ pub(crate) use self::outcome::Outcome;
 pub(crate) struct Egress {
     /// `None` before a link is open, and once it has failed, or its owner has closed the connection: nothing is written
     /// then.
-    line: Option<Line>,
+    writer: Option<SocketWriter>,
     /// Until ServerInfo is out, packets wait: it is the client's first frame.
     admitted: bool,
     /// What waits may still leave, and nothing else: the connection has ended.
@@ -63,10 +63,10 @@ pub(crate) struct EgressFigures {
 
 impl Egress {
     /// Without a line until it is connected.
-    pub(crate) fn new(line: Option<Line>, now: Instant) -> Self {
-        let backlog = line.as_ref().filter(|line| line.has_tail()).map(|_| Box::new(Backlog::new(now)));
+    pub(crate) fn new(writer: Option<SocketWriter>, now: Instant) -> Self {
+        let backlog = writer.as_ref().filter(|writer| writer.has_tail()).map(|_| Box::new(Backlog::new(now)));
         Self {
-            line,
+            writer,
             admitted: false,
             leaving: false,
             watched: false,
@@ -82,19 +82,19 @@ impl Egress {
     }
 
     /// The link is open: there is nothing to be said before its packets.
-    pub(crate) fn open(&mut self, line: Line, cx: &Context<'_>) {
+    pub(crate) fn open(&mut self, writer: SocketWriter, cx: &EgressContext<'_>) {
         self.admitted = true;
-        self.connect(line, cx);
+        self.connect(writer, cx);
     }
 
     /// The line is there.
-    pub(crate) fn connect(&mut self, line: Line, cx: &Context<'_>) {
-        self.line = Some(line);
+    pub(crate) fn connect(&mut self, writer: SocketWriter, cx: &EgressContext<'_>) {
+        self.writer = Some(writer);
         self.watch_tail(cx);
     }
 
     /// Writes packets, in order, straight from where they lie; what the socket does not take is kept, within bounds.
-    pub(crate) fn packets(&mut self, packets: &[Frame<'_>], cx: &Context<'_>) {
+    pub(crate) fn packets(&mut self, packets: &[Frame<'_>], cx: &EgressContext<'_>) {
         let rest = if self.admitted && !self.leaving { self.write(packets, cx) } else { packets };
         for packet in rest {
             self.enqueue(packet.owned(), cx);
@@ -102,7 +102,7 @@ impl Egress {
     }
 
     /// The same for packets that others have left.
-    pub(crate) fn inbox(&mut self, inbox: Inbox, cx: &Context<'_>) {
+    pub(crate) fn inbox(&mut self, inbox: Inbox, cx: &EgressContext<'_>) {
         cx.counters.subtract(Counter::HELD_QUEUED_BYTES, inbox.bytes as u64);
         self.dropped += inbox.dropped;
         let frames: Vec<OwnedFrame> = inbox.into_frames().collect();
@@ -115,8 +115,8 @@ impl Egress {
     }
 
     /// Sends whole control frames, ahead of queued packets.
-    pub(crate) fn control(&mut self, bytes: &[u8], pull: bool, cx: &Context<'_>) {
-        if self.line.is_none() || self.leaving {
+    pub(crate) fn control(&mut self, bytes: &[u8], pull: bool, cx: &EgressContext<'_>) {
+        if self.writer.is_none() || self.leaving {
             return;
         }
         self.pulling |= pull;
@@ -134,15 +134,15 @@ impl Egress {
     }
 
     /// The connection is admitted: sends ServerInfo, then whatever packets have come already.
-    pub(crate) fn welcome(&mut self, server_info: &[u8], cx: &Context<'_>) {
+    pub(crate) fn welcome(&mut self, server_info: &[u8], cx: &EgressContext<'_>) {
         self.control(server_info, false, cx);
         self.admitted = true;
         self.drain(cx);
     }
 
     /// Answers a ping, unless an answer to an earlier one still waits.
-    pub(crate) fn pong(&mut self, bytes: &[u8], cx: &Context<'_>) {
-        if self.line.is_none() || self.leaving {
+    pub(crate) fn pong(&mut self, bytes: &[u8], cx: &EgressContext<'_>) {
+        if self.writer.is_none() || self.leaving {
             return;
         }
         let frame = Frame::control(bytes);
@@ -154,7 +154,7 @@ impl Egress {
     }
 
     /// Tells the client that a source of packets has left, if it had packets of it and was not told already.
-    pub(crate) fn peer_gone(&mut self, source: &NodeKey, reason: PeerGoneReason, cx: &Context<'_>) {
+    pub(crate) fn peer_gone(&mut self, source: &NodeKey, reason: PeerGoneReason, cx: &EgressContext<'_>) {
         if self.sources.remove(source) {
             self.note_pairs(cx);
             self.control(&frame::peer_gone(source, reason), false, cx);
@@ -162,11 +162,11 @@ impl Egress {
     }
 
     /// Writes until the socket is full or nothing is left. Called by the owner when the socket takes bytes again.
-    pub(crate) fn drain(&mut self, cx: &Context<'_>) {
-        while let (Some(line), Some(backlog)) = (&mut self.line, &mut self.backlog) {
-            let waited = line.waiting();
-            let flushed = line.flush();
-            if line.waiting() < waited {
+    pub(crate) fn drain(&mut self, cx: &EgressContext<'_>) {
+        while let (Some(writer), Some(backlog)) = (&mut self.writer, &mut self.backlog) {
+            let waited = writer.waiting();
+            let flushed = writer.flush();
+            if writer.waiting() < waited {
                 backlog.moved(cx.now);
             }
             match flushed {
@@ -181,7 +181,7 @@ impl Egress {
                 }
             }
             self.refill(cx);
-            let (Some(line), Some(backlog)) = (&mut self.line, &mut self.backlog) else {
+            let (Some(writer), Some(backlog)) = (&mut self.writer, &mut self.backlog) else {
                 break;
             };
             if backlog.is_empty() {
@@ -193,7 +193,7 @@ impl Egress {
             if parts.peek().is_none() {
                 break;
             }
-            match line.write(parts) {
+            match writer.write(parts) {
                 Written::Bytes(written) => {
                     let (sent, frames) = backlog.advance(written, cx.now);
                     self.count(sent, cx);
@@ -213,9 +213,9 @@ impl Egress {
     }
 
     /// Ends writing. Everything that waits is counted; the sources are handed back, to be unsubscribed.
-    pub(crate) fn close(&mut self, cx: &Context<'_>) -> impl Iterator<Item = NodeKey> + use<> {
-        if let Some(mut line) = self.line.take() {
-            line.end(Alert::CLOSE_NOTIFY);
+    pub(crate) fn close(&mut self, cx: &EgressContext<'_>) -> impl Iterator<Item = NodeKey> + use<> {
+        if let Some(mut writer) = self.writer.take() {
+            writer.end(Alert::CLOSE_NOTIFY);
         }
         self.give_up(cx);
         let sources = std::mem::take(&mut self.sources);
@@ -224,7 +224,7 @@ impl Egress {
     }
 
     /// Takes nothing more; what waits is drained as before. The sources are handed back, to be unsubscribed.
-    pub(crate) fn leave(&mut self, cx: &Context<'_>) -> impl Iterator<Item = NodeKey> + use<> {
+    pub(crate) fn leave(&mut self, cx: &EgressContext<'_>) -> impl Iterator<Item = NodeKey> + use<> {
         self.leaving = true;
         self.pulling = false;
         self.drain(cx);
@@ -235,7 +235,7 @@ impl Egress {
 
     /// Whether anything waits for the socket.
     pub(crate) fn waits(&self) -> bool {
-        self.line.is_some() && self.backlog.is_some()
+        self.writer.is_some() && self.backlog.is_some()
     }
 
     /// Since when no frame has left; `None` if none waits. For the owner, who asks again in time; `watched` says so.
@@ -247,34 +247,34 @@ impl Egress {
 
     /// The client has asked for new keys.
     pub(crate) fn owe_key_update(&mut self) {
-        if let Some(line) = &mut self.line {
-            line.owe_key_update();
+        if let Some(writer) = &mut self.writer {
+            writer.owe_key_update();
         }
     }
 
     /// The last word, unless [`Egress::close`] has said it already.
     pub(crate) fn alert(&mut self, alert: Alert) {
-        if let Some(line) = &mut self.line {
-            line.end(alert);
+        if let Some(writer) = &mut self.writer {
+            writer.end(alert);
         }
     }
 
     /// Lets go of the cipher; the next record expands it again.
     pub(crate) fn quiet(&mut self) {
-        if let Some(line) = &mut self.line {
-            line.quiet();
+        if let Some(writer) = &mut self.writer {
+            writer.quiet();
         }
     }
 
     /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
     pub(crate) fn cool(&mut self) -> bool {
-        self.line.as_mut().is_some_and(Line::cool)
+        self.writer.as_mut().is_some_and(SocketWriter::cool)
     }
 
     /// Answers a ping of the WebSocket itself: at once, or when the socket has taken what was begun.
-    pub(crate) fn web_socket_pong(&mut self, payload: &[u8], cx: &Context<'_>) {
-        let Some(line) = &mut self.line else { return };
-        if line.pong(payload) {
+    pub(crate) fn web_socket_pong(&mut self, payload: &[u8], cx: &EgressContext<'_>) {
+        let Some(writer) = &mut self.writer else { return };
+        if writer.pong(payload) {
             self.watch_tail(cx);
         } else {
             self.fail(cx);
@@ -283,14 +283,14 @@ impl Egress {
 
     /// What the close frame of the WebSocket will say, unless it has been sent.
     pub(crate) fn owe_close(&mut self, payload: &[u8]) {
-        if let Some(line) = &mut self.line {
-            line.owe_close(payload);
+        if let Some(writer) = &mut self.writer {
+            writer.owe_close(payload);
         }
     }
 
     /// What has come of all writes since this was asked last.
     pub(crate) fn take_outcome(&mut self) -> Outcome {
-        let warmed = self.line.as_mut().is_some_and(Line::take_warmed);
+        let warmed = self.writer.as_mut().is_some_and(SocketWriter::take_warmed);
         Outcome { warmed, ..std::mem::take(&mut self.outcome) }
     }
 
@@ -300,19 +300,19 @@ impl Egress {
     }
 
     /// Writes as much as the socket takes, if nothing waits. Returns the frames of which not a byte is out.
-    fn write<'p, 'a>(&mut self, mut frames: &'p [Frame<'a>], cx: &Context<'_>) -> &'p [Frame<'a>] {
-        while self.line.is_some() && self.backlog.is_none() {
+    fn write<'p, 'a>(&mut self, mut frames: &'p [Frame<'a>], cx: &EgressContext<'_>) -> &'p [Frame<'a>] {
+        while self.writer.is_some() && self.backlog.is_none() {
             let added = self.subscribe_all(frames, cx);
-            let (Some(line), [first, others @ ..]) = (&mut self.line, frames) else {
+            let (Some(writer), [first, others @ ..]) = (&mut self.writer, frames) else {
                 break;
             };
             // Those of one call are of one kind.
             let most = if first.head.is_empty() { SLICES } else { SLICES / 2 };
-            match line.write(frames.iter().take(most).flat_map(Frame::parts)) {
+            match writer.write(frames.iter().take(most).flat_map(Frame::parts)) {
                 Written::Bytes(written) => {
                     frames = self.on_written(frames, written, cx);
                     self.watch_tail(cx);
-                    if self.backlog.is_some() && self.line.as_ref().is_some_and(Line::is_cut) {
+                    if self.backlog.is_some() && self.writer.as_ref().is_some_and(SocketWriter::is_cut) {
                         self.drain(cx);
                     }
                 }
@@ -338,7 +338,7 @@ impl Egress {
         &mut self,
         mut frames: &'p [Frame<'a>],
         mut written: usize,
-        cx: &Context<'_>,
+        cx: &EgressContext<'_>,
     ) -> &'p [Frame<'a>] {
         let mut sent = Tally::default();
         let mut whole = 0;
@@ -368,9 +368,9 @@ impl Egress {
     }
 
     /// Keeps a packet for later.
-    fn enqueue(&mut self, frame: OwnedFrame, cx: &Context<'_>) {
+    fn enqueue(&mut self, frame: OwnedFrame, cx: &EgressContext<'_>) {
         let Some(info) = frame.packet else { return };
-        if self.line.is_none() || self.leaving {
+        if self.writer.is_none() || self.leaving {
             self.drop_packet(DropReason::GoneDisconnected, &info, cx);
             return;
         }
@@ -385,7 +385,7 @@ impl Egress {
     }
 
     /// Commits what is next, as far as there is room.
-    fn refill(&mut self, cx: &Context<'_>) {
+    fn refill(&mut self, cx: &EgressContext<'_>) {
         let mut waits = Waits::none(0);
         while let Some(backlog) = &mut self.backlog
             && let Some(frame) = backlog.next(self.admitted, &mut waits, cx)
@@ -401,7 +401,7 @@ impl Egress {
 
     /// The destination is told when this source leaves. Before the packet leaves: the source may be gone by the time it has.
     /// True if it was not so already.
-    fn subscribe(&mut self, source: &NodeKey, cx: &Context<'_>) -> bool {
+    fn subscribe(&mut self, source: &NodeKey, cx: &EgressContext<'_>) -> bool {
         if cx.link || self.leaving {
             return false;
         }
@@ -417,13 +417,13 @@ impl Egress {
     }
 
     /// The same for what one write may take. Returns the new ones; mostly there is none.
-    fn subscribe_all(&mut self, frames: &[Frame<'_>], cx: &Context<'_>) -> Vec<NodeKey> {
+    fn subscribe_all(&mut self, frames: &[Frame<'_>], cx: &EgressContext<'_>) -> Vec<NodeKey> {
         let packets = frames.iter().take(SLICES).filter_map(|frame| frame.packet);
         packets.filter(|info| self.subscribe(&info.source, cx)).map(|info| info.source).collect()
     }
 
     /// Nothing of these was heard after all.
-    fn unsubscribe(&mut self, sources: &[NodeKey], cx: &Context<'_>) {
+    fn unsubscribe(&mut self, sources: &[NodeKey], cx: &EgressContext<'_>) {
         for source in sources {
             if self.sources.remove(source) {
                 cx.subscribers.remove(source, cx.destination);
@@ -435,12 +435,12 @@ impl Egress {
     }
 
     /// The room for what waits; from here on something does.
-    fn waiting(&mut self, cx: &Context<'_>) -> &mut Backlog {
+    fn waiting(&mut self, cx: &EgressContext<'_>) -> &mut Backlog {
         self.backlog.get_or_insert_with(|| Box::new(Backlog::new(cx.now)))
     }
 
     /// What is sealed and not out has to leave in time, as everything that waits.
-    fn watch_tail(&mut self, cx: &Context<'_>) {
+    fn watch_tail(&mut self, cx: &EgressContext<'_>) {
         if self.has_tail() {
             self.waiting(cx);
             self.stalled();
@@ -452,14 +452,14 @@ impl Egress {
         self.watched = true;
     }
 
-    fn pull(&mut self, cx: &Context<'_>) {
-        if self.pulling && self.line.is_some() && self.control_bytes() < cx.control_bytes / 2 {
+    fn pull(&mut self, cx: &EgressContext<'_>) {
+        if self.pulling && self.writer.is_some() && self.control_bytes() < cx.control_bytes / 2 {
             self.pulling = false;
             self.outcome.pulled = true;
         }
     }
 
-    fn count(&mut self, sent: Tally, cx: &Context<'_>) {
+    fn count(&mut self, sent: Tally, cx: &EgressContext<'_>) {
         self.sent.packets += sent.packets;
         self.sent.bytes += sent.bytes;
         if sent.packets > 0 && !cx.link {
@@ -469,26 +469,26 @@ impl Egress {
     }
 
     /// Those of the login are no part of the figures.
-    fn count_write(&self, frames: usize, cx: &Context<'_>) {
+    fn count_write(&self, frames: usize, cx: &EgressContext<'_>) {
         if self.admitted && !cx.link {
             cx.counters.wrote(frames);
         }
     }
 
-    fn drop_packet(&mut self, reason: DropReason, info: &PacketInfo, cx: &Context<'_>) {
+    fn drop_packet(&mut self, reason: DropReason, info: &PacketInfo, cx: &EgressContext<'_>) {
         self.dropped += 1;
         cx.dropped(reason, info);
     }
 
     /// The socket does not take anything any more. Its owner sees that, and closes it; nobody else does.
-    fn fail(&mut self, cx: &Context<'_>) {
-        if let Some(line) = self.line.take() {
-            line.shutdown();
+    fn fail(&mut self, cx: &EgressContext<'_>) {
+        if let Some(writer) = self.writer.take() {
+            writer.shutdown();
         }
         self.give_up(cx);
     }
 
-    fn give_up(&mut self, cx: &Context<'_>) {
+    fn give_up(&mut self, cx: &EgressContext<'_>) {
         let waiting = self.backlog.take().into_iter().flat_map(|backlog| backlog.into_packets());
         for (reason, info) in waiting {
             self.drop_packet(reason, &info, cx);

@@ -9,27 +9,27 @@ use std::time::Instant;
 
 use derp_proto::counters::Counters;
 use derp_proto::key::{NodeKey, SecretKey};
-use derp_proto::limit::Rate;
+use derp_proto::token_bucket::Rate;
 use derp_proto::wire::PeerGoneReason;
 use derp_tls::CertificateSet;
 use mio::{Poll, Waker};
 
-use crate::acceptor::{self, Listener};
+use crate::base::close_reason::CloseReason;
+use crate::base::faults::Fault;
+use crate::base::os_hooks::OsHooks;
+use crate::base::policy::Policy;
+use crate::base::sync::Lock;
 use crate::conn::{Conn, Figures};
-use crate::connections::Adopted;
-use crate::dial::Target;
-use crate::events::{Event, Wake};
-use crate::faults::Fault;
-use crate::line::Line;
-use crate::link;
-use crate::policy::Policy;
-use crate::reason::CloseReason;
-use crate::shared::{Place, Shared, Turn};
-use crate::strangers::Stage;
+use crate::hub::shared::{BridgeAddress, Ctx, Shared};
+use crate::ingress::mesh_dial::Target;
+use crate::ingress::mesh_link;
+use crate::io::writer::SocketWriter;
+use crate::state::events::{Event, Wake};
+use crate::state::strangers::Stage;
+use crate::state::tap::Slab;
 use crate::stun;
-use crate::sync::Lock;
-use crate::system::System;
-use crate::tap::Slab;
+use crate::worker::acceptor::{self, Listener};
+use crate::worker::connections::Adopted;
 use crate::worker::{Mail, WAKE, Worker};
 
 /// A data plane with its worker threads. Dropping it shuts it down.
@@ -58,10 +58,10 @@ impl Plane {
         policy: Policy,
         workers: usize,
         counters: Arc<Counters>,
-        system: System,
+        os: OsHooks,
         wake: Wake,
     ) -> io::Result<Self> {
-        let (shared, posts) = Shared::new(secret, policy, workers, counters, system, wake)?;
+        let (shared, posts) = Shared::new(secret, policy, workers, counters, os, wake)?;
         let shared = Arc::new(shared);
         let plane = Self { shared: shared.clone(), workers: Lock::default() };
         for (index, (poll, mail)) in posts.into_iter().enumerate() {
@@ -131,15 +131,15 @@ impl Plane {
     pub fn policy(&self, policy: Policy) {
         self.shared.policy.store(Arc::new(policy));
         self.shared.mail_all(|| Mail::Policy);
-        let turn = Turn::now(&self.shared);
-        turn.relieve_queues();
-        turn.relieve_pairs();
+        let ctx = Ctx::now(&self.shared);
+        ctx.relieve_queues();
+        ctx.relieve_pairs();
     }
 
     /// Lets a logged-in connection in; with a receive limit of its own, if not with that of the policy.
     pub fn admit(&self, id: u64, mesh: bool, limit: Option<Rate>) {
         if let Some(conn) = self.shared.conn(id) {
-            conn.admit(mesh, limit, Turn::now(&self.shared));
+            conn.admit(mesh, limit, Ctx::now(&self.shared));
         }
     }
 
@@ -162,7 +162,7 @@ impl Plane {
         // Before its worker has it: commands for it may follow at once.
         shared.links.lock().insert(link, conn.clone());
         if !shared.mail(worker, Mail::Dial(conn.clone(), Box::new(target))) {
-            conn.end_link(link::reason_of(CloseReason::Shutdown).into(), Turn::now(shared));
+            conn.end_link(mesh_link::reason_of(CloseReason::Shutdown).into(), Ctx::now(shared));
         }
     }
 
@@ -182,23 +182,23 @@ impl Plane {
 
     /// A source of packets has left the region.
     pub fn gone(&self, key: &NodeKey, reason: PeerGoneReason) {
-        let turn = Turn::now(&self.shared);
-        for id in turn.subscribers.take(key) {
-            if turn.faults.strikes(Fault::LostPeerGone) {
+        let ctx = Ctx::now(&self.shared);
+        for id in ctx.subscribers.take(key) {
+            if ctx.faults.strikes(Fault::LostPeerGone) {
                 continue;
             }
-            if let Some(conn) = turn.conn(id) {
-                conn.peer_gone(key, reason, turn);
+            if let Some(conn) = ctx.conn(id) {
+                conn.peer_gone(key, reason, ctx);
             }
         }
     }
 
     /// Sends whole control frames to admitted connections.
     pub fn send(&self, ids: impl IntoIterator<Item = u64>, frames: &[u8], pull: bool) {
-        let turn = Turn::now(&self.shared);
-        for conn in ids.into_iter().filter_map(|id| turn.conn(id)) {
+        let ctx = Ctx::now(&self.shared);
+        for conn in ids.into_iter().filter_map(|id| ctx.conn(id)) {
             if conn.is_admitted() {
-                conn.control(frames, pull, turn);
+                conn.control(frames, pull, ctx);
             }
         }
     }
@@ -211,23 +211,23 @@ impl Plane {
         let room = shared.given.lock().remove(&id).unwrap_or_else(|| shared.room.nothing());
         let Adoption { leftover, listener, not_ideal, web_socket } = how;
         let stream = Arc::new(stream);
-        let Some(place) = Turn::now(shared).enter(listener, Stage::LoggingIn, peer, &stream) else { return };
+        let Some(guest) = Ctx::now(shared).enter(listener, Stage::LoggingIn, peer, &stream) else { return };
         let bridge = shared.bridges.lock().remove(&id);
-        let (worker, line, tls) = match bridge {
+        let (worker, writer, tls) = match bridge {
             // Its line is the worker's to bring.
-            Some(Place { worker, tls, .. }) => (worker, None, tls),
+            Some(BridgeAddress { worker, tls, .. }) => (worker, None, tls),
             None => {
-                let line = Line::plain(stream.clone());
-                let line = if web_socket { line.into_web_socket() } else { line };
-                (id as usize % shared.mailboxes.len(), Some(line), None)
+                let writer = SocketWriter::plain(stream.clone());
+                let writer = if web_socket { writer.into_web_socket() } else { writer };
+                (id as usize % shared.mailboxes.len(), Some(writer), None)
             }
         };
         let bridge = bridge.map(|bridge| bridge.token);
-        let conn = Arc::new(Conn::new(id, worker, peer, line, tls, Instant::now()));
+        let conn = Arc::new(Conn::new(id, worker, peer, writer, tls, Instant::now()));
         conn.count_tls(&shared.counters);
         // Before its worker has it: commands for it may follow at once.
         shared.conns.lock().insert(id, conn.clone());
-        let adopted = Adopted { conn: conn.clone(), place, room, not_ideal, web_socket, leftover, stream, bridge };
+        let adopted = Adopted { conn: conn.clone(), guest, room, not_ideal, web_socket, leftover, stream, bridge };
         if !shared.mail(worker, Mail::Adopted(adopted)) {
             shared.conns.lock().remove(&id);
             conn.uncount_tls(&shared.counters);
@@ -254,21 +254,21 @@ impl Plane {
 
     /// Figures of the admitted connections from the `offset`th on, by id; and how many there are in all.
     pub fn snapshot(&self, offset: usize, limit: usize) -> (usize, Vec<Figures>) {
-        let turn = Turn::now(&self.shared);
-        let mut conns: Vec<_> = turn.conns.lock().values().cloned().collect();
+        let ctx = Ctx::now(&self.shared);
+        let mut conns: Vec<_> = ctx.conns.lock().values().cloned().collect();
         conns.retain(|conn| conn.is_admitted());
         conns.sort_unstable_by_key(|conn| conn.id);
-        let rows = conns.iter().skip(offset).take(limit).map(|conn| conn.figures(turn)).collect();
+        let rows = conns.iter().skip(offset).take(limit).map(|conn| conn.figures(ctx)).collect();
         (conns.len(), rows)
     }
 
     /// Figures of the open links, by what the control plane calls them. They receive what their relays say of others.
     pub fn links(&self) -> Vec<Figures> {
-        let turn = Turn::now(&self.shared);
-        let mut links: Vec<_> = turn.links.lock().values().cloned().collect();
+        let ctx = Ctx::now(&self.shared);
+        let mut links: Vec<_> = ctx.links.lock().values().cloned().collect();
         links.retain(|link| link.is_open());
         links.sort_unstable_by_key(|link| link.link_id());
-        links.iter().map(|link| Figures { id: link.link_id(), ..link.figures(turn) }).collect()
+        links.iter().map(|link| Figures { id: link.link_id(), ..link.figures(ctx) }).collect()
     }
 
     /// What has happened since the last call.

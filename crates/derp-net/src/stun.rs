@@ -19,11 +19,11 @@ use mio::{Events, Interest, Poll, Token};
 use self::many::Datagrams;
 #[cfg(not(target_os = "linux"))]
 use self::single::Datagrams;
-use crate::acceptor;
-use crate::events::Event;
+use crate::base::close_reason::CloseReason;
+use crate::hub::shared::Shared;
 use crate::plane::outcome;
-use crate::reason::CloseReason;
-use crate::shared::Shared;
+use crate::state::events::Event;
+use crate::worker::acceptor;
 
 /// The longest datagram.
 const ROOM: usize = 64 << 10;

@@ -10,26 +10,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use derp_proto::client_info::ClientInfo;
 use derp_proto::decode::FrameHeader;
 use derp_proto::drop_reason::{DropReason, PacketKind};
 use derp_proto::frame;
-use derp_proto::info::ClientInfo;
 use derp_proto::key::{NodeKey, SecretKey};
-use derp_proto::limit::Rate;
 use derp_proto::login;
+use derp_proto::token_bucket::Rate;
 use derp_proto::wire::{DISCO_MAGIC, FrameType, HEADER_LENGTH};
 
-use crate::batch::Batch;
+use crate::base::close_reason::CloseReason;
+use crate::base::os_hooks::OsHooks;
+use crate::base::policy::Policy;
 use crate::conn::Conn;
-use crate::events::Event;
-use crate::line::Line;
-use crate::policy::Policy;
-use crate::reason::CloseReason;
-use crate::session::Session;
-use crate::shared::{Shared, Turn};
-use crate::strangers::{Guest, Stage};
-use crate::system::System;
-use crate::traffic::next_keep_alive;
+use crate::hub::shared::{Ctx, Shared};
+use crate::ingress::fanout::Fanout;
+use crate::ingress::forward::next_keep_alive;
+use crate::ingress::session::Session;
+use crate::io::writer::SocketWriter;
+use crate::state::events::Event;
+use crate::state::strangers::{Guest, Stage};
 use crate::worker::Mail;
 
 pub(crate) fn policy() -> Policy {
@@ -99,13 +99,13 @@ impl World {
         let wakes = Arc::new(AtomicUsize::new(0));
         let count = wakes.clone();
         let wake = Box::new(move || _ = count.fetch_add(1, Ordering::SeqCst));
-        let (shared, mut posts) = Shared::new(secret(0), policy, 1, Arc::default(), System::default(), wake).unwrap();
+        let (shared, mut posts) = Shared::new(secret(0), policy, 1, Arc::default(), OsHooks::default(), wake).unwrap();
         let (_, mail) = posts.pop().unwrap();
         Self { shared, _mail: mail, wakes, now: Instant::now() }
     }
 
-    pub(crate) fn turn(&self) -> Turn<'_> {
-        Turn::at(&self.shared, self.now)
+    pub(crate) fn ctx(&self) -> Ctx<'_> {
+        Ctx::at(&self.shared, self.now)
     }
 
     pub(crate) fn wakes(&self) -> usize {
@@ -122,7 +122,7 @@ impl World {
             self.shared.new_id(),
             0,
             peer,
-            Some(Line::plain(Arc::new(TcpStream::from(OwnedFd::from(near))))),
+            Some(SocketWriter::plain(Arc::new(TcpStream::from(OwnedFd::from(near))))),
             None,
             self.now,
         ));
@@ -140,17 +140,17 @@ impl World {
     /// A client that has not said anything.
     pub(crate) fn client(&self, number: u64) -> Client {
         let (conn, far) = self.connection();
-        let place = self.place();
-        let session = Session::new(conn.clone(), false, place, self.turn());
-        Client { key: secret(number).public_key(), number, conn, session, batch: Batch::default(), far }
+        let guest = self.guest();
+        let session = Session::new(conn.clone(), false, guest, self.ctx());
+        Client { key: secret(number).public_key(), number, conn, session, fanout: Fanout::default(), far }
     }
 
     /// A place among the logins, of nobody's address.
-    pub(crate) fn place(&self) -> Guest {
+    pub(crate) fn guest(&self) -> Guest {
         let (near, _) = UnixStream::pair().unwrap();
         let stream = Arc::new(TcpStream::from(OwnedFd::from(near)));
         let nobody = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
-        self.turn().enter(0, Stage::LoggingIn, nobody, &stream).unwrap()
+        self.ctx().enter(0, Stage::LoggingIn, nobody, &stream).unwrap()
     }
 
     pub(crate) fn pending_logins(&self) -> usize {
@@ -180,7 +180,7 @@ pub(crate) struct Client {
     number: u64,
     pub(crate) conn: Arc<Conn>,
     pub(crate) session: Session,
-    batch: Batch,
+    fanout: Fanout,
     far: UnixStream,
 }
 
@@ -192,12 +192,12 @@ impl Client {
 
     /// Hands bytes to the session, as if they had been read.
     pub(crate) fn feed(&mut self, bytes: &[u8], world: &World) -> Result<(), CloseReason> {
-        self.session.receive(&mut bytes.to_vec(), &mut self.batch, world.turn())
+        self.session.receive(&mut bytes.to_vec(), &mut self.fanout, world.ctx())
     }
 
     pub(crate) fn admit(&mut self, mesh: bool, world: &World) -> Result<(), CloseReason> {
-        self.conn.admit(mesh, None, world.turn());
-        self.session.admitted(None, next_keep_alive(world.turn()), &mut self.batch, world.turn())
+        self.conn.admit(mesh, None, world.ctx());
+        self.session.admitted(None, next_keep_alive(world.ctx()), &mut self.fanout, world.ctx())
     }
 
     /// The next frame that this client gets.

@@ -1,22 +1,25 @@
 //! One thread with one poll: it reads its own connections, writes to anyone's, and looks after the deadlines of its own.
 
+pub(crate) mod acceptor;
+pub(crate) mod connections;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use derp_proto::limit::Rate;
+use derp_proto::token_bucket::Rate;
 use mio::{Events, Poll, Token};
 
-use crate::acceptor::{Accepted, Acceptor, Accepts, Listener};
-use crate::budget::Share;
+use crate::base::budget::Share;
+use crate::base::close_reason::CloseReason;
+use crate::base::faults::Fault;
 use crate::conn::Conn;
-use crate::connections::{Adopted, Connections};
-use crate::dial::Target;
-use crate::faults::Fault;
-use crate::reason::CloseReason;
-use crate::shared::{Shared, Turn};
-use crate::strangers::{Guest, Stage};
+use crate::hub::shared::{Ctx, Shared};
+use crate::ingress::mesh_dial::Target;
+use crate::state::strangers::{Guest, Stage};
+use crate::worker::acceptor::{Accepted, Acceptor, Accepts, Listener};
+use crate::worker::connections::{Adopted, Connections};
 
 /// Deadlines are met less than two ticks late.
 const TICK: Duration = Duration::from_millis(20);
@@ -96,26 +99,26 @@ impl Worker {
             let now = Instant::now();
             let pause = self.pause(&shared, now);
             self.connections.wait(&mut events, pause, now)?;
-            let turn = Turn::now(&shared);
-            if turn.faults.strikes(Fault::Panic) {
+            let ctx = Ctx::now(&shared);
+            if ctx.faults.strikes(Fault::Panic) {
                 panic!("a fault was planted");
             }
-            self.accept(None, turn);
-            self.connections.go_on(turn);
+            self.accept(None, ctx);
+            self.connections.go_on(ctx);
             for event in &events {
                 match self.acceptor.index(event.token()) {
-                    Some(listener) => self.accept(Some(listener), turn),
-                    None => self.connections.on_ready(event, turn),
+                    Some(listener) => self.accept(Some(listener), ctx),
+                    None => self.connections.on_ready(event, ctx),
                 }
             }
             while let Ok(mail) = self.mail.try_recv() {
                 if let Mail::End(reason) = mail {
                     return Ok(reason);
                 }
-                self.read_mail(mail, turn);
+                self.read_mail(mail, ctx);
             }
-            self.connections.on_time(turn);
-            self.connections.cool(turn);
+            self.connections.on_time(ctx);
+            self.connections.cool(ctx);
         }
     }
 
@@ -123,7 +126,7 @@ impl Worker {
     pub(crate) fn close(&mut self, reason: CloseReason) {
         let shared = self.shared.clone();
         self.acceptor.close();
-        self.connections.close_all(reason, Turn::now(&shared));
+        self.connections.close_all(reason, Ctx::now(&shared));
     }
 
     /// How long this worker has nothing to do without an event.
@@ -132,25 +135,25 @@ impl Worker {
         [shared.events.tick(now), self.acceptor.pause(now), cooling].into_iter().flatten().min()
     }
 
-    fn read_mail(&mut self, mail: Mail, turn: Turn<'_>) {
+    fn read_mail(&mut self, mail: Mail, ctx: Ctx<'_>) {
         let connections = &mut self.connections;
         match mail {
             Mail::Listen(listener, opened) => {
                 // Whoever has asked may have given up.
                 let _ = opened.send(self.acceptor.add(listener, connections.poll.registry()));
             }
-            Mail::Accepted(accepted, place, room) => connections.arrive(accepted, place, room, turn),
-            Mail::Adopted(adopted) => connections.adopt(adopted, turn),
-            Mail::Admitted { conn, limit, keep_alive_at } => connections.admitted(&conn, limit, keep_alive_at, turn),
-            Mail::Dial(conn, target) => connections.dial(conn, *target, turn),
-            Mail::Heard(conn) => connections.heard(&conn, turn),
-            Mail::Stalled(conn) => connections.stalled(&conn, turn),
-            Mail::Drain(conn) => connections.drain(&conn, turn),
-            Mail::Close(conn, reason) => connections.close(&conn, reason, turn),
-            Mail::Certificates => connections.look_again(turn),
-            Mail::CloseParked(id) => connections.close_parked(id, turn),
-            Mail::Policy => connections.free(turn),
-            Mail::Relieve => connections.relieve(turn),
+            Mail::Accepted(accepted, guest, room) => connections.arrive(accepted, guest, room, ctx),
+            Mail::Adopted(adopted) => connections.adopt(adopted, ctx),
+            Mail::Admitted { conn, limit, keep_alive_at } => connections.admitted(&conn, limit, keep_alive_at, ctx),
+            Mail::Dial(conn, target) => connections.dial(conn, *target, ctx),
+            Mail::Heard(conn) => connections.heard(&conn, ctx),
+            Mail::Stalled(conn) => connections.stalled(&conn, ctx),
+            Mail::Drain(conn) => connections.drain(&conn, ctx),
+            Mail::Close(conn, reason) => connections.close(&conn, reason, ctx),
+            Mail::Certificates => connections.look_again(ctx),
+            Mail::CloseParked(id) => connections.close_parked(id, ctx),
+            Mail::Policy => connections.free(ctx),
+            Mail::Relieve => connections.relieve(ctx),
             #[cfg(feature = "fault-injection")]
             Mail::Look => {}
             Mail::End(_) => {}
@@ -158,29 +161,29 @@ impl Worker {
     }
 
     /// Spreads what waits, at one listener or where it is time to look again, over the workers in turn.
-    fn accept(&mut self, listener: Option<usize>, turn: Turn<'_>) {
+    fn accept(&mut self, listener: Option<usize>, ctx: Ctx<'_>) {
         let Self { index, connections, acceptor, accepts, last_worker, .. } = self;
         let take = |accepted: Accepted| {
-            if accepted.tls && !accepts.may_accept(turn) {
+            if accepted.tls && !accepts.may_accept(ctx) {
                 return;
             }
-            let Some(room) = turn.may_connect() else { return };
+            let Some(room) = ctx.may_connect() else { return };
             // Here, so that of several it is the last that is refused.
             let Accepted { listener, peer, ref stream, .. } = accepted;
-            let Some(place) = turn.enter(listener, Stage::Arriving, peer, stream) else { return };
-            *last_worker = (*last_worker + 1) % turn.mailboxes.len();
+            let Some(guest) = ctx.enter(listener, Stage::Arriving, peer, stream) else { return };
+            *last_worker = (*last_worker + 1) % ctx.mailboxes.len();
             if *last_worker == *index {
-                connections.arrive(accepted, place, room, turn);
+                connections.arrive(accepted, guest, room, ctx);
             } else {
-                turn.mail(*last_worker, Mail::Accepted(accepted, place, room));
+                ctx.mail(*last_worker, Mail::Accepted(accepted, guest, room));
             }
         };
         let failed = match listener {
-            Some(listener) => acceptor.accept(listener, turn, take),
-            None => acceptor.accept_again(turn, take),
+            Some(listener) => acceptor.accept(listener, ctx, take),
+            None => acceptor.accept_again(ctx, take),
         };
         if let Err(error) = failed {
-            turn.trouble("accepting connections", error);
+            ctx.trouble("accepting connections", error);
         }
     }
 }

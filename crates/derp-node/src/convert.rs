@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use derp_net::{Event, Figures, Policy, Prefix, Target};
 use derp_proto::key::{MeshKey, NodeKey};
-use derp_proto::limit::Rate;
+use derp_proto::token_bucket::Rate;
 use derp_tls::{Certificate, CertificateError, CertificateSet, ClientSettings, Otherwise, Version};
 use napi::bindgen_prelude::{Buffer, Float64Array, Uint8Array};
 use napi_derive::napi;

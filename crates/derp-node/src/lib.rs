@@ -2,9 +2,9 @@
 
 mod convert;
 mod error;
-mod external;
 #[cfg(feature = "fault-injection")]
-mod planted;
+mod fault_injection;
+mod ffi_unsafe;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use derp_net::{Adoption, CloseReason, Plane, System};
+use derp_net::{Adoption, CloseReason, OsHooks, Plane};
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
@@ -33,13 +33,13 @@ pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-const SYSTEM: System = System {
+const OS_HOOKS: OsHooks = OsHooks {
     #[cfg(target_os = "linux")]
-    round_trip: Some(external::round_trip),
+    round_trip: Some(ffi_unsafe::round_trip),
     #[cfg(not(target_os = "linux"))]
     round_trip: None,
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    give_back: Some(external::give_back),
+    give_back: Some(ffi_unsafe::give_back),
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
     give_back: None,
 };
@@ -97,7 +97,8 @@ impl BindingPlane {
         let workers =
             if workers > 0 { workers as usize } else { thread::available_parallelism().map_or(1, Into::into) };
         let secret = SecretKey::from_bytes(secret);
-        let plane = external::without_signals(|| Plane::new(secret, policy.into(), workers, counters, SYSTEM, call));
+        let plane =
+            ffi_unsafe::without_signals(|| Plane::new(secret, policy.into(), workers, counters, OS_HOOKS, call));
         let plane = Arc::new(plane.or_else(|error| throw(&env, Code::Internal, &error))?);
         // Later than that of `wake`, and so called before it: the threads are gone before what they call is.
         let hook = env.add_env_cleanup_hook(Arc::downgrade(&plane), |plane| {
@@ -113,7 +114,7 @@ impl BindingPlane {
     /// views.
     #[napi]
     pub fn counters<'env>(&self, env: &'env Env) -> Result<Option<ArrayBuffer<'env>>> {
-        external::counters(env, self.called().counters().clone())
+        ffi_unsafe::counters(env, self.called().counters().clone())
     }
 
     /// The counters as they are now.
@@ -133,7 +134,7 @@ impl BindingPlane {
     #[napi]
     pub fn listen_stun(&self, env: Env, host: String, port: u32) -> Result<BindingListening> {
         let address = socket_address(&env, &host, port)?;
-        self.opened(&env, external::without_signals(|| self.called().listen_stun(address)))
+        self.opened(&env, ffi_unsafe::without_signals(|| self.called().listen_stun(address)))
     }
 
     #[napi]
@@ -214,7 +215,7 @@ impl BindingPlane {
         let stream = self
             .plane
             .may_duplicate()
-            .and_then(|()| external::duplicate(fd))
+            .and_then(|()| ffi_unsafe::duplicate(fd))
             .or_else(|error| throw(&env, Code::Internal, &error))?;
         let how = Adoption { leftover: leftover.to_vec(), listener: listener as u64, not_ideal, web_socket };
         self.called().adopt(id as u64, stream, peer(&address, port), how);
@@ -230,7 +231,7 @@ impl BindingPlane {
     /// A pipe whose far end is a connection of the plane's. Returns the descriptor of the near end, the caller's to close.
     #[napi]
     pub fn attach(&self, env: Env, id: f64, address: String, port: u16) -> Result<i32> {
-        let (near, far) = external::pipe().or_else(|error| throw(&env, Code::Internal, &error))?;
+        let (near, far) = ffi_unsafe::pipe().or_else(|error| throw(&env, Code::Internal, &error))?;
         self.called().adopt(id as u64, far, peer(&address, port), Adoption::default());
         Ok(near)
     }
@@ -257,14 +258,14 @@ impl BindingPlane {
     /// A slab of the tap's, as it lies in memory: `src/plane/native-tap.ts` reads it.
     #[napi]
     pub fn take_tapped<'env>(&self, env: &'env Env) -> Result<Option<ArrayBuffer<'env>>> {
-        self.called().take_tapped().map(|slab| external::slab(env, slab)).transpose()
+        self.called().take_tapped().map(|slab| ffi_unsafe::slab(env, slab)).transpose()
     }
 
     /// Gives the memory of a slab back. What is left in JavaScript's hands has no bytes any more.
     #[napi]
     pub fn release_tapped(&self, env: Env, slab: ArrayBuffer) -> Result<()> {
         self.called();
-        external::detach(&env, &slab)
+        ffi_unsafe::detach(&env, &slab)
     }
 
     #[napi]
@@ -290,7 +291,7 @@ impl BindingPlane {
             throw(env, code, &error)
         })?;
         if let Some(wake) = &*self.wake.borrow() {
-            external::keep_alive(env, wake)?;
+            ffi_unsafe::keep_alive(env, wake)?;
         }
         Ok(BindingListening { id: id as f64, address: bound.ip().to_string(), port: bound.port() })
     }

@@ -2,9 +2,9 @@
 //! The server may be anybody.
 use std::fmt;
 
+use crate::client_info::ClientInfo;
 use crate::decode::{Decoder, FrameHeader, Step};
 use crate::http_head::{DERP_PATH, FAST_START_HEADER};
-use crate::info::ClientInfo;
 use crate::key::{NodeKey, Nonce, SecretKey, SharedKey};
 use crate::login;
 use crate::wire::{FrameType, HEADER_LENGTH, MAX_GREETING_LENGTH};

@@ -79,7 +79,7 @@ pub fn peer_gone(peer: &NodeKey, reason: PeerGoneReason) -> [u8; HEADER_LENGTH +
 /// type and key the frame is ready, where it lies.
 ///
 /// # Panics
-/// If `frame` is shorter than header and key; such a frame does not pass [`inbound::check`](crate::inbound::check).
+/// If `frame` is shorter than header and key; such a frame does not pass [`frame_rules::check`](crate::frame_rules::check).
 #[inline]
 pub fn rewrite_send_to_recv(frame: &mut [u8], source: &NodeKey) {
     frame[0] = FrameType::RecvPacket as u8;
@@ -91,7 +91,7 @@ pub fn rewrite_send_to_recv(frame: &mut [u8], source: &NodeKey) {
 ///
 /// # Panics
 /// If `frame` is shorter than header and two keys; such a frame does not pass
-/// [`inbound::check`](crate::inbound::check).
+/// [`frame_rules::check`](crate::frame_rules::check).
 #[inline]
 pub fn rewrite_forward_to_recv(frame: &mut [u8]) -> usize {
     let (head, _) = frame.split_first_chunk_mut::<FORWARDED_PACKET_AT>().expect("a ForwardPacket has two keys");

@@ -4,7 +4,7 @@
 //! Hand-written because the difference matters: what Go refuses must not log in here, and what it takes must.
 use std::borrow::Cow;
 
-use crate::info::InfoError;
+use crate::client_info::InfoError;
 
 /// Go's decoder goes no deeper.
 const MAX_DEPTH: usize = 10_000;

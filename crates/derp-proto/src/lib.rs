@@ -8,16 +8,16 @@
 //! | [`wire`] | the constants, each beside its byte layout |
 //! | [`key`] | node, secret, shared and mesh keys |
 //! | [`decode`] | cuts a byte stream into frames |
-//! | [`inbound`] | which frames a client may send |
+//! | [`frame_rules`] | which frames a client may send |
 //! | [`frame`] | encodes frames, and rewrites the relayed ones in place |
 //! | [`server_frame`] | what a client reads |
 //! | [`login`] | ClientInfo and ServerInfo, in their boxes |
 //! | [`client_login`] | the client's side of a login, for links to other relays |
-//! | [`info`] | their JSON, read as Go reads it |
+//! | [`client_info`] | their JSON, read as Go reads it |
 //! | [`http_head`] | which requests become raw DERP, and the answer |
 //! | [`websocket`] | WebSocket frames around a DERP stream |
 //! | [`stun`] | the requests that are answered, and the answers |
-//! | [`queue`], [`limit`], [`duplicates`] | bounded queue, token bucket, which of a key's connections is active |
+//! | [`queue`], [`token_bucket`], [`duplicates`] | bounded queue, token bucket, which of a key's connections is active |
 //! | [`drop_reason`], [`counters`] | why packets are dropped, and everything that is counted |
 //! | [`sync`] | the shared-memory primitives, swapped for loom's when a test asks |
 #![forbid(unsafe_code)]
@@ -27,22 +27,22 @@
 // A panic takes every connection with it: where one cannot happen, the code has to say why.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod client_info;
 pub mod client_login;
 pub mod counters;
 pub mod decode;
 pub mod drop_reason;
 pub mod duplicates;
 pub mod frame;
+pub mod frame_rules;
 pub mod http_head;
-pub mod inbound;
-pub mod info;
 mod json;
 pub mod key;
-pub mod limit;
 pub mod login;
 pub mod queue;
 pub mod server_frame;
 pub mod stun;
 pub mod sync;
+pub mod token_bucket;
 pub mod websocket;
 pub mod wire;

@@ -3,8 +3,8 @@
 //! Randomness is an argument: every nonce has to be fresh.
 use std::fmt;
 
+use crate::client_info::{ClientInfo, InfoError, ServerInfo};
 use crate::frame::header;
-use crate::info::{ClientInfo, InfoError, ServerInfo};
 use crate::key::{LowOrderKey, NodeKey, Nonce, SecretKey, SharedKey};
 use crate::wire::{
     BOX_OVERHEAD, FrameType, HEADER_LENGTH, KEY_LENGTH, MAGIC, MAX_GREETING_LENGTH, MIN_CLIENT_INFO_LENGTH,

@@ -2,7 +2,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::info::is_app_name;
+use crate::client_info::is_app_name;
 use crate::key::NodeKey;
 use crate::wire::{FrameType, HEADER_LENGTH, PING_LENGTH, PresenceFlags};
 

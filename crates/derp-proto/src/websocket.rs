@@ -13,7 +13,7 @@ pub use reader::{End, Reader, Received};
 pub const MAX_HEADER_LENGTH: usize = 10;
 /// The longest payload of a ping, pong or close.
 pub const MAX_CONTROL_LENGTH: usize = 125;
-/// The most that [`Step::More`] leaves to be kept: a control frame that lacks a byte.
+/// The most that [`Piece::More`] leaves to be kept: a control frame that lacks a byte.
 pub const MAX_KEPT: usize = 2 + MASK_LENGTH + MAX_CONTROL_LENGTH - 1;
 
 const MASK_LENGTH: usize = 4;
@@ -44,7 +44,7 @@ pub const NORMAL_CLOSURE: u16 = 1000;
 /// What [`Decoder::next`] has found at the beginning of the bytes. Everything up to the end of a range is used up: the
 /// next step begins there.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum Piece {
     /// The DERP stream goes on with these bytes; at least one.
     Data(Range<usize>),
     /// A ping with this payload, to be answered with a [`pong`]. If another comes before it is, one answer to the later
@@ -60,10 +60,10 @@ pub enum Step {
     More,
 }
 
-/// The peer broke the protocol: the connection is to be closed with [`Fault::close_code`].
+/// The peer broke the protocol: the connection is to be closed with [`WebSocketFault::close_code`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum WebSocketFault {
     /// A bit is set that belongs to an extension.
     ReservedBits,
     /// Frames of a client have to be masked.
@@ -88,20 +88,20 @@ pub enum Fault {
 /// reader needs no buffer while nothing comes, not even in the middle of a message.
 ///
 /// ```
-/// use derp_proto::websocket::{Decoder, Fault, Step};
+/// use derp_proto::websocket::{Decoder, WebSocketFault, Piece};
 ///
-/// fn on_bytes(decoder: &mut Decoder, bytes: &mut [u8], stream: &mut Vec<u8>) -> Result<usize, Fault> {
+/// fn on_bytes(decoder: &mut Decoder, bytes: &mut [u8], stream: &mut Vec<u8>) -> Result<usize, WebSocketFault> {
 ///     let mut at = 0;
 ///     loop {
 ///         let left = &mut bytes[at..];
 ///         at += match decoder.next(left)? {
-///             Step::Data(range) => {
+///             Piece::Data(range) => {
 ///                 stream.extend(&left[range.clone()]);
 ///                 range.end
 ///             }
-///             Step::Ping(range) | Step::Close(range) => range.end, // to be answered
-///             Step::Passed(length) => length,
-///             Step::More => return Ok(at), // bytes[at..] is to be kept
+///             Piece::Ping(range) | Piece::Close(range) => range.end, // to be answered
+///             Piece::Passed(length) => length,
+///             Piece::More => return Ok(at), // bytes[at..] is to be kept
 ///         };
 ///     }
 /// }
@@ -145,22 +145,22 @@ impl Decoder {
     /// As soon as the bytes show that the peer broke the protocol. From then on, as after a close frame, everything is
     /// passed over.
     #[inline]
-    pub fn next(&mut self, bytes: &mut [u8]) -> Result<Step, Fault> {
+    pub fn next(&mut self, bytes: &mut [u8]) -> Result<Piece, WebSocketFault> {
         if bytes.is_empty() {
-            return Ok(Step::More);
+            return Ok(Piece::More);
         }
         if self.left > 0 {
             return Ok(self.data(bytes, 0));
         }
         if self.state == State::Ended {
-            return Ok(Step::Passed(bytes.len()));
+            return Ok(Piece::Passed(bytes.len()));
         }
         self.frame(bytes).inspect_err(|_| self.state = State::Ended)
     }
 
-    fn frame(&mut self, bytes: &mut [u8]) -> Result<Step, Fault> {
+    fn frame(&mut self, bytes: &mut [u8]) -> Result<Piece, WebSocketFault> {
         let Some(header) = self.header(bytes)? else {
-            return Ok(Step::More);
+            return Ok(Piece::More);
         };
         let start = header.length;
         if header.opcode & CONTROL != 0 {
@@ -176,46 +176,46 @@ impl Decoder {
             self.state = State::InMessage;
             self.allowance -= header.payload;
         }
-        Ok(if self.left == 0 || bytes.len() == start { Step::Passed(start) } else { self.data(bytes, start) })
+        Ok(if self.left == 0 || bytes.len() == start { Piece::Passed(start) } else { self.data(bytes, start) })
     }
 
     /// Payload that lies at `start`.
     #[inline]
-    fn data(&mut self, bytes: &mut [u8], start: usize) -> Step {
+    fn data(&mut self, bytes: &mut [u8], start: usize) -> Piece {
         let here = bytes.len() - start;
         let length = here.min(self.left as usize);
         let end = start + length;
         unmask(&mut bytes[start..end], self.mask);
         self.mask.rotate_left(length % MASK_LENGTH);
         self.left -= length as u32;
-        Step::Data(start..end)
+        Piece::Data(start..end)
     }
 
-    fn control(&mut self, header: Header, bytes: &mut [u8]) -> Result<Step, Fault> {
+    fn control(&mut self, header: Header, bytes: &mut [u8]) -> Result<Piece, WebSocketFault> {
         let range = header.length..header.length + header.payload as usize;
         let Some(payload) = bytes.get_mut(range.clone()) else {
-            return Ok(Step::More);
+            return Ok(Piece::More);
         };
         match header.opcode {
             PING => {
                 unmask(payload, header.mask);
-                Ok(Step::Ping(range))
+                Ok(Piece::Ping(range))
             }
             CLOSE => {
                 unmask(payload, header.mask);
                 if !is_close_payload(payload) {
-                    return Err(Fault::ClosePayload);
+                    return Err(WebSocketFault::ClosePayload);
                 }
                 self.state = State::Ended;
-                Ok(Step::Close(range))
+                Ok(Piece::Close(range))
             }
-            _ => Ok(Step::Passed(range.end)),
+            _ => Ok(Piece::Passed(range.end)),
         }
     }
 
     /// The header that `bytes` begin with; `None` if not all of it is there.
     #[inline]
-    fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Fault> {
+    fn header(&self, bytes: &[u8]) -> Result<Option<Header>, WebSocketFault> {
         let Some(&[first, second]) = bytes.first_chunk() else {
             return Ok(None);
         };
@@ -238,11 +238,11 @@ impl Decoder {
             _ => (short.into(), 2),
         };
         if payload > i64::MAX as u64 {
-            return Err(Fault::Length);
+            return Err(WebSocketFault::Length);
         }
         let allowance = if opcode & CONTROL != 0 { MAX_CONTROL_LENGTH as u32 } else { self.allowance };
         if payload > u64::from(allowance) {
-            return Err(Fault::TooLong);
+            return Err(WebSocketFault::TooLong);
         }
         let Some(&mask) = bytes[length..].first_chunk() else {
             return Ok(None);
@@ -252,23 +252,25 @@ impl Decoder {
 
     /// What a frame's first two bytes show.
     #[inline]
-    fn check(&self, first: u8, second: u8) -> Result<(), Fault> {
+    fn check(&self, first: u8, second: u8) -> Result<(), WebSocketFault> {
         if first & RESERVED != 0 {
-            return Err(Fault::ReservedBits);
+            return Err(WebSocketFault::ReservedBits);
         }
         if second & MASKED == 0 {
-            return Err(Fault::NotMasked);
+            return Err(WebSocketFault::NotMasked);
         }
         let in_message = self.state == State::InMessage;
         match first & 0x0f {
-            CLOSE | PING | PONG if first & FINAL == 0 || second & !MASKED >= LENGTH_16 => Err(Fault::ControlFrame),
+            CLOSE | PING | PONG if first & FINAL == 0 || second & !MASKED >= LENGTH_16 => {
+                Err(WebSocketFault::ControlFrame)
+            }
             CLOSE | PING | PONG => Ok(()),
             CONTINUATION if in_message => Ok(()),
-            TEXT | BINARY if in_message => Err(Fault::Continuation),
-            CONTINUATION => Err(Fault::Continuation),
-            TEXT => Err(Fault::Text),
+            TEXT | BINARY if in_message => Err(WebSocketFault::Continuation),
+            CONTINUATION => Err(WebSocketFault::Continuation),
+            TEXT => Err(WebSocketFault::Text),
             BINARY => Ok(()),
-            _ => Err(Fault::Opcode),
+            _ => Err(WebSocketFault::Opcode),
         }
     }
 }
@@ -376,7 +378,7 @@ fn is_close_payload(payload: &[u8]) -> bool {
     matches!(u16::from_be_bytes(code), 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-impl Fault {
+impl WebSocketFault {
     /// What the close frame that answers it has to say.
     pub fn close_code(self) -> u16 {
         match self {
@@ -393,7 +395,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for WebSocketFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ReservedBits => "a reserved bit is set",
@@ -409,4 +411,4 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for WebSocketFault {}

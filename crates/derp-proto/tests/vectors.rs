@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use derp_proto::client_info::{ClientInfo, ServerInfo, is_app_name};
 use derp_proto::decode::{Decoder, FrameHeader, Step};
 use derp_proto::drop_reason::{DropReason, PacketKind};
 use derp_proto::frame;
+use derp_proto::frame_rules::{Body, check, check_first};
 use derp_proto::http_head::{self, DerpUpgrade, Head};
-use derp_proto::inbound::{Body, check, check_first};
-use derp_proto::info::{ClientInfo, ServerInfo, is_app_name};
 use derp_proto::key::{MeshKey, NodeKey, SecretKey};
 use derp_proto::login;
 use derp_proto::server_frame::ServerFrame;

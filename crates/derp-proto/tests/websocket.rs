@@ -1,7 +1,7 @@
 //! WebSocket frames: `__test__/vectors/websocket.json`, and random streams against a reading of RFC 6455 that has all
 //! the time and memory in the world. However a stream is split, the same comes out of it.
 use derp_proto::websocket::{
-    Decoder, Fault, MAX_CONTROL_LENGTH, Step, binary_header, close, close_payload, pong, unmask,
+    Decoder, MAX_CONTROL_LENGTH, Piece, WebSocketFault, binary_header, close, close_payload, pong, unmask,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -143,10 +143,10 @@ fn the_largest_limit() {
     let header = |length: u64| [&b"\x82\xff"[..], &length.to_be_bytes(), &[1, 2, 3, 4]].concat();
     let longest = u64::from(u32::MAX);
     let mut decoder = Decoder::new(u32::MAX);
-    assert_eq!(decoder.next(&mut header(longest + 1)), Err(Fault::TooLong));
+    assert_eq!(decoder.next(&mut header(longest + 1)), Err(WebSocketFault::TooLong));
     let mut decoder = Decoder::new(u32::MAX);
-    assert_eq!(decoder.next(&mut header(longest)), Ok(Step::Passed(14)));
-    assert_eq!(decoder.next(&mut vec![0; 1 << 20]), Ok(Step::Data(0..1 << 20)));
+    assert_eq!(decoder.next(&mut header(longest)), Ok(Piece::Passed(14)));
+    assert_eq!(decoder.next(&mut vec![0; 1 << 20]), Ok(Piece::Data(0..1 << 20)));
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn faults_say_what_is_wrong() {
     let mut decoder = Decoder::new(1);
     let fault = decoder.next(&mut [0x81, 0x80]).unwrap_err();
     assert_eq!(fault.to_string(), "a text message");
-    assert_eq!(decoder.next(&mut [0x82, 0x80]), Ok(Step::Passed(2)), "the end is the end");
+    assert_eq!(decoder.next(&mut [0x82, 0x80]), Ok(Piece::Passed(2)), "the end is the end");
 }
 
 #[test]
@@ -195,15 +195,15 @@ fn end(case: &Value) -> End {
         return Ok(number(&case["kept"]) as usize);
     };
     let fault = match name {
-        "reservedBits" => Fault::ReservedBits,
-        "notMasked" => Fault::NotMasked,
-        "opcode" => Fault::Opcode,
-        "controlFrame" => Fault::ControlFrame,
-        "continuation" => Fault::Continuation,
-        "text" => Fault::Text,
-        "length" => Fault::Length,
-        "tooLong" => Fault::TooLong,
-        "closePayload" => Fault::ClosePayload,
+        "reservedBits" => WebSocketFault::ReservedBits,
+        "notMasked" => WebSocketFault::NotMasked,
+        "opcode" => WebSocketFault::Opcode,
+        "controlFrame" => WebSocketFault::ControlFrame,
+        "continuation" => WebSocketFault::Continuation,
+        "text" => WebSocketFault::Text,
+        "length" => WebSocketFault::Length,
+        "tooLong" => WebSocketFault::TooLong,
+        "closePayload" => WebSocketFault::ClosePayload,
         other => panic!("{other}"),
     };
     assert_eq!(u64::from(fault.close_code()), number(&case["code"]), "{name}");

@@ -12,10 +12,10 @@ use rustls::server::{Accepted, Acceptor, ServerConnection};
 use rustls::{CertificateError, ClientConnection, Connection, ProtocolVersion};
 
 use crate::alert::Alert;
-use crate::capture::{Capture, TrafficSecret};
 use crate::certificates::{CertificateSet, Choice};
 use crate::chain::Untrusted;
 use crate::client::ClientSettings;
+use crate::key_log::{HandshakeKeyLog, TrafficSecret};
 use crate::keys::{Keys, Version};
 use crate::receive::Receiver;
 use crate::record::{HEADER_LENGTH, plain_alert};
@@ -44,7 +44,7 @@ enum Stage {
     Hello(Acceptor),
     /// Has it, and waits for a certificate.
     Uncertified(Accepted),
-    Under(Connection, Arc<Capture>),
+    Under(Connection, Arc<HandshakeKeyLog>),
     /// Done or failed.
     Over,
 }
@@ -56,12 +56,12 @@ pub struct Progress {
     /// How many bytes of the input were taken. All, unless it is the caller's turn or the handshake is done.
     pub used: usize,
     /// What is next.
-    pub step: Step,
+    pub next: Next,
 }
 
 /// What a handshake waits for.
 #[derive(Debug)]
-pub enum Step {
+pub enum Next {
     /// More bytes of the peer.
     Read,
     /// [`Handshake::certify`].
@@ -173,7 +173,7 @@ impl Handshake {
     /// [`HandshakeError::BadName`], or what rustls says.
     pub fn client(settings: &ClientSettings, name: &str, out: &mut Vec<u8>) -> Result<Self, HandshakeError> {
         let name = ServerName::try_from(name.to_owned()).map_err(|_| HandshakeError::BadName)?;
-        let secrets = Arc::new(Capture::default());
+        let secrets = Arc::new(HandshakeKeyLog::default());
         let mut config = (*settings.config).clone();
         config.key_log = secrets.clone();
         let mut connection = Connection::from(ClientConnection::new(Arc::new(config), name)?);
@@ -191,18 +191,18 @@ impl Handshake {
     /// See [`HandshakeError`]. The handshake is over then.
     pub fn read(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Progress, HandshakeError> {
         let mut used = 0;
-        let step = loop {
-            if let Some(step) = self.0.step(out)? {
-                break step;
+        let next = loop {
+            if let Some(next) = self.0.step(out)? {
+                break next;
             }
             let taken = self.0.record.next(&input[used..]);
             if taken == 0 {
-                break Step::Read;
+                break Next::Read;
             }
             self.0.feed(&input[used..used + taken], out).inspect_err(|_| self.0.stage = Stage::Over)?;
             used += taken;
         };
-        Ok(Progress { used, step })
+        Ok(Progress { used, next })
     }
 
     /// Gives the handshake a certificate of the set, and appends what is to be sent. `local` is the address that the client
@@ -231,7 +231,7 @@ impl Handshake {
                 return Err(HandshakeError::UnknownName);
             }
         };
-        let secrets = Arc::new(Capture::default());
+        let secrets = Arc::new(HandshakeKeyLog::default());
         let mut config = (*config).clone();
         config.key_log = secrets.clone();
         let connection: ServerConnection =
@@ -265,7 +265,7 @@ impl fmt::Debug for Handshake {
 
 impl State {
     /// What is next, if it is not to read on.
-    fn step(&mut self, out: &mut Vec<u8>) -> Result<Option<Step>, HandshakeError> {
+    fn step(&mut self, out: &mut Vec<u8>) -> Result<Option<Next>, HandshakeError> {
         match mem::replace(&mut self.stage, Stage::Over) {
             Stage::Hello(mut acceptor) => match acceptor.accept() {
                 Ok(None) => {
@@ -274,7 +274,7 @@ impl State {
                 }
                 Ok(Some(accepted)) => {
                     self.stage = Stage::Uncertified(accepted);
-                    Ok(Some(Step::Certify))
+                    Ok(Some(Next::Certify))
                 }
                 Err((error, mut alert)) => {
                     let before = out.len();
@@ -294,7 +294,7 @@ impl State {
             },
             Stage::Uncertified(accepted) => {
                 self.stage = Stage::Uncertified(accepted);
-                Ok(Some(Step::Certify))
+                Ok(Some(Next::Certify))
             }
             Stage::Under(connection, secrets) if connection.is_handshaking() => {
                 self.stage = Stage::Under(connection, secrets);
@@ -302,7 +302,7 @@ impl State {
             }
             Stage::Under(connection, secrets) => {
                 let established = Established::new(connection, &secrets)?;
-                Ok(Some(Step::Done(Box::new(established))))
+                Ok(Some(Next::Done(Box::new(established))))
             }
             Stage::Over => Err(HandshakeError::Internal),
         }
@@ -349,7 +349,7 @@ impl Need {
 }
 
 impl Established {
-    fn new(connection: Connection, secrets: &Capture) -> Result<Self, HandshakeError> {
+    fn new(connection: Connection, secrets: &HandshakeKeyLog) -> Result<Self, HandshakeError> {
         let version = match connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => Version::Tls13,
             Some(ProtocolVersion::TLSv1_2) => Version::Tls12,

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`certificates`] | what a server shows, and which of it to whom |
 //! | [`handshake`] | bytes in, bytes out, until both directions have their keys |
-//! | [`client`], [`meta`] | whom a client trusts, and what a relay's certificate says of its key |
+//! | [`client`], [`meta_cert`] | whom a client trusts, and what a relay's certificate says of its key |
 //! | [`receive`] | opens records where they lie |
 //! | [`send`] | seals records from where the plaintext lies |
 //! | [`alert`] | what ends a connection |
@@ -23,17 +23,17 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod alert;
-#[cfg(any(test, fuzzing))]
-pub mod any_bytes;
-mod capture;
 pub mod certificates;
 mod chain;
 pub mod client;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_records;
 pub mod handshake;
 #[cfg(test)]
 mod hostile_tests;
+mod key_log;
 mod keys;
-pub mod meta;
+pub mod meta_cert;
 pub mod receive;
 mod record;
 pub mod send;
@@ -43,7 +43,7 @@ mod trust;
 pub use alert::{Alert, Violation};
 pub use certificates::{Certificate, CertificateError, CertificateSet, Otherwise};
 pub use client::ClientSettings;
-pub use handshake::{Certified, Established, Handshake, HandshakeError, Need, Progress, Step};
+pub use handshake::{Certified, Established, Handshake, HandshakeError, Need, Next, Progress};
 pub use keys::Version;
 pub use receive::{End, Opened, Receiver};
 pub use send::{SealError, Sender};

@@ -8,7 +8,7 @@ use common::{AUTHORITY, ECDSA, LOCAL, NAME, Peer, Pem, RSA, SUITES, certificate,
 use common::{meta_certificate, one_certificate, server_config_of};
 use derp_tls::{
     Alert, Certificate, CertificateError, CertificateSet, Certified, ClientSettings, Handshake, HandshakeError, Need,
-    Otherwise, Progress, Step,
+    Next, Otherwise, Progress,
 };
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
@@ -40,8 +40,8 @@ fn client(protocols: &[&str]) -> ClientConfig {
 fn asking(peer: &mut Peer) -> Handshake {
     let mut handshake = Handshake::server();
     let (hello, mut out) = (peer.output(), Vec::new());
-    let Progress { used, step } = handshake.read(&hello, &mut out).unwrap();
-    assert!(used == hello.len() && matches!(step, Step::Certify) && out.is_empty());
+    let Progress { used, next } = handshake.read(&hello, &mut out).unwrap();
+    assert!(used == hello.len() && matches!(next, Next::Certify) && out.is_empty());
     handshake
 }
 
@@ -188,16 +188,16 @@ fn a_handshake_waits_for_a_certificate_and_goes_on_with_it() {
     for _ in 0..2 {
         assert_eq!(handshake.certify(&none, LOCAL, &mut out), Ok(Certified::Needed(need.clone())));
         // Reading does not get it any further.
-        let Progress { used, step } = handshake.read(b"whatever", &mut out).unwrap();
-        assert!(used == 0 && matches!(step, Step::Certify) && out.is_empty());
+        let Progress { used, next } = handshake.read(b"whatever", &mut out).unwrap();
+        assert!(used == 0 && matches!(next, Next::Certify) && out.is_empty());
         assert_eq!(format!("{handshake:?}"), "Handshake(Uncertified)");
     }
     let found = CertificateSet::new(vec![certificate(&ECDSA, &["derp.test"])], Otherwise::Ask).unwrap();
     assert_eq!(handshake.certify(&found, LOCAL, &mut out), Ok(Certified::Yes));
     peer.input(&out).unwrap();
     let finished = peer.output();
-    let Progress { used, step } = handshake.read(&finished, &mut out).unwrap();
-    assert!(used == finished.len() && matches!(step, Step::Done(_)));
+    let Progress { used, next } = handshake.read(&finished, &mut out).unwrap();
+    assert!(used == finished.len() && matches!(next, Next::Done(_)));
 
     // Without a name.
     let mut handshake = asking(&mut Peer::client_of("127.0.0.1", client(&[])));

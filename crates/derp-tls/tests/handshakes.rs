@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use common::{AUTHORITY, ECDSA, LOCAL, NAME, Peer, SUITES, advance, connect_client, connect_server, one_certificate};
 use common::{open, seal, server_config_of};
-use derp_tls::{CertificateSet, Certified, ClientSettings, Established, Handshake, HandshakeError, Otherwise, Step};
+use derp_tls::{CertificateSet, Certified, ClientSettings, Established, Handshake, HandshakeError, Next, Otherwise};
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::CertificateDer;
@@ -171,7 +171,7 @@ fn clients_without_anything_in_common_are_told_so() {
     let (mut handshake, mut out) = (Handshake::server(), Vec::new());
     let ask = CertificateSet::new(vec![], Otherwise::Ask).unwrap();
     let body = hello([3, 3], &[SUITE], &[(0, b"\0\x0c\0\0\x09127.0.0.1")]);
-    assert!(matches!(handshake.read(&message(1, &body, 9999), &mut out).unwrap().step, Step::Certify));
+    assert!(matches!(handshake.read(&message(1, &body, 9999), &mut out).unwrap().next, Next::Certify));
     let Ok(Certified::Needed(need)) = handshake.certify(&ask, LOCAL, &mut out) else { panic!("it has one") };
     assert_eq!(need.server_name, "");
 }

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| derp_tls::any_bytes::records(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| derp_tls::fuzz_records::records(data));

@@ -1,10 +1,10 @@
 //! What has to hold for any bytes at all. The fuzz targets look for bytes that break it; `derp-proto`'s tests, which
 //! include this file, replay the ones that were worth keeping.
+use derp_proto::client_info::{ClientInfo, InfoError, ServerInfo};
 use derp_proto::client_login::{ClientLogin, Credentials, LoggedIn, LoginFault};
 use derp_proto::decode::{Decoder, FrameHeader, Step};
+use derp_proto::frame_rules::{Body, ProtocolError, check, check_first};
 use derp_proto::http_head::{DerpUpgrade, Head, read_head};
-use derp_proto::inbound::{Body, ProtocolError, check, check_first};
-use derp_proto::info::{ClientInfo, InfoError, ServerInfo};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::login::{
     LoginError, open_client_info, open_server_info, read_greeting, seal_client_info, seal_server_info,

@@ -1,6 +1,6 @@
 //! What comes out of the frames of a WebSocket client: as the decoder reads them, and by a reading of RFC 6455 that has
 //! the whole stream at once.
-use derp_proto::websocket::{self, Decoder, Fault, MAX_KEPT, Reader, Received, Step};
+use derp_proto::websocket::{self, Decoder, MAX_KEPT, Piece, Reader, Received, WebSocketFault};
 
 /// What comes out of a stream. Neighbouring data are one.
 #[derive(Clone, PartialEq, Debug)]
@@ -14,7 +14,7 @@ pub enum Out {
 }
 
 /// How a stream ends: with a fault, or with so many bytes to be kept.
-pub type End = Result<usize, Fault>;
+pub type End = Result<usize, WebSocketFault>;
 
 /// A reader as the data plane has one: it keeps what is left, and puts it in front of what comes next.
 pub fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limit: u32) -> (Vec<Out>, End) {
@@ -30,11 +30,11 @@ pub fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limit: u32) -> (Vec<
             let before = left.to_vec();
             let step = decoder.next(left);
             let (range, end) = match &step {
-                Ok(Step::Data(range) | Step::Ping(range) | Step::Close(range)) => (range.clone(), range.end),
-                Ok(Step::Passed(length)) => (0..0, *length),
-                Ok(Step::More) => (0..0, 0),
+                Ok(Piece::Data(range) | Piece::Ping(range) | Piece::Close(range)) => (range.clone(), range.end),
+                Ok(Piece::Passed(length)) => (0..0, *length),
+                Ok(Piece::More) => (0..0, 0),
                 Err(fault) => {
-                    assert_eq!(decoder.next(&mut [0x89, 0x80, 0, 0, 0, 0]), Ok(Step::Passed(6)), "the end is the end");
+                    assert_eq!(decoder.next(&mut [0x89, 0x80, 0, 0, 0, 0]), Ok(Piece::Passed(6)), "the end is the end");
                     return (outs, Err(*fault));
                 }
             };
@@ -42,13 +42,13 @@ pub fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limit: u32) -> (Vec<
             let payload = left[range].to_vec();
             at += end;
             match step {
-                Ok(Step::Data(_)) => {
+                Ok(Piece::Data(_)) => {
                     assert!(!payload.is_empty());
                     push_data(&mut outs, &payload);
                 }
-                Ok(Step::Ping(_)) => outs.push(Out::Ping(payload)),
-                Ok(Step::Close(_)) => outs.push(Out::Close(payload)),
-                Ok(Step::Passed(length)) => assert!(length > 0),
+                Ok(Piece::Ping(_)) => outs.push(Out::Ping(payload)),
+                Ok(Piece::Close(_)) => outs.push(Out::Close(payload)),
+                Ok(Piece::Passed(length)) => assert!(length > 0),
                 _ => break,
             }
         }
@@ -82,12 +82,12 @@ pub fn reference(stream: &[u8], limit: u32) -> (Vec<Out>, End) {
         let opcode = frame[0] % 16;
         let short = u64::from(frame[1] % 128);
         let wrong = [
-            (bit(0, 6) || bit(0, 5) || bit(0, 4), Fault::ReservedBits),
-            (!bit(1, 7), Fault::NotMasked),
-            (!matches!(opcode, 0 | 1 | 2 | 8 | 9 | 10), Fault::Opcode),
-            (opcode >= 8 && (!is_final || short > 125), Fault::ControlFrame),
-            (opcode < 8 && (opcode == 0) != open.is_some(), Fault::Continuation),
-            (opcode == 1, Fault::Text),
+            (bit(0, 6) || bit(0, 5) || bit(0, 4), WebSocketFault::ReservedBits),
+            (!bit(1, 7), WebSocketFault::NotMasked),
+            (!matches!(opcode, 0 | 1 | 2 | 8 | 9 | 10), WebSocketFault::Opcode),
+            (opcode >= 8 && (!is_final || short > 125), WebSocketFault::ControlFrame),
+            (opcode < 8 && (opcode == 0) != open.is_some(), WebSocketFault::Continuation),
+            (opcode == 1, WebSocketFault::Text),
         ];
         if let Some((_, fault)) = wrong.iter().find(|(is_wrong, _)| *is_wrong) {
             return (outs, Err(*fault));
@@ -106,10 +106,10 @@ pub fn reference(stream: &[u8], limit: u32) -> (Vec<Out>, End) {
             frame[2..2 + long].iter().fold(0, |length, byte| length << 8 | u64::from(*byte))
         };
         if length >> 63 == 1 {
-            return (outs, Err(Fault::Length));
+            return (outs, Err(WebSocketFault::Length));
         }
         if opcode < 8 && open.unwrap_or(0) + length > u64::from(limit) {
-            return (outs, Err(Fault::TooLong));
+            return (outs, Err(WebSocketFault::TooLong));
         }
         if frame.len() < 2 + long + 4 {
             return (outs, Ok(frame.len()));
@@ -134,7 +134,7 @@ pub fn reference(stream: &[u8], limit: u32) -> (Vec<Out>, End) {
                     outs.push(Out::Close(payload));
                     return (outs, Ok(0));
                 }
-                return (outs, Err(Fault::ClosePayload));
+                return (outs, Err(WebSocketFault::ClosePayload));
             }
             _ => {}
         }
@@ -143,7 +143,7 @@ pub fn reference(stream: &[u8], limit: u32) -> (Vec<Out>, End) {
 }
 
 /// The DERP stream, the last ping, and whether it ends with a close frame.
-pub type Heard = (Vec<u8>, Option<Vec<u8>>, Result<Option<Vec<u8>>, Fault>);
+pub type Heard = (Vec<u8>, Option<Vec<u8>>, Result<Option<Vec<u8>>, WebSocketFault>);
 
 /// What the data plane's own reader makes of a stream.
 pub fn slid<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limit: u32) -> Heard {

@@ -9,7 +9,7 @@ use derp_proto::drop_reason::{DropReason, PacketKind};
 use derp_proto::queue::Queue;
 use derp_proto::wire::{FrameType, HEADER_LENGTH, KEY_LENGTH, PeerGoneReason};
 
-use super::Context;
+use super::EgressContext;
 use super::outbound::{OwnedFrame, PacketInfo};
 
 /// Committed ahead of knowing that the socket takes it; what is committed is no longer dropped.
@@ -90,7 +90,7 @@ impl Backlog {
     }
 
     /// Takes the oldest packet that may still be dropped; discovery last.
-    pub(crate) fn shed(&mut self, cx: &Context<'_>) -> Option<OwnedFrame> {
+    pub(crate) fn shed(&mut self, cx: &EgressContext<'_>) -> Option<OwnedFrame> {
         let (frame, since) = self.regular.pop().or_else(|| self.disco.pop())?;
         self.queued_bytes -= frame.cost();
         let mut waits = Waits::none(0);
@@ -124,7 +124,7 @@ impl Backlog {
         frame: OwnedFrame,
         kind: PacketKind,
         depth: usize,
-        cx: &Context<'_>,
+        cx: &EgressContext<'_>,
     ) -> Option<(DropReason, OwnedFrame)> {
         let queue = if kind == PacketKind::Disco { &mut self.disco } else { &mut self.regular };
         self.queued_bytes += frame.cost();
@@ -138,7 +138,7 @@ impl Backlog {
 
     /// The next to be committed, if there is room: control, a pong, discovery (it ends the need for relaying), the rest.
     /// `waits` is told how long a packet has waited.
-    pub(crate) fn next(&mut self, packets: bool, waits: &mut Waits, cx: &Context<'_>) -> Option<OwnedFrame> {
+    pub(crate) fn next(&mut self, packets: bool, waits: &mut Waits, cx: &EgressContext<'_>) -> Option<OwnedFrame> {
         if self.committed_bytes >= COMMIT {
             return None;
         }

@@ -7,12 +7,12 @@ use derp_proto::drop_reason::DropReason;
 
 use super::inbox::{INBOX_BYTES, LINK_INBOX_BYTES};
 use super::outbound::PacketInfo;
-use crate::budgets::{Budgets, Holder};
-use crate::drops::Watched;
-use crate::subscribers::Subscribers;
+use crate::base::budgets::{Budgets, Holder};
+use crate::state::drops::Watched;
+use crate::state::peer_gone::Subscribers;
 
 /// What every write needs of the plane.
-pub(crate) struct Context<'a> {
+pub(crate) struct EgressContext<'a> {
     pub(crate) counters: &'a Counters,
     pub(crate) subscribers: &'a Subscribers,
     pub(crate) queue_depth: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
 }
 
-impl Context<'_> {
+impl EgressContext<'_> {
     /// Counts a packet that will not get there, and tells whoever wants to know.
     pub(crate) fn dropped(&self, reason: DropReason, info: &PacketInfo) {
         let reason = match reason {

@@ -21,15 +21,15 @@ use super::*;
 
 mod sources;
 mod web_socket;
-use crate::budgets::{Budgets, Holder};
-use crate::subscribers::Subscribers;
+use crate::base::budgets::{Budgets, Holder};
+use crate::state::peer_gone::Subscribers;
 
 const DEPTH: usize = 32;
 const SOURCE: NodeKey = NodeKey::from_bytes([7; 32]);
 const DESTINATION: u64 = 99;
 
 /// An egress with small buffers, and what its client reads.
-struct Line {
+struct SocketWriter {
     egress: Egress,
     client: UnixStream,
     received: Vec<u8>,
@@ -44,20 +44,20 @@ struct Line {
     now: Instant,
 }
 
-impl Line {
+impl SocketWriter {
     /// Before admission.
     fn new() -> Self {
-        Self::over(|line| line)
+        Self::over(|wire| wire)
     }
 
-    fn over(wrap: impl FnOnce(crate::line::Line) -> crate::line::Line) -> Self {
+    fn over(wrap: impl FnOnce(crate::io::writer::SocketWriter) -> crate::io::writer::SocketWriter) -> Self {
         let (stream, client) = UnixStream::pair().unwrap();
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_nonblocking(true).unwrap();
         SockRef::from(&stream).set_send_buffer_size(16 << 10).unwrap();
         let stream = TcpStream::from(OwnedFd::from(stream));
         Self {
-            egress: Egress::new(Some(wrap(crate::line::Line::plain(Arc::new(stream)))), Instant::now()),
+            egress: Egress::new(Some(wrap(crate::io::writer::SocketWriter::plain(Arc::new(stream)))), Instant::now()),
             client,
             received: Vec::new(),
             counters: Counters::default(),
@@ -73,21 +73,21 @@ impl Line {
     }
 
     fn admitted() -> Self {
-        let mut line = Self::new();
-        line.act(|egress, cx| egress.welcome(&[], cx));
-        line
+        let mut wire = Self::new();
+        wire.act(|egress, cx| egress.welcome(&[], cx));
+        wire
     }
 
     /// One that takes nothing any more: a large packet is partly out.
     fn stalled() -> Self {
-        let mut line = Self::admitted();
-        line.send(PacketKind::Other, &[0], 4 << 20);
-        assert!(line.outcome().stalled);
-        line
+        let mut wire = Self::admitted();
+        wire.send(PacketKind::Other, &[0], 4 << 20);
+        assert!(wire.outcome().stalled);
+        wire
     }
 
-    fn act<R>(&mut self, act: impl FnOnce(&mut Egress, &Context<'_>) -> R) -> R {
-        let cx = Context {
+    fn act<R>(&mut self, act: impl FnOnce(&mut Egress, &EgressContext<'_>) -> R) -> R {
+        let cx = EgressContext {
             link: self.link,
             counters: &self.counters,
             subscribers: &self.subscribers,
@@ -183,282 +183,282 @@ use PacketKind::{Disco, Other};
 
 #[test]
 fn what_the_socket_takes_leaves_no_state() {
-    let mut line = Line::admitted();
-    line.send(Other, &[1, 2, 3], 100);
-    line.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, false, cx));
-    line.act(|egress, cx| egress.pong(&frame::pong(&[5; 8]), cx));
-    assert!(line.egress.backlog.is_none());
-    assert_eq!(line.outcome(), Outcome::default());
-    assert_eq!(line.egress.figures().sent, Tally { packets: 3, bytes: 300 });
-    assert_eq!(line.read_numbers(3), numbers(1..4, Other));
-    assert_eq!(line.read_frame(), frame::KEEP_ALIVE);
-    assert_eq!(line.read_frame(), frame::pong(&[5; 8]));
-    assert_eq!(line.counters.read(Counter::SENT_PONG), 1);
+    let mut wire = SocketWriter::admitted();
+    wire.send(Other, &[1, 2, 3], 100);
+    wire.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, false, cx));
+    wire.act(|egress, cx| egress.pong(&frame::pong(&[5; 8]), cx));
+    assert!(wire.egress.backlog.is_none());
+    assert_eq!(wire.outcome(), Outcome::default());
+    assert_eq!(wire.egress.figures().sent, Tally { packets: 3, bytes: 300 });
+    assert_eq!(wire.read_numbers(3), numbers(1..4, Other));
+    assert_eq!(wire.read_frame(), frame::KEEP_ALIVE);
+    assert_eq!(wire.read_frame(), frame::pong(&[5; 8]));
+    assert_eq!(wire.counters.read(Counter::SENT_PONG), 1);
 }
 
 #[test]
 fn a_row_of_more_packets_than_one_write_takes_arrives() {
-    let mut line = Line::admitted();
-    line.depth = 1000;
-    line.send(Other, &(0..500).collect::<Vec<_>>(), 37);
-    assert_eq!(line.read_numbers(500), numbers(0..500, Other));
-    assert_eq!(line.accounted(), 500);
+    let mut wire = SocketWriter::admitted();
+    wire.depth = 1000;
+    wire.send(Other, &(0..500).collect::<Vec<_>>(), 37);
+    assert_eq!(wire.read_numbers(500), numbers(0..500, Other));
+    assert_eq!(wire.accounted(), 500);
 }
 
 /// Writes that end anywhere within a frame, again and again.
 #[test]
 fn frames_are_whole_wherever_the_socket_cuts() {
-    let mut line = Line::admitted();
-    line.depth = 10_000;
+    let mut wire = SocketWriter::admitted();
+    wire.depth = 10_000;
     let mut next = 0;
     let mut read = 0;
     for length in (4..3000).step_by(61).chain([70_000, 5, 65_536]) {
-        line.send(Other, &[next, next + 1, next + 2], length);
+        wire.send(Other, &[next, next + 1, next + 2], length);
         next += 3;
         if next % 7 == 0 {
-            assert_eq!(line.read_number(), (Other, read));
+            assert_eq!(wire.read_number(), (Other, read));
             read += 1;
         }
     }
-    assert!(line.egress.backlog.is_some());
-    assert_eq!(line.read_numbers((next - read) as usize), numbers(read..next, Other));
-    assert!(line.egress.backlog.is_none());
-    assert_eq!(line.accounted(), u64::from(next));
+    assert!(wire.egress.backlog.is_some());
+    assert_eq!(wire.read_numbers((next - read) as usize), numbers(read..next, Other));
+    assert!(wire.egress.backlog.is_none());
+    assert_eq!(wire.accounted(), u64::from(next));
 }
 
 #[test]
 fn each_queue_drops_its_oldest() {
-    let mut line = Line::stalled();
+    let mut wire = SocketWriter::stalled();
     // The first ones fill what is committed once the queue is full.
     for number in 1..=100 {
-        line.send(Other, &[number], 16 << 10);
+        wire.send(Other, &[number], 16 << 10);
     }
     for number in 1..=50 {
-        line.send(Disco, &[number], 100);
+        wire.send(Disco, &[number], 100);
     }
-    assert_eq!(line.egress.figures().queued, 2 * DEPTH);
-    assert_eq!(line.dropped(DropReason::QueueHead, Other), 100 - DEPTH as u64);
-    assert_eq!(line.dropped(DropReason::QueueHead, Disco), 50 - DEPTH as u64);
-    assert_eq!(line.counters.read(Counter::bytes_dropped(DropReason::QueueHead, Disco)), 1800);
-    assert_eq!(line.read_number(), (Other, 0));
-    assert_eq!(line.read_numbers(DEPTH), numbers(19..51, Disco));
-    assert_eq!(line.read_numbers(DEPTH), numbers(69..101, Other));
-    assert_eq!(line.accounted(), 151);
+    assert_eq!(wire.egress.figures().queued, 2 * DEPTH);
+    assert_eq!(wire.dropped(DropReason::QueueHead, Other), 100 - DEPTH as u64);
+    assert_eq!(wire.dropped(DropReason::QueueHead, Disco), 50 - DEPTH as u64);
+    assert_eq!(wire.counters.read(Counter::bytes_dropped(DropReason::QueueHead, Disco)), 1800);
+    assert_eq!(wire.read_number(), (Other, 0));
+    assert_eq!(wire.read_numbers(DEPTH), numbers(19..51, Disco));
+    assert_eq!(wire.read_numbers(DEPTH), numbers(69..101, Other));
+    assert_eq!(wire.accounted(), 151);
 }
 
 /// A read may bring more small packets than the queue holds: what may be committed is, before anything is dropped.
 #[test]
 fn what_may_be_committed_is_not_dropped() {
-    let mut line = Line::stalled();
+    let mut wire = SocketWriter::stalled();
     // Nothing is committed behind a frame as large as this one.
-    line.send(Other, &(1..=40).collect::<Vec<_>>(), 100);
-    assert_eq!(line.dropped(DropReason::QueueHead, Other), 8);
-    assert_eq!(line.read_number(), (Other, 0));
-    assert_eq!(line.read_numbers(DEPTH), numbers(9..41, Other));
+    wire.send(Other, &(1..=40).collect::<Vec<_>>(), 100);
+    assert_eq!(wire.dropped(DropReason::QueueHead, Other), 8);
+    assert_eq!(wire.read_number(), (Other, 0));
+    assert_eq!(wire.read_numbers(DEPTH), numbers(9..41, Other));
 
-    let mut line = Line::admitted();
+    let mut wire = SocketWriter::admitted();
     // The small frame that has begun to leave leaves room.
     let mut number = 0;
-    while line.egress.backlog.is_none() {
-        line.send(Other, &[number], 1400);
+    while wire.egress.backlog.is_none() {
+        wire.send(Other, &[number], 1400);
         number += 1;
     }
-    line.send(Other, &(number..number + 40).collect::<Vec<_>>(), 100);
-    assert_eq!(line.dropped(DropReason::QueueHead, Other), 0);
-    assert_eq!(line.read_numbers(number as usize + 40), numbers(0..number + 40, Other));
+    wire.send(Other, &(number..number + 40).collect::<Vec<_>>(), 100);
+    assert_eq!(wire.dropped(DropReason::QueueHead, Other), 0);
+    assert_eq!(wire.read_numbers(number as usize + 40), numbers(0..number + 40, Other));
 }
 
 #[test]
 fn without_a_queue_the_new_one_goes() {
-    let mut line = Line::stalled();
-    line.depth = 0;
-    line.send(Other, &[1], 100);
-    line.send(Disco, &[1], 100);
-    assert_eq!([Other, Disco].map(|kind| line.dropped(DropReason::QueueTail, kind)), [1, 1]);
-    assert_eq!(line.read_number(), (Other, 0));
-    assert_eq!(line.accounted(), 3);
+    let mut wire = SocketWriter::stalled();
+    wire.depth = 0;
+    wire.send(Other, &[1], 100);
+    wire.send(Disco, &[1], 100);
+    assert_eq!([Other, Disco].map(|kind| wire.dropped(DropReason::QueueTail, kind)), [1, 1]);
+    assert_eq!(wire.read_number(), (Other, 0));
+    assert_eq!(wire.accounted(), 3);
 }
 
 #[test]
 fn control_goes_first_then_a_pong_then_discovery() {
-    let mut line = Line::stalled();
-    line.send(Other, &[1], 100);
-    line.send(Disco, &[2], 100);
+    let mut wire = SocketWriter::stalled();
+    wire.send(Other, &[1], 100);
+    wire.send(Disco, &[2], 100);
     for pong in [[1; 8], [2; 8]] {
-        line.act(|egress, cx| egress.pong(&frame::pong(&pong), cx));
+        wire.act(|egress, cx| egress.pong(&frame::pong(&pong), cx));
     }
-    line.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, false, cx));
-    assert_eq!(line.counters.read(Counter::SENT_PONG), 0);
-    assert_eq!(line.read_number(), (Other, 0));
-    assert_eq!(line.read_frame(), frame::KEEP_ALIVE);
+    wire.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, false, cx));
+    assert_eq!(wire.counters.read(Counter::SENT_PONG), 0);
+    assert_eq!(wire.read_number(), (Other, 0));
+    assert_eq!(wire.read_frame(), frame::KEEP_ALIVE);
     // The second ping came while an answer waited.
-    assert_eq!(line.read_frame(), frame::pong(&[1; 8]));
-    assert_eq!(line.read_numbers(2), [(Disco, 2), (Other, 1)]);
-    assert_eq!(line.counters.read(Counter::SENT_PONG), 1);
-    assert!(line.egress.backlog.is_none());
+    assert_eq!(wire.read_frame(), frame::pong(&[1; 8]));
+    assert_eq!(wire.read_numbers(2), [(Disco, 2), (Other, 1)]);
+    assert_eq!(wire.counters.read(Counter::SENT_PONG), 1);
+    assert!(wire.egress.backlog.is_none());
 }
 
 #[test]
 fn there_is_room_when_less_than_half_is_queued() {
-    let mut line = Line::stalled();
-    line.control_bytes = 100;
+    let mut wire = SocketWriter::stalled();
+    wire.control_bytes = 100;
     let keep_alives = |count: usize| frame::KEEP_ALIVE.repeat(count);
-    line.act(|egress, cx| egress.control(&keep_alives(9), true, cx));
-    assert!(line.outcome().pulled, "45 of 100 bytes");
-    line.act(|egress, cx| egress.control(&keep_alives(1), true, cx));
-    line.act(|egress, cx| egress.control(&keep_alives(5), true, cx));
-    assert!(!line.outcome().pulled, "75 of 100 bytes");
-    assert_eq!(line.read_number(), (Other, 0));
+    wire.act(|egress, cx| egress.control(&keep_alives(9), true, cx));
+    assert!(wire.outcome().pulled, "45 of 100 bytes");
+    wire.act(|egress, cx| egress.control(&keep_alives(1), true, cx));
+    wire.act(|egress, cx| egress.control(&keep_alives(5), true, cx));
+    assert!(!wire.outcome().pulled, "75 of 100 bytes");
+    assert_eq!(wire.read_number(), (Other, 0));
     for _ in 0..15 {
-        assert_eq!(line.read_frame(), frame::KEEP_ALIVE);
+        assert_eq!(wire.read_frame(), frame::KEEP_ALIVE);
     }
-    assert!(line.outcome().pulled);
+    assert!(wire.outcome().pulled);
     // Once for each time it was asked for.
-    line.act(|egress, cx| egress.control(&keep_alives(1), false, cx));
-    assert!(!line.outcome().pulled);
-    line.act(|egress, cx| egress.control(&[], true, cx));
-    assert!(line.outcome().pulled);
+    wire.act(|egress, cx| egress.control(&keep_alives(1), false, cx));
+    assert!(!wire.outcome().pulled);
+    wire.act(|egress, cx| egress.control(&[], true, cx));
+    assert!(wire.outcome().pulled);
 }
 
 #[test]
 fn more_control_than_permitted_is_told() {
-    let mut line = Line::stalled();
-    line.control_bytes = 12;
-    line.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, false, cx));
-    line.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, false, cx));
-    assert!(!line.outcome().overflow);
-    line.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, true, cx));
-    let outcome = line.outcome();
+    let mut wire = SocketWriter::stalled();
+    wire.control_bytes = 12;
+    wire.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, false, cx));
+    wire.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, false, cx));
+    assert!(!wire.outcome().overflow);
+    wire.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, true, cx));
+    let outcome = wire.outcome();
     assert!(outcome.overflow && !outcome.pulled);
 }
 
 #[test]
 fn server_info_is_the_first_frame() {
-    let mut line = Line::new();
+    let mut wire = SocketWriter::new();
     let greeting = frame::greeting(&SOURCE);
-    line.act(|egress, cx| egress.control(&greeting, false, cx));
-    line.send(Other, &[1, 2], 100);
-    line.send(Disco, &[3], 100);
-    assert_eq!(line.read_frame(), greeting);
-    line.act(|egress, cx| egress.drain(cx));
-    assert_eq!(line.egress.figures().queued, 3);
+    wire.act(|egress, cx| egress.control(&greeting, false, cx));
+    wire.send(Other, &[1, 2], 100);
+    wire.send(Disco, &[3], 100);
+    assert_eq!(wire.read_frame(), greeting);
+    wire.act(|egress, cx| egress.drain(cx));
+    assert_eq!(wire.egress.figures().queued, 3);
     // Its content does not matter here.
-    line.act(|egress, cx| egress.welcome(&frame::KEEP_ALIVE, cx));
-    assert_eq!(line.read_frame(), frame::KEEP_ALIVE);
-    assert_eq!(line.read_numbers(3), [(Disco, 3), (Other, 1), (Other, 2)]);
-    assert!(line.egress.backlog.is_none());
+    wire.act(|egress, cx| egress.welcome(&frame::KEEP_ALIVE, cx));
+    assert_eq!(wire.read_frame(), frame::KEEP_ALIVE);
+    assert_eq!(wire.read_numbers(3), [(Disco, 3), (Other, 1), (Other, 2)]);
+    assert!(wire.egress.backlog.is_none());
 }
 
 #[test]
 fn a_close_accounts_for_everything() {
-    let mut line = Line::stalled();
-    line.send(Other, &(1..=40).collect::<Vec<_>>(), 1000);
-    line.send(Disco, &[1, 2, 3], 100);
-    let sources: Vec<_> = line.act(|egress, cx| egress.close(cx).collect());
+    let mut wire = SocketWriter::stalled();
+    wire.send(Other, &(1..=40).collect::<Vec<_>>(), 1000);
+    wire.send(Disco, &[1, 2, 3], 100);
+    let sources: Vec<_> = wire.act(|egress, cx| egress.close(cx).collect());
     assert_eq!(sources, [SOURCE]);
-    assert_eq!(line.dropped(DropReason::WriteError, Other), 1, "it was partly written");
-    assert_eq!(line.dropped(DropReason::QueueHead, Other), 8);
-    assert_eq!(line.dropped(DropReason::GoneDisconnected, Other), DEPTH as u64);
-    assert_eq!(line.dropped(DropReason::GoneDisconnected, Disco), 3);
-    assert_eq!(line.accounted(), 44);
+    assert_eq!(wire.dropped(DropReason::WriteError, Other), 1, "it was partly written");
+    assert_eq!(wire.dropped(DropReason::QueueHead, Other), 8);
+    assert_eq!(wire.dropped(DropReason::GoneDisconnected, Other), DEPTH as u64);
+    assert_eq!(wire.dropped(DropReason::GoneDisconnected, Disco), 3);
+    assert_eq!(wire.accounted(), 44);
     // Whoever comes too late, with whatever.
-    line.send(Other, &[5], 100);
-    line.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, true, cx));
-    line.act(|egress, cx| egress.pong(&frame::pong(&[0; 8]), cx));
-    line.act(|egress, cx| egress.drain(cx));
-    line.act(|egress, cx| egress.peer_gone(&SOURCE, PeerGoneReason::Disconnected, cx));
-    assert_eq!(line.dropped(DropReason::GoneDisconnected, Other), DEPTH as u64 + 1);
-    assert_eq!(line.accounted(), 45);
-    assert!(line.egress.backlog.is_none());
-    assert_eq!(line.counters.read(Counter::SENT_PONG), 0);
-    assert!(!line.outcome().pulled);
+    wire.send(Other, &[5], 100);
+    wire.act(|egress, cx| egress.control(&frame::KEEP_ALIVE, true, cx));
+    wire.act(|egress, cx| egress.pong(&frame::pong(&[0; 8]), cx));
+    wire.act(|egress, cx| egress.drain(cx));
+    wire.act(|egress, cx| egress.peer_gone(&SOURCE, PeerGoneReason::Disconnected, cx));
+    assert_eq!(wire.dropped(DropReason::GoneDisconnected, Other), DEPTH as u64 + 1);
+    assert_eq!(wire.accounted(), 45);
+    assert!(wire.egress.backlog.is_none());
+    assert_eq!(wire.counters.read(Counter::SENT_PONG), 0);
+    assert!(!wire.outcome().pulled);
 }
 
 #[test]
 fn a_broken_socket_accounts_for_everything() {
     for queued in [false, true] {
-        let mut line = if queued { Line::stalled() } else { Line::admitted() };
-        line.client.shutdown(Shutdown::Both).unwrap();
-        line.send(Other, &[1, 2, 3], 100);
-        line.act(|egress, cx| egress.drain(cx));
-        assert_eq!(line.dropped(DropReason::WriteError, Other), 1);
-        assert_eq!(line.dropped(DropReason::GoneDisconnected, Other), if queued { 3 } else { 2 });
-        line.send(Other, &[4], 100);
-        assert_eq!(line.accounted(), if queued { 5 } else { 4 });
-        assert!(line.egress.line.is_none() && line.egress.backlog.is_none());
+        let mut wire = if queued { SocketWriter::stalled() } else { SocketWriter::admitted() };
+        wire.client.shutdown(Shutdown::Both).unwrap();
+        wire.send(Other, &[1, 2, 3], 100);
+        wire.act(|egress, cx| egress.drain(cx));
+        assert_eq!(wire.dropped(DropReason::WriteError, Other), 1);
+        assert_eq!(wire.dropped(DropReason::GoneDisconnected, Other), if queued { 3 } else { 2 });
+        wire.send(Other, &[4], 100);
+        assert_eq!(wire.accounted(), if queued { 5 } else { 4 });
+        assert!(wire.egress.writer.is_none() && wire.egress.backlog.is_none());
     }
 }
 
 #[test]
 fn only_a_whole_frame_is_progress() {
-    let mut line = Line::admitted();
-    let start = line.now;
-    line.send(Other, &[0, 1], 1 << 20);
-    assert!(line.outcome().stalled);
-    assert_eq!(line.egress.watch(true), Some(start));
+    let mut wire = SocketWriter::admitted();
+    let start = wire.now;
+    wire.send(Other, &[0, 1], 1 << 20);
+    assert!(wire.outcome().stalled);
+    assert_eq!(wire.egress.watch(true), Some(start));
     // The socket takes more and more of the first packet.
     let mut chunk = vec![0; 64 << 10];
     for second in 1..5 {
-        line.now = start + Duration::from_secs(second);
+        wire.now = start + Duration::from_secs(second);
         let mut read = 0;
         while read < 100 << 10 {
-            let count = line.client.read(&mut chunk).unwrap();
-            line.received.extend_from_slice(&chunk[..count]);
+            let count = wire.client.read(&mut chunk).unwrap();
+            wire.received.extend_from_slice(&chunk[..count]);
             read += count;
-            line.act(|egress, cx| egress.drain(cx));
+            wire.act(|egress, cx| egress.drain(cx));
         }
-        assert_eq!(line.egress.watch(true), Some(start));
+        assert_eq!(wire.egress.watch(true), Some(start));
     }
-    line.now = start + Duration::from_secs(10);
-    assert_eq!(line.read_number(), (Other, 0));
-    assert_eq!(line.egress.watch(true), Some(line.now));
-    assert_eq!(line.read_number(), (Other, 1));
-    assert_eq!(line.egress.watch(true), None);
+    wire.now = start + Duration::from_secs(10);
+    assert_eq!(wire.read_number(), (Other, 0));
+    assert_eq!(wire.egress.watch(true), Some(wire.now));
+    assert_eq!(wire.read_number(), (Other, 1));
+    assert_eq!(wire.egress.watch(true), None);
 }
 
 #[test]
 fn any_part_of_a_row_of_control_frames_is_progress() {
-    let mut line = Line::admitted();
-    let start = line.now;
-    line.control_bytes = 8 << 20;
-    line.act(|egress, cx| egress.control(&frame::KEEP_ALIVE.repeat(1 << 20), false, cx));
-    assert_eq!(line.egress.watch(true), Some(start));
-    line.now = start + Duration::from_secs(1);
-    line.read_frame();
-    while line.egress.watch(true) == Some(start) {
-        line.client.read_exact(&mut [0; 4096]).unwrap();
-        line.act(|egress, cx| egress.drain(cx));
+    let mut wire = SocketWriter::admitted();
+    let start = wire.now;
+    wire.control_bytes = 8 << 20;
+    wire.act(|egress, cx| egress.control(&frame::KEEP_ALIVE.repeat(1 << 20), false, cx));
+    assert_eq!(wire.egress.watch(true), Some(start));
+    wire.now = start + Duration::from_secs(1);
+    wire.read_frame();
+    while wire.egress.watch(true) == Some(start) {
+        wire.client.read_exact(&mut [0; 4096]).unwrap();
+        wire.act(|egress, cx| egress.drain(cx));
     }
-    assert_eq!(line.egress.watch(true), Some(line.now));
+    assert_eq!(wire.egress.watch(true), Some(wire.now));
 }
 
 #[test]
 fn a_full_socket_is_told_until_somebody_watches_it() {
-    let mut line = Line::stalled();
-    line.act(|egress, cx| egress.drain(cx));
-    assert!(!line.outcome().stalled, "it was told");
-    assert!(line.egress.watch(true).is_some());
-    line.act(|egress, cx| egress.drain(cx));
-    assert!(!line.outcome().stalled, "it is watched");
-    assert!(line.egress.watch(false).is_some());
-    line.act(|egress, cx| egress.drain(cx));
-    assert!(line.outcome().stalled, "nobody watches any more");
-    line.read_number();
-    assert_eq!(line.egress.watch(true), None);
-    line.send(Other, &[1], 4 << 20);
-    assert!(line.outcome().stalled);
+    let mut wire = SocketWriter::stalled();
+    wire.act(|egress, cx| egress.drain(cx));
+    assert!(!wire.outcome().stalled, "it was told");
+    assert!(wire.egress.watch(true).is_some());
+    wire.act(|egress, cx| egress.drain(cx));
+    assert!(!wire.outcome().stalled, "it is watched");
+    assert!(wire.egress.watch(false).is_some());
+    wire.act(|egress, cx| egress.drain(cx));
+    assert!(wire.outcome().stalled, "nobody watches any more");
+    wire.read_number();
+    assert_eq!(wire.egress.watch(true), None);
+    wire.send(Other, &[1], 4 << 20);
+    assert!(wire.outcome().stalled);
 }
 
 #[test]
 fn an_inbox_is_sent_in_its_order() {
-    let mut line = Line::admitted();
+    let mut wire = SocketWriter::admitted();
     let mut inbox = Inbox::default();
     for (kind, number) in [(Other, 1), (Disco, 2), (Other, 3)] {
         let bytes = packet(kind, number, 100);
         let info = PacketInfo { source: SOURCE, kind, payload: 100 };
         inbox.push(Frame { head: &[], bytes: &bytes, packet: Some(info) }, usize::MAX, |_| panic!("there was room"));
     }
-    line.act(|egress, cx| egress.inbox(inbox, cx));
-    assert_eq!(line.read_numbers(3), [(Disco, 2), (Other, 1), (Other, 3)]);
-    assert_eq!(line.accounted(), 3);
+    wire.act(|egress, cx| egress.inbox(inbox, cx));
+    assert_eq!(wire.read_numbers(3), [(Disco, 2), (Other, 1), (Other, 3)]);
+    assert_eq!(wire.accounted(), 3);
 }

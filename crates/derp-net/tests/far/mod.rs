@@ -6,9 +6,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 pub(crate) use derp_net::Target;
-use derp_net::{Event, LinkChange, Plane, System};
+use derp_net::{Event, LinkChange, OsHooks, Plane};
+use derp_proto::client_info::ClientInfo;
 use derp_proto::frame;
-use derp_proto::info::ClientInfo;
 use derp_proto::key::{MeshKey, NodeKey};
 use derp_proto::login;
 use derp_proto::wire::{FrameType, HEADER_LENGTH, PeerGoneReason};
@@ -45,7 +45,7 @@ pub(crate) fn dial(relay: &Relay, link: u64, far: &Far) {
 
 /// A plane that nobody listens to.
 pub(crate) fn deaf_plane() -> Plane {
-    Plane::new(secret(0), policy(), 1, Arc::default(), System::default(), Box::new(|| {})).unwrap()
+    Plane::new(secret(0), policy(), 1, Arc::default(), OsHooks::default(), Box::new(|| {})).unwrap()
 }
 
 impl Far {

@@ -10,16 +10,16 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use derp_net::{CloseReason, Event, Plane, Policy, System};
+use derp_net::{CloseReason, Event, OsHooks, Plane, Policy};
+use derp_proto::client_info::ClientInfo;
 use derp_proto::counters::Counter;
 use derp_proto::decode::FrameHeader;
 use derp_proto::drop_reason::{DropReason, PacketKind};
 use derp_proto::frame;
-use derp_proto::info::ClientInfo;
 use derp_proto::key::{NodeKey, SecretKey};
-use derp_proto::limit::Rate;
 use derp_proto::login;
 use derp_proto::server_frame::ServerFrame;
+use derp_proto::token_bucket::Rate;
 use derp_proto::wire::{FrameType, HEADER_LENGTH, PeerGoneReason};
 
 /// Longer than anything takes here.
@@ -114,7 +114,7 @@ impl Relay {
             })
         };
         let plane =
-            Arc::new(Plane::new(secret(number), policy, workers, Arc::default(), System::default(), wake).unwrap());
+            Arc::new(Plane::new(secret(number), policy, workers, Arc::default(), OsHooks::default(), wake).unwrap());
         let (listener, address) = plane.listen("127.0.0.1:0".parse().unwrap(), true, false).unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let control = {

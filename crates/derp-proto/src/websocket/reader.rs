@@ -1,7 +1,7 @@
 //! The stream within a client's frames, read by read: what a [`Decoder`] leaves is kept, and payloads slide together.
 use std::ops::Range;
 
-use super::{Decoder, Fault, Step, close_payload};
+use super::{Decoder, Piece, WebSocketFault, close_payload};
 
 /// Reads the frames of one connection. While nothing comes it holds at most [`MAX_KEPT`](super::MAX_KEPT) bytes, and
 /// mostly none.
@@ -29,7 +29,7 @@ pub enum End {
     /// The peer closes, and says so with this payload.
     Closed(Vec<u8>),
     /// The peer broke the protocol.
-    Broken(Fault),
+    Broken(WebSocketFault),
 }
 
 impl End {
@@ -56,14 +56,14 @@ impl Reader {
             let left = &mut bytes[at..];
             let step = self.decoder.next(left);
             at += match step {
-                Ok(Step::Data(range)) => {
+                Ok(Piece::Data(range)) => {
                     received.push(at + range.start..at + range.end, bytes);
                     range.end
                 }
-                Ok(Step::Ping(range)) => received.pinged(&left[range.clone()], range.end),
-                Ok(Step::Close(range)) => received.ended(End::Closed(left[range].to_vec())),
-                Ok(Step::Passed(length)) => length,
-                Ok(Step::More) => {
+                Ok(Piece::Ping(range)) => received.pinged(&left[range.clone()], range.end),
+                Ok(Piece::Close(range)) => received.ended(End::Closed(left[range].to_vec())),
+                Ok(Piece::Passed(length)) => length,
+                Ok(Piece::More) => {
                     self.kept = left.to_vec();
                     break;
                 }
@@ -83,11 +83,11 @@ impl Reader {
         for (at, byte) in bytes.iter().enumerate() {
             kept.push(*byte);
             match self.decoder.next(&mut kept) {
-                Ok(Step::More) => continue,
-                Ok(Step::Ping(range)) => _ = received.pinged(&kept[range], 0),
-                Ok(Step::Close(range)) => _ = received.ended(End::Closed(kept[range].to_vec())),
+                Ok(Piece::More) => continue,
+                Ok(Piece::Ping(range)) => _ = received.pinged(&kept[range], 0),
+                Ok(Piece::Close(range)) => _ = received.ended(End::Closed(kept[range].to_vec())),
                 // A header, or a pong: a payload is behind it.
-                Ok(Step::Data(_) | Step::Passed(_)) => {}
+                Ok(Piece::Data(_) | Piece::Passed(_)) => {}
                 Err(fault) => _ = received.ended(End::Broken(fault)),
             }
             return at + 1;

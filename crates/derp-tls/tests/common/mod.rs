@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use derp_tls::{
     Certificate, CertificateSet, Certified, ClientSettings, Established, Handshake, HandshakeError, Otherwise,
 };
-use derp_tls::{Opened, Progress, Step};
+use derp_tls::{Next, Opened, Progress};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rcgen::{PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize};
 use rustls::crypto::CryptoProvider;
@@ -197,15 +197,15 @@ pub fn advance<'a>(
     out: &mut Vec<u8>,
 ) -> Result<(Option<Box<Established>>, &'a [u8]), HandshakeError> {
     loop {
-        let Progress { used, step } = handshake.read(input, out)?;
+        let Progress { used, next } = handshake.read(input, out)?;
         input = &input[used..];
-        match step {
-            Step::Read => {
+        match next {
+            Next::Read => {
                 assert!(input.is_empty());
                 return Ok((None, input));
             }
-            Step::Certify => assert_eq!(handshake.certify(set, LOCAL, out)?, Certified::Yes),
-            Step::Done(established) => return Ok((Some(established), input)),
+            Next::Certify => assert_eq!(handshake.certify(set, LOCAL, out)?, Certified::Yes),
+            Next::Done(established) => return Ok((Some(established), input)),
         }
     }
 }

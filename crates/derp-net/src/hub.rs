@@ -1,0 +1,3 @@
+//! What the threads of one plane share.
+
+pub(crate) mod shared;

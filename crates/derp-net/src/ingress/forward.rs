@@ -1,0 +1,330 @@
+//! What an admitted client sends, and what becomes of it: a packet's way, top to bottom.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use derp_proto::counters::Counter;
+use derp_proto::decode::FrameHeader;
+use derp_proto::drop_reason::{DropReason, PacketKind};
+use derp_proto::frame::{self, FORWARDED_PACKET_AT, KEY_AT, PACKET_AT};
+use derp_proto::frame_rules::{self, Body, ProtocolError};
+use derp_proto::key::NodeKey;
+use derp_proto::token_bucket::{Rate, TokenBucket};
+use derp_proto::wire::{FrameType, HEADER_LENGTH, PeerGoneReason};
+
+use crate::base::close_reason::CloseReason;
+use crate::base::faults::Fault;
+use crate::conn::Conn;
+use crate::egress::PacketInfo;
+use crate::hub::shared::Ctx;
+use crate::ingress::fanout::{Buffer, Fanout};
+use crate::state::events::Event;
+use crate::state::table::{Entry, Route};
+use crate::state::tap::Tapped;
+use crate::worker::Mail;
+
+/// Where a connection has sent packets lately. It holds the table's entries, so a change of route needs no word here.
+type Cache = [Option<Arc<Entry>>; CACHED];
+const CACHED: usize = 2;
+
+/// What mesh peers may have asked for that the control plane has not read of.
+const MOST_ASKED: usize = 4096;
+/// Of a receive limit.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600 * 24 * 365);
+
+/// The way in of one admitted connection. Owned by its worker.
+pub(crate) struct Forwarding {
+    /// Its own place in the table.
+    entry: Arc<Entry>,
+    mesh: bool,
+    cache: Cache,
+    not_here: Option<Box<TokenBucket>>,
+    receive: Option<Box<TokenBucket>>,
+    /// Of the rate that it was filled by.
+    receive_epoch: u32,
+    /// A limit of its own, in place of the policy's.
+    own_limit: Option<Box<Rate>>,
+    held_until: Option<Instant>,
+    keep_alive_at: Instant,
+    /// When its round trip is to be counted.
+    sample_at: Option<Instant>,
+}
+
+impl Forwarding {
+    pub(crate) fn new(
+        entry: Arc<Entry>,
+        mesh: bool,
+        limit: Option<Rate>,
+        keep_alive_at: Instant,
+        ctx: Ctx<'_>,
+    ) -> Self {
+        Self {
+            entry,
+            mesh,
+            cache: Cache::default(),
+            not_here: None,
+            receive: None,
+            receive_epoch: 0,
+            own_limit: limit.map(Box::new),
+            held_until: None,
+            keep_alive_at,
+            sample_at: next_sample(ctx),
+        }
+    }
+
+    /// When something is due.
+    pub(crate) fn deadline(&self) -> Instant {
+        [self.held_until, self.sample_at].into_iter().flatten().fold(self.keep_alive_at, Instant::min)
+    }
+
+    /// Whether it is time to count the round trip, until the next time.
+    pub(crate) fn samples(&mut self, ctx: Ctx<'_>) -> bool {
+        let due = self.sample_at.is_some_and(|when| ctx.now >= when);
+        if due {
+            self.sample_at = next_sample(ctx);
+        }
+        due
+    }
+
+    /// A header has come. Says whether its body is wanted, or that the connection has to end.
+    pub(crate) fn header(
+        &mut self,
+        header: FrameHeader,
+        conn: &Arc<Conn>,
+        ctx: Ctx<'_>,
+    ) -> Result<bool, ProtocolError> {
+        self.charge(header.length, ctx);
+        self.entry.activity(conn, &ctx.events);
+        if header.kind == FrameType::Ping as u8 {
+            ctx.counters.add(Counter::GOT_PING, 1);
+        }
+        Ok(frame_rules::check(header, self.mesh)? == Body::Wanted)
+    }
+
+    /// A whole frame, at `at` in the memory where it lies. Packets are made ready, everything else is done.
+    pub(crate) fn frame(
+        &mut self,
+        bytes: &mut [u8],
+        buffer: Buffer,
+        at: usize,
+        conn: &Arc<Conn>,
+        fanout: &mut Fanout,
+        ctx: Ctx<'_>,
+    ) {
+        match FrameType::from_u8(bytes[0]) {
+            Some(FrameType::SendPacket) => self.send_packet(bytes, buffer, at, conn, fanout, ctx),
+            Some(FrameType::ForwardPacket) => self.forward_packet(bytes, buffer, at, conn, fanout, ctx),
+            Some(FrameType::NotePreferred) => ctx.events.prefer(conn, bytes[HEADER_LENGTH] != 0),
+            Some(FrameType::WatchConns) => ask(Event::Watch { id: conn.id }, conn, ctx),
+            Some(FrameType::ClosePeer) => {
+                if let Some(target) = NodeKey::first_of(&bytes[KEY_AT..]) {
+                    ask(Event::ClosePeer { id: conn.id, target }, conn, ctx);
+                }
+            }
+            Some(FrameType::Ping) => {
+                if let Some(ping) = bytes[HEADER_LENGTH..].first_chunk() {
+                    fanout.answer(*ping);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether there is a bucket: what is read at once may have to wait for it.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.receive.is_some()
+    }
+
+    /// Nothing more is read until then: what was read was more than the receive limit permits.
+    pub(crate) fn held_until(&self) -> Option<Instant> {
+        self.held_until
+    }
+
+    /// Whether reading goes on, because the time has come or the limit is another one.
+    pub(crate) fn release(&mut self, ctx: Ctx<'_>) -> bool {
+        let over = self.held_until.is_none_or(|until| ctx.now >= until) || self.is_new_limit(ctx);
+        if over {
+            self.held_until = None;
+        }
+        over
+    }
+
+    fn is_new_limit(&self, ctx: Ctx<'_>) -> bool {
+        self.receive.as_ref().map(|bucket| bucket.rate()) != self.limit(ctx)
+            || (self.own_limit.is_none()
+                && self.receive.is_some()
+                && self.receive_epoch != ctx.policy.load().receive_epoch)
+    }
+
+    fn limit(&self, ctx: Ctx<'_>) -> Option<Rate> {
+        self.own_limit.as_deref().copied().or(ctx.policy.load().receive)
+    }
+
+    /// A frame counts without its header, as derper counts it.
+    fn charge(&mut self, length: u32, ctx: Ctx<'_>) {
+        if self.mesh || (self.receive.is_none() && self.limit(ctx).is_none()) {
+            return;
+        }
+        let clock = ctx.now.saturating_duration_since(ctx.start);
+        if self.is_new_limit(ctx) {
+            self.receive = self.limit(ctx).map(|rate| Box::new(TokenBucket::new(rate, clock)));
+            self.receive_epoch = ctx.policy.load().receive_epoch;
+        }
+        let Some(bucket) = &mut self.receive else { return };
+        let wait = bucket.charge(length.into(), clock);
+        if !wait.is_zero() {
+            ctx.counters.add(Counter::RATE_LIMIT_WAITS, 1);
+            // As good as for ever, and within what an Instant can be.
+            self.held_until = Some(ctx.now + wait.min(LONGEST_WAIT));
+        }
+    }
+
+    /// Sends a KeepAlive, if it is time.
+    pub(crate) fn keep_alive(&mut self, conn: &Arc<Conn>, ctx: Ctx<'_>) {
+        if ctx.now >= self.keep_alive_at {
+            conn.control(&frame::KEEP_ALIVE, false, ctx);
+            self.keep_alive_at = next_keep_alive(ctx);
+        }
+    }
+
+    fn send_packet(
+        &mut self,
+        bytes: &mut [u8],
+        buffer: Buffer,
+        at: usize,
+        conn: &Arc<Conn>,
+        fanout: &mut Fanout,
+        ctx: Ctx<'_>,
+    ) {
+        let payload = bytes.len() - PACKET_AT;
+        let kind = PacketKind::of(&bytes[PACKET_AT..]);
+        fanout.count_received(kind, payload);
+        let Some(key) = NodeKey::first_of(&bytes[KEY_AT..]) else { return };
+        let info = PacketInfo { source: self.entry.key, kind, payload };
+        let route = self.route(&key, conn, ctx);
+        let Some(to) = &*route else {
+            return self.unknown(&key, &info, &bytes[PACKET_AT..], DropReason::UnknownDest, fanout, ctx);
+        };
+        if to.is_link() {
+            return self.forward_on(to, &key, info, &bytes[PACKET_AT..], (buffer, at..at + bytes.len()), fanout, ctx);
+        }
+        frame::rewrite_send_to_recv(bytes, &self.entry.key);
+        fanout.push(to, buffer, at..at + bytes.len(), info);
+    }
+
+    /// To another relay, which alone can say whether the destination is there.
+    #[expect(clippy::too_many_arguments, reason = "what is known of one packet")]
+    fn forward_on(
+        &self,
+        link: &Arc<Conn>,
+        destination: &NodeKey,
+        info: PacketInfo,
+        payload: &[u8],
+        (buffer, range): (Buffer, Range<usize>),
+        fanout: &mut Fanout,
+        ctx: Ctx<'_>,
+    ) {
+        if link.is_open() {
+            return fanout.forward(link, buffer, range, info);
+        }
+        ctx.counters.add(Counter::PACKETS_FORWARDED_OUT, 1);
+        drop_packet(DropReason::MeshDown, &info, destination, payload, ctx);
+    }
+
+    /// From a mesh peer: goes to a connection here or nowhere, never on to another relay.
+    fn forward_packet(
+        &mut self,
+        bytes: &mut [u8],
+        buffer: Buffer,
+        at: usize,
+        conn: &Arc<Conn>,
+        fanout: &mut Fanout,
+        ctx: Ctx<'_>,
+    ) {
+        ctx.counters.add(Counter::PACKETS_FORWARDED_IN, 1);
+        let payload = bytes.len() - FORWARDED_PACKET_AT;
+        let kind = PacketKind::of(&bytes[FORWARDED_PACKET_AT..]);
+        let keys = (NodeKey::first_of(&bytes[KEY_AT..]), NodeKey::first_of(&bytes[PACKET_AT..]));
+        let (Some(source), Some(key)) = keys else { return };
+        let info = PacketInfo { source, kind, payload };
+        let route = self.route(&key, conn, ctx);
+        let Some(to) = route.as_ref().filter(|to| !to.is_link()) else {
+            return self.unknown(&key, &info, &bytes[FORWARDED_PACKET_AT..], DropReason::UnknownDestOnFwd, fanout, ctx);
+        };
+        let start = frame::rewrite_forward_to_recv(bytes);
+        fanout.push(to, buffer, at + start..at + bytes.len(), info);
+    }
+
+    fn route(&mut self, key: &NodeKey, conn: &Arc<Conn>, ctx: Ctx<'_>) -> Route {
+        if ctx.faults.strikes(Fault::Misroute) {
+            return Route::from_inner(Some(conn.clone()));
+        }
+        let cached = &mut self.cache[key.as_bytes()[0] as usize % CACHED];
+        if let Some(known) = cached.as_ref().filter(|entry| entry.key == *key) {
+            let route = known.active();
+            if route.is_some() {
+                return route;
+            }
+        }
+        // An entry whose last connection has left is no longer in the table: another one may be.
+        *cached = ctx.table.lookup(key);
+        cached.as_ref().map_or_else(|| Route::from_inner(None), |entry| entry.active())
+    }
+
+    fn unknown(
+        &mut self,
+        key: &NodeKey,
+        info: &PacketInfo,
+        payload: &[u8],
+        reason: DropReason,
+        fanout: &mut Fanout,
+        ctx: Ctx<'_>,
+    ) {
+        drop_packet(reason, info, key, payload, ctx);
+        if info.kind != PacketKind::Disco {
+            return;
+        }
+        let rate = ctx.policy.load().not_here;
+        let clock = ctx.now.saturating_duration_since(ctx.start);
+        let bucket = self.not_here.get_or_insert_with(|| Box::new(TokenBucket::new(rate, clock)));
+        if bucket.take(1, clock) {
+            fanout.reply(&frame::peer_gone(key, PeerGoneReason::NotHere));
+        }
+    }
+}
+
+/// Of a mesh peer. Together they may be so far ahead of the control plane; whoever asks then is closed.
+fn ask(event: Event, conn: &Arc<Conn>, ctx: Ctx<'_>) {
+    match ctx.asked.take(1, MOST_ASKED) {
+        Some(cached) => ctx.events.push_with(event, cached),
+        None => _ = ctx.mail(conn.worker, Mail::Close(conn.clone(), CloseReason::ControlOverflow)),
+    }
+}
+
+fn next_sample(ctx: Ctx<'_>) -> Option<Instant> {
+    let every = ctx.os.round_trip.and(ctx.policy.load().round_trips);
+    every.map(|every| ctx.now + every)
+}
+
+/// A packet that nobody is sent.
+fn drop_packet(reason: DropReason, info: &PacketInfo, destination: &NodeKey, payload: &[u8], ctx: Ctx<'_>) {
+    ctx.counters.dropped(reason, info.kind, info.payload);
+    if let Some(watched) = ctx.watched(destination) {
+        watched.dropped(info.source, reason);
+    }
+    if ctx.tap.is_on() {
+        let PacketInfo { source, kind, .. } = info;
+        ctx.tap([Tapped { source, destination, kind: *kind, payload, dropped: Some(reason) }]);
+    }
+}
+
+/// A while from now, and a random part of another: clients that came together are kept alive apart.
+pub(crate) fn next_keep_alive(ctx: Ctx<'_>) -> Instant {
+    let policy = ctx.policy.load();
+    let mut random = [0; 4];
+    // Without randomness all clients would be kept alive at once, which hurts nobody but the relay.
+    let _ = getrandom::fill(&mut random);
+    let share = f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX);
+    ctx.now + policy.keep_alive + policy.keep_alive_jitter.mul_f64(share)
+}

@@ -1,0 +1,189 @@
+//! TLS of one connection on its worker: the handshake, and the records that come after it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use derp_proto::http_head::{HTTP_TO_TLS, is_http_to_tls};
+use derp_tls::{Alert, CertificateSet, Certified, End, Handshake, Need, Next, Receiver, Sender, Version};
+
+use crate::base::budget::Share;
+use crate::state::strangers::Guest;
+use crate::worker::acceptor::Accepted;
+
+/// A handshake under way.
+pub(crate) struct TlsHandshake {
+    handshake: Handshake,
+    /// Set once it is no HTTP; until then, its first bytes.
+    is_tls: bool,
+    first: Vec<u8>,
+    pub(crate) accepted: Accepted<()>,
+    pub(crate) guest: Guest,
+    pub(crate) deadline: Instant,
+    /// Still to be sent.
+    pub(crate) out: Vec<u8>,
+    /// Set while it waits for a certificate.
+    pub(crate) parked: Option<ParkedHandshake>,
+}
+
+/// A handshake that waits for a certificate is not read.
+pub(crate) struct ParkedHandshake {
+    /// One of those that may wait at once. The control plane has a part in it until it has read of the wait.
+    pub(crate) _share: Arc<Share>,
+    /// What was read behind the ClientHello.
+    pub(crate) unread: Vec<u8>,
+}
+
+/// How far a handshake has got.
+pub(crate) enum HandshakeProgress {
+    /// It waits for the client.
+    Reading,
+    /// It waits for a certificate. So much of what was read belonged to the ClientHello.
+    NeedsCertificate(Need, usize),
+    Done(HandshakeOutcome),
+}
+
+/// What a handshake has come to in the end.
+pub(crate) struct HandshakeOutcome {
+    pub(crate) receiver: Receiver,
+    pub(crate) tls_writer: TlsWriter,
+    /// How much of what was read belonged to the handshake.
+    pub(crate) used: usize,
+}
+
+/// The sending side, until it is known what the connection is.
+pub(crate) struct TlsWriter {
+    pub(crate) sender: Sender,
+    pub(crate) version: Version,
+    /// What is still to be sent of the handshake.
+    pub(crate) tail: Vec<u8>,
+}
+
+impl TlsHandshake {
+    pub(crate) fn new(accepted: Accepted<()>, guest: Guest, deadline: Instant) -> Self {
+        Self {
+            handshake: Handshake::server(),
+            is_tls: false,
+            first: Vec::new(),
+            accepted,
+            guest,
+            deadline,
+            out: Vec::new(),
+            parked: None,
+        }
+    }
+
+    /// Takes bytes of the client, which has come to `local`. An error ends the connection, after what is to be sent.
+    pub(crate) fn feed(
+        &mut self,
+        read: &[u8],
+        local: IpAddr,
+        certificates: &CertificateSet,
+    ) -> Result<HandshakeProgress, ()> {
+        if !self.is_tls {
+            let held = self.first.len();
+            self.first.extend_from_slice(&read[..read.len().min(5)]);
+            match is_http_to_tls(&self.first) {
+                None => return Ok(HandshakeProgress::Reading),
+                Some(true) => {
+                    self.out.extend_from_slice(HTTP_TO_TLS);
+                    return Err(());
+                }
+                Some(false) => self.is_tls = true,
+            }
+            if held > 0 {
+                // It has begun as HTTP does, and so is nothing at all.
+                let _ = self.handshake.read(&self.first, &mut self.out).map_err(drop)?;
+            }
+        }
+        let mut used = 0;
+        loop {
+            let progress = self.handshake.read(&read[used..], &mut self.out).map_err(drop)?;
+            used += progress.used;
+            match progress.next {
+                Next::Read => return Ok(HandshakeProgress::Reading),
+                Next::Certify => {
+                    if let Some(need) = self.certify(local, certificates)? {
+                        return Ok(HandshakeProgress::NeedsCertificate(need, used));
+                    }
+                }
+                Next::Done(established) => {
+                    let tail = std::mem::take(&mut self.out);
+                    let tls_writer = TlsWriter { sender: established.sender, version: established.version, tail };
+                    return Ok(HandshakeProgress::Done(HandshakeOutcome {
+                        receiver: established.receiver,
+                        tls_writer,
+                        used,
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Looks for a certificate; says which one is missing, if there is none.
+    pub(crate) fn certify(&mut self, local: IpAddr, certificates: &CertificateSet) -> Result<Option<Need>, ()> {
+        match self.handshake.certify(certificates, local, &mut self.out).map_err(drop)? {
+            Certified::Yes => Ok(None),
+            Certified::Needed(need) => Ok(Some(need)),
+        }
+    }
+
+    /// Leaves, with the alert of a name that nobody has here.
+    pub(crate) fn refuse(&mut self) {
+        self.handshake.refuse(&mut self.out);
+    }
+}
+
+/// The receiving side of an established connection.
+pub(crate) struct TlsReader {
+    receiver: Receiver,
+    /// A record that is not whole.
+    partial: Vec<u8>,
+}
+
+/// What was in a read.
+pub(crate) struct Decrypted {
+    /// Where the plaintext lies.
+    pub(crate) plaintext: std::ops::Range<usize>,
+    pub(crate) key_update_requested: bool,
+    /// Nothing more comes; what is to be said about it.
+    pub(crate) end: Option<Alert>,
+}
+
+impl TlsReader {
+    pub(crate) fn new(receiver: Receiver) -> Self {
+        Self { receiver, partial: Vec::new() }
+    }
+
+    /// Puts what was left of the last read in front of the next one; says how much that is.
+    pub(crate) fn put_back(&self, scratch: &mut [u8]) -> usize {
+        scratch[..self.partial.len()].copy_from_slice(&self.partial);
+        self.partial.len()
+    }
+
+    /// The memory that it keeps between reads.
+    pub(crate) fn kept(&self) -> usize {
+        self.partial.capacity()
+    }
+
+    /// Opens what was read, with what was put back.
+    pub(crate) fn open(&mut self, read: &mut [u8]) -> Decrypted {
+        let opened = self.receiver.open(read, 0);
+        self.partial = read[opened.rest..].to_vec();
+        let end = opened.end.map(|end| match end {
+            End::Closed | End::Alert(_) => Alert::CLOSE_NOTIFY,
+            End::Violation(violation) => violation.alert(),
+        });
+        Decrypted { plaintext: opened.plaintext, key_update_requested: opened.key_update_requested, end }
+    }
+
+    /// Lets go of the cipher; the next record expands it again.
+    pub(crate) fn quiet(&mut self) {
+        self.receiver.quiet();
+    }
+
+    /// Lets go of the cipher, unless it has been used since this was called last. False once it is gone.
+    pub(crate) fn cool(&mut self) -> bool {
+        self.receiver.cool()
+    }
+}

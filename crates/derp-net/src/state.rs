@@ -1,0 +1,8 @@
+//! What all threads of a plane read and change: the table of keys, events for the control plane, and who is to be told what.
+
+pub(crate) mod drops;
+pub(crate) mod events;
+pub(crate) mod peer_gone;
+pub(crate) mod strangers;
+pub(crate) mod table;
+pub(crate) mod tap;

@@ -1,0 +1,225 @@
+//! The forwarding table: which connection gets the packets for a key, be it a client's or a link to another relay. Looked
+//! up by every worker for every packet, changed when clients come and go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::{ArcSwapOption, Guard};
+use derp_proto::duplicates::Duplicates;
+use derp_proto::key::NodeKey;
+
+use crate::base::faults::{Fault, Faults};
+use crate::base::sync::Lock;
+use crate::conn::Conn;
+use crate::state::events::Events;
+
+/// Where the packets for a key go, if anywhere.
+pub(crate) type Route = Guard<Option<Arc<Conn>>>;
+
+/// The connections of one key.
+pub(crate) struct Entry {
+    pub(crate) key: NodeKey,
+    /// Gets the packets; none before the first connection is in, and after the last one has left.
+    active: ArcSwapOption<Conn>,
+    /// Whether `state` has to be looked at when a frame comes.
+    several: AtomicBool,
+    state: Lock<EntryState>,
+}
+
+struct EntryState {
+    members: Members,
+    /// The link that leads to the key while it has no connection here.
+    via: Option<Arc<Conn>>,
+}
+
+/// Connections here.
+enum Members {
+    /// The entry is new, or has a link alone.
+    None,
+    One(Arc<Conn>),
+    Several {
+        duplicates: Duplicates<u64>,
+        conns: Vec<Arc<Conn>>,
+    },
+    /// The entry has left the table: whoever still holds it has to look again.
+    Gone,
+}
+
+impl Entry {
+    fn new(key: NodeKey) -> Self {
+        Self {
+            key,
+            active: ArcSwapOption::empty(),
+            several: AtomicBool::new(false),
+            state: Lock::new(EntryState { members: Members::None, via: None }),
+        }
+    }
+
+    /// Where packets for the key go.
+    pub(crate) fn active(&self) -> Route {
+        self.active.load()
+    }
+
+    /// A frame came from one of the connections. If the key has several, that makes it the active one.
+    pub(crate) fn activity(&self, conn: &Arc<Conn>, events: &Events) {
+        if !self.several.load(Ordering::Acquire) {
+            return;
+        }
+        if let Members::Several { duplicates, .. } = &mut self.state.lock().members {
+            duplicates.activity(conn.id);
+            if self.active.load().as_ref().is_none_or(|active| active.id != conn.id) {
+                self.activate(conn.clone(), events);
+            }
+        }
+    }
+
+    /// Told under the lock of the members, so that the last word is the one that holds.
+    fn activate(&self, conn: Arc<Conn>, events: &Events) {
+        events.active(self.key, conn.id);
+        self.active.store(Some(conn));
+    }
+}
+
+/// Keys to entries. The hash is keyed, because the keys are the clients' to choose.
+#[derive(Default)]
+pub(crate) struct Table {
+    entries: papaya::HashMap<NodeKey, Arc<Entry>>,
+}
+
+impl Table {
+    /// Never blocks.
+    pub(crate) fn lookup(&self, key: &NodeKey) -> Option<Arc<Entry>> {
+        self.entries.pin().get(key).cloned()
+    }
+
+    /// Enters a connection; it is its key's active one at once.
+    pub(crate) fn add(&self, key: NodeKey, conn: &Arc<Conn>, events: &Events) -> Arc<Entry> {
+        loop {
+            let entry = self.entries.pin().get_or_insert_with(key, || Arc::new(Entry::new(key))).clone();
+            let mut state = entry.state.lock();
+            match &mut state.members {
+                // It leaves the table under the lock: by now it has.
+                Members::Gone => continue,
+                Members::None => {
+                    state.members = Members::One(conn.clone());
+                    entry.active.store(Some(conn.clone()));
+                }
+                Members::One(first) => {
+                    let first = first.clone();
+                    let duplicates = Duplicates::new(first.id, conn.id);
+                    state.members = Members::Several { duplicates, conns: vec![first, conn.clone()] };
+                    entry.several.store(true, Ordering::Release);
+                    entry.activate(conn.clone(), events);
+                }
+                Members::Several { duplicates, conns } => {
+                    duplicates.add(conn.id);
+                    conns.push(conn.clone());
+                    entry.activate(conn.clone(), events);
+                }
+            }
+            drop(state);
+            return entry;
+        }
+    }
+
+    /// Says which link leads to a key that has no connection here.
+    pub(crate) fn route(&self, key: &NodeKey, via: Option<Arc<Conn>>) {
+        loop {
+            let entry = match &via {
+                Some(_) => self.entries.pin().get_or_insert_with(*key, || Arc::new(Entry::new(*key))).clone(),
+                None => match self.lookup(key) {
+                    Some(entry) => entry,
+                    None => return,
+                },
+            };
+            let mut state = entry.state.lock();
+            match &state.members {
+                // It leaves the table under the lock: by now it has.
+                Members::Gone => continue,
+                Members::None => self.lead(&entry, &mut state, via),
+                Members::One(_) | Members::Several { .. } => state.via = via,
+            }
+            return;
+        }
+    }
+
+    /// An entry without connections leads over a link, or is none.
+    fn lead(&self, entry: &Entry, state: &mut EntryState, via: Option<Arc<Conn>>) {
+        state.members = if via.is_some() { Members::None } else { Members::Gone };
+        entry.active.store(via.clone());
+        if via.is_none() {
+            self.entries.pin().remove(&entry.key);
+        }
+        state.via = via;
+    }
+
+    /// Removes a connection. Another one of the key, if there is one, takes over.
+    pub(crate) fn remove(&self, entry: &Entry, conn: &Conn, events: &Events, faults: &Faults) {
+        let mut state = entry.state.lock();
+        match &mut state.members {
+            Members::None | Members::Gone => {}
+            Members::One(last) => {
+                let stale = faults.strikes(Fault::StaleRoute).then(|| last.clone());
+                let via = state.via.take();
+                self.lead(entry, &mut state, via);
+                if stale.is_some() {
+                    entry.active.store(stale);
+                }
+            }
+            Members::Several { duplicates, conns } => {
+                let left = duplicates.remove(conn.id);
+                conns.retain(|other| other.id != conn.id);
+                let next = conns.iter().find(|other| other.id == duplicates.active()).cloned();
+                if let Some(next) = next
+                    && entry.active.load().as_ref().is_none_or(|active| active.id != next.id)
+                {
+                    entry.activate(next, events);
+                }
+                if left.is_some()
+                    && let Some(survivor) = conns.pop()
+                {
+                    state.members = Members::One(survivor);
+                    entry.several.store(false, Ordering::Release);
+                }
+            }
+        }
+    }
+
+    /// How many keys there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.pin().len()
+    }
+}
+
+/// The lookup alone, for its benchmark.
+#[cfg(feature = "micro-benchmarks")]
+pub mod micro {
+    use std::sync::Arc;
+
+    use derp_proto::key::NodeKey;
+
+    use super::{Entry, Table};
+
+    /// A table with keys and without connections.
+    pub struct Lookup(Table);
+
+    impl Lookup {
+        /// A table with these keys.
+        pub fn of(keys: impl Iterator<Item = NodeKey>) -> Self {
+            let table = Table::default();
+            for key in keys {
+                table.entries.pin().insert(key, Arc::new(Entry::new(key)));
+            }
+            Self(table)
+        }
+
+        /// As for a packet: whether the key is known, with its connection looked for.
+        pub fn finds(&self, key: &NodeKey) -> bool {
+            self.0.lookup(key).is_some_and(|entry| entry.active().is_none())
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,199 @@
+//! Connections over TLS: from the handshake to what is known of any other connection, and the bridges of those that are
+//! Node's.
+
+use std::mem;
+use std::net::TcpStream;
+use std::ops::Range;
+use std::sync::Arc;
+
+use derp_proto::counters::Counter;
+use derp_tls::{Need, Version};
+
+use super::{ConnSlot, Connections, Phase};
+use crate::base::close_reason::CloseReason;
+use crate::base::faults::Fault;
+use crate::hub::shared::{BridgeAddress, Ctx};
+use crate::ingress::request_head::RequestHead;
+use crate::io::bridge::{Bridge, Crossed};
+use crate::io::tls::{HandshakeOutcome, HandshakeProgress, ParkedHandshake, TlsHandshake, TlsReader, TlsWriter};
+use crate::io::writer::{SocketWriter, Written, write_to};
+use crate::state::events::Event;
+
+/// Descriptors of a connection that is the HTTP server's: its own, and both ends of the pair.
+const BRIDGED: usize = 3;
+
+impl Connections {
+    /// Goes on with a handshake.
+    pub(super) fn shake(&mut self, token: usize, count: usize, ctx: Ctx<'_>) {
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        let Phase::TlsHandshake(handshake) = &mut slot.phase else { return };
+        let shaken = match (&*ctx.certificates.load(), slot.stream.local_addr()) {
+            (Some(certificates), Ok(address)) => handshake.feed(&self.scratch[..count], address.ip(), certificates),
+            _ => Err(()),
+        };
+        send(&slot.stream, &mut handshake.out);
+        let HandshakeOutcome { receiver, mut tls_writer, used } = match shaken {
+            Ok(HandshakeProgress::Reading) => return,
+            Ok(HandshakeProgress::NeedsCertificate(need, used)) => return self.park(token, need, used..count, ctx),
+            Ok(HandshakeProgress::Done(secured)) => secured,
+            Err(()) => return self.remove(token, CloseReason::Disconnected, ctx),
+        };
+        send(&slot.stream, &mut tls_writer.tail);
+        slot.tls_reader = Some(Box::new(TlsReader::new(receiver)));
+        // The place is dropped with the old phase, and this one is taken from it.
+        let Phase::TlsHandshake(handshake) = mem::replace(&mut slot.phase, Phase::Pair(usize::MAX)) else { return };
+        let TlsHandshake { accepted, guest, .. } = *handshake;
+        let deadline = ctx.now + guest.patience(ctx.policy.load().head_deadline);
+        slot.phase = Phase::RequestHead(Box::new(RequestHead::new(&accepted, Some(tls_writer), guest, deadline)));
+        self.wheel.arm((token, slot.id), &mut slot.visit, deadline);
+        if used < count {
+            self.scratch.copy_within(used..count, 0);
+            self.received(token, count - used, ctx);
+        }
+    }
+
+    /// Has a handshake wait for a certificate, if not too many do. It is read no more, but for its end.
+    fn park(&mut self, token: usize, need: Need, unread: Range<usize>, ctx: Ctx<'_>) {
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        let Phase::TlsHandshake(handshake) = &mut slot.phase else { return };
+        let policy = ctx.policy.load();
+        let share = ctx.parked.take(1, policy.parked_handshakes);
+        let (Some(share), Ok(address)) = (share, slot.stream.local_addr()) else {
+            ctx.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+            handshake.refuse();
+            send(&slot.stream, &mut handshake.out);
+            return self.remove(token, CloseReason::Refused, ctx);
+        };
+        let share = Arc::new(share);
+        ctx.events.certificate_needed(slot.id, need, address.ip(), &share);
+        handshake.parked = Some(ParkedHandshake { _share: share, unread: self.scratch[unread].to_vec() });
+        handshake.deadline = ctx.now + policy.certificate_deadline;
+        self.wheel.arm((token, slot.id), &mut slot.visit, handshake.deadline);
+        self.parked.insert(slot.id, token);
+    }
+
+    /// There are other certificates: goes on with the handshakes that have waited for one of them.
+    pub(crate) fn look_again(&mut self, ctx: Ctx<'_>) {
+        let tokens: Vec<usize> = self.parked.values().copied().collect();
+        for token in tokens {
+            self.go_on_with_handshake(token, ctx);
+        }
+    }
+
+    fn go_on_with_handshake(&mut self, token: usize, ctx: Ctx<'_>) {
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        let Phase::TlsHandshake(handshake) = &mut slot.phase else { return };
+        let certified = match (&*ctx.certificates.load(), slot.stream.local_addr()) {
+            (Some(certificates), Ok(address)) => handshake.certify(address.ip(), certificates),
+            _ => Err(()),
+        };
+        match certified {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                self.parked.remove(&slot.id);
+                let unread = handshake.parked.take().map(|parked| parked.unread).unwrap_or_default();
+                handshake.deadline = ctx.now + ctx.policy.load().handshake_deadline;
+                self.wheel.arm((token, slot.id), &mut slot.visit, handshake.deadline);
+                self.scratch[..unread.len()].copy_from_slice(&unread);
+                self.shake(token, unread.len(), ctx);
+                self.read(token, ctx);
+            }
+            Err(()) => {
+                send(&slot.stream, &mut handshake.out);
+                self.remove(token, CloseReason::Disconnected, ctx);
+            }
+        }
+    }
+
+    /// Ends a handshake that waits for a certificate, if it is one of these.
+    pub(crate) fn close_parked(&mut self, id: u64, ctx: Ctx<'_>) {
+        if let Some(&token) = self.parked.get(&id) {
+            self.remove(token, CloseReason::Closed, ctx);
+        }
+    }
+
+    /// Carries bytes over a bridge.
+    pub(super) fn cross(&mut self, token: usize, ctx: Ctx<'_>) {
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        let Phase::Bridge(bridge) = &mut slot.phase else { return };
+        if !slot.is_warm {
+            slot.is_warm = true;
+            self.cipher_sweep.add((token, slot.id));
+        }
+        match bridge.cross(&slot.stream, &mut self.scratch) {
+            Crossed::Waits => {}
+            Crossed::More if !slot.is_ready => {
+                slot.is_ready = true;
+                self.ready.push((token, slot.id));
+            }
+            Crossed::More => {}
+            Crossed::Over => self.remove(token, CloseReason::Disconnected, ctx),
+        }
+    }
+
+    /// Node has closed its end of a bridge's pair.
+    pub(super) fn left_by_node(&mut self, token: usize, ctx: Ctx<'_>) {
+        if let Some(ConnSlot { id, phase: Phase::Bridge(bridge), visit, .. }) = self.slots.get_mut(token) {
+            self.wheel.arm((token, *id), visit, bridge.left_by_node(ctx.now));
+        }
+    }
+
+    /// Gives the plaintext of a TLS connection to the HTTP server.
+    pub(super) fn bridge(&mut self, token: usize, ctx: Ctx<'_>) {
+        if !self.leaves_for_http(token, ctx) {
+            return self.remove(token, CloseReason::Refused, ctx);
+        }
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        if !slot.room.set(BRIDGED, ctx.policy.load().connections) {
+            ctx.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+            return self.remove(token, CloseReason::Refused, ctx);
+        }
+        let Some(tls_reader) = slot.tls_reader.take() else { return };
+        let Phase::RequestHead(mut head) = mem::replace(&mut slot.phase, Phase::Pair(usize::MAX)) else {
+            return;
+        };
+        let id = slot.id;
+        let (writer, tls) = socket_writer(&slot.stream, head.secure.take());
+        let (peer, listener) = (head.peer, head.listener);
+        let guest = head.guest().take();
+        let received = head.into_received();
+        let bridge = ctx.faults.try_to(Fault::Pair).and_then(|()| Bridge::new(writer, *tls_reader));
+        let (mut bridge, stream) = match bridge {
+            Ok(bridge) => bridge,
+            Err(error) => {
+                ctx.trouble("a pair of sockets", error);
+                return self.remove(token, CloseReason::InternalError, ctx);
+            }
+        };
+        let pair = bridge.pair().clone();
+        let Ok(pair_token) = self.insert(id, pair, Phase::Pair(token), ctx.room.nothing(), ctx) else {
+            return self.remove(token, CloseReason::InternalError, ctx);
+        };
+        bridge.pair_token = pair_token;
+        if let Some(slot) = self.slots.get_mut(token) {
+            slot.phase = Phase::Bridge(Box::new(bridge));
+        }
+        // Before anybody can ask for it.
+        ctx.bridges.lock().insert(id, BridgeAddress { worker: self.worker, token, tls });
+        ctx.events.push_guest(Event::Duplex { id, listener, peer, tls, stream, received }, guest);
+        self.cross(token, ctx);
+    }
+}
+
+/// The way out of a connection of which it is known what it is.
+pub(super) fn socket_writer(stream: &Arc<TcpStream>, secure: Option<TlsWriter>) -> (SocketWriter, Option<Version>) {
+    match secure {
+        None => (SocketWriter::plain(stream.clone()), None),
+        Some(TlsWriter { sender, version, tail }) => (SocketWriter::tls(stream.clone(), sender, tail), Some(version)),
+    }
+}
+
+/// Sends what the socket takes, and keeps the rest.
+pub(super) fn send(stream: &TcpStream, bytes: &mut Vec<u8>) {
+    // A failure is seen by whoever reads.
+    while !bytes.is_empty()
+        && let Written::Bytes(count) = write_to(stream, bytes)
+    {
+        bytes.drain(..count);
+    }
+}
