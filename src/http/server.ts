@@ -1,20 +1,22 @@
 /** The ordinary HTTP server behind the plane: it gets every connection that is not a raw DERP upgrade. */
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Adoption, ConnectionId, DuplexInfo, TlsVersion } from '../plane/plane.js';
+import type { Adoption, ConnectionId, DuplexInfo } from '../plane/plane.js';
 import type { Stranger } from '../plane/strangers.js';
 import type { NodeKey } from '../protocol/key.js';
 import { requestedFraming, switchingProtocols, wantsFastStart } from '../protocol/upgrade.js';
+import type { HttpCounters } from './counters.js';
 import { malformed, sendError, UNSUPPORTED_CODING } from './responses.js';
 import { type Face, Site, type SiteOptions } from './site.js';
-import { type VisitorLimits, Visitors } from './visitors.js';
+import type { Visitors } from './visitors.js';
 import { answerHandshake, handshakeFault } from './websocket.js';
 
 export type { Face } from './site.js';
 
 export interface HttpOptions extends SiteOptions {
-  /** How many connections there may be. */
-  readonly limits: () => VisitorLimits;
+  readonly counters: HttpCounters;
+  /** The connections that are here; it bounds how many there may be. */
+  readonly visitors: Visitors;
   readonly serverKey: NodeKey;
   /** Gives a connection whose upgrade was answered back to the plane. */
   readonly adopt: (id: ConnectionId, how: Adoption) => void;
@@ -42,21 +44,12 @@ const HEAD_TIMEOUT = 10_000;
 const PIPELINED = 32;
 
 export class HttpServer {
-  /** Requests over TLS, by its version. */
-  readonly tlsRequests: Record<TlsVersion, number> = { '1.2': 0, '1.3': 0 };
-  /** Of these, the ones that are not answered yet. */
-  readonly tlsActive: Record<TlsVersion, number> = { '1.2': 0, '1.3': 0 };
-  /** The connections that are here. */
-  readonly visitors: Visitors;
-  /** Connections that went over to WebSocket. */
-  webSocketAccepts = 0;
   private readonly server: Server;
   private readonly site: Site;
   private readonly origins = new WeakMap<Duplex, Origin>();
 
   constructor(private readonly options: HttpOptions) {
     this.site = new Site(options);
-    this.visitors = new Visitors(options.limits, (address) => options.debugAccess.isNear(address));
     this.server = createServer({
       requestTimeout: REQUEST_TIMEOUT,
       headersTimeout: HEAD_TIMEOUT,
@@ -87,7 +80,7 @@ export class HttpServer {
   accept(id: ConnectionId, stream: Duplex, face: Face, info: DuplexInfo): void {
     // It may have ended on its way here; then its close, which Node's server waits for, has been.
     if (stream.destroyed) return;
-    const place = this.visitors.enter(stream, info);
+    const place = this.options.visitors.enter(stream, info);
     if (!place) {
       stream.destroy();
       return;
@@ -147,8 +140,8 @@ export class HttpServer {
     origin.place.touch(performance.now());
     const { tlsVersion } = origin;
     if (tlsVersion) {
-      this.tlsRequests[tlsVersion] += 1;
-      this.tlsActive[tlsVersion] += 1;
+      this.options.counters.tlsRequests[tlsVersion] += 1;
+      this.options.counters.tlsActive[tlsVersion] += 1;
     }
     const closed = () => {
       this.settle(origin, Math.min(1, origin.unanswered));
@@ -175,7 +168,7 @@ export class HttpServer {
 
   private settle(origin: Origin, requests: number): void {
     origin.unanswered -= requests;
-    if (origin.tlsVersion) this.tlsActive[origin.tlsVersion] -= requests;
+    if (origin.tlsVersion) this.options.counters.tlsActive[origin.tlsVersion] -= requests;
   }
 
   /** Node hands a connection over as soon as it has read an upgrade; as with Go, what was asked before is answered before. */
@@ -220,7 +213,7 @@ export class HttpServer {
     } else if (framing === 'websocket') {
       this.switchToWebSocket(origin, request, socket, head);
     } else {
-      if (origin.tlsVersion) this.tlsRequests[origin.tlsVersion] += 1;
+      if (origin.tlsVersion) this.options.counters.tlsRequests[origin.tlsVersion] += 1;
       this.switchToDerp(origin, request, socket, head);
     }
   }
@@ -242,9 +235,9 @@ export class HttpServer {
       this.refuseUpgrade(request, socket);
       return;
     }
-    if (origin.tlsVersion) this.tlsRequests[origin.tlsVersion] += 1;
+    if (origin.tlsVersion) this.options.counters.tlsRequests[origin.tlsVersion] += 1;
     if (!answerHandshake(request, socket)) return;
-    this.webSocketAccepts += 1;
+    this.options.counters.webSocketAccepts += 1;
     origin.place.leave();
     this.options.adopt(origin.id, { framing: 'websocket', leftover, notIdeal: false });
   }

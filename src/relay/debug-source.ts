@@ -5,11 +5,11 @@ import type { Settings } from '../config.js';
 import type { Gate } from '../control/admission/gate.js';
 import type { BootstrapDns } from '../control/bootstrap-dns.js';
 import type { CertificateState } from '../control/expiry.js';
-import type { MeshStatus } from '../control/mesh.js';
+import type { Mesh, MeshStatus } from '../control/mesh.js';
 import type { RateLimit } from '../control/rate-config.js';
-import { strangerFigures } from '../control/stranger-log.js';
+import type { StrangerFigures } from '../control/stranger-log.js';
+import type { HttpCounters } from '../http/counters.js';
 import type { DebugSource } from '../http/debug-pages.js';
-import type { HttpServer } from '../http/server.js';
 import { derperMetrics } from '../metrics/derper.js';
 import { type Entry, expvarJson, prometheusText } from '../metrics/exposition.js';
 import { processFigures, rememberStart } from '../metrics/process.js';
@@ -17,28 +17,29 @@ import type { DataPlane } from '../plane/plane.js';
 import type { Registry } from '../registry/registry.js';
 import { VERSION } from '../version.js';
 
-export interface RelayParts {
+export interface Shown {
   readonly settings: Settings;
   readonly meshKey: boolean;
   readonly tls: boolean;
   readonly plane: DataPlane;
   readonly registry: Registry;
   readonly bootstrap: BootstrapDns;
-  readonly http: () => HttpServer;
+  readonly http: HttpCounters;
+  readonly strangers: () => StrangerFigures;
   readonly rate: () => RateLimit | undefined;
   readonly gate: Gate;
-  readonly mesh: () => readonly MeshStatus[];
-  readonly certificates: () => readonly CertificateState[];
+  readonly mesh: Mesh | undefined;
+  readonly certificates: { states(): readonly CertificateState[] };
   /** How often something has failed that ended no more than what it was for. */
-  readonly faults: () => number;
+  readonly faults: { readonly count: number };
 }
 
 /** Connections that come and go are on their way between the two books for a moment. */
 const LOOKS = 5;
 const BETWEEN_LOOKS = 50;
 
-export class RelayPages implements DebugSource {
-  constructor(private readonly parts: RelayParts) {
+export class RelayDebugSource implements DebugSource {
+  constructor(private readonly parts: Shown) {
     rememberStart();
   }
 
@@ -52,7 +53,9 @@ export class RelayPages implements DebugSource {
       ['Mesh key', String(meshKey)],
       ['Plane', plane.kind],
       ...this.parts.gate.facts(),
-      ...this.parts.mesh().map(({ relay, ...status }) => [`Mesh with ${relay}`, meshFact(status)] as const),
+      ...(this.parts.mesh?.status() ?? []).map(
+        ({ relay, ...status }) => [`Mesh with ${relay}`, meshFact(status)] as const,
+      ),
     ];
   }
 
@@ -66,7 +69,7 @@ export class RelayPages implements DebugSource {
 
   certificates(): readonly (readonly string[])[] {
     const date = (time: number) => (time > 0 ? new Date(time).toISOString() : '');
-    const rows = this.parts.certificates().map(({ names, issuer, from, until, origin, next, trouble }) => {
+    const rows = this.parts.certificates.states().map(({ names, issuer, from, until, origin, next, trouble }) => {
       return [names.join(', '), issuer, date(from), date(until), origin, next, trouble];
     });
     return [['Names', 'Issuer', 'From', 'Until', 'How it was got', 'Next', 'Trouble'], ...rows];
@@ -86,8 +89,7 @@ export class RelayPages implements DebugSource {
   }
 
   private metrics(): Entry[] {
-    const { plane, registry, bootstrap, tls } = this.parts;
-    const http = this.parts.http();
+    const { plane, registry, bootstrap, tls, http } = this.parts;
     const counters = plane.counters.readAll();
     const { tlsRequests, tlsActive } = http;
     const requests = {
@@ -105,18 +107,21 @@ export class RelayPages implements DebugSource {
       counters,
       clients: registry.figures(),
       webSocketAccepts: http.webSocketAccepts,
-      strangers: strangerFigures(counters, http.visitors),
+      strangers: this.parts.strangers(),
       bootstrap: { ...bootstrap.counts, queriedDomains: bootstrap.queriedDomains },
       tls: tls ? { requests, active } : undefined,
       rateLimit: this.parts.rate(),
-      mesh: this.parts
-        .mesh()
-        .map(({ relay, state, peers, passedOver }) => ({ relay, connected: state === 'connected', peers, passedOver })),
+      mesh: (this.parts.mesh?.status() ?? []).map(({ relay, state, peers, passedOver }) => ({
+        relay,
+        connected: state === 'connected',
+        peers,
+        passedOver,
+      })),
       admission: this.parts.gate.figures(),
-      certificates: this.parts.certificates().flatMap(({ names, until, failures }) => {
+      certificates: this.parts.certificates.states().flatMap(({ names, until, failures }) => {
         return names.map((name) => ({ name, notAfter: Math.floor(until / 1000), failures }));
       }),
-      faults: this.parts.faults(),
+      faults: this.parts.faults.count,
       process: processFigures(),
     });
   }

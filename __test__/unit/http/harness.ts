@@ -1,8 +1,10 @@
 /** An HTTP server as the plane feeds it: connections come one by one, over the loopback, and it never listens itself. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { HttpCounters } from '../../../src/http/counters.js';
 import { DebugAccess } from '../../../src/http/debug-access.js';
 import { type Face, type HttpOptions, HttpServer } from '../../../src/http/server.js';
+import { Visitors } from '../../../src/http/visitors.js';
 import type { Adoption } from '../../../src/plane/plane.js';
 import { STRICT } from '../../helpers/strict-barrier.js';
 import { nodeKey, vectors } from '../vectors.js';
@@ -22,16 +24,19 @@ export class Harness {
   private lastId = 0;
 
   private constructor(face: Face, options: Partial<HttpOptions>) {
+    const { debugAccess = new DebugAccess({ trustedCidrs: [], hosts: () => ['derp.test'] }) } = options;
+    const limits = () => ({ duplexes: 100, perAddress: 100, exempt: [] });
     this.http = new HttpServer({
       barrier: STRICT,
-      limits: () => ({ duplexes: 100, perAddress: 100, exempt: [] }),
+      counters: new HttpCounters(),
+      visitors: new Visitors(limits, (address) => debugAccess.isNear(address)),
       serverKey: nodeKey(vectors.keys.values.server?.public),
       home: '',
       derp: true,
       hostname: 'derp.test',
       ports: () => ({ plain: 80, tls: 443 }),
       bootstrapDns: (query, address) => JSON.stringify({ query, address }),
-      debugAccess: new DebugAccess({ trustedCidrs: [], hosts: () => ['derp.test'] }),
+      debugAccess,
       challengeAnswer: undefined,
       debugHint: false,
       debug: {

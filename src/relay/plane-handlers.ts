@@ -1,0 +1,172 @@
+import type { EventEmitter } from 'node:events';
+import type { Settings } from '../config.js';
+import type { Gate } from '../control/admission/gate.js';
+import { DropLog } from '../control/drop-log.js';
+import { LineLimit } from '../control/line-limit.js';
+import type { Mesh } from '../control/mesh.js';
+import { DerpkitError } from '../errors.js';
+import type { FaultLog } from '../faults/fault-log.js';
+import type { HttpServer } from '../http/server.js';
+import type { Logger } from '../logger.js';
+import type {
+  Admission,
+  CloseReason,
+  ConnectionId,
+  DataPlane,
+  Login,
+  PacketDrop,
+  PlaneEvents,
+} from '../plane/plane.js';
+import { formatNodeKey, shortKey } from '../protocol/key.js';
+import type { Registry } from '../registry/registry.js';
+import type { RelayEvents } from './api.js';
+import type { RelayCertificates } from './certificates.js';
+import { ClientLog } from './client-log.js';
+import { runCommands } from './commands.js';
+import type { Listeners } from './listeners.js';
+
+/** The parts of a relay that the reports of its plane are for. */
+export interface Reported {
+  readonly plane: DataPlane;
+  readonly registry: Registry;
+  readonly gate: Gate;
+  readonly mesh: Mesh | undefined;
+  readonly certificates: RelayCertificates;
+  readonly http: HttpServer;
+  readonly listeners: Listeners;
+}
+
+/** Lines of one kind that clients can cause at will: at most this many at once, then one in this many milliseconds. */
+const LINES = [5, 30_000] as const;
+
+/** Turns what the data plane reports into work for the other parts, lines of the log, and events for the embedding program. */
+export class PlaneHandlers implements PlaneEvents {
+  private to!: Reported;
+  private readonly clientLog: ClientLog;
+  private readonly dropLog = new DropLog(performance.now());
+  private readonly closings = new LineLimit(...LINES, performance.now());
+
+  constructor(
+    settings: Settings,
+    private readonly logger: Logger,
+    private readonly faults: FaultLog,
+    private readonly emitter: EventEmitter<RelayEvents>,
+  ) {
+    this.clientLog = new ClientLog(logger, settings);
+  }
+
+  /** The parts need the plane, and the plane needs its handlers: they are connected before the plane listens or reports. */
+  connect(parts: Reported): void {
+    this.to = parts;
+  }
+
+  login(login: Login): void {
+    this.clientLog.login(login);
+    const decision = this.to.gate.login(login);
+    if (decision instanceof Promise) void decision.then((later) => this.decided(login, later));
+    else this.decided(login, decision);
+  }
+
+  /** The decision is `undefined` for a client that has gone meanwhile. */
+  private decided({ id, key, info, peer, notIdeal }: Login, admission: Admission | null | undefined): void {
+    if (admission === undefined) return;
+    const { plane, registry } = this.to;
+    if (admission === null) {
+      plane.refuse(id);
+      return;
+    }
+    const { mesh } = admission;
+    const { address, port } = peer;
+    const arrival = { id, key, address, port, appName: info.appName, mesh, prober: info.isProber, notIdeal };
+    const commands = registry.connected(arrival, performance.now());
+    plane.admit(id, admission);
+    runCommands(plane, commands);
+    this.logger.debug({ client: shortKey(key), id, ...(mesh && { mesh }) }, 'client connected');
+    this.tell('connected', { id, key: formatNodeKey(key), peer, mesh });
+  }
+
+  closed(id: ConnectionId, reason: CloseReason): void {
+    const { plane, registry, gate } = this.to;
+    const client = registry.get(id);
+    this.clientLog.ends(id, reason);
+    gate.gone(id);
+    // A client that was refused is in no registry.
+    if (!client) return;
+    runCommands(plane, registry.disconnected(id));
+    this.logger.debug({ client: shortKey(client.key), id, reason }, 'client disconnected');
+    this.tell('disconnected', { id, key: formatNodeKey(client.key), reason });
+  }
+
+  active(...report: Parameters<PlaneEvents['active']>): void {
+    this.to.registry.active(...report);
+    this.clientLog.say(report[1], 'is the active connection of its key');
+  }
+
+  watch(id: ConnectionId): void {
+    this.clientLog.say(id, 'watches connects and disconnects');
+    runCommands(this.to.plane, this.to.registry.watch(id));
+  }
+
+  pulled(id: ConnectionId): void {
+    runCommands(this.to.plane, this.to.registry.pulled(id));
+  }
+
+  closePeer(id: ConnectionId, target: Parameters<PlaneEvents['closePeer']>[1]): void {
+    const commands = this.to.registry.closePeer(target);
+    const facts = { by: id, target: shortKey(target), connections: commands.length };
+    this.sometimes(this.closings, facts, 'mesh peer closes a client');
+    runCommands(this.to.plane, commands);
+  }
+
+  prefer(id: ConnectionId, home: boolean): void {
+    this.clientLog.say(id, 'changes its home relay', { home });
+    this.to.registry.prefer(id, home, performance.now());
+  }
+
+  duplex(...[id, stream, info]: Parameters<PlaneEvents['duplex']>): void {
+    this.to.http.accept(id, stream, this.to.listeners.face(info.listener), info);
+  }
+
+  linkOpen(...report: Parameters<PlaneEvents['linkOpen']>): void {
+    this.to.mesh?.linkOpen(...report);
+  }
+
+  linkPeers(...report: Parameters<PlaneEvents['linkPeers']>): void {
+    this.to.mesh?.linkPeers(...report);
+  }
+
+  linkClosed(...report: Parameters<PlaneEvents['linkClosed']>): void {
+    this.to.mesh?.linkClosed(...report);
+  }
+
+  certificateNeeded(need: Parameters<PlaneEvents['certificateNeeded']>[0]): void {
+    this.to.certificates.needed(need);
+  }
+
+  drops(drops: readonly PacketDrop[]): void {
+    for (const { source, destination, packets } of this.dropLog.lines(drops, performance.now())) {
+      this.logger.info({ from: shortKey(source), to: shortKey(destination), ...packets }, 'packets dropped');
+    }
+  }
+
+  fault(code: DerpkitError['code'], message: string, fatal: boolean): void {
+    if (fatal) {
+      this.logger.error({ code, fatal }, message);
+      this.tell('fault', new DerpkitError(code, message));
+    } else {
+      this.faults.tellOfPlane(message);
+    }
+  }
+
+  /** Calls the listeners of the embedding program. An exception of theirs is counted, and ends nothing. */
+  private tell<Name extends keyof RelayEvents>(event: Name, ...args: RelayEvents[Name]): void {
+    this.faults.barrier.emit(this.emitter, event, args);
+  }
+
+  /** Logs what clients can cause at will; the next line counts the lines that were held back. */
+  private sometimes(limit: LineLimit, facts: object, text: string): void {
+    const heldBack = limit.take(performance.now());
+    if (heldBack === undefined) this.logger.debug(facts, text);
+    else this.logger.info({ ...facts, ...(heldBack > 0 && { heldBack }) }, text);
+  }
+}

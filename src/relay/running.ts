@@ -1,0 +1,241 @@
+import type { EventEmitter } from 'node:events';
+import type { Settings } from '../config.js';
+import type { Gate } from '../control/admission/gate.js';
+import { BootstrapDns } from '../control/bootstrap-dns.js';
+import { MESH_TIMES, Mesh, type MeshTimes } from '../control/mesh.js';
+import type { RateLimit } from '../control/rate-config.js';
+import { StrangerLog, strangerFigures } from '../control/stranger-log.js';
+import { PlaneRefusal, reasonOf } from '../errors.js';
+import type { FaultLog } from '../faults/fault-log.js';
+import { HttpCounters } from '../http/counters.js';
+import { DebugAccess } from '../http/debug-access.js';
+import { HttpServer } from '../http/server.js';
+import { Visitors } from '../http/visitors.js';
+import type { Logger } from '../logger.js';
+import { openFiles } from '../metrics/process.js';
+import type { DataPlane, Listening, PlaneFactory, PlanePolicy } from '../plane/plane.js';
+import { Registry } from '../registry/registry.js';
+import { openGate } from './admission.js';
+import type { Endpoint, RelayAddress, RelayEvents, RelayOptions } from './api.js';
+import { type CertificateTimes, RelayCertificates } from './certificates.js';
+import { runCommands } from './commands.js';
+import { RelayDebugSource } from './debug-source.js';
+import { boundConnections, type ConnectionBound } from './descriptors.js';
+import { Listeners } from './listeners.js';
+import type { Materials } from './materials.js';
+import { PlaneHandlers } from './plane-handlers.js';
+import { planePolicy } from './policy.js';
+
+/** How long a relay waits for others, and what bounds its plane: tests have less patience, and narrower bounds. */
+export interface RelayTimes {
+  readonly mesh?: MeshTimes | undefined;
+  readonly certificates?: CertificateTimes | undefined;
+  readonly policy?: ((usual: PlanePolicy) => PlanePolicy) | undefined;
+}
+
+/** What one start of a relay is made of. */
+export interface RunningOptions {
+  readonly settings: Settings;
+  readonly create: PlaneFactory;
+  readonly materials: Materials;
+  readonly times: RelayTimes;
+  readonly faults: FaultLog;
+  readonly logger: Logger;
+  /** Where the events for the embedding program are emitted. */
+  readonly emitter: EventEmitter<RelayEvents>;
+  readonly hooks: Pick<RelayOptions, 'dnsHook' | 'onAdmit'>;
+}
+
+/** The parts of a relay between its start and its close, each made of those before it. */
+export class RunningRelay {
+  readonly plane: DataPlane;
+  readonly registry: Registry;
+  readonly gate: Gate;
+  readonly mesh: Mesh | undefined;
+  readonly certificates: RelayCertificates;
+  private readonly http: HttpServer;
+  private readonly bootstrap: BootstrapDns;
+  private readonly listeners: Listeners;
+  private readonly strangerLog: StrangerLog;
+  private readonly bound: ConnectionBound;
+  private policy: PlanePolicy;
+  private rate: RateLimit | undefined;
+
+  /** Throws a `PlaneRefusal` where the plane cannot run here. */
+  constructor(private readonly options: RunningOptions) {
+    const { settings, create, materials, times, faults, logger, emitter, hooks } = options;
+    const { keys, meshKey, roots } = materials;
+    const { barrier } = faults;
+    const log = (level: 'debug' | 'info' | 'warn' | 'error', facts: object, text: string) => logger[level](facts, text);
+
+    this.rate = materials.rate;
+    this.bound = boundConnections(settings, openFiles());
+    this.policy = this.policyNow();
+    const { policy } = this;
+    const handlers = new PlaneHandlers(settings, logger, faults, emitter);
+    const { privateKey, publicKey } = keys;
+    const plane = makePlane(() => create({ privateKey, policy, workers: settings.workers }, handlers));
+    this.plane = plane;
+    this.listeners = new Listeners(plane);
+    const registry = new Registry(publicKey);
+    this.registry = registry;
+
+    const kick = (id: Parameters<DataPlane['close']>[0]) => plane.close(id, 'refused');
+    this.gate = openGate(settings, materials.admission, meshKey, hooks.onAdmit, policy.deadlines.admission, {
+      kick,
+      log,
+    });
+    const certificateTimes = times.certificates;
+    const { dnsHook } = hooks;
+    this.certificates = new RelayCertificates({
+      ...{ settings, materials, plane, logger, dnsHook, barrier, times: certificateTimes },
+    });
+    if (meshKey !== undefined && roots) {
+      for (const problem of roots.problems) logger.warn(problem);
+      this.mesh = new Mesh(
+        settings.meshWith,
+        {
+          ownKey: publicKey,
+          meshKey,
+          roots: roots.certificates,
+          mostKeys: settings.limits.meshKeys,
+          dial: (link, target) => plane.dial(link, target),
+          hangUp: (link) => plane.hangUp(link),
+          onChange: (link, key, present) =>
+            runCommands(plane, present ? registry.linkPresent(link, key) : registry.linkGone(link, key)),
+          log,
+          barrier,
+        },
+        times.mesh ?? MESH_TIMES,
+      );
+    }
+
+    const { bootstrapDnsNames: published, unpublishedBootstrapDnsNames: unpublished } = settings;
+    const unresolved = (name: string, error: Error) => {
+      logger.warn({ name, error: error.message }, 'a bootstrap name cannot be resolved');
+    };
+    this.bootstrap = new BootstrapDns({ published, unpublished }, unresolved, barrier);
+
+    const { debugAllowIp: allowIp, debugTrustedCidrs: trustedCidrs, debugKeyFile: keyFile, debugHosts } = settings;
+    const hosts = () => [settings.hostname, ...debugHosts, ...this.certificates.validFor];
+    const debugAccess = new DebugAccess({ allowIp, trustedCidrs, keyFile, hosts });
+    const visitors = new Visitors(
+      () => this.policy.limits,
+      (address) => debugAccess.isNear(address),
+    );
+    const counters = new HttpCounters();
+    const strangers = () => strangerFigures(plane.counters.readAll(), visitors);
+    this.strangerLog = new StrangerLog(strangers, (news, text) => logger.warn(news, text));
+    this.http = new HttpServer({
+      barrier,
+      counters,
+      visitors,
+      hostname: settings.hostname,
+      bootstrapDns: (query, address) => this.bootstrap.answer(query, address),
+      debugAccess,
+      debug: new RelayDebugSource({
+        settings,
+        meshKey: meshKey !== undefined,
+        tls: settings.certMode !== 'off',
+        plane,
+        registry,
+        bootstrap: this.bootstrap,
+        http: counters,
+        strangers,
+        rate: () => this.rate,
+        gate: this.gate,
+        mesh: this.mesh,
+        certificates: this.certificates,
+        faults,
+      }),
+      challengeAnswer: this.certificates.challengeAnswer,
+      debugHint: settings.debugHint,
+      serverKey: publicKey,
+      home: settings.home,
+      derp: settings.derp,
+      ports: () => this.listeners.ports,
+      adopt: (id, how) => plane.adopt(id, how),
+    });
+    handlers.connect(this.parts);
+  }
+
+  private get parts() {
+    const { plane, registry, gate, mesh, certificates, http, listeners } = this;
+    return { plane, registry, gate, mesh, certificates, http, listeners };
+  }
+
+  /** Opens the listeners, and starts what works by itself. Rejects with a `ListenError` for one that cannot be had. */
+  async listen(): Promise<RelayAddress> {
+    const { settings, materials, logger } = this.options;
+    const { listen, derp, stun, stunPort, httpPort } = settings;
+    const { host } = listen;
+    const { listeners, certificates } = this;
+    const tls = settings.certMode !== 'off';
+    if (tls) await certificates.open();
+    for (const warning of materials.warnings) logger.warn(warning);
+    this.bootstrap.start();
+    this.strangerLog.start();
+    const main = await listeners.open({ kind: tls ? 'tls' : 'tcp', derp, host, port: listen.port }, 'main', 'listen');
+    if (tls) listeners.ports.tls = main.port;
+    const withHttp = tls && httpPort >= 0;
+    const http =
+      withHttp && (await listeners.open({ kind: 'tcp', derp: false, host, port: httpPort }, 'redirect', 'httpPort'));
+    if (http) listeners.ports.plain = http.port;
+    const stunListener =
+      stun && (await listeners.open({ kind: 'stun', derp: false, host, port: stunPort }, 'main', 'stunPort'));
+    this.mesh?.start();
+    await certificates.start();
+    this.gate.start();
+    logger.info(this.bound, 'connections are bounded');
+    return {
+      derp: { ...endpoint(main), tls },
+      ...(http && { http: endpoint(http) }),
+      ...(stunListener && { stun: endpoint(stunListener) }),
+    };
+  }
+
+  /** Sets another receive limit, for the clients that are connected, too. */
+  limit(rate: RateLimit): void {
+    this.rate = rate;
+    this.policy = this.policyNow();
+    this.plane.policy(this.policy);
+  }
+
+  private policyNow(): PlanePolicy {
+    const { settings, times } = this.options;
+    const usual = planePolicy(settings, this.rate, this.bound.connections);
+    return times.policy?.(usual) ?? usual;
+  }
+
+  /** Reads the files of admission again. Rejects with what is wrong with the first that cannot be used. */
+  async reloadAdmission(): Promise<void> {
+    for (const file of this.options.materials.admission.headers) await file.load();
+    await this.gate.reload();
+  }
+
+  async close(): Promise<void> {
+    await this.certificates.close();
+    this.strangerLog.stop();
+    this.bootstrap.stop();
+    this.http.close();
+    this.mesh?.stop();
+    this.gate.close();
+    await this.plane.shutdown();
+  }
+}
+
+/** The system may refuse what a plane needs: threads, mostly. */
+function makePlane(make: () => DataPlane): DataPlane {
+  try {
+    return make();
+  } catch (cause) {
+    const message =
+      `the native plane cannot start its threads: ${reasonOf(cause)}; allow more of them (ulimit -u, TasksMax= of a unit, ` +
+      'the limit of processes of a container), ask for fewer, or take the plane js, which has none';
+    throw new PlaneRefusal({ path: 'workers', message }, cause);
+  }
+}
+
+function endpoint({ address, port }: Listening): Endpoint {
+  return { address, port };
+}
