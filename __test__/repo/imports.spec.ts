@@ -7,7 +7,7 @@ const PLANE = ['plane/address.ts', 'plane/tap.ts', 'plane/strangers.ts', 'plane/
 
 /** Which way imports go. What is not here is not permitted. */
 const RULES: Readonly<Record<string, Rule>> = {
-  'protocol/': { npm: ['tweetnacl'] },
+  'protocol/': { npm: ['@noble/ciphers', 'tweetnacl'] },
   'errors.ts': {},
   'faults/barrier.ts': {},
   'relay/descriptors.ts': { types: ['config.ts'] },

@@ -3,8 +3,8 @@
  * natively in a `Map` and costs 48 bytes of heap, where a Buffer costs several times that.
  */
 import { randomBytes } from 'node:crypto';
-import { publicBytes } from './agree.js';
 import { KEY_LENGTH } from './wire.js';
+import { publicBytes } from './x25519.js';
 
 declare const brand: unique symbol;
 /** A public node key: 32 latin1 characters. */

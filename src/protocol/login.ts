@@ -2,7 +2,6 @@
  * The login: ClientInfo and ServerInfo, JSON in NaCl boxes. Opening a ClientInfo proves that the client holds its key.
  */
 import nacl from 'tweetnacl';
-import { agree } from './agree.js';
 import { ProtocolError } from './decode.js';
 import { newFrame } from './frame.js';
 import { isMeshKey, isZeroKey, type KeyPair, type NodeKey, nodeKeyBytes, readNodeKey, writeNodeKey } from './key.js';
@@ -17,6 +16,7 @@ import {
   NONCE_LENGTH,
   PROTOCOL_VERSION,
 } from './wire.js';
+import { agree } from './x25519.js';
 
 /** What a client says of itself, checked. */
 export interface ClientInfo {
