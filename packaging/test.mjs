@@ -52,7 +52,9 @@ const skipped = numPendingTests + numTodoTests + rust.skipped;
 for (const { suite, reason } of leftOut) say(`left out: ${suite}: ${reason}`);
 if (notBuilt) say(`left out: the real admission of interop: ${notBuilt}`);
 console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
-process.exit(status === 0 ? rust.status : (status ?? 1));
+// Mutants are of use only where all tests pass.
+const outcome = status === 0 ? rust.status : (status ?? 1);
+process.exit(outcome === 0 && long && args.length === 0 ? mutate() : outcome);
 
 /** The tests of the crates, and how many of them there were. */
 function cargoTest() {
@@ -66,6 +68,16 @@ function cargoTest() {
   const results = [...(stdout ?? '').matchAll(/^test result: .* (\d+) passed; (\d+) failed; (\d+) ignored/gm)];
   const sum = (group) => results.reduce((total, result) => total + Number(result[group]), 0);
   return { passed: sum(1), failed: sum(2), skipped: sum(3), status: status ?? 1 };
+}
+
+/** For an hour; the next run goes on there. */
+function mutate() {
+  const withoutRust = missingToolchain() ? ['--only', 'registry,http,control,plane-js'] : [];
+  const script = join(root, 'packaging/mutation.mjs');
+  return (
+    spawnSync(process.execPath, [script, '--minutes', '60', ...withoutRust], { cwd: root, stdio: 'inherit' }).status ??
+    1
+  );
 }
 
 /** Suites that cannot run here, and why. */

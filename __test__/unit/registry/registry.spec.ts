@@ -303,6 +303,14 @@ describe('several connections of one key', () => {
     expect([2, 3]).toContain(active());
   });
 
+  it('keep the active one when another one leaves', () => {
+    const { registry } = new Scene();
+    for (const id of [1, 2, 3]) registry.connected(arrival(id, ALICE, { port: id }), 0);
+    registry.connected(arrival(9, RELAY, { mesh: true }), 0);
+    registry.disconnected(1);
+    expect((registry.watch(9)[0] as { frames: Buffer }).frames.readUInt16BE(5 + 48)).toBe(3);
+  });
+
   it('a report for a single connection changes nothing', () => {
     const { registry } = new Scene();
     registry.connected(arrival(1, ALICE), 0);
@@ -430,7 +438,8 @@ describe('mesh links', () => {
     scene.registry.linkPresent(7, ALICE);
     scene.registry.linkPresent(7, BOB);
     scene.registry.linkPresent(8, BOB);
-    expect(scene.registry.figures()).toMatchObject({ localKeys: 1, totalKeys: 2, connections: 1 });
+    scene.registry.linkPresent(8, RELAY);
+    expect(scene.registry.figures()).toMatchObject({ localKeys: 1, totalKeys: 3, connections: 1 });
   });
 });
 

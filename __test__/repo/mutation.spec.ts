@@ -1,0 +1,141 @@
+/** The list of mutants that may survive, and how the mutation run reads it. The run itself is `npm run test:long`. */
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { asEntry, compare, parseListed } from '../../packaging/mutation/listed.mjs';
+import { named, sampled } from '../../packaging/mutation/mutants.mjs';
+import { PARTS } from '../../packaging/mutation/parts.mjs';
+import { openResults } from '../../packaging/mutation/results.mjs';
+import { temporaryDirectory } from '../unit/temp.js';
+import { read, trackedFiles } from './project.js';
+
+const FILE = 'src/a.ts';
+const text = (...entries: string[]) => `# Title\n\n## \`${FILE}\`\n\n${entries.join('\n')}\n`;
+const mutant = (line: string, change: string, file = FILE) => ({ file, line, change });
+
+describe('the list of mutants that may survive', () => {
+  const entries = parseListed(read('__test__/mutation.md'));
+
+  it('names parts that are mutated', () => {
+    expect(entries.length).toBeGreaterThan(0);
+    const sources = PARTS.map(({ source }) => `${source}/`);
+    for (const { file } of entries)
+      expect(
+        sources.some((source) => file.startsWith(source)),
+        file,
+      ).toBe(true);
+  });
+
+  it('names lines that are there', () => {
+    const files = trackedFiles();
+    const gone = entries.filter(({ file, line }) => {
+      if (!files.includes(file)) return true;
+      return !read(file)
+        .split('\n')
+        .some((text) => text.trim() === line);
+    });
+    expect(gone).toEqual([]);
+  });
+});
+
+describe('an entry', () => {
+  it.each([
+    ['a < b', 'EqualityOperator: a <= b'],
+    [`\`\${a}: b\``, 'StringLiteral: ``'],
+    ['x = a → b: c', 'replace + with -'],
+  ])('is read as it is written: %s', (line, change) => {
+    const [entry] = parseListed(text(`${asEntry({ file: FILE, line, change })} A reason.`));
+    expect(entry).toEqual({ file: FILE, line, change, reason: 'A reason.' });
+  });
+
+  it('may be for all mutants of a line', () => {
+    const [entry] = parseListed(text('- `a < b`: A reason.'));
+    expect(entry).toMatchObject({ line: 'a < b', change: undefined });
+  });
+
+  it.each(['- `a`', '- `a`:', '- a: A reason.'])('without a line or a reason is refused: %s', (line) => {
+    expect(() => parseListed(text(line))).toThrow(/line 5, is no entry/);
+  });
+});
+
+describe('the comparison', () => {
+  const entries = parseListed(text('- `a` → `one`: A reason.', '- `b`: A reason.'));
+  const mutants = [mutant('a', 'one'), mutant('a', 'two'), mutant('b', 'one'), mutant('b', 'two')];
+  const outcome = (...killed: string[]) => {
+    const { unlisted, removable } = compare(entries, mutants, ({ line, change }) =>
+      killed.includes(`${line} ${change}`) ? 'killed' : 'survived',
+    );
+    return [unlisted.map(({ line, change }) => `${line} ${change}`), removable.map(({ line }) => line)];
+  };
+
+  it('finds survivors that are not listed', () => {
+    expect(outcome()).toEqual([['a two'], []]);
+  });
+
+  it('finds entries for which nothing survives', () => {
+    expect(outcome('a one', 'a two', 'b one')).toEqual([[], ['a']]);
+    expect(outcome('a two', 'b one', 'b two')).toEqual([[], ['b']]);
+  });
+
+  it('says nothing of what has not been tried', () => {
+    expect(compare(entries, mutants, () => undefined)).toEqual({ unlisted: [], removable: [] });
+  });
+});
+
+describe('a sample', () => {
+  const many = (from: number) => named(Array.from({ length: 500 }, (_, at) => mutant(`line ${from + at}`, 'x')));
+
+  it('is the same one with the same seed, and another one with another', () => {
+    const ids = (seed: string) => sampled(many(0), 100, seed).map(({ id }) => id);
+    expect(ids('a')).toHaveLength(100);
+    expect(ids('a')).toEqual(ids('a'));
+    expect(ids('a')).not.toEqual(ids('b'));
+  });
+
+  it('keeps what an edit leaves in place', () => {
+    const before = new Set(sampled(many(0), 100, 'a').map(({ id }) => id));
+    const kept = sampled(many(10), 100, 'a').filter(({ id }) => before.has(id));
+    expect(kept.length).toBeGreaterThan(80);
+  });
+
+  it('tells equal changes of equal lines apart', () => {
+    const [one, two] = named([mutant('a', 'x'), mutant('a', 'x')]);
+    expect(one?.id).not.toBe(two?.id);
+  });
+});
+
+describe('a result', () => {
+  const one = { id: 'one', file: FILE };
+  const two = { id: 'two', file: FILE };
+  const directory = temporaryDirectory();
+  let files = 0;
+  const digests = { source: (file: string) => file, test: (file: string) => `test ${file}`, all: 'all' };
+
+  function reopened(later: Partial<typeof digests>): (string | undefined)[] {
+    files += 1;
+    const file = join(directory, `${files}.jsonl`);
+    const results = openResults(file, digests);
+    results.add(one, 'killed', 'a.spec.ts');
+    results.add(two, 'survived');
+    // As a run that is killed leaves it.
+    appendFileSync(file, '{"id":"tw');
+    const again = openResults(file, { ...digests, ...later });
+    return [one, two].map((mutant) => again.get(mutant)?.status);
+  }
+
+  it('is kept from one run to the next', () => {
+    expect(reopened({})).toEqual(['killed', 'survived']);
+  });
+
+  it('goes with a change of the source', () => {
+    expect(reopened({ source: () => 'another' })).toEqual([undefined, undefined]);
+  });
+
+  it('goes with a change of the test that killed it', () => {
+    expect(reopened({ test: () => 'another' })).toEqual([undefined, 'survived']);
+  });
+
+  it('that is a survival goes with a change of any test', () => {
+    expect(reopened({ all: 'another' })).toEqual(['killed', undefined]);
+  });
+});

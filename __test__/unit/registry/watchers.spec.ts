@@ -1,0 +1,37 @@
+import { describe, expect, it } from 'vitest';
+import type { Client } from '../../../src/registry/client.js';
+import { Watchers } from '../../../src/registry/watchers.js';
+import { keyOf } from '../plane/context.js';
+
+function* clients(count: number): Iterator<Client> {
+  for (let id = 1; id <= count; id++) {
+    yield { id, key: keyOf(id), address: '192.0.2.1', port: 40000, appName: '', flags: 1, since: 0, home: false };
+  }
+}
+
+describe('what watchers are told', () => {
+  it('is counted in the buckets of derper', () => {
+    const { batches, loops } = new Watchers();
+    expect(batches.bounds).toEqual([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
+    expect(loops.bounds).toEqual([0, 1, 2, 5, 10, 20, 50, 100]);
+  });
+
+  it('is, of one change, one peer in one part for each watcher', () => {
+    const watchers = new Watchers();
+    watchers.add(1, clients(0));
+    watchers.add(2, clients(0));
+    watchers.toldOfChange();
+    expect(watchers.batches.sum).toBe(2);
+    expect(watchers.loops.sum).toBe(2);
+  });
+
+  it('ends with the last full part: no empty one follows, and none is counted', () => {
+    const watchers = new Watchers();
+    watchers.add(1, clients(1000));
+    expect(watchers.nextPart(1)).toBeDefined();
+    expect(watchers.nextPart(1)).toBeDefined();
+    expect(watchers.nextPart(1)).toBeUndefined();
+    expect(watchers.batches.counts.reduce((sum, count) => sum + count)).toBe(2);
+    expect(watchers.loops.sum).toBe(2);
+  });
+});

@@ -1,0 +1,50 @@
+/** Runs a program whose results come one by one, until it ends or its time is over. */
+import { spawn } from 'node:child_process';
+import { createWriteStream, existsSync, readFileSync } from 'node:fs';
+
+const LOOK_EVERY = 2_000;
+
+/** `look` is called again and again, and once after the end. What the program says goes to the file `log`. */
+export async function follow([command, ...args], { cwd, env, log, deadline, look }) {
+  const output = createWriteStream(log);
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  child.stdout.pipe(output, { end: false });
+  child.stderr.pipe(output, { end: false });
+  const ended = new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
+  const stop = () => child.kill('SIGTERM');
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  const reader = lineReader();
+  const looking = setInterval(() => {
+    look(reader);
+    if (Date.now() > deadline) stop();
+  }, LOOK_EVERY);
+  try {
+    const status = await ended;
+    look(reader);
+    return status;
+  } finally {
+    clearInterval(looking);
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+    output.end();
+  }
+}
+
+/** Gives the whole lines that a file has got since the last look. */
+function lineReader() {
+  let taken = 0;
+  return {
+    lines(file) {
+      if (!existsSync(file)) return [];
+      const text = readFileSync(file, 'utf8');
+      const end = text.lastIndexOf('\n') + 1;
+      const fresh = text.slice(taken, end);
+      taken = Math.max(taken, end);
+      return fresh.split('\n').filter(Boolean);
+    },
+  };
+}

@@ -1,0 +1,122 @@
+/**
+ * TypeScript: Stryker. It is installed in the cache, not with the clone's packages, because it brings more packages than
+ * all the rest of the development does, for a run that most clones never make.
+ */
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { root, run } from '../ensure.mjs';
+import { follow } from './follow.mjs';
+import { brief, named } from './mutants.mjs';
+import { place } from './place.mjs';
+import { filesIn } from './sources.mjs';
+
+const VERSION = '9.6.1';
+const PLUGIN = fileURLToPath(new URL('stryker-plugin.mjs', import.meta.url));
+
+/** All mutants of a part. */
+export async function listTypeScript(part, cache) {
+  const module = join(tools(cache), 'node_modules/@stryker-mutator/instrumenter/dist/src/index.js');
+  const { Instrumenter } = await import(pathToFileURL(module).href);
+  const silent = { info() {}, debug() {}, isDebugEnabled: () => false };
+  const options = { plugins: null, excludedMutations: [], ignorers: [] };
+  const found = [];
+  for (const file of filesIn(part.source, '.ts')) {
+    const content = readFileSync(join(root, file), 'utf8');
+    const { mutants } = await new Instrumenter(silent).instrument([{ name: file, mutate: true, content }], options);
+    const lines = content.split('\n');
+    for (const mutant of mutants) {
+      const original = lines[mutant.location.start.line];
+      const change = `${mutant.mutatorName}: ${brief(mutant.replacement)}`;
+      found.push({ file, line: original.trim(), number: mutant.location.start.line + 1, change, place: place(mutant) });
+    }
+  }
+  return named(found);
+}
+
+/** Tries them, and hands over each result as it comes. */
+export async function tryTypeScript(part, mutants, cache, deadline, onResult) {
+  const work = workCopy(part, cache);
+  const results = join(work, 'results.jsonl');
+  writeFileSync(results, '');
+  const plan = join(work, 'plan.json');
+  writeFileSync(plan, JSON.stringify({ results, wanted: mutants.map((mutant) => mutant.place) }));
+  const config = join(work, 'stryker.config.json');
+  writeFileSync(config, JSON.stringify(settings([...new Set(mutants.map(({ file }) => file))])));
+
+  const stryker = join(tools(cache), 'node_modules/@stryker-mutator/core/bin/stryker.js');
+  const byPlace = new Map(mutants.map((mutant) => [mutant.place, mutant]));
+  await follow([process.execPath, stryker, 'run', config], {
+    cwd: work,
+    env: { DERPKIT_MUTATION_PLAN: plan, FORCE_COLOR: '0' },
+    log: join(work, 'stryker.log'),
+    deadline,
+    look(reader) {
+      for (const line of reader.lines(results)) {
+        const { place, status, killedBy } = JSON.parse(line);
+        const mutant = byPlace.get(place);
+        if (mutant && verdict[status]) onResult(mutant, verdict[status], killedBy?.[0]?.split('#')[0]);
+      }
+    },
+  });
+}
+
+/** A mutant that no test reaches survives as one does that no test minds. */
+const verdict = {
+  Killed: 'killed',
+  Timeout: 'killed',
+  RuntimeError: 'killed',
+  Survived: 'survived',
+  NoCoverage: 'survived',
+};
+
+function settings(files) {
+  return {
+    mutate: files,
+    plugins: ['@stryker-mutator/vitest-runner', PLUGIN],
+    checkers: ['wanted'],
+    reporters: ['record'],
+    testRunner: 'vitest',
+    vitest: { configFile: 'vitest.config.ts', related: false },
+    concurrency: 1,
+    // Endless loops are found by their count. This is for what waits, on a machine that does other work too.
+    timeoutMS: 60_000,
+    dryRunTimeoutMinutes: 10,
+    tempDirName: '.sandbox',
+    // Its reader of this file needs an older TypeScript.
+    tsconfigFile: 'none.json',
+    allowConsoleColors: false,
+    clearTextReporter: { logTests: false },
+  };
+}
+
+/** The sources once more, so that nothing is written in the clone. */
+function workCopy(part, cache) {
+  const work = join(cache, 'work', part.name);
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  for (const name of ['src', '__test__', 'package.json'])
+    cpSync(join(root, name), join(work, name), { recursive: true });
+  symlinkSync(join(root, 'node_modules'), join(work, 'node_modules'));
+  const include = part.tests.map((path) => (path.endsWith('.ts') ? path : `${path}/**/*.spec.ts`));
+  const test = { include, testTimeout: 30_000, hookTimeout: 30_000 };
+  writeFileSync(join(work, 'vitest.config.ts'), `export default ${JSON.stringify({ test })};\n`);
+  return work;
+}
+
+/** Where Stryker is; installs it if it is not there. It needs a Vitest beside it, of the version that the tests have. */
+function tools(cache) {
+  const { version: vitest } = JSON.parse(readFileSync(join(root, 'node_modules/vitest/package.json'), 'utf8'));
+  const directory = join(cache, `stryker-${VERSION}-vitest-${vitest}`);
+  if (!existsSync(join(directory, 'node_modules/.package-lock.json'))) {
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(join(directory, 'package.json'), '{ "private": true }\n');
+    const packages = [
+      `@stryker-mutator/core@${VERSION}`,
+      `@stryker-mutator/vitest-runner@${VERSION}`,
+      `vitest@${vitest}`,
+    ];
+    run('npm', ['install', '--prefix', directory, '--no-audit', '--no-fund', '--save-exact', ...packages]);
+  }
+  return directory;
+}
