@@ -5,16 +5,16 @@ use crate::report::Report;
 
 /// One column of the table.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct Column {
-    pub(crate) name: &'static str,
-    pub(crate) value: f64,
-    pub(crate) digits: usize,
+struct Column {
+    name: &'static str,
+    value: f64,
+    digits: usize,
 }
 
 type Cell = (&'static str, Option<f64>, usize);
 
 /// Those without a figure are left out.
-pub(crate) fn columns(report: &Report) -> Vec<Column> {
+fn columns(report: &Report) -> Vec<Column> {
     let mut cells: Vec<Cell> = Vec::new();
     if let Some(overload) = &report.overload {
         cells.push(("peak pps", Some(overload.peak_pps), 0));
@@ -88,13 +88,21 @@ fn of_clients(clients: &Clients, cells: &mut Vec<Cell>) {
     cells.push(("RSS MB before", clients.before.map(|memory| memory.rss as f64 / 1024.0), 1));
 }
 
+/// Two lines for people: names and values.
+pub(crate) fn table(report: &Report) -> String {
+    let columns = columns(report);
+    let names = columns.iter().map(|column| column.name.to_owned()).collect();
+    let values = columns.iter().map(|column| number(column.value, column.digits)).collect();
+    markdown([names, values].into_iter())
+}
+
 /// Rows of a Markdown table, each followed by a line end.
-pub(crate) fn markdown(rows: impl Iterator<Item = Vec<String>>) -> String {
+fn markdown(rows: impl Iterator<Item = Vec<String>>) -> String {
     rows.map(|cells| format!("| {} |\n", cells.join(" | "))).collect()
 }
 
 /// With a blank after each three digits: long numbers are hard to read.
-pub(crate) fn number(value: f64, digits: usize) -> String {
+fn number(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let mut out = String::new();

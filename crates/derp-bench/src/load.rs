@@ -1,80 +1,17 @@
-//! Packets through a relay: what to send, who sends it, and what came of it.
+//! Packets through a relay: connects the clients of a plan, and runs it.
 
 use std::io;
 use std::sync::{Barrier, OnceLock};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-
 use crate::driver::connect_all;
-use crate::faults::Faults;
-use crate::flow::{self, Flow};
-use crate::pacing::Comb;
-use crate::parts::{self, nanoseconds};
+use crate::flow;
+use crate::parts;
 use crate::samples::Samples;
 use crate::target::Target;
 use crate::traffic::{Traffic, merge};
 
-/// How packets are sent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Pace {
-    /// When they are due.
-    Comb(Comb),
-    /// As fast as the sockets take them, so many with each write.
-    Flood { batch: u64 },
-}
-
-/// One run.
-pub(crate) struct Plan {
-    pub(crate) flows: Vec<Flow>,
-    /// Of a packet.
-    pub(crate) size: usize,
-    pub(crate) pace: Pace,
-    pub(crate) warm_up: Duration,
-    /// Of what is measured.
-    pub(crate) length: Duration,
-    pub(crate) threads: usize,
-    /// So many flows, the first ones, have slow receivers: their latency is left out, and being cut off is no fault.
-    pub(crate) aside: usize,
-    /// Runs on the same clients have different ones, so that what comes late is not taken for this run's.
-    pub(crate) phase: u32,
-}
-
-impl Plan {
-    /// A flood on one thread.
-    pub(crate) fn new(flows: Vec<Flow>, size: usize, warm_up: Duration, length: Duration) -> Self {
-        Self { flows, size, pace: Pace::Flood { batch: 1 }, warm_up, length, threads: 1, aside: 0, phase: 0 }
-    }
-
-    /// Nanoseconds from the run's zero.
-    pub(crate) fn window(&self) -> [u64; 2] {
-        [self.warm_up, self.warm_up + self.length].map(nanoseconds)
-    }
-}
-
-/// What came of a run.
-pub(crate) struct Outcome {
-    /// Due in the window, sent or not.
-    pub(crate) offered: u64,
-    /// Those of the window that were sent, and those of them that arrived, whenever.
-    pub(crate) sent: u64,
-    pub(crate) delivered: u64,
-    /// Whatever arrived within the window.
-    pub(crate) arrived: u64,
-    /// In the whole run, warm-up included.
-    pub(crate) sent_in_all: u64,
-    pub(crate) delivered_in_all: u64,
-    /// Nanoseconds from being due to having arrived.
-    pub(crate) latency: Histogram<u64>,
-    /// Nanoseconds from being due to being written: the generator's own part, or the relay that takes no bytes.
-    pub(crate) lateness: Histogram<u64>,
-    pub(crate) faults: Faults,
-    pub(crate) samples: Samples,
-    /// Packets of the window that arrived, by flow.
-    pub(crate) shares: Vec<u64>,
-    /// Slow receivers that the relay has cut off.
-    pub(crate) cut_off: u64,
-}
+pub(crate) use crate::plan::{Outcome, Pace, Plan, histogram};
 
 /// Connects the plan's clients, on as many threads as it says, and runs it.
 pub(crate) fn run(target: &Target, plan: &Plan) -> io::Result<Outcome> {
@@ -110,9 +47,4 @@ pub(crate) fn run(target: &Target, plan: &Plan) -> io::Result<Outcome> {
     // All threads look at the same processes; one's eyes are enough.
     let seen = samples.into_iter().next().unwrap_or_default();
     Ok(merge(plan, parts, Samples { spun, ..seen }))
-}
-
-/// From a nanosecond to a minute, to three digits.
-pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000_000, 3).expect("the bounds are right")
 }

@@ -19,6 +19,7 @@ mod overload;
 mod pacing;
 mod packet;
 mod parts;
+mod plan;
 mod process;
 mod report;
 mod restart;
@@ -75,7 +76,7 @@ fn print(report: &Report, json: bool) -> bool {
     if json {
         println!("{}", serde_json::to_string(report).expect("a report can be written as JSON"));
     } else {
-        println!("{}\n{}", report.scenario, report.table().trim_end());
+        println!("{}\n{}", report.scenario, columns::table(report).trim_end());
         report.notes().iter().for_each(|note| println!("note: {note}"));
     }
     report.ok

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{columns, markdown, number};
 use crate::faults::Faults;
 use crate::figures::{
     Bystander, Clients, Kernel, Logins, Overload, Process, Restart, Slow, Stun, Times, Traffic, fairness,
@@ -232,13 +231,6 @@ impl Report {
         });
         report.server = outcome.usage.as_ref().map(|usage| Process::of(usage, None));
         report
-    }
-
-    /// Two lines for people: names and values.
-    pub(crate) fn table(&self) -> String {
-        let mut table = markdown(std::iter::once(columns(self).iter().map(|c| c.name.to_owned()).collect()));
-        table += &markdown(std::iter::once(columns(self).iter().map(|c| number(c.value, c.digits)).collect()));
-        table
     }
 
     /// What has to be said beside the figures.

@@ -14,10 +14,10 @@ use hdrhistogram::Histogram;
 use crate::driver::{Driver, Handler};
 use crate::faults::Faults;
 use crate::flow::Received;
-use crate::load::{Outcome, Pace, Plan, histogram};
 use crate::pacing::Comb;
 use crate::packet::{Pattern, Stamp};
 use crate::parts::{Part, nanoseconds};
+use crate::plan::{Outcome, Pace, Plan, histogram};
 use crate::samples::Samples;
 use crate::session::Identity;
 

@@ -2,10 +2,10 @@
 //! appears only when the socket is full.
 
 mod backlog;
-mod context;
+pub(crate) mod context;
 mod inbox;
 mod outbound;
-mod outcome;
+pub(crate) mod outcome;
 mod shedding;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -25,10 +25,10 @@ use crate::base::ledger::Note;
 use crate::io::writer::{SLICES, SocketWriter, Written};
 use crate::state::peer_gone::{Added, Sources};
 
-pub(crate) use self::context::EgressContext;
+use self::context::EgressContext;
 pub(crate) use self::inbox::Inbox;
 pub(crate) use self::outbound::{Frame, PacketInfo};
-pub(crate) use self::outcome::Outcome;
+use self::outcome::Outcome;
 
 /// Guarded by the connection's egress lock.
 pub(crate) struct Egress {

@@ -1,3 +1,8 @@
-//! What the threads of one plane share.
+//! What the threads of one plane share: the plane without its threads, the mail between them, and what is done with a
+//! connection that needs both.
 
+mod conn_ops;
+pub(crate) mod ctx;
+pub(crate) mod mail;
+mod relief;
 pub(crate) mod shared;

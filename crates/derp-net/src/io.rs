@@ -2,5 +2,6 @@
 
 pub(crate) mod bridge;
 pub(crate) mod cipher_sweep;
+pub(crate) mod socket;
 pub(crate) mod tls;
 pub(crate) mod writer;

@@ -30,14 +30,15 @@ mod worker;
 pub use base::close_reason::CloseReason;
 #[cfg(feature = "fault-injection")]
 pub use base::faults::Fault;
+pub use base::network::Prefix;
 pub use base::os_hooks::{OsHooks, RoundTrip};
 pub use base::policy::Policy;
 pub use conn::Figures;
-pub use ingress::mesh_dial::Target;
+pub use hub::mail::Target;
 pub use plane::{Adoption, Plane};
+pub use state::bell::Wake;
 pub use state::drops::Dropped;
-pub use state::events::{Event, LinkChange, Wake};
-pub use state::strangers::Prefix;
+pub use state::events::{Event, LinkChange};
 #[cfg(feature = "micro-benchmarks")]
 #[doc(hidden)]
 pub use state::table::micro;

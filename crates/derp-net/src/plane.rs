@@ -19,18 +19,21 @@ use crate::base::faults::Fault;
 use crate::base::os_hooks::OsHooks;
 use crate::base::policy::Policy;
 use crate::base::sync::Lock;
+use crate::base::thread::outcome;
 use crate::conn::{Conn, Figures};
-use crate::hub::shared::{BridgeAddress, Ctx, Shared};
-use crate::ingress::mesh_dial::Target;
-use crate::ingress::mesh_link;
+use crate::hub::ctx::Ctx;
+use crate::hub::mail::Adopted;
+use crate::hub::mail::Target;
+use crate::hub::mail::{Mail, WAKE};
+use crate::hub::shared::{BridgeAddress, Shared};
+use crate::io::socket::{self, Listener};
 use crate::io::writer::SocketWriter;
-use crate::state::events::{Event, Wake};
+use crate::state::bell::Wake;
+use crate::state::events::Event;
 use crate::state::strangers::Stage;
 use crate::state::tap::Slab;
 use crate::stun;
-use crate::worker::acceptor::{self, Listener};
-use crate::worker::connections::Adopted;
-use crate::worker::{Mail, WAKE, Worker};
+use crate::worker::Worker;
 
 /// A data plane with its worker threads. Dropping it shuts it down.
 pub struct Plane {
@@ -84,7 +87,7 @@ impl Plane {
     /// # Errors
     /// Whatever the system says.
     pub fn listen(&self, address: SocketAddr, derp: bool, tls: bool) -> io::Result<(u64, SocketAddr)> {
-        let (socket, address) = acceptor::socket(address, socket2::Type::STREAM, socket2::Protocol::TCP)?;
+        let (socket, address) = socket::open(address, socket2::Type::STREAM, socket2::Protocol::TCP)?;
         // Restarts find the port free; a second instance still does not.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
@@ -162,7 +165,7 @@ impl Plane {
         // Before its worker has it: commands for it may follow at once.
         shared.links.lock().insert(link, conn.clone());
         if !shared.mail(worker, Mail::Dial(conn.clone(), Box::new(target))) {
-            conn.end_link(mesh_link::reason_of(CloseReason::Shutdown).into(), Ctx::now(shared));
+            conn.end_link(CloseReason::Shutdown.of_link().into(), Ctx::now(shared));
         }
     }
 
@@ -328,18 +331,6 @@ impl Plane {
 impl Drop for Plane {
     fn drop(&mut self) {
         self.shutdown();
-    }
-}
-
-/// What a thread has come to; or a word about how it failed.
-pub(crate) fn outcome<T>(who: &str, act: impl FnOnce() -> io::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(act)) {
-        Ok(result) => result.map_err(|error| format!("{who} has failed: {error}")),
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(format!("{who} has panicked: {}", text.unwrap_or_default()))
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What all threads of a plane read and change: the table of keys, events for the control plane, and who is to be told what.
 
+pub(crate) mod bell;
 pub(crate) mod drops;
 pub(crate) mod events;
 pub(crate) mod peer_gone;

@@ -4,6 +4,7 @@
 mod many;
 #[cfg(any(test, not(target_os = "linux")))]
 mod single;
+mod tally;
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
@@ -11,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use derp_proto::counters::{Counter, Counters};
+use derp_proto::counters::Counter;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
@@ -19,41 +20,18 @@ use mio::{Events, Interest, Poll, Token};
 use self::many::Datagrams;
 #[cfg(not(target_os = "linux"))]
 use self::single::Datagrams;
+use self::tally::Turned;
 use crate::base::close_reason::CloseReason;
+use crate::base::thread::outcome;
 use crate::hub::shared::Shared;
-use crate::plane::outcome;
+use crate::io::socket;
 use crate::state::events::Event;
-use crate::worker::acceptor;
 
-/// The longest datagram.
-const ROOM: usize = 64 << 10;
-/// Datagrams of one turn.
-const BATCH: usize = 32;
 /// How long to wait when reading fails.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What reading has come to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Turned {
-    /// There may be more to read.
-    More,
-    Empty,
-    Failed,
-}
-
-/// What has become of the datagrams of one turn.
-#[derive(Default)]
-struct Tally {
-    success: u64,
-    not_stun: u64,
-    write_error: u64,
-    ipv4: u64,
-    ipv6: u64,
-    no_local_addr: u64,
-}
-
 pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let (socket, address) = acceptor::socket(address, socket2::Type::DGRAM, socket2::Protocol::UDP)?;
+    let (socket, address) = socket::open(address, socket2::Type::DGRAM, socket2::Protocol::UDP)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -95,31 +73,6 @@ fn serve(socket: &UdpSocket, mut poll: Poll, shared: &Shared) -> io::Result<()> 
                 }
             }
         };
-    }
-}
-
-impl Tally {
-    fn request(&mut self, from: SocketAddr) {
-        if from.ip().to_canonical().is_ipv4() {
-            self.ipv4 += 1;
-        } else {
-            self.ipv6 += 1;
-        }
-    }
-
-    fn count(self, counters: &Counters) {
-        for (counter, count) in [
-            (Counter::STUN_IPV4, self.ipv4),
-            (Counter::STUN_IPV6, self.ipv6),
-            (Counter::STUN_NO_LOCAL_ADDR, self.no_local_addr),
-            (Counter::STUN_NOT_STUN, self.not_stun),
-            (Counter::STUN_WRITE_ERROR, self.write_error),
-            (Counter::STUN_SUCCESS, self.success),
-        ] {
-            if count > 0 {
-                counters.add(counter, count);
-            }
-        }
     }
 }
 

@@ -23,14 +23,14 @@ use crate::base::close_reason::CloseReason;
 use crate::base::os_hooks::OsHooks;
 use crate::base::policy::Policy;
 use crate::conn::Conn;
-use crate::hub::shared::{Ctx, Shared};
+use crate::hub::ctx::Ctx;
+use crate::hub::mail::Mail;
+use crate::hub::shared::Shared;
 use crate::ingress::fanout::Fanout;
-use crate::ingress::forward::next_keep_alive;
 use crate::ingress::session::Session;
 use crate::io::writer::SocketWriter;
 use crate::state::events::Event;
 use crate::state::strangers::{Guest, Stage};
-use crate::worker::Mail;
 
 pub(crate) fn policy() -> Policy {
     Policy {
@@ -197,7 +197,12 @@ impl Client {
 
     pub(crate) fn admit(&mut self, mesh: bool, world: &World) -> Result<(), CloseReason> {
         self.conn.admit(mesh, None, world.ctx());
-        self.session.admitted(None, next_keep_alive(world.ctx()), &mut self.fanout, world.ctx())
+        self.session.admitted(
+            None,
+            world.ctx().policy.load().next_keep_alive(world.ctx().now),
+            &mut self.fanout,
+            world.ctx(),
+        )
     }
 
     /// The next frame that this client gets.

@@ -1,69 +1,31 @@
 //! One thread with one poll: it reads its own connections, writes to anyone's, and looks after the deadlines of its own.
 
+pub(crate) mod accept_limit;
 pub(crate) mod acceptor;
 pub(crate) mod connections;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use derp_proto::token_bucket::Rate;
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll};
 
-use crate::base::budget::Share;
 use crate::base::close_reason::CloseReason;
 use crate::base::faults::Fault;
-use crate::conn::Conn;
-use crate::hub::shared::{Ctx, Shared};
-use crate::ingress::mesh_dial::Target;
-use crate::state::strangers::{Guest, Stage};
-use crate::worker::acceptor::{Accepted, Acceptor, Accepts, Listener};
-use crate::worker::connections::{Adopted, Connections};
+use crate::hub::ctx::Ctx;
+use crate::hub::mail::Mail;
+use crate::hub::shared::Shared;
+use crate::io::socket::Accepted;
+use crate::state::strangers::Stage;
+use crate::worker::accept_limit::AcceptLimit;
+use crate::worker::acceptor::Acceptor;
+use crate::worker::connections::Connections;
 
 /// Deadlines are met less than two ticks late.
 const TICK: Duration = Duration::from_millis(20);
 /// Events of one turn.
 const EVENTS: usize = 1024;
-/// Of the waker in a worker's poll.
-pub(crate) const WAKE: Token = Token(usize::MAX);
-
-/// What others leave for a worker.
-pub(crate) enum Mail {
-    /// With where to say what has become of it.
-    Listen(Listener, SyncSender<io::Result<()>>),
-    /// With its place among those that arrive, and with the room for its descriptor.
-    Accepted(Accepted, Guest, Share),
-    Adopted(Adopted),
-    /// The control plane has let it in.
-    Admitted {
-        conn: Arc<Conn>,
-        limit: Option<Rate>,
-        keep_alive_at: Instant,
-    },
-    /// A link is to be made.
-    Dial(Arc<Conn>, Box<Target>),
-    /// The control plane has taken what a link has said.
-    Heard(Arc<Conn>),
-    /// Its socket is full: watch the write deadline.
-    Stalled(Arc<Conn>),
-    /// Packets are left in its inbox.
-    Drain(Arc<Conn>),
-    Close(Arc<Conn>, CloseReason),
-    /// There are other certificates.
-    Certificates,
-    /// End a handshake that is parked, if this worker has it.
-    CloseParked(u64),
-    /// The policy is another one.
-    Policy,
-    /// Connections hold too much of what they have sent, and one of this worker's holds the most.
-    Relieve,
-    /// There is something to see to that is no mail.
-    #[cfg(feature = "fault-injection")]
-    Look,
-    /// Close everything, for this reason.
-    End(CloseReason),
-}
 
 /// The state of one worker thread.
 pub(crate) struct Worker {
@@ -72,7 +34,7 @@ pub(crate) struct Worker {
     mail: Receiver<Mail>,
     connections: Connections,
     acceptor: Acceptor,
-    accepts: Accepts,
+    accept_limit: AcceptLimit,
     /// Who got the last connection.
     last_worker: usize,
 }
@@ -86,7 +48,7 @@ impl Worker {
             mail,
             connections,
             acceptor: Acceptor::default(),
-            accepts: Accepts::default(),
+            accept_limit: AcceptLimit::default(),
             last_worker: 0,
         }
     }
@@ -132,7 +94,7 @@ impl Worker {
     /// How long this worker has nothing to do without an event.
     fn pause(&mut self, shared: &Shared, now: Instant) -> Option<Duration> {
         let cooling = self.connections.cooling_pause(&shared.mailboxes[self.index].warmed, now);
-        [shared.events.tick(now), self.acceptor.pause(now), cooling].into_iter().flatten().min()
+        [shared.events.bell.tick(now), self.acceptor.pause(now), cooling].into_iter().flatten().min()
     }
 
     fn read_mail(&mut self, mail: Mail, ctx: Ctx<'_>) {
@@ -162,9 +124,9 @@ impl Worker {
 
     /// Spreads what waits, at one listener or where it is time to look again, over the workers in turn.
     fn accept(&mut self, listener: Option<usize>, ctx: Ctx<'_>) {
-        let Self { index, connections, acceptor, accepts, last_worker, .. } = self;
+        let Self { index, connections, acceptor, accept_limit, last_worker, .. } = self;
         let take = |accepted: Accepted| {
-            if accepted.tls && !accepts.may_accept(ctx) {
+            if accepted.tls && !accept_limit.may_accept(ctx) {
                 return;
             }
             let Some(room) = ctx.may_connect() else { return };

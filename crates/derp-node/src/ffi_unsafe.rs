@@ -18,7 +18,7 @@ use derp_proto::counters::Counters;
 use napi::bindgen_prelude::{ArrayBuffer, Env, JsValue, Result};
 use napi::{check_status, sys};
 
-use crate::Wake;
+use crate::wake::Wake;
 
 /// The memory of the counters page, which lives as long as JavaScript's view of it does. Nothing where such views are not
 /// permitted, and a copy would be made of it that stands still.

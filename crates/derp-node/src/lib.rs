@@ -5,6 +5,7 @@ mod error;
 #[cfg(feature = "fault-injection")]
 mod fault_injection;
 mod ffi_unsafe;
+mod wake;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -19,13 +20,14 @@ use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
 use napi::CleanupEnvHook;
 use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, Function, Result, Uint8Array};
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
 use crate::convert::{
     BindingCertificate, BindingEvent, BindingPolicy, BindingSnapshot, BindingTarget, certificate_set, rate,
 };
 use crate::error::{Code, invalid, throw};
+use crate::wake::Wake;
 
 /// The version that the loader checks against its own.
 #[napi]
@@ -52,9 +54,6 @@ pub struct BindingListening {
     pub address: String,
     pub port: u16,
 }
-
-/// Wakes JavaScript's thread: weak, so that it alone keeps no process alive, and with one call waiting at most.
-type Wake = ThreadsafeFunction<(), (), (), napi::Status, false, true, 1>;
 
 /// One plane. `wake` is called, on JavaScript's thread, when there are events to take. Every call of a method here, and
 /// every call of `wake`, is counted on the counters page.

@@ -1,8 +1,7 @@
 //! The JSON of a login: what a client says of itself, and the server's answer. Read as Go's decoder reads it: names
 //! match in any case, of several with one name each is checked and the last wins, unknown ones are passed over, `null`
 //! leaves a field alone, and a wrong type fails the login.
-use std::fmt;
-
+pub use crate::json::InfoError;
 use crate::json::{Value, members};
 use crate::key::MeshKey;
 use crate::wire::{MAX_APP_NAME_LENGTH, PROTOCOL_VERSION};
@@ -104,33 +103,6 @@ impl ServerInfo {
         Ok(info)
     }
 }
-
-/// The peer's JSON is at fault.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum InfoError {
-    /// It is not JSON, or something follows it.
-    NotJson,
-    /// It is nested deeper than Go would follow.
-    TooDeep,
-    /// It is neither an object nor `null`.
-    NotAnObject,
-    /// The field of this name has a wrong type, or a value that it cannot have.
-    Field(&'static str),
-}
-
-impl fmt::Display for InfoError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotJson => f.write_str("it is not JSON"),
-            Self::TooDeep => f.write_str("it is nested too deeply"),
-            Self::NotAnObject => f.write_str("it is not a JSON object"),
-            Self::Field(name) => write!(f, "{name} has a wrong type or value"),
-        }
-    }
-}
-
-impl std::error::Error for InfoError {}
 
 /// Whether an app name may be relayed to watchers: at most 32 printable ASCII characters, or none.
 pub fn is_app_name(text: &str) -> bool {

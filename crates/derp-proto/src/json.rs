@@ -3,11 +3,37 @@
 //!
 //! Hand-written because the difference matters: what Go refuses must not log in here, and what it takes must.
 use std::borrow::Cow;
-
-use crate::client_info::InfoError;
+use std::fmt;
 
 /// Go's decoder goes no deeper.
 const MAX_DEPTH: usize = 10_000;
+
+/// The peer's JSON is at fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum InfoError {
+    /// It is not JSON, or something follows it.
+    NotJson,
+    /// It is nested deeper than Go would follow.
+    TooDeep,
+    /// It is neither an object nor `null`.
+    NotAnObject,
+    /// The field of this name has a wrong type, or a value that it cannot have.
+    Field(&'static str),
+}
+
+impl fmt::Display for InfoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson => f.write_str("it is not JSON"),
+            Self::TooDeep => f.write_str("it is nested too deeply"),
+            Self::NotAnObject => f.write_str("it is not a JSON object"),
+            Self::Field(name) => write!(f, "{name} has a wrong type or value"),
+        }
+    }
+}
+
+impl std::error::Error for InfoError {}
 
 /// The value of a member. `Nested` is an array or object, of which nothing but the syntax is looked at.
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -1,5 +1,5 @@
 //! Record headers, and the figures of the record layer.
-use crate::alert::Violation;
+use crate::alert::{Alert, Violation};
 use crate::keys::Version;
 
 /// Type 1, version 2, length of the body 2.
@@ -50,7 +50,7 @@ pub(crate) fn body_length(header: [u8; HEADER_LENGTH], version: Version) -> Resu
 }
 
 /// A plaintext alert record, for handshakes that end before there are keys.
-pub(crate) fn plain_alert(alert: crate::Alert) -> [u8; HEADER_LENGTH + 2] {
+pub(crate) fn plain_alert(alert: Alert) -> [u8; HEADER_LENGTH + 2] {
     [content::ALERT, VERSION[0], VERSION[1], 0, 2, alert.level(), alert.0]
 }
 

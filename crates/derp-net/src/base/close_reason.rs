@@ -45,4 +45,16 @@ impl CloseReason {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().find(|(_, name)| *name == word).map(|(reason, _)| *reason)
     }
+
+    /// Why a link to another relay has ended, in the words of the log.
+    pub(crate) fn of_link(self) -> &'static str {
+        match self {
+            Self::Disconnected => "the relay closed the connection",
+            Self::WriteTimeout => "the relay takes nothing",
+            Self::ControlOverflow => "the relay takes no control frames",
+            Self::OverBudget => "the relay takes too little, and nothing more may be queued: see limits.queuedBytes",
+            Self::Closed => "we hung up",
+            other => other.as_str(),
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! What bounds the plane. Replaced as a whole by the control plane; read where it is needed.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use derp_proto::key::NodeKey;
 use derp_proto::token_bucket::Rate;
 
-use crate::state::strangers::{Prefix, Stage};
+use crate::base::network::Prefix;
 
 /// Limits, deadlines, depths and rates. The twin of `PlanePolicy` in `src/plane/plane.ts`, which says what each is.
 #[derive(Clone, Debug)]
@@ -56,12 +56,13 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// How many connections of one listener there may be that are not admitted.
-    pub(crate) fn strangers(&self, stage: Stage) -> usize {
-        match stage {
-            Stage::Arriving => self.handshakes,
-            Stage::LoggingIn => self.pending_logins,
-            Stage::Http => self.duplexes,
-        }
+    /// When a connection gets its next KeepAlive: a while from `now`, and a random part of the jitter, so that clients that
+    /// came together are kept alive apart.
+    pub(crate) fn next_keep_alive(&self, now: Instant) -> Instant {
+        let mut random = [0; 4];
+        // Without randomness all clients would be kept alive at once, which costs the relay a burst and nothing else.
+        let _ = getrandom::fill(&mut random);
+        let share = f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX);
+        now + self.keep_alive + self.keep_alive_jitter.mul_f64(share)
     }
 }

@@ -9,7 +9,7 @@ use derp_proto::drop_reason::{DropReason, PacketKind};
 use derp_proto::queue::Queue;
 use derp_proto::wire::{FrameType, HEADER_LENGTH, KEY_LENGTH, PeerGoneReason};
 
-use super::EgressContext;
+use super::context::EgressContext;
 use super::outbound::{OwnedFrame, PacketInfo};
 
 /// Committed ahead of knowing that the socket takes it; what is committed is no longer dropped.

@@ -2,7 +2,8 @@
 
 use derp_proto::drop_reason::DropReason;
 
-use super::{Egress, EgressContext};
+use super::Egress;
+use super::context::EgressContext;
 use crate::io::writer::SocketWriter;
 
 impl Egress {

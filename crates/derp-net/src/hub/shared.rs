@@ -2,22 +2,21 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::ops::Deref;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use derp_proto::counters::{Counter, Counters};
+use derp_proto::counters::Counters;
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::{frame, http_head};
 use derp_tls::{CertificateSet, Version};
 use mio::{Poll, Waker};
 
 use crate::base::budget::{Budget, Share};
-use crate::base::budgets::{Budgets, Holder};
+use crate::base::budgets::Budgets;
 
 use crate::base::close_reason::CloseReason;
 use crate::base::faults::Faults;
@@ -25,16 +24,15 @@ use crate::base::os_hooks::OsHooks;
 use crate::base::policy::Policy;
 use crate::base::sync::Lock;
 use crate::conn::Conn;
-use crate::egress::EgressContext;
-use crate::ingress::mesh_link;
+use crate::hub::mail::{Mail, WAKE};
 use crate::io::cipher_sweep::WarmList;
-use crate::state::drops::{Drops, Watched};
-use crate::state::events::{Event, Events, Wake};
+use crate::state::bell::Wake;
+use crate::state::drops::Drops;
+use crate::state::events::Events;
 use crate::state::peer_gone::Subscribers;
-use crate::state::strangers::{Guest, Stage, Strangers};
+use crate::state::strangers::Strangers;
 use crate::state::table::Table;
-use crate::state::tap::{Tap, Tapped};
-use crate::worker::{Mail, WAKE};
+use crate::state::tap::Tap;
 
 /// One worker, as the others see it.
 pub(crate) struct Mailbox {
@@ -65,10 +63,10 @@ pub(crate) struct Shared {
     pub(crate) policy: ArcSwap<Policy>,
     pub(crate) certificates: ArcSwapOption<CertificateSet>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) table: Table,
+    pub(crate) table: Table<Conn>,
     /// Who was sent packets of whom.
     pub(crate) subscribers: Subscribers,
-    pub(crate) events: Events,
+    pub(crate) events: Events<Conn>,
     /// Of packets to the keys that the policy watches.
     pub(crate) drops: Drops,
     pub(crate) os: OsHooks,
@@ -197,18 +195,6 @@ impl Shared {
         !self.closing.load(Ordering::SeqCst)
     }
 
-    /// Ends the connections that no worker looks after any more: those of `worker`, or of all.
-    pub(crate) fn end_orphans(&self, worker: Option<usize>, reason: CloseReason) {
-        let orphans: Vec<_> = self.conns.lock().values().cloned().collect();
-        for conn in orphans.iter().filter(|conn| worker.is_none_or(|worker| conn.worker == worker)) {
-            conn.end(reason, None, Ctx::now(self));
-        }
-        let orphans: Vec<_> = self.links.lock().values().cloned().collect();
-        for conn in orphans.iter().filter(|conn| worker.is_none_or(|worker| conn.worker == worker)) {
-            conn.end_link(mesh_link::reason_of(reason).into(), Ctx::now(self));
-        }
-    }
-
     pub(crate) fn conn(&self, id: u64) -> Option<Arc<Conn>> {
         self.conns.lock().get(&id).cloned()
     }
@@ -216,112 +202,5 @@ impl Shared {
     /// An id for a connection or listener. Never used again.
     pub(crate) fn new_id(&self) -> u64 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
-/// What everything that happens needs: the plane, and the time it is.
-#[derive(Clone, Copy)]
-pub(crate) struct Ctx<'a> {
-    shared: &'a Shared,
-    pub(crate) now: Instant,
-}
-
-impl<'a> Ctx<'a> {
-    pub(crate) fn now(shared: &'a Shared) -> Self {
-        Self { shared, now: Instant::now() }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn at(shared: &'a Shared, now: Instant) -> Self {
-        Self { shared, now }
-    }
-
-    /// Room for the descriptor of one more connection, unless the rest is to be left for everything else.
-    pub(crate) fn may_connect(&self) -> Option<Share> {
-        let room = self.room.take(1, self.policy.load().connections);
-        if room.is_none() {
-            self.counters.add(Counter::CONNECTIONS_REFUSED, 1);
-        }
-        room
-    }
-
-    /// Tells of something that has failed and costs no more than what it was for.
-    pub(crate) fn trouble(&self, what: &str, why: impl std::fmt::Display) {
-        self.events.push(Event::Trouble { message: format!("{what}: {why}") });
-    }
-
-    /// A place for a newcomer at this stage, unless there is none.
-    pub(crate) fn enter(
-        &self,
-        listener: u64,
-        stage: Stage,
-        peer: SocketAddr,
-        stream: &Arc<TcpStream>,
-    ) -> Option<Guest> {
-        self.strangers.enter(listener, stage, peer.ip(), stream, &self.policy.load(), self.now)
-    }
-
-    /// Somebody watches what is dropped on its way to this key.
-    pub(crate) fn watched(&self, key: &NodeKey) -> Option<Watched<'a>> {
-        let Shared { policy, drops, events, .. } = self.shared;
-        policy.load().watched_drops.contains(key).then_some(Watched { drops, events, destination: *key })
-    }
-
-    /// Counts how far away the other side of a connection is.
-    pub(crate) fn sample(&self, stream: &TcpStream) {
-        let Some(round_trip) = self.os.round_trip else { return };
-        let counter = match round_trip(stream) {
-            Some(Ok(length)) => Counter::round_trip(length),
-            Some(Err(_)) => Counter::TCP_RTT_ERROR,
-            None => Counter::TCP_RTT_NON_TCP,
-        };
-        self.counters.add(counter, 1);
-    }
-
-    /// What writing to `conn` needs.
-    pub(crate) fn egress_context(&self, conn: &Conn) -> EgressContext<'a> {
-        let policy = self.policy.load();
-        EgressContext {
-            counters: &self.shared.counters,
-            subscribers: &self.shared.subscribers,
-            budgets: &self.shared.budgets,
-            worker: conn.worker,
-            holder: if conn.is_link() { Holder::Link(conn.link_id()) } else { Holder::Conn(conn.id) },
-            queued_bytes: policy.queued_bytes,
-            peer_gone_pairs: policy.peer_gone_pairs,
-            link: conn.is_link(),
-            queue_depth: if conn.is_link() { policy.link_queue_depth } else { policy.queue_depth },
-            control_bytes: policy.control_bytes,
-            subscriptions: policy.peer_gone_subscriptions,
-            destination: conn.id,
-            watched: if policy.watched_drops.is_empty() { None } else { conn.key().and_then(|key| self.watched(key)) },
-            now: self.now,
-        }
-    }
-}
-
-impl Ctx<'_> {
-    /// The cipher of this connection's way out has been expanded, by whichever thread.
-    pub(crate) fn warmed(&self, conn: &Conn) {
-        let Mailbox { warmed, waker, .. } = &self.mailboxes[conn.worker];
-        if warmed.push((conn.token.load(Ordering::Relaxed), conn.id)) {
-            // It may be asleep for long. Waking fails only if it is awake.
-            let _ = waker.wake();
-        }
-    }
-
-    /// Shows packets to the tap, which is on.
-    pub(crate) fn tap<'p>(&self, packets: impl IntoIterator<Item = Tapped<'p>>) {
-        if let Some(full) = self.shared.tap.record(packets) {
-            self.events.tapped(full);
-        }
-    }
-}
-
-impl Deref for Ctx<'_> {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        self.shared
     }
 }

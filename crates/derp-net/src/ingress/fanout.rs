@@ -13,7 +13,7 @@ use derp_proto::wire::PING_LENGTH;
 use crate::base::faults::Fault;
 use crate::conn::Conn;
 use crate::egress::{Frame, PacketInfo};
-use crate::hub::shared::Ctx;
+use crate::hub::ctx::Ctx;
 use crate::state::tap::Tapped;
 
 /// Which memory a frame of a read lies in.

@@ -16,13 +16,14 @@ use derp_proto::wire::{FrameType, HEADER_LENGTH, PeerGoneReason};
 use crate::base::close_reason::CloseReason;
 use crate::base::faults::Fault;
 use crate::conn::Conn;
+use crate::conn::Entry;
 use crate::egress::PacketInfo;
-use crate::hub::shared::Ctx;
+use crate::hub::ctx::Ctx;
+use crate::hub::mail::Mail;
 use crate::ingress::fanout::{Buffer, Fanout};
 use crate::state::events::Event;
-use crate::state::table::{Entry, Route};
+use crate::state::table::Route;
 use crate::state::tap::Tapped;
-use crate::worker::Mail;
 
 /// Where a connection has sent packets lately. It holds the table's entries, so a change of route needs no word here.
 type Cache = [Option<Arc<Entry>>; CACHED];
@@ -184,7 +185,7 @@ impl Forwarding {
     pub(crate) fn keep_alive(&mut self, conn: &Arc<Conn>, ctx: Ctx<'_>) {
         if ctx.now >= self.keep_alive_at {
             conn.control(&frame::KEEP_ALIVE, false, ctx);
-            self.keep_alive_at = next_keep_alive(ctx);
+            self.keep_alive_at = ctx.policy.load().next_keep_alive(ctx.now);
         }
     }
 
@@ -256,7 +257,7 @@ impl Forwarding {
         fanout.push(to, buffer, at + start..at + bytes.len(), info);
     }
 
-    fn route(&mut self, key: &NodeKey, conn: &Arc<Conn>, ctx: Ctx<'_>) -> Route {
+    fn route(&mut self, key: &NodeKey, conn: &Arc<Conn>, ctx: Ctx<'_>) -> Route<Conn> {
         if ctx.faults.strikes(Fault::Misroute) {
             return Route::from_inner(Some(conn.clone()));
         }
@@ -317,14 +318,4 @@ fn drop_packet(reason: DropReason, info: &PacketInfo, destination: &NodeKey, pay
         let PacketInfo { source, kind, .. } = info;
         ctx.tap([Tapped { source, destination, kind: *kind, payload, dropped: Some(reason) }]);
     }
-}
-
-/// A while from now, and a random part of another: clients that came together are kept alive apart.
-pub(crate) fn next_keep_alive(ctx: Ctx<'_>) -> Instant {
-    let policy = ctx.policy.load();
-    let mut random = [0; 4];
-    // Without randomness all clients would be kept alive at once, which hurts nobody but the relay.
-    let _ = getrandom::fill(&mut random);
-    let share = f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX);
-    ctx.now + policy.keep_alive + policy.keep_alive_jitter.mul_f64(share)
 }

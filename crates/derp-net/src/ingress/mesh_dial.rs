@@ -3,36 +3,24 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use derp_proto::client_info::ClientInfo;
 use derp_proto::client_login::{ClientLogin, Credentials, LoggedIn};
-use derp_proto::key::{MeshKey, NodeKey};
+use derp_proto::key::NodeKey;
 use derp_proto::wire::NONCE_LENGTH;
-use derp_tls::{ClientSettings, Established, Handshake, HandshakeError, Next, Receiver, Version, meta_cert};
+use derp_tls::{Established, Handshake, HandshakeError, Next, Receiver, Version, meta_cert};
 
 use crate::base::close_reason::CloseReason;
 use crate::base::policy::Policy;
 use crate::conn::Conn;
-use crate::hub::shared::Ctx;
-use crate::ingress::mesh_link;
+use crate::hub::ctx::Ctx;
+use crate::hub::mail::Target;
+use crate::io::socket::prepare;
 use crate::io::writer::{SocketWriter, Written, write_to};
-use crate::worker::acceptor::prepare;
 
 /// More than a relay says before it has let us in.
 const ROOM: usize = 16 << 10;
-
-/// Where another relay is, and how to prove that it is the one, and we its peer.
-#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
-pub struct Target {
-    pub address: SocketAddr,
-    pub host: String,
-    pub authority: String,
-    /// `None` for plain HTTP.
-    pub roots: Option<ClientSettings>,
-    pub mesh_key: MeshKey,
-    pub timeout: Duration,
-}
 
 /// A dial under way. Owned by its worker.
 pub(crate) struct MeshDial {
@@ -194,7 +182,7 @@ impl MeshDial {
         let reason = match (self.why, reason) {
             (Some(why), CloseReason::ProtocolError) => why,
             (_, CloseReason::Disconnected) => hung_up().into(),
-            (_, other) => mesh_link::reason_of(other).into(),
+            (_, other) => other.of_link().into(),
         };
         self.conn.end_link(reason, ctx);
     }

@@ -11,7 +11,7 @@ use derp_proto::wire::{FrameType, KEY_LENGTH, MAX_PING_LENGTH, PING_LENGTH};
 
 use crate::base::close_reason::CloseReason;
 use crate::conn::Conn;
-use crate::hub::shared::Ctx;
+use crate::hub::ctx::Ctx;
 use crate::state::events::{Event, LinkChange};
 
 /// Go's client takes no longer frame.
@@ -30,18 +30,6 @@ pub(crate) struct MeshLink {
     /// The control plane has not taken what the relay has said: until then it is not read.
     unheard: bool,
     why: Option<String>,
-}
-
-/// Why a link has ended, in the words of the log.
-pub(crate) fn reason_of(reason: CloseReason) -> &'static str {
-    match reason {
-        CloseReason::Disconnected => "the relay closed the connection",
-        CloseReason::WriteTimeout => "the relay takes nothing",
-        CloseReason::ControlOverflow => "the relay takes no control frames",
-        CloseReason::OverBudget => "the relay takes too little, and nothing more may be queued: see limits.queuedBytes",
-        CloseReason::Closed => "we hung up",
-        other => other.as_str(),
-    }
 }
 
 impl MeshLink {
@@ -109,7 +97,7 @@ impl MeshLink {
 
     pub(crate) fn close(self, reason: CloseReason, ctx: Ctx<'_>) {
         let why = self.why.filter(|_| reason == CloseReason::ProtocolError);
-        self.conn.end_link(why.unwrap_or_else(|| reason_of(reason).into()), ctx);
+        self.conn.end_link(why.unwrap_or_else(|| reason.of_link().into()), ctx);
     }
 
     /// Takes what the whole frames of `bytes` say, and keeps the rest.

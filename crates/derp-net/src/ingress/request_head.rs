@@ -7,10 +7,10 @@ use std::time::Instant;
 use derp_proto::http_head::{DerpUpgrade, Head, HeadReader};
 use derp_tls::Alert;
 
+use crate::io::socket::Accepted;
 use crate::io::tls::TlsWriter;
 use crate::io::writer::SocketWriter;
 use crate::state::strangers::Guest;
-use crate::worker::acceptor::Accepted;
 
 /// From accept until it is known what the connection is.
 pub(crate) struct RequestHead {

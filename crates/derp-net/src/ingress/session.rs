@@ -15,7 +15,7 @@ use derp_tls::Alert;
 use crate::base::budget::Share;
 use crate::base::close_reason::CloseReason;
 use crate::conn::Conn;
-use crate::hub::shared::Ctx;
+use crate::hub::ctx::Ctx;
 use crate::ingress::fanout::{Buffer, Fanout};
 use crate::ingress::forward::Forwarding;
 use crate::state::events::Event;

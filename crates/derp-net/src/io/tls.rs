@@ -1,37 +1,22 @@
 //! TLS of one connection on its worker: the handshake, and the records that come after it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Instant;
 
 use derp_proto::http_head::{HTTP_TO_TLS, is_http_to_tls};
 use derp_tls::{Alert, CertificateSet, Certified, End, Handshake, Need, Next, Receiver, Sender, Version};
 
-use crate::base::budget::Share;
-use crate::state::strangers::Guest;
-use crate::worker::acceptor::Accepted;
+use crate::io::writer::SocketWriter;
 
-/// A handshake under way.
+/// A server's handshake under way. What the socket has to send of it waits in `out`.
 pub(crate) struct TlsHandshake {
     handshake: Handshake,
-    /// Set once it is no HTTP; until then, its first bytes.
+    /// The first bytes have shown that the client speaks TLS and not HTTP.
     is_tls: bool,
+    /// The first bytes, until then.
     first: Vec<u8>,
-    pub(crate) accepted: Accepted<()>,
-    pub(crate) guest: Guest,
-    pub(crate) deadline: Instant,
     /// Still to be sent.
     pub(crate) out: Vec<u8>,
-    /// Set while it waits for a certificate.
-    pub(crate) parked: Option<ParkedHandshake>,
-}
-
-/// A handshake that waits for a certificate is not read.
-pub(crate) struct ParkedHandshake {
-    /// One of those that may wait at once. The control plane has a part in it until it has read of the wait.
-    pub(crate) _share: Arc<Share>,
-    /// What was read behind the ClientHello.
-    pub(crate) unread: Vec<u8>,
 }
 
 /// How far a handshake has got.
@@ -59,18 +44,19 @@ pub(crate) struct TlsWriter {
     pub(crate) tail: Vec<u8>,
 }
 
-impl TlsHandshake {
-    pub(crate) fn new(accepted: Accepted<()>, guest: Guest, deadline: Instant) -> Self {
-        Self {
-            handshake: Handshake::server(),
-            is_tls: false,
-            first: Vec::new(),
-            accepted,
-            guest,
-            deadline,
-            out: Vec::new(),
-            parked: None,
+impl TlsWriter {
+    /// The way out of a connection of which it is known what it is, and the version of its TLS, if it has any.
+    pub(crate) fn socket_writer(of: Option<Self>, stream: &Arc<TcpStream>) -> (SocketWriter, Option<Version>) {
+        match of {
+            None => (SocketWriter::plain(stream.clone()), None),
+            Some(Self { sender, version, tail }) => (SocketWriter::tls(stream.clone(), sender, tail), Some(version)),
         }
+    }
+}
+
+impl TlsHandshake {
+    pub(crate) fn new() -> Self {
+        Self { handshake: Handshake::server(), is_tls: false, first: Vec::new(), out: Vec::new() }
     }
 
     /// Takes bytes of the client, which has come to `local`. An error ends the connection, after what is to be sent.

@@ -331,6 +331,16 @@ pub(crate) fn write_to(stream: &TcpStream, bytes: &[u8]) -> Written {
     write_all_to(stream, &[IoSlice::new(bytes)])
 }
 
+/// Sends what the socket takes of some bytes, and keeps the rest.
+pub(crate) fn send(stream: &TcpStream, bytes: &mut Vec<u8>) {
+    // A failure is seen when the socket is read.
+    while !bytes.is_empty()
+        && let Written::Bytes(count) = write_to(stream, bytes)
+    {
+        bytes.drain(..count);
+    }
+}
+
 fn write_all_to(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> Written {
     loop {
         return match stream.write_vectored(slices) {

@@ -6,7 +6,7 @@ use derp_proto::drop_reason::DropReason;
 use derp_proto::key::NodeKey;
 
 use crate::base::sync::Lock;
-use crate::state::events::Events;
+use crate::state::bell::Bell;
 
 /// Sources, destinations and reasons between two looks at them. There are no more of them in derper's log either.
 const MOST: usize = 100;
@@ -44,7 +44,7 @@ impl Drops {
 #[derive(Clone, Copy)]
 pub(crate) struct Watched<'a> {
     pub(crate) drops: &'a Drops,
-    pub(crate) events: &'a Events,
+    pub(crate) bell: &'a Bell,
     pub(crate) destination: NodeKey,
 }
 
@@ -52,7 +52,7 @@ impl Watched<'_> {
     /// A packet on its way there was dropped. Told at the next tick.
     pub(crate) fn dropped(&self, source: NodeKey, reason: DropReason) {
         self.drops.add(source, self.destination, reason);
-        self.events.ring_later();
+        self.bell.ring_later();
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::{Duration, Instant};
 
 use derp_proto::client_info::ClientInfo;
 use derp_proto::key::NodeKey;
@@ -14,14 +13,9 @@ use derp_tls::{Need, Version};
 use crate::base::budget::Share;
 use crate::base::close_reason::CloseReason;
 use crate::base::sync::Lock;
-use crate::base::wakeup::Wakeup;
-use crate::conn::Conn;
+use crate::state::bell::{Bell, Wake};
 use crate::state::drops::Dropped;
 use crate::state::strangers::Guest;
-
-/// How long the control plane need not know of what may change with every packet: clones that fight over a key wake it
-/// fifty times a second, not once for each packet.
-const TICK: Duration = Duration::from_millis(20);
 
 /// One thing that has happened. Those of one connection come in their order.
 #[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
@@ -105,9 +99,6 @@ pub struct LinkChange {
     pub present: bool,
 }
 
-/// Wakes the control plane; must not block.
-pub type Wake = Box<dyn Fn() + Send + Sync>;
-
 /// What the control plane has not been told of one connection.
 #[derive(Default)]
 pub(crate) struct News {
@@ -121,11 +112,22 @@ const PULLED: u8 = 2;
 /// Its last event is in the queue.
 const ENDED: u8 = 4;
 
-#[derive(Default)]
-struct Queue {
+/// What has news for the control plane: a connection.
+pub(crate) trait Reporter {
+    /// The number by which the control plane knows it.
+    fn id(&self) -> u64;
+
+    /// Its key, once it has proven it.
+    fn key(&self) -> Option<&NodeKey>;
+
+    /// What the control plane has not been told of it.
+    fn news(&self) -> &News;
+}
+
+struct Queue<C> {
     events: Vec<Event>,
     /// Connections with a bit set in their news.
-    dirty: Vec<Arc<Conn>>,
+    dirty: Vec<Arc<C>>,
     /// What may change with every frame: only the last word counts.
     active: HashMap<NodeKey, (u64, u64)>,
     sequence: u64,
@@ -139,22 +141,33 @@ struct Queue {
 }
 
 /// The queue between the workers and the control plane.
-pub(crate) struct Events {
-    queue: Lock<Queue>,
-    wakeup: Wakeup,
-    wake: Wake,
-    /// The zero of the clock of what waits.
-    start: Instant,
+pub(crate) struct Events<C> {
+    queue: Lock<Queue<C>>,
+    pub(crate) bell: Bell,
 }
 
-impl Events {
+impl<C> Default for Queue<C> {
+    fn default() -> Self {
+        Self {
+            events: Vec::new(),
+            dirty: Vec::new(),
+            active: HashMap::new(),
+            sequence: 0,
+            guests: Vec::new(),
+            shares: Vec::new(),
+            parked: Vec::new(),
+        }
+    }
+}
+
+impl<C: Reporter> Events<C> {
     pub(crate) fn new(wake: Wake) -> Self {
-        Self { queue: Lock::default(), wakeup: Wakeup::new(), wake, start: Instant::now() }
+        Self { queue: Lock::default(), bell: Bell::new(wake) }
     }
 
     pub(crate) fn push(&self, event: Event) {
         self.queue.lock().events.push(event);
-        self.wakeup.ring(&self.wake);
+        self.bell.ring();
     }
 
     /// The same with a place that is taken until the control plane has read of it, so that nobody fills the queue.
@@ -163,7 +176,7 @@ impl Events {
         queue.events.push(event);
         queue.shares.push(share);
         drop(queue);
-        self.wakeup.ring(&self.wake);
+        self.bell.ring();
     }
 
     /// The same for a connection that is the HTTP server's.
@@ -172,23 +185,23 @@ impl Events {
         queue.events.push(event);
         queue.guests.push(guest);
         drop(queue);
-        self.wakeup.ring(&self.wake);
+        self.bell.ring();
     }
 
     /// The last event of a connection: nothing it had to say before comes after it. With its place among the logins, if
     /// it still had one.
-    pub(crate) fn closed(&self, conn: &Conn, reason: CloseReason, guest: Option<Guest>) {
-        conn.news.bits.fetch_or(ENDED, Ordering::SeqCst);
+    pub(crate) fn closed(&self, conn: &C, reason: CloseReason, guest: Option<Guest>) {
+        conn.news().bits.fetch_or(ENDED, Ordering::SeqCst);
         let mut queue = self.queue.lock();
         if let Some(key) = conn.key()
-            && queue.active.get(key).is_some_and(|(id, _)| *id == conn.id)
+            && queue.active.get(key).is_some_and(|(id, _)| *id == conn.id())
         {
             queue.active.remove(key);
         }
-        queue.events.push(Event::Closed { id: conn.id, reason });
+        queue.events.push(Event::Closed { id: conn.id(), reason });
         queue.guests.extend(guest);
         drop(queue);
-        self.wakeup.ring(&self.wake);
+        self.bell.ring();
     }
 
     /// A handshake waits for a certificate, and has this place among those that do.
@@ -197,7 +210,7 @@ impl Events {
         queue.events.push(Event::CertificateNeeded { id, need, local });
         queue.parked.push(share.clone());
         drop(queue);
-        self.wakeup.ring(&self.wake);
+        self.bell.ring();
     }
 
     /// Another connection of a key is active. Told at the next tick.
@@ -207,40 +220,25 @@ impl Events {
         let sequence = queue.sequence;
         queue.active.insert(key, (id, sequence));
         drop(queue);
-        self.ring_later();
+        self.bell.ring_later();
     }
 
     /// Whether this relay is the client's home. Told at the next tick, if it has changed.
-    pub(crate) fn prefer(&self, conn: &Arc<Conn>, home: bool) {
-        if conn.news.home.swap(home, Ordering::SeqCst) != home {
+    pub(crate) fn prefer(&self, conn: &Arc<C>, home: bool) {
+        if conn.news().home.swap(home, Ordering::SeqCst) != home {
             self.mark(conn, PREFER);
-            self.ring_later();
+            self.bell.ring_later();
         }
     }
 
-    pub(crate) fn pulled(&self, conn: &Arc<Conn>) {
+    pub(crate) fn pulled(&self, conn: &Arc<C>) {
         self.mark(conn, PULLED);
-        self.wakeup.ring(&self.wake);
-    }
-
-    /// There is something to be taken from the tap: at once if it is a whole slab, at the next tick otherwise.
-    pub(crate) fn tapped(&self, full: bool) {
-        if full {
-            self.wakeup.ring(&self.wake);
-        } else {
-            self.ring_later();
-        }
-    }
-
-    /// Wakes the control plane, if it is time for what waits. Returns how long that is away; nothing waits if `None`.
-    pub(crate) fn tick(&self, now: Instant) -> Option<Duration> {
-        self.wakeup.tick(self.clock(now), &self.wake);
-        self.wakeup.due().map(|due| Duration::from_micros(due.saturating_sub(self.clock(now))))
+        self.bell.ring();
     }
 
     /// Takes everything there is. The next event wakes again.
     pub(crate) fn take(&self) -> Vec<Event> {
-        let Queue { mut events, dirty, active, guests, shares, parked, .. } = self.wakeup.answer(|| {
+        let Queue { mut events, dirty, active, guests, shares, parked, .. } = self.bell.answer(|| {
             let mut queue = self.queue.lock();
             let sequence = queue.sequence;
             std::mem::replace(&mut *queue, Queue { sequence, ..Queue::default() })
@@ -248,34 +246,24 @@ impl Events {
         drop((guests, shares, parked));
         events.extend(active.into_iter().map(|(key, (id, sequence))| Event::Active { key, id, sequence }));
         for conn in dirty {
-            let news = conn.news.bits.fetch_and(ENDED, Ordering::SeqCst);
+            let news = conn.news().bits.fetch_and(ENDED, Ordering::SeqCst);
             // Whoever has ended is forgotten, or will be.
             if news & ENDED != 0 {
                 continue;
             }
             if news & PREFER != 0 {
-                events.push(Event::Prefer { id: conn.id, home: conn.news.home.load(Ordering::SeqCst) });
+                events.push(Event::Prefer { id: conn.id(), home: conn.news().home.load(Ordering::SeqCst) });
             }
             if news & PULLED != 0 {
-                events.push(Event::Pulled { id: conn.id });
+                events.push(Event::Pulled { id: conn.id() });
             }
         }
         events
     }
 
-    /// Wakes the control plane at the next tick.
-    pub(crate) fn ring_later(&self) {
-        self.wakeup.ring_later(|| self.clock(Instant::now() + TICK));
-    }
-
-    /// Microseconds, rounded down, and never 0.
-    fn clock(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.start).as_micros() as u64 + 1
-    }
-
     /// Sets a bit, and has the connection looked at if none was set.
-    fn mark(&self, conn: &Arc<Conn>, bit: u8) {
-        if conn.news.bits.fetch_or(bit, Ordering::SeqCst) == 0 {
+    fn mark(&self, conn: &Arc<C>, bit: u8) {
+        if conn.news().bits.fetch_or(bit, Ordering::SeqCst) == 0 {
             self.queue.lock().dirty.push(conn.clone());
         }
     }

@@ -1,7 +1,6 @@
 //! Connections that are not admitted: how many there may be of one listener and of one address, and who makes room.
 
 mod book;
-mod network;
 
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Weak};
@@ -11,8 +10,7 @@ use derp_proto::counters::{Counter, Counters};
 
 pub(crate) use self::book::Full;
 use self::book::{Book, Most, Room};
-use self::network::Network;
-pub use self::network::Prefix;
+use crate::base::network::Network;
 use crate::base::policy::Policy;
 use crate::base::sync::Lock;
 
@@ -31,6 +29,17 @@ pub(crate) enum Stage {
     LoggingIn,
     /// It is the HTTP server's, and the control plane has not read of it.
     Http,
+}
+
+impl Stage {
+    /// How many connections of one listener may be at this stage.
+    fn limit(self, policy: &Policy) -> usize {
+        match self {
+            Self::Arriving => policy.handshakes,
+            Self::LoggingIn => policy.pending_logins,
+            Self::Http => policy.duplexes,
+        }
+    }
 }
 
 type Pool = (u64, Stage);
@@ -66,7 +75,7 @@ impl Strangers {
         now: Instant,
     ) -> Option<Guest> {
         let network = if policy.exempt.iter().any(|prefix| prefix.contains(peer)) { None } else { Network::of(peer) };
-        let of_pool = policy.strangers(stage);
+        let of_pool = stage.limit(policy);
         let most = Most { of_pool, of_share: policy.per_address };
         let pool = (listener, stage);
         let (entered, count) = {
@@ -118,7 +127,7 @@ impl Guest {
     /// Goes on to another stage, as a newcomer there. False if there is no place, or it has just made room for another.
     pub(crate) fn advance(&mut self, stage: Stage, policy: &Policy, now: Instant) -> bool {
         let Some(slot) = self.slot else { return false };
-        let of_pool = policy.strangers(stage);
+        let of_pool = stage.limit(policy);
         let pool = (self.listener, stage);
         let (advanced, count) = {
             let mut book = self.strangers.book.lock();

@@ -10,42 +10,41 @@ use derp_proto::key::NodeKey;
 
 use crate::base::faults::{Fault, Faults};
 use crate::base::sync::Lock;
-use crate::conn::Conn;
-use crate::state::events::Events;
+use crate::state::events::{Events, Reporter};
 
 /// Where the packets for a key go, if anywhere.
-pub(crate) type Route = Guard<Option<Arc<Conn>>>;
+pub(crate) type Route<C> = Guard<Option<Arc<C>>>;
 
 /// The connections of one key.
-pub(crate) struct Entry {
+pub(crate) struct Entry<C> {
     pub(crate) key: NodeKey,
     /// Gets the packets; none before the first connection is in, and after the last one has left.
-    active: ArcSwapOption<Conn>,
+    active: ArcSwapOption<C>,
     /// Whether `state` has to be looked at when a frame comes.
     several: AtomicBool,
-    state: Lock<EntryState>,
+    state: Lock<EntryState<C>>,
 }
 
-struct EntryState {
-    members: Members,
+struct EntryState<C> {
+    members: Members<C>,
     /// The link that leads to the key while it has no connection here.
-    via: Option<Arc<Conn>>,
+    via: Option<Arc<C>>,
 }
 
 /// Connections here.
-enum Members {
+enum Members<C> {
     /// The entry is new, or has a link alone.
     None,
-    One(Arc<Conn>),
+    One(Arc<C>),
     Several {
         duplicates: Duplicates<u64>,
-        conns: Vec<Arc<Conn>>,
+        conns: Vec<Arc<C>>,
     },
     /// The entry has left the table: whoever still holds it has to look again.
     Gone,
 }
 
-impl Entry {
+impl<C: Reporter> Entry<C> {
     fn new(key: NodeKey) -> Self {
         Self {
             key,
@@ -56,44 +55,49 @@ impl Entry {
     }
 
     /// Where packets for the key go.
-    pub(crate) fn active(&self) -> Route {
+    pub(crate) fn active(&self) -> Route<C> {
         self.active.load()
     }
 
     /// A frame came from one of the connections. If the key has several, that makes it the active one.
-    pub(crate) fn activity(&self, conn: &Arc<Conn>, events: &Events) {
+    pub(crate) fn activity(&self, conn: &Arc<C>, events: &Events<C>) {
         if !self.several.load(Ordering::Acquire) {
             return;
         }
         if let Members::Several { duplicates, .. } = &mut self.state.lock().members {
-            duplicates.activity(conn.id);
-            if self.active.load().as_ref().is_none_or(|active| active.id != conn.id) {
+            duplicates.activity(conn.id());
+            if self.active.load().as_ref().is_none_or(|active| active.id() != conn.id()) {
                 self.activate(conn.clone(), events);
             }
         }
     }
 
     /// Told under the lock of the members, so that the last word is the one that holds.
-    fn activate(&self, conn: Arc<Conn>, events: &Events) {
-        events.active(self.key, conn.id);
+    fn activate(&self, conn: Arc<C>, events: &Events<C>) {
+        events.active(self.key, conn.id());
         self.active.store(Some(conn));
     }
 }
 
 /// Keys to entries. The hash is keyed, because the keys are the clients' to choose.
-#[derive(Default)]
-pub(crate) struct Table {
-    entries: papaya::HashMap<NodeKey, Arc<Entry>>,
+pub(crate) struct Table<C> {
+    entries: papaya::HashMap<NodeKey, Arc<Entry<C>>>,
 }
 
-impl Table {
+impl<C> Default for Table<C> {
+    fn default() -> Self {
+        Self { entries: papaya::HashMap::default() }
+    }
+}
+
+impl<C: Reporter> Table<C> {
     /// Never blocks.
-    pub(crate) fn lookup(&self, key: &NodeKey) -> Option<Arc<Entry>> {
+    pub(crate) fn lookup(&self, key: &NodeKey) -> Option<Arc<Entry<C>>> {
         self.entries.pin().get(key).cloned()
     }
 
     /// Enters a connection; it is its key's active one at once.
-    pub(crate) fn add(&self, key: NodeKey, conn: &Arc<Conn>, events: &Events) -> Arc<Entry> {
+    pub(crate) fn add(&self, key: NodeKey, conn: &Arc<C>, events: &Events<C>) -> Arc<Entry<C>> {
         loop {
             let entry = self.entries.pin().get_or_insert_with(key, || Arc::new(Entry::new(key))).clone();
             let mut state = entry.state.lock();
@@ -106,13 +110,13 @@ impl Table {
                 }
                 Members::One(first) => {
                     let first = first.clone();
-                    let duplicates = Duplicates::new(first.id, conn.id);
+                    let duplicates = Duplicates::new(first.id(), conn.id());
                     state.members = Members::Several { duplicates, conns: vec![first, conn.clone()] };
                     entry.several.store(true, Ordering::Release);
                     entry.activate(conn.clone(), events);
                 }
                 Members::Several { duplicates, conns } => {
-                    duplicates.add(conn.id);
+                    duplicates.add(conn.id());
                     conns.push(conn.clone());
                     entry.activate(conn.clone(), events);
                 }
@@ -123,7 +127,7 @@ impl Table {
     }
 
     /// Says which link leads to a key that has no connection here.
-    pub(crate) fn route(&self, key: &NodeKey, via: Option<Arc<Conn>>) {
+    pub(crate) fn route(&self, key: &NodeKey, via: Option<Arc<C>>) {
         loop {
             let entry = match &via {
                 Some(_) => self.entries.pin().get_or_insert_with(*key, || Arc::new(Entry::new(*key))).clone(),
@@ -144,7 +148,7 @@ impl Table {
     }
 
     /// An entry without connections leads over a link, or is none.
-    fn lead(&self, entry: &Entry, state: &mut EntryState, via: Option<Arc<Conn>>) {
+    fn lead(&self, entry: &Entry<C>, state: &mut EntryState<C>, via: Option<Arc<C>>) {
         state.members = if via.is_some() { Members::None } else { Members::Gone };
         entry.active.store(via.clone());
         if via.is_none() {
@@ -154,7 +158,7 @@ impl Table {
     }
 
     /// Removes a connection. Another one of the key, if there is one, takes over.
-    pub(crate) fn remove(&self, entry: &Entry, conn: &Conn, events: &Events, faults: &Faults) {
+    pub(crate) fn remove(&self, entry: &Entry<C>, conn: &C, events: &Events<C>, faults: &Faults) {
         let mut state = entry.state.lock();
         match &mut state.members {
             Members::None | Members::Gone => {}
@@ -167,11 +171,11 @@ impl Table {
                 }
             }
             Members::Several { duplicates, conns } => {
-                let left = duplicates.remove(conn.id);
-                conns.retain(|other| other.id != conn.id);
-                let next = conns.iter().find(|other| other.id == duplicates.active()).cloned();
+                let left = duplicates.remove(conn.id());
+                conns.retain(|other| other.id() != conn.id());
+                let next = conns.iter().find(|other| other.id() == duplicates.active()).cloned();
                 if let Some(next) = next
-                    && entry.active.load().as_ref().is_none_or(|active| active.id != next.id)
+                    && entry.active.load().as_ref().is_none_or(|active| active.id() != next.id())
                 {
                     entry.activate(next, events);
                 }
@@ -200,9 +204,27 @@ pub mod micro {
     use derp_proto::key::NodeKey;
 
     use super::{Entry, Table};
+    use crate::state::events::{News, Reporter};
 
     /// A table with keys and without connections.
-    pub struct Lookup(Table);
+    pub struct Lookup(Table<Never>);
+
+    /// A connection that there is none of.
+    enum Never {}
+
+    impl Reporter for Never {
+        fn id(&self) -> u64 {
+            match *self {}
+        }
+
+        fn key(&self) -> Option<&NodeKey> {
+            match *self {}
+        }
+
+        fn news(&self) -> &News {
+            match *self {}
+        }
+    }
 
     impl Lookup {
         /// A table with these keys.

@@ -16,7 +16,7 @@ use nix::sys::socket::{
     setsockopt,
 };
 
-use super::{BATCH, ROOM, Tally, Turned};
+use super::tally::{BATCH, ROOM, Tally, Turned};
 
 pub(super) struct Datagrams<'s> {
     socket: &'s UdpSocket,

@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use derp_proto::counters::Counters;
 use derp_proto::stun::BindingRequest;
 
-use super::{BATCH, ROOM, Tally, Turned};
+use super::tally::{BATCH, ROOM, Tally, Turned};
 
 pub(super) struct Datagrams<'s> {
     socket: &'s UdpSocket,

@@ -2,6 +2,9 @@ use std::net::Ipv6Addr;
 
 use derp_proto::stun::BindingRequest;
 
+use derp_proto::counters::Counters;
+
+use super::tally::BATCH;
 use super::*;
 
 const REQUEST: [u8; 40] = *b"\x00\x01\x00\x14\x21\x12\xa4\x42\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\

@@ -1,19 +1,15 @@
 //! The listening sockets. One worker has them all, and spreads what comes over the workers.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use derp_proto::counters::Counter;
-use derp_proto::token_bucket::TokenBucket;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::base::faults::Fault;
-use crate::base::policy::Policy;
-use crate::hub::shared::Ctx;
+use crate::hub::ctx::Ctx;
+use crate::io::socket::{Accepted, Listener};
 
 /// Connections of one listener before everything else has its turn.
 const ACCEPTS: usize = 256;
@@ -22,32 +18,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Listeners are counted down from here.
 const FIRST: usize = usize::MAX - 1;
 
-/// A socket of either family, or of both where the address is all of IPv6's; or of IPv4 where the system has no other. With
-/// the address to bind it to.
-pub(crate) fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<(Socket, SocketAddr)> {
-    let open = |domain| Socket::new(domain, kind, Some(protocol));
-    let all = address.ip().is_unspecified();
-    let (socket, address) = match (address, open(Domain::for_address(address))) {
-        (SocketAddr::V6(_), Err(_)) if all => {
-            (open(Domain::IPV4)?, SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
-        }
-        (_, socket) => (socket?, address),
-    };
-    if address.is_ipv6() {
-        socket.set_only_v6(!all)?;
-    }
-    socket.set_nonblocking(true)?;
-    Ok((socket, address))
-}
-
-pub(crate) struct Listener {
-    pub(crate) id: u64,
-    /// Raw DERP upgrades are the plane's.
-    pub(crate) derp: bool,
-    pub(crate) tls: bool,
-    pub(crate) socket: std::net::TcpListener,
-}
-
 #[derive(Default)]
 pub(crate) struct Acceptor {
     listeners: Vec<OpenListener>,
@@ -55,45 +25,11 @@ pub(crate) struct Acceptor {
     again: Option<Instant>,
 }
 
-/// The rate at which TLS listeners take connections. Over it they are closed at once: a client that is told so soon tries
-/// again, later.
-#[derive(Default)]
-pub(crate) struct Accepts(Option<TokenBucket>);
-
-impl Accepts {
-    pub(crate) fn may_accept(&mut self, ctx: Ctx<'_>) -> bool {
-        let clock = ctx.now.saturating_duration_since(ctx.start);
-        let limit = ctx.policy.load().accept;
-        if self.0.map(|bucket| bucket.rate()) != limit {
-            self.0 = limit.map(|rate| TokenBucket::new(rate, clock));
-        }
-        let may = self.0.as_mut().is_none_or(|bucket| bucket.take(1, clock));
-        ctx.counters.add(if may { Counter::TLS_ACCEPTS } else { Counter::TLS_REJECTS }, 1);
-        may
-    }
-}
-
 struct OpenListener {
     id: u64,
     derp: bool,
     tls: bool,
     socket: TcpListener,
-}
-
-/// A connection that a listener brought; or what is known of it beside its stream.
-pub(crate) struct Accepted<S = Arc<TcpStream>> {
-    pub(crate) stream: S,
-    pub(crate) peer: SocketAddr,
-    pub(crate) listener: u64,
-    pub(crate) derp: bool,
-    pub(crate) tls: bool,
-}
-
-impl Accepted {
-    pub(crate) fn split(self) -> (Arc<TcpStream>, Accepted<()>) {
-        let Self { stream, peer, listener, derp, tls } = self;
-        (stream, Accepted { stream: (), peer, listener, derp, tls })
-    }
 }
 
 impl Acceptor {
@@ -156,19 +92,4 @@ impl Acceptor {
         self.listeners.clear();
         self.again = None;
     }
-}
-
-/// Sets a new connection's socket up; an error if it has gone already.
-pub(crate) fn prepare(stream: &TcpStream, policy: &Policy) -> io::Result<()> {
-    let socket = socket2::SockRef::from(stream);
-    socket.set_tcp_nodelay(true)?;
-    if let Some(idle) = policy.tcp_keep_alive {
-        // The interval and count that derper leaves at its runtime's defaults.
-        let keep_alive =
-            socket2::TcpKeepalive::new().with_time(idle).with_interval(Duration::from_secs(15)).with_retries(9);
-        socket.set_tcp_keepalive(&keep_alive)?;
-    }
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(policy.tcp_user_timeout)?;
-    Ok(())
 }

@@ -2,6 +2,8 @@
 
 mod adopted;
 mod cipher_cooling;
+mod ending;
+mod handshake;
 mod held_bytes;
 mod leaving;
 mod links;
@@ -26,6 +28,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use self::handshake::TlsAccept;
 use self::phase::{ConnSlot, Phase};
 use crate::base::budget::Share;
 use crate::base::close_reason::CloseReason;
@@ -33,17 +36,16 @@ use crate::base::faults::Fault;
 use crate::base::ledger::Note;
 use crate::base::timer_wheel::{Visit, Wheel};
 use crate::conn::Conn;
-use crate::hub::shared::Ctx;
+use crate::hub::ctx::Ctx;
 use crate::ingress::fanout::Fanout;
 use crate::ingress::request_head::RequestHead;
 use crate::ingress::session::Session;
 use crate::io::cipher_sweep::CipherSweep;
-use crate::io::tls::TlsHandshake;
+use crate::io::socket::{Accepted, prepare};
+use crate::io::tls::TlsWriter;
+use crate::io::writer::send;
 use crate::state::events::Event;
 use crate::state::strangers::{Guest, Stage};
-use crate::worker::acceptor::{Accepted, prepare};
-
-pub(crate) use self::adopted::Adopted;
 
 /// Larger than the largest frame; every read goes here, so an idle connection owns no buffer.
 const SCRATCH: usize = 128 << 10;
@@ -109,7 +111,7 @@ impl Connections {
         let Some(slot) = self.slots.get_mut(token) else { return };
         match &mut slot.phase {
             Phase::Derp(session) if readiness.is_writable() => session.conn().writable(ctx),
-            Phase::TlsHandshake(handshake) if readiness.is_writable() => tls::send(&slot.stream, &mut handshake.out),
+            Phase::TlsHandshake(handshake) if readiness.is_writable() => send(&slot.stream, &mut handshake.tls.out),
             Phase::Bridge(_) => return self.cross(token, ctx),
             Phase::Pair(bridge) => {
                 let bridge = *bridge;
@@ -161,7 +163,7 @@ impl Connections {
         let (stream, accepted) = accepted.split();
         let phase = if accepted.tls {
             let deadline = ctx.now + guest.patience(policy.handshake_deadline);
-            Phase::TlsHandshake(Box::new(TlsHandshake::new(accepted, guest, deadline)))
+            Phase::TlsHandshake(Box::new(TlsAccept::new(accepted, guest, deadline)))
         } else {
             let deadline = ctx.now + guest.patience(policy.head_deadline);
             Phase::RequestHead(Box::new(RequestHead::new(&accepted, None, guest, deadline)))
@@ -267,7 +269,7 @@ impl Connections {
         }
         let guest = head.guest().take();
         let rest = head.rest(upgrade);
-        let (writer, tls) = tls::socket_writer(&slot.stream, head.secure.take());
+        let (writer, tls) = TlsWriter::socket_writer(head.secure.take(), &slot.stream);
         match tls {
             Some(Version::Tls12) => ctx.counters.add(Counter::TLS_12_UPGRADES, 1),
             Some(Version::Tls13) => ctx.counters.add(Counter::TLS_13_UPGRADES, 1),

@@ -1,7 +1,9 @@
 //! The stream within a client's frames, read by read: what a [`Decoder`] leaves is kept, and payloads slide together.
 use std::ops::Range;
 
-use super::{Decoder, Piece, WebSocketFault, close_payload};
+use super::decoder::{Decoder, Piece};
+use super::fault::WebSocketFault;
+use super::frames::close_payload;
 
 /// Reads the frames of one connection. While nothing comes it holds at most [`MAX_KEPT`](super::MAX_KEPT) bytes, and
 /// mostly none.

@@ -1,10 +1,12 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
+use crate::conn::Conn;
 use crate::hub::shared::Shared;
+use crate::state::bell::TICK;
 use crate::testing::{World, secret};
 
 fn kinds(world: &World) -> Vec<(&'static str, u64)> {
@@ -53,20 +55,20 @@ fn what_may_change_with_every_packet_waits_for_the_tick() {
         events.active(secret(1).public_key(), 8);
     }
     events.prefer(&conn, true);
-    let pause = events.tick(begin).expect("something waits");
+    let pause = events.bell.tick(begin).expect("something waits");
     assert!(pause + Duration::from_micros(1) >= TICK);
     assert_eq!(world.wakes(), 0);
     // However many look when it is time, and until it is read.
     for _ in 0..3 {
-        assert_eq!(events.tick(begin + pause + Duration::from_micros(1)), None);
+        assert_eq!(events.bell.tick(begin + pause + Duration::from_micros(1)), None);
     }
     assert_eq!(world.wakes(), 1);
     assert_eq!(kinds(&world), [("active", 8), ("home", conn.id)]);
-    assert_eq!(events.tick(begin), None);
+    assert_eq!(events.bell.tick(begin), None);
     events.prefer(&conn, true);
-    assert_eq!(events.tick(begin), None, "nothing has changed");
+    assert_eq!(events.bell.tick(begin), None, "nothing has changed");
     events.prefer(&conn, false);
-    assert!(events.tick(begin).is_some());
+    assert!(events.bell.tick(begin).is_some());
 }
 
 #[test]
@@ -128,7 +130,7 @@ fn whoever_waits_to_be_woken_misses_nothing() {
     const WRITERS: u64 = 4;
     const EACH: u64 = 20_000;
     let (sender, woken) = mpsc::channel();
-    let events = Events::new(Box::new(move || sender.send(()).unwrap()));
+    let events = Events::<Conn>::new(Box::new(move || sender.send(()).unwrap()));
     let wakes = AtomicUsize::new(0);
     thread::scope(|scope| {
         for writer in 0..WRITERS {

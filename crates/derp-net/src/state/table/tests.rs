@@ -2,11 +2,12 @@ use std::sync::Barrier;
 use std::thread;
 
 use super::*;
+use crate::conn::Conn;
 use crate::hub::shared::Shared;
 use crate::state::events::Event;
 use crate::testing::{World, secret};
 
-fn active(table: &Table, key: &NodeKey) -> Option<u64> {
+fn active(table: &Table<Conn>, key: &NodeKey) -> Option<u64> {
     Some(table.lookup(key)?.active().as_ref()?.id)
 }
 

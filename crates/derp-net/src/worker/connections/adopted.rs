@@ -7,30 +7,16 @@ use std::sync::atomic::Ordering;
 
 use derp_tls::Alert;
 
-use super::{Connections, Phase};
-use crate::base::budget::Share;
+use super::Connections;
+use super::phase::Phase;
 use crate::base::close_reason::CloseReason;
 use crate::conn::Conn;
-use crate::hub::shared::Ctx;
+use crate::hub::ctx::Ctx;
+use crate::hub::mail::Adopted;
 use crate::ingress::session::Session;
 use crate::io::tls::TlsReader;
 use crate::io::writer::SocketWriter;
 use crate::state::strangers::Guest;
-
-/// A connection that comes back, and begins with the greeting.
-pub(crate) struct Adopted {
-    pub(crate) conn: Arc<Conn>,
-    pub(crate) guest: Guest,
-    /// For its descriptor, if it had any.
-    pub(crate) room: Share,
-    pub(crate) not_ideal: bool,
-    pub(crate) web_socket: bool,
-    /// What was read of it beyond the request.
-    pub(crate) leftover: Vec<u8>,
-    /// The connection itself; or, of one over TLS, the HTTP server's end of the bridge that has this place.
-    pub(crate) stream: Arc<TcpStream>,
-    pub(crate) bridge: Option<usize>,
-}
 
 impl Connections {
     pub(crate) fn adopt(&mut self, adopted: Adopted, ctx: Ctx<'_>) {

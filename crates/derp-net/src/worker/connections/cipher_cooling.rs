@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Connections, Phase};
-use crate::hub::shared::Ctx;
+use super::Connections;
+use super::phase::Phase;
+use crate::hub::ctx::Ctx;
 use crate::io::cipher_sweep::{SlotName, WarmList};
 
 impl Connections {

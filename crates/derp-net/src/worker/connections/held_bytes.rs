@@ -1,9 +1,10 @@
 //! What connections have sent that cannot be acted upon yet: how much it is, and whose goes if it is too much.
 
-use super::{ConnSlot, Connections, Phase};
+use super::Connections;
+use super::phase::{ConnSlot, Phase};
 use crate::base::close_reason::CloseReason;
-use crate::hub::shared::Ctx;
-use crate::worker::Mail;
+use crate::hub::ctx::Ctx;
+use crate::hub::mail::Mail;
 
 impl Connections {
     /// Notes what is kept of a connection, after it was read.

@@ -1,14 +1,11 @@
 //! Connections that have ended for everybody else, and whose socket has not: the peer still gets what it is to get.
 
-use std::mem;
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Connections, Phase};
 use crate::base::close_reason::CloseReason;
 use crate::conn::Conn;
-use crate::hub::shared::Ctx;
+use crate::hub::ctx::Ctx;
 
 /// How long the peer of a WebSocket that has ended may go on sending, and how much: what it was told last is lost to it if
 /// its socket is closed meanwhile.
@@ -27,6 +24,11 @@ pub(crate) struct Leaving {
 }
 
 impl Leaving {
+    /// With the connection whose bytes wait for the socket, if any do.
+    pub(crate) fn new(waits: Option<Arc<Conn>>, now: Instant) -> Self {
+        Self { ends: now + if waits.is_some() { FLUSH } else { LINGER }, left: LINGER_BYTES, conn: waits }
+    }
+
     /// What still writes.
     pub(crate) fn conn(&self) -> Option<&Arc<Conn>> {
         self.conn.as_ref()
@@ -58,60 +60,6 @@ impl Leaving {
     pub(crate) fn close(self, ctx: Ctx<'_>) {
         if let Some(conn) = self.conn {
             conn.let_go(ctx);
-        }
-    }
-}
-
-impl Connections {
-    /// Ends a connection, but for its socket, if there is more to be done there. False if there is not.
-    pub(super) fn leave(&mut self, token: usize, reason: CloseReason, ctx: Ctx<'_>) -> bool {
-        let Some(slot) = self.slots.get_mut(token) else { return false };
-        let Phase::Derp(session) = &slot.phase else { return false };
-        let at_once = matches!(
-            reason,
-            CloseReason::Shutdown | CloseReason::WriteTimeout | CloseReason::OverBudget | CloseReason::InternalError
-        );
-        let is_web_socket = session.is_web_socket();
-        // A WebSocket ends both ways at once.
-        let waits = !is_web_socket && reason == CloseReason::Disconnected && session.conn().waits(ctx);
-        if at_once || !(is_web_socket || waits) {
-            return false;
-        }
-        let leaving = Leaving {
-            ends: ctx.now + if waits { FLUSH } else { LINGER },
-            left: LINGER_BYTES,
-            conn: waits.then(|| session.conn().clone()),
-        };
-        self.wheel.arm((token, slot.id), &mut slot.visit, ctx.now);
-        slot.tls_reader = None;
-        let Phase::Derp(session) = mem::replace(&mut slot.phase, Phase::Leaving(leaving)) else { return true };
-        if waits {
-            session.leave(reason, ctx);
-            return true;
-        }
-        // It may have been shut by the peer.
-        let stream = slot.stream.clone();
-        session.close(reason, ctx);
-        let _ = stream.shutdown(Shutdown::Write);
-        self.read(token, ctx);
-        true
-    }
-
-    /// The socket of a connection that leaves takes bytes, or has failed.
-    pub(super) fn let_go(&mut self, token: usize, ctx: Ctx<'_>) {
-        let Some(Phase::Leaving(leaving)) = self.slots.get(token).map(|slot| &slot.phase) else { return };
-        let Some(conn) = leaving.conn().cloned() else { return };
-        conn.writable(ctx);
-        if !conn.waits(ctx) {
-            self.remove(token, CloseReason::Disconnected, ctx);
-        }
-    }
-
-    /// Packets are left in a connection's inbox.
-    pub(crate) fn drain(&mut self, conn: &Arc<Conn>, ctx: Ctx<'_>) {
-        conn.writable(ctx);
-        if let Some(token) = self.token(conn) {
-            self.let_go(token, ctx);
         }
     }
 }

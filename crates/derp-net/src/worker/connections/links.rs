@@ -8,11 +8,13 @@ use std::sync::atomic::Ordering;
 use derp_proto::frame;
 use mio::event::Event as Readiness;
 
-use super::{Connections, Phase};
+use super::Connections;
+use super::phase::Phase;
 use crate::base::close_reason::CloseReason;
 use crate::conn::Conn;
-use crate::hub::shared::Ctx;
-use crate::ingress::mesh_dial::{self, DialSecured, Dialled, MeshDial, Target};
+use crate::hub::ctx::Ctx;
+use crate::hub::mail::Target;
+use crate::ingress::mesh_dial::{self, DialSecured, Dialled, MeshDial};
 use crate::ingress::mesh_link::MeshLink;
 use crate::io::tls::TlsReader;
 use crate::state::events::Event;

@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 
+use super::handshake::TlsAccept;
 use super::leaving::Leaving;
 use crate::base::budget::Share;
 use crate::base::ledger::Note;
@@ -13,7 +14,7 @@ use crate::ingress::mesh_link::MeshLink;
 use crate::ingress::request_head::RequestHead;
 use crate::ingress::session::Session;
 use crate::io::bridge::Bridge;
-use crate::io::tls::{TlsHandshake, TlsReader};
+use crate::io::tls::TlsReader;
 
 pub(super) struct ConnSlot {
     /// Guards against mail and visits for a connection that had this place before.
@@ -36,7 +37,7 @@ pub(super) struct ConnSlot {
 }
 
 pub(super) enum Phase {
-    TlsHandshake(Box<TlsHandshake>),
+    TlsHandshake(Box<TlsAccept>),
     RequestHead(Box<RequestHead>),
     Derp(Box<Session>),
     MeshDial(Box<MeshDial>),

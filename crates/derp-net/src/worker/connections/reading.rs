@@ -6,10 +6,11 @@ use std::ops::Range;
 use derp_proto::http_head::Head;
 use derp_tls::Alert;
 
+use super::Connections;
+use super::SCRATCH;
 use super::phase::{ConnSlot, Phase};
-use super::{Connections, SCRATCH};
 use crate::base::close_reason::CloseReason;
-use crate::hub::shared::Ctx;
+use crate::hub::ctx::Ctx;
 use crate::io::tls::Decrypted;
 
 /// Reads of one connection before the others have their turn.

@@ -2,21 +2,23 @@
 //! Node's.
 
 use std::mem;
-use std::net::TcpStream;
 use std::ops::Range;
 use std::sync::Arc;
 
 use derp_proto::counters::Counter;
-use derp_tls::{Need, Version};
+use derp_tls::Need;
 
-use super::{ConnSlot, Connections, Phase};
+use super::Connections;
+use super::handshake::{ParkedHandshake, TlsAccept};
+use super::phase::{ConnSlot, Phase};
 use crate::base::close_reason::CloseReason;
 use crate::base::faults::Fault;
-use crate::hub::shared::{BridgeAddress, Ctx};
+use crate::hub::ctx::Ctx;
+use crate::hub::shared::BridgeAddress;
 use crate::ingress::request_head::RequestHead;
 use crate::io::bridge::{Bridge, Crossed};
-use crate::io::tls::{HandshakeOutcome, HandshakeProgress, ParkedHandshake, TlsHandshake, TlsReader, TlsWriter};
-use crate::io::writer::{SocketWriter, Written, write_to};
+use crate::io::tls::{HandshakeOutcome, HandshakeProgress, TlsReader, TlsWriter};
+use crate::io::writer::send;
 use crate::state::events::Event;
 
 /// Descriptors of a connection that is the HTTP server's: its own, and both ends of the pair.
@@ -28,10 +30,10 @@ impl Connections {
         let Some(slot) = self.slots.get_mut(token) else { return };
         let Phase::TlsHandshake(handshake) = &mut slot.phase else { return };
         let shaken = match (&*ctx.certificates.load(), slot.stream.local_addr()) {
-            (Some(certificates), Ok(address)) => handshake.feed(&self.scratch[..count], address.ip(), certificates),
+            (Some(certificates), Ok(address)) => handshake.tls.feed(&self.scratch[..count], address.ip(), certificates),
             _ => Err(()),
         };
-        send(&slot.stream, &mut handshake.out);
+        send(&slot.stream, &mut handshake.tls.out);
         let HandshakeOutcome { receiver, mut tls_writer, used } = match shaken {
             Ok(HandshakeProgress::Reading) => return,
             Ok(HandshakeProgress::NeedsCertificate(need, used)) => return self.park(token, need, used..count, ctx),
@@ -42,7 +44,7 @@ impl Connections {
         slot.tls_reader = Some(Box::new(TlsReader::new(receiver)));
         // The place is dropped with the old phase, and this one is taken from it.
         let Phase::TlsHandshake(handshake) = mem::replace(&mut slot.phase, Phase::Pair(usize::MAX)) else { return };
-        let TlsHandshake { accepted, guest, .. } = *handshake;
+        let TlsAccept { accepted, guest, .. } = *handshake;
         let deadline = ctx.now + guest.patience(ctx.policy.load().head_deadline);
         slot.phase = Phase::RequestHead(Box::new(RequestHead::new(&accepted, Some(tls_writer), guest, deadline)));
         self.wheel.arm((token, slot.id), &mut slot.visit, deadline);
@@ -60,8 +62,8 @@ impl Connections {
         let share = ctx.parked.take(1, policy.parked_handshakes);
         let (Some(share), Ok(address)) = (share, slot.stream.local_addr()) else {
             ctx.counters.add(Counter::CONNECTIONS_REFUSED, 1);
-            handshake.refuse();
-            send(&slot.stream, &mut handshake.out);
+            handshake.tls.refuse();
+            send(&slot.stream, &mut handshake.tls.out);
             return self.remove(token, CloseReason::Refused, ctx);
         };
         let share = Arc::new(share);
@@ -84,7 +86,7 @@ impl Connections {
         let Some(slot) = self.slots.get_mut(token) else { return };
         let Phase::TlsHandshake(handshake) = &mut slot.phase else { return };
         let certified = match (&*ctx.certificates.load(), slot.stream.local_addr()) {
-            (Some(certificates), Ok(address)) => handshake.certify(address.ip(), certificates),
+            (Some(certificates), Ok(address)) => handshake.tls.certify(address.ip(), certificates),
             _ => Err(()),
         };
         match certified {
@@ -99,7 +101,7 @@ impl Connections {
                 self.read(token, ctx);
             }
             Err(()) => {
-                send(&slot.stream, &mut handshake.out);
+                send(&slot.stream, &mut handshake.tls.out);
                 self.remove(token, CloseReason::Disconnected, ctx);
             }
         }
@@ -153,7 +155,7 @@ impl Connections {
             return;
         };
         let id = slot.id;
-        let (writer, tls) = socket_writer(&slot.stream, head.secure.take());
+        let (writer, tls) = TlsWriter::socket_writer(head.secure.take(), &slot.stream);
         let (peer, listener) = (head.peer, head.listener);
         let guest = head.guest().take();
         let received = head.into_received();
@@ -177,23 +179,5 @@ impl Connections {
         ctx.bridges.lock().insert(id, BridgeAddress { worker: self.worker, token, tls });
         ctx.events.push_guest(Event::Duplex { id, listener, peer, tls, stream, received }, guest);
         self.cross(token, ctx);
-    }
-}
-
-/// The way out of a connection of which it is known what it is.
-pub(super) fn socket_writer(stream: &Arc<TcpStream>, secure: Option<TlsWriter>) -> (SocketWriter, Option<Version>) {
-    match secure {
-        None => (SocketWriter::plain(stream.clone()), None),
-        Some(TlsWriter { sender, version, tail }) => (SocketWriter::tls(stream.clone(), sender, tail), Some(version)),
-    }
-}
-
-/// Sends what the socket takes, and keeps the rest.
-pub(super) fn send(stream: &TcpStream, bytes: &mut Vec<u8>) {
-    // A failure is seen by whoever reads.
-    while !bytes.is_empty()
-        && let Written::Bytes(count) = write_to(stream, bytes)
-    {
-        bytes.drain(..count);
     }
 }

@@ -1,0 +1,127 @@
+//! The plane and the time of one turn, which everything that happens is handed.
+
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use derp_proto::counters::Counter;
+use derp_proto::key::NodeKey;
+
+use crate::base::budget::Share;
+use crate::base::budgets::Holder;
+use crate::conn::Conn;
+use crate::egress::context::EgressContext;
+use crate::hub::shared::{Mailbox, Shared};
+use crate::state::drops::Watched;
+use crate::state::events::Event;
+use crate::state::strangers::{Guest, Stage};
+use crate::state::tap::Tapped;
+
+/// What everything that happens needs: the plane, and the time it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Ctx<'a> {
+    shared: &'a Shared,
+    pub(crate) now: Instant,
+}
+
+impl<'a> Ctx<'a> {
+    pub(crate) fn now(shared: &'a Shared) -> Self {
+        Self { shared, now: Instant::now() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at(shared: &'a Shared, now: Instant) -> Self {
+        Self { shared, now }
+    }
+
+    /// Room for the descriptor of one more connection, unless the rest is to be left for everything else.
+    pub(crate) fn may_connect(&self) -> Option<Share> {
+        let room = self.room.take(1, self.policy.load().connections);
+        if room.is_none() {
+            self.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+        }
+        room
+    }
+
+    /// Tells of something that has failed and costs no more than what it was for.
+    pub(crate) fn trouble(&self, what: &str, why: impl std::fmt::Display) {
+        self.events.push(Event::Trouble { message: format!("{what}: {why}") });
+    }
+
+    /// A place for a newcomer at this stage, unless there is none.
+    pub(crate) fn enter(
+        &self,
+        listener: u64,
+        stage: Stage,
+        peer: SocketAddr,
+        stream: &Arc<TcpStream>,
+    ) -> Option<Guest> {
+        self.strangers.enter(listener, stage, peer.ip(), stream, &self.policy.load(), self.now)
+    }
+
+    /// Somebody watches what is dropped on its way to this key.
+    pub(crate) fn watched(&self, key: &NodeKey) -> Option<Watched<'a>> {
+        let Shared { policy, drops, events, .. } = self.shared;
+        policy.load().watched_drops.contains(key).then_some(Watched { drops, bell: &events.bell, destination: *key })
+    }
+
+    /// Counts how far away the other side of a connection is.
+    pub(crate) fn sample(&self, stream: &TcpStream) {
+        let Some(round_trip) = self.os.round_trip else { return };
+        let counter = match round_trip(stream) {
+            Some(Ok(length)) => Counter::round_trip(length),
+            Some(Err(_)) => Counter::TCP_RTT_ERROR,
+            None => Counter::TCP_RTT_NON_TCP,
+        };
+        self.counters.add(counter, 1);
+    }
+
+    /// What writing to `conn` needs.
+    pub(crate) fn egress_context(&self, conn: &Conn) -> EgressContext<'a> {
+        let policy = self.policy.load();
+        EgressContext {
+            counters: &self.shared.counters,
+            subscribers: &self.shared.subscribers,
+            budgets: &self.shared.budgets,
+            worker: conn.worker,
+            holder: if conn.is_link() { Holder::Link(conn.link_id()) } else { Holder::Conn(conn.id) },
+            queued_bytes: policy.queued_bytes,
+            peer_gone_pairs: policy.peer_gone_pairs,
+            link: conn.is_link(),
+            queue_depth: if conn.is_link() { policy.link_queue_depth } else { policy.queue_depth },
+            control_bytes: policy.control_bytes,
+            subscriptions: policy.peer_gone_subscriptions,
+            destination: conn.id,
+            watched: if policy.watched_drops.is_empty() { None } else { conn.key().and_then(|key| self.watched(key)) },
+            now: self.now,
+        }
+    }
+}
+
+impl Ctx<'_> {
+    /// The cipher of this connection's way out has been expanded, by whichever thread.
+    pub(crate) fn warmed(&self, conn: &Conn) {
+        let Mailbox { warmed, waker, .. } = &self.mailboxes[conn.worker];
+        if warmed.push((conn.token.load(Ordering::Relaxed), conn.id)) {
+            // It may be asleep for long. Waking fails only if it is awake.
+            let _ = waker.wake();
+        }
+    }
+
+    /// Shows packets to the tap, which is on.
+    pub(crate) fn tap<'p>(&self, packets: impl IntoIterator<Item = Tapped<'p>>) {
+        if let Some(full) = self.shared.tap.record(packets) {
+            self.events.bell.tapped(full);
+        }
+    }
+}
+
+impl Deref for Ctx<'_> {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        self.shared
+    }
+}
