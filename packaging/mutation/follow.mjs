@@ -15,8 +15,13 @@ export async function follow([command, ...args], { cwd, env, log, deadline, look
     child.on('close', resolve);
   });
   const stop = () => child.kill('SIGTERM');
-  process.once('SIGINT', stop);
-  process.once('SIGTERM', stop);
+  let interrupted = false;
+  const interrupt = () => {
+    interrupted = true;
+    stop();
+  };
+  process.once('SIGINT', interrupt);
+  process.once('SIGTERM', interrupt);
   const reader = lineReader();
   const looking = setInterval(() => {
     look(reader);
@@ -25,11 +30,12 @@ export async function follow([command, ...args], { cwd, env, log, deadline, look
   try {
     const status = await ended;
     look(reader);
+    if (interrupted) process.exit(130);
     return status;
   } finally {
     clearInterval(looking);
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
+    process.off('SIGINT', interrupt);
+    process.off('SIGTERM', interrupt);
     output.end();
   }
 }

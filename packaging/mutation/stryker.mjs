@@ -80,7 +80,7 @@ function settings(files) {
     vitest: { configFile: 'vitest.config.ts', related: false },
     concurrency: 1,
     // Endless loops are found by their count. This is for what waits, on a machine that does other work too.
-    timeoutMS: 60_000,
+    timeoutMS: 30_000,
     dryRunTimeoutMinutes: 10,
     tempDirName: '.sandbox',
     // Its reader of this file needs an older TypeScript.
@@ -99,7 +99,7 @@ function workCopy(part, cache) {
     cpSync(join(root, name), join(work, name), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(work, 'node_modules'));
   const include = part.tests.map((path) => (path.endsWith('.ts') ? path : `${path}/**/*.spec.ts`));
-  const test = { include, testTimeout: 30_000, hookTimeout: 30_000 };
+  const test = { include, testTimeout: 10_000, hookTimeout: 30_000 };
   writeFileSync(join(work, 'vitest.config.ts'), `export default ${JSON.stringify({ test })};\n`);
   return work;
 }

@@ -1,0 +1,174 @@
+/** Requests as Go’s server and its mux read them: targets, hosts, and those that are for no page. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Harness, parse } from './harness.js';
+
+let main: Harness;
+
+beforeEach(async () => {
+  main = await Harness.open();
+});
+
+afterEach(() => main.close());
+
+const ended = 'Connection: close';
+
+describe('a request for the server itself', () => {
+  it('is answered with nothing', async () => {
+    const { status, headers, body } = await main.ask('OPTIONS * HTTP/1.1');
+    expect([status, headers['content-length'], body]).toEqual([200, '0', '']);
+  });
+
+  it('by another method is refused, and ends the connection', async () => {
+    const answer = parse(await main.raw('GET * HTTP/1.1|Host: derp.test'));
+    expect(answer).toMatchObject({ status: 400, body: '', headers: { connection: 'close' } });
+  });
+});
+
+describe('a target', () => {
+  it.each([
+    ['/a//b', '/a/b'],
+    ['/a/../b?c=d', '/b?c=d'],
+    ['/a/./b/', '/a/b/'],
+    ['//', '/'],
+    ['/a"//b', '/a%22/b'],
+    ['/%c3%01"//b', '/%C3%01%22/b'],
+    ['http://derp.test/a//b', '/a/b'],
+  ])('%s is sent to %s', async (target, location) => {
+    expect(await main.ask(`GET ${target} HTTP/1.1`)).toMatchObject({ status: 307, headers: { location } });
+  });
+
+  it('is found by what it means, however it is spelt', async () => {
+    expect((await main.ask('GET /rob%6fts.txt HTTP/1.1')).body).toContain('Disallow');
+    expect((await main.ask('GET /robots%2Etxt HTTP/1.1')).body).toContain('Disallow');
+  });
+
+  it('with an escape that is none is refused in Go’s form', async () => {
+    const all = await main.raw('GET /%zz HTTP/1.1|Host: derp.test');
+    expect(all).toBe(
+      'HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request',
+    );
+  });
+
+  it('with an absolute form needs its path', async () => {
+    expect((await main.ask('GET http://derp.test HTTP/1.1')).status).toBe(307);
+    expect((await main.ask('GET http://derp.test/robots.txt HTTP/1.1')).body).toContain('Disallow');
+  });
+});
+
+describe('a host', () => {
+  const refused = (reason: string) => ({ status: 400, body: `400 Bad Request: ${reason}` });
+
+  it('is required by HTTP/1.1 alone', async () => {
+    expect(parse(await main.raw(`GET / HTTP/1.1|${ended}`))).toMatchObject(refused('missing required Host header'));
+    expect(parse(await main.raw('GET / HTTP/1.0')).status).toBe(200);
+  });
+
+  it('has to be one', async () => {
+    const malformed = refused('malformed Host header');
+    expect(parse(await main.raw(`GET / HTTP/1.1|Host: a b|${ended}`))).toMatchObject(malformed);
+    expect(parse(await main.raw('GET / HTTP/1.0|Host: a b'))).toMatchObject(malformed);
+    expect(parse(await main.raw(`GET / HTTP/1.1|Host:|${ended}`)).status).toBe(200);
+  });
+
+  it('has to stand there once', async () => {
+    const twice = parse(await main.raw(`GET / HTTP/1.1|Host: a.test|Host: a.test|${ended}`));
+    expect(twice).toMatchObject({ status: 400, body: '400 Bad Request' });
+  });
+});
+
+describe('a body', () => {
+  it('in a form that is not known is refused', async () => {
+    const all = parse(await main.raw('POST / HTTP/1.1|Host: derp.test|Transfer-Encoding: gzip'));
+    expect(all).toMatchObject({ status: 501, body: 'Unsupported transfer encoding' });
+  });
+
+  it('that a client asks for leave to send is not waited for', async () => {
+    const all = await main.raw('POST / HTTP/1.1|Host: derp.test|Content-Length: 5|Expect: 100-continue');
+    expect(parse(all)).toMatchObject({ status: 200, headers: { connection: 'close' } });
+  });
+});
+
+describe('/bootstrap-dns', () => {
+  it('answers the query of this address in JSON, and ends the connection', async () => {
+    const { status, headers, body } = parse(await main.raw('GET /bootstrap-dns?q=a.test HTTP/1.1|Host: derp.test'));
+    expect(status).toBe(200);
+    expect(headers).toMatchObject({
+      'content-type': 'application/json',
+      connection: 'close',
+      'x-content-type-options': 'nosniff',
+    });
+    expect(JSON.parse(body)).toEqual({ query: 'a.test', address: '127.0.0.1' });
+  });
+
+  it('may be asked for everything', async () => {
+    expect(JSON.parse((await main.ask('GET /bootstrap-dns HTTP/1.1')).body).query).toBeNull();
+  });
+});
+
+describe('the page of a relay of Tailscale', () => {
+  it.each([
+    ['derp1.tailscale.com', true],
+    ['derp1.tailscale.com.', true],
+    ['derp1.example.com', false],
+    ['xderp1.tailscale.com', false],
+    ['derp1.tailscale.com.example.com', false],
+  ])('%s says where abuse is reported: %s', async (hostname, says) => {
+    const other = await Harness.open('main', { hostname });
+    try {
+      const { body } = await other.ask('GET / HTTP/1.1');
+      expect(body.includes('mailto:security@tailscale.com')).toBe(says);
+      expect(body.includes('https://tailscale.com/security-policies')).toBe(says);
+      expect(body.includes('https://tailscale.com/tailscale-aup')).toBe(says);
+    } finally {
+      await other.close();
+    }
+  });
+});
+
+describe('CONNECT', () => {
+  it('has no proxy here, in the clear', async () => {
+    expect(await main.ask('CONNECT derp.test:443 HTTP/1.1')).toMatchObject({ status: 404 });
+  });
+});
+
+describe('a challenge of a certificate authority', () => {
+  const path = '/.well-known/acme-challenge/token';
+  const asks: string[] = [];
+  const answers = (status: number) => ({
+    challengeAnswer: async (host: string, asked: string) => {
+      asks.push(`${host} ${asked}`);
+      return { status, text: 'the answer' };
+    },
+  });
+
+  it('is answered beside TLS, for the host that it is asked of', async () => {
+    const plain = await Harness.open('redirect', answers(200));
+    const { status, headers, body } = await plain.ask(`GET ${path} HTTP/1.1`);
+    expect([status, headers['content-type'], body]).toEqual([200, 'text/plain; charset=utf-8', 'the answer']);
+    expect(asks).toEqual([`derp.test ${path}`]);
+    expect((await plain.ask('GET /x/.well-known/acme-challenge/ HTTP/1.1')).status).toBe(302);
+    await plain.close();
+  });
+
+  it('that is not known is refused as an error', async () => {
+    const plain = await Harness.open('redirect', answers(404));
+    expect(await plain.ask(`GET ${path} HTTP/1.1`)).toMatchObject({ status: 404, body: 'the answer\n' });
+    await plain.close();
+  });
+
+  it('is nothing special where none is waited for', async () => {
+    const plain = await Harness.open('redirect');
+    expect((await plain.ask(`GET ${path} HTTP/1.1`)).headers.location).toBe(`https://derp.test${path}`);
+    await plain.close();
+  });
+});
+
+describe('beside TLS', () => {
+  it('/debug and what is below is the relay’s own', async () => {
+    const plain = await Harness.open('redirect');
+    expect((await plain.ask('GET /debug HTTP/1.1')).headers.location).toBe('/debug/');
+    expect((await plain.ask('GET /debug/varz HTTP/1.1')).body).toBe('x 1\n');
+    expect((await plain.ask('GET http://derp.test HTTP/1.1')).headers.location).toBe('/');
+    await plain.close();
+  });
+});
