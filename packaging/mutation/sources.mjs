@@ -17,30 +17,22 @@ export function textOf(file) {
   return readFileSync(join(root, file), 'utf8');
 }
 
-/** What the results of a part depend on: see `results.mjs`. */
+/** What the results of a part depend on, as it is now: see `results.mjs`. */
 export function digestsOf(part) {
-  const tests = part.kind === 'rust' ? filesIn(part.source, '.rs') : part.tests.flatMap((path) => filesIn(path, '.ts'));
-  const known = new Set(tests);
+  const rust = part.kind === 'rust';
+  const sources = filesIn(part.source, rust ? '.rs' : '.ts');
+  const tests = rust ? sources : part.tests.flatMap((path) => filesIn(path, '.ts'));
+  const digests = (files, read) => new Map(files.map((file) => [file, digest(read(file))]));
+  const bySource = digests(sources, (file) => withoutTests(textOf(file)));
+  const byTest = digests(tests, textOf);
   return {
-    source: remembered((file) => digest(withoutTests(textOf(file)))),
-    test: remembered((file) => (known.has(file) ? digest(textOf(file)) : undefined)),
-    all: digest(...tests.map(textOf)),
+    source: (file) => bySource.get(file),
+    test: (file) => byTest.get(file),
+    all: digest(...byTest.values()),
   };
 }
 
 /** In Rust the tests of a module end its file. */
 function withoutTests(text) {
   return text.split(/^#\[cfg\(test\)\]\nmod /m)[0];
-}
-
-function remembered(make) {
-  const made = new Map();
-  return (file) => {
-    if (!made.has(file)) made.set(file, exists(file) ? make(file) : undefined);
-    return made.get(file);
-  };
-}
-
-function exists(file) {
-  return file !== undefined && statSync(join(root, file), { throwIfNoEntry: false }) !== undefined;
 }
