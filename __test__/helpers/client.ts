@@ -16,7 +16,6 @@ import {
 import { generateKeyPair, type KeyPair, type NodeKey, nodeKeyHex, readNodeKey } from '../../src/protocol/key.js';
 import { openServerInfo, sealClientInfo } from '../../src/protocol/login.js';
 import { DISCO_MAGIC, FrameType, HEADER_LENGTH, KEY_LENGTH, MAGIC, MIN_DISCO_LENGTH } from '../../src/protocol/wire.js';
-import type { TestRelay } from './relay.js';
 import { Changes, PATIENCE } from './wait.js';
 import { type Target, Wire } from './wire.js';
 
@@ -57,6 +56,13 @@ export interface ClientOptions {
 
 let pings = 0;
 
+/** A relay, as its clients see it. */
+export interface Reachable {
+  readonly keys: Pick<KeyPair, 'publicKey'>;
+  /** Where it is to be reached, with TLS if there are options for it. */
+  target(tls?: Target['tls']): Target;
+}
+
 export class DerpClient implements AsyncIterable<Frame> {
   readonly keys: KeyPair;
   private readonly frames: Frame[] = [];
@@ -74,21 +80,21 @@ export class DerpClient implements AsyncIterable<Frame> {
   }
 
   /** Connects and logs in: the next frame is whatever comes after ServerInfo. */
-  static async connect(relay: TestRelay, options: ClientOptions = {}): Promise<DerpClient> {
+  static async connect(relay: Reachable, options: ClientOptions = {}): Promise<DerpClient> {
     const client = await DerpClient.dial(relay, options);
     await client.login();
     return client;
   }
 
   /** Connects, and sends nothing yet. */
-  static async dial(relay: TestRelay, options: ClientOptions = {}): Promise<DerpClient> {
+  static async dial(relay: Reachable, options: ClientOptions = {}): Promise<DerpClient> {
     const target = relay.target(options.tls);
     const wire = await Wire.open({ ...target, ...(options.host && { host: options.host }), from: options.from });
     return new DerpClient(wire, relay.keys.publicKey, options);
   }
 
   /** Logs in over a stream that leads to a plane's `attach`. */
-  static async over(stream: Duplex, relay: TestRelay, options: ClientOptions = {}): Promise<DerpClient> {
+  static async over(stream: Duplex, relay: Reachable, options: ClientOptions = {}): Promise<DerpClient> {
     const client = new DerpClient(new Wire(stream), relay.keys.publicKey, { ...options, start: 'none' });
     await client.login();
     return client;

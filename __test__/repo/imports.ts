@@ -63,7 +63,7 @@ export function violations(files: ReadonlyMap<string, string>, rules: Readonly<R
   });
 }
 
-/** Each ring of files that import values of one another, as the path round. */
+/** Each ring of files that import one another, be it for types alone, as the path round. */
 export function cycles(files: ReadonlyMap<string, string>): string[] {
   const done = new Set<string>();
   const found: string[] = [];
@@ -71,8 +71,8 @@ export function cycles(files: ReadonlyMap<string, string>): string[] {
     const at = way.indexOf(path);
     if (at >= 0) found.push([...way.slice(at), path].join(' → '));
     if (at >= 0 || done.has(path)) return;
-    for (const { specifier, typeOnly } of importsOf(files.get(path) ?? '')) {
-      if (specifier.startsWith('.') && !typeOnly) visit(resolve(path, specifier), [...way, path]);
+    for (const { specifier } of importsOf(files.get(path) ?? '')) {
+      if (specifier.startsWith('.')) visit(resolve(path, specifier), [...way, path]);
     }
     done.add(path);
   };

@@ -1,5 +1,5 @@
 /** Certificates of the data plane. Part of `plane.ts`, whose rules hold. */
-import type { ConnectionId } from './plane.js';
+import type { ConnectionId } from './ids.js';
 
 /** All certificates of the plane. */
 export interface CertificateSet {

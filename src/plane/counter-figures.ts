@@ -1,4 +1,4 @@
-import type { DropCounter } from './counters.js';
+import type { DropCounter } from './drop-reasons.js';
 
 /**
  * The data plane's counters: they rise from 0 at the relay's start, and are exact up to 2^53. A gauge is what is true now.

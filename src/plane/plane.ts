@@ -27,21 +27,17 @@ import type { ClientInfo } from '../protocol/login.js';
 import type { PeerGoneReason } from '../protocol/wire.js';
 import type { CertificateNeed, CertificateSet } from './certificate-set.js';
 import type { CounterPage, DropReason } from './counters.js';
+import type { ConnectionId, LinkId, ListenerId } from './ids.js';
 import type { PacketTap, TapOptions } from './packet-tap.js';
 import type { Snapshot } from './snapshot.js';
 
 export type { Certificate, CertificateNeed, CertificateSet } from './certificate-set.js';
+export type { ConnectionId, LinkId, ListenerId } from './ids.js';
 export type { PacketTap, TapBatch, TapFrame, TapOptions } from './packet-tap.js';
 export { LINK_COLUMNS, SNAPSHOT_COLUMNS, type Snapshot } from './snapshot.js';
 
 /** Which implementation: `js` is JavaScript alone, `native` the addon. */
 export type PlaneKind = 'js' | 'native';
-/** One connection, from the moment it is accepted. */
-export type ConnectionId = number;
-/** One outgoing mesh connection, from its `dial` on. */
-export type LinkId = number;
-/** One listening socket. */
-export type ListenerId = number;
 
 /** Makes a plane, which has no listener yet. */
 export type PlaneFactory = (options: PlaneOptions, events: PlaneEvents) => DataPlane;

@@ -12,8 +12,8 @@ import {
   tailscaled,
 } from '../../helpers/verifier.js';
 import { CONTROLLER_ANSWERS, TAILSCALED_ANSWERS } from '../../helpers/verifier-answers.js';
-import type { VerifiedFace } from './faces.ts';
 import type { Case, Script } from './transcript.ts';
+import type { VerifiedFace } from './verifiers.ts';
 
 /** As `makeWorkspace` writes it. */
 const MESH_KEY = '5eed'.repeat(16);

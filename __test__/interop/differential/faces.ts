@@ -4,16 +4,13 @@ import { join } from 'node:path';
 import type { Target } from '../../helpers/wire.js';
 import { SERVER_NAME, type Workspace } from '../scenarios.ts';
 import { Relay, type RelayOptions } from '../servers.ts';
-import { Verifiers } from './verifiers.ts';
+import { type VerifiedFace, Verifiers } from './verifiers.ts';
 
 /** What runs: derper, and derpkit with each of its planes. */
 export type Side = 'derper' | 'js' | 'native';
 
 /** Where a case connects to. `port80` is the plain one beside `tls`. */
 export type Face = 'tls' | 'port80' | 'plain' | 'blank' | 'redirect' | 'disabled' | VerifiedFace;
-
-/** Faces that ask verifiers: a controller, failing open or closed or behind a proxy, a tailscaled, or both. */
-export type VerifiedFace = 'open' | 'closed' | 'proxied' | 'local' | 'both';
 
 const HOME = 'https://example.com/about?x=1';
 const DEBUG_KEY = 'open-sesame';

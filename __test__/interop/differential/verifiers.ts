@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silence, TestVerifier } from '../../helpers/verifier.js';
-import type { VerifiedFace } from './faces.ts';
+
+/** Faces that ask verifiers: a controller, failing open or closed or behind a proxy, a tailscaled, or both. */
+export type VerifiedFace = 'open' | 'closed' | 'proxied' | 'local' | 'both';
 
 /** A name that nothing has: only a proxy is asked for it. */
 export const FAR_CONTROLLER = 'verifier.test';

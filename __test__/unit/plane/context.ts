@@ -3,8 +3,7 @@ import { Writable } from 'node:stream';
 import { parseSettings } from '../../../src/config.js';
 import { WritableCounters } from '../../../src/plane/counters.js';
 import { makeBudgets } from '../../../src/plane/js/budgets.js';
-import type { Connection } from '../../../src/plane/js/connection.js';
-import type { PlaneContext } from '../../../src/plane/js/context.js';
+import type { Connection, ConnectionContext } from '../../../src/plane/js/connection.js';
 import { EventQueue } from '../../../src/plane/js/events.js';
 import { Links } from '../../../src/plane/js/links.js';
 import { QueueTime } from '../../../src/plane/js/queue-time.js';
@@ -49,14 +48,14 @@ export function eventLog(): { readonly log: string[]; readonly events: PlaneEven
   return { log, events };
 }
 
-export function contextWith(changes: PolicyChanges = {}): { context: PlaneContext; log: string[] } {
+export function contextWith(changes: PolicyChanges = {}): { context: ConnectionContext; log: string[] } {
   const { log, events } = eventLog();
   const queue = new EventQueue(events);
   const wheel = new Wheel(50, queue.barrier);
   // Nothing is armed unless a test does.
   wheel.stop();
   const counters = new WritableCounters();
-  const context: PlaneContext = {
+  const context: ConnectionContext = {
     policy: policyWith(changes),
     keys: generateKeyPair(),
     counters,

@@ -52,8 +52,11 @@ class OneKey {
 
 /** The same, through the forwarding table. */
 class OneKeyOfTable {
-  private readonly table = new Table(new EventQueue(eventLog().events));
-  private readonly connections = new Map<string, { readonly connection: Connection; readonly entry: Entry }>();
+  private readonly table = new Table<Connection>(new EventQueue(eventLog().events));
+  private readonly connections = new Map<
+    string,
+    { readonly connection: Connection; readonly entry: Entry<Connection> }
+  >();
   private readonly key = keyOf(1);
 
   add(name: string): void {
@@ -78,8 +81,8 @@ class OneKeyOfTable {
     return found?.[0] ?? null;
   }
 
-  private found(name: string): { readonly connection: Connection; readonly entry: Entry } {
-    return this.connections.get(name) as { readonly connection: Connection; readonly entry: Entry };
+  private found(name: string): { readonly connection: Connection; readonly entry: Entry<Connection> } {
+    return this.connections.get(name) as { readonly connection: Connection; readonly entry: Entry<Connection> };
   }
 }
 

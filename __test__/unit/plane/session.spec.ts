@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { ForwardingContext } from '../../../src/plane/js/client.js';
 import type { Connection } from '../../../src/plane/js/connection.js';
-import type { PlaneContext } from '../../../src/plane/js/context.js';
 import { LoginPhase, WaitingPhase } from '../../../src/plane/js/login.js';
 import type { OutboundPacket } from '../../../src/plane/js/queue.js';
 import { Session } from '../../../src/plane/js/session.js';
@@ -33,7 +33,7 @@ class Peer {
   constructor(
     readonly id: number,
     key: NodeKey,
-    context: PlaneContext,
+    context: ForwardingContext,
     readonly mesh = false,
   ) {
     const connection = this as unknown as Connection;
@@ -47,7 +47,7 @@ class Peer {
   }
 }
 
-let context: PlaneContext;
+let context: ForwardingContext;
 let log: string[];
 let alice: Peer;
 let bob: Peer;

@@ -11,14 +11,14 @@ const second = connectionOf(2);
 const third = connectionOf(3);
 
 describe('Table', () => {
-  let table: Table;
+  let table: Table<Connection>;
   let reported: string[];
 
   beforeEach(() => {
     vi.useFakeTimers();
     const { log, events } = eventLog();
     reported = log;
-    table = new Table(new EventQueue(events));
+    table = new Table<Connection>(new EventQueue(events));
   });
 
   afterEach(() => {
@@ -99,7 +99,7 @@ describe('Table', () => {
 });
 
 describe('who was sent packets of whom', () => {
-  const table = () => new Table(new EventQueue(eventLog().events));
+  const table = () => new Table<Connection>(new EventQueue(eventLog().events));
   const of = (connections: Iterable<Connection>) => [...connections].map(({ id }) => id);
 
   it('is taken once', () => {

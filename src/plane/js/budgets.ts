@@ -2,8 +2,6 @@
 import type { WritableCounters } from '../counters.js';
 import type { PlaneLimits } from '../plane.js';
 import { Budget } from './budget.js';
-import type { Connection } from './connection.js';
-import type { Egress } from './egress.js';
 
 /** A partial frame of an ordinary packet, which every client has now and then. */
 const FREE_PARTIAL = 2 << 10;
@@ -14,13 +12,27 @@ const FREE_QUEUED = 4 << 10;
 /** Most clients talk with a few others. Beyond these, pairs grow with the square of clients. */
 const FREE_PAIRS = 8;
 
+/** A connection, as the budgets see it. */
+export interface Holder {
+  /** Closes it, because it holds the most of what all connections have sent and the plane cannot act upon. */
+  close(reason: 'over_budget'): void;
+  /** Forgets so many of the sources whose leaving it would be told of, the oldest first. */
+  forgetSources(count: number): void;
+}
+
+/** The way out of a connection, as the budgets see it. */
+export interface QueueHolder {
+  /** Drops its oldest packets, until so many bytes are free. */
+  shed(bytes: number): void;
+}
+
 export interface Budgets {
   /** Bytes that were read and cannot be acted upon: partial frames, and what waits for an admission or a receive limit. */
-  readonly partial: Budget<Connection>;
+  readonly partial: Budget<Holder>;
   /** Bytes on their way out that the system has not taken. */
-  readonly queued: Budget<Egress>;
+  readonly queued: Budget<QueueHolder>;
   /** Sources that connections are told the leaving of. */
-  readonly pairs: Budget<Connection>;
+  readonly pairs: Budget<Holder>;
 }
 
 /** `limits` are those of the policy that is in force. */

@@ -15,7 +15,8 @@ import type {
 } from '../plane.js';
 import type { Stranger } from '../strangers.js';
 import type { Share } from './budget.js';
-import type { PlaneContext } from './context.js';
+import type { Holder } from './budgets.js';
+import type { Client, ForwardingContext } from './client.js';
 import { CLIENT, Egress, type EgressKind, type EgressOwner, MESH_PEER } from './egress.js';
 import { hangUp } from './hang-up.js';
 import { Liveness } from './liveness.js';
@@ -37,6 +38,14 @@ export interface Arrival {
 
 type Phase = 'login' | 'waiting' | 'open' | 'closed';
 
+/** What a connection needs of the plane. */
+export interface ConnectionContext extends ForwardingContext {
+  /** DERP connections, from the greeting to their end. */
+  readonly connections: Map<ConnectionId, Connection>;
+  /** Those that have ended, and whose clients still read what waits for them. */
+  readonly leaving: Set<Connection>;
+}
+
 /** How long a client that sends no more may take for what waits for it, however steadily it reads; in milliseconds. */
 const LEAVING = 30_000;
 
@@ -44,7 +53,7 @@ const LEAVING = 30_000;
  * One DERP connection, from the greeting to its end: the phases it goes through, and what they share. What it does with
  * frames is the phase's ({@link LoginPhase}, {@link Session}), what it sends is its {@link Egress}'s.
  */
-export class Connection implements EgressOwner, Timed {
+export class Connection implements Client, Holder, EgressOwner, Timed {
   // Set once.
   readonly id: ConnectionId;
   readonly egress: Egress;
@@ -55,7 +64,7 @@ export class Connection implements EgressOwner, Timed {
   private phase: Phase = 'login';
   private sink: FrameSink;
   private login: OpenedLogin | undefined;
-  private entry: Entry | undefined;
+  private entry: Entry<Client> | undefined;
   private session: Session | undefined;
   mesh = false;
 
@@ -82,13 +91,13 @@ export class Connection implements EgressOwner, Timed {
   /** KeyQueue whose leaving this connection is told of, the most recent last. */
   private readonly sources = new KeyQueue();
   /** Of the budgets of partial frames, and of pairs. */
-  private partialShare: Share<Connection> | undefined;
-  private pairShare: Share<Connection> | undefined;
+  private partialShare: Share<Holder> | undefined;
+  private pairShare: Share<Holder> | undefined;
 
   constructor(
     private readonly arrival: Arrival,
     place: Stranger,
-    private readonly context: PlaneContext,
+    private readonly context: ConnectionContext,
   ) {
     this.id = arrival.id;
     this.stream = arrival.stream;

@@ -4,17 +4,21 @@ import type { WritableCounters } from '../counters.js';
 import type { ConnectionId, PlanePolicy } from '../plane.js';
 import type { Strangers } from '../strangers.js';
 import type { Budgets } from './budgets.js';
-import type { Connection } from './connection.js';
 import type { EventQueue } from './events.js';
-import type { Handshake } from './handshake.js';
-import type { Links } from './links.js';
 import type { QueueTime } from './queue-time.js';
 import type { Room } from './room.js';
-import type { Table } from './table.js';
 import type { JsTap } from './tap.js';
 import type { Wheel } from './wheel.js';
 
-/** What all parts of one plane share. */
+/** A handshake that waits for a certificate. */
+export interface ParkedHandshake {
+  /** There are other certificates: it goes on, if one of them fits. */
+  lookAgain(): void;
+  /** Ends it and its socket. */
+  end(): void;
+}
+
+/** What all parts of one plane share, whatever they know of its connections. */
 export interface PlaneContext {
   /** Replaced as a whole by the control plane: read it where it is needed, keep nothing of it. */
   policy: PlanePolicy;
@@ -24,9 +28,7 @@ export interface PlaneContext {
   readonly events: EventQueue;
   /** Every handler of the plane runs behind it. */
   readonly barrier: Barrier;
-  readonly table: Table;
   readonly wheel: Wheel;
-  readonly links: Links;
   /** Whoever looks at packets. */
   tap?: JsTap | undefined;
   /** For the descriptors of connections. */
@@ -34,11 +36,7 @@ export interface PlaneContext {
   /** Connections that are not admitted. */
   readonly strangers: Strangers;
   /** Handshakes that wait for a certificate. */
-  readonly parked: Map<ConnectionId, Handshake>;
-  /** DERP connections, from the greeting to their end. */
-  readonly connections: Map<ConnectionId, Connection>;
-  /** Those that have ended, and whose clients still read what waits for them. */
-  readonly leaving: Set<Connection>;
+  readonly parked: Map<ConnectionId, ParkedHandshake>;
   /** Of those that log in, bytes of ClientInfo frames that are not whole yet. */
   loginBytes: number;
   /** What is bounded over all connections. */

@@ -4,6 +4,7 @@ import { FrameType, HEADER_LENGTH, KEY_LENGTH, PeerGoneReason } from '../../prot
 import type { DropReason } from '../counters.js';
 import type { PlanePolicy } from '../plane.js';
 import type { Share } from './budget.js';
+import type { QueueHolder } from './budgets.js';
 import type { PlaneContext } from './context.js';
 import { type OutboundPacket, PacketQueue } from './queue.js';
 import { Wheel } from './wheel.js';
@@ -108,7 +109,7 @@ export class Egress {
   private watching = false;
 
   /** Of the budget of what is queued. */
-  private share: Share<Egress> | undefined;
+  private share: Share<QueueHolder> | undefined;
 
   /** Whether writes are counted: those of the login are not. */
   counting = false;

@@ -28,8 +28,7 @@ import {
 } from '../plane.js';
 import { Pool, type Stranger, Strangers } from '../strangers.js';
 import { makeBudgets } from './budgets.js';
-import { type Arrival, Connection } from './connection.js';
-import type { PlaneContext } from './context.js';
+import { type Arrival, Connection, type ConnectionContext } from './connection.js';
 import { EventQueue } from './events.js';
 import { hangUp } from './hang-up.js';
 import { Links } from './links.js';
@@ -59,7 +58,7 @@ export const createJsPlane: PlaneFactory = (options, events) => {
 class JsPlane implements DataPlane {
   readonly kind = 'js';
   readonly counters = new WritableCounters();
-  readonly context: PlaneContext;
+  readonly context: ConnectionContext;
   private readonly greeting: Buffer;
   private readonly switching: Buffer;
   private readonly listeners: (TcpListener | StunListener)[] = [];
@@ -249,7 +248,7 @@ class JsPlane implements DataPlane {
   }
 
   /** One of several connections that a command is for: what fails with it is its own. */
-  private each(what: string, connection: Connection, act: () => void): void {
+  private each(what: string, connection: Pick<Connection, 'fail'>, act: () => void): void {
     this.context.barrier.run(what, act, () => connection.fail());
   }
 

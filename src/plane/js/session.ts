@@ -12,8 +12,7 @@ import {
   PING_LENGTH,
 } from '../../protocol/wire.js';
 import type { DropReason, PacketKind } from '../counters.js';
-import type { Connection } from './connection.js';
-import type { PlaneContext } from './context.js';
+import type { Client, ForwardingContext } from './client.js';
 import type { Entry } from './table.js';
 import { TokenBucket } from './token-bucket.js';
 import { Wheel } from './wheel.js';
@@ -29,10 +28,10 @@ export class Session implements FrameSink {
   private notHere: TokenBucket | undefined;
 
   constructor(
-    private readonly connection: Connection,
+    private readonly connection: Client,
     private readonly key: NodeKey,
-    private readonly entry: Entry,
-    private readonly context: PlaneContext,
+    private readonly entry: Entry<Client>,
+    private readonly context: ForwardingContext,
   ) {
     this.keyBytes = nodeKeyBytes(key);
   }

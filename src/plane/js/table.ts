@@ -1,22 +1,27 @@
 import type { NodeKey } from '../../protocol/key.js';
-import type { Connection } from './connection.js';
+import type { ConnectionId } from '../plane.js';
 import { Duplicates } from './duplicates.js';
 import type { EventQueue } from './events.js';
 
+/** A connection, as the table sees it. */
+export interface TableMember {
+  readonly id: ConnectionId;
+}
+
 /** The connections of one key. */
-export interface Entry {
+export interface Entry<C extends TableMember> {
   readonly key: NodeKey;
   /** Gets the packets. */
-  active: Connection;
+  active: C;
   /** Set while the key has several connections. */
-  duplicates: Duplicates<Connection> | undefined;
+  duplicates: Duplicates<C> | undefined;
 }
 
 /** The forwarding table, and who is to be told when a source of packets leaves. */
-export class Table {
-  private readonly entries = new Map<NodeKey, Entry>();
+export class Table<C extends TableMember> {
+  private readonly entries = new Map<NodeKey, Entry<C>>();
   /** Source key to the connections that were sent a packet of it. */
-  private readonly told = new Map<NodeKey, Set<Connection>>();
+  private readonly told = new Map<NodeKey, Set<C>>();
 
   /** Of the last `active` that was reported. */
   private sequence = 0;
@@ -24,15 +29,15 @@ export class Table {
   constructor(private readonly events: EventQueue) {}
 
   /** Where packets for `key` go. */
-  lookup(key: NodeKey): Connection | undefined {
+  lookup(key: NodeKey): C | undefined {
     return this.entries.get(key)?.active;
   }
 
   /** Enters an admitted connection; it is its key's active one at once. */
-  add(connection: Connection, key: NodeKey): Entry {
+  add(connection: C, key: NodeKey): Entry<C> {
     const entry = this.entries.get(key);
     if (!entry) {
-      const fresh: Entry = { key, active: connection, duplicates: undefined };
+      const fresh: Entry<C> = { key, active: connection, duplicates: undefined };
       this.entries.set(key, fresh);
       return fresh;
     }
@@ -43,13 +48,13 @@ export class Table {
   }
 
   /** A frame came from one of the connections of `entry`. */
-  activity(entry: Entry, connection: Connection): void {
+  activity(entry: Entry<C>, connection: C): void {
     if (!entry.duplicates) return;
     entry.duplicates.activity(connection);
     if (entry.active !== connection) this.activate(entry, connection);
   }
 
-  remove(entry: Entry, connection: Connection): void {
+  remove(entry: Entry<C>, connection: C): void {
     const { duplicates } = entry;
     if (!duplicates) {
       this.entries.delete(entry.key);
@@ -62,7 +67,7 @@ export class Table {
   }
 
   /** A packet of `source` was written to `destination`. */
-  subscribe(source: NodeKey, destination: Connection): void {
+  subscribe(source: NodeKey, destination: C): void {
     let connections = this.told.get(source);
     if (!connections) {
       connections = new Set();
@@ -71,20 +76,20 @@ export class Table {
     connections.add(destination);
   }
 
-  unsubscribe(source: NodeKey, destination: Connection): void {
+  unsubscribe(source: NodeKey, destination: C): void {
     const connections = this.told.get(source);
     connections?.delete(destination);
     if (connections?.size === 0) this.told.delete(source);
   }
 
   /** Takes, and forgets, whoever was sent packets of `source`. */
-  takeSubscribers(source: NodeKey): Iterable<Connection> {
+  takeSubscribers(source: NodeKey): Iterable<C> {
     const connections = this.told.get(source) ?? [];
     this.told.delete(source);
     return connections;
   }
 
-  private activate(entry: Entry, connection: Connection): void {
+  private activate(entry: Entry<C>, connection: C): void {
     entry.active = connection;
     this.sequence += 1;
     this.events.active(entry.key, connection.id, this.sequence);

@@ -1,0 +1,25 @@
+import type { NodeKey } from '../../protocol/key.js';
+import type { PeerGoneReason } from '../../protocol/wire.js';
+import type { ConnectionId } from '../plane.js';
+import type { PlaneContext } from './context.js';
+import type { Egress } from './egress.js';
+import type { Links } from './links.js';
+import type { Table } from './table.js';
+
+/** A connection, as the sessions of other connections and the table see it. */
+export interface Client {
+  readonly id: ConnectionId;
+  /** The client may forward, watch, and close peers. */
+  readonly mesh: boolean;
+  readonly egress: Egress;
+  /** Tells it that a client whose packets it was sent is not here any more. */
+  peerGone(key: NodeKey, reason: PeerGoneReason): void;
+  /** Ends it: something of its own has failed. */
+  fail(): void;
+}
+
+/** What forwarding needs of the plane. */
+export interface ForwardingContext extends PlaneContext {
+  readonly table: Table<Client>;
+  readonly links: Links;
+}
