@@ -12,14 +12,78 @@ export interface LogSettings {
   readonly level: LogLevel;
 }
 
+/** The levels of the loggers that are made here; those of embedding programs are their own. */
+const LEVELS = new WeakMap<Logger, AdjustableLevel>();
+
 /** Writes to standard error unless told otherwise: standard output is for what was asked for. */
 export function createLogger(settings: LogSettings, out: NodeJS.WritableStream = process.stderr): Logger {
   // A full disk or a closed pipe costs lines, not the relay.
   if (out.listenerCount('error') === 0) out.on('error', () => {});
-  const options: LoggerOptions = { level: settings.level, base: null };
+  const level = new AdjustableLevel(settings.level);
+  const onChild = (child: Logger) => level.follow(child);
+  const options: LoggerOptions = { level: settings.level, base: null, onChild };
   const destination: DestinationStream =
     settings.format === 'json' ? { write: (line) => void out.write(line) } : textLines(out);
-  return pino(options, destination);
+  const logger = pino(options, destination);
+  level.follow(logger);
+  LEVELS.set(logger, level);
+  return logger;
+}
+
+/** Sets the level of a logger that {@link createLogger} has made, and of its children. Any other logger stays as it is. */
+export function setLogLevel(logger: Logger, level: LogLevel): void {
+  LEVELS.get(logger)?.set(level);
+}
+
+/** Turns debug logging on, or back to the level that is set, and logs that. Any logger that was not made here stays as it is. */
+export function toggleDebug(logger: Logger): void {
+  const level = LEVELS.get(logger)?.toggleDebug();
+  if (level === undefined || level === 'silent') return;
+  logger[level](`debug logging is ${isDebug(level) ? 'on' : `off: the level is ${level}`}`);
+}
+
+function isDebug(level: LogLevel): boolean {
+  return level === 'debug' || level === 'trace';
+}
+
+/** One level of a logger and all its children, each of which has its own to pino. */
+class AdjustableLevel {
+  private current: LogLevel;
+  private readonly followers = new Set<WeakRef<Logger>>();
+  private readonly forgotten = new FinalizationRegistry<WeakRef<Logger>>((reference) => {
+    this.followers.delete(reference);
+  });
+
+  constructor(private chosen: LogLevel) {
+    this.current = chosen;
+  }
+
+  follow(logger: Logger): void {
+    const reference = new WeakRef(logger);
+    this.followers.add(reference);
+    this.forgotten.register(logger, reference);
+  }
+
+  set(level: LogLevel): void {
+    this.chosen = level;
+    this.apply(level);
+  }
+
+  /** The level that there is now. */
+  toggleDebug(): LogLevel {
+    const { chosen } = this;
+    if (isDebug(this.current)) this.apply(isDebug(chosen) ? 'info' : chosen);
+    else this.apply(isDebug(chosen) ? chosen : 'debug');
+    return this.current;
+  }
+
+  private apply(level: LogLevel): void {
+    this.current = level;
+    for (const reference of this.followers) {
+      const logger = reference.deref();
+      if (logger) logger.level = level;
+    }
+  }
 }
 
 /** `2026/11/23 06:15:52 warn: text key=value`; no level where it is info. */

@@ -1,16 +1,13 @@
-/** SIGHUP: the rate file is read again, by a process that goes on; without one the signal ends it, as it ends anything. */
+/** SIGHUP: files and settings are read again by a process that goes on. `signals.spec.ts` has what it means without them. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { sendPacketFrame } from '../../src/protocol/frame.js';
-import { LANES } from '../helpers/lanes.js';
+import { PLANE_KINDS } from '../helpers/lanes.js';
 import { pemPair } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
 import { type Command, start, temporary } from './commands.js';
 import { get, handshake, keyOf, logIn, portOf } from './reach.js';
-
-/** Those that can be had here. */
-const PLANES = [...new Set(LANES.map(({ planeKind }) => planeKind))];
 
 const NO_LIMIT = '{}';
 /** A packet's worth at once, and then next to nothing. */
@@ -37,7 +34,7 @@ async function metric(port: number, name: string): Promise<number> {
   return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
 }
 
-describe.each(PLANES)('SIGHUP, on the %s plane', (plane) => {
+describe.each(PLANE_KINDS)('SIGHUP, on the %s plane', (plane) => {
   it('has the rate file read again, and what is in it holds for who is connected', async () => {
     const { relay, port, write } = await startWith(plane, NO_LIMIT);
     const nodeKey = await keyOf(relay);
@@ -82,16 +79,9 @@ describe.each(PLANES)('SIGHUP, on the %s plane', (plane) => {
       expect((await relay.stop()).code).toBe(0);
     },
   );
-
-  it('ends a relay that has no rate file', async () => {
-    const args = ['-a', '127.0.0.1:0', '-stun=false', '-c', join(temporary(), 'derper.key')];
-    const relay = start('derper', args, { env: { DERPKIT_PLANE: plane } });
-    await portOf(relay, 'DERP over plain HTTP');
-    expect(await relay.stop('SIGHUP')).toMatchObject({ code: null, signal: 'SIGHUP' });
-  });
 });
 
-describe.each(PLANES)('SIGHUP, on the %s plane, with certificates from files', (plane) => {
+describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with certificates from files', (plane) => {
   it('has them read again; one that cannot be used is told of in one line', async () => {
     const directory = temporary();
     const write = ({ chain, key }: { chain: string; key: string }) => {

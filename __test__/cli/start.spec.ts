@@ -225,6 +225,14 @@ describe('npm start', () => {
     expect({ code: end.code, stderr: end.stderr }).toEqual({ code: 0, stderr: '' });
     expect(statSync(join(directory, 'dist/.built')).mtimeMs).toBe(built);
 
+    // A service manager tells npm alone; a hang-up that comes to the relay alone ends nothing.
+    const third = npmStart(directory, flags(ports), env);
+    await summary(third);
+    process.kill(Number(readFileSync(`/proc/${third.pid}/task/${third.pid}/children`, 'utf8')), 'SIGHUP');
+    await third.printed(/SIGHUP is ignored/);
+    expect((await third.stop('SIGTERM')).code).toBe(0);
+    expect(isRunning(-third.pid)).toBe(false);
+
     // And a port that somebody else has, whichever it is, is one line that says so.
     for (const [flag, taken] of [
       ['--port', await takenPort()],

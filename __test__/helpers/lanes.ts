@@ -47,3 +47,6 @@ function hasNative(): boolean {
     return false;
   }
 }
+
+/** Every plane that these lanes have, once. */
+export const PLANE_KINDS: readonly PlaneKind[] = [...new Set(LANES.map(({ planeKind }) => planeKind))];

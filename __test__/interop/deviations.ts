@@ -213,6 +213,31 @@ export const TLS_DEVIATIONS: readonly TlsDeviation[] = [
   },
 ];
 
+/** What signals do to relays without files to read again. */
+export interface SignalDeviation {
+  readonly signal: 'SIGHUP' | 'SIGUSR1';
+  readonly derper: 'ends' | 'goes on';
+  /** What is logged by a relay of ours, which goes on. */
+  readonly derpkit: RegExp;
+  readonly reason: string;
+}
+
+export const SIGNAL_DEVIATIONS: readonly SignalDeviation[] = [
+  {
+    signal: 'SIGHUP',
+    derper: 'ends',
+    derpkit: /SIGHUP is ignored/,
+    reason:
+      'derper ends by it without -rate-config, but not under nohup. Node does not tell whether nohup has started it, so that SIGHUP never ends a relay; one without files to read again says so once.',
+  },
+  {
+    signal: 'SIGUSR1',
+    derper: 'goes on',
+    derpkit: /debug logging is on/,
+    reason: 'It turns debug logging on and off. derper takes no notice of it.',
+  },
+];
+
 /** What is left of a transcript when these deviations are taken out of it. */
 export function settled(lines: readonly string[], name: string, deviations: readonly Deviation[]): readonly string[] {
   const here = deviations.filter(({ cases }) => cases?.test(name) ?? true);

@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
+import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
-import { createLogger, LOG_LEVELS, type Logger, type LogLevel } from '../../src/logger.js';
+import { createLogger, LOG_LEVELS, type Logger, type LogLevel, setLogLevel, toggleDebug } from '../../src/logger.js';
 
 function lines(format: 'text' | 'json', level: LogLevel, use: (logger: Logger) => void): string[] {
   const written: string[] = [];
@@ -108,6 +109,78 @@ describe('levels', () => {
       for (const each of all) logger[each](each);
     });
     expect(written.map((line) => JSON.parse(line).msg)).toEqual(all.slice(LOG_LEVELS.indexOf(level)));
+  });
+});
+
+describe('a level that changes', () => {
+  it('is that of every child, too, and of a child of a child', () => {
+    const written = lines('text', 'warn', (logger) => {
+      const child = logger.child({ part: 'a' });
+      const [grandchild, own] = [child.child({ sub: 'b' }), logger.child({ part: 'c' }, { level: 'error' })];
+      const all = [logger, child, grandchild, own];
+      setLogLevel(logger, 'debug');
+      for (const each of all) each.debug('said');
+      setLogLevel(logger, 'error');
+      for (const each of all) each.warn('not said');
+    });
+    expect(written.map((line) => line.slice(20))).toEqual([
+      'debug: said',
+      'debug: said part=a',
+      'debug: said part=a sub=b',
+      'debug: said part=c',
+    ]);
+  });
+
+  it.each([
+    ['info', ['debug: debug logging is on', 'debug logging is off: the level is info', 'debug: debug logging is on']],
+    [
+      'error',
+      ['debug: debug logging is on', 'error: debug logging is off: the level is error', 'debug: debug logging is on'],
+    ],
+    ['silent', ['debug: debug logging is on', 'debug: debug logging is on']],
+    [
+      'debug',
+      [
+        'debug logging is off: the level is info',
+        'debug: debug logging is on',
+        'debug logging is off: the level is info',
+      ],
+    ],
+    [
+      'trace',
+      [
+        'debug logging is off: the level is info',
+        'trace: debug logging is on',
+        'debug logging is off: the level is info',
+      ],
+    ],
+  ] as const)('is debug and %s by turns, and says so', (level, expected) => {
+    const written = lines('text', level, (logger) => {
+      for (let times = 0; times < 3; times++) toggleDebug(logger);
+    });
+    expect(written.map((line) => line.slice(20))).toEqual(expected);
+  });
+
+  it('goes back to the level that was set last', () => {
+    const written = lines('text', 'info', (logger) => {
+      toggleDebug(logger);
+      setLogLevel(logger, 'warn');
+      logger.info('not said');
+      toggleDebug(logger);
+      toggleDebug(logger);
+    });
+    expect(written.map((line) => line.slice(20))).toEqual([
+      'debug: debug logging is on',
+      'debug: debug logging is on',
+      'warn: debug logging is off: the level is warn',
+    ]);
+  });
+
+  it('is none of ours in the logger of an embedding program', () => {
+    const logger = pino({ level: 'warn' }, { write: () => expect.unreachable() });
+    toggleDebug(logger);
+    setLogLevel(logger, 'trace');
+    expect(logger.level).toBe('warn');
   });
 });
 

@@ -17,9 +17,10 @@ import { createRelay } from '../relay.js';
 import { VERSION } from '../version.js';
 import { DERPER_FLAGS, type DerperFlag } from './derper-flags.js';
 import { FlagError, type FlagValues, goUsage, HelpRequested, parseGoFlags } from './goflags.js';
+import { runRelay } from './run-relay.js';
 import { variableOf } from './sources.js';
 import { defaultSocket } from './tailscaled-socket.js';
-import { announce, explain, pinnedNode, runUntilSignal } from './terminal.js';
+import { announce, explain, pinnedNode } from './terminal.js';
 
 const DEV_ADDRESS = ':3340';
 const ROOT_KEY_FILE = '/var/lib/derper/derper.key';
@@ -43,7 +44,7 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
   try {
     const config = configOf(values, env);
     const relay = createRelay(config);
-    return await runUntilSignal(relay, () => {
+    const onStarted = () => {
       const { hostname = '', certMode } = config;
       const node =
         relay.fingerprint && certMode === 'manual' && isIP(hostname)
@@ -53,7 +54,8 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
       // Most likely `-stun false`, which to Go is `-stun` and a word.
       if (ignored.length > 0)
         relay.logger.warn(`ignored, because it is not a flag: ${shown(ignored)} (booleans are written -name=false)`);
-    });
+    };
+    return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload() : undefined);
   } catch (error) {
     process.stderr.write(explain('derper', error, spelling));
     return 1;

@@ -18,8 +18,9 @@ import { VERSION } from '../version.js';
 import { addBench } from './bench.js';
 import { headscaleDerpMap, policyDerpMap } from './derp-map.js';
 import { addHealth } from './health.js';
+import { runRelay } from './run-relay.js';
 import { flagOf, gather, variableOf } from './sources.js';
-import { announce, explain, pinnedNode, runUntilSignal, type Spelling } from './terminal.js';
+import { announce, explain, pinnedNode, type Spelling } from './terminal.js';
 
 /** The command line of a process is no place for secrets: anyone on the machine can read it. */
 const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey', 'acme.eabKey'];
@@ -70,8 +71,8 @@ program
 program
   .command('version')
   .description('print version, protocol and data plane')
-  .action(() => {
-    process.exitCode = version();
+  .action(async () => {
+    process.exitCode = await version();
   });
 
 addHealth(program);
@@ -89,12 +90,11 @@ async function run(flags: Record<string, unknown>): Promise<number> {
   // Until it is known where settings come from, problems come with their place.
   let spelling: Spelling = (place) => place;
   try {
-    const gathered = gather(flags, process.env);
+    const gathered = await gather(flags, process.env);
     spelling = gathered.spelling;
     const relay = createRelay(gathered.config);
-    return await runUntilSignal(relay, () =>
-      announce(relay, `derpkit ${VERSION}`, spelling, pinned(relay, gathered.config)),
-    );
+    const onStarted = () => announce(relay, `derpkit ${VERSION}`, spelling, pinned(relay, gathered.config));
+    return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload() : undefined);
   } catch (error) {
     process.stderr.write(explain('derpkit', error, spelling));
     return 1;
@@ -127,7 +127,7 @@ interface StartOptions {
 async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions): Promise<number> {
   const chosen = { hostname: host, listen: `:${port}`, httpPort, stunPort, ...(dataDir !== undefined && { dataDir }) };
   const env = Object.fromEntries(START_VARIABLES.map(variableOf).map((name) => [name, process.env[name]]));
-  const { config, spelling } = gather(chosen, env);
+  const { config, spelling } = await gather(chosen, env);
   const spelt: Spelling = (setting) => ({ hostname: '--host', listen: '--port' })[setting] ?? spelling(setting);
   // npm keeps options that stand before its `--` to itself.
   const command = process.env.npm_lifecycle_event === 'start' ? 'npm start -- ' : '';
@@ -135,9 +135,10 @@ async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions):
     if (!/^\d+$/.test(port) || !parseAddress(`:${port}`))
       throw new ConfigError([{ path: 'listen', message: 'must be a port from 0 to 65535' }]);
     const relay = createRelay({ logLevel: 'warn', ...config });
-    return await runUntilSignal(relay, () => {
-      process.stdout.write(summary(relay, host, command));
-    });
+    // A terminal that is closed takes its output with it, and ends no relay.
+    process.stdout.on('error', () => {});
+    const onStarted = () => void process.stdout.write(summary(relay, host, command));
+    return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload() : undefined);
   } catch (error) {
     process.stderr.write(explain('derpkit', error, spelt, command));
     return 1;
@@ -171,9 +172,9 @@ For headscale, in a file named under derp.paths:
 ${headscaleDerpMap(facts)}`;
 }
 
-function version(): number {
+async function version(): Promise<number> {
   process.stdout.write(`derpkit ${VERSION}\nprotocol: ${PROTOCOL_VERSION}\n`);
-  const { config, spelling } = gather({}, { [variableOf('plane')]: process.env[variableOf('plane')] });
+  const { config, spelling } = await gather({}, { [variableOf('plane')]: process.env[variableOf('plane')] });
   try {
     const { kind, reason } = selectPlane(parseSettings(config).plane);
     process.stdout.write(`plane: ${kind} (${reason})\n`);

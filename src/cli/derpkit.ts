@@ -1,5 +1,10 @@
 #!/usr/bin/env node
 /** The command `derpkit`. */
 import { launch } from './launch.js';
+import { catchSignals } from './signals.js';
 
+/** The commands that run a relay; a signal ends any other as it ends most programs. */
+const RELAYS: readonly (string | undefined)[] = ['serve', 'start'];
+
+if (RELAYS.includes(process.argv[2])) catchSignals();
 await launch('derpkit', () => import('./derpkit-command.js'));

@@ -1,5 +1,5 @@
 /** Gathers settings: flags over environment over a config file. Remembers where each came from. */
-import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { type ParseError, parse as parseJsonc, printParseErrorCode } from 'jsonc-parser';
 import { parseDocument, visit } from 'yaml';
@@ -15,11 +15,14 @@ export interface Gathered {
   readonly spelling: Spelling;
 }
 
-/** `flags` are settings by name, and the config file as `config`. Throws {@link ConfigError}, its paths in the user's words. */
-export function gather({ config, ...flags }: Readonly<Record<string, unknown>>, env: NodeJS.ProcessEnv): Gathered {
+/** `flags` are settings by name, and the config file as `config`. Rejects with a {@link ConfigError}, its paths in the user's words. */
+export async function gather(
+  { config, ...flags }: Readonly<Record<string, unknown>>,
+  env: NodeJS.ProcessEnv,
+): Promise<Gathered> {
   const source = config === undefined ? variableOf('config') : flagOf('config');
   const configFile = config === undefined ? env[source] || undefined : String(config);
-  const file = configFile === undefined ? {} : readConfigFile(configFile, source);
+  const file = configFile === undefined ? {} : await readConfigFile(configFile, source);
   const fromEnv = new Map(
     SETTINGS.flatMap(({ name }) => {
       const value = env[variableOf(name)];
@@ -70,11 +73,11 @@ function words(setting: string): string[] {
   return setting.split(/(?=[A-Z])|\./).map((word) => word.toLowerCase());
 }
 
-/** JSON with comments (`.json`, `.jsonc`) or YAML (anything else). Throws {@link ConfigError}. */
-function readConfigFile(path: string, source: string): Record<string, unknown> {
+/** JSON with comments (`.json`, `.jsonc`) or YAML (anything else). Rejects with a {@link ConfigError}. */
+async function readConfigFile(path: string, source: string): Promise<Record<string, unknown>> {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = await readFile(path, 'utf8');
   } catch (error) {
     throw new ConfigError([{ path: source, message: path === '' ? 'must be a path' : `${reasonOf(error)}: ${path}` }]);
   }

@@ -1,46 +1,10 @@
-/** How the commands end: what they print, and with which status. */
+/** What the commands print: about a relay that has started, and about what is wrong. */
 import { SETTINGS } from '../config.js';
 import { ConfigError, DerpkitError, ListenError, type ListenSetting, reasonOf } from '../errors.js';
 import type { Relay } from '../relay.js';
 
 /** The user's own spelling of a setting: a flag, a variable, a line of a file. */
 export type Spelling = (setting: string) => string;
-
-/** When a second signal is meant to end what the first one could not. */
-const IMPATIENCE = 1000;
-
-/** Starts the relay, and runs it until SIGINT or SIGTERM, which end the process. Rejects if it cannot be started. */
-export async function runUntilSignal(relay: Relay, onStarted: () => void): Promise<never> {
-  const failed = new Promise<'fault'>((resolve) => {
-    relay.once('fault', () => resolve('fault'));
-  });
-  // Until then a signal just ends the process: nothing is open, and a file of a network that is down may keep us waiting.
-  await relay.start();
-  const stopped = new Promise<string>((resolve) => {
-    let asked = 0;
-    const onSignal = (signal: string) => {
-      if (asked === 0) asked = performance.now();
-      // npm passes on the Ctrl-C that the whole process group has had already; a person waits before the second one.
-      else if (performance.now() - asked > IMPATIENCE) process.exit(1);
-      resolve(signal);
-    };
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal);
-  });
-  if (relay.reloads) {
-    process.on('SIGHUP', () => {
-      relay.reload().then(
-        () => relay.logger.info('the relay has read its files again'),
-        (error: unknown) => relay.logger.error(`a file cannot be used, and its last contents hold: ${reasonOf(error)}`),
-      );
-    });
-  }
-  onStarted();
-  const end = await Promise.race([stopped, failed]);
-  relay.logger.info({ because: end }, 'stopping');
-  await relay.close();
-  // Not by returning: while Node winds itself up a signal kills it again, and npm's copy of the Ctrl-C may still be coming.
-  process.exit(end === 'fault' ? 1 : 0);
-}
 
 /** The first of the region ids that Tailscale leaves to its users. */
 export const REGION_ID = 900;

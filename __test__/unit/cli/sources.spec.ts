@@ -9,7 +9,7 @@ import { temporaryDirectory } from '../temp.js';
 
 const directory = temporaryDirectory();
 
-function gather(flags: Record<string, unknown>, env: NodeJS.ProcessEnv, path?: string): Gathered {
+function gather(flags: Record<string, unknown>, env: NodeJS.ProcessEnv, path?: string): Promise<Gathered> {
   return gatherFrom({ ...flags, ...(path !== undefined && { config: path }) }, env);
 }
 
@@ -22,13 +22,15 @@ function file(name: string, text: string): string {
 describe('settings', () => {
   const yaml = file('config.yaml', 'httpPort: 1\nstunPort: 2\nhome: file\nqueueDepth: 9\n');
   const env = { DERPKIT_STUN_PORT: '3', DERPKIT_HOME: 'variable', HOME: '/root', DERPKIT_LOG_LEVEL: '' };
-  const { config, spelling } = gather({ home: 'flag', derp: false, stun: true }, env, yaml);
+  const given = { home: 'flag', derp: false, stun: true };
 
-  it('come from flags over variables over the file', () => {
+  it('come from flags over variables over the file', async () => {
+    const { config } = await gather(given, env, yaml);
     expect(config).toEqual({ httpPort: 1, stunPort: '3', home: 'flag', queueDepth: 9, derp: false, stun: true });
   });
 
-  it('are spelled as they were given', () => {
+  it('are spelled as they were given', async () => {
+    const { spelling } = await gather(given, env, yaml);
     expect(spelling('home')).toBe('--home');
     expect(spelling('derp')).toBe('--no-derp');
     expect(spelling('stun')).toBe('--stun');
@@ -36,34 +38,35 @@ describe('settings', () => {
     expect(spelling('httpPort')).toBe('config.yaml: httpPort');
   });
 
-  it('are spelled as flags where they were not given at all', () => {
+  it('are spelled as flags where they were not given at all', async () => {
+    const { spelling } = await gather(given, env, yaml);
     expect(spelling('listen')).toBe('--listen');
     // An empty variable gives nothing.
     expect(spelling('logLevel')).toBe('--log-level');
   });
 
-  it('of no source are none', () => {
-    expect(gather({}, {}).config).toEqual({});
+  it('of no source are none', async () => {
+    expect((await gather({}, {})).config).toEqual({});
   });
 
-  it('may each come from a variable', () => {
+  it('may each come from a variable', async () => {
     const all = Object.fromEntries(SETTINGS.map(({ name }) => [variableOf(name), `value of ${name}`]));
     const expected = {};
     for (const { name } of SETTINGS) putSetting(expected, name, `value of ${name}`);
-    expect(gather({}, all).config).toEqual(expected);
+    expect((await gather({}, all)).config).toEqual(expected);
   });
 
-  it('that there are not are kept, for the checks to name', () => {
+  it('that there are not are kept, for the checks to name', async () => {
     const path = file('unknown.yaml', 'nope: 1\n');
-    const gathered = gather({}, { DERPKIT_NOPE: 'x' }, path);
+    const gathered = await gather({}, { DERPKIT_NOPE: 'x' }, path);
     expect(gathered.config).toEqual({ nope: 1 });
     expect(gathered.spelling('nope')).toBe('unknown.yaml: nope');
   });
 
-  it('of one group may come from different places', () => {
+  it('of one group may come from different places', async () => {
     const path = file('limits.yaml', 'limits: { connections: 1, perAddress: 2, exempt: [10.0.0.0/8] }\n');
     const variables = { DERPKIT_LIMITS_PER_ADDRESS: '3', DERPKIT_LIMITS_CONNECTIONS: '4' };
-    const gathered = gather({ limitsConnections: '5' }, variables, path);
+    const gathered = await gather({ limitsConnections: '5' }, variables, path);
     expect(gathered.config).toEqual({ limits: { connections: '5', perAddress: '3', exempt: ['10.0.0.0/8'] } });
     expect(gathered.spelling('limits.connections')).toBe('--limits-connections');
     expect(gathered.spelling('limits.perAddress')).toBe('DERPKIT_LIMITS_PER_ADDRESS');
@@ -71,14 +74,14 @@ describe('settings', () => {
     expect(gathered.spelling('limits.meshKeys')).toBe('--limits-mesh-keys');
   });
 
-  it('of a group that is none in the file stay wrong, for the checks to name', () => {
-    const gathered = gather({ limitsConnections: '5' }, {}, file('none.yaml', 'limits: 7\n'));
+  it('of a group that is none in the file stay wrong, for the checks to name', async () => {
+    const gathered = await gather({ limitsConnections: '5' }, {}, file('none.yaml', 'limits: 7\n'));
     expect(gathered.config).toEqual({ limits: 7 });
     expect(gathered.spelling('limits')).toBe('none.yaml: limits');
   });
 
-  it('are neither taken from where every object has them, nor said to be', () => {
-    expect(gather({}, {}, file('empty.yaml', '')).spelling('listen')).toBe('--listen');
+  it('are neither taken from where every object has them, nor said to be', async () => {
+    expect((await gather({}, {}, file('empty.yaml', ''))).spelling('listen')).toBe('--listen');
   });
 });
 
@@ -115,8 +118,8 @@ describe('files', () => {
     ],
     ['a.jsonc', '{"listen": ":8443", "stun": false, "certificate": {"chain": "c", "key": "k"}}\n'],
     ['anchors.yaml', 'certificate: &pair { chain: c, key: k }\nlisten: ":8443"\nstun: false\n'],
-  ])('%s', (name, text) => {
-    expect(gather({}, {}, file(name, text)).config).toEqual(expected);
+  ])('%s', async (name, text) => {
+    expect((await gather({}, {}, file(name, text))).config).toEqual(expected);
   });
 
   it.each([
@@ -124,8 +127,8 @@ describe('files', () => {
     ['comment.yaml', '# nothing\n'],
     ['null.json', 'null'],
     ['none.json', '{}'],
-  ])('%s has no settings', (name, text) => {
-    expect(gather({}, {}, file(name, text)).config).toEqual({});
+  ])('%s has no settings', async (name, text) => {
+    expect((await gather({}, {}, file(name, text))).config).toEqual({});
   });
 });
 
@@ -142,21 +145,21 @@ describe('files that cannot be read', () => {
     ['bad3.json', '{"a": 1}\n{"b": 2}', 2],
     ['bad4.json', '', 1],
     ['bad5.jsonc', '{\n\n  a: 1\n}', 3],
-  ])('%s: the line is named', (name, text, line) => {
-    const [problem] = problemsOf(file(name, text));
+  ])('%s: the line is named', async (name, text, line) => {
+    const [problem] = await problemsOf(file(name, text));
     expect(problem?.path).toBe(`${name}:${line}`);
     expect(problem?.message).toMatch(/\S/);
   });
 
-  it('name every line that is wrong', () => {
-    expect(problemsOf(file('two.yaml', 'a: 1\na: 2\nb: *x\n')).map(({ path }) => path)).toEqual([
+  it('name every line that is wrong', async () => {
+    expect((await problemsOf(file('two.yaml', 'a: 1\na: 2\nb: *x\n'))).map(({ path }) => path)).toEqual([
       'two.yaml:2',
       'two.yaml:3',
     ]);
   });
 
-  it('say what to do about text that begins with a star', () => {
-    expect(problemsOf(file('star.yaml', 'listen: *:443\n'))[0]?.message).toMatch(/quotes/);
+  it('say what to do about text that begins with a star', async () => {
+    expect((await problemsOf(file('star.yaml', 'listen: *:443\n')))[0]?.message).toMatch(/quotes/);
   });
 
   it.each([
@@ -164,22 +167,22 @@ describe('files that cannot be read', () => {
     ['text.yaml', 'just text'],
     ['number.json', '5'],
     ['list.json', '[]'],
-  ])('%s has no names and values', (name, text) => {
-    expect(problemsOf(file(name, text))).toEqual([
+  ])('%s has no names and values', async (name, text) => {
+    expect(await problemsOf(file(name, text))).toEqual([
       { path: name, message: expect.stringMatching(/settings and their values/) },
     ]);
   });
 
-  it('that are not there are the fault of --config', () => {
-    expect(problemsOf(join(directory, 'nowhere.yaml'))).toEqual([
+  it('that are not there are the fault of --config', async () => {
+    expect(await problemsOf(join(directory, 'nowhere.yaml'))).toEqual([
       { path: '--config', message: expect.stringMatching(/no such file.*nowhere\.yaml/) },
     ]);
   });
 });
 
-function problemsOf(path: string): readonly Problem[] {
+async function problemsOf(path: string): Promise<readonly Problem[]> {
   try {
-    gather({}, {}, path);
+    await gather({}, {}, path);
   } catch (error) {
     expect(error).toBeInstanceOf(ConfigError);
     return (error as ConfigError).problems;

@@ -1,0 +1,114 @@
+/** Runs the relay of a command from its start to its end, as signals ask. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { reasonOf } from '../errors.js';
+import { toggleDebug } from '../logger.js';
+import type { Relay } from '../relay.js';
+import { endBySignal, heedSignals } from './signals.js';
+
+/** When a second signal is meant to end what the first one could not. */
+const IMPATIENCE = 1000;
+
+/**
+ * Starts the relay, and runs it until SIGINT or SIGTERM, which end the process. `reload` does what SIGHUP asks for; without
+ * it there is nothing to read again. Rejects if the relay cannot be started.
+ */
+export async function runRelay(
+  relay: Relay,
+  onStarted: () => void,
+  reload: (() => Promise<void>) | undefined,
+): Promise<never> {
+  const failed = new Promise<'fault'>((resolve) => {
+    relay.once('fault', () => resolve('fault'));
+  });
+  const signals = new Signals(relay, reload);
+  heedSignals(signals);
+  try {
+    await relay.start();
+  } catch (error) {
+    // The signal that has closed it ends the process.
+    if (signals.isEnding) await new Promise(() => {});
+    throw error;
+  }
+  signals.started();
+  onStarted();
+  const end = await Promise.race([signals.ended, failed]);
+  signals.ending();
+  relay.logger.info({ because: end }, 'stopping');
+  await relay.close();
+  // Not by returning: while Node winds itself up a signal kills it again, and npm's copy of the Ctrl-C may still be coming.
+  process.exit(end === 'fault' ? 1 : 0);
+}
+
+/** What signals do to one relay. Each phase of it gives SIGHUP and the signals that end it another meaning. */
+class Signals {
+  readonly ended: Promise<NodeJS.Signals>;
+  private phase: 'starting' | 'open' | 'ending' = 'starting';
+  private resolveEnded: (signal: NodeJS.Signals) => void = () => {};
+  private askedAt: number | undefined;
+  private missedReload = false;
+  private hasSaidNothing = false;
+
+  constructor(
+    private readonly relay: Relay,
+    private readonly rereads: (() => Promise<void>) | undefined,
+  ) {
+    this.ended = new Promise((resolve) => {
+      this.resolveEnded = resolve;
+    });
+  }
+
+  get isEnding(): boolean {
+    return this.phase === 'ending';
+  }
+
+  started(): void {
+    this.phase = 'open';
+    if (this.missedReload) this.reload();
+  }
+
+  ending(): void {
+    this.phase = 'ending';
+  }
+
+  readonly end = (signal: NodeJS.Signals): void => {
+    const now = performance.now();
+    if (this.askedAt === undefined) this.askedAt = now;
+    // npm passes on the Ctrl-C that the whole process group has had already; a person waits before the second one.
+    else if (now - this.askedAt > IMPATIENCE) process.exit(1);
+    if (this.phase === 'starting') void this.giveUp(signal);
+    this.resolveEnded(signal);
+  };
+
+  /** A reload that is asked for while the relay starts comes after the start: it may have read its files before. */
+  readonly reload = (): void => {
+    if (this.phase === 'starting') this.missedReload = true;
+    else if (this.phase === 'open') void this.reread();
+  };
+
+  readonly toggleDebug = (): void => {
+    toggleDebug(this.relay.logger);
+  };
+
+  /** Ends a start: in order where nothing holds that up, such as a file on a network that is down. */
+  private async giveUp(signal: NodeJS.Signals): Promise<void> {
+    this.ending();
+    const closed = this.relay.close().then(() => true);
+    if (await Promise.race([closed, delay(IMPATIENCE, false)])) process.exit(0);
+    endBySignal(signal);
+  }
+
+  private async reread(): Promise<void> {
+    const { logger } = this.relay;
+    if (!this.rereads) {
+      if (!this.hasSaidNothing) logger.warn('SIGHUP is ignored: no setting names a file that could be read again');
+      this.hasSaidNothing = true;
+      return;
+    }
+    try {
+      await this.rereads();
+      logger.info('the relay has read its files again');
+    } catch (error) {
+      logger.error(`a file cannot be used, and its last contents hold: ${reasonOf(error)}`);
+    }
+  }
+}
