@@ -3,7 +3,7 @@
  * cannot be half right; every problem is reported, not the first.
  */
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import { ACME, ACME_MODES, acmeProblems, isAcmeMode } from './config/acme.js';
 import { admission } from './config/admission.js';
@@ -71,7 +71,11 @@ const SCHEMA = z.object({
   certDir: path.optional().describe('directory of certificates (default: certs in the data directory)'),
   acme: ACME,
   keyFile: path.optional().describe('file of the private key (default: derper.key in the data directory)'),
-  dataDir: path.prefault(defaultDataDir).describe('directory of the files that the relay makes'),
+  dataDir: path
+    .optional()
+    .describe(
+      "directory of the files that the relay makes (default: /var/lib/derpkit for root, else derpkit in the user's data directory)",
+    ),
   httpPort: whole(-1, 65535, 'must be a port from 0 to 65535, or -1 for none')
     .default(80)
     .describe('port of plain HTTP beside TLS; -1 for none'),
@@ -164,13 +168,20 @@ export function parseSettings(config: RelayConfig): Settings {
   return settings as Settings;
 }
 
+/** Where the relay makes its files. Throws {@link ConfigError} if that is not set, and the user has no home directory. */
+export function dataDirOf({ dataDir }: Pick<Settings, 'dataDir'>): string {
+  if (dataDir !== undefined) return dataDir;
+  if (process.getuid?.() === 0) return '/var/lib/derpkit';
+  return join(process.env.XDG_DATA_HOME || join(homeDirectory(), '.local', 'share'), 'derpkit');
+}
+
 /** Where the relay's key and certificates are, with the defaults below the data directory. */
 export function keyFileOf(settings: Settings): string {
-  return settings.keyFile ?? join(settings.dataDir, 'derper.key');
+  return settings.keyFile ?? join(dataDirOf(settings), 'derper.key');
 }
 
 export function certDirOf(settings: Settings): string {
-  return settings.certDir ?? join(settings.dataDir, 'certs');
+  return settings.certDir ?? join(dataDirOf(settings), 'certs');
 }
 
 /** Fields that are right one by one, and cannot be together. */
@@ -210,7 +221,13 @@ function unique(problems: readonly Problem[]): Problem[] {
   return [...new Map(problems.map((problem) => [`${problem.path}: ${problem.message}`, problem])).values()];
 }
 
-function defaultDataDir(): string {
-  if (process.getuid?.() === 0) return '/var/lib/derpkit';
-  return join(process.env.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'derpkit');
+function homeDirectory(): string {
+  try {
+    const home = homedir();
+    if (isAbsolute(home)) return home;
+  } catch {
+    // The system does not know the user.
+  }
+  const message = 'must name a directory: HOME is not set, and the system knows no home directory of this user';
+  throw new ConfigError([{ path: 'dataDir', message }]);
 }

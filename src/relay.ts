@@ -1,6 +1,6 @@
 /** What an embedding program holds: a relay that can be started, asked, reloaded and closed. */
 import { EventEmitter } from 'node:events';
-import { parseSettings, type RelayConfig, type Settings } from './config.js';
+import { dataDirOf, parseSettings, type RelayConfig, type Settings } from './config.js';
 import type { AdmissionFigures } from './control/admission/figures.js';
 import type { MeshStatus } from './control/mesh.js';
 import { DerpkitError, PlaneRefusal } from './errors.js';
@@ -40,7 +40,6 @@ export function composeRelay(
 
 class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   plane: SelectedPlane;
-  readonly dataDir: string;
   readonly reloads: boolean;
   readonly admitsEverybody: boolean;
   address: RelayAddress | undefined;
@@ -60,11 +59,14 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   ) {
     super();
     this.plane = plane;
-    this.dataDir = settings.dataDir;
     this.reloads =
       settings.rateConfig !== undefined || readsAdmissionFiles(settings) || RelayCertificates.canReload(settings);
     this.admitsEverybody = !hooks.onAdmit && settings.admission.verifiers.length === 0;
     this.faults = new FaultLog(logger);
+  }
+
+  get dataDir(): string {
+    return dataDirOf(this.settings);
   }
 
   get fingerprint(): string | undefined {

@@ -1,9 +1,8 @@
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { isPlainObject, putSetting } from '../../src/config/groups.js';
 import {
   certDirOf,
+  dataDirOf,
   keyFileOf,
   parseAddress,
   parseBool,
@@ -33,7 +32,6 @@ describe('defaults', () => {
       certificates: [],
       acme: { agreeTerms: false, atStart: true, dns: {}, ipAddresses: [], ipCerts: false },
       certMode: 'self-signed',
-      dataDir: '/var/lib/derpkit',
       httpPort: 80,
       stun: true,
       stunPort: 3478,
@@ -79,6 +77,7 @@ describe('defaults', () => {
       'acme.email',
       'acme.profile',
       'certDir',
+      'dataDir',
       'keyFile',
       'meshKeyFile',
       'privateKey',
@@ -96,9 +95,14 @@ describe('defaults', () => {
   it('of the data directory are the user’s own, where that is not root', () => {
     vi.spyOn(process, 'getuid').mockReturnValue(1000);
     vi.stubEnv('XDG_DATA_HOME', '/xdg');
-    expect(parseSettings({}).dataDir).toBe('/xdg/derpkit');
+    expect(dataDirOf(parseSettings({}))).toBe('/xdg/derpkit');
     vi.stubEnv('XDG_DATA_HOME', '');
-    expect(parseSettings({}).dataDir).toBe(join(homedir(), '.local/share/derpkit'));
+    vi.stubEnv('HOME', '/home/me');
+    expect(dataDirOf(parseSettings({}))).toBe('/home/me/.local/share/derpkit');
+    // Below the working directory, wherever that is, a key would be lost with the next start.
+    vi.stubEnv('HOME', 'me');
+    expect(() => dataDirOf(parseSettings({}))).toThrow(ConfigError);
+    expect(dataDirOf(parseSettings({ dataDir: '/data' }))).toBe('/data');
   });
 
   it('of files are below the data directory', () => {

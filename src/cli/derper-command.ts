@@ -15,7 +15,7 @@ import { ConfigError, type Problem } from '../errors.js';
 import { formatPrivateKey, generateKeyPair } from '../protocol/key.js';
 import { createRelay } from '../relay.js';
 import { VERSION } from '../version.js';
-import { DERPER_FLAGS, type DerperFlag } from './derper-flags.js';
+import { type DerperFlag, derperFlags } from './derper-flags.js';
 import { FlagError, type FlagValues, goUsage, HelpRequested, parseGoFlags } from './goflags.js';
 import { runRelay } from './run-relay.js';
 import { variableOf } from './sources.js';
@@ -24,6 +24,7 @@ import { announce, explain, pinnedNode } from './terminal.js';
 
 const DEV_ADDRESS = ':3340';
 const ROOT_KEY_FILE = '/var/lib/derper/derper.key';
+const FLAGS = derperFlags(process.env);
 
 process.exitCode = await main(process.argv.slice(2), process.env);
 
@@ -31,7 +32,7 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
   let values: FlagValues;
   let ignored: readonly string[] = [];
   try {
-    values = parseGoFlags(args, DERPER_FLAGS, (words) => {
+    values = parseGoFlags(args, FLAGS, (words) => {
       ignored = words;
     });
   } catch (error) {
@@ -68,7 +69,7 @@ function shown([first, ...others]: readonly string[]): string {
 }
 
 function badSyntax(error: unknown): number {
-  const usage = goUsage('derper', DERPER_FLAGS);
+  const usage = goUsage('derper', FLAGS);
   if (error instanceof HelpRequested) {
     process.stderr.write(usage);
     return 0;
@@ -80,13 +81,13 @@ function badSyntax(error: unknown): number {
 
 /** Settings of the flags, and of the few variables that derper knows. Throws {@link ConfigError}. */
 function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
-  const value = (name: string) => values.get(name) ?? DERPER_FLAGS.find((flag) => flag.name === name)?.fallback ?? '';
+  const value = (name: string) => values.get(name) ?? FLAGS.find((flag) => flag.name === name)?.fallback ?? '';
   const dev = isTrue(value('dev'));
   const problems = notThereYet(values);
   const listen = dev ? DEV_ADDRESS : value('a');
   const certMode = certModeOf(value('certmode'), parseAddress(listen)?.port, problems);
   const config: Record<string, unknown> = { listen, certMode, admission: admissionOf(value, problems) };
-  for (const { name, setting } of DERPER_FLAGS) {
+  for (const { name, setting } of FLAGS) {
     if (setting && setting !== 'special' && setting !== 'listen' && value(name) !== '')
       putSetting(config, setting, value(name));
   }
@@ -200,7 +201,7 @@ function certModeOf(mode: string, port: number | undefined, problems: Problem[])
 
 /** A flag whose function is missing refuses to start, unless it asks for what is done anyway. */
 function notThereYet(values: FlagValues): Problem[] {
-  return DERPER_FLAGS.filter((flag) => !flag.setting && values.has(flag.name) && !asksForDefault(flag, values)).map(
+  return FLAGS.filter((flag) => !flag.setting && values.has(flag.name) && !asksForDefault(flag, values)).map(
     ({ name }) => ({ path: `-${name}`, message: 'this flag of derper is not implemented yet' }),
   );
 }
@@ -238,7 +239,7 @@ function spelling(setting: string): string {
     privateKey: '-dev',
     'admission.verifiers': '-verify-clients or -verify-client-url',
   };
-  const flag = DERPER_FLAGS.find((candidate) => candidate.setting === setting);
+  const flag = FLAGS.find((candidate) => candidate.setting === setting);
   return VARIABLES[setting] ?? (flag ? `-${flag.name}` : setting);
 }
 

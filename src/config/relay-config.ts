@@ -51,7 +51,7 @@ export interface RelayConfig {
   readonly acme?: AcmeConfig | undefined;
   /** File of the relay's private key; the relay makes it if it is missing. Default: `derper.key` in {@link dataDir}. Cannot be given together with {@link privateKey}. */
   readonly keyFile?: string | undefined;
-  /** Directory of the files that the relay makes. Default: `/var/lib/derpkit` for root, else `derpkit` in `$XDG_DATA_HOME` or in `~/.local/share`. */
+  /** Directory of the files that the relay makes. Default: `/var/lib/derpkit` for root, else `derpkit` in `$XDG_DATA_HOME` or in `~/.local/share`; `start` rejects if it needs the directory and the user has no home. */
   readonly dataDir?: string | undefined;
   /** TCP port of plain HTTP beside TLS, 0 to 65535; 0 is any free port, -1 is none. Default 80. Cannot be the port of {@link listen}. Unused with `certMode: 'off'`. */
   readonly httpPort?: NumberSetting | undefined;

@@ -97,7 +97,10 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
   readonly plane: RelayPlane;
   /** Where the relay logs to: the `logger` of `RelayOptions`, or its own. */
   readonly logger: Logger;
-  /** The directory of what the relay makes, unless a setting names another place for it. */
+  /**
+   * The directory of what the relay makes, unless a setting names another place for it. Reading it throws a `ConfigError` where
+   * neither `dataDir` is set nor the system knows a home directory of the user.
+   */
   readonly dataDir: string;
   /** Where the relay can be reached; `undefined` until `start` has resolved. */
   readonly address: RelayAddress | undefined;

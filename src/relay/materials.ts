@@ -1,7 +1,7 @@
 /** What a relay needs that is not a setting: its keys and its certificate. */
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { certDirOf, isAcmeMode, keyFileOf, parseEabKey, type Settings } from '../config.js';
+import { certDirOf, dataDirOf, isAcmeMode, keyFileOf, parseEabKey, type Settings } from '../config.js';
 import { CertificateSource, filesSource, manualSource, type SourceOptions } from '../control/certificate-source.js';
 import { certificateFile, keptCertificate, manualCertificate, PemError, parsePair } from '../control/certificates.js';
 import { writableByOthers } from '../control/files.js';
@@ -46,11 +46,12 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
       return undefined;
     }
   };
-  const keyFile = keyFileOf(settings);
   const { privateKey, meshKeyFile } = settings;
-  const keys = privateKey
-    ? keyPairOf(parsePrivateKey(privateKey) as Uint8Array)
-    : await load(settings.keyFile ? 'keyFile' : 'dataDir', keyFile, () => loadOrMakeKey(keyFile));
+  const ownKey = async () => {
+    const keyFile = keyFileOf(settings);
+    return load(settings.keyFile ? 'keyFile' : 'dataDir', keyFile, () => loadOrMakeKey(keyFile));
+  };
+  const keys = privateKey ? keyPairOf(parsePrivateKey(privateKey) as Uint8Array) : await ownKey();
   const meshKey = meshKeyFile
     ? await load('meshKeyFile', meshKeyFile, () => loadMeshKey(meshKeyFile))
     : settings.meshKey;
@@ -79,13 +80,15 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
 
 /** Of the directories that keys are kept in. */
 async function wideDirectories(settings: Settings): Promise<string[]> {
-  const { privateKey, certificate, certificates, certMode } = settings;
+  const { privateKey, certificate, certificates, certMode, certDir } = settings;
+  const keepsCertificates = !certificate && certificates.length === 0 && certMode !== 'off';
   const kept = [
     ...(privateKey ? [] : [dirname(keyFileOf(settings))]),
-    ...(certificate || certificates.length > 0 || certMode === 'off' ? [] : [certDirOf(settings)]),
+    ...(keepsCertificates ? [certDirOf(settings)] : []),
   ];
   // The data directory, where these are below it.
-  const above = kept.some((path) => dirname(path) === settings.dataDir) ? [settings.dataDir] : [];
+  const dataDir = keepsCertificates && certDir === undefined ? dataDirOf(settings) : settings.dataDir;
+  const above = dataDir !== undefined && kept.some((path) => dirname(path) === dataDir) ? [dataDir] : [];
   const wide = await writableByOthers([...above, ...kept]);
   return wide.map(
     ({ path, mode }) => `${path} has the mode ${mode}: others may put keys of theirs in it; chmod 700 keeps them out`,

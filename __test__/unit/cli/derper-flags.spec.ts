@@ -1,20 +1,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { DerperFlag } from '../../../src/cli/derper-flags.js';
+import { describe, expect, it } from 'vitest';
+import { type DerperFlag, derperFlags } from '../../../src/cli/derper-flags.js';
 import { goUsage, parseGoFlags } from '../../../src/cli/goflags.js';
 import { putSetting } from '../../../src/config/groups.js';
 import { parseSettings, type RelayConfig, SETTINGS } from '../../../src/config.js';
 import { temporaryDirectory } from '../temp.js';
 
 const home = temporaryDirectory();
-
-/** The flags, as they are where these variables are set: some defaults are found out once, when the module is loaded. */
-async function flagsWith(variables: Record<string, string>): Promise<readonly DerperFlag[]> {
-  for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value);
-  vi.resetModules();
-  return (await import('../../../src/cli/derper-flags.js')).DERPER_FLAGS;
-}
 
 /** All of derper v1.104.5's: name, type, and default as its usage shows it. */
 const UPSTREAM: readonly [name: string, type: DerperFlag['type'], fallback: string][] = [
@@ -55,15 +48,7 @@ const UPSTREAM: readonly [name: string, type: DerperFlag['type'], fallback: stri
   ['version', 'bool', ''],
 ];
 
-let flags: readonly DerperFlag[];
-
-beforeEach(async () => {
-  flags = await flagsWith({ HOME: home, XDG_CACHE_HOME: '/cache' });
-});
-
-afterEach(() => {
-  vi.unstubAllEnvs();
-});
+const flags = derperFlags({ HOME: home, XDG_CACHE_HOME: '/cache' });
 
 describe('derper’s flags', () => {
   it('are these 35, with upstream’s types and defaults', () => {
@@ -117,17 +102,24 @@ function configWith(setting: string, value: unknown): RelayConfig {
 describe('defaults that depend on the user', () => {
   const fallback = (from: readonly DerperFlag[], name: string) => from.find((flag) => flag.name === name)?.fallback;
 
-  it('of the certificate directory', async () => {
-    expect(fallback(await flagsWith({ XDG_CACHE_HOME: '', HOME: '/u' }), 'certdir')).toBe(
+  it('of the certificate directory', () => {
+    expect(fallback(derperFlags({ XDG_CACHE_HOME: '', HOME: '/u' }), 'certdir')).toBe(
       '/u/.cache/tailscale/derper-certs',
     );
-    expect(fallback(await flagsWith({ XDG_CACHE_HOME: '', HOME: '' }), 'certdir')).toBe('');
+    for (const env of [{ XDG_CACHE_HOME: '', HOME: '' }, {}]) expect(fallback(derperFlags(env), 'certdir')).toBe('');
   });
 
-  it('of the mesh key file: one that is there', async () => {
+  it('of the directory of secrets, which is below HOME or the working directory', () => {
+    expect(fallback(derperFlags({ HOME: '/u', XDG_CACHE_HOME: '/x' }), 'secrets-cache-dir')).toBe(
+      '/u/.cache/derper-secrets',
+    );
+    expect(fallback(derperFlags({}), 'secrets-cache-dir')).toBe('.cache/derper-secrets');
+  });
+
+  it('of the mesh key file: one that is there', () => {
     const file = join(home, 'with-key/keys/derp-mesh.key');
     mkdirSync(join(file, '..'), { recursive: true });
     writeFileSync(file, '');
-    expect(fallback(await flagsWith({ HOME: join(home, 'with-key') }), 'mesh-psk-file')).toBe(file);
+    expect(fallback(derperFlags({ HOME: join(home, 'with-key') }), 'mesh-psk-file')).toBe(file);
   });
 });
