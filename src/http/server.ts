@@ -125,8 +125,11 @@ export class HttpServer {
     if (request.httpVersion === '1.1' && response.shouldKeepAlive) response.removeHeader('Connection');
     const isHandshake = isSound(request) && wantsWebSocket(request) && this.isDerp(request, origin);
     const fault = isHandshake && handshakeFault(request);
-    if (fault) sendError(response, fault.status, fault.text, fault.headers);
-    else this.site.answer(request, response, origin.face, origin.peer.address);
+    if (fault) {
+      // Node keeps a connection whose answer says `Connection: Upgrade`, even if its client asked for its end.
+      if (!response.shouldKeepAlive) response.once('finish', () => request.socket.end());
+      sendError(response, fault.status, fault.text, fault.headers);
+    } else this.site.answer(request, response, origin.face, origin.peer.address);
   }
 
   /** Counts a request until it is answered. False if there are too many. */

@@ -77,6 +77,14 @@ describe('access to /debug/', () => {
     expect(verdict).toBe('unknown host');
   });
 
+  it('is not given to an address that is not known, though none is named', () => {
+    expect(access({ allowIp: '' }).allows(from(''))).toBe(false);
+  });
+
+  it('is given for no key where there is no file with one', () => {
+    expect(access().allows(from(FAR, { debugKey: 'any' }))).toBe(false);
+  });
+
   it('is denied to peers that are far before they hear of hosts', () => {
     const made = new DebugAccess({ trustedCidrs: [], hosts: () => [] });
     expect(made.verdict(from(FAR, { headers: { host: 'evil.test' } }))).toBe('denied');

@@ -5,7 +5,7 @@ import { HttpCounters } from '../../../src/http/counters.js';
 import { DebugAccess } from '../../../src/http/debug-access.js';
 import { type Face, type HttpOptions, HttpServer } from '../../../src/http/server.js';
 import { Visitors } from '../../../src/http/visitors.js';
-import type { Adoption } from '../../../src/plane/plane.js';
+import type { Adoption, TlsVersion } from '../../../src/plane/plane.js';
 import { STRICT } from '../../helpers/strict-barrier.js';
 import { nodeKey, vectors } from '../vectors.js';
 
@@ -23,7 +23,7 @@ export class Harness {
   private readonly sockets = new Map<number, Socket>();
   private lastId = 0;
 
-  private constructor(face: Face, options: Partial<HttpOptions>) {
+  private constructor(face: Face, options: Partial<HttpOptions>, tlsVersion: TlsVersion | null) {
     const { debugAccess = new DebugAccess({ trustedCidrs: [], hosts: () => ['derp.test'] }) } = options;
     const limits = () => ({ duplexes: 100, perAddress: 100, exempt: [] });
     this.http = new HttpServer({
@@ -55,12 +55,17 @@ export class Harness {
       // As the plane does: a socket without a listener for errors would end the process.
       socket.on('error', () => socket.destroy());
       const peer = { address: socket.remoteAddress as string, port: socket.remotePort as number };
-      this.http.accept(this.lastId, socket, face, { listener: 0, peer, tlsVersion: null });
+      this.http.accept(this.lastId, socket, face, { listener: 0, peer, tlsVersion });
     });
   }
 
-  static async open(face: Face = 'main', options: Partial<HttpOptions> = {}): Promise<Harness> {
-    const harness = new Harness(face, options);
+  /** With a `tlsVersion` connections pass for ones over TLS, whose bytes the plane hands over in the clear. */
+  static async open(
+    face: Face = 'main',
+    options: Partial<HttpOptions> = {},
+    tlsVersion: TlsVersion | null = null,
+  ): Promise<Harness> {
+    const harness = new Harness(face, options, tlsVersion);
     harness.server.listen(0, '127.0.0.1');
     await once(harness.server, 'listening');
     return harness;

@@ -131,6 +131,9 @@ describe('home', () => {
     const { status, headers } = await main.ask('GET /any HTTP/1.1');
     expect(status).toBe(302);
     expect(headers).toMatchObject({ ...BROWSER, location: 'https://example.com/about?x' });
+    await main.close();
+    main = await Harness.open('main', { home: 'https://example.com/Ä' });
+    expect((await main.ask('GET / HTTP/1.1')).headers.location).toBe('https://example.com/%c3%84');
     // The other pages stay.
     expect((await main.ask('GET /robots.txt HTTP/1.1')).status).toBe(200);
   });

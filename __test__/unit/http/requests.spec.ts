@@ -37,6 +37,19 @@ describe('a target', () => {
     expect(await main.ask(`GET ${target} HTTP/1.1`)).toMatchObject({ status: 307, headers: { location } });
   });
 
+  it('is sent on with a link for those who look at it alone', async () => {
+    const asked = async (method: string) => {
+      const { status, headers, body } = await main.ask(`${method} /a//b HTTP/1.1`);
+      expect([status, headers.location]).toEqual([307, '/a/b']);
+      return [headers['content-type'], headers['content-length'], body];
+    };
+    const html = 'text/html; charset=utf-8';
+    const link = '<a href="/a/b">Temporary Redirect</a>.\n\n';
+    expect(await asked('GET')).toEqual([html, String(link.length), link]);
+    expect(await asked('HEAD')).toEqual([html, undefined, '']);
+    expect(await asked('POST')).toEqual([undefined, '0', '']);
+  });
+
   it('is found by what it means, however it is spelt', async () => {
     expect((await main.ask('GET /rob%6fts.txt HTTP/1.1')).body).toContain('Disallow');
     expect((await main.ask('GET /robots%2Etxt HTTP/1.1')).body).toContain('Disallow');

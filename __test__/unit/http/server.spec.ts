@@ -1,0 +1,124 @@
+import { once } from 'node:events';
+import { afterEach, describe, expect, it } from 'vitest';
+import { HttpCounters } from '../../../src/http/counters.js';
+import { Visitors } from '../../../src/http/visitors.js';
+import { closed, Harness, received } from './harness.js';
+
+let main: Harness;
+
+afterEach(() => main.close());
+
+const CHECK = 'GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n';
+const WEBSOCKET =
+  'GET /derp HTTP/1.1|Host: derp.test|Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Version: 13' +
+  '|Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==|Sec-WebSocket-Protocol: derp';
+
+describe('requests of one connection', () => {
+  it('may come at once, up to a number', async () => {
+    main = await Harness.open();
+    const socket = await main.connect();
+    socket.write(CHECK.repeat(31) + CHECK.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
+    expect((await received(socket)).match(/HTTP\/1\.1 204 /g)).toHaveLength(32);
+  });
+
+  it('beyond that number cost the connection', async () => {
+    main = await Harness.open();
+    const socket = await main.connect();
+    socket.write(CHECK.repeat(33));
+    await closed(socket);
+    // The server is there for others.
+    expect((await main.ask('GET / HTTP/1.1')).status).toBe(200);
+  });
+
+  it('keep it, without a word in HTTP/1.1 and with one in HTTP/1.0', async () => {
+    main = await Harness.open();
+    const socket = await main.connect();
+    socket.write(CHECK);
+    expect(String((await once(socket, 'data'))[0])).not.toMatch(/^Connection:/im);
+    socket.write('GET /robots.txt HTTP/1.0\r\nHost: derp.test\r\nConnection: keep-alive\r\n\r\n');
+    expect(String((await once(socket, 'data'))[0])).toMatch(/^Connection: keep-alive\r$/im);
+    socket.destroy();
+  });
+});
+
+describe('a connection', () => {
+  it('for which there is no place is closed without an answer', async () => {
+    const limits = () => ({ duplexes: 0, perAddress: 0, exempt: [] });
+    main = await Harness.open('main', { visitors: new Visitors(limits, () => false) });
+    const socket = await main.connect();
+    socket.on('error', () => {});
+    socket.write(CHECK);
+    await closed(socket);
+    expect(socket.bytesRead).toBe(0);
+  });
+});
+
+describe('requests over TLS', () => {
+  it.each(['1.2', '1.3'] as const)(
+    'are counted under their version, and while they are not answered: %s',
+    async (tls) => {
+      const counters = new HttpCounters();
+      const active: number[] = [];
+      const bootstrapDns = () => {
+        active.push(counters.tlsActive[tls]);
+        return '';
+      };
+      main = await Harness.open('main', { counters, bootstrapDns }, tls);
+      await main.ask('GET /bootstrap-dns HTTP/1.1');
+      await main.ask('GET / HTTP/1.1|Expect: a wonder');
+      expect(counters.tlsRequests).toEqual({ '1.2': 0, '1.3': 0, [tls]: 2 });
+      expect(active).toEqual([1]);
+      expect(counters.tlsActive).toEqual({ '1.2': 0, '1.3': 0 });
+    },
+  );
+
+  it('are counted when they become DERP or WebSocket, and are then at an end', async () => {
+    const counters = new HttpCounters();
+    main = await Harness.open('main', { counters }, '1.3');
+    const webSocket = await main.connect();
+    webSocket.write(`${WEBSOCKET.replaceAll('|', '\r\n')}\r\n\r\n`);
+    await once(webSocket, 'data');
+    expect(counters).toMatchObject({ webSocketAccepts: 1, tlsRequests: { '1.3': 1 }, tlsActive: { '1.3': 0 } });
+    const raw = await main.connect();
+    raw.write('GET /derp HTTP/1.1\r\nHost: derp.test\r\nConnection: Upgrade\r\nUpgrade: DERP\r\n\r\n');
+    await once(raw, 'data');
+    expect(counters).toMatchObject({ webSocketAccepts: 1, tlsRequests: { '1.3': 2 }, tlsActive: { '1.3': 0 } });
+    webSocket.destroy();
+    raw.destroy();
+  });
+
+  it('that break off are answered no more', async () => {
+    const counters = new HttpCounters();
+    const check = () => new Promise<string[]>(() => {});
+    const debug = { facts: () => [], vars: () => '', varz: () => '', certificates: () => [], check };
+    main = await Harness.open('main', { counters, debug }, '1.3');
+    const socket = await main.connect();
+    socket.write('GET /debug/check HTTP/1.1\r\nHost: derp.test\r\n\r\n');
+    while (counters.tlsActive['1.3'] === 0) await new Promise(setImmediate);
+    socket.destroy();
+    while (counters.tlsActive['1.3'] !== 0) await new Promise(setImmediate);
+  });
+
+  it('for a proxy are refused in other words than in the clear', async () => {
+    main = await Harness.open('main', {}, '1.3');
+    const answer = await main.ask('CONNECT derp.test:443 HTTP/1.1');
+    expect(answer).toMatchObject({ status: 403, body: 'CONNECT not enabled\n', headers: { connection: 'close' } });
+  });
+});
+
+describe('a WebSocket', () => {
+  it('in HTTP/1.0 is refused', async () => {
+    main = await Harness.open();
+    const all = await main.raw(WEBSOCKET.replace('HTTP/1.1', 'HTTP/1.0'));
+    expect(all).toMatch(/^HTTP\/1\.1 426 /);
+    expect(all).toMatch(/\r\n\r\na WebSocket needs HTTP\/1\.1, not HTTP\/1\.0\n$/);
+  });
+
+  it('without a connection header for it is told of it, and kept no longer than it wants', async () => {
+    main = await Harness.open();
+    const all = await main.raw(WEBSOCKET.replace('Connection: Upgrade', 'Connection: close'));
+    expect(all).toMatch(/^HTTP\/1\.1 426 /);
+    expect(all).toMatch(/\r\nUpgrade: websocket\r\n/);
+    expect(all).toMatch(/\r\n\r\na WebSocket needs the header Connection: Upgrade\n$/);
+  });
+});
