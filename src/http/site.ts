@@ -148,8 +148,8 @@ export class Site {
     } else {
       const authority = authorityOverTls(request.headers.host ?? '', this.options.ports());
       const debug = asked === '/' && this.allowsDebug(request, target, address);
-      // Of an absolute target, what stands behind the host.
-      const path = debug ? '/debug/' : asked.replace(/^[a-zA-Z][a-zA-Z0-9+.-]*:\/\/[^/?#]*/, '') || '/';
+      // Of an absolute target, what stands behind the host: it has a path, or it was sent to one before.
+      const path = debug ? '/debug/' : asked.replace(/^[a-zA-Z][a-zA-Z0-9+.-]*:\/\/[^/?#]*/, '');
       sendRedirect(response, 302, `https://${authority}${path}`);
     }
   }

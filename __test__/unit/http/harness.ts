@@ -20,7 +20,8 @@ export class Harness {
   readonly adopted: { readonly id: number; readonly how: Adoption; readonly socket: Socket }[] = [];
   readonly http: HttpServer;
   private readonly server: Server;
-  private readonly sockets = new Map<number, Socket>();
+  /** The server's ends, by the ids of the connections. */
+  readonly sockets = new Map<number, Socket>();
   private lastId = 0;
 
   private constructor(face: Face, options: Partial<HttpOptions>, tlsVersion: TlsVersion | null) {

@@ -95,6 +95,11 @@ describe('a body', () => {
     expect(all).toMatchObject({ status: 501, body: 'Unsupported transfer encoding' });
   });
 
+  it('longer than Go can count is refused', async () => {
+    const all = parse(await main.raw(`POST / HTTP/1.1|Host: derp.test|Content-Length: ${2n ** 63n}`));
+    expect(all).toMatchObject({ status: 400, body: '400 Bad Request', headers: { connection: 'close' } });
+  });
+
   it('that a client asks for leave to send is not waited for', async () => {
     const all = await main.raw('POST / HTTP/1.1|Host: derp.test|Content-Length: 5|Expect: 100-continue');
     expect(parse(all)).toMatchObject({ status: 200, headers: { connection: 'close' } });
@@ -159,6 +164,8 @@ describe('a challenge of a certificate authority', () => {
     const { status, headers, body } = await plain.ask(`GET ${path} HTTP/1.1`);
     expect([status, headers['content-type'], body]).toEqual([200, 'text/plain; charset=utf-8', 'the answer']);
     expect(asks).toEqual([`derp.test ${path}`]);
+    await plain.raw(`GET ${path} HTTP/1.0`);
+    expect(asks[1]).toBe(` ${path}`);
     expect((await plain.ask('GET /x/.well-known/acme-challenge/ HTTP/1.1')).status).toBe(302);
     await plain.close();
   });

@@ -53,6 +53,25 @@ describe('a connection', () => {
   });
 });
 
+describe('a connection that rests', () => {
+  it.each([
+    // Node adds a second of its own.
+    [2, [30_000, 31_000]],
+    [3, [7_500]],
+  ])('among %i where four have a place is waited for, for so many milliseconds: %j', async (count, patience) => {
+    const limits = () => ({ duplexes: 4, perAddress: 4, exempt: [] });
+    main = await Harness.open('main', { visitors: new Visitors(limits, () => false) });
+    const sockets = [];
+    for (let number = 0; number < count; number++) sockets.push(await main.connect());
+    const [first] = sockets;
+    while (main.accepted < count) await new Promise(setImmediate);
+    first?.write(CHECK);
+    await once(first as (typeof sockets)[number], 'data');
+    await new Promise(setImmediate);
+    expect(patience).toContain(main.sockets.get(1)?.timeout);
+  });
+});
+
 describe('requests over TLS', () => {
   it.each(['1.2', '1.3'] as const)(
     'are counted under their version, and while they are not answered: %s',
