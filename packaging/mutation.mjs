@@ -14,7 +14,7 @@ import { asEntry, compare, parseListed } from './mutation/listed.mjs';
 import { sampled } from './mutation/mutants.mjs';
 import { PARTS, SEED } from './mutation/parts.mjs';
 import { openResults } from './mutation/results.mjs';
-import { digestsOf } from './mutation/sources.mjs';
+import { digestsOf, sourcesOf } from './mutation/sources.mjs';
 import { listTypeScript, tryTypeScript } from './mutation/stryker.mjs';
 
 const { values } = parseArgs({ options: { only: { type: 'string' }, minutes: { type: 'string' } } });
@@ -54,7 +54,8 @@ async function mutate(part) {
   const count = (status) => mutants.filter((mutant) => statusOf(mutant) === status).length;
   const notTried = mutants.filter((mutant) => !decided(mutant)).length;
   say(`${part.name}: ${count('killed')} killed, ${count('survived')} survived, ${notTried} not tried`);
-  const mine = entries.filter((entry) => entry.file.startsWith(`${part.source}/`));
+  const files = sourcesOf(part);
+  const mine = entries.filter((entry) => files.includes(entry.file));
   const { unlisted, removable } = compare(mine, mutants, statusOf);
   for (const { file, line } of removable) say(`${file}: may leave mutation.md, nothing survives in: ${line}`);
   for (const mutant of unlisted) {

@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { createWriteStream, existsSync, readFileSync } from 'node:fs';
 
 const LOOK_EVERY = 2_000;
+/** A program that was asked to end may take so long, in milliseconds. */
+const LAST_WORDS = 15_000;
 
 /** `look` is called again and again, and once after the end. What the program says goes to the file `log`. */
 export async function follow([command, ...args], { cwd, env, log, deadline, look }) {
@@ -14,7 +16,10 @@ export async function follow([command, ...args], { cwd, env, log, deadline, look
     child.on('error', reject);
     child.on('close', resolve);
   });
-  const stop = () => child.kill('SIGTERM');
+  const stop = () => {
+    child.kill('SIGTERM');
+    setTimeout(() => child.kill('SIGKILL'), LAST_WORDS).unref();
+  };
   let interrupted = false;
   const interrupt = () => {
     interrupted = true;

@@ -1,1 +1,5 @@
-export const PARTS: readonly { readonly name: string; readonly source: string; readonly tests?: readonly string[] }[];
+export const PARTS: readonly {
+  readonly name: string;
+  readonly source: string;
+  readonly tests?: readonly string[];
+}[];

@@ -13,15 +13,22 @@ export function filesIn(path, extension) {
     .sort();
 }
 
+/** The files of a part that are mutated. */
+export function sourcesOf({ source, kind, flat = false, except = [] }) {
+  return filesIn(source, kind === 'rust' ? '.rs' : '.ts').filter((file) => {
+    const within = relative(source, file);
+    return !except.includes(within) && !(flat && within.includes('/'));
+  });
+}
+
 export function textOf(file) {
   return readFileSync(join(root, file), 'utf8');
 }
 
 /** What the results of a part depend on, as it is now: see `results.mjs`. */
 export function digestsOf(part) {
-  const rust = part.kind === 'rust';
-  const sources = filesIn(part.source, rust ? '.rs' : '.ts');
-  const tests = rust ? sources : part.tests.flatMap((path) => filesIn(path, '.ts'));
+  const sources = sourcesOf(part);
+  const tests = part.tests?.flatMap((path) => filesIn(path, '.ts')) ?? filesIn(part.source, '.rs');
   const digests = (files, read) => new Map(files.map((file) => [file, digest(read(file))]));
   const bySource = digests(sources, (file) => withoutTests(textOf(file)));
   const byTest = digests(tests, textOf);

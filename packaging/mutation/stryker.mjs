@@ -9,7 +9,7 @@ import { root, run } from '../ensure.mjs';
 import { follow } from './follow.mjs';
 import { brief, named } from './mutants.mjs';
 import { place } from './place.mjs';
-import { filesIn } from './sources.mjs';
+import { sourcesOf } from './sources.mjs';
 
 const VERSION = '9.6.1';
 const PLUGIN = fileURLToPath(new URL('stryker-plugin.mjs', import.meta.url));
@@ -21,7 +21,7 @@ export async function listTypeScript(part, cache) {
   const silent = { info() {}, debug() {}, isDebugEnabled: () => false };
   const options = { plugins: null, excludedMutations: [], ignorers: [] };
   const found = [];
-  for (const file of filesIn(part.source, '.ts')) {
+  for (const file of sourcesOf(part)) {
     const content = readFileSync(join(root, file), 'utf8');
     const { mutants } = await new Instrumenter(silent).instrument([{ name: file, mutate: true, content }], options);
     const lines = content.split('\n');
@@ -48,7 +48,7 @@ export async function tryTypeScript(part, mutants, cache, deadline, onResult) {
   const byPlace = new Map(mutants.map((mutant) => [mutant.place, mutant]));
   await follow([process.execPath, stryker, 'run', config], {
     cwd: work,
-    env: { DERPKIT_MUTATION_PLAN: plan, FORCE_COLOR: '0' },
+    env: { DERPKIT_MUTATION_PLAN: plan, FORCE_COLOR: '0', DERPKIT_LANES: 'js' },
     log: join(work, 'stryker.log'),
     deadline,
     look(reader) {
