@@ -53,9 +53,11 @@ async function tryWith(tests, part, mutants, cache, deadline, onResult) {
   // Times are for what hangs, on a machine that does other work too.
   const times = ['--minimum-test-timeout', '120', '--build-timeout', '600'];
   const seen = new Set();
-  await follow([tool(cache), ...args, ...times, '--no-times', ...chosen, '--', ...tests], {
+  // Also for the builds, or they would build all tests for each mutant.
+  const targets = tests.map((target) => `--cargo-arg=${target}`);
+  await follow([tool(cache), ...args, ...times, '--no-times', ...chosen, ...targets], {
     cwd: root,
-    env: { CARGO_TARGET_DIR: join(cache, 'target'), TMPDIR: scratch },
+    env: { CARGO_TARGET_DIR: join(cache, 'target'), CARGO_PROFILE_DEV_DEBUG: '0', TMPDIR: scratch },
     log: join(work, 'cargo-mutants.log'),
     deadline,
     look() {
