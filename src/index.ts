@@ -40,6 +40,7 @@ export type {
   ClientConnected,
   ClientDisconnected,
   Endpoint,
+  InheritedSockets,
   Relay,
   RelayAddress,
   RelayEvents,

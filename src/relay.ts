@@ -14,9 +14,9 @@ import type { Relay, RelayAddress, RelayEvents, RelayOptions } from './relay/api
 import { RelayCertificates } from './relay/certificates.js';
 import { loadMaterials, type Materials } from './relay/materials.js';
 import { reloadFiles } from './relay/reload.js';
-import { type RelayTimes, RunningRelay } from './relay/running.js';
+import { type RelayTimes, type RunningOptions, RunningRelay } from './relay/running.js';
 
-export type { Relay, RelayAddress, RelayEvents, RelayOptions } from './relay/api.js';
+export type { InheritedSockets, Relay, RelayAddress, RelayEvents, RelayOptions } from './relay/api.js';
 
 /**
  * Makes a relay; `start` opens it. Throws a `ConfigError` with every setting that cannot be used, and a `DerpkitError` with
@@ -55,7 +55,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     plane: SelectedPlane,
     readonly logger: Logger,
     private readonly times: RelayTimes,
-    private readonly hooks: Pick<RelayOptions, 'dnsHook' | 'onAdmit'>,
+    private readonly hooks: RunningOptions['hooks'],
   ) {
     super();
     this.plane = plane;
@@ -116,6 +116,10 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
 
   mesh(): MeshStatus[] {
     return this.running().mesh?.status() ?? [];
+  }
+
+  async pulse(): Promise<void> {
+    return this.running().plane.pulse();
   }
 
   private async open(): Promise<void> {

@@ -23,6 +23,8 @@ export interface CommandOptions {
   /** Leads a process group, as what a terminal starts does. */
   readonly group?: boolean;
   readonly patience?: number;
+  /** Descriptors that it is given, from 3 on. */
+  readonly descriptors?: readonly number[];
   /** False for what is started for several tests, which end it themselves. */
   readonly endsWithTest?: boolean;
 }
@@ -47,6 +49,7 @@ export class Command {
       group = false,
       patience = PATIENCE,
       endsWithTest = true,
+      descriptors = [],
     }: CommandOptions = {},
   ) {
     const [program, ...args] = line;
@@ -54,7 +57,7 @@ export class Command {
     this.group = group;
     this.child = spawn(program, args, {
       env: { ...bareEnvironment(), ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', ...descriptors],
       detached: group,
       ...(cwd !== undefined && { cwd }),
       ...(unprivileged && isRoot() && { uid: NOBODY, gid: NOBODY }),

@@ -105,6 +105,10 @@ class AsyncPlane implements DataPlane {
     return this.ask(() => this.inner.snapshot(...crossed));
   }
 
+  pulse(): Promise<void> {
+    return this.ask(() => this.inner.pulse());
+  }
+
   tap(...args: Parameters<DataPlane['tap']>): ReturnType<DataPlane['tap']> {
     return this.inner.tap(...cross(args));
   }

@@ -7,7 +7,7 @@ import { copyFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadAddon } from '../../src/plane/addon.js';
-import type { Binding, BindingPlane } from '../../src/plane/native.js';
+import type { Binding, BindingPlane } from '../../src/plane/binding.js';
 
 /** Bugs that random traces have to find. */
 export const FAULTS = ['reorder', 'misroute', 'lost-peer-gone', 'stale-route'] as const;
@@ -18,7 +18,7 @@ export type SystemFault = 'accept' | 'register' | 'pair' | 'duplicate';
 
 /** What the build with faults has, and no other. */
 export interface FaultyPlane extends BindingPlane {
-  plant(fault: Fault | SystemFault | 'panic' | null): void;
+  plant(fault: Fault | SystemFault | 'panic' | 'hang' | null): void;
   numberCounters(): void;
   isCounters(view: ArrayBuffer): boolean;
 }

@@ -1,7 +1,7 @@
 /** A test that finds nothing proves nothing: bugs are planted in the native plane, and the traces have to find each. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadAddon } from '../../src/plane/addon.js';
-import type { Binding } from '../../src/plane/native.js';
+import type { Binding } from '../../src/plane/binding.js';
 import { FAULTS } from '../helpers/faulty-addon.js';
 import { laneNamed } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';

@@ -1,5 +1,6 @@
 /** The native lane with a bug in it. */
-import { type Binding, nativePlane } from '../../src/plane/native.js';
+import type { Binding } from '../../src/plane/binding.js';
+import { nativePlane } from '../../src/plane/native.js';
 import { type Fault, type FaultyPlane, faultyAddon } from '../helpers/faulty-addon.js';
 import type { Lane } from '../helpers/lanes.js';
 import type { Rig } from './rig.js';
@@ -25,7 +26,7 @@ export function faultyLane(): FaultyLane {
           return made;
         },
       });
-      const plane = nativePlane({ version: () => binding.version(), BindingPlane: Plane })(options, events);
+      const plane = nativePlane({ BindingPlane: Plane })(options, events);
       planes.set(plane, made as FaultyPlane);
       return plane;
     },

@@ -1,7 +1,8 @@
 /** The addon as it was built, and a build of it that faults can be planted in. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type Binding, loadNative, nativePlane } from '../../src/plane/native.js';
+import type { Binding } from '../../src/plane/binding.js';
+import { loadNative, nativePlane } from '../../src/plane/native.js';
 import { type FaultyPlane, faultyAddon } from '../helpers/faulty-addon.js';
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -39,5 +40,5 @@ export function faultyPlanes(page: (page: ArrayBuffer | null) => ArrayBuffer | n
       return page(made.page);
     }
   }
-  return { create: nativePlane({ version: addon.version, BindingPlane: Watched }), made };
+  return { create: nativePlane({ BindingPlane: Watched }), made };
 }

@@ -4,7 +4,8 @@ import { expect, it, onTestFinished } from 'vitest';
 import { parseSettings } from '../../src/config.js';
 import { createLogger } from '../../src/logger.js';
 import { loadAddon } from '../../src/plane/addon.js';
-import { type Binding, nativePlane } from '../../src/plane/native.js';
+import type { Binding } from '../../src/plane/binding.js';
+import { nativePlane } from '../../src/plane/native.js';
 import type { DataPlane } from '../../src/plane/plane.js';
 import { formatPrivateKey, generateKeyPair } from '../../src/protocol/key.js';
 import { planePolicy } from '../../src/relay/policy.js';
@@ -40,7 +41,7 @@ function counted(addon: Binding) {
       return inner.apply(this, args);
     });
   }
-  return { create: nativePlane({ version: addon.version, BindingPlane: Counted }), calls, methods };
+  return { create: nativePlane({ BindingPlane: Counted }), calls, methods };
 }
 
 it('every call and every callback is counted, and there are no others', async () => {

@@ -17,6 +17,7 @@ import { createRelay } from '../relay.js';
 import { VERSION } from '../version.js';
 import { type DerperFlag, derperFlags } from './derper-flags.js';
 import { FlagError, type FlagValues, goUsage, HelpRequested, parseGoFlags } from './goflags.js';
+import { takeSockets, withSockets } from './inherited-sockets.js';
 import { runRelay } from './run-relay.js';
 import { variableOf } from './sources.js';
 import { defaultSocket } from './tailscaled-socket.js';
@@ -44,7 +45,7 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
   }
   try {
     const config = configOf(values, env);
-    const relay = createRelay(config);
+    const relay = createRelay(config, { sockets: takeSockets(env) });
     const onStarted = () => {
       const { hostname = '', certMode } = config;
       const node =
@@ -58,7 +59,7 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
     };
     return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload() : undefined);
   } catch (error) {
-    process.stderr.write(explain('derper', error, spelling));
+    process.stderr.write(explain('derper', error, withSockets(spelling)));
     return 1;
   }
 }

@@ -18,6 +18,7 @@ import { VERSION } from '../version.js';
 import { addBench } from './bench.js';
 import { headscaleDerpMap, policyDerpMap } from './derp-map.js';
 import { addHealth } from './health.js';
+import { takeSockets, withSockets } from './inherited-sockets.js';
 import { runRelay } from './run-relay.js';
 import { flagOf, gather, variableOf } from './sources.js';
 import { announce, explain, pinnedNode, type Spelling } from './terminal.js';
@@ -91,8 +92,8 @@ async function run(flags: Record<string, unknown>): Promise<number> {
   let spelling: Spelling = (place) => place;
   try {
     const gathered = await gather(flags, process.env);
-    spelling = gathered.spelling;
-    const relay = createRelay(gathered.config);
+    spelling = withSockets(gathered.spelling);
+    const relay = createRelay(gathered.config, { sockets: takeSockets(process.env) });
     const onStarted = () => announce(relay, `derpkit ${VERSION}`, spelling, pinned(relay, gathered.config));
     return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload() : undefined);
   } catch (error) {

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../errors.js';
 import { toggleDebug } from '../logger.js';
 import type { Relay } from '../relay.js';
+import { ServiceManager } from './service-manager.js';
 import { endBySignal, heedSignals } from './signals.js';
 
 /** When a second signal is meant to end what the first one could not. */
@@ -20,7 +21,8 @@ export async function runRelay(
   const failed = new Promise<'fault'>((resolve) => {
     relay.once('fault', () => resolve('fault'));
   });
-  const signals = new Signals(relay, reload);
+  const manager = new ServiceManager(relay, process.env);
+  const signals = new Signals(relay, reload && (() => manager.reloading(reload)));
   heedSignals(signals);
   try {
     await relay.start();
@@ -29,12 +31,15 @@ export async function runRelay(
     if (signals.isEnding) await new Promise(() => {});
     throw error;
   }
+  manager.ready();
   signals.started();
   onStarted();
   const end = await Promise.race([signals.ended, failed]);
   signals.ending();
   relay.logger.info({ because: end }, 'stopping');
+  manager.stopping();
   await relay.close();
+  await manager.told();
   // Not by returning: while Node winds itself up a signal kills it again, and npm's copy of the Ctrl-C may still be coming.
   process.exit(end === 'fault' ? 1 : 0);
 }

@@ -7,15 +7,14 @@ import { getSystemErrorName } from 'node:util';
 import { DerpkitError } from '../errors.js';
 import { Barrier } from '../faults/barrier.js';
 import { type NodeKey, nodeKeyBytes, readNodeKey } from '../protocol/key.js';
-import type { ClientInfo } from '../protocol/login.js';
 import { KEY_LENGTH, type PeerGoneReason } from '../protocol/wire.js';
 import { findAddon } from './addon.js';
 import { listenError } from './address.js';
+import type { Binding, BindingEvent, BindingPlane } from './binding.js';
 import { WritableCounters } from './counters.js';
 import { tapBatch } from './native-tap.js';
 import type {
   Adoption,
-  Certificate,
   CertificateSet,
   CloseReason,
   ConnectionId,
@@ -26,7 +25,6 @@ import type {
   LinkId,
   Listening,
   ListenSpec,
-  PacketDrop,
   PacketTap,
   PeerAddress,
   PlaneEvents,
@@ -35,7 +33,6 @@ import type {
   PlanePolicy,
   Snapshot,
   TapOptions,
-  TlsVersion,
 } from './plane.js';
 import { TapStream } from './tap.js';
 
@@ -43,81 +40,6 @@ import { TapStream } from './tap.js';
 const LINGER = 1000;
 /** When to try again, in milliseconds, where the events of the plane could not be taken. */
 const TAKE_AGAIN = 100;
-
-export interface Binding {
-  version(): string;
-  readonly BindingPlane: new (
-    privateKey: Uint8Array,
-    policy: object,
-    workers: number,
-    wake: () => void,
-  ) => BindingPlane;
-}
-
-export interface BindingPlane {
-  counters(): ArrayBuffer | null;
-  copyCounters(): number[];
-  certificates(certificates: readonly Certificate[], otherwise: string): void;
-  listen(host: string, port: number, derp: boolean, tls: boolean): Listening;
-  listenStun(host: string, port: number): Listening;
-  policy(policy: object): void;
-  admit(id: number, mesh: boolean, perSecond?: number, burst?: number): void;
-  close(id: number, reason: string): void;
-  dial(link: number, target: object): string | null;
-  hangUp(link: number): void;
-  route(key: Uint8Array, via: number | null): void;
-  gone(key: Uint8Array, reason: number): void;
-  send(ids: readonly number[], frames: Uint8Array, pull: boolean): void;
-  newId(): number;
-  left(id: number): void;
-  adopt(
-    id: number,
-    fd: number,
-    listener: number,
-    address: string,
-    port: number,
-    leftover: Uint8Array,
-    notIdeal: boolean,
-    webSocket: boolean,
-  ): void;
-  attach(id: number, address: string, port: number): number;
-  snapshot(offset: number, limit: number): Snapshot;
-  tap(key: Uint8Array | null, snapLength: number): boolean;
-  takeTapped(): ArrayBuffer | null;
-  releaseTapped(slab: ArrayBuffer): void;
-  stopTap(): void;
-  takeEvents(): BindingEvent[];
-  shutdown(): void;
-}
-
-interface BindingEvent {
-  readonly kind: string;
-  readonly id: number;
-  readonly key: Buffer;
-  readonly reason: string;
-  readonly sequence: number;
-  readonly home: boolean;
-  readonly address: string;
-  readonly port: number;
-  readonly notIdeal: boolean;
-  /** Absent without TLS. */
-  readonly tlsVersion?: TlsVersion;
-  readonly info: Omit<ClientInfo, 'meshKey'> & { readonly meshKey?: string };
-  readonly listener: number;
-  readonly fd: number;
-  readonly received: Buffer;
-  readonly drops: readonly BindingDrop[];
-  /** 33 bytes for each: the key, and whether it is there. */
-  readonly changes: Buffer;
-  readonly serverName: string;
-  readonly localAddress: string;
-  readonly alpn: readonly string[];
-}
-
-interface BindingDrop extends Omit<PacketDrop, 'source' | 'destination'> {
-  readonly source: Buffer;
-  readonly destination: Buffer;
-}
 
 export interface LoadedNative {
   readonly path: string;
@@ -130,8 +52,13 @@ export function loadNative(): LoadedNative {
   return { path, create: nativePlane(binding) };
 }
 
+/** Tells a service manager something. Throws what the system says. */
+export function notify(socket: string, state: string): void {
+  findAddon<Binding>().binding.notify(socket, state);
+}
+
 /** Planes of one addon. */
-export function nativePlane(binding: Binding): PlaneFactory {
+export function nativePlane(binding: Pick<Binding, 'BindingPlane'>): PlaneFactory {
   return (options, events) => new NativePlane(binding, options, events);
 }
 
@@ -149,11 +76,14 @@ class NativePlane implements DataPlane {
   private readonly transports = new Map<ConnectionId, Duplex>();
   private currentPolicy: PlanePolicy;
   private receiveEpoch = 0;
+  /** Who waits for signs of life, by their number. */
+  private readonly pulsing = new Map<number, () => void>();
+  private pulses = 0;
   private tapped: TapStream | undefined;
   private closed = false;
 
   constructor(
-    binding: Binding,
+    binding: Pick<Binding, 'BindingPlane'>,
     options: PlaneOptions,
     private readonly events: PlaneEvents,
   ) {
@@ -172,6 +102,11 @@ class NativePlane implements DataPlane {
 
   async listen(spec: ListenSpec): Promise<Listening> {
     try {
+      const { fd } = spec;
+      if (fd !== undefined)
+        return spec.kind === 'stun'
+          ? this.plane.listenStunOn(fd)
+          : this.plane.listenOn(fd, spec.derp, spec.kind === 'tls');
       // As Node does it, a name is its first address.
       const { address } = await lookup(spec.host || '::');
       if (spec.kind === 'stun') return this.plane.listenStun(address, spec.port);
@@ -312,6 +247,15 @@ class NativePlane implements DataPlane {
     return this.plane.snapshot(offset, limit);
   }
 
+  pulse(): Promise<void> {
+    this.pulses += 1;
+    const id = this.pulses;
+    return new Promise((resolve) => {
+      this.pulsing.set(id, resolve);
+      this.plane.pulse(id);
+    });
+  }
+
   async shutdown(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
@@ -397,6 +341,10 @@ class NativePlane implements DataPlane {
         break;
       case 'pulled':
         this.events.pulled(id);
+        break;
+      case 'pulse':
+        this.pulsing.get(id)?.();
+        this.pulsing.delete(id);
         break;
       case 'certificateNeeded': {
         const { serverName, localAddress, alpn } = event;

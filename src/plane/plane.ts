@@ -122,6 +122,9 @@ export interface DataPlane {
    */
   tap(options: TapOptions): PacketTap;
 
+  /** Resolves when every thread that moves packets has made a turn: a sign of life. Never, where one of them makes none. */
+  pulse(): Promise<void>;
+
   /** Closes listeners, connections and links, and resolves when nothing of the plane is left. Idempotent. */
   shutdown(): Promise<void>;
 }
@@ -266,6 +269,11 @@ export interface ListenSpec {
   readonly host: string;
   /** 0 picks one. */
   readonly port: number;
+  /**
+   * A socket that is open already, by its descriptor; `host` and `port` are then what it has. It is taken for as long as
+   * the process lives. Absent: the plane opens one.
+   */
+  readonly fd?: number | undefined;
 }
 
 /** A listener that is open, with the address and the port that it has. */

@@ -1,6 +1,9 @@
 /** Chooses the data plane: the one place where its implementations meet. */
 import { createJsPlane } from './js/js-plane.js';
 import { loadNative } from './native.js';
+
+export { notify as notifyNatively } from './native.js';
+
 import type { PlaneFactory, PlaneKind } from './plane.js';
 
 export type PlaneChoice = 'auto' | PlaneKind;

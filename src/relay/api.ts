@@ -20,6 +20,21 @@ export interface RelayOptions {
   readonly logger?: Logger;
   /** Sets and removes TXT records for the ACME challenge DNS-01. Default: the command of `acme.dns.exec`, if there is one. */
   readonly dnsHook?: DnsHook;
+  /** Sockets that are open already, in place of those that settings name. Default: none. */
+  readonly sockets?: InheritedSockets;
+}
+
+/**
+ * Sockets that another program, such as a service manager, has opened for the relay, by their descriptors. The relay takes
+ * them for as long as the process lives.
+ */
+export interface InheritedSockets {
+  /** A TCP socket that listens, in place of `listen`. */
+  readonly derp?: number;
+  /** A TCP socket that listens, in place of `httpPort`, for plain HTTP beside TLS. */
+  readonly http?: number;
+  /** A UDP socket, in place of `stunPort`. */
+  readonly stun?: number;
 }
 
 /** Where a started relay can be reached. */
@@ -118,6 +133,11 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
   start(): Promise<void>;
   /** Closes listeners and connections, and resolves when nothing is left open. It may be called at any time, and more than once; a relay is not started again. */
   close(): Promise<void>;
+  /**
+   * A sign of life: resolves when every thread that moves packets has made a turn, and stays unresolved where one of them
+   * hangs. Throws `ERR_STATE` before `start` and after `close`.
+   */
+  pulse(): Promise<void>;
   /** Whether there are files for `reload` to read. */
   readonly reloads: boolean;
   /**

@@ -13,10 +13,10 @@ import { HttpServer } from '../http/server.js';
 import { Visitors } from '../http/visitors.js';
 import type { Logger } from '../logger.js';
 import { openFiles } from '../metrics/process.js';
-import type { DataPlane, Listening, PlaneFactory, PlanePolicy } from '../plane/plane.js';
+import type { DataPlane, PlaneFactory, PlanePolicy } from '../plane/plane.js';
 import { Registry } from '../registry/registry.js';
 import { openGate } from './admission.js';
-import type { Endpoint, RelayAddress, RelayEvents, RelayOptions } from './api.js';
+import type { RelayAddress, RelayEvents, RelayOptions } from './api.js';
 import { type CertificateTimes, RelayCertificates } from './certificates.js';
 import { runCommands } from './commands.js';
 import { RelayDebugSource } from './debug-source.js';
@@ -43,7 +43,7 @@ export interface RunningOptions {
   readonly logger: Logger;
   /** Where the events for the embedding program are emitted. */
   readonly emitter: EventEmitter<RelayEvents>;
-  readonly hooks: Pick<RelayOptions, 'dnsHook' | 'onAdmit'>;
+  readonly hooks: Pick<RelayOptions, 'dnsHook' | 'onAdmit' | 'sockets'>;
 }
 
 /** The parts of a relay between its start and its close, each made of those before it. */
@@ -76,7 +76,7 @@ export class RunningRelay {
     const { privateKey, publicKey } = keys;
     const plane = makePlane(() => create({ privateKey, policy, workers: settings.workers }, handlers));
     this.plane = plane;
-    this.listeners = new Listeners(plane);
+    this.listeners = new Listeners(settings, hooks.sockets ?? {}, plane);
     const registry = new Registry(publicKey);
     this.registry = registry;
 
@@ -164,34 +164,24 @@ export class RunningRelay {
     return { plane, registry, gate, mesh, certificates, http, listeners };
   }
 
-  /** Opens the listeners, and starts what works by itself. Rejects with a `ListenError` for one that cannot be had. */
+  /**
+   * Opens the listeners, and starts what works by itself. Rejects with a `ListenError` for one that cannot be had, and with a
+   * `ConfigError` for a socket that was handed over and cannot be used.
+   */
   async listen(): Promise<RelayAddress> {
     const { settings, materials, logger } = this.options;
-    const { listen, derp, stun, stunPort, httpPort } = settings;
-    const { host } = listen;
     const { listeners, certificates } = this;
     const tls = settings.certMode !== 'off';
     if (tls) await certificates.open();
     for (const warning of materials.warnings) logger.warn(warning);
     this.bootstrap.start();
     this.strangerLog.start();
-    const main = await listeners.open({ kind: tls ? 'tls' : 'tcp', derp, host, port: listen.port }, 'main', 'listen');
-    if (tls) listeners.ports.tls = main.port;
-    const withHttp = tls && httpPort >= 0;
-    const http =
-      withHttp && (await listeners.open({ kind: 'tcp', derp: false, host, port: httpPort }, 'redirect', 'httpPort'));
-    if (http) listeners.ports.plain = http.port;
-    const stunListener =
-      stun && (await listeners.open({ kind: 'stun', derp: false, host, port: stunPort }, 'main', 'stunPort'));
+    const address = await listeners.open();
     this.mesh?.start();
     await certificates.start();
     this.gate.start();
     logger.info(this.bound, 'connections are bounded');
-    return {
-      derp: { ...endpoint(main), tls },
-      ...(http && { http: endpoint(http) }),
-      ...(stunListener && { stun: endpoint(stunListener) }),
-    };
+    return address;
   }
 
   /** Sets another receive limit, for the clients that are connected, too. */
@@ -234,8 +224,4 @@ function makePlane(make: () => DataPlane): DataPlane {
       'the limit of processes of a container), ask for fewer, or take the plane js, which has none';
     throw new PlaneRefusal({ path: 'workers', message }, cause);
   }
-}
-
-function endpoint({ address, port }: Listening): Endpoint {
-  return { address, port };
 }

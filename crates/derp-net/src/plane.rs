@@ -1,8 +1,10 @@
 //! The plane as its owner sees it: threads, and the commands of `src/plane/plane.ts`.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -87,12 +89,18 @@ impl Plane {
     /// # Errors
     /// Whatever the system says.
     pub fn listen(&self, address: SocketAddr, derp: bool, tls: bool) -> io::Result<(u64, SocketAddr)> {
-        let (socket, address) = socket::open(address, socket2::Type::STREAM, socket2::Protocol::TCP)?;
-        // Restarts find the port free; a second instance still does not.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(4096)?;
-        let socket: std::net::TcpListener = socket.into();
+        self.serve(socket::listen(address)?, derp, tls)
+    }
+
+    /// The same with a socket that listens already.
+    ///
+    /// # Errors
+    /// If it is no TCP socket that listens, and whatever the system says.
+    pub fn listen_on(&self, socket: OwnedFd, derp: bool, tls: bool) -> io::Result<(u64, SocketAddr)> {
+        self.serve(socket::inherited_listener(socket)?, derp, tls)
+    }
+
+    fn serve(&self, socket: TcpListener, derp: bool, tls: bool) -> io::Result<(u64, SocketAddr)> {
         let bound = socket.local_addr()?;
         let id = self.new_id();
         let (opened, outcome) = mpsc::sync_channel(1);
@@ -114,7 +122,18 @@ impl Plane {
     /// # Errors
     /// Whatever the system says.
     pub fn listen_stun(&self, address: SocketAddr) -> io::Result<(u64, SocketAddr)> {
-        let socket = stun::bind(address)?;
+        self.answer_stun(stun::bind(address)?)
+    }
+
+    /// The same with a socket that is bound already.
+    ///
+    /// # Errors
+    /// If it is no UDP socket, and whatever the system says.
+    pub fn listen_stun_on(&self, socket: OwnedFd) -> io::Result<(u64, SocketAddr)> {
+        self.answer_stun(stun::inherited(socket)?)
+    }
+
+    fn answer_stun(&self, socket: UdpSocket) -> io::Result<(u64, SocketAddr)> {
         let bound = socket.local_addr()?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
@@ -128,6 +147,12 @@ impl Plane {
         }
         let _ = thread.join();
         Err(io::Error::other("the plane has ended"))
+    }
+
+    /// Asks every worker for a sign of life: [`Event::Pulse`] follows when all of them have made a turn.
+    pub fn pulse(&self, id: u64) {
+        let silent = Arc::new(AtomicUsize::new(self.shared.mailboxes.len()));
+        self.shared.mail_all(|| Mail::Pulse(id, silent.clone()));
     }
 
     /// Replaces the policy.

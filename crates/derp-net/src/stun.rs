@@ -8,7 +8,7 @@ mod tally;
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -34,6 +34,12 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let (socket, address) = socket::open(address, socket2::Type::DGRAM, socket2::Protocol::UDP)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// A socket that another process has bound.
+pub(crate) fn inherited(socket: OwnedFd) -> io::Result<UdpSocket> {
+    let socket = socket::inherited(socket, socket2::Type::DGRAM);
+    socket.map(Into::into).map_err(|_| io::Error::other("is no UDP socket"))
 }
 
 /// Has the poll of the thread wake it when there are requests.

@@ -6,6 +6,7 @@ pub(crate) mod connections;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::hub::ctx::Ctx;
 use crate::hub::mail::Mail;
 use crate::hub::shared::Shared;
 use crate::io::socket::Accepted;
+use crate::state::events::Event;
 use crate::state::strangers::Stage;
 use crate::worker::accept_limit::AcceptLimit;
 use crate::worker::acceptor::Acceptor;
@@ -64,6 +66,9 @@ impl Worker {
             let ctx = Ctx::now(&shared);
             if ctx.faults.strikes(Fault::Panic) {
                 panic!("a fault was planted");
+            }
+            while self.index == 0 && ctx.faults.try_to(Fault::Hang).is_err() {
+                std::thread::sleep(TICK);
             }
             self.accept(None, ctx);
             self.connections.go_on(ctx);
@@ -115,6 +120,11 @@ impl Worker {
             Mail::Certificates => connections.look_again(ctx),
             Mail::CloseParked(id) => connections.close_parked(id, ctx),
             Mail::Policy => connections.free(ctx),
+            Mail::Pulse(id, silent) => {
+                if silent.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    ctx.events.push(Event::Pulse { id });
+                }
+            }
             Mail::Relieve => connections.relieve(ctx),
             #[cfg(feature = "fault-injection")]
             Mail::Look => {}

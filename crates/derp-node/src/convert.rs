@@ -251,6 +251,7 @@ impl From<Event> for BindingEvent {
                 received: Some(received.into()),
                 ..Self::new("duplex", id)
             },
+            Event::Pulse { id } => Self::new("pulse", id),
             Event::LinkOpen { link, server } => Self { key: Some(key_buffer(&server)), ..Self::new("linkOpen", link) },
             Event::LinkPeers { link, changes } => {
                 let bytes = changes

@@ -22,6 +22,7 @@ impl BindingPlane {
             Some("lost-peer-gone") => Some(Fault::LostPeerGone),
             Some("stale-route") => Some(Fault::StaleRoute),
             Some("panic") => Some(Fault::Panic),
+            Some("hang") => Some(Fault::Hang),
             Some("accept") => Some(Fault::Accept),
             Some("register") => Some(Fault::Register),
             Some("pair") => Some(Fault::Pair),

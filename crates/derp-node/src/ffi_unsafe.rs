@@ -98,14 +98,12 @@ pub(crate) fn give_back() {
 }
 
 /// A descriptor of the plane's own for a socket that is somebody else's.
-pub(crate) fn duplicate(fd: i32) -> io::Result<TcpStream> {
+pub(crate) fn duplicate(fd: i32) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     // SAFETY: the caller's socket stays open during this call, which is synchronous.
-    let stream = TcpStream::from(unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?);
-    stream.set_nonblocking(true)?;
-    Ok(stream)
+    unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
 }
 
 /// A pair of connected stream sockets: a descriptor for Node, and one that the plane reads as it reads TCP.

@@ -5,11 +5,12 @@ mod error;
 #[cfg(feature = "fault-injection")]
 mod fault_injection;
 mod ffi_unsafe;
+mod notify;
 mod wake;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -45,6 +46,13 @@ const OS_HOOKS: OsHooks = OsHooks {
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
     give_back: None,
 };
+
+/// Says something to a service manager, in its own words (`READY=1`, a line each). `socket` is a path, or an abstract name
+/// behind an `@`.
+#[napi]
+pub fn notify(env: Env, socket: String, state: String) -> Result<()> {
+    notify::notify(&socket, &state).or_else(|error| throw(&env, Code::Internal, &error))
+}
 
 /// A listener that is open.
 #[napi(object)]
@@ -136,6 +144,25 @@ impl BindingPlane {
         self.opened(&env, ffi_unsafe::without_signals(|| self.called().listen_stun(address)))
     }
 
+    /// The same with a socket that listens already, by its descriptor, which stays the caller's to close.
+    #[napi]
+    pub fn listen_on(&self, env: Env, fd: i32, derp: bool, tls: bool) -> Result<BindingListening> {
+        self.opened(&env, ffi_unsafe::duplicate(fd).and_then(|socket| self.called().listen_on(socket, derp, tls)))
+    }
+
+    /// The same with a socket that is bound already.
+    #[napi]
+    pub fn listen_stun_on(&self, env: Env, fd: i32) -> Result<BindingListening> {
+        let listen = |socket| ffi_unsafe::without_signals(|| self.called().listen_stun_on(socket));
+        self.opened(&env, ffi_unsafe::duplicate(fd).and_then(listen))
+    }
+
+    /// Asks the workers for a sign of life; the event `pulse` with this id follows.
+    #[napi]
+    pub fn pulse(&self, id: f64) {
+        self.called().pulse(id as u64);
+    }
+
     #[napi]
     pub fn certificates(&self, env: Env, certificates: Vec<BindingCertificate>, otherwise: String) -> Result<()> {
         match certificate_set(certificates, &otherwise) {
@@ -215,6 +242,11 @@ impl BindingPlane {
             .plane
             .may_duplicate()
             .and_then(|()| ffi_unsafe::duplicate(fd))
+            .and_then(|socket| {
+                let stream = TcpStream::from(socket);
+                stream.set_nonblocking(true)?;
+                Ok(stream)
+            })
             .or_else(|error| throw(&env, Code::Internal, &error))?;
         let how = Adoption { leftover: leftover.to_vec(), listener: listener as u64, not_ideal, web_socket };
         self.called().adopt(id as u64, stream, peer(&address, port), how);

@@ -109,6 +109,9 @@ class JsPlane implements DataPlane {
     return listening;
   }
 
+  /** Packets move on the thread that asks. */
+  async pulse(): Promise<void> {}
+
   certificates(set: CertificateSet): void {
     this.contexts = new TlsContexts(set);
     for (const handshake of [...this.context.parked.values()]) {

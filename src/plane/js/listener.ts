@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { listenError, unmapped } from '../address.js';
+import { listenError, unfit, unmapped } from '../address.js';
 import type {
   ConnectionId,
   DuplexInfo,
@@ -299,12 +299,20 @@ function peerAddress(socket: Socket): PeerAddress {
 
 /** `refused` is called for connections that cannot be accepted. */
 function listening(server: Server, spec: ListenSpec, refused: () => void): Promise<void> {
-  const { host, port } = spec;
+  const { host, port, fd } = spec;
   return new Promise((resolve, reject) => {
-    const failed = (cause: Error) => reject(listenError(spec, cause));
+    const failed = (cause: Error) =>
+      reject(listenError(spec, fd === undefined ? cause : unfit('is no TCP socket that listens', cause)));
     server.once('error', failed);
-    server.listen({ port, backlog: BACKLOG, ...(host !== '' && { host }) }, () => {
+    const where = fd === undefined ? { port, ...(host !== '' && { host }) } : { fd };
+    server.listen({ ...where, backlog: BACKLOG }, () => {
       server.off('error', failed);
+      // Node listens on a Unix socket as well, whose address is a path, or nothing.
+      if (typeof server.address() !== 'object' || server.address() === null) {
+        server.close();
+        failed(new Error('its address is none of IP'));
+        return;
+      }
       // What the system has no descriptor or memory for is not there; the others are.
       server.on('error', () => refused());
       resolve();

@@ -1,8 +1,9 @@
 /** The UDP sockets of one STUN port. */
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { type BindOptions, createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { listenError } from '../address.js';
+import { listenError, unfit } from '../address.js';
 import type { ListenSpec } from '../plane.js';
 
 /** How often, in milliseconds, local addresses are looked at: nothing tells Node when they change. */
@@ -28,6 +29,7 @@ export class StunSockets {
   private following: NodeJS.Timeout | undefined;
   private looking: Promise<void> = Promise.resolve();
   private port = 0;
+  private host: string;
   private closed = false;
 
   /** `addresses` are those of this host now. It may throw where the system cannot tell. */
@@ -35,15 +37,19 @@ export class StunSockets {
     private readonly spec: ListenSpec,
     private readonly events: StunSocketEvents,
     private readonly addresses: () => readonly string[] = localAddresses,
-  ) {}
+  ) {
+    this.host = spec.host;
+  }
 
   /** Rejects with `ERR_LISTEN`. */
   async open(): Promise<{ address: string; port: number }> {
-    const { host } = this.spec;
+    const { fd } = this.spec;
     try {
-      const socket = await this.openHost();
-      this.sockets.set(host, socket);
+      const socket = fd === undefined ? await this.openHost() : await this.take(fd);
       const { address, port } = socket.address();
+      if (fd !== undefined) this.host = address;
+      const { host } = this;
+      this.sockets.set(host, socket);
       this.port = port;
       if (isEveryAddress(host)) {
         await this.look();
@@ -80,6 +86,15 @@ export class StunSockets {
     return this.bindEvery({ reuseAddr: true }, taken);
   }
 
+  /** A socket that another process has bound. */
+  private async take(fd: number): Promise<Socket> {
+    try {
+      return await this.bound(createSocket(inheritedType(fd)), { fd });
+    } catch (error) {
+      throw unfit('is no UDP socket', error);
+    }
+  }
+
   private async bindEvery(options: { readonly reuseAddr: boolean }, port: number): Promise<Socket> {
     const { host } = this.spec;
     if (host !== '') return this.bind(host, port, options);
@@ -99,7 +114,7 @@ export class StunSockets {
       // It has no descriptor for that now, or never tells: what is open stays.
       return;
     }
-    const { host } = this.spec;
+    const { host } = this;
     const wanted = new Set(addresses.filter((one) => host !== '0.0.0.0' || !isIPv6(one)).slice(0, MOST_SOCKETS));
     for (const [address, socket] of [...this.sockets]) {
       if (address === host || wanted.has(address)) continue;
@@ -121,13 +136,16 @@ export class StunSockets {
     port: number,
     options: { readonly reuseAddr: boolean; readonly ipv6Only?: boolean },
   ): Promise<Socket> {
-    const socket = createSocket({ type: isIPv6(address) ? 'udp6' : 'udp4', ...options });
+    return this.bound(createSocket({ type: isIPv6(address) ? 'udp6' : 'udp4', ...options }), { port, address });
+  }
+
+  private bound(socket: Socket, where: BindOptions): Promise<Socket> {
     return new Promise((resolve, reject) => {
       socket.once('error', (error) => {
         socket.close();
         reject(error);
       });
-      socket.bind({ port, address }, () => {
+      socket.bind(where, () => {
         socket.removeAllListeners('error');
         socket.on('error', () => this.events.onError());
         socket.on('message', (message, from) => this.events.onMessage(socket, message, from));
@@ -135,6 +153,20 @@ export class StunSockets {
       });
     });
   }
+}
+
+/**
+ * The family of a socket that another process has bound, which Node has to know before it takes the socket. Only Linux
+ * hands sockets over so; where its table does not list the socket, because it is of another network namespace, it is taken
+ * for one of IPv6, as systemd makes them.
+ */
+function inheritedType(fd: number): 'udp4' | 'udp6' {
+  const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1];
+  const lists = (table: string) =>
+    readFileSync(`/proc/self/net/${table}`, 'utf8')
+      .split('\n')
+      .some((line) => line.trim().split(/\s+/)[9] === inode);
+  return inode !== undefined && !lists('udp6') && lists('udp') ? 'udp4' : 'udp6';
 }
 
 function isEveryAddress(host: string): boolean {

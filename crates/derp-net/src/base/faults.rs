@@ -19,6 +19,8 @@ pub enum Fault {
     StaleRoute,
     /// A worker panics, once.
     Panic,
+    /// The first worker makes no turn.
+    Hang,
     /// The system has no descriptor for a connection that waits to be accepted.
     Accept,
     /// The system does not watch a socket.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ pub(crate) enum Mail {
     CloseParked(u64),
     /// The policy is another one.
     Policy,
+    /// A sign of life is asked for. With how many workers have not given theirs.
+    Pulse(u64, Arc<AtomicUsize>),
     /// Connections hold too much of what they have sent, and one of this worker's holds the most.
     Relieve,
     /// There is something to see to that is no mail.

@@ -1,7 +1,8 @@
 //! Sockets that listen, sockets that were accepted, and how both are set up.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,16 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::base::policy::Policy;
 
+/// Connections that wait to be accepted, as many as the system permits.
+const BACKLOG: i32 = 4096;
+
 /// A socket that listens, before a worker has it.
 pub(crate) struct Listener {
     pub(crate) id: u64,
     /// Raw DERP upgrades are the plane's.
     pub(crate) derp: bool,
     pub(crate) tls: bool,
-    pub(crate) socket: std::net::TcpListener,
+    pub(crate) socket: TcpListener,
 }
 
 /// A connection that a listener brought; or what is known of it beside its stream.
@@ -50,6 +54,33 @@ pub(crate) fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::R
     }
     socket.set_nonblocking(true)?;
     Ok((socket, address))
+}
+
+/// A TCP listener of our own.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let (socket, address) = open(address, Type::STREAM, Protocol::TCP)?;
+    // Restarts find the port free; a second instance still does not.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The same of a socket that another process has bound.
+pub(crate) fn inherited_listener(socket: OwnedFd) -> io::Result<TcpListener> {
+    let socket = inherited(socket, Type::STREAM).and_then(|socket| socket.listen(BACKLOG).map(|()| socket));
+    socket.map(Into::into).map_err(|_| io::Error::other("is no TCP socket that listens"))
+}
+
+/// A socket of this kind that another process has bound; it does not block from here on.
+pub(crate) fn inherited(socket: OwnedFd, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::from(socket);
+    let is_bound = socket.local_addr()?.as_socket().is_some();
+    if !is_bound || socket.r#type()? != kind {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Sets a new connection's socket up; an error if it has gone already.

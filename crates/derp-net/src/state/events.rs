@@ -79,6 +79,10 @@ pub enum Event {
         need: Need,
         local: IpAddr,
     },
+    /// All workers have answered.
+    Pulse {
+        id: u64,
+    },
     /// Packets to keys that are watched were dropped.
     Drops(Vec<Dropped>),
     /// Something has failed that costs no more than what it was for.

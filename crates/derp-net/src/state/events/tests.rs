@@ -25,6 +25,7 @@ fn kinds(world: &World) -> Vec<(&'static str, u64)> {
         Event::CertificateNeeded { id, .. } => ("certificate", id),
         Event::Drops(drops) => ("drops", drops.len() as u64),
         Event::Trouble { .. } => ("trouble", 0),
+        Event::Pulse { id } => ("pulse", id),
         Event::Fault { .. } => ("fault", 0),
     };
     world.events().into_iter().map(name).collect()
