@@ -35,6 +35,30 @@ describe('a relay is healthy', () => {
   });
 });
 
+describe('a relay is found by the variables that it runs with', () => {
+  it.each([
+    ['DERPKIT_CERT_MODE', 'off', 'http'],
+    ['DERPKIT_HOSTNAME', 'relay.example.com', 'https'],
+  ])('as by %s=%s', async (name, value, scheme) => {
+    const port = await freePort();
+    const env = { DERPKIT_LISTEN: `:${port}`, DERPKIT_HTTP_PORT: '-1', DERPKIT_STUN: 'false', [name]: value };
+    const relay = start('derpkit', ['serve', '--data-dir', temporary()], { env });
+    await relay.printed(/serving DERP/);
+    const { code, stdout } = await run('derpkit', ['health'], { env });
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: `${scheme}://localhost:${port} answers DERP: ${await keyOf(relay)}\n`,
+    });
+    await relay.stop();
+    expect((await run('derpkit', ['health'], { env })).code).toBe(1);
+  });
+
+  it('and not by variables that no relay would run with', async () => {
+    const { code, stderr } = await run('derpkit', ['health'], { env: { DERPKIT_LISTEN: 'nowhere' } });
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^derpkit: DERPKIT_LISTEN: /) });
+  });
+});
+
 describe('a relay is not healthy', () => {
   it('when nothing listens', async () => {
     const url = `https://127.0.0.1:${await freePort()}`;

@@ -54,7 +54,7 @@ describe.each(PLANES)('sockets of a service manager, on the %s plane', (plane) =
     expect((await fetch(`http://[::1]:${derp.port}/generate_204`)).status).toBe(204);
   });
 
-  it("and their variables are no child process's", async () => {
+  it('are closed in child processes', async () => {
     const derp = await tcp();
     const args = ['serve', ...data(), '--cert-mode=off', '--no-stun'];
     const relay = activate('derpkit', args, { sockets: [derp], names: 'derp', env });

@@ -54,7 +54,9 @@ const RULES: Readonly<Record<string, Rule>> = {
   'plane/native-tap.ts': { ours: ['plane/counters.ts', 'protocol/'], types: ['plane/plane.ts'] },
   'plane/targets.ts': {},
   'plane/addon.ts': { ours: ['plane/targets.ts', 'errors.ts', 'version.ts'] },
+  'plane/binding.ts': { types: ['plane/plane.ts', 'protocol/'] },
   'plane/native.ts': {
+    types: ['plane/binding.ts'],
     ours: [
       ...PLANE,
       ...['plane/addon.ts', 'plane/native-tap.ts', 'plane/plane.ts', 'plane/counters.ts', 'protocol/', 'errors.ts'],

@@ -1,11 +1,14 @@
 /** `derpkit health`: asks a relay for DERP, as a client does, and says whether it answers. For container health checks. */
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, isIPv6, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Command } from 'commander';
+import { parseSettings, type Settings } from '../config.js';
 import { reasonOf } from '../errors.js';
 import { formatNodeKey, type NodeKey, readNodeKey } from '../protocol/key.js';
 import { endOfSwitching, upgradeRequest } from '../protocol/upgrade.js';
 import { FrameType, HEADER_LENGTH, KEY_LENGTH, MAGIC } from '../protocol/wire.js';
+import { gather } from './sources.js';
+import { explain, type Spelling } from './terminal.js';
 
 /** Milliseconds from the start to the relay's key. Orchestrators wait a little longer. */
 const PATIENCE = 4000;
@@ -17,36 +20,59 @@ export function addHealth(program: Command): void {
   program
     .command('health')
     .description('ask a relay for DERP; exit with 0 if it answers, and with 1 if it does not')
-    .option('--url <url>', 'URL of the relay, http:// or https://', 'https://localhost')
-    .action(async ({ url }: { readonly url: string }) => {
+    .option('--url <url>', 'URL of the relay, http:// or https:// (default: that of serve with these variables)')
+    .action(async ({ url }: { readonly url?: string }) => {
       process.exitCode = await health(url);
     });
 }
 
-async function health(url: string): Promise<number> {
+/** A relay, and what it is to be asked as. */
+interface Target {
+  readonly url: string;
+  /** The name of its certificate, where the URL has another. */
+  readonly name?: string;
+}
+
+async function health(url: string | undefined): Promise<number> {
+  let spelling: Spelling = (place) => place;
+  let target: Target | undefined = url === undefined ? undefined : { url };
   try {
-    const key = await greetingOf(url);
-    process.stdout.write(`${url} answers DERP: ${formatNodeKey(key)}\n`);
+    if (!target) {
+      const gathered = await gather({}, process.env);
+      spelling = gathered.spelling;
+      target = ownTarget(parseSettings(gathered.config));
+    }
+    const key = await greetingOf(target);
+    process.stdout.write(`${target.url} answers DERP: ${formatNodeKey(key)}\n`);
     return 0;
   } catch (error) {
-    process.stderr.write(`derpkit health: ${url}: ${reasonOf(error)}\n`);
+    const told = target ? `derpkit health: ${target.url}: ${reasonOf(error)}\n` : explain('derpkit', error, spelling);
+    process.stderr.write(told);
     return 1;
   }
+}
+
+/** The relay that `derpkit serve` runs on this machine with these settings. */
+function ownTarget({ listen: { host, port }, certMode, hostname }: Settings): Target {
+  const reached = host === '' || host === '::' || host === '0.0.0.0' ? 'localhost' : host;
+  const inUrl = isIPv6(reached) ? `[${reached}]` : reached;
+  return { url: `${certMode === 'off' ? 'http' : 'https'}://${inUrl}:${port}`, name: hostname };
 }
 
 /**
  * The key that the relay greets its clients with. It logs nobody in: whom the relay admits is another question. The
  * certificate of this machine's own relay is not checked, for it may be one that clients pin.
  */
-async function greetingOf(text: string): Promise<NodeKey> {
+async function greetingOf({ url: text, name }: Target): Promise<NodeKey> {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== 'https:' && url?.protocol !== 'http:')
     throw new Error('the URL must begin with http:// or https://');
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const tls = url.protocol === 'https:';
   const port = Number(url.port || (tls ? 443 : 80));
-  const servername = isIP(host) === 0 ? host : '';
-  const isOwn = /^(?:localhost|127\..*|::1)$/.test(host);
+  const shown = name ?? host;
+  const servername = isIP(shown) === 0 ? shown : '';
+  const isOwn = name !== undefined || /^(?:localhost|127\..*|::1)$/.test(host);
   const socket: Socket = tls
     ? connectTls({ host, port, servername, rejectUnauthorized: !isOwn })
     : connectTcp({ host, port });

@@ -46,6 +46,8 @@ function problemsOf(count: number, names: readonly string[]): Problem[] {
 
 /** A socket in the words of the unit that opens it. */
 export function withSockets(spelling: Spelling): Spelling {
-  return (setting) =>
-    setting.startsWith('sockets.') ? `the inherited socket ${setting.slice('sockets.'.length)}` : spelling(setting);
+  return (place) => {
+    if (place.startsWith('LISTEN_')) return place;
+    return place.startsWith('sockets.') ? `the inherited socket ${place.slice('sockets.'.length)}` : spelling(place);
+  };
 }
