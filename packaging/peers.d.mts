@@ -15,3 +15,5 @@ export interface Pebble {
 }
 
 export function buildPebble(): Promise<Pebble>;
+
+export function makeOnce(finished: string, fill: (directory: string) => Promise<void>): Promise<void>;

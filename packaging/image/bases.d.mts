@@ -1,0 +1,9 @@
+/** Directories with the files of the bases: for the stage that installs, and for the one that runs. */
+export interface Bases {
+  readonly install: string;
+  readonly run: string;
+}
+
+export function imageToolsMissing(): string | undefined;
+export function builtBases(): Bases | undefined;
+export function buildBases(): Promise<Bases>;

@@ -1,0 +1,72 @@
+/**
+ * Bases to build the image on where no image registry is reached: Debian's packages, and the Node and npm of this machine.
+ * They have what the published bases have, in the same places. They are kept outside the clone.
+ */
+import { execFile, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, realpathSync } from 'node:fs';
+import { copyFile, cp, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { cacheDirectory } from '../cache.mjs';
+import { makeOnce } from '../peers.mjs';
+
+const run = promisify(execFile);
+
+const SUITE = 'bookworm';
+/** What distroless images are made of: no shell, no package manager. */
+const RUN = ['base-files', 'netbase', 'tzdata', 'libc6', 'libgcc-s1', 'libstdc++6'];
+const INSTALL = [...RUN, 'dash', 'coreutils'];
+const CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
+
+/** Why the image cannot be built and run here, or `undefined` if it can. */
+export function imageToolsMissing() {
+  if (process.platform !== 'linux' || process.getuid() !== 0) return 'building and running images takes root on Linux';
+  const missing = ['buildah', 'runc', 'mmdebstrap'].filter((tool) => spawnSync(tool, ['--version']).error);
+  return missing.length > 0 ? `${missing.join(' and ')} of Debian are not installed` : undefined;
+}
+
+/** The bases, or `undefined` where they are not built. */
+export function builtBases() {
+  const finished = place();
+  return existsSync(finished) ? { install: join(finished, 'install'), run: join(finished, 'run') } : undefined;
+}
+
+/** Builds the bases, or finds them built. */
+export async function buildBases() {
+  const missing = imageToolsMissing();
+  if (missing) throw new Error(missing);
+  if (!builtBases()) {
+    process.stderr.write('derpkit: building the bases of the image; this takes a minute, once\n');
+    await makeOnce(place(), async (directory) => {
+      await build(join(directory, 'run'), RUN);
+      await build(join(directory, 'install'), INSTALL);
+      await addNpm(join(directory, 'install'));
+    });
+  }
+  return builtBases();
+}
+
+async function build(root, packages) {
+  await run('mmdebstrap', ['--variant=extract', `--include=${packages.join(',')}`, SUITE, root]);
+  await mkdir(join(root, 'nodejs/bin'), { recursive: true });
+  await copyFile(process.execPath, join(root, 'nodejs/bin/node'));
+  await mkdir(join(root, dirname(CERTIFICATES)), { recursive: true });
+  await copyFile(CERTIFICATES, join(root, CERTIFICATES));
+  await writeFile(join(root, 'etc/passwd'), 'root:x:0:0::/root:/none\nnonroot:x:65532:65532::/home/nonroot:/none\n');
+  await writeFile(join(root, 'etc/group'), 'root:x:0:\nnonroot:x:65532:\n');
+}
+
+async function addNpm(root) {
+  const npm = dirname(dirname(realpathSync(spawnSync('which', ['npm'], { encoding: 'utf8' }).stdout.trim())));
+  await cp(npm, join(root, 'usr/lib/node_modules/npm'), { recursive: true });
+  await mkdir(join(root, 'usr/local/bin'), { recursive: true });
+  await symlink('/nodejs/bin/node', join(root, 'usr/local/bin/node'));
+  await symlink('/usr/lib/node_modules/npm/bin/npm-cli.js', join(root, 'usr/local/bin/npm'));
+}
+
+/** Of what goes into them. */
+function place() {
+  const contents = JSON.stringify([SUITE, RUN, INSTALL, process.version, process.arch, 1]);
+  return join(cacheDirectory(), 'image-bases', createHash('sha256').update(contents).digest('hex').slice(0, 16));
+}
