@@ -15,20 +15,22 @@ export function ensureInstalled() {
   }
   // npm writes the inner lock file last, so it is as new as the last whole installation.
   if (changed(join(root, 'node_modules/.package-lock.json')) >= changed(join(root, 'package-lock.json'))) return;
-  say('installing dependencies');
+  say('installing dependencies: half a minute the first time');
   run('npm', ['ci', '--no-audit', '--no-fund']);
 }
 
+/** True if there was something to build. */
 export function ensureBuilt() {
   const sources = [
     ...['src', 'crates'].flatMap((directory) => files(join(root, directory))),
     ...['tsconfig.json', 'package.json', 'Cargo.toml', 'Cargo.lock'].map((name) => join(root, name)),
   ];
-  if (changed(join(root, 'dist/.built')) > Math.max(...sources.map(changed))) return;
+  if (changed(join(root, 'dist/.built')) > Math.max(...sources.map(changed))) return false;
   say('building');
   // What went wrong there has been said.
   const { status } = spawnSync(process.execPath, [join(root, 'packaging/build.mjs')], { stdio: ['ignore', 2, 2] });
   if (status !== 0) process.exit(1);
+  return true;
 }
 
 /** Runs a command in the clone, its output on standard error; ends this process if it fails. */

@@ -2,7 +2,11 @@
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fail, root } from './ensure.mjs';
+import { keepAddon, keptAddon, takeAddon } from './built-addons.mjs';
+import { fail, root, say } from './ensure.mjs';
+
+/** Node's own floor on Linux, so that no addon asks for more than the Node that loads it. */
+const OLDEST_GLIBC = '2.28';
 
 /** The first tool that is not there, or is too old; undefined if nothing is missing. */
 export function missingToolchain() {
@@ -36,31 +40,50 @@ export function places(target = targetName()) {
   return { directory, addon: join(directory, `derpkit.${target}.node`), generator: join(directory, program) };
 }
 
-/** Builds the addon with napi-rs's own tool. False if that fails, of which the tool has said why. */
-export function buildAddon(target = targetName(), options = []) {
+/**
+ * Builds the addon with napi-rs's own tool. False if that fails, of which the tool has said why. `zig` is the environment
+ * that `zig.mjs` gives: it builds for the oldest systems, and for others than this one.
+ */
+export function buildAddon(target = targetName(), { zig } = {}) {
   const { directory, addon } = places(target);
   // A running process has the old file mapped, so that it must not be written into; and an old one must not be taken for new.
   rmSync(addon, { force: true });
+  const kept = keptAddon(target, zig ? 'zig' : 'native');
+  if (takeAddon(kept, addon)) {
+    say('the native plane was compiled from these sources before; it is taken from the cache');
+    return true;
+  }
+  say('compiling the native plane: about four minutes on two cores the first time, seconds after that');
   const napi = join(root, 'node_modules/@napi-rs/cli/dist/cli.js');
   const args = ['build', '--platform', '--release', '--no-js', '--manifest-path', 'crates/derp-node/Cargo.toml'];
-  args.push('--package-json-path', 'package.json', '--output-dir', directory, '--target', tripleOf(target), ...options);
+  args.push('--package-json-path', 'package.json', '--output-dir', directory, '--target');
+  args.push(...(zig ? [oldestOf(target), '--cross-compile'] : [tripleOf(target)]));
   // Cargo's own options come last.
-  return ran(process.execPath, [napi, ...args, '--', '--locked']);
+  const built = ran(process.execPath, [napi, ...args, '--', '--locked'], zig);
+  if (built) keepAddon(addon, kept);
+  return built;
 }
 
 /** Builds the load generator; ends this process if that fails. It is made for the same target, of the same dependencies. */
-export function ensureGenerator() {
-  const target = targetName();
+export function ensureGenerator(target = targetName(), { zig } = {}) {
   const { generator } = places(target);
   const triple = tripleOf(target);
-  const args = ['build', '--release', '--locked', '--package', 'derp-bench', '--target', triple];
-  if (!ran('cargo', args)) fail(`cargo ${args.join(' ')} failed`);
+  const options = ['--release', '--locked', '--package', 'derp-bench', '--target'];
+  const args = zig ? ['zigbuild', ...options, oldestOf(target)] : ['build', ...options, triple];
+  // As the tool of napi-rs has it for the addon.
+  const flags = triple.endsWith('musl') ? { RUSTFLAGS: '-C target-feature=-crt-static' } : {};
+  if (!ran('cargo', args, { ...(zig ?? process.env), ...flags })) fail(`cargo ${args.join(' ')} failed`);
   rmSync(generator, { force: true });
   const built = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
   copyFileSync(join(built, triple, 'release', generator.endsWith('.exe') ? 'derp-bench.exe' : 'derp-bench'), generator);
 }
 
-function ran(command, args) {
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] });
+/** The triple with the C library that a release asks for at least, as zig takes it. */
+function oldestOf(target) {
+  return target.endsWith('gnu') ? `${tripleOf(target)}.${OLDEST_GLIBC}` : tripleOf(target);
+}
+
+function ran(command, args, env = process.env) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], env });
   return !error && status === 0;
 }

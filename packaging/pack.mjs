@@ -5,7 +5,17 @@
  * tarballs, as `<file>.debug`.
  */
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fail, root, say } from './ensure.mjs';
@@ -42,32 +52,34 @@ function stageTarget(target) {
   const to = join(stage, 'npm', target);
   cpSync(places(target).directory, to, { recursive: true, filter: (path) => !path.endsWith('index.d.ts') });
   cpSync(join(root, 'LICENSE'), join(to, 'LICENSE'));
+  write(to, JSON.parse(readFileSync(join(to, 'package.json'), 'utf8')));
+  // What is carried from one job of a workflow to another loses it.
+  if (existsSync(join(to, 'derp-bench'))) chmodSync(join(to, 'derp-bench'), 0o755);
   // What is not stripped is four times as large, and its users have no debugger.
+  if (!target.startsWith('linux')) return;
+  const objcopy = objcopyFor(target);
   for (const file of [`derpkit.${target}.node`, 'derp-bench'].filter((name) => existsSync(join(to, name)))) {
-    if (!target.startsWith('linux')) continue;
     const path = join(to, file);
-    const objcopy = objcopyFor(target);
-    run(objcopy, [
-      '--only-keep-debug',
-      path,
-      join(resolve(out), `${file}${file.includes(target) ? '' : `.${target}`}.debug`),
-    ]);
-    run(objcopy, ['--strip-all', path]);
+    const aside = join(resolve(out), `${file}${file.includes(target) ? '' : `.${target}`}.debug`);
+    run(objcopy.command, ['--only-keep-debug', path, aside], objcopy.env);
+    run(objcopy.command, ['--strip-all', path], objcopy.env);
   }
 }
 
-/** GNU's tool knows its own architecture alone; that of LLVM, which comes with Rust or the system, knows all. */
+/** Rust comes with LLVM's tool, which knows all architectures; GNU's knows its own alone. */
 function objcopyFor(target) {
-  const own = target.split('-')[1] === process.arch;
+  const sysroot = spawnSync('rustc', ['--print', 'sysroot'], { encoding: 'utf8' }).stdout?.trim() ?? '';
+  const host = /^host: (.*)$/m.exec(spawnSync('rustc', ['-vV'], { encoding: 'utf8' }).stdout ?? '')?.[1] ?? '';
+  const libraries = { ...process.env, LD_LIBRARY_PATH: join(sysroot, 'lib') };
   const candidates = [
-    ...(own ? ['objcopy'] : []),
-    `${tripleOf(target).split('-')[0]}-linux-gnu-objcopy`,
-    'llvm-objcopy',
+    { command: join(sysroot, 'lib/rustlib', host, 'bin/rust-objcopy'), env: libraries },
+    { command: 'llvm-objcopy' },
+    ...(target.split('-')[1] === process.arch ? [{ command: 'objcopy' }] : []),
   ];
-  const found = candidates.find((name) => spawnSync(name, ['--version']).status === 0);
-  if (!found)
-    throw new Error(`none of ${candidates.join(', ')} is installed, which would strip the addon for ${target}`);
-  return found;
+  const found = candidates.find(({ command, env }) => spawnSync(command, ['--version'], { env }).status === 0);
+  if (found) return found;
+  const names = candidates.map(({ command }) => command).join(', ');
+  throw new Error(`none of ${names} can be run, which would strip the addon for ${target}`);
 }
 
 /** The main package's manifest, without what is for development alone. */
@@ -75,10 +87,18 @@ function writeManifest(targets) {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   manifest.napi.targets = targets.map(tripleOf);
   for (const name of ['devDependencies', 'scripts']) delete manifest[name];
-  writeFileSync(join(stage, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  write(stage, manifest);
 }
 
-function run(command, args) {
-  const { status, error } = spawnSync(command, args, { cwd: stage, stdio: ['ignore', 2, 2] });
+/** A package with provenance names the repository that it is built from: npm compares the two. */
+function write(directory, manifest) {
+  const { GITHUB_SERVER_URL, GITHUB_REPOSITORY } = process.env;
+  const repository = GITHUB_REPOSITORY && { type: 'git', url: `git+${GITHUB_SERVER_URL}/${GITHUB_REPOSITORY}.git` };
+  const text = JSON.stringify({ ...manifest, ...(repository && { repository }) }, null, 2);
+  writeFileSync(join(directory, 'package.json'), `${text}\n`);
+}
+
+function run(command, args, env = process.env) {
+  const { status, error } = spawnSync(command, args, { cwd: stage, stdio: ['ignore', 2, 2], env });
   if (error || status !== 0) throw new Error(`${command} ${args.join(' ')} failed${error ? `: ${error.message}` : ''}`);
 }

@@ -1,10 +1,10 @@
 /** `npm start`: a relay to try out, from nothing but a clone. Everything it makes lies in `.derpkit`. */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { ensureBuilt, ensureInstalled, root } from './ensure.mjs';
+import { ensureBuilt, ensureInstalled, root, say } from './ensure.mjs';
 
 ensureInstalled();
-ensureBuilt();
+if (ensureBuilt()) say('starting');
 
 const entry = join(root, 'dist/cli/derpkit.js');
 process.argv = [process.execPath, entry, 'start', '--data-dir', join(root, '.derpkit'), ...process.argv.slice(2)];

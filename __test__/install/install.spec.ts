@@ -1,15 +1,12 @@
 /** The package as its users install it: with every package manager, from a registry, into empty projects. */
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
 import { packageManagers } from '../../packaging/managers.mjs';
-import { Command, type Result } from '../cli/commands.js';
-import { keyOf, logIn, portOf } from '../cli/reach.js';
+import { BIN, PATIENCE, Project } from './project.js';
 import { openRegistry, type Registry } from './registry.js';
 
-const SERVE = ['serve', '--listen=127.0.0.1:0', '--http-port=-1', '--no-stun', '--cert-mode=off'];
-const PATIENCE = 240_000;
 const { verdaccio: _, ...MANAGERS } = packageManagers();
 const NODE = process.execPath;
 
@@ -21,76 +18,22 @@ beforeAll(async () => {
 
 afterAll(() => registry?.close());
 
-/** An empty project, and commands in it that know the registry and no other. */
-class Project {
-  readonly directory = mkdtempSync(join(registry.directory, 'project-'));
-  private readonly env = {
-    HOME: this.directory,
-    npm_config_registry: registry.url,
-    npm_config_update_notifier: 'false',
-    npm_config_cache: join(registry.directory, 'npm-cache'),
-    YARN_NPM_REGISTRY_SERVER: registry.url,
-    YARN_UNSAFE_HTTP_WHITELIST: '127.0.0.1',
-    YARN_ENABLE_TELEMETRY: '0',
-    YARN_ENABLE_GLOBAL_CACHE: 'false',
-    // New releases are held back for some days by default.
-    YARN_NPM_MINIMAL_AGE_GATE: '0',
-    BUN_CONFIG_REGISTRY: registry.url,
-    CI: '',
-  };
-
-  constructor(files: Readonly<Record<string, string>> = {}) {
-    this.write('package.json', '{"name":"project","version":"1.0.0","private":true}\n');
-    for (const [name, text] of Object.entries(files)) this.write(name, text);
-  }
-
-  write(name: string, text: string): void {
-    mkdirSync(join(this.directory, name, '..'), { recursive: true });
-    writeFileSync(join(this.directory, name), text);
-  }
-
-  command(...line: readonly [string, ...string[]]): Command {
-    return new Command(line, { cwd: this.directory, env: this.env, patience: PATIENCE, group: true });
-  }
-
-  async run(...line: readonly [string, ...string[]]): Promise<Result> {
-    const result = await this.command(...line).end();
-    expect(result.code, `${line.join(' ')}: ${result.stderr}${result.stdout}`).toBe(0);
-    return result;
-  }
-
-  /** Serves with this command, and expects a packet to get through. */
-  async relays(plane: 'native' | 'js', ...line: readonly [string, ...string[]]): Promise<Command> {
-    const relay = this.command(...line, ...SERVE, '--data-dir', join(this.directory, 'data'));
-    const port = await portOf(relay, 'DERP over plain HTTP');
-    const key = await keyOf(relay);
-    const [from, to] = [await logIn(port, key), await logIn(port, key)];
-    from.sendPacket(to.key, 'through it');
-    expect(await to.expectPacket('through it')).toBe(from.key);
-    expect(relay.stderr).toContain(`plane=${plane}`);
-    await relay.interruptGroup();
-    return relay;
-  }
-}
-
-const BIN = 'node_modules/derpkit/dist/cli/derpkit.js';
-
 describe('an installation relays packets on the native plane', { timeout: PATIENCE }, () => {
   it('by npm', async () => {
-    const project = new Project();
+    const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit');
     await project.relays('native', NODE, BIN);
     await project.run('npm', 'exec', '--offline', '--', 'derper', '-version');
   });
 
   it('by npm without install scripts and without what is for development', async () => {
-    const project = new Project();
+    const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit', '--ignore-scripts', '--omit=dev');
     await project.relays('native', NODE, BIN);
   });
 
   it('by npx, without an installation', async () => {
-    const project = new Project();
+    const project = new Project(registry);
     const begin = performance.now();
     const args = ['--yes', `derpkit@${manifest.version}`, 'start', '--port=0', '--http-port=0', '--stun-port=0'];
     const relay = project.command('npx', ...args, '--data-dir', join(project.directory, 'data'));
@@ -101,31 +44,31 @@ describe('an installation relays packets on the native plane', { timeout: PATIEN
   });
 
   it('by pnpm', async () => {
-    const project = new Project({ '.npmrc': 'minimum-release-age=0\n' });
+    const project = new Project(registry, { '.npmrc': 'minimum-release-age=0\n' });
     await project.run(NODE, MANAGERS.pnpm, 'add', 'derpkit');
     await project.relays('native', NODE, MANAGERS.pnpm, 'exec', 'derpkit');
   });
 
   it('by yarn, with a folder of modules', async () => {
-    const project = new Project({ '.yarnrc.yml': 'nodeLinker: node-modules\n', 'yarn.lock': '' });
+    const project = new Project(registry, { '.yarnrc.yml': 'nodeLinker: node-modules\n', 'yarn.lock': '' });
     await project.run(NODE, MANAGERS.yarn, 'add', 'derpkit');
     await project.relays('native', NODE, MANAGERS.yarn, 'derpkit');
   });
 
   it('by yarn, with Plug’n’Play', async () => {
-    const project = new Project({ '.yarnrc.yml': 'nodeLinker: pnp\n', 'yarn.lock': '' });
+    const project = new Project(registry, { '.yarnrc.yml': 'nodeLinker: pnp\n', 'yarn.lock': '' });
     await project.run(NODE, MANAGERS.yarn, 'add', 'derpkit');
     await project.relays('native', NODE, MANAGERS.yarn, 'derpkit');
   });
 
   it('by bun', async () => {
-    const project = new Project();
+    const project = new Project(registry);
     await project.run(MANAGERS.bun, 'add', 'derpkit');
     await project.relays('native', NODE, BIN);
   });
 
   it('with a lock file that was made on another platform', async () => {
-    const project = new Project();
+    const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit', '--package-lock-only', '--os=darwin', '--cpu=arm64');
     await project.run('npm', 'ci');
     await project.relays('native', NODE, BIN);
@@ -140,7 +83,7 @@ describe('an installation relays packets in JavaScript, and says why', { timeout
     ['without optional packages', ['--omit=optional']],
     ['for another platform', ['--os=darwin', '--cpu=arm64', '--libc=none']],
   ])('%s', async (_name, options) => {
-    const project = new Project();
+    const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit', ...options);
     const relay = await project.relays('js', NODE, BIN);
     expect(relay.stderr).toMatch(WHY);
@@ -149,7 +92,7 @@ describe('an installation relays packets in JavaScript, and says why', { timeout
 
 describe('what is installed', { timeout: PATIENCE }, () => {
   it('runs no script, and has the load generator', async () => {
-    const project = new Project();
+    const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit');
     const lock = JSON.parse(readFileSync(join(project.directory, 'package-lock.json'), 'utf8')) as {
       packages: Record<string, { hasInstallScript?: boolean }>;

@@ -1,6 +1,6 @@
 /** A registry of our own on loopback, with this package and its platform packages as a release publishes them. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageManagers } from '../../packaging/managers.mjs';
@@ -17,8 +17,7 @@ export interface Registry {
 export async function openRegistry(): Promise<Registry> {
   const directory = mkdtempSync(join(tmpdir(), 'derpkit-registry-'));
   const packed = join(directory, 'packed');
-  const pack = spawnSync(process.execPath, [join(ROOT, 'packaging/pack.mjs'), packed], { encoding: 'utf8' });
-  if (pack.status !== 0) throw new Error(`packing failed: ${pack.stderr}`);
+  packAll(packed);
   const port = await freePort();
   const url = `http://127.0.0.1:${port}/`;
   const upstream = execFileSync('npm', ['config', 'get', 'registry'], { cwd: ROOT, encoding: 'utf8' }).trim();
@@ -49,14 +48,21 @@ export async function openRegistry(): Promise<Registry> {
   };
   try {
     await answers(url);
-    for (const tarball of readdirSync(packed).filter((name) => name.endsWith('.tgz')))
-      publish(join(packed, tarball), url);
+    publish(packed, url);
   } catch (error) {
     close();
     throw error;
   }
   mkdirSync(join(directory, 'projects'));
   return { url, directory: join(directory, 'projects'), close };
+}
+
+/** Packs what a release publishes into a directory. */
+export function packAll(directory: string): void {
+  const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'packaging/pack.mjs'), directory], {
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`packing failed: ${stderr}`);
 }
 
 async function answers(url: string): Promise<void> {
@@ -69,10 +75,12 @@ async function answers(url: string): Promise<void> {
   }
 }
 
-function publish(tarball: string, url: string): void {
+/** As a release does it, but for the provenance, which a hosted workflow alone can have. */
+function publish(packed: string, url: string): void {
   // npm publishes nothing without a token, whatever the registry says.
   const token = `--${url.slice('http:'.length)}:_authToken=anybody`;
-  const args = ['publish', tarball, '--registry', url, token, '--access', 'public', '--ignore-scripts', '--silent'];
-  const { status, stderr, stdout } = spawnSync('npm', args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`publishing ${tarball} failed: ${stderr}${stdout}`);
+  const script = join(ROOT, 'packaging/publish.mjs');
+  const args = [script, packed, '--registry', url, token];
+  const { status, stderr, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`publishing failed: ${stderr}${stdout}`);
 }

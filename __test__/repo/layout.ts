@@ -11,7 +11,7 @@ const TOP = new Set([
     'biome.json',
     'vitest.config.ts',
   ],
-  ...['.gitignore', '.npmrc', 'README.md', 'ARCHITECTURE.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md'],
+  ...['.gitignore', '.npmrc', 'README.md', 'ARCHITECTURE.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md', 'RELEASING.md'],
 ]);
 
 /** Top-level entries that are not permitted. */

@@ -1,0 +1,62 @@
+/**
+ * zig as linker and C compiler: one tool that builds for every Linux, and against a C library as old as a release asks for.
+ * It and `cargo-zigbuild`, which puts it before Cargo, come from PyPI as programs, into the cache outside of the clone.
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash, randomUUID } from 'node:crypto';
+import { existsSync, renameSync, rmSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { cacheDirectory } from './cache.mjs';
+import { tripleOf } from './native.mjs';
+
+const PROGRAMS = ['ziglang==0.15.2', 'cargo-zigbuild==0.24.0'];
+
+/** The environment in which Cargo builds for a target with zig. Throws with the reason where it cannot be had. */
+export function zigFor(target) {
+  const tools = installed();
+  addToRust(target);
+  return { ...process.env, PATH: [join(tools, 'ziglang'), join(tools, 'bin'), process.env.PATH].join(delimiter) };
+}
+
+/** Gives the Rust toolchain the standard library of a target. Throws with the reason where it cannot be had. */
+export function addToRust(target) {
+  const triple = tripleOf(target);
+  const { status, stdout, error } = spawnSync('rustc', ['--print', 'target-libdir', '--target', triple]);
+  if (status !== 0) throw new Error(`rustc cannot be asked about ${triple} (${error?.message ?? `status ${status}`})`);
+  if (!existsSync(stdout.toString().trim())) {
+    process.stderr.write(`derpkit: adding ${triple} to the Rust toolchain; this takes some seconds, once\n`);
+    needs('rustup', ['target', 'add', triple]);
+  }
+}
+
+function installed() {
+  return fromPyPi('zig', PROGRAMS, 'zig, which builds for other systems');
+}
+
+/** A directory with these distributions of PyPI in it, installed once. `options` are those of pip. */
+export function fromPyPi(name, distributions, what, options = []) {
+  const id = createHash('sha256')
+    .update(JSON.stringify([distributions, options]))
+    .digest('hex')
+    .slice(0, 16);
+  const finished = join(cacheDirectory(), name, id);
+  if (existsSync(finished)) return finished;
+  process.stderr.write(`derpkit: installing ${what}; this takes half a minute, once\n`);
+  const unfinished = join(cacheDirectory(), name, `unfinished-${randomUUID()}`);
+  const pip = ['-m', 'pip', 'install', '--quiet', '--no-deps', '--no-compile', '--only-binary=:all:'];
+  try {
+    needs('python3', [...pip, '--disable-pip-version-check', ...options, '--target', unfinished, ...distributions]);
+    renameSync(unfinished, finished);
+  } catch (error) {
+    // Another process was faster, and its work is as good.
+    if (!existsSync(finished)) throw error;
+  } finally {
+    rmSync(unfinished, { recursive: true, force: true });
+  }
+  return finished;
+}
+
+function needs(command, args) {
+  const { status, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
+  if (error || status !== 0) throw new Error(`${command} ${args.join(' ')} failed: ${error?.message ?? stderr.trim()}`);
+}
