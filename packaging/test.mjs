@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { chromium } from './chromium.mjs';
 import { ensureBuilt, ensureInstalled, fail, root, say } from './ensure.mjs';
 import { missingToolchain } from './native.mjs';
+import { whyNoSystems } from './systems.mjs';
 import { buildTailnet, builtTailnet } from './tailnet.mjs';
 
 ensureInstalled();
@@ -24,6 +25,8 @@ if (long && go) await buildTailnet();
 const notBuilt = go && !builtTailnet() && 'headscale and tailscaled are not built; npm run test:long builds them';
 if (notBuilt) say(`left out: the real admission of interop: ${notBuilt}`);
 const args = process.argv.slice(2).filter((arg) => arg !== '--long');
+const noSystems = long && !leftOut.some(({ suite }) => suite === 'install') && prepareSystems();
+if (noSystems) say(`left out: other systems, in install: ${noSystems}`);
 
 // Tests that were asked for by name are the ones in TypeScript.
 const rust = args.length > 0 || missingToolchain() ? { passed: 0, failed: 0, skipped: 0, status: 0 } : cargoTest();
@@ -51,6 +54,7 @@ const failed = numFailedTests + rust.failed;
 const skipped = numPendingTests + numTodoTests + rust.skipped;
 for (const { suite, reason } of leftOut) say(`left out: ${suite}: ${reason}`);
 if (notBuilt) say(`left out: the real admission of interop: ${notBuilt}`);
+if (noSystems) say(`left out: other systems, in install: ${noSystems}`);
 console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
 // Mutants are of use only where all tests pass.
 const outcome = status === 0 ? rust.status : (status ?? 1);
@@ -78,6 +82,16 @@ function mutate() {
     spawnSync(process.execPath, [script, '--minutes', '60', ...withoutRust], { cwd: root, stdio: 'inherit' }).status ??
     1
   );
+}
+
+/** Builds for other systems what the install suite runs on them. Returns why that cannot be done. */
+function prepareSystems() {
+  const missing = whyNoSystems();
+  if (missing) return missing;
+  const targets = ['linux-x64-gnu', 'linux-arm64-gnu', 'linux-x64-musl', 'linux-arm64-musl'];
+  const args = [join(root, 'packaging/prebuild.mjs'), ...targets];
+  if (spawnSync(process.execPath, args, { stdio: ['ignore', 2, 2] }).status === 0) return undefined;
+  return 'not all targets can be built; what went wrong is said above';
 }
 
 /** Suites that cannot run here, and why. */

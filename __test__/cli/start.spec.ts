@@ -29,6 +29,7 @@ import {
 } from './commands.js';
 import { askStun, fingerprintOf, get, handshake, logIn } from './reach.js';
 
+const INSTALLING = 'derpkit: installing dependencies: half a minute the first time';
 const LONG = process.env.DERPKIT_LONG === '1';
 
 interface Ports {
@@ -200,7 +201,7 @@ describe('npm start', () => {
     }
     expect(first.stdout).toMatch(/^ {2}plane {5}\w+ \(\S.*\)$/m);
     expect(first.stdout).toMatch(/^ {2}For clients on other machines: npm start -- --host </m);
-    expect(told(first.stderr)).toEqual(['derpkit: building']);
+    expect(told(first.stderr)).toEqual(['derpkit: building', 'derpkit: starting']);
 
     expect(leaf.publicKey.asymmetricKeyDetails).toEqual({ namedCurve: 'prime256v1' });
     expect(leaf.subjectAltName).toBe('DNS:localhost, IP Address:127.0.0.1, IP Address:0:0:0:0:0:0:0:1');
@@ -273,11 +274,11 @@ describe('npm start', () => {
       return told((await relay.stop('SIGINT')).stderr);
     };
 
-    expect(await startOnce()).toEqual(['derpkit: installing dependencies', 'derpkit: building']);
+    expect(await startOnce()).toEqual([INSTALLING, 'derpkit: building', 'derpkit: starting']);
     expect(asked()).toEqual(['ci --no-audit --no-fund']);
     expect(await startOnce()).toEqual([]);
     touch(join(directory, 'src/relay.ts'), new Date(Date.now() + 1000));
-    expect(await startOnce()).toEqual(['derpkit: building']);
+    expect(await startOnce()).toEqual(['derpkit: building', 'derpkit: starting']);
     expect(asked()).toHaveLength(1);
 
     // What cannot be built is said once, and not run.
@@ -296,7 +297,7 @@ describe('npm start', () => {
     const { data } = await summary(relay);
     expect(data).toBe(join(directory, '.derpkit'));
     const own = lines(relay.stderr).filter((line) => line.startsWith('derpkit: '));
-    expect(own.slice(0, 2)).toEqual(['derpkit: installing dependencies', 'derpkit: building']);
+    expect(own.slice(0, 2)).toEqual([INSTALLING, 'derpkit: building']);
     expect((await relay.interruptGroup()).code).toBe(0);
   });
 });

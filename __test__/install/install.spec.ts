@@ -1,5 +1,5 @@
 /** The package as its users install it: with every package manager, from a registry, into empty projects. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
@@ -91,14 +91,28 @@ describe('an installation relays packets in JavaScript, and says why', { timeout
 });
 
 describe('what is installed', { timeout: PATIENCE }, () => {
-  it('runs no script, and has the load generator', async () => {
+  it('runs no script, and prints its help where no command is given', async () => {
     const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit');
     const lock = JSON.parse(readFileSync(join(project.directory, 'package-lock.json'), 'utf8')) as {
       packages: Record<string, { hasInstallScript?: boolean }>;
     };
     expect(Object.values(lock.packages).filter(({ hasInstallScript }) => hasInstallScript)).toEqual([]);
-    const { stdout } = await project.run(NODE, BIN, 'bench', '--list');
+    const { stdout } = await project.run('npx', '--offline', 'derpkit');
+    expect(stdout).toMatch(/^Usage: derpkit \[options\] \[command\]$/m);
+  });
+
+  it('measures relays with derpkit bench, without a clone', async () => {
+    const project = new Project(registry);
+    await project.run('npm', 'install', 'derpkit');
+    const row = 'relay-2x16384-5k/tls';
+    const args = ['bench', '--tiny', '--contenders', 'native,js', '--scenario', row, '--out', 'measured'];
+    const { stdout } = await project.run(NODE, BIN, ...args);
+    const [record] = readdirSync(join(project.directory, 'measured/record'));
+    const { runs } = JSON.parse(readFileSync(join(project.directory, 'measured/record', record as string), 'utf8')) as {
+      runs: { scenario: string; contender: string }[];
+    };
+    expect(runs.map(({ scenario, contender }) => `${scenario} ${contender}`)).toEqual([`${row} native`, `${row} js`]);
     expect(stdout).toMatch(/\S/);
   });
 });

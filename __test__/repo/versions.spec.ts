@@ -17,6 +17,11 @@ describe('the version', () => {
     expect(first).toBe(version);
   });
 
+  it('is that of the crates, which an addon says it is of', () => {
+    expect(read('Cargo.toml')).toMatch(new RegExp(`^version = "${version}"$`, 'm'));
+    expect(read('Cargo.lock')).toMatch(new RegExp(`^name = "derp-node"\nversion = "${version}"$`, 'm'));
+  });
+
   it('is the same in the lock file, and in the program', () => {
     const lock = JSON.parse(read('package-lock.json'));
     expect([lock.version, lock.packages[''].version, VERSION]).toEqual([version, version, version]);

@@ -7,6 +7,13 @@ import { DerpkitError } from '../errors.js';
 import { VERSION } from '../version.js';
 import { addonFile, packageOf, TARGETS, targetName } from './targets.js';
 
+const require = createRequire(import.meta.url);
+
+/** What is said of a file or package that is not there. */
+const NOTHING = /no such file$|^Cannot find module/;
+/** What glibc and musl say of a library that asks for more than they have. */
+const OLD_SYSTEM = /version `\w+_[\d.]+' not found|undefined symbol: |Error relocating .*: symbol not found/;
+
 /** What every addon has, of whatever version. */
 interface Versioned {
   version(): string;
@@ -28,7 +35,7 @@ export function findAddon<Binding extends Versioned>(): { readonly path: string;
     try {
       return { path, binding: loadAddon<Binding>(path) };
     } catch (error) {
-      tried.push({ path, error: error as Error });
+      tried.push({ path: fileOf(path), error: error as Error });
     }
   }
   const causes = tried.map(({ path, error }) => `${path}: ${firstLine(error.message)}`).join('; ');
@@ -40,21 +47,34 @@ export function findAddon<Binding extends Versioned>(): { readonly path: string;
 /** One addon, by its path or package. Throws if it cannot be loaded, or is of another version. */
 export function loadAddon<Binding extends Versioned>(path: string): Binding {
   if (isAbsolute(path) && !existsSync(path)) throw new Error('there is no such file');
-  const binding = createRequire(import.meta.url)(path) as Binding;
+  const binding = require(path) as Partial<Binding>;
+  if (typeof binding.version !== 'function') throw new Error('it is an addon, but none of derpkit');
   const version = binding.version();
   if (version !== VERSION) throw new VersionError(`it is version ${version}, not ${VERSION}`);
-  return binding;
+  return binding as Binding;
+}
+
+/** The file that a package's name stands for; the name itself where there is none. */
+function fileOf(path: string): string {
+  try {
+    return require.resolve(path);
+  } catch {
+    return path;
+  }
 }
 
 /** What to do where no addon can be loaded. */
 function advice(target: string, errors: readonly Error[]): string {
   if (!(TARGETS as readonly string[]).includes(target)) return 'this platform has the JavaScript plane alone';
   const pack = packageOf(target);
-  if (errors.some((error) => error instanceof VersionError)) return `install ${pack}@${VERSION}, or build it anew`;
-  const missing = errors.every(({ message }) => /no such file$|^Cannot find module/.test(message));
-  return missing
+  const found = errors.filter(({ message }) => !NOTHING.test(message));
+  if (found.some((error) => error instanceof VersionError)) return `install ${pack}@${VERSION}, or build it anew`;
+  if (found.some(({ message }) => OLD_SYSTEM.test(message))) {
+    return 'the C library of this system is older than it needs (glibc 2.28, musl 1.2): npm run build in a clone builds one for it';
+  }
+  return found.length === 0
     ? `install ${pack}@${VERSION} (npm leaves it out with --omit=optional), or in a clone: npm run build, with Cargo there`
-    : `a damaged file is mended by a new installation of ${pack}@${VERSION}`;
+    : `a file that is damaged, or is for another platform, is mended by a new installation of ${pack}@${VERSION}`;
 }
 
 /** Where a module is not found, the other lines say which file asks for it, which is always this one. */
