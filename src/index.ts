@@ -46,6 +46,7 @@ export type {
   RelayEvents,
   RelayOptions,
   RelayPlane,
+  ReloadReport,
 } from './relay/api.js';
 export { createRelay } from './relay.js';
 export { VERSION } from './version.js';

@@ -10,10 +10,9 @@ import type { Counters } from './plane/counter-figures.js';
 import { type SelectedPlane, selectPlane } from './plane/select.js';
 import { formatNodeKey } from './protocol/key.js';
 import type { RelayFigures } from './registry/figures.js';
-import type { Relay, RelayAddress, RelayEvents, RelayOptions } from './relay/api.js';
-import { RelayCertificates } from './relay/certificates.js';
+import type { Relay, RelayAddress, RelayEvents, RelayOptions, ReloadReport } from './relay/api.js';
 import { loadMaterials, type Materials } from './relay/materials.js';
-import { reloadFiles } from './relay/reload.js';
+import { changesOf, hasFiles, reload, reloadFiles } from './relay/reload.js';
 import { type RelayTimes, type RunningOptions, RunningRelay } from './relay/running.js';
 
 export type { InheritedSockets, Relay, RelayAddress, RelayEvents, RelayOptions } from './relay/api.js';
@@ -40,18 +39,16 @@ export function composeRelay(
 
 class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   plane: SelectedPlane;
-  readonly reloads: boolean;
-  readonly admitsEverybody: boolean;
   address: RelayAddress | undefined;
   publicKey: string | undefined;
   private starting: Promise<void> | undefined;
   private started: RunningRelay | undefined;
-  private reloaded: Promise<void> = Promise.resolve();
+  private reloaded: Promise<unknown> = Promise.resolve();
   private state: 'new' | 'starting' | 'open' | 'closed' = 'new';
   private readonly faults: FaultLog;
 
   constructor(
-    private readonly settings: Settings,
+    private settings: Settings,
     plane: SelectedPlane,
     readonly logger: Logger,
     private readonly times: RelayTimes,
@@ -59,9 +56,6 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   ) {
     super();
     this.plane = plane;
-    this.reloads =
-      settings.rateConfig !== undefined || readsAdmissionFiles(settings) || RelayCertificates.canReload(settings);
-    this.admitsEverybody = !hooks.onAdmit && settings.admission.verifiers.length === 0;
     this.faults = new FaultLog(logger);
   }
 
@@ -93,13 +87,35 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     await this.close();
   }
 
-  reload(): Promise<void> {
+  get reloads(): boolean {
+    return hasFiles(this.settings);
+  }
+
+  get admitsEverybody(): boolean {
+    return !this.hooks.onAdmit && this.settings.admission.verifiers.length === 0;
+  }
+
+  reload(config?: RelayConfig): Promise<ReloadReport> {
     // One after the other: of two, the one that was asked for last has the last word.
-    const reloaded = this.reloaded.then(async () => {
-      await reloadFiles(this.settings, this.running());
-    });
+    const reloaded = this.reloaded.then(() => this.takeOver(config));
     this.reloaded = reloaded.catch(() => {});
     return reloaded;
+  }
+
+  private async takeOver(config: RelayConfig | undefined): Promise<ReloadReport> {
+    const relay = this.running();
+    if (config === undefined) {
+      await reloadFiles(this.settings, relay);
+      return { applied: [], needRestart: [] };
+    }
+    const changes = changesOf(this.settings, parseSettings(config));
+    const { applied, needRestart } = changes;
+    await reload(changes, relay, () => {
+      this.settings = changes.settings;
+      if (needRestart.length === 0) return;
+      this.logger.warn({ settings: needRestart.join() }, 'settings have changed that need a restart');
+    });
+    return { applied, needRestart };
   }
 
   counters(): Counters {
@@ -168,8 +184,4 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     if (this.started) return this.started;
     throw new DerpkitError('ERR_STATE', `the relay ${this.state === 'closed' ? 'is closed' : 'has not started'}`);
   }
-}
-
-function readsAdmissionFiles({ admission: { verifiers, deny } }: Settings): boolean {
-  return deny.keys !== undefined || verifiers.some(({ keys, headersFile }) => (keys ?? headersFile) !== undefined);
 }

@@ -110,6 +110,95 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with certificates from file
   });
 });
 
+interface Serving {
+  readonly relay: Command;
+  readonly port: number;
+  write(text: string): void;
+  /** Has the settings read again, and waits for what is said about them. */
+  reload(text: string, said: RegExp): Promise<void>;
+}
+
+/** `derpkit serve` with a settings file, whose other settings are those of the test. */
+async function serve(plane: string, text: string, env = {}, flags: readonly string[] = []): Promise<Serving> {
+  const directory = temporary();
+  const path = join(directory, 'relay.yaml');
+  const own = `listen: 127.0.0.1:0\ncertMode: off\nstun: false\nkeyFile: ${join(directory, 'derper.key')}\n`;
+  const write = (written: string) => writeFileSync(path, own + written);
+  write(text);
+  const relay = start('derpkit', ['serve', '--config', path, ...flags], { env: { DERPKIT_PLANE: plane, ...env } });
+  const port = await portOf(relay, 'DERP over plain HTTP');
+  const reload = async (written: string, said: RegExp) => {
+    write(written);
+    relay.signal('SIGHUP');
+    await relay.printed(said);
+  };
+  return { relay, port, write, reload };
+}
+
+describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with a settings file', (plane) => {
+  it('applies what can be applied, and names what takes a restart, but no value', async () => {
+    const { relay, port, reload } = await serve(
+      plane,
+      'meshKey: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n',
+    );
+    const nodeKey = await keyOf(relay);
+    const client = await logIn(port, nodeKey);
+    const directory = temporary();
+    const [keys, rate] = [join(directory, 'keys'), join(directory, 'rate.json')];
+    writeFileSync(keys, '');
+    writeFileSync(rate, '{"PerClientRateLimitBytesPerSec": 1000}');
+    const changed = [
+      'logLevel: debug',
+      `admission: { verifiers: [{ keys: ${keys} }] }`,
+      `rateConfig: ${rate}`,
+      'meshKey: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb',
+      'queueDepth: 7\n',
+    ].join('\n');
+    await reload(changed, /changed settings are in force settings=rateConfig,admission\.verifiers,logLevel\n/);
+    await relay.printed(/warn: settings have changed that need a restart settings=queueDepth,meshKey\n/);
+    await client.closed();
+    await relay.printed(/debug: client disconnected/);
+    expect(await metric(port, 'derp_rate_limit_per_client_bytes_per_second')).toBe(1000);
+    // The next reload without a change says nothing of what has been applied.
+    await reload(changed, /the relay has read its files again\n(?:.*\n)*.*the relay has read its files again\n/);
+    const { code, stderr } = await relay.stop();
+    expect(code).toBe(0);
+    expect(stderr.match(/changed settings are in force/g)).toHaveLength(1);
+    expect(stderr.match(/need a restart/g)).toHaveLength(2);
+    expect(stderr).not.toMatch(/aaaa|bbbb/);
+  });
+
+  it('leaves to flags and variables what they have set', async () => {
+    const env = { DERPKIT_LOG_LEVEL: 'info' };
+    const { relay, reload } = await serve(plane, '', env, ['--debug-hosts', 'a.test']);
+    const text = 'logLevel: silent\ndebugHosts: b.test\ndebugHint: true\n';
+    await reload(text, /changed settings are in force settings=debugHint\n/);
+    expect((await relay.stop()).stderr).toMatch(/stopping because=SIGTERM\n$/);
+  });
+
+  it.each([
+    ['debugHint: true\ndebugHosts: [\n', /error: .* hold: relay\.yaml:6: .*\n/],
+    [
+      'debugHint: true\nqueueDepth: none\n',
+      /error: .* hold: relay\.yaml: queueDepth: must be a number from 1 to 65536\n/,
+    ],
+    [
+      'debugHint: true\nqueuedepth: 3\n',
+      /error: .* hold: relay\.yaml: queuedepth: there is no such setting; it is called queueDepth\n/,
+    ],
+    [
+      'debugHint: true\nrateConfig: /nowhere/rate.json\n',
+      /error: .* hold: relay\.yaml: rateConfig: \/nowhere\/rate\.json: no such file or directory\n/,
+    ],
+  ])('leaves everything as it is, if the file says %j', async (bad, message) => {
+    const { relay, reload } = await serve(plane, '');
+    await reload(bad, message);
+    await reload('debugHint: true\n', /changed settings are in force settings=debugHint\n/);
+    const { code, stderr } = await relay.stop();
+    expect({ code, errors: stderr.match(/error: /g)?.length }).toEqual({ code: 0, errors: 1 });
+  });
+});
+
 it('a second relay at the same port is told so, and the first one goes on', async () => {
   const first = start('derper', ['-a', '127.0.0.1:0', '-stun=false', '-c', join(temporary(), 'derper.key')]);
   const port = await portOf(first, 'DERP over plain HTTP');

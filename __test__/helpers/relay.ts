@@ -70,6 +70,8 @@ export function newRelay(lane: Lane, options: TestRelayOptions = {}): TestRelay 
 export class TestRelay {
   readonly relay: Relay;
   readonly keys: KeyPair;
+  /** All settings that the relay was made with. */
+  readonly config: RelayConfig;
   readonly connected: RelayEvents['connected'][0][] = [];
   readonly disconnected: RelayEvents['disconnected'][0][] = [];
   /** What the relay said of who is connected when the last client had gone. */
@@ -92,7 +94,7 @@ export class TestRelay {
     }: TestRelayOptions,
   ) {
     this.keys = keys;
-    const settings = parseSettings({
+    this.config = {
       listen: '127.0.0.1:0',
       httpPort: -1,
       stun: false,
@@ -102,7 +104,8 @@ export class TestRelay {
       meshKey: MESH_KEY,
       ...(tls ? { certificate: ownCertificate() } : { certMode: 'off' }),
       ...config,
-    });
+    };
+    const settings = parseSettings(this.config);
     const selected = lane.select();
     expect(selected.kind).toBe(lane.planeKind);
     const create: SelectedPlane['create'] = (options, events) => {

@@ -81,9 +81,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   'relay/commands.ts': { types: ['plane/plane.ts', 'registry/'] },
   'relay/': {
     ours: [
-      ...['config.ts', 'control/', 'errors.ts', 'faults/', 'http/', 'metrics/', 'protocol/', 'registry/', 'version.ts'],
+      ...['config.ts', 'control/', 'errors.ts', 'faults/', 'http/', 'logger.ts', 'metrics/', 'protocol/', 'registry/'],
+      'version.ts',
     ],
-    types: ['logger.ts', 'plane/plane.ts', 'plane/counter-figures.ts'],
+    types: ['plane/plane.ts', 'plane/counter-figures.ts'],
   },
   'relay.ts': {
     ours: ['config.ts', 'errors.ts', 'faults/fault-log.ts', 'logger.ts', 'plane/select.ts', 'protocol/', 'relay/'],

@@ -57,7 +57,7 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
       if (ignored.length > 0)
         relay.logger.warn(`ignored, because it is not a flag: ${shown(ignored)} (booleans are written -name=false)`);
     };
-    return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload() : undefined);
+    return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload().then(() => {}) : undefined);
   } catch (error) {
     process.stderr.write(explain('derper', error, withSockets(spelling)));
     return 1;

@@ -20,8 +20,8 @@ import { headscaleDerpMap, policyDerpMap } from './derp-map.js';
 import { addHealth } from './health.js';
 import { takeSockets, withSockets } from './inherited-sockets.js';
 import { runRelay } from './run-relay.js';
-import { flagOf, gather, variableOf } from './sources.js';
-import { announce, explain, pinnedNode, type Spelling } from './terminal.js';
+import { flagOf, type Gathered, gather, variableOf } from './sources.js';
+import { announce, explain, inOneLine, pinnedNode, type Spelling } from './terminal.js';
 
 /** The command line of a process is no place for secrets: anyone on the machine can read it. */
 const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey', 'acme.eabKey'];
@@ -95,11 +95,31 @@ async function run(flags: Record<string, unknown>): Promise<number> {
     spelling = withSockets(gathered.spelling);
     const relay = createRelay(gathered.config, { sockets: takeSockets(process.env) });
     const onStarted = () => announce(relay, `derpkit ${VERSION}`, spelling, pinned(relay, gathered.config));
-    return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload() : undefined);
+    return await runRelay(relay, onStarted, rereading(relay, flags, gathered));
   } catch (error) {
     process.stderr.write(explain('derpkit', error, spelling));
     return 1;
   }
+}
+
+/** What SIGHUP does: the settings file is read again, and flags and variables override it as they did at the start. */
+function rereading(
+  relay: Relay,
+  flags: Record<string, unknown>,
+  { file }: Gathered,
+): (() => Promise<void>) | undefined {
+  if (file === undefined) return relay.reloads ? () => relay.reload().then(() => {}) : undefined;
+  return async () => {
+    let spelling: Spelling = (place) => place;
+    try {
+      const gathered = await gather(flags, process.env);
+      spelling = gathered.spelling;
+      const { applied } = await relay.reload(gathered.config);
+      if (applied.length > 0) relay.logger.info({ settings: applied.join() }, 'changed settings are in force');
+    } catch (error) {
+      throw error instanceof ConfigError ? new Error(inOneLine(error, spelling)) : error;
+    }
+  };
 }
 
 /** What clients have to be told of a certificate that nobody vouches for. */
@@ -139,7 +159,7 @@ async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions):
     // A terminal that is closed takes its output with it, and ends no relay.
     process.stdout.on('error', () => {});
     const onStarted = () => void process.stdout.write(summary(relay, host, command));
-    return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload() : undefined);
+    return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload().then(() => {}) : undefined);
   } catch (error) {
     process.stderr.write(explain('derpkit', error, spelt, command));
     return 1;

@@ -11,6 +11,8 @@ import type { Spelling } from './terminal.js';
 export interface Gathered {
   /** Unchecked: `createRelay` does that. */
   readonly config: RelayConfig;
+  /** The settings file, if there is one. */
+  readonly file: string | undefined;
   /** Where a setting came from, in the user's words; its flag, if it was not given. */
   readonly spelling: Spelling;
 }
@@ -39,7 +41,7 @@ export async function gather(
   };
   const merged = { ...file };
   for (const [name, value] of [...fromEnv, ...fromFlags]) putSetting(merged, name, value);
-  return { config: merged as RelayConfig, spelling };
+  return { config: merged as RelayConfig, file: configFile, spelling };
 }
 
 /** The setting that a flag's attribute is: `limitsConnections` is `limits.connections`. */

@@ -58,6 +58,11 @@ export function explain(program: string, error: unknown, spelling: Spelling, com
   return `${program}: ${error instanceof Error ? error.stack : String(error)}\n`;
 }
 
+/** Everything that is wrong with settings, in one line of the log. */
+export function inOneLine({ problems }: ConfigError, spelling: Spelling): string {
+  return problems.map(({ path, message }) => `${spelt(path, spelling)}: ${message}`).join('; ');
+}
+
 /** A path is a setting, or leads into one: `certificate.key` is a part of the setting `certificate`. */
 function spelt(path: string, spelling: Spelling): string {
   const names = ['certificate', ...SETTINGS.map(({ name }) => name)];

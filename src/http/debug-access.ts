@@ -4,15 +4,19 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { covers, hostOfField, withoutFinalDot } from '../protocol/host-name.js';
 
-export interface DebugAccessOptions {
+export interface DebugAccessOptions extends DebugRules {
+  /** Names that requests may be for, beside addresses and `localhost`; a first label may be a star. Read anew each time. */
+  readonly hosts: () => readonly string[];
+}
+
+/** Who may see `/debug/`, beside those that always may. */
+export interface DebugRules {
   /** An address that is let in, compared as text. */
   readonly allowIp?: string | undefined;
   /** Networks that are let in, `address/bits`. */
   readonly trustedCidrs: readonly string[];
   /** File whose text, without blanks around it, a GET request may give as `debugkey`. Read anew each time. */
   readonly keyFile?: string | undefined;
-  /** Names that requests may be for, beside addresses and `localhost`; a first label may be a star. Read anew each time. */
-  readonly hosts: () => readonly string[];
 }
 
 /** `unknown host`: the peer is near, but what it asks for is a name that is none of ours. */
@@ -56,12 +60,22 @@ export class DebugAccess {
   private readonly near = new BlockList();
   /** Chromebooks' own, in the middle of Tailscale's range. */
   private readonly except = new BlockList();
-  private readonly trusted = new BlockList();
+  private trusted = new BlockList();
+  private rules!: DebugRules;
+  private readonly hosts: () => readonly string[];
 
-  constructor(private readonly options: DebugAccessOptions) {
+  constructor({ hosts, ...rules }: DebugAccessOptions) {
+    this.hosts = hosts;
     for (const network of ['127.0.0.0/8', '::1/128', '100.64.0.0/10', 'fd7a:115c:a1e0::/48']) add(this.near, network);
     add(this.except, '100.115.92.0/23');
-    for (const network of options.trustedCidrs) add(this.trusted, network);
+    this.change(rules);
+  }
+
+  /** Other rules hold, for requests from here on. */
+  change(rules: DebugRules): void {
+    this.rules = rules;
+    this.trusted = new BlockList();
+    for (const network of rules.trustedCidrs) add(this.trusted, network);
   }
 
   verdict(request: DebugRequest): DebugVerdict {
@@ -75,7 +89,7 @@ export class DebugAccess {
   /** Whether it may see `/debug/`, if it asks as it should. */
   isNear(address: string): boolean {
     if (isIP(address) === 0) return false;
-    if (address === this.options.allowIp) return true;
+    if (address === this.rules.allowIp) return true;
     // A zone names an interface of this machine; no rule here is about one.
     if (address.includes('%')) return false;
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
@@ -86,11 +100,11 @@ export class DebugAccess {
   private isOurs(field: string): boolean {
     const host = hostOfField(field);
     if (isIP(host) !== 0 || host === 'localhost') return true;
-    return this.options.hosts().some((name) => covers(withoutFinalDot(name), host));
+    return this.hosts().some((name) => covers(withoutFinalDot(name), host));
   }
 
   private isKey(given: string): boolean {
-    const { keyFile } = this.options;
+    const { keyFile } = this.rules;
     if (!keyFile) return false;
     try {
       const hash = (text: string) => createHash('sha256').update(text).digest();

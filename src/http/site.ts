@@ -27,7 +27,7 @@ export interface SiteOptions extends HomeOptions {
   readonly debugAccess: DebugAccess;
   readonly debug: DebugSource;
   /** Whether those who may not see `/debug/` are told how they could. For development. */
-  readonly debugHint: boolean;
+  readonly debugHint: () => boolean;
 }
 
 /** `main` is the relay itself; `redirect` is what stands on port 80 beside a TLS one. */
@@ -120,7 +120,7 @@ export class Site {
       const host = request.headers.host ?? '';
       sendError(response, 403, `debug access denied: ${host} is not a name of this relay; debugHosts adds names`);
     } else if (verdict === 'denied') {
-      const hint = page && this.options.debugHint ? `; to permit access, set TS_ALLOW_DEBUG_IP=${address}` : '';
+      const hint = page && this.options.debugHint() ? `; to permit access, set TS_ALLOW_DEBUG_IP=${address}` : '';
       sendError(response, 403, `debug access denied${hint}`);
     } else if (page) {
       const { barrier, debug } = this.options;

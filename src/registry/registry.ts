@@ -191,6 +191,11 @@ export class Registry {
     return [{ kind: 'send', ids: this.watchers.ids, frames: frame(), pull: false }];
   }
 
+  /** Every connection that was let in. */
+  clients(): Iterable<Client> {
+    return this.byId.values();
+  }
+
   private *everyone(): Generator<Client> {
     for (const known of this.byKey.values()) yield isClones(known) ? known.active : known;
   }

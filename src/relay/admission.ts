@@ -1,9 +1,9 @@
-/** Makes the gate of a relay, and what it asks, from the settings. */
+/** Makes the rules of a relay's gate, and what it asks, from the settings. */
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { Settings } from '../config.js';
 import { Controller } from '../control/admission/controller.js';
 import { Desk } from '../control/admission/desk.js';
-import { Gate, type GateEvents } from '../control/admission/gate.js';
+import type { GateEvents, GateOptions } from '../control/admission/gate.js';
 import { HeadersFile } from '../control/admission/headers-file.js';
 import type { OnAdmit } from '../control/admission/hook.js';
 import { KeyFile } from '../control/admission/key-file.js';
@@ -68,22 +68,29 @@ export async function loadAdmission(settings: Settings, problems: Problem[]): Pr
   return { sources, lists, headers, deny };
 }
 
-export function openGate(
+/** What the rules of a gate are made of, beside settings and files. */
+export interface GateParts {
+  readonly meshKey: string | undefined;
+  readonly onAdmit: OnAdmit | undefined;
+  readonly hookTimeout: number;
+  readonly log: GateEvents['log'];
+}
+
+/** The rules of a gate. */
+export function gateOptions(
   settings: Settings,
   { sources, lists, deny }: AdmissionMaterials,
-  meshKey: string | undefined,
-  onAdmit: OnAdmit | undefined,
-  hookTimeout: number,
-  events: GateEvents,
-): Gate {
+  { meshKey, onAdmit, hookTimeout, log }: GateParts,
+): GateOptions {
   const { policy, cache, recheck, questions: atOnce, deny: denied } = settings.admission;
   const desks = named(sources).map(
     ([name, { verifier, timeout, failOpen }]) =>
-      new Desk({ name, verifier, timeout, failOpen, cache, atOnce, now: () => performance.now(), log: events.log }),
+      new Desk({ name, verifier, timeout, failOpen, cache, atOnce, now: () => performance.now(), log }),
   );
-  const rights = openAdmission(meshKey, [...settings.disallowAppNames, ...denied.apps]);
+  const deniedApps = [...settings.disallowAppNames, ...denied.apps];
+  const rights = openAdmission(meshKey, deniedApps);
   const { grace } = cache;
-  return new Gate({ rights, policy, desks, lists, deny, recheck, grace, onAdmit, hookTimeout }, events);
+  return { rights, deniedApps, policy, desks, lists, deny, recheck, grace, onAdmit, hookTimeout };
 }
 
 function controllerOf(

@@ -1,5 +1,6 @@
 /** What a relay is to those that embed it. */
 import type { EventEmitter } from 'node:events';
+import type { RelayConfig } from '../config.js';
 import type { DnsHook } from '../control/acme/dns-hook.js';
 import type { AdmissionFigures } from '../control/admission/figures.js';
 import type { OnAdmit } from '../control/admission/hook.js';
@@ -100,6 +101,14 @@ export interface RelayPlane {
   readonly fallback?: boolean;
 }
 
+/** What a reload has found. */
+export interface ReloadReport {
+  /** The names of settings that have changed, and are in force now. */
+  readonly applied: readonly string[];
+  /** The names of settings that have changed, and take a restart. */
+  readonly needRestart: readonly string[];
+}
+
 /**
  * One relay: made by `createRelay`, opened once by `start`, ended by `close`.
  *
@@ -144,8 +153,13 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
    * Reads the rate file, lists of keys, files with headers, and certificates again, where there are any. Rejects if one of
    * them cannot be used, for which what was read before still holds; the others are in force. Rejects with `ERR_STATE` before
    * `start` and after `close`.
+   *
+   * With `config`, all settings of the relay anew, those that have changed and can be applied while the relay runs are: of
+   * admission (every connected client is asked about again), certificates, rate limits, `debug*`, `proberDebugLogs`,
+   * `verboseDrops`, and `logLevel`, which does not change a `logger` of your own. The relay warns of other changes. Rejects with
+   * a `ConfigError`, and changes nothing, if the settings or a file that they newly name cannot be used.
    */
-  reload(): Promise<void>;
+  reload(config?: RelayConfig): Promise<ReloadReport>;
   /** Whether every client may use the relay: no setting, and no `onAdmit`, says which may. */
   readonly admitsEverybody: boolean;
   /** What admission has done; `undefined` where every client is admitted. Throws `ERR_STATE` before `start` and after `close`. */

@@ -58,7 +58,9 @@ const LOOKS = 60 * 60 * 1000;
 export class RelayCertificates {
   private readonly acme: AcmeManager | undefined;
   private readonly times: CertificateTimes;
-  private readonly validity: readonly CertificateWatch[];
+  /** The certificates that are not got by ACME, the default one first. */
+  private sources: readonly CertificateSource[];
+  private validity: readonly CertificateWatch[];
   private watches: readonly FileWatch[] = [];
   private readonly warnings = new ExpiryWarnings();
   private timers: readonly NodeJS.Timeout[] = [];
@@ -66,7 +68,8 @@ export class RelayCertificates {
 
   constructor(private readonly parts: CertificateParts) {
     this.times = parts.times ?? TIMES;
-    this.validity = parts.materials.certificates.map((source) => this.validityOf(source));
+    this.sources = parts.materials.certificates;
+    this.validity = this.sources.map((source) => this.validityOf(source));
     this.acme = this.openAcme();
   }
 
@@ -83,16 +86,19 @@ export class RelayCertificates {
       throw this.refusal(cause);
     }
     this.isOpen = true;
-    this.watches = this.parts.materials.certificates
-      .filter(({ options }) => options.paths.length > 0)
-      .map(
-        (source) => new FileWatch(source.options.paths, () => this.later(() => this.changed(source)), this.times.look),
-      );
+    this.watchFiles();
     this.timers = [
       setInterval(() => this.later(async () => void this.serve()), META_RENEWAL).unref(),
       setInterval(() => this.later(() => this.look()), LOOKS).unref(),
     ];
     await this.look();
+  }
+
+  private watchFiles(): void {
+    const watched = this.sources.filter(({ options }) => options.paths.length > 0);
+    this.watches = watched.map(
+      (source) => new FileWatch(source.options.paths, () => this.later(() => this.changed(source)), this.times.look),
+    );
   }
 
   private later(act: () => Promise<unknown>): void {
@@ -106,11 +112,29 @@ export class RelayCertificates {
 
   /** Reads files again. Rejects with everything that is refused; the certificate from before is served on then. */
   async reload(): Promise<void> {
-    const { certificates } = this.parts.materials;
-    const outcomes = await Promise.allSettled(certificates.map((source) => this.reread(source)));
+    const outcomes = await Promise.allSettled(this.sources.map((source) => this.reread(source)));
     await this.acme?.reload();
     const refused = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [reasonOf(outcome.reason)] : []));
     if (refused.length > 0) throw new Error(refused.join('; '));
+  }
+
+  /** Serves these certificates instead. Throws what the plane has against them, and serves those from before then. */
+  replace(sources: readonly CertificateSource[]): void {
+    const { sources: before } = this;
+    this.sources = sources;
+    this.validity = sources.map((source) => this.validityOf(source));
+    if (!this.isOpen) return;
+    try {
+      this.parts.plane.certificates(this.set());
+    } catch (cause) {
+      const refusal = this.refusal(cause);
+      this.sources = before;
+      this.validity = before.map((source) => this.validityOf(source));
+      throw refusal;
+    }
+    for (const watch of this.watches) watch.stop();
+    this.watchFiles();
+    this.later(() => this.look());
   }
 
   async close(): Promise<void> {
@@ -138,7 +162,7 @@ export class RelayCertificates {
 
   /** How each certificate stands, and each name that has none yet. */
   states(): CertificateState[] {
-    const read = this.parts.materials.certificates.map(({ certificate, options }): CertificateState => {
+    const read = this.sources.map(({ certificate, options }): CertificateState => {
       const next = options.paths.length > 0 ? 'read again when its files change' : '';
       return { ...leafState(certificate), origin: options.origin, next, trouble: '', failures: undefined };
     });
@@ -156,7 +180,7 @@ export class RelayCertificates {
   }
 
   private served(): ServedCertificate[] {
-    const read = this.parts.materials.certificates.map(({ certificate }) => ({
+    const read = this.sources.map(({ certificate }) => ({
       certificate,
       names: certificate.names,
     }));
@@ -184,7 +208,7 @@ export class RelayCertificates {
   }
 
   private refusal(cause: unknown): PlaneRefusal {
-    const { certificates } = this.parts.materials;
+    const { sources: certificates } = this;
     const names = certificates.map(({ options }) => options.name).join(', ');
     const kinds = certificates.map(({ certificate }) => certificate.kind).join(', ');
     const message = `${names}: the plane cannot use it: ${reasonOf(cause)} (it has ${kinds}); another plane, js, may`;
@@ -219,7 +243,7 @@ export class RelayCertificates {
 
   private set(): CertificateSet {
     const { materials } = this.parts;
-    const isForAll = materials.certificates.some(({ options }) => options.isDefault);
+    const isForAll = this.sources.some(({ options }) => options.isDefault);
     const otherwise = isForAll ? 'first' : this.acme?.asks ? 'ask' : 'refuse';
     const { certificates } = servedSet(this.served(), otherwise, materials.keys.publicKey, new Date());
     return { certificates: [...(this.acme?.challengeCertificates() ?? []), ...certificates], otherwise };

@@ -12,7 +12,8 @@ export class ClientLog {
 
   constructor(
     private readonly logger: Logger,
-    private readonly settings: Pick<Settings, 'debugLogs' | 'proberDebugLogs'>,
+    /** Whom to follow, from their login on. */
+    public settings: Pick<Settings, 'debugLogs' | 'proberDebugLogs'>,
   ) {}
 
   /** From here to its end it is followed, if that is wanted. */

@@ -31,21 +31,7 @@ export interface Materials {
 /** Reads, and where it is ours to do so makes, everything that is kept in files. Throws {@link ConfigError} with every problem. */
 export async function loadMaterials(settings: Settings): Promise<Materials> {
   const problems: Problem[] = [];
-  const load = async <T>(
-    setting: keyof Settings | 'acme.eabKeyFile',
-    file: string,
-    value: () => Promise<T> | T,
-  ): Promise<T | undefined> => {
-    // Where a place was not chosen, it is one in the data directory.
-    const path = setting in settings || setting.includes('.') ? setting : 'dataDir';
-    try {
-      return await value();
-    } catch (error) {
-      const part = error instanceof PemError ? `.${error.part}` : '';
-      problems.push({ path: `${path}${part}`, message: `${file && `${file}: `}${reasonOf(error)}` });
-      return undefined;
-    }
-  };
+  const load = loader(settings, problems);
   const { privateKey, meshKeyFile } = settings;
   const ownKey = async () => {
     const keyFile = keyFileOf(settings);
@@ -57,11 +43,7 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
     : settings.meshKey;
   const warnings: string[] = [];
   const warn = (text: string) => void warnings.push(text);
-  const certificates: CertificateSource[] = [];
-  for (const [place, options] of certificateSources(settings, warn)) {
-    const source = await load(place, '', () => CertificateSource.open(place, options));
-    if (source) certificates.push(source);
-  }
+  const certificates = await loadCertificates(settings, load, warn);
   const { eabKeyFile, eabKey: givenEabKey } = settings.acme;
   const eabKey = await load('acme.eabKeyFile', eabKeyFile ?? '', () =>
     isAcmeMode(settings.certMode) ? loadEabKey(eabKeyFile, givenEabKey) : undefined,
@@ -76,6 +58,65 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   const roots = meshing ? await loadRoots(process.env) : undefined;
   warnings.push(...(await wideDirectories(settings)));
   return { keys: keys as KeyPair, meshKey, roots, certificates, eabKey, rate, admission, warnings };
+}
+
+/** What a reload has read anew; parts that have not changed are absent. */
+export interface Reread {
+  readonly rate: RateLimit | undefined;
+  readonly admission: AdmissionMaterials | undefined;
+  readonly certificates: readonly CertificateSource[] | undefined;
+  readonly warnings: readonly string[];
+}
+
+/** Reads the files of changed settings. Throws {@link ConfigError} with every problem. */
+export async function rereadMaterials(
+  settings: Settings,
+  changed: { readonly admission: boolean; readonly certificates: boolean },
+): Promise<Reread> {
+  const problems: Problem[] = [];
+  const warnings: string[] = [];
+  const load = loader(settings, problems);
+  const rate = await load('rateConfig', settings.rateConfig ?? '', () => loadRate(settings));
+  const admission = changed.admission ? await loadAdmission(settings, problems) : undefined;
+  const certificates = changed.certificates
+    ? await loadCertificates(settings, load, (text) => void warnings.push(text))
+    : undefined;
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { rate, admission, certificates, warnings };
+}
+
+type Load = <T>(
+  setting: keyof Settings | 'acme.eabKeyFile',
+  file: string,
+  value: () => Promise<T> | T,
+) => Promise<T | undefined>;
+
+/** Loads values one by one, and adds to the problems why one cannot be had. */
+function loader(settings: Settings, problems: Problem[]): Load {
+  return async (setting, file, value) => {
+    // Where a place was not chosen, it is one in the data directory.
+    const path = setting in settings || setting.includes('.') ? setting : 'dataDir';
+    try {
+      return await value();
+    } catch (error) {
+      const part = error instanceof PemError ? `.${error.part}` : '';
+      problems.push({ path: `${path}${part}`, message: `${file && `${file}: `}${reasonOf(error)}` });
+      return undefined;
+    }
+  };
+}
+
+async function loadCertificates(
+  settings: Settings,
+  load: Load,
+  warn: (text: string) => void,
+): Promise<CertificateSource[]> {
+  const certificates: CertificateSource[] = [];
+  for (const [place, options] of certificateSources(settings, warn)) {
+    const source = await load(place, '', () => CertificateSource.open(place, options));
+    if (source) certificates.push(source);
+  }
+  return certificates;
 }
 
 /** Of the directories that keys are kept in. */

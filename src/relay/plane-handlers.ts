@@ -60,6 +60,11 @@ export class PlaneHandlers implements PlaneEvents {
     this.to = parts;
   }
 
+  /** Logs what clients do as these settings say, from their logins on. */
+  follow(settings: Settings): void {
+    this.clientLog.settings = settings;
+  }
+
   login(login: Login): void {
     this.clientLog.login(login);
     const decision = this.to.gate.login(login);

@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import type { Settings } from '../config.js';
-import type { Gate } from '../control/admission/gate.js';
+import { Gate, type GateOptions } from '../control/admission/gate.js';
 import { BootstrapDns } from '../control/bootstrap-dns.js';
 import { MESH_TIMES, Mesh, type MeshTimes } from '../control/mesh.js';
 import type { RateLimit } from '../control/rate-config.js';
@@ -8,21 +8,23 @@ import { StrangerLog, strangerFigures } from '../control/stranger-log.js';
 import { PlaneRefusal, reasonOf } from '../errors.js';
 import type { FaultLog } from '../faults/fault-log.js';
 import { HttpCounters } from '../http/counters.js';
-import { DebugAccess } from '../http/debug-access.js';
+import { DebugAccess, type DebugRules } from '../http/debug-access.js';
 import { HttpServer } from '../http/server.js';
 import { Visitors } from '../http/visitors.js';
-import type { Logger } from '../logger.js';
+import { type Logger, setLogLevel } from '../logger.js';
 import { openFiles } from '../metrics/process.js';
 import type { DataPlane, PlaneFactory, PlanePolicy } from '../plane/plane.js';
+import { PresenceFlag } from '../protocol/wire.js';
+import type { Client } from '../registry/client.js';
 import { Registry } from '../registry/registry.js';
-import { openGate } from './admission.js';
+import { type AdmissionMaterials, gateOptions } from './admission.js';
 import type { RelayAddress, RelayEvents, RelayOptions } from './api.js';
 import { type CertificateTimes, RelayCertificates } from './certificates.js';
 import { runCommands } from './commands.js';
 import { RelayDebugSource } from './debug-source.js';
 import { boundConnections, type ConnectionBound } from './descriptors.js';
 import { Listeners } from './listeners.js';
-import type { Materials } from './materials.js';
+import type { Materials, Reread } from './materials.js';
 import { PlaneHandlers } from './plane-handlers.js';
 import { planePolicy } from './policy.js';
 
@@ -58,6 +60,10 @@ export class RunningRelay {
   private readonly listeners: Listeners;
   private readonly strangerLog: StrangerLog;
   private readonly bound: ConnectionBound;
+  private readonly handlers: PlaneHandlers;
+  private readonly debugAccess: DebugAccess;
+  private settings: Settings;
+  private admission: AdmissionMaterials;
   private policy: PlanePolicy;
   private rate: RateLimit | undefined;
 
@@ -68,11 +74,14 @@ export class RunningRelay {
     const { barrier } = faults;
     const log = (level: 'debug' | 'info' | 'warn' | 'error', facts: object, text: string) => logger[level](facts, text);
 
+    this.settings = settings;
+    this.admission = materials.admission;
     this.rate = materials.rate;
     this.bound = boundConnections(settings, openFiles());
     this.policy = this.policyNow();
     const { policy } = this;
-    const handlers = new PlaneHandlers(settings, logger, faults, emitter);
+    this.handlers = new PlaneHandlers(settings, logger, faults, emitter);
+    const { handlers } = this;
     const { privateKey, publicKey } = keys;
     const plane = makePlane(() => create({ privateKey, policy, workers: settings.workers }, handlers));
     this.plane = plane;
@@ -81,10 +90,7 @@ export class RunningRelay {
     this.registry = registry;
 
     const kick = (id: Parameters<DataPlane['close']>[0]) => plane.close(id, 'refused');
-    this.gate = openGate(settings, materials.admission, meshKey, hooks.onAdmit, policy.deadlines.admission, {
-      kick,
-      log,
-    });
+    this.gate = new Gate(this.rules(), { kick, log });
     const certificateTimes = times.certificates;
     const { dnsHook } = hooks;
     this.certificates = new RelayCertificates({
@@ -116,9 +122,9 @@ export class RunningRelay {
     };
     this.bootstrap = new BootstrapDns({ published, unpublished }, unresolved, barrier);
 
-    const { debugAllowIp: allowIp, debugTrustedCidrs: trustedCidrs, debugKeyFile: keyFile, debugHosts } = settings;
-    const hosts = () => [settings.hostname, ...debugHosts, ...this.certificates.validFor];
-    const debugAccess = new DebugAccess({ allowIp, trustedCidrs, keyFile, hosts });
+    const hosts = () => [settings.hostname, ...this.settings.debugHosts, ...this.certificates.validFor];
+    this.debugAccess = new DebugAccess({ ...debugRules(settings), hosts });
+    const { debugAccess } = this;
     const visitors = new Visitors(
       () => this.policy.limits,
       (address) => debugAccess.isNear(address),
@@ -149,7 +155,7 @@ export class RunningRelay {
         faults,
       }),
       challengeAnswer: this.certificates.challengeAnswer,
-      debugHint: settings.debugHint,
+      debugHint: () => this.settings.debugHint,
       serverKey: publicKey,
       home: settings.home,
       derp: settings.derp,
@@ -184,22 +190,52 @@ export class RunningRelay {
     return address;
   }
 
+  private rules(): GateOptions {
+    const { materials, hooks, logger } = this.options;
+    return gateOptions(this.settings, this.admission, {
+      meshKey: materials.meshKey,
+      onAdmit: hooks.onAdmit,
+      hookTimeout: this.policy.deadlines.admission,
+      log: (level, facts, text) => logger[level](facts, text),
+    });
+  }
+
+  /** Takes other settings over, with what was read for them. Throws, and changes nothing, if the plane refuses a certificate. */
+  apply(settings: Settings, { rate, admission, certificates, warnings }: Reread): void {
+    const { logger } = this.options;
+    if (certificates) this.certificates.replace(certificates);
+    for (const warning of warnings) logger.warn(warning);
+    const { logLevel } = this.settings;
+    this.settings = settings;
+    if (settings.logLevel !== logLevel) setLogLevel(logger, settings.logLevel);
+    this.handlers.follow(settings);
+    this.debugAccess.change(debugRules(settings));
+    this.limit(rate);
+    if (!admission) return;
+    this.admission = admission;
+    this.gate.replace(this.rules(), this.ordinaryClients());
+  }
+
+  private *ordinaryClients(): Generator<Client> {
+    for (const client of this.registry.clients()) if ((client.flags & PresenceFlag.MeshPeer) === 0) yield client;
+  }
+
   /** Sets another receive limit, for the clients that are connected, too. */
-  limit(rate: RateLimit): void {
+  limit(rate: RateLimit | undefined): void {
     this.rate = rate;
     this.policy = this.policyNow();
     this.plane.policy(this.policy);
   }
 
   private policyNow(): PlanePolicy {
-    const { settings, times } = this.options;
-    const usual = planePolicy(settings, this.rate, this.bound.connections);
+    const { times } = this.options;
+    const usual = planePolicy(this.settings, this.rate, this.bound.connections);
     return times.policy?.(usual) ?? usual;
   }
 
   /** Reads the files of admission again. Rejects with what is wrong with the first that cannot be used. */
   async reloadAdmission(): Promise<void> {
-    for (const file of this.options.materials.admission.headers) await file.load();
+    for (const file of this.admission.headers) await file.load();
     await this.gate.reload();
   }
 
@@ -212,6 +248,10 @@ export class RunningRelay {
     this.gate.close();
     await this.plane.shutdown();
   }
+}
+
+function debugRules({ debugAllowIp, debugTrustedCidrs, debugKeyFile }: Settings): DebugRules {
+  return { allowIp: debugAllowIp, trustedCidrs: debugTrustedCidrs, keyFile: debugKeyFile };
 }
 
 /** The system may refuse what a plane needs: threads, mostly. */

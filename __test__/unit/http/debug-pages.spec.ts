@@ -122,7 +122,7 @@ describe('access to /debug/', () => {
 
   it('tells developers how it is had, for the pages that are there', async () => {
     const proxied = (path: string) => `GET ${path} HTTP/1.1|X-Forwarded-For: 192.0.2.1`;
-    const { body } = await asked(proxied('/debug/vars'), { debugHint: true });
+    const { body } = await asked(proxied('/debug/vars'), { debugHint: () => true });
     expect(body).toBe('debug access denied; to permit access, set TS_ALLOW_DEBUG_IP=127.0.0.1\n');
     expect((await main.ask(proxied('/debug/nothing'))).body).toBe('debug access denied\n');
   });

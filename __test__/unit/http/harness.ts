@@ -39,7 +39,7 @@ export class Harness {
       bootstrapDns: (query, address) => JSON.stringify({ query, address }),
       debugAccess,
       challengeAnswer: undefined,
-      debugHint: false,
+      debugHint: () => false,
       debug: {
         facts: () => [['Fact', '<1>']],
         vars: () => '{}\n',

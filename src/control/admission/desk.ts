@@ -60,6 +60,14 @@ export class Desk {
     this.pending = new PendingQuestions(options.atOnce);
   }
 
+  /** Goes on with the figures of the desk that it takes the place of. */
+  continue(before: Desk | undefined): void {
+    if (!before) return;
+    Object.assign(this.counts, before.counts);
+    this.times.counts = before.times.counts;
+    this.times.sum = before.times.sum;
+  }
+
   /** What is to be known of it, in words: whether it answers, what is under way, and what went wrong last. */
   get state(): string {
     const { asking, waiting } = this.pending.counts;

@@ -15,6 +15,8 @@ import { Recheck, type Standing } from './recheck.js';
 export interface GateOptions {
   /** What a login alone says: mesh peers, whom nobody else is asked about, and apps that are not wanted. */
   readonly rights: Admit;
+  /** The apps that `rights` refuses, for clients that are connected already. */
+  readonly deniedApps: readonly string[];
   readonly policy: Policy;
   readonly desks: readonly Desk[];
   /** The files that desks answer from. */
@@ -34,6 +36,15 @@ export interface GateEvents {
   /** A connected client is not allowed any more. */
   kick(id: ConnectionId): void;
   log(level: 'info' | 'warn', facts: object, text: string): void;
+}
+
+/** What is known of a connected client that no rule was about so far. */
+export interface ConnectedClient {
+  readonly id: ConnectionId;
+  readonly key: NodeKey;
+  readonly address: string;
+  readonly port: number;
+  readonly appName: string;
 }
 
 /** Whoever was let in, and by whom. */
@@ -59,25 +70,29 @@ const LINES = [5, 500] as const;
 /** The names of what decides without being asked, in logs and metrics. */
 const DENY = 'deny';
 const HOOK = 'onAdmit';
+const BAD_APP = 'an app that is not allowed';
 
 export class Gate {
   private readonly waiting = new Map<ConnectionId, AbortController>();
-  private readonly recheck: Recheck<AdmitClient> | undefined;
+  private recheck: Recheck<AdmitClient> | undefined;
   private readonly lines = new LineLimit(...LINES, performance.now());
   private readonly others = new Map<string, Partial<Record<Outcome, number>>>();
   /** How often a list has changed. */
   private generation = 0;
 
   constructor(
-    private readonly options: GateOptions,
+    private options: GateOptions,
     private readonly events: GateEvents,
   ) {
     const { recheck: interval, lists, deny, onAdmit } = options;
     if (deny) this.others.set(DENY, {});
     if (onAdmit) this.others.set(HOOK, {});
-    if (interval > 0 || lists.length > 0 || deny) {
-      this.recheck = new Recheck({ interval, ask: (client, signal) => this.askAgain(client, signal) });
-    }
+    if (interval > 0 || lists.length > 0 || deny || onAdmit) this.recheck = this.newRecheck();
+  }
+
+  private newRecheck(): Recheck<AdmitClient> {
+    const { recheck: interval } = this.options;
+    return new Recheck({ interval, ask: (client, signal) => this.askAgain(client, signal) });
   }
 
   /** Whether nothing here has anything against anybody. */
@@ -95,13 +110,49 @@ export class Gate {
   }
 
   /**
+   * Decides by other rules from here on. Logins that wait are decided anew, and each of the connected clients is asked about
+   * again. A verifier that was there before keeps its figures, and its clients, for whom its grace holds.
+   */
+  replace(options: GateOptions, connected: Iterable<ConnectedClient>): void {
+    const { recheck: before, options: old } = this;
+    const oldFiles = this.files();
+    this.options = options;
+    this.generation += 1;
+    before?.close();
+    for (const file of oldFiles) file.close();
+    for (const desk of old.desks) desk.close();
+    if (options.deny && !this.others.has(DENY)) this.others.set(DENY, {});
+    const kept = options.desks.map((desk) => old.desks.find(({ name }) => name === desk.name));
+    for (const [index, desk] of options.desks.entries()) desk.continue(kept[index]);
+    const bitsOf = (letInBy: number) => {
+      const still = options.desks.filter((_, index) => {
+        const predecessor = kept[index];
+        return predecessor !== undefined && (letInBy & (1 << old.desks.indexOf(predecessor))) !== 0;
+      });
+      return this.bitsOf(still);
+    };
+    this.recheck = this.isOpen && options.deniedApps.length === 0 ? undefined : this.newRecheck();
+    if (!this.recheck) return;
+    const keys = new Set<NodeKey>();
+    for (const client of connected) {
+      const known = before?.get(client.id);
+      const who = known?.who ?? unasked(client);
+      const { letInBy = 0, failingSince = 0 } = known ?? {};
+      this.recheck.add({ id: client.id, key: client.key, who, letInBy: bitsOf(letInBy), failingSince });
+      keys.add(client.key);
+    }
+    this.start();
+    this.recheck.now(keys);
+  }
+
+  /**
    * Decides about a login, at once where nobody has to be asked. `null` refuses it; `undefined` where the client has gone
    * meanwhile.
    */
   login(login: Login): Admission | null | Promise<Admission | null | undefined> {
     const admission = this.options.rights(login);
     if (admission?.mesh || (admission && this.isOpen)) return admission;
-    if (!admission) return this.refuse(login, { kind: 'refused', by: DENY, reason: 'an app that is not allowed' });
+    if (!admission) return this.refuse(login, { kind: 'refused', by: DENY, reason: BAD_APP });
     return this.decideFor(login, admission);
   }
 
@@ -171,9 +222,15 @@ export class Gate {
     const { id, key, peer } = login;
     const abort = new AbortController();
     this.waiting.set(id, abort);
-    const { generation } = this;
     const who = clientOf(login);
-    const decision = await this.decide(key, who, admission, abort.signal).catch(() => undefined);
+    let rules: GateOptions;
+    let generation: number;
+    let decision: Decision | undefined;
+    do {
+      rules = this.options;
+      generation = this.generation;
+      decision = await this.decide(key, who, admission, abort.signal).catch(() => undefined);
+    } while (rules !== this.options && this.waiting.get(id) === abort);
     // Whoever has gone is not let in later.
     if (!decision || this.waiting.get(id) !== abort) return undefined;
     this.waiting.delete(id);
@@ -196,7 +253,8 @@ export class Gate {
     signal: AbortSignal,
     standing?: Standing<AdmitClient>,
   ): Promise<Decision> {
-    const { deny, policy, desks, onAdmit, hookTimeout, grace } = this.options;
+    const { deny, deniedApps, policy, desks, onAdmit, hookTimeout, grace } = this.options;
+    if (deniedApps.includes(who.appName)) return { kind: 'refused', by: DENY, reason: BAD_APP };
     if (deny?.keys.has(key)) return { kind: 'refused', by: DENY, reason: 'in the list of keys that are refused' };
     const failedFor = standing?.failingSince ? performance.now() - standing.failingSince : 0;
     const ask = (desk: Desk) => {
@@ -263,6 +321,11 @@ export class Gate {
   private bitsOf(desks: readonly Desk[]): number {
     return desks.reduce((bits, desk) => bits | (1 << this.options.desks.indexOf(desk)), 0);
   }
+}
+
+/** A client of a time when nobody was asked about clients: what only the hook needs was not kept, and there was no hook. */
+function unasked({ key, address, port, appName }: ConnectedClient): AdmitClient {
+  return { key: formatNodeKey(key), appName, version: 0, address, port, tlsVersion: null, again: false };
 }
 
 function clientOf({ key, info, peer, tlsVersion }: Login): AdmitClient {

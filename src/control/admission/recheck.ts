@@ -47,6 +47,11 @@ export class Recheck<Who> {
     this.timer = setInterval(() => this.enqueue(others()), rounds.tick).unref();
   }
 
+  /** What is known of a client that was added. */
+  get(id: number): Standing<Who> | undefined {
+    return this.clients.get(id);
+  }
+
   add(client: Standing<Who>): void {
     if (this.closed) return;
     this.clients.set(client.id, client);

@@ -1,0 +1,209 @@
+/** Settings that change while a relay runs: which are applied, what becomes of clients that are connected, and which take a restart. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { RelayConfig } from '../../src/config.js';
+import { ConfigError } from '../../src/errors.js';
+import { type NodeKey, nodeKeyHex } from '../../src/protocol/key.js';
+import { DerpClient } from '../helpers/client.js';
+import { ask } from '../helpers/http.js';
+import { LANES } from '../helpers/lanes.js';
+import { Log } from '../helpers/log.js';
+import { MESH_KEY, pemPair, startRelay, type TestRelay } from '../helpers/relay.js';
+import { silence, TestVerifier } from '../helpers/verifier.js';
+import { eventually } from '../helpers/wait.js';
+import { Wire } from '../helpers/wire.js';
+
+function file(text: string): string {
+  const directory = mkdtempSync(join(tmpdir(), 'derpkit-reload-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const path = join(directory, 'file');
+  writeFileSync(path, text);
+  return path;
+}
+
+function listOf(...keys: readonly NodeKey[]): string {
+  return file(keys.map((key) => `nodekey:${nodeKeyHex(key)}\n`).join(''));
+}
+
+/** Reloads with these settings in place of those that the relay was made with. */
+function reload({ relay, config }: TestRelay, changes: RelayConfig) {
+  return relay.reload({ ...config, ...changes });
+}
+
+async function isLetIn(relay: TestRelay, options = {}): Promise<boolean> {
+  const client = await DerpClient.dial(relay, options);
+  client.wire.write(client.head, client.clientInfo);
+  client.readFrames();
+  await client.expect('ServerKey');
+  const answer = await client.next().catch(() => undefined);
+  await client.close();
+  return answer?.type === 'ServerInfo';
+}
+
+describe.each(LANES)('admission that is reloaded, $name', (lane) => {
+  it('closes connected clients that it does not let in, and keeps the others and mesh peers', async () => {
+    const relay = await startRelay(lane);
+    const [kept, closed] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    const peer = await DerpClient.connect(relay, { meshKey: MESH_KEY });
+    const { applied, needRestart } = await reload(relay, { admission: { verifiers: [{ keys: listOf(kept.key) }] } });
+    expect({ applied, needRestart }).toEqual({ applied: ['admission.verifiers'], needRestart: [] });
+    await closed.closed();
+    expect(await relay.endOf(closed.key)).toBe('refused');
+    await kept.fence();
+    await peer.fence();
+    expect(await isLetIn(relay)).toBe(false);
+    expect(await isLetIn(relay, { keys: kept.keys })).toBe(true);
+    // And back: nobody has to be asked about any more.
+    await reload(relay, {});
+    expect(await isLetIn(relay)).toBe(true);
+    await kept.fence();
+  });
+
+  it('follows the list that is named now, and not the one from before', async () => {
+    const [before, now] = [listOf(), listOf()];
+    const relay = await startRelay(lane, { config: { admission: { deny: { keys: before } } } });
+    const client = await DerpClient.connect(relay);
+    await reload(relay, { admission: { deny: { keys: now } } });
+    writeFileSync(before, `nodekey:${nodeKeyHex(client.key)}\n`);
+    await relay.relay.reload();
+    await client.fence();
+    writeFileSync(now, `nodekey:${nodeKeyHex(client.key)}\n`);
+    await relay.relay.reload();
+    await client.closed();
+    expect(await relay.endOf(client.key)).toBe('refused');
+  });
+
+  it('closes clients of an app that is refused now', async () => {
+    const relay = await startRelay(lane);
+    const [app, other] = [await DerpClient.connect(relay, { appName: 'x' }), await DerpClient.connect(relay)];
+    expect((await reload(relay, { disallowAppNames: 'x' })).applied).toEqual(['disallowAppNames']);
+    await app.closed();
+    expect(await relay.endOf(app.key)).toBe('refused');
+    await other.fence();
+    expect(await isLetIn(relay, { appName: 'x' })).toBe(false);
+    await other.fence();
+  });
+
+  it('decides anew about a login that waits', async () => {
+    const verifier = await TestVerifier.listen(silence);
+    onTestFinished(() => verifier.close());
+    const relay = await startRelay(lane, { config: { admission: { verifiers: [{ url: verifier.url, timeout: 0 }] } } });
+    const client = await DerpClient.dial(relay);
+    client.wire.write(client.head, client.clientInfo);
+    client.readFrames();
+    await client.expect('ServerKey');
+    await eventually(() => verifier.asked.length === 1, 'the verifier to be asked');
+    await reload(relay, { admission: { verifiers: [{ keys: listOf(client.key) }] } });
+    await client.expect('ServerInfo');
+    await client.fence();
+  });
+
+  it('goes on with the figures of a verifier that stays', async () => {
+    const keys = listOf();
+    const relay = await startRelay(lane, { config: { admission: { verifiers: [{ keys }] } } });
+    expect(await isLetIn(relay)).toBe(false);
+    const denied = () => relay.relay.admission()?.outcomes.find(({ of }) => of[1] === 'denied')?.value;
+    expect(denied()).toBe(1);
+    await reload(relay, { admission: { verifiers: [{ keys }], questions: 3 } });
+    expect(denied()).toBe(1);
+    expect(await isLetIn(relay)).toBe(false);
+    expect(denied()).toBe(2);
+  });
+});
+
+describe.each(LANES)('other settings that are reloaded, $name', (lane) => {
+  it('are certificates: the next handshake has another one, and connections stay', async () => {
+    const [first, second] = [pemPair(['derp.test']), pemPair(['derp.test'])];
+    const relay = await startRelay(lane, { tls: true, config: { certificate: first } });
+    const shown = async (ca: string) => {
+      const wire = await Wire.open(relay.target({ servername: 'derp.test', ca, rejectUnauthorized: true }));
+      await wire.destroy();
+    };
+    const client = await DerpClient.connect(relay);
+    await shown(first.chain);
+    expect((await reload(relay, { certificate: second })).applied).toEqual(['certificate']);
+    await relay.commandsDone();
+    await shown(second.chain);
+    await expect(shown(first.chain)).rejects.toThrow();
+    await client.fence();
+    const bad = { chain: second.chain, key: first.key };
+    await expect(reload(relay, { certificate: bad, debugHint: true })).rejects.toBeInstanceOf(ConfigError);
+    await shown(second.chain);
+  });
+
+  it('are the receive limit, for clients that are connected, too', async () => {
+    const relay = await startRelay(lane);
+    const [client, other] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    const limit = file('{"PerClientRateLimitBytesPerSec": 1}');
+    expect((await reload(relay, { rateConfig: limit })).applied).toEqual(['rateConfig']);
+    await relay.commandsDone();
+    for (let count = 0; count < 3; count++) client.sendPacket(other.key, Buffer.alloc(60_000));
+    await eventually(() => relay.count('rate_limit_waits') > 0, 'the client to be held');
+    await reload(relay, {});
+    for (let count = 0; count < 3; count++) await other.expect('RecvPacket');
+  });
+
+  it('are who may see /debug/, and under which names', async () => {
+    const relay = await startRelay(lane);
+    const seen = async () => (await ask(relay.target(), '/debug/varz', { headers: { host: 'ops.test' } })).status;
+    expect(await seen()).toBe(403);
+    await reload(relay, { debugHosts: ['ops.test'] });
+    expect(await seen()).toBe(200);
+    await reload(relay, {});
+    expect(await seen()).toBe(403);
+  });
+
+  it('are the logs that are asked for, from the next login on', async () => {
+    const log = new Log();
+    const relay = await startRelay(lane, { logger: log.logger });
+    await DerpClient.connect(relay);
+    await reload(relay, { debugLogs: true });
+    const second = await DerpClient.connect(relay);
+    const logins = log.lines.filter((line) => line.startsWith('info: client logs in'));
+    expect(logins).toEqual([expect.stringContaining(nodeKeyHex(second.key))]);
+  });
+
+  it('are named, if they take a restart, and nothing of their values is', async () => {
+    const log = new Log();
+    const relay = await startRelay(lane, { logger: log.logger });
+    const changes = { meshKey: '5'.repeat(64), queueDepth: 7, limits: { perAddress: 9 }, debugHint: true };
+    const report = { applied: ['debugHint'], needRestart: ['queueDepth', 'limits.perAddress', 'meshKey'] };
+    expect(await reload(relay, changes)).toEqual(report);
+    expect(log.lines.filter((line) => line.startsWith('warn: '))).toEqual([
+      'warn: settings have changed that need a restart {"settings":"queueDepth,limits.perAddress,meshKey"}',
+    ]);
+    expect(log.lines.join()).not.toContain('55555');
+    // They differ from what is in force for as long as there was no restart.
+    expect(await reload(relay, changes)).toEqual({ ...report, applied: [] });
+  });
+
+  it('change nothing, if one of them or a file of them cannot be used', async () => {
+    const relay = await startRelay(lane);
+    const client = await DerpClient.connect(relay);
+    const refused = async (changes: object, path: string) => {
+      const error = await reload(relay, { debugHint: true, disallowAppNames: '', ...changes }).catch(
+        (caught) => caught,
+      );
+      expect(error).toBeInstanceOf(ConfigError);
+      expect((error as ConfigError).problems.map((problem) => problem.path)).toEqual([path]);
+    };
+    await refused({ queueDepth: 0 }, 'queueDepth');
+    await refused({ nonsense: 1 }, 'nonsense');
+    await refused({ rateConfig: '/nonexistent' }, 'rateConfig');
+    await refused({ admission: { verifiers: [{ keys: '/nonexistent' }] } }, 'admission.verifiers.0.keys');
+    await client.fence();
+    expect((await reload(relay, { debugHint: true })).applied).toEqual(['debugHint']);
+  });
+
+  it('are those of the last of several reloads at once', async () => {
+    const relay = await startRelay(lane);
+    const reports = await Promise.all([
+      reload(relay, { debugHosts: ['a.test'] }),
+      reload(relay, { debugHosts: ['b.test'] }),
+      reload(relay, { debugHosts: ['b.test'] }),
+    ]);
+    expect(reports.map(({ applied }) => applied)).toEqual([['debugHosts'], ['debugHosts'], []]);
+  });
+});
