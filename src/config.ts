@@ -45,7 +45,6 @@ export {
   type MeshPeer,
   parseAddress,
   parseBool,
-  parseDuration,
   parseFloatAsGo,
 } from './config/values.js';
 

@@ -35,6 +35,7 @@ export type { Logger } from './logger.js';
 export type { CounterName, Counters } from './plane/counter-figures.js';
 export { DROP_REASONS, type DropCounter, type DropReason, PACKET_KINDS, type PacketKind } from './plane/counters.js';
 export type { CloseReason, PeerAddress, PlaneKind, TlsVersion } from './plane/plane.js';
+export type { ClientStatus, TrafficFigures } from './registry/client-status.js';
 export type { HistogramFigures, RelayFigures } from './registry/figures.js';
 export type {
   ClientConnected,

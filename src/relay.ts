@@ -9,8 +9,10 @@ import { createLogger, type Logger } from './logger.js';
 import type { Counters } from './plane/counter-figures.js';
 import { type SelectedPlane, selectPlane } from './plane/select.js';
 import { formatNodeKey } from './protocol/key.js';
+import type { ClientStatus } from './registry/client-status.js';
 import type { RelayFigures } from './registry/figures.js';
 import type { Relay, RelayAddress, RelayEvents, RelayOptions, ReloadReport } from './relay/api.js';
+import { eachClient } from './relay/client-list.js';
 import { loadMaterials, type Materials } from './relay/materials.js';
 import { changesOf, hasFiles, reload, reloadFiles } from './relay/reload.js';
 import { type RelayTimes, type RunningOptions, RunningRelay } from './relay/running.js';
@@ -128,6 +130,11 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
 
   admission(): AdmissionFigures | undefined {
     return this.running().gate.figures();
+  }
+
+  clients(): AsyncIterable<ClientStatus> {
+    const { registry, plane } = this.running();
+    return eachClient(registry, plane);
   }
 
   mesh(): MeshStatus[] {

@@ -214,8 +214,8 @@ describe.each(LANES)('a plane, $name', (lane) => {
     for (let count = 0; count < 3; count++) await second.client.expect('RecvPacket');
     await first.client.fence();
     await eventually(() => bench.plane.counters.read('packets_sent') === 3, 'the packets to be counted');
-    const rows = async (offset: number, limit: number) => {
-      const { total, rows } = await bench.plane.snapshot(offset, limit);
+    const rows = async (after: number, limit: number) => {
+      const { total, rows } = await bench.plane.snapshot(after, limit);
       expect(total).toBe(3);
       const width = SNAPSHOT_COLUMNS.length;
       expect(rows.length % width).toBe(0);
@@ -238,8 +238,14 @@ describe.each(LANES)('a plane, $name', (lane) => {
     ];
     expect(await rows(0, 10)).toEqual(wanted);
     expect(await rows(0, 2)).toEqual(wanted.slice(0, 2));
-    expect(await rows(2, 2)).toEqual(wanted.slice(2));
-    expect(await rows(3, 10)).toEqual([]);
+    expect(await rows(second.id, 2)).toEqual(wanted.slice(2));
+    expect(await rows(all[2]?.id ?? 0, 10)).toEqual([]);
+    // A page goes on behind a connection that has left meanwhile.
+    bench.plane.close(second.id, 'closed');
+    await bench.endOf(second.id);
+    await eventually(async () => (await bench.plane.snapshot(0, 0)).total === 2, 'the connection to leave');
+    const { rows: rest } = await bench.plane.snapshot(second.id, 10);
+    expect(rest[0]).toBe(all[2]?.id);
   });
 
   it('takes another policy while it runs', async () => {

@@ -74,15 +74,27 @@ const RULES: Readonly<Record<string, Rule>> = {
   },
   'metrics/': { ours: ['plane/counters.ts'] },
   'http/': {
-    ours: ['plane/strangers.ts', 'protocol/', 'errors.ts'],
-    types: ['plane/plane.ts', 'plane/counters.ts', 'faults/barrier.ts'],
+    ours: ['plane/address.ts', 'plane/networks.ts', 'plane/strangers.ts', 'protocol/', 'errors.ts'],
+    types: ['plane/plane.ts', 'plane/counters.ts', 'faults/barrier.ts', 'registry/'],
   },
 
   'relay/commands.ts': { types: ['plane/plane.ts', 'registry/'] },
   'relay/': {
     ours: [
-      ...['config.ts', 'control/', 'errors.ts', 'faults/', 'http/', 'logger.ts', 'metrics/', 'protocol/', 'registry/'],
-      'version.ts',
+      ...[
+        'config.ts',
+        'control/',
+        'errors.ts',
+        'faults/',
+        'http/',
+        'logger.ts',
+        'metrics/',
+        'plane/counters.ts',
+        'plane/snapshot.ts',
+        'protocol/',
+        'registry/',
+        'version.ts',
+      ],
     ],
     types: ['plane/plane.ts', 'plane/counter-figures.ts'],
   },

@@ -6,13 +6,13 @@ import {
   keyFileOf,
   parseAddress,
   parseBool,
-  parseDuration,
   parseSettings,
   type RelayConfig,
   SETTINGS,
   type SettingName,
 } from '../../src/config.js';
 import { ConfigError, type Problem } from '../../src/errors.js';
+import { parseDuration } from '../../src/protocol/duration.js';
 import { ADMISSION_DEFAULTS, BAD_ADMISSION, GOOD_ADMISSION } from './config-admission.js';
 
 const PRIVATE_KEY = `privkey:${'1'.repeat(64)}`;

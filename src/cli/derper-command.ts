@@ -1,17 +1,11 @@
 /** `derper`: the flags, exit statuses and log of the original, over derpkit. */
+
 import { isIP } from 'node:net';
 import type { AcmeMode } from '../config/acme.js';
 import { putSetting } from '../config/groups.js';
-import {
-  parseAddress,
-  parseBool,
-  parseDuration,
-  parseSettings,
-  type RelayConfig,
-  SETTINGS,
-  type SettingName,
-} from '../config.js';
+import { parseAddress, parseBool, parseSettings, type RelayConfig, SETTINGS, type SettingName } from '../config.js';
 import { ConfigError, type Problem } from '../errors.js';
+import { parseDuration } from '../protocol/duration.js';
 import { formatPrivateKey, generateKeyPair } from '../protocol/key.js';
 import { createRelay } from '../relay.js';
 import { VERSION } from '../version.js';

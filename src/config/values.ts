@@ -1,6 +1,7 @@
 /** The kinds of values that settings have: how each may be written, and what it comes to. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { parseDuration } from '../protocol/duration.js';
 import { withoutFinalDot } from '../protocol/host-name.js';
 import { parseNodeKeyHex } from '../protocol/key.js';
 
@@ -146,16 +147,6 @@ export function parseBool(text: string): boolean | undefined {
   if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true;
   if (/^(0|f|F|FALSE|false|False)$/.test(text)) return false;
   return undefined;
-}
-
-const UNITS: Record<string, number> = { ns: 1e-6, us: 1e-3, µs: 1e-3, μs: 1e-3, ms: 1, s: 1e3, m: 6e4, h: 36e5 };
-
-/** Go's ParseDuration, in milliseconds; negative ones are none of ours. */
-export function parseDuration(text: string): number | undefined {
-  if (text === '0') return 0;
-  if (!/^\+?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.test(text)) return undefined;
-  const parts = [...text.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)];
-  return parts.reduce((sum, [, amount, unit]) => sum + Number(amount) * (UNITS[unit as string] as number), 0);
 }
 
 /** Go's ParseFloat, of numbers that a rate can be. */

@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
-import { BlockList, isIP } from 'node:net';
+import { isIP } from 'node:net';
+import { Networks } from '../plane/networks.js';
 import { covers, hostOfField, withoutFinalDot } from '../protocol/host-name.js';
 
 export interface DebugAccessOptions extends DebugRules {
@@ -51,31 +52,30 @@ const PROXY_HEADERS = [
   'cdn-loop',
 ];
 
+/** The machine itself, and Tailscale's networks. */
+const NEAR = new Networks(['127.0.0.0/8', '::1/128', '100.64.0.0/10', 'fd7a:115c:a1e0::/48']);
+/** Chromebooks use a part of Tailscale's range for themselves. */
+const CHROMEBOOKS = new Networks(['100.115.92.0/23']);
+
 /**
  * Who may see `/debug/`: derper's rules, the first one that fits. A peer that is not known to be near is far. Beyond
  * derper's, every header of a proxy counts, and the name that is asked for has to be ours: any page in a browser that is
  * near can make a name of its own lead here, and would read what we answer.
  */
 export class DebugAccess {
-  private readonly near = new BlockList();
-  /** Chromebooks' own, in the middle of Tailscale's range. */
-  private readonly except = new BlockList();
-  private trusted = new BlockList();
   private rules!: DebugRules;
+  private trusted = new Networks([]);
   private readonly hosts: () => readonly string[];
 
   constructor({ hosts, ...rules }: DebugAccessOptions) {
     this.hosts = hosts;
-    for (const network of ['127.0.0.0/8', '::1/128', '100.64.0.0/10', 'fd7a:115c:a1e0::/48']) add(this.near, network);
-    add(this.except, '100.115.92.0/23');
     this.change(rules);
   }
 
   /** Other rules hold, for requests from here on. */
   change(rules: DebugRules): void {
     this.rules = rules;
-    this.trusted = new BlockList();
-    for (const network of rules.trustedCidrs) add(this.trusted, network);
+    this.trusted = new Networks(rules.trustedCidrs);
   }
 
   verdict(request: DebugRequest): DebugVerdict {
@@ -92,9 +92,7 @@ export class DebugAccess {
     if (address === this.rules.allowIp) return true;
     // A zone names an interface of this machine; no rule here is about one.
     if (address.includes('%')) return false;
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-    const near = this.near.check(address, family) && !this.except.check(address, family);
-    return near || this.trusted.check(address, family);
+    return (NEAR.has(address) && !CHROMEBOOKS.has(address)) || this.trusted.has(address);
   }
 
   private isOurs(field: string): boolean {
@@ -117,9 +115,4 @@ export class DebugAccess {
 
 function isProxied(headers: IncomingHttpHeaders): boolean {
   return Object.keys(headers).some((name) => name.includes('forward') || PROXY_HEADERS.includes(name));
-}
-
-function add(list: BlockList, network: string): void {
-  const [address = '', bits] = network.split('/');
-  list.addSubnet(address, Number(bits), isIP(address) === 6 ? 'ipv6' : 'ipv4');
 }

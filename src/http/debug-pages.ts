@@ -1,8 +1,9 @@
 import type { ServerResponse } from 'node:http';
+import { type ClientsSource, sendClients, sendClientsJson } from './clients-page.js';
 import { DEBUG_HEADERS, escapeHtml, HTML, sendError, sendPage, TEXT } from './responses.js';
 
 /** What the pages below `/debug/` show. */
-export interface DebugSource {
+export interface DebugSource extends ClientsSource {
   /** Names and values at the head of the index. */
   facts(): readonly (readonly [name: string, value: string])[];
   /** expvar JSON. */
@@ -17,11 +18,12 @@ export interface DebugSource {
 
 interface Page {
   readonly about: string;
-  send(response: ServerResponse, source: DebugSource): Promise<void>;
+  /** `query` is what stands behind the question mark. */
+  send(response: ServerResponse, source: DebugSource, query: string): Promise<void>;
 }
 
 /** By the path below `/debug/`. */
-const PAGES: ReadonlyMap<string, Page> = new Map([
+const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
   [
     'vars',
     {
@@ -45,11 +47,14 @@ const PAGES: ReadonlyMap<string, Page> = new Map([
         sendPage(response, HTML, table('certificates', source.certificates()), DEBUG_HEADERS),
     },
   ],
+  ['clients/', { about: 'clients that are connected, by address, network, key or app', send: sendClients }],
+  ['clients.json', { about: 'the same list for programs, with every figure', send: sendClientsJson }],
   ['check', { about: 'whether the books are in order', send: check }],
 ]);
 
 export function debugPage(path: string): Page | undefined {
-  return PAGES.get(path.slice('/debug/'.length));
+  const name = path.slice('/debug/'.length);
+  return PAGES.get(name.startsWith('clients/') ? 'clients/' : name);
 }
 
 export function debugIndex(response: ServerResponse, source: DebugSource, headers: Readonly<Record<string, string>>) {

@@ -124,7 +124,9 @@ export class Site {
       sendError(response, 403, `debug access denied${hint}`);
     } else if (page) {
       const { barrier, debug } = this.options;
-      void barrier.settle('http: a debug page', page.send(response, debug), () => response.destroy());
+      void barrier.settle('http: a debug page', page.send(response, debug, target.query), () => response.destroy());
+    } else if (target.path === '/debug/clients') {
+      sendRedirect(response, 307, `/debug/clients/${queryOf(target)}`);
     } else if (target.path === '/debug/') {
       debugIndex(response, this.options.debug, BROWSER_HEADERS);
     } else {

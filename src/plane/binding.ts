@@ -45,7 +45,7 @@ export interface BindingPlane {
     webSocket: boolean,
   ): void;
   attach(id: number, address: string, port: number): number;
-  snapshot(offset: number, limit: number): Snapshot;
+  snapshot(after: number, limit: number): Snapshot;
   tap(key: Uint8Array | null, snapLength: number): boolean;
   takeTapped(): ArrayBuffer | null;
   releaseTapped(slab: ArrayBuffer): void;

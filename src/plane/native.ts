@@ -243,8 +243,8 @@ class NativePlane implements DataPlane {
     return this.tapped;
   }
 
-  async snapshot(offset: number, limit: number): Promise<Snapshot> {
-    return this.plane.snapshot(offset, limit);
+  async snapshot(after: ConnectionId, limit: number): Promise<Snapshot> {
+    return this.plane.snapshot(after, limit);
   }
 
   pulse(): Promise<void> {

@@ -23,20 +23,22 @@ export function networkOf(address: string): string {
 
 /** A list of networks, `address/bits` or an address each, to look addresses up in. */
 export class Networks {
-  private readonly list = new BlockList();
+  // One list for each family: Node finds every IPv4 address in `::/0`, as a mapped one.
+  private readonly lists = { ipv4: new BlockList(), ipv6: new BlockList() };
 
   constructor(readonly of: readonly string[]) {
     for (const network of of) {
       const [address = '', bits] = network.split('/');
       const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-      if (bits === undefined) this.list.addAddress(address, family);
-      else this.list.addSubnet(address, Number(bits), family);
+      if (bits === undefined) this.lists[family].addAddress(address, family);
+      else this.lists[family].addSubnet(address, Number(bits), family);
     }
   }
 
   has(address: string): boolean {
     const [text = ''] = unmapped(address).split('%');
-    const family = isIP(text);
-    return family !== 0 && this.list.check(text, family === 6 ? 'ipv6' : 'ipv4');
+    const version = isIP(text);
+    const family = version === 6 ? 'ipv6' : 'ipv4';
+    return version !== 0 && this.lists[family].check(text, family);
   }
 }

@@ -114,8 +114,11 @@ export interface DataPlane {
   /** Ends a link, or a dial under way. `linkClosed` follows. */
   hangUp(link: LinkId): void;
 
-  /** A page of per-client figures, in the order of ids. */
-  snapshot(offset: number, limit: number): Promise<Snapshot>;
+  /**
+   * Figures of at most `limit` admitted connections whose ids are above `after`, in the order of ids. Ids are above 0. A reader that
+   * goes on after the last id of a page sees every connection that stays, once, while others come and go.
+   */
+  snapshot(after: ConnectionId, limit: number): Promise<Snapshot>;
   /**
    * Starts to copy packets to JavaScript, as they are read: per packet, but only while somebody looks. One tap at a time;
    * throws `ERR_STATE` if there is one.

@@ -11,6 +11,10 @@ export interface Client {
   /** Bits of {@link PresenceFlag}. */
   readonly flags: number;
   readonly appName: string;
+  /** The version of the protocol that the client speaks. */
+  readonly version: number;
+  /** `null` without TLS. */
+  readonly tlsVersion: '1.2' | '1.3' | null;
   /** Milliseconds, on the clock of the registry's `now`. */
   readonly since: number;
   home: boolean;
@@ -23,14 +27,16 @@ export interface Arrival {
   readonly address: string;
   readonly port: number;
   readonly appName: string;
+  readonly version: number;
+  readonly tlsVersion: '1.2' | '1.3' | null;
   readonly mesh: boolean;
   readonly prober: boolean;
   readonly notIdeal: boolean;
 }
 
 export function clientOf(arrival: Arrival, now: number): Client {
-  const { id, key, address, port, appName } = arrival;
-  return { id, key, address, port, flags: flagsOf(arrival), appName, since: now, home: false };
+  const { id, key, address, port, appName, version, tlsVersion } = arrival;
+  return { id, key, address, port, flags: flagsOf(arrival), appName, version, tlsVersion, since: now, home: false };
 }
 
 export function presenceOf({ key, address, port, flags, appName }: Client): Presence {

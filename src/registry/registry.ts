@@ -139,6 +139,14 @@ export class Registry {
     return this.rerouted(key, () => this.mesh.remove(key, link));
   }
 
+  /** How many connections the client's key has, and whether packets for the key go to this one. */
+  standing(client: Client): { readonly connections: number; readonly active: boolean } {
+    const known = this.byKey.get(client.key);
+    return known && isClones(known)
+      ? { connections: known.clients.length, active: known.active === client }
+      : { connections: 1, active: true };
+  }
+
   connectionsOf(key: NodeKey): readonly Client[] {
     const known = this.byKey.get(key);
     if (known === undefined) return [];

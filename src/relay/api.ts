@@ -9,6 +9,7 @@ import type { DerpkitError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { Counters } from '../plane/counter-figures.js';
 import type { CloseReason, PeerAddress, PlaneKind } from '../plane/plane.js';
+import type { ClientStatus } from '../registry/client-status.js';
 import type { RelayFigures } from '../registry/figures.js';
 
 export type { AdmitClient, AdmitDecision, OnAdmit } from '../control/admission/hook.js';
@@ -168,6 +169,12 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
   counters(): Counters;
   /** Who is connected, as it is now. Throws `ERR_STATE` before `start` and after `close`. */
   figures(): RelayFigures;
+  /**
+   * Every connection, with what it has sent and got, in the order of connecting. The relay goes on with other work in between: a
+   * connection that comes or goes meanwhile may be missing, one that stays is there once. Throws `ERR_STATE` before `start` and
+   * after `close`.
+   */
+  clients(): AsyncIterable<ClientStatus>;
   /** The relays that this one meshes with, in the order of the settings. Throws `ERR_STATE` before `start` and after `close`. */
   mesh(): MeshStatus[];
 }

@@ -16,6 +16,7 @@ import { processFigures, rememberStart } from '../metrics/process.js';
 import type { DataPlane } from '../plane/plane.js';
 import type { Registry } from '../registry/registry.js';
 import { VERSION } from '../version.js';
+import { clientPieces } from './client-list.js';
 
 export interface Shown {
   readonly settings: Settings;
@@ -73,6 +74,14 @@ export class RelayDebugSource implements DebugSource {
       return [names.join(', '), issuer, date(from), date(until), origin, next, trouble];
     });
     return [['Names', 'Issuer', 'From', 'Until', 'How it was got', 'Next', 'Trouble'], ...rows];
+  }
+
+  clients() {
+    return clientPieces(this.parts.registry, this.parts.plane);
+  }
+
+  counts() {
+    return this.parts.registry.figures();
   }
 
   async check(): Promise<readonly string[]> {

@@ -73,7 +73,7 @@ export class PlaneHandlers implements PlaneEvents {
   }
 
   /** The decision is `undefined` for a client that has gone meanwhile. */
-  private decided({ id, key, info, peer, notIdeal }: Login, admission: Admission | null | undefined): void {
+  private decided({ id, key, info, peer, tlsVersion, notIdeal }: Login, admission: Admission | null | undefined): void {
     if (admission === undefined) return;
     const { plane, registry } = this.to;
     if (admission === null) {
@@ -82,7 +82,8 @@ export class PlaneHandlers implements PlaneEvents {
     }
     const { mesh } = admission;
     const { address, port } = peer;
-    const arrival = { id, key, address, port, appName: info.appName, mesh, prober: info.isProber, notIdeal };
+    const { appName, version, isProber: prober } = info;
+    const arrival = { id, key, address, port, appName, version, tlsVersion, mesh, prober, notIdeal };
     const commands = registry.connected(arrival, performance.now());
     plane.admit(id, admission);
     runCommands(plane, commands);

@@ -25,7 +25,11 @@ export const ENDPOINTS: readonly Row[] = [
   { name: '/debug/vars', test: `${HTTP}/debug/vars` },
   { name: '/debug/varz', test: 'interop/parity.spec.ts#the metrics are those of /debug/varz, with their types' },
   { name: '/debug/traffic' },
-  { name: '/debug/clients/' },
+  {
+    name: '/debug/clients/',
+    test: 'interop/clients.spec.ts#derper and derpkit show one list, page by page, whatever the question',
+    note: '`/debug/clients.json` has every figure',
+  },
   { name: '/debug/gc', never: true },
   { name: '/debug/pprof/', never: true },
   { name: '/debug/set-mutex-profile-fraction', never: true },

@@ -37,6 +37,15 @@ describe('access to /debug/', () => {
     expect(named.allows(from('2001:db8:0::1'))).toBe(false);
   });
 
+  it('takes a network of IPv6 for no network of IPv4, and the other way round', () => {
+    for (const address of ['192.0.2.1', '::ffff:192.0.2.1']) {
+      expect(access({ trustedCidrs: ['::/0'] }).allows(from(address))).toBe(false);
+      expect(access({ trustedCidrs: ['0.0.0.0/0'] }).allows(from(address))).toBe(true);
+    }
+    expect(access({ trustedCidrs: ['0.0.0.0/0'] }).allows(from('2001:db8::1'))).toBe(false);
+    expect(access({ trustedCidrs: ['::/0'] }).allows(from('2001:db8::1'))).toBe(true);
+  });
+
   it('lets in the networks that are trusted', () => {
     const trusting = access({ trustedCidrs: ['192.0.2.0/24', '2001:db8::/32'] });
     for (const address of [FAR, '2001:db8:ffff::1']) expect(trusting.allows(from(address)), address).toBe(true);

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { DebugAccess } from '../../../src/http/debug-access.js';
 import type { HttpOptions } from '../../../src/http/server.js';
-import { type Answer, Harness } from './harness.js';
+import { type Answer, Harness, NOTHING_TO_SHOW } from './harness.js';
 
 const STYLED =
   "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'; block-all-mixed-content; object-src 'none'; style-src 'self' 'unsafe-inline'";
@@ -17,8 +17,7 @@ async function asked(lines: string, options: Partial<HttpOptions> = {}): Promise
 
 /** What the harness shows, with other answers in some places. */
 function shows(more: Partial<HttpOptions['debug']>): Partial<HttpOptions> {
-  const usual = { facts: () => [], vars: () => '', varz: () => '', certificates: () => [], check: async () => [] };
-  return { debug: { ...usual, ...more } };
+  return { debug: { ...NOTHING_TO_SHOW, ...more } };
 }
 
 describe('the index of /debug/', () => {
@@ -34,6 +33,8 @@ describe('the index of /debug/', () => {
         ['vars', 'metrics as JSON'],
         ['varz', 'metrics for Prometheus'],
         ['certificates', 'certificates: their names, ends and next steps'],
+        ['clients/', 'clients that are connected, by address, network, key or app'],
+        ['clients.json', 'the same list for programs, with every figure'],
         ['check', 'whether the books are in order'],
       ].map(([path, about]) => `<li><a href="/debug/${path}">/debug/${path}</a> (${about})</li>`),
     ]);

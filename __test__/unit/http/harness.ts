@@ -16,6 +16,17 @@ export interface Answer {
   readonly body: string;
 }
 
+/** The pages below `/debug/` of a relay that has nothing. */
+export const NOTHING_TO_SHOW: HttpOptions['debug'] = {
+  facts: () => [],
+  vars: () => '',
+  varz: () => '',
+  certificates: () => [],
+  check: async () => [],
+  clients: async function* () {},
+  counts: () => ({ connections: 0, localKeys: 0 }),
+};
+
 export class Harness {
   readonly adopted: { readonly id: number; readonly how: Adoption; readonly socket: Socket }[] = [];
   readonly http: HttpServer;
@@ -41,11 +52,11 @@ export class Harness {
       challengeAnswer: undefined,
       debugHint: () => false,
       debug: {
+        ...NOTHING_TO_SHOW,
         facts: () => [['Fact', '<1>']],
         vars: () => '{}\n',
         varz: () => 'x 1\n',
         certificates: () => [['Names'], ['<relay>']],
-        check: async () => [],
       },
       adopt: (id, how) => this.adopted.push({ id, how, socket: this.sockets.get(id) as Socket }),
       ...options,

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { HttpCounters } from '../../../src/http/counters.js';
 import { Visitors } from '../../../src/http/visitors.js';
-import { closed, Harness, received } from './harness.js';
+import { closed, Harness, NOTHING_TO_SHOW, received } from './harness.js';
 
 let main: Harness;
 
@@ -109,7 +109,7 @@ describe('requests over TLS', () => {
   it('that break off are answered no more', async () => {
     const counters = new HttpCounters();
     const check = () => new Promise<string[]>(() => {});
-    const debug = { facts: () => [], vars: () => '', varz: () => '', certificates: () => [], check };
+    const debug = { ...NOTHING_TO_SHOW, check };
     main = await Harness.open('main', { counters, debug }, '1.3');
     const socket = await main.connect();
     socket.write('GET /debug/check HTTP/1.1\r\nHost: derp.test\r\n\r\n');

@@ -38,7 +38,7 @@ function fill(registry: Registry, clients: number): void {
     bytes.writeUInt32BE(id, 0);
     const address = [100, 64 + (id >> 16), (id >> 8) & 0xff, id & 0xff].join('.');
     const port = 1024 + (id % 60_000);
-    const arrival = { id, key: readNodeKey(bytes), address, port, appName: '' };
+    const arrival = { id, key: readNodeKey(bytes), address, port, appName: '', version: 2, tlsVersion: '1.3' as const };
     registry.connected({ ...arrival, mesh: false, prober: false, notIdeal: false }, id + 0.25);
     registry.prefer(id, true, id);
   }

@@ -481,7 +481,8 @@ describe('whatever comes', () => {
 });
 
 function arrival(id: number, key: NodeKey, more: Partial<Arrival> = {}): Arrival {
-  const usual = { address: '192.0.2.1', port: 40000, appName: '', mesh: false, prober: false, notIdeal: false };
+  const said = { appName: '', version: 2, tlsVersion: null };
+  const usual = { address: '192.0.2.1', port: 40000, ...said, mesh: false, prober: false, notIdeal: false };
   return { id, key, ...usual, ...more };
 }
 

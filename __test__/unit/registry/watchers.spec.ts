@@ -5,7 +5,8 @@ import { keyOf } from '../plane/context.js';
 
 function* clients(count: number): Iterator<Client> {
   for (let id = 1; id <= count; id++) {
-    yield { id, key: keyOf(id), address: '192.0.2.1', port: 40000, appName: '', flags: 1, since: 0, home: false };
+    const said = { appName: '', version: 2, tlsVersion: null, flags: 1 };
+    yield { id, key: keyOf(id), address: '192.0.2.1', port: 40000, ...said, since: 0, home: false };
   }
 }
 

@@ -280,14 +280,21 @@ impl Plane {
         self.shared.new_id()
     }
 
-    /// Figures of the admitted connections from the `offset`th on, by id; and how many there are in all.
-    pub fn snapshot(&self, offset: usize, limit: usize) -> (usize, Vec<Figures>) {
+    /// Figures of at most `limit` admitted connections whose ids are above `after`, by id; and how many connections there are.
+    pub fn snapshot(&self, after: u64, limit: usize) -> (usize, Vec<Figures>) {
         let ctx = Ctx::now(&self.shared);
-        let mut conns: Vec<_> = ctx.conns.lock().values().cloned().collect();
-        conns.retain(|conn| conn.is_admitted());
-        conns.sort_unstable_by_key(|conn| conn.id);
-        let rows = conns.iter().skip(offset).take(limit).map(|conn| conn.figures(ctx)).collect();
-        (conns.len(), rows)
+        let mut total = 0;
+        let mut page: Vec<_> = {
+            let conns = ctx.conns.lock();
+            let admitted = conns.values().filter(|conn| conn.is_admitted()).inspect(|_| total += 1);
+            admitted.filter(|conn| conn.id > after).cloned().collect()
+        };
+        if page.len() > limit {
+            page.select_nth_unstable_by_key(limit, |conn| conn.id);
+            page.truncate(limit);
+        }
+        page.sort_unstable_by_key(|conn| conn.id);
+        (total, page.iter().map(|conn| conn.figures(ctx)).collect())
     }
 
     /// Figures of the open links, by what the control plane calls them. They receive what their relays say of others.

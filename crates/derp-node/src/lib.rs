@@ -268,9 +268,9 @@ impl BindingPlane {
     }
 
     #[napi]
-    pub fn snapshot(&self, offset: u32, limit: u32) -> BindingSnapshot {
+    pub fn snapshot(&self, after: f64, limit: u32) -> BindingSnapshot {
         let plane = self.called();
-        let (total, figures) = plane.snapshot(offset as usize, limit as usize);
+        let (total, figures) = plane.snapshot(after as u64, limit as usize);
         BindingSnapshot::new(total, &figures, &plane.links())
     }
 

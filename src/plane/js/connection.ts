@@ -232,10 +232,13 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     return this.mesh ? MESH_PEER : CLIENT;
   }
 
-  /** One row of a snapshot, in the order of its columns; `undefined` if not admitted. */
-  figures(): number[] | undefined {
-    if (!this.session) return undefined;
-    const { packets, bytes } = this.session.received;
+  get isAdmitted(): boolean {
+    return this.session !== undefined;
+  }
+
+  /** One row of a snapshot, in the order of its columns. */
+  figures(): number[] {
+    const { packets = 0, bytes = 0 } = this.session?.received ?? {};
     const { stats, queuedPackets } = this.egress;
     return [this.id, packets, bytes, stats.packets, stats.bytes, stats.dropped, queuedPackets];
   }

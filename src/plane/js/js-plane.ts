@@ -7,24 +7,23 @@ import { keyPairOf, type NodeKey } from '../../protocol/key.js';
 import { switchingProtocols } from '../../protocol/upgrade.js';
 import type { PeerGoneReason } from '../../protocol/wire.js';
 import { WritableCounters } from '../counters.js';
-import {
-  type Adoption,
-  type CertificateSet,
-  type ConnectionId,
-  type DataPlane,
-  type DialTarget,
-  type DuplexInfo,
-  type LinkId,
-  type Listening,
-  type ListenSpec,
-  type PacketTap,
-  type PeerAddress,
-  type PlaneFactory,
-  type PlaneOptions,
-  type PlanePolicy,
-  SNAPSHOT_COLUMNS,
-  type Snapshot,
-  type TapOptions,
+import type {
+  Adoption,
+  CertificateSet,
+  ConnectionId,
+  DataPlane,
+  DialTarget,
+  DuplexInfo,
+  LinkId,
+  Listening,
+  ListenSpec,
+  PacketTap,
+  PeerAddress,
+  PlaneFactory,
+  PlaneOptions,
+  PlanePolicy,
+  Snapshot,
+  TapOptions,
 } from '../plane.js';
 import { Pool, type Stranger, Strangers } from '../strangers.js';
 import { makeBudgets } from './budgets.js';
@@ -211,12 +210,12 @@ class JsPlane implements DataPlane {
     return this.context.tap.packets;
   }
 
-  async snapshot(offset: number, limit: number): Promise<Snapshot> {
-    const rows = [...this.context.connections.values()].flatMap((connection) => connection.figures() ?? []);
-    const width = SNAPSHOT_COLUMNS.length;
+  async snapshot(after: ConnectionId, limit: number): Promise<Snapshot> {
+    const admitted = [...this.context.connections.values()].filter((connection) => connection.isAdmitted);
+    const behind = admitted.filter(({ id }) => id > after).sort((one, other) => one.id - other.id);
     return {
-      total: rows.length / width,
-      rows: Float64Array.from(rows.slice(offset * width, (offset + limit) * width)),
+      total: admitted.length,
+      rows: Float64Array.from(behind.slice(0, limit).flatMap((connection) => connection.figures())),
       links: Float64Array.from(this.context.links.figures()),
     };
   }

@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest';
+import { CLIENT_SORTS, parseClientsQuery } from '../../../src/http/clients-query.js';
+import { ClientsWalk, VALUES } from '../../../src/http/clients-walk.js';
+import type { ClientStatus } from '../../../src/registry/client-status.js';
+import { seeded } from '../../helpers/random.js';
+
+function walk(query: string, clients: readonly ClientStatus[]) {
+  const parsed = parseClientsQuery(query, Date.now());
+  if (!parsed) throw new Error('it asks for the index');
+  const found = new ClientsWalk(parsed);
+  for (let at = 0; at < clients.length; at += 1000) found.take(clients.slice(at, at + 1000));
+  return found.page();
+}
+
+/** Clients of which some share keys, addresses, ages and counts. */
+function crowd(size: number): ClientStatus[] {
+  const random = seeded(20);
+  const below = (most: number) => Math.floor(random() * most);
+  return Array.from({ length: size }, (_, index) => ({
+    id: index + 1,
+    key: `nodekey:${below(size).toString(16).padStart(64, '0')}`,
+    address: below(2) ? `192.0.2.${below(256)}` : `2001:db8::${below(16).toString(16)}`,
+    port: 1 + below(3),
+    connectedAt: 1_700_000_000_000 + below(50),
+    active: true,
+    duplicate: false,
+    home: false,
+    mesh: false,
+    notIdeal: false,
+    prober: false,
+    version: 2,
+    app: ['', 'a', 'b'][below(3)] as string,
+    tls: null,
+    received: { packets: below(9), bytes: below(9) },
+    sent: { packets: below(9), bytes: below(9) },
+    dropped: 0,
+    queued: 0,
+  }));
+}
+
+const few = crowd(300);
+
+describe('a walk over the clients', () => {
+  it.each(CLIENT_SORTS.flatMap((sort) => [sort, `-${sort}`]))('by %s shows each of them once, page by page', (sort) => {
+    const shown: ClientStatus[] = [];
+    for (let after = ''; ; ) {
+      const { clients, conns, remaining } = walk(`all&limit=7&sort=${sort}${after}`, few);
+      expect(conns).toBe(few.length);
+      shown.push(...clients);
+      expect(remaining).toBe(few.length - shown.length);
+      const last = clients.at(-1) as ClientStatus;
+      if (remaining === 0) break;
+      after = cursor(sort.replace('-', ''), last);
+    }
+    expect(new Set(shown.map(({ id }) => id)).size).toBe(few.length);
+    const column = VALUES[sort.replace('-', '') as keyof typeof VALUES];
+    const sorted = few.toSorted((one, other) => {
+      const [a, b] = [column(one), column(other)];
+      return (a < b ? -1 : a > b ? 1 : one.id - other.id) * (sort.startsWith('-') ? -1 : 1);
+    });
+    expect(shown.map(({ id }) => id)).toEqual(sorted.map(({ id }) => id));
+  });
+
+  it.each([
+    ['ip=192.0.2.7', ({ address }: ClientStatus) => address === '192.0.2.7'],
+    ['ip=2001:0db8:0::3', ({ address }: ClientStatus) => address === '2001:db8::3'],
+    ['cidr=192.0.2.0/25', ({ address }: ClientStatus) => Number(/^192\.0\.2\.(\d+)$/.exec(address)?.[1] ?? 999) < 128],
+    [`key=${few[0]?.key}`, ({ key }: ClientStatus) => key === few[0]?.key],
+    ['app=a', ({ app }: ClientStatus) => app === 'a'],
+    ['app=a&app=', ({ app }: ClientStatus) => app !== 'b'],
+    ['cidr=2001:db8::/32&app=b', ({ address, app }: ClientStatus) => address.includes(':') && app === 'b'],
+  ])('shows with %s what fits, and nothing else', (query, fits) => {
+    const wanted = few.filter(fits);
+    expect(wanted.length).toBeGreaterThan(0);
+    const { clients, conns, keys, remaining } = walk(`${query}&sort=conn&limit=1000`, few);
+    expect(clients).toEqual(wanted);
+    expect({ conns, keys, remaining }).toEqual({
+      conns: wanted.length,
+      keys: new Set(wanted.map(({ key }) => key)).size,
+      remaining: 0,
+    });
+  });
+
+  it('leaves out every connection with the value of a cursor that names no connection', () => {
+    const { clients } = walk('all&limit=1000&sort=rx&after=4', few);
+    expect(clients.map(({ received }) => received.bytes).every((bytes) => bytes > 4)).toBe(true);
+    expect(clients).toHaveLength(few.filter(({ received }) => received.bytes > 4).length);
+  });
+
+  it('keeps a few pages of 100,000 clients, not all of them', () => {
+    const many = crowd(100_000);
+    const { clients, conns, remaining } = walk('all&limit=10&sort=-conn', many);
+    expect(clients.map(({ id }) => id)).toEqual(Array.from({ length: 10 }, (_, index) => 100_000 - index));
+    expect({ conns, remaining }).toEqual({ conns: 100_000, remaining: 99_990 });
+  });
+});
+
+function cursor(sort: string, { id, address, port, key, connectedAt, received, sent }: ClientStatus): string {
+  const values: Record<string, string> = {
+    key,
+    ip: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
+    conn: String(id),
+    connected: `${connectedAt}000000`,
+    rx: String(received.bytes),
+    tx: String(sent.bytes),
+    rxpkts: String(received.packets),
+    txpkts: String(sent.packets),
+  };
+  return `&after=${encodeURIComponent(values[sort] as string)}&afterconn=${id}`;
+}

@@ -1,0 +1,47 @@
+/** Packets and bytes of one direction. Bytes are those of the packets, without keys and frame headers. */
+export interface TrafficFigures {
+  /** Packets in this direction. */
+  readonly packets: number;
+  /** Payload bytes of these packets. */
+  readonly bytes: number;
+}
+
+/** One connection at one moment. Counters start at 0 when the connection is let in. */
+export interface ClientStatus {
+  /** Number of the connection, rising in the order in which connections come. */
+  readonly id: number;
+  /** The client's public key, `nodekey:` and 64 hex digits. */
+  readonly key: string;
+  /** IP address that the connection comes from. */
+  readonly address: string;
+  /** TCP port that the connection comes from. */
+  readonly port: number;
+  /** When the connection was let in, in milliseconds since 1970. */
+  readonly connectedAt: number;
+  /** Whether packets for the key go to this connection: to the latest that sent, where the key has several. */
+  readonly active: boolean;
+  /** Whether the key has other connections to this relay. */
+  readonly duplicate: boolean;
+  /** Whether the client said that this relay is its home. */
+  readonly home: boolean;
+  /** Whether the client is a relay that showed the mesh key. */
+  readonly mesh: boolean;
+  /** Whether the client said with `Ideal-Node` that it would rather be at another relay of the region. */
+  readonly notIdeal: boolean;
+  /** Whether the client says that it is a prober. */
+  readonly prober: boolean;
+  /** Version of the DERP protocol that the client speaks. */
+  readonly version: number;
+  /** What the client calls itself, printable ASCII of at most 32 characters; empty for most clients. */
+  readonly app: string;
+  /** Version of TLS; `null` without TLS. */
+  readonly tls: '1.2' | '1.3' | null;
+  /** Packets that the client has sent to the relay. */
+  readonly received: TrafficFigures;
+  /** Packets that the relay has written to the client. */
+  readonly sent: TrafficFigures;
+  /** Packets for the client that were dropped. */
+  readonly dropped: number;
+  /** Packets for the client that wait in its queues. */
+  readonly queued: number;
+}

@@ -1,0 +1,67 @@
+import { setImmediate } from 'node:timers/promises';
+import type { DataPlane } from '../plane/plane.js';
+import { SNAPSHOT_COLUMNS } from '../plane/snapshot.js';
+import { formatNodeKey } from '../protocol/key.js';
+import { PresenceFlag } from '../protocol/wire.js';
+import type { ClientStatus } from '../registry/client-status.js';
+import type { Registry } from '../registry/registry.js';
+
+/** Connections that are looked at before other work gets its turn: about a millisecond of it. */
+const PIECE = 1000;
+const WIDTH = SNAPSHOT_COLUMNS.length;
+
+/**
+ * All connections, in pieces, in the order of their ids. Between pieces the relay does other work: a connection that comes or
+ * goes meanwhile may be missing, one that stays is there once.
+ */
+export async function* clientPieces(registry: Registry, plane: DataPlane): AsyncGenerator<ClientStatus[], void, void> {
+  for (let after = 0; ; ) {
+    const { rows } = await plane.snapshot(after, PIECE);
+    const piece: ClientStatus[] = [];
+    for (let at = 0; at < rows.length; at += WIDTH) {
+      const status = statusOf(rows.subarray(at, at + WIDTH), registry);
+      if (status) piece.push(status);
+    }
+    if (piece.length > 0) yield piece;
+    if (rows.length < PIECE * WIDTH) return;
+    after = rows[rows.length - WIDTH] as number;
+    await setImmediate();
+  }
+}
+
+/** The connections of {@link clientPieces} one by one. */
+export async function* eachClient(registry: Registry, plane: DataPlane): AsyncGenerator<ClientStatus, void, void> {
+  for await (const piece of clientPieces(registry, plane)) yield* piece;
+}
+
+/** `undefined` for a connection whose login or end has not reached the registry yet. */
+function statusOf(row: Float64Array, registry: Registry): ClientStatus | undefined {
+  const [id, packetsIn, bytesIn, packetsOut, bytesOut, dropped, queued] = row as unknown as SnapshotRow;
+  const client = registry.get(id);
+  if (!client) return undefined;
+  const { key, address, port, flags, appName, version, tlsVersion, since, home } = client;
+  const { connections, active } = registry.standing(client);
+  return {
+    id,
+    key: formatNodeKey(key),
+    address,
+    port,
+    connectedAt: Math.round(performance.timeOrigin + since),
+    active,
+    duplicate: connections > 1,
+    home,
+    mesh: (flags & PresenceFlag.MeshPeer) !== 0,
+    notIdeal: (flags & PresenceFlag.NotIdeal) !== 0,
+    prober: (flags & PresenceFlag.Prober) !== 0,
+    version,
+    app: appName,
+    tls: tlsVersion,
+    received: { packets: packetsIn, bytes: bytesIn },
+    sent: { packets: packetsOut, bytes: bytesOut },
+    dropped,
+    queued,
+  };
+}
+
+/** The columns of a snapshot, in their order. */
+type SnapshotRow = [number, number, number, number, number, number, number];
