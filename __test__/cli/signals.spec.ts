@@ -112,9 +112,16 @@ describe('derpkit serve, while it reads its settings', () => {
     const relay = start('derpkit', ['serve', '--config', file.path, '--data-dir', temporary()]);
     await file.isRead();
     relay.signal('SIGHUP');
-    file.write('listen: 127.0.0.1:0\ncertMode: off\nstun: false\n');
+    const settings = 'listen: 127.0.0.1:0\ncertMode: off\nstun: false\n';
+    file.write(settings);
     await relay.printed(RUNS);
-    expect((await relay.stop()).code).toBe(0);
+    await file.isRead();
+    file.write(settings);
+    await relay.printed(/the relay has read its files again/);
+    // A reload that waits for a file holds no end up.
+    relay.signal('SIGHUP');
+    await file.isRead();
+    expect(await relay.stop()).toMatchObject({ code: null, signal: 'SIGTERM' });
   });
 
   it('ends by SIGTERM', async () => {

@@ -52,6 +52,7 @@ class Signals {
   private askedAt: number | undefined;
   private missedReload = false;
   private hasSaidNothing = false;
+  private readings = 0;
 
   constructor(
     private readonly relay: Relay,
@@ -64,6 +65,11 @@ class Signals {
 
   get isEnding(): boolean {
     return this.phase === 'ending';
+  }
+
+  /** Whether a reload waits for a file, which would hold `process.exit` up. */
+  get isRereading(): boolean {
+    return this.readings > 0;
   }
 
   started(): void {
@@ -109,11 +115,14 @@ class Signals {
       this.hasSaidNothing = true;
       return;
     }
+    this.readings += 1;
     try {
       await this.rereads();
       logger.info('the relay has read its files again');
     } catch (error) {
       logger.error(`a file cannot be used, and its last contents hold: ${reasonOf(error)}`);
+    } finally {
+      this.readings -= 1;
     }
   }
 }
