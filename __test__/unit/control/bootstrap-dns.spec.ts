@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { BootstrapDns, isWithin, type NameResolver } from '../../../src/control/bootstrap-dns.js';
 import { STRICT } from '../../helpers/strict-barrier.js';
 
@@ -89,5 +89,52 @@ describe('the answer', () => {
     const names = await opened(['a.test']);
     for (let index = 0; index <= 500; index++) names.answer(`${index}.test`, '');
     expect(names.queriedDomains).toBe(0);
+  });
+});
+
+describe('names that are looked up again', () => {
+  const INTERVAL = 10 * 60_000;
+
+  function looked(published: string[], unpublished: string[]) {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const asked: string[] = [];
+    const counting = {
+      ...resolver,
+      addresses: async (name: string) => {
+        asked.push(name);
+        return [];
+      },
+    };
+    return { asked, names: new BootstrapDns({ published, unpublished }, () => {}, STRICT, counting) };
+  }
+
+  it.each([
+    [['a.test'], []],
+    [[], ['a.test']],
+  ])('are, every ten minutes, until that is stopped: %j and %j', async (published, unpublished) => {
+    const { asked, names } = looked(published, unpublished);
+    names.start();
+    expect(asked).toEqual(['a.test']);
+    await vi.advanceTimersByTimeAsync(INTERVAL);
+    expect(asked).toHaveLength(2);
+    names.stop();
+    await vi.advanceTimersByTimeAsync(INTERVAL);
+    names.start();
+    expect(asked).toHaveLength(2);
+  });
+
+  it('are none where there are none', async () => {
+    const { names } = looked([], []);
+    names.start();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('are addresses where they are none', async () => {
+    const names = new BootstrapDns({ published: ['192.0.2.7'], unpublished: [] }, () => {}, STRICT);
+    await names.refresh();
+    expect(JSON.parse(names.answer(null, ''))).toEqual({ '192.0.2.7': ['192.0.2.7'] });
   });
 });

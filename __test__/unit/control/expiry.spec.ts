@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { type CertificateState, ExpiryWarnings } from '../../../src/control/expiry.js';
+import { parsePair } from '../../../src/control/certificates.js';
+import { type CertificateState, ExpiryWarnings, leafState } from '../../../src/control/expiry.js';
+import { issue } from '../../helpers/issue.js';
 
 const DAY = 24 * 60 * 60 * 1000;
 
@@ -46,5 +48,22 @@ describe('a certificate that runs out', () => {
 
   it('is not there yet: nothing to say', () => {
     expect(new ExpiryWarnings().lines([state(0)], 5 * DAY)).toEqual([]);
+  });
+});
+
+describe('what a certificate says of itself', () => {
+  it('is names, issuer and both ends of its time', () => {
+    const authority = issue({ subject: 'the authority', ca: true });
+    const { pem, key } = issue({
+      subject: 'a.test',
+      names: ['a.test', '192.0.2.1'],
+      by: authority,
+      from: -1,
+      until: 1,
+    });
+    const state = leafState(parsePair({ chain: pem, key }, ['a.test']));
+    expect(state).toMatchObject({ names: ['a.test', '192.0.2.1'], issuer: 'CN=the authority' });
+    expect(state.until - state.from).toBe(2 * DAY);
+    expect(Math.abs(state.from + DAY - Date.now())).toBeLessThan(DAY / 2);
   });
 });

@@ -80,6 +80,18 @@ describe('writeFileAtomic', () => {
 });
 
 describe('makeParent', () => {
+  it('may be at it several times at once', async () => {
+    const path = join(fresh(), 'a', 'b', 'key');
+    await Promise.all([makeParent(path), makeParent(path), makeParent(path)]);
+    expect(statSync(join(path, '..')).isDirectory()).toBe(true);
+  });
+
+  it('says why it cannot', async () => {
+    const path = join(fresh(), 'file');
+    writeFileSync(path, '');
+    await expect(makeParent(join(path, 'a', 'b', 'key'))).rejects.toThrow(/ENOTDIR/);
+  });
+
   // A worker thread, in which the mutation run has its tests, cannot set a umask.
   it.skipIf(!isMainThread).each([0o000, 0o022, 0o077])(
     'makes all of the way, for this user alone, under umask %i',

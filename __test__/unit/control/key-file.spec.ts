@@ -105,3 +105,12 @@ describe('a mesh key file', () => {
     await expect(loadMeshKey(file('5ec4e7'))).rejects.toThrow(/^(?!.*5ec4e7)/);
   });
 });
+
+describe('a key file that cannot be made', () => {
+  it('says so, and why', async () => {
+    // Where nothing can be made, whatever the user may.
+    await expect(loadOrMakeKey('/proc/none/derper.key')).rejects.toThrow(
+      /^there is no such file, and it cannot be made: ./,
+    );
+  });
+});

@@ -3,7 +3,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import { loadRoots, type Roots } from '../../../src/control/roots.js';
+import { loadRoots, pemOf, type Roots } from '../../../src/control/roots.js';
 import { selfSignedCertificate } from '../../../src/control/x509.js';
 import { temporaryDirectory } from '../temp.js';
 
@@ -127,5 +127,11 @@ describe('roots are', () => {
       'SSL_CERT_DIR: /nonexistent/b: no such file or directory',
       'NODE_EXTRA_CA_CERTS: /nonexistent/c: no such file or directory',
     ]);
+  });
+});
+
+describe('roots in PEM', () => {
+  it('are in the lines that others write', () => {
+    expect(pemOf([ONE, TWO].map(({ pem }) => new X509Certificate(pem).raw))).toEqual([ONE.pem, TWO.pem]);
   });
 });

@@ -1,5 +1,5 @@
-import { describe, expect, it } from 'vitest';
-import { type StrangerFigures, StrangerLog } from '../../../src/control/stranger-log.js';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { type StrangerFigures, StrangerLog, strangerFigures } from '../../../src/control/stranger-log.js';
 
 const figures = (evicted: number, refused: number): StrangerFigures => ({
   evicted: { address: 0, pool: evicted },
@@ -25,5 +25,42 @@ describe('the log of strangers', () => {
     log.look(66_000);
     log.look(200_000);
     expect(said).toEqual([figures(3, 1), figures(7, 1)]);
+  });
+});
+
+describe('the figures of strangers', () => {
+  it('are those of the plane and of the HTTP server together', () => {
+    const counters = {
+      'strangers_evicted:address': 1,
+      'strangers_evicted:pool': 2,
+      'strangers_refused:address': 3,
+      'strangers_refused:pool': 4,
+    } as Parameters<typeof strangerFigures>[0];
+    const visitors = { evicted: { address: 10, pool: 20 }, refused: { address: 30, pool: 40 } };
+    expect(strangerFigures(counters, visitors)).toEqual({
+      evicted: { address: 11, pool: 22 },
+      refused: { address: 33, pool: 44 },
+    });
+  });
+
+  it('are looked at every five seconds, until the log is stopped', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    let looks = 0;
+    const log = new StrangerLog(
+      () => {
+        looks += 1;
+        return figures(0, 0);
+      },
+      () => {},
+    );
+    log.start();
+    vi.advanceTimersByTime(10_000);
+    expect(looks).toBe(2);
+    log.stop();
+    vi.advanceTimersByTime(10_000);
+    expect(looks).toBe(2);
   });
 });
