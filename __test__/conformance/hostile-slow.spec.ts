@@ -109,7 +109,8 @@ describe.each(LANES_AND_TLS)('a client that is slow, $name', (lane) => {
       await trickle(all.map(({ loris }) => loris));
       for (const { deadline, name, loris } of all) {
         const said = await loris.wire.rest();
-        if (TOLD[deadline] !== undefined) expect(said, name).toHaveLength(TOLD[deadline]);
+        // A reset takes with it what has come, and has not been read yet on a busy machine.
+        if (TOLD[deadline] !== undefined) expect([0, TOLD[deadline]], name).toContain(said.length);
         await loris.wire.destroy();
       }
     };

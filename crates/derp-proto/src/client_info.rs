@@ -152,6 +152,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_regular_client_speaks_this_version_and_answers_pings() {
+        assert_eq!(ClientInfo::regular().to_json(), r#"{"version":2,"CanAckPings":true}"#);
+    }
+
+    #[test]
     fn errors_name_the_field() {
         let fault = |json: &[u8]| ClientInfo::parse(json).unwrap_err().to_string();
         assert_eq!(fault(br#"{"ISPROBER":1}"#), "IsProber has a wrong type or value");

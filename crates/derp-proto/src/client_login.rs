@@ -349,6 +349,27 @@ mod tests {
         assert_eq!(run(other, &answer(), 9, &mut Vec::new()).err(), Some(LoginFault::OtherKey));
     }
 
+    #[test]
+    fn heads_and_server_infos_may_be_as_long_as_they_may() {
+        let said = |bytes: &[u8]| run(None, bytes, bytes.len(), &mut Vec::new());
+        let head = |length: usize| {
+            let filler = "x".repeat(length - HEAD.len() - b"a: \r\n".len());
+            [&HEAD[..HEAD.len() - 2], b"a: ", filler.as_bytes(), b"\r\n\r\n"].concat()
+        };
+        let key = server().public_key();
+        assert_eq!(head(MAX_HEAD).len(), MAX_HEAD);
+        assert_eq!(said(&[&head(MAX_HEAD)[..], &answer()].concat()).unwrap().unwrap().0, key);
+        assert_eq!(said(&[&head(MAX_HEAD + 1)[..], &answer()].concat()).err(), Some(LoginFault::HeadTooLong));
+
+        let announced = |length: u32| [HEAD, &frame::greeting(&key)[..], &[3], &length.to_be_bytes()].concat();
+        // More of it may come.
+        assert_eq!(said(&announced(MAX_SERVER_INFO)), Ok(None));
+        assert_eq!(
+            said(&announced(MAX_SERVER_INFO + 1)).err(),
+            Some(LoginFault::ServerInfoLength(MAX_SERVER_INFO + 1))
+        );
+    }
+
     proptest! {
         #[test]
         fn whatever_a_server_says(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..200_usize, chunk in 1..60_usize) {
