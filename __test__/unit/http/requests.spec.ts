@@ -1,5 +1,6 @@
 /** Requests as Go’s server and its mux read them: targets, hosts, and those that are for no page. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseTarget } from '../../../src/http/paths.js';
 import { Harness, parse } from './harness.js';
 
 let main: Harness;
@@ -55,8 +56,13 @@ describe('a target', () => {
     expect((await main.ask('GET /robots%2Etxt HTTP/1.1')).body).toContain('Disallow');
   });
 
-  it('with an escape that is none is refused in Go’s form', async () => {
-    const all = await main.raw('GET /%zz HTTP/1.1|Host: derp.test');
+  it('keeps an escaped slash, which separates nothing', async () => {
+    expect(parseTarget('/a%2Fb%41')).toEqual({ path: '/a%2FbA', query: '', redirect: undefined });
+    expect((await main.ask('GET /derp%2fprobe HTTP/1.1')).body).toContain('<h1>DERP</h1>');
+  });
+
+  it.each(['/%zz', '/%4z', '/%'])('with an escape that is none, %s, is refused in Go’s form', async (target) => {
+    const all = await main.raw(`GET ${target} HTTP/1.1|Host: derp.test`);
     expect(all).toBe(
       'HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request',
     );

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { Duplex } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
 import { HttpCounters } from '../../../src/http/counters.js';
 import { Visitors } from '../../../src/http/visitors.js';
@@ -50,6 +51,18 @@ describe('a connection', () => {
     socket.write(CHECK);
     await closed(socket);
     expect(socket.bytesRead).toBe(0);
+  });
+});
+
+describe('a connection that has ended on its way here', () => {
+  it('takes no place', async () => {
+    const limits = () => ({ duplexes: 1, perAddress: 1, exempt: [] });
+    main = await Harness.open('main', { visitors: new Visitors(limits, () => false) });
+    const gone = new Duplex({ read() {}, write() {} });
+    gone.destroy();
+    await once(gone, 'close');
+    main.http.accept(99, gone, 'main', { listener: 0, peer: { address: '127.0.0.1', port: 1 }, tlsVersion: null });
+    expect((await main.ask('GET / HTTP/1.1')).status).toBe(200);
   });
 });
 
