@@ -40,6 +40,7 @@ export async function runRelay(
   manager.stopping();
   await relay.close();
   await manager.told();
+  if (signals.isRereading && end !== 'fault') endBySignal(end);
   // Not by returning: while Node winds itself up a signal kills it again, and npm's copy of the Ctrl-C may still be coming.
   process.exit(end === 'fault' ? 1 : 0);
 }
