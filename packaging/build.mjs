@@ -4,13 +4,18 @@
  * `--portable` builds the native plane as a release has it, for older systems than this one; `--javascript` leaves it out.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail, root, run, say } from './ensure.mjs';
 import { buildAddon, missingToolchain, targetName } from './native.mjs';
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });
 run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root]);
+// The live page of `/debug/` is served as it lies here, with uPlot beside it.
+cpSync(join(root, 'src/http/live'), join(root, 'dist/http/live'), { recursive: true });
+for (const name of ['uPlot.iife.min.js', 'uPlot.min.css']) {
+  cpSync(join(root, 'node_modules/uplot/dist', name), join(root, 'dist/http/live', name));
+}
 for (const bin of ['derpkit', 'derper']) chmodSync(join(root, 'dist/cli', `${bin}.js`), 0o755);
 
 if (!process.argv.includes('--javascript')) buildNative();

@@ -1,43 +1,28 @@
 /** Chromium on the example page: what a browser makes of DERP over WebSocket, and what the relay makes of a browser. */
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nodeKeyHex } from '../../src/protocol/key.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
+import { type Browser, load, openBrowser } from './chromium.js';
 
-/** It asks nobody but the relay and the page's server. */
-const FLAGS = [
-  ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
-  ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  // The relays' certificates are their own.
-  '--ignore-certificate-errors',
-];
-
+let browser: Browser;
 let context: BrowserContext;
 let pages: Server;
-const profile = mkdtempSync(join(tmpdir(), 'derpkit-browser-'));
 
 beforeAll(async () => {
-  const { chromium: command } = (await load('../../packaging/chromium.mjs')) as { chromium: () => string | undefined };
-  const name = command();
-  if (name === undefined) throw new Error('there is no Chromium here; $CHROMIUM may name one');
-  const executablePath = spawnSync('sh', ['-c', 'command -v "$0"', name], { encoding: 'utf8' }).stdout.trim();
-  context = await chromium.launchPersistentContext(profile, { executablePath, headless: true, args: FLAGS });
+  browser = await openBrowser();
+  context = browser.context;
   const { serve } = (await load('../../examples/browser/serve.mjs')) as { serve: (port: number) => Promise<Server> };
   pages = await serve(0);
 });
 
 afterAll(async () => {
-  await context?.close();
+  await browser?.[Symbol.asyncDispose]();
   pages?.closeAllConnections();
   pages?.close();
-  rmSync(profile, { recursive: true, force: true });
 });
 
 describe.each(LANES_AND_TLS)('in a browser, $name', (lane) => {
@@ -95,9 +80,4 @@ async function send({ page }: { page: Page }, peer: string, text: string): Promi
   await page.locator('#peer').fill(peer);
   await page.locator('#text').fill(text);
   await page.getByRole('button').click();
-}
-
-/** What is JavaScript, and has no types. */
-function load(path: string): Promise<unknown> {
-  return import(new URL(path, import.meta.url).href);
 }

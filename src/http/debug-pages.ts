@@ -1,5 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { type ClientsSource, sendClients, sendClientsJson } from './clients-page.js';
+import { hasLiveFile, sendLiveFile, sendLivePage } from './live-assets.js';
+import type { LiveFeed } from './live-feed.js';
 import { DEBUG_HEADERS, escapeHtml, HTML, sendError, sendPage, TEXT } from './responses.js';
 
 /** What the pages below `/debug/` show. */
@@ -12,6 +14,8 @@ export interface DebugSource extends ClientsSource {
   varz(): string;
   /** A table of certificates, its first row the names of the columns. */
   certificates(): readonly (readonly string[])[];
+  /** What feeds the live page. */
+  readonly live: LiveFeed;
   /** What is wrong with the relay's books; empty if nothing is. */
   check(): Promise<readonly string[]>;
 }
@@ -48,13 +52,27 @@ const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
     },
   ],
   ['clients/', { about: 'clients that are connected, by address, network, key or app', send: sendClients }],
+  [
+    'live',
+    {
+      about: 'what the relay does, drawn every second',
+      send: async (response, _source, query) => sendLivePage(response, new URLSearchParams(query).get('debugkey')),
+    },
+  ],
   ['clients.json', { about: 'the same list for programs, with every figure', send: sendClientsJson }],
   ['check', { about: 'whether the books are in order', send: check }],
 ]);
 
 export function debugPage(path: string): Page | undefined {
   const name = path.slice('/debug/'.length);
+  if (name.startsWith('live/')) return partOfLive(name.slice('live/'.length));
   return PAGES.get(name.startsWith('clients/') ? 'clients/' : name);
+}
+
+/** What the live page asks for: its feed, or a file. */
+function partOfLive(name: string): Page | undefined {
+  if (name === 'events') return { about: '', send: async (response, { live }) => live.join(response) };
+  return hasLiveFile(name) ? { about: '', send: async (response) => sendLiveFile(response, name) } : undefined;
 }
 
 export function debugIndex(response: ServerResponse, source: DebugSource, headers: Readonly<Record<string, string>>) {

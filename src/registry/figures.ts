@@ -17,6 +17,8 @@ export interface HistogramFigures {
 export interface RelayFigures {
   /** Gauge: connections that were let in, those of mesh peers too. */
   readonly connections: number;
+  /** Counter: connections that were let in. */
+  readonly connectionsEver: number;
   /** Gauge: connections of clients that have their home at this relay. */
   readonly home: number;
   /** Gauge: connections of clients that said with `Ideal-Node` that they would rather be at another relay of the region. */

@@ -35,6 +35,7 @@ export class Registry {
   private readonly watchers = new Watchers();
   private readonly mesh = new MeshMap<number>();
   private readonly counts = {
+    connectionsEver: 0,
     home: 0,
     notIdeal: 0,
     dupKeys: 0,
@@ -55,6 +56,7 @@ export class Registry {
   connected(arrival: Arrival, now: number): Command[] {
     const client = clientOf(arrival, now);
     this.byId.set(client.id, client);
+    this.counts.connectionsEver += 1;
     if (isNotIdeal(client)) this.counts.notIdeal += 1;
     const known = this.byKey.get(client.key);
     if (known === undefined) {

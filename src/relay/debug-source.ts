@@ -8,8 +8,10 @@ import type { CertificateState } from '../control/expiry.js';
 import type { Mesh, MeshStatus } from '../control/mesh.js';
 import type { RateLimit } from '../control/rate-config.js';
 import type { StrangerFigures } from '../control/stranger-log.js';
+import type { Barrier } from '../faults/barrier.js';
 import type { HttpCounters } from '../http/counters.js';
 import type { DebugSource } from '../http/debug-pages.js';
+import { LiveFeed } from '../http/live-feed.js';
 import { derperMetrics } from '../metrics/derper.js';
 import { type Entry, expvarJson, prometheusText } from '../metrics/exposition.js';
 import { processFigures, rememberStart } from '../metrics/process.js';
@@ -17,6 +19,7 @@ import type { DataPlane } from '../plane/plane.js';
 import type { Registry } from '../registry/registry.js';
 import { VERSION } from '../version.js';
 import { clientPieces } from './client-list.js';
+import { RelayLiveSource } from './live-source.js';
 
 export interface Shown {
   readonly settings: Settings;
@@ -32,7 +35,7 @@ export interface Shown {
   readonly mesh: Mesh | undefined;
   readonly certificates: { states(): readonly CertificateState[] };
   /** How often something has failed that ended no more than what it was for. */
-  readonly faults: { readonly count: number };
+  readonly faults: { readonly count: number; readonly barrier: Barrier };
 }
 
 /** Connections that come and go are on their way between the two books for a moment. */
@@ -40,8 +43,12 @@ const LOOKS = 5;
 const BETWEEN_LOOKS = 50;
 
 export class RelayDebugSource implements DebugSource {
+  readonly live: LiveFeed;
+
   constructor(private readonly parts: Shown) {
     rememberStart();
+    const { plane, registry, mesh, faults } = parts;
+    this.live = new LiveFeed(new RelayLiveSource(plane, registry, mesh), faults.barrier);
   }
 
   facts(): readonly (readonly [string, string])[] {

@@ -56,6 +56,7 @@ export class RunningRelay {
   readonly mesh: Mesh | undefined;
   readonly certificates: RelayCertificates;
   private readonly http: HttpServer;
+  private readonly pages: RelayDebugSource;
   private readonly bootstrap: BootstrapDns;
   private readonly listeners: Listeners;
   private readonly strangerLog: StrangerLog;
@@ -132,6 +133,21 @@ export class RunningRelay {
     const counters = new HttpCounters();
     const strangers = () => strangerFigures(plane.counters.readAll(), visitors);
     this.strangerLog = new StrangerLog(strangers, (news, text) => logger.warn(news, text));
+    this.pages = new RelayDebugSource({
+      settings,
+      meshKey: meshKey !== undefined,
+      tls: settings.certMode !== 'off',
+      plane,
+      registry,
+      bootstrap: this.bootstrap,
+      http: counters,
+      strangers,
+      rate: () => this.rate,
+      gate: this.gate,
+      mesh: this.mesh,
+      certificates: this.certificates,
+      faults,
+    });
     this.http = new HttpServer({
       barrier,
       counters,
@@ -139,21 +155,7 @@ export class RunningRelay {
       hostname: settings.hostname,
       bootstrapDns: (query, address) => this.bootstrap.answer(query, address),
       debugAccess,
-      debug: new RelayDebugSource({
-        settings,
-        meshKey: meshKey !== undefined,
-        tls: settings.certMode !== 'off',
-        plane,
-        registry,
-        bootstrap: this.bootstrap,
-        http: counters,
-        strangers,
-        rate: () => this.rate,
-        gate: this.gate,
-        mesh: this.mesh,
-        certificates: this.certificates,
-        faults,
-      }),
+      debug: this.pages,
       challengeAnswer: this.certificates.challengeAnswer,
       debugHint: () => this.settings.debugHint,
       serverKey: publicKey,
@@ -243,6 +245,7 @@ export class RunningRelay {
     await this.certificates.close();
     this.strangerLog.stop();
     this.bootstrap.stop();
+    this.pages.live.stop();
     this.http.close();
     this.mesh?.stop();
     this.gate.close();

@@ -34,6 +34,7 @@ describe('the index of /debug/', () => {
         ['varz', 'metrics for Prometheus'],
         ['certificates', 'certificates: their names, ends and next steps'],
         ['clients/', 'clients that are connected, by address, network, key or app'],
+        ['live', 'what the relay does, drawn every second'],
         ['clients.json', 'the same list for programs, with every figure'],
         ['check', 'whether the books are in order'],
       ].map(([path, about]) => `<li><a href="/debug/${path}">/debug/${path}</a> (${about})</li>`),

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { HttpCounters } from '../../../src/http/counters.js';
 import { DebugAccess } from '../../../src/http/debug-access.js';
+import { LiveFeed } from '../../../src/http/live-feed.js';
 import { type Face, type HttpOptions, HttpServer } from '../../../src/http/server.js';
 import { Visitors } from '../../../src/http/visitors.js';
 import type { Adoption, TlsVersion } from '../../../src/plane/plane.js';
@@ -25,6 +26,7 @@ export const NOTHING_TO_SHOW: HttpOptions['debug'] = {
   check: async () => [],
   clients: async function* () {},
   counts: () => ({ connections: 0, localKeys: 0 }),
+  live: new LiveFeed({ figures: () => ({}), busiest: async () => [] }, STRICT),
 };
 
 export class Harness {

@@ -1,0 +1,110 @@
+import { setImmediate } from 'node:timers/promises';
+import type { Mesh } from '../control/mesh.js';
+import type { LiveSource } from '../http/live-feed.js';
+import { DROP_REASONS } from '../plane/counters.js';
+import type { DataPlane } from '../plane/plane.js';
+import { SNAPSHOT_COLUMNS } from '../plane/snapshot.js';
+import { formatNodeKey } from '../protocol/key.js';
+import type { Registry } from '../registry/registry.js';
+
+/** Clients in the table of the busiest. */
+const BUSIEST = 25;
+/** Connections that are looked at before other work gets its turn. */
+const PIECE = 2000;
+const WIDTH = SNAPSHOT_COLUMNS.length;
+
+/** Where the counters of a connection stand in a look at all of them. */
+type Look = Map<number, readonly [received: number, sent: number]>;
+
+interface Busy {
+  readonly id: number;
+  readonly rxRate: number;
+  readonly txRate: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  readonly dropped: number;
+  readonly queued: number;
+}
+
+/** What the live page shows of a relay. It looks at single clients only while a page asks for them. */
+export class RelayLiveSource implements LiveSource {
+  private last: { readonly look: Look; readonly at: number } | undefined;
+
+  constructor(
+    private readonly plane: DataPlane,
+    private readonly registry: Registry,
+    private readonly mesh: Mesh | undefined,
+  ) {}
+
+  figures(): object {
+    const counters = this.plane.counters.readAll();
+    const { connections, connectionsEver, localKeys, home } = this.registry.figures();
+    const { user, system } = process.cpuUsage();
+    const drops = DROP_REASONS.map((reason) => {
+      const packets = counters[`packets_dropped:${reason}:disco`] + counters[`packets_dropped:${reason}:other`];
+      return [reason, packets] as const;
+    });
+    return {
+      // Seconds since 1970.
+      time: Date.now() / 1000,
+      connections,
+      keys: localKeys,
+      home,
+      packetsIn: counters['packets_received:disco'] + counters['packets_received:other'],
+      packetsOut: counters.packets_sent,
+      bytesIn: counters.bytes_received,
+      bytesOut: counters.bytes_sent,
+      drops: Object.fromEntries(drops.filter(([, packets]) => packets > 0)),
+      // Milliseconds.
+      queueDelay: counters.queue_time / 1e6,
+      admitted: connectionsEver,
+      failed: counters.logins_failed,
+      refused: counters.connections_refused,
+      // Seconds of all threads since the start.
+      cpu: (user + system) / 1e6,
+      memory: process.memoryUsage.rss(),
+      mesh: (this.mesh?.status() ?? []).map(({ relay, state, peers }) => ({ relay, state, peers })),
+    };
+  }
+
+  /** Rates are in bits a second since the last call; the first call has none. */
+  async busiest(): Promise<object> {
+    const at = performance.now();
+    const { last } = this;
+    const seconds = last ? Math.max(0.001, (at - last.at) / 1000) : Number.POSITIVE_INFINITY;
+    const look: Look = new Map();
+    let busiest: Busy[] = [];
+    for (let after = 0; ; await setImmediate()) {
+      const { rows } = await this.plane.snapshot(after, PIECE);
+      for (let row = 0; row < rows.length; row += WIDTH) {
+        const [id, , rxBytes, , txBytes, dropped, queued] = rows.subarray(row, row + WIDTH) as unknown as Row;
+        look.set(id, [rxBytes, txBytes]);
+        const [received, sent] = last?.look.get(id) ?? [0, 0];
+        if (rxBytes === received && txBytes === sent && queued === 0) continue;
+        const [rxRate, txRate] = [((rxBytes - received) * 8) / seconds, ((txBytes - sent) * 8) / seconds];
+        busiest.push({ id, rxRate, txRate, rxBytes, txBytes, dropped, queued });
+      }
+      busiest = busiest.sort((one, other) => other.rxRate + other.txRate - one.rxRate - one.txRate).slice(0, BUSIEST);
+      if (rows.length < PIECE * WIDTH) break;
+      after = rows[rows.length - WIDTH] as number;
+    }
+    this.last = { look, at };
+    return busiest.flatMap(({ id, ...figures }) => {
+      const client = this.registry.get(id);
+      if (!client) return [];
+      const { key, address, appName: app } = client;
+      return [{ key: formatNodeKey(key), app, address, ...figures }];
+    });
+  }
+}
+
+/** The columns of a snapshot, in their order. */
+type Row = [
+  id: number,
+  packetsIn: number,
+  rxBytes: number,
+  packetsOut: number,
+  txBytes: number,
+  dropped: number,
+  queued: number,
+];
