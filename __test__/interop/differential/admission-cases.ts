@@ -90,6 +90,15 @@ export const ADMISSION_CASES: readonly Case[] = [
   controllerCase('open', 'a controller never answers', silence),
   controllerCase('proxied', 'a proxy is asked for the controller', ALLOW),
   controllerCase('proxied', 'a proxy does not answer', hangUp),
+  ...(['socks', 'socks-address'] as const).map((face) =>
+    verified(face, 'a proxy of SOCKS is asked for the controller', async (script, asked) => {
+      asked.controller.say = ALLOW;
+      await login(script, asked);
+      asked.controller.say = DENY;
+      await login(script, asked);
+      for (const target of script.faces.verifiers.targets(face)) script.note(`the proxy is asked for ${target}`);
+    }),
+  ),
   verified('open', 'a connection that is kept ends without an answer', async (script, asked) => {
     asked.controller.say = ALLOW;
     await login(script, asked);

@@ -7,7 +7,8 @@ import { formatNodeKey } from '../../protocol/key.js';
 import { MOST_ANSWER, readAllow } from './admit-answer.js';
 import { type Agents, ask, KEPT, type Reply } from './http-ask.js';
 import { type ProxyVariables, proxyFor } from './proxy.js';
-import { addressOf, proxyAuthorization, TunnelAgent } from './tunnel.js';
+import { isSocks } from './socks.js';
+import { addressOf, proxyAuthorization, SocksAgent, TunnelAgent } from './tunnel.js';
 import { ALLOWED, type Answer, denied, failed, type Question, type Verifier } from './verifier.js';
 
 /** Go's. */
@@ -82,19 +83,21 @@ export class Controller implements Verifier {
   }
 
   private send({ url, method }: Request, body: string, signal: AbortSignal): Promise<Reply> {
-    const proxy = proxyFor(url, this.options.env);
     const plain = url.protocol === 'http:';
+    const found = plain ? proxyFor(url, this.options.env) : undefined;
+    // A proxy of HTTP is sent the request itself; any other is asked for a connection, by the agent.
+    const proxy = found && !isSocks(found) ? found : undefined;
     const agents = this.agents.get(url.origin) ?? this.agentsFor(url);
     const own = url.origin === this.options.url.origin;
     const options = {
-      ...addressOf(plain && proxy ? proxy : url),
+      ...addressOf(proxy ?? url),
       method,
-      path: plain && proxy ? withoutUser(url) : `${url.pathname}${url.search}`,
+      path: proxy ? withoutUser(url) : `${url.pathname}${url.search}`,
       headers: {
         Host: url.host,
         ...userOf(url),
         ...(own && this.options.headers()),
-        ...(plain && proxy && proxyAuthorization(proxy)),
+        ...(proxy && proxyAuthorization(proxy)),
         ...(method === 'POST' && { 'Content-Length': String(Buffer.byteLength(body)) }),
       } as IncomingHttpHeaders,
     };
@@ -114,6 +117,7 @@ export class Controller implements Verifier {
     const { secureContext } = this.options;
     const one = (options: typeof KEPT | Record<string, never>) => {
       const secure = { ...options, ...(secureContext && { secureContext }) };
+      if (url.protocol === 'http:' && proxy && isSocks(proxy)) return new SocksAgent(proxy, addressOf(url), options);
       if (url.protocol === 'http:') return proxy?.protocol === 'https:' ? new TlsAgent(secure) : new Agent(options);
       return proxy ? new TunnelAgent(proxy, addressOf(url), secureContext, options) : new TlsAgent(secure);
     };

@@ -1,6 +1,9 @@
 /** Which proxy a request goes through, as Go reads the variables of the environment. Pure. */
 import { BlockList, isIP } from 'node:net';
 
+/** What a proxy may speak. */
+const KINDS = /^(?:https?|socks5h?):$/i;
+
 export type ProxyVariables = Readonly<Record<string, string | undefined>>;
 
 /**
@@ -14,13 +17,12 @@ export function proxyFor(url: URL, env: ProxyVariables): URL | undefined {
   if (value === '' || !isProxied(url, variable('NO_PROXY', env))) return undefined;
   // Set by whoever sends a request to a CGI program: nobody's configuration.
   if (!tls && env.REQUEST_METHOD) throw new Error('HTTP_PROXY is not used where REQUEST_METHOD is set');
-  const proxy = parse(value);
-  // As to Go, what is no URL is nothing.
-  if (!proxy) return undefined;
-  if (proxy.protocol !== 'http:' && proxy.protocol !== 'https:') {
-    throw new Error(`${name} names a proxy that speaks ${proxy.protocol.slice(0, -1)}; only those of HTTP can be used`);
+  const [, scheme = ''] = /^([a-z][a-z\d+.-]*):\/\//i.exec(value) ?? [];
+  if (scheme !== '' && !KINDS.test(`${scheme}:`)) {
+    throw new Error(`${name} names a proxy that speaks ${scheme}; it has to be http, https, socks5 or socks5h`);
   }
-  return proxy;
+  // As to Go, what is no URL is nothing.
+  return parse(value);
 }
 
 function variable(name: string, env: ProxyVariables): string {
@@ -31,7 +33,7 @@ function variable(name: string, env: ProxyVariables): string {
 function parse(text: string): URL | undefined {
   for (const candidate of [text, `http://${text}`]) {
     const url = URL.canParse(candidate) ? new URL(candidate) : undefined;
-    if (url && /^(?:https?|socks5h?):$/.test(url.protocol) && url.hostname) return url;
+    if (url && KINDS.test(url.protocol) && url.hostname) return url;
   }
   return undefined;
 }

@@ -1,8 +1,9 @@
-/** Connections to an HTTPS server through a proxy that speaks HTTP. */
-import { request } from 'node:http';
-import { Agent, type AgentOptions, request as requestTls } from 'node:https';
+/** Connections to a server through a proxy. */
+import { Agent, type AgentOptions, request } from 'node:http';
+import { request as requestTls, Agent as TlsAgent } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { connect, type SecureContext } from 'node:tls';
+import { dialSocks, isSocks, type Target } from './socks.js';
 
 /** How long a proxy may take for its answer. The question that waits for it has a deadline of its own. */
 const PATIENCE = 10_000;
@@ -10,10 +11,10 @@ const PATIENCE = 10_000;
 type Connected = (error: Error | null, socket?: Duplex) => void;
 
 /** Asks the proxy for a tunnel, and speaks TLS with what is at its end. */
-export class TunnelAgent extends Agent {
+export class TunnelAgent extends TlsAgent {
   constructor(
     private readonly proxy: URL,
-    private readonly target: { readonly host: string; readonly port: number },
+    private readonly target: Target,
     private readonly secureContext: SecureContext | undefined,
     options: AgentOptions,
   ) {
@@ -22,47 +23,75 @@ export class TunnelAgent extends Agent {
 
   // Node calls it with a callback, and takes the socket from there; its types know only the other way.
   override createConnection(_options: unknown, connected: Connected): undefined {
-    const { host, port } = this.target;
-    const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-    const asked = (this.proxy.protocol === 'https:' ? requestTls : request)({
-      ...addressOf(this.proxy),
-      method: 'CONNECT',
-      path: authority,
-      headers: { Host: authority, ...proxyAuthorization(this.proxy) },
-      agent: false,
-      timeout: PATIENCE,
+    const { proxy, target } = this;
+    const dialled = isSocks(proxy) ? dialSocks(proxy, target) : dialTunnel(proxy, target);
+    dialled.then((socket) => connected(null, this.secure(socket)), connected);
+    return undefined;
+  }
+
+  private secure(socket: Duplex): Duplex {
+    const { host } = this.target;
+    const { secureContext } = this;
+    return connect({
+      socket,
+      host,
+      ...(/[^\d.:]/.test(host) && !host.includes(':') && { servername: host }),
+      ...(secureContext && { secureContext }),
+      ALPNProtocols: ['http/1.1'],
     });
-    asked.on('timeout', () => asked.destroy(new Error('the proxy does not answer')));
-    asked.on('error', (error) => connected(error));
-    asked.on('response', (response) => {
-      asked.destroy();
-      connected(new Error(`the proxy answers ${response.statusCode} ${response.statusMessage}`));
-    });
-    asked.on('connect', (response, socket, head) => {
-      if (response.statusCode !== 200) {
-        socket.destroy();
-        connected(new Error(`the proxy answers ${response.statusCode} ${response.statusMessage}`));
-        return;
-      }
-      if (head.length > 0) socket.unshift(head);
-      socket.setTimeout(0);
-      const { secureContext } = this;
-      const secure = connect({
-        socket,
-        host,
-        ...(/[^\d.:]/.test(host) && !host.includes(':') && { servername: host }),
-        ...(secureContext && { secureContext }),
-        ALPNProtocols: ['http/1.1'],
-      });
-      connected(null, secure);
-    });
-    asked.end();
+  }
+}
+
+/** Asks a proxy that speaks SOCKS for connections to a server that speaks plain HTTP. */
+export class SocksAgent extends Agent {
+  constructor(
+    private readonly proxy: URL,
+    private readonly target: Target,
+    options: AgentOptions,
+  ) {
+    super(options);
+  }
+
+  override createConnection(_options: unknown, connected: Connected): undefined {
+    dialSocks(this.proxy, this.target).then((socket) => connected(null, socket), connected);
     return undefined;
   }
 }
 
-/** Where a proxy listens. */
-export function addressOf(url: URL): { readonly host: string; readonly port: number } {
+/** Asks a proxy that speaks HTTP for a connection to the target. */
+function dialTunnel(proxy: URL, { host, port }: Target): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+    const asked = (proxy.protocol === 'https:' ? requestTls : request)({
+      ...addressOf(proxy),
+      method: 'CONNECT',
+      path: authority,
+      headers: { Host: authority, ...proxyAuthorization(proxy) },
+      agent: false,
+      timeout: PATIENCE,
+    });
+    asked.on('timeout', () => asked.destroy(new Error('the proxy does not answer')));
+    asked.on('error', reject);
+    asked.on('response', (response) => {
+      asked.destroy();
+      reject(new Error(`the proxy answers ${response.statusCode} ${response.statusMessage}`));
+    });
+    asked.on('connect', (response, socket, head) => {
+      if (response.statusCode !== 200) {
+        socket.destroy();
+        reject(new Error(`the proxy answers ${response.statusCode} ${response.statusMessage}`));
+        return;
+      }
+      if (head.length > 0) socket.unshift(head);
+      socket.setTimeout(0);
+      resolve(socket);
+    });
+    asked.end();
+  });
+}
+
+/** Where a server listens. */
+export function addressOf(url: URL): Target {
   const host = url.hostname.replace(/^\[|\]$/g, '');
   return { host, port: Number(url.port) || (url.protocol === 'https:' ? 443 : 80) };
 }

@@ -19,6 +19,8 @@ describe('proxyFor reads the environment as Go does:', () => {
     ['https://a.test/', { HTTPS_PROXY: 'proxy.test:3128' }, `${PROXY}/`],
     ['https://a.test/', { HTTPS_PROXY: 'https://proxy.test' }, 'https://proxy.test/'],
     ['https://a.test/', { HTTPS_PROXY: ':' }, undefined],
+    ['https://a.test/', { HTTPS_PROXY: 'socks5://u:p@proxy.test' }, 'socks5://u:p@proxy.test'],
+    ['http://a.test/', { HTTP_PROXY: 'SOCKS5H://[::1]:9' }, 'socks5h://[::1]:9'],
     ['http://localhost:8080/', { HTTP_PROXY: PROXY }, undefined],
     ['http://127.1.2.3/', { HTTP_PROXY: PROXY }, undefined],
     ['http://[::1]/', { HTTP_PROXY: PROXY }, undefined],
@@ -53,8 +55,8 @@ describe('proxyFor reads the environment as Go does:', () => {
   });
 
   it('what cannot be used is an error, without what may be a password', () => {
-    const socks = () => through('http://a.test/', { HTTP_PROXY: 'socks5://user:secret@proxy.test' });
-    expect(socks).toThrow(/HTTP_PROXY names a proxy that speaks socks5/);
+    const socks = () => through('http://a.test/', { HTTP_PROXY: 'socks4://user:secret@proxy.test' });
+    expect(socks).toThrow(/HTTP_PROXY names a proxy that speaks socks4; it has to be http, https, socks5 or socks5h/);
     expect(socks).not.toThrow(/secret/);
     expect(() => through('http://a.test/', { HTTP_PROXY: PROXY, REQUEST_METHOD: 'GET' })).toThrow(/REQUEST_METHOD/);
   });
