@@ -13,6 +13,7 @@ export const ADMISSION_DEFAULTS = {
 export const GOOD_ADMISSION: readonly [SettingName, unknown, unknown][] = [
   ['admission.verifiers', '[{"tailscaled": "/s"}]', [{ tailscaled: ['/s'] }]],
   ['admission.verifiers', [{ tailscaled: ['/s', '/t'], timeout: '1s' }], [{ tailscaled: ['/s', '/t'], timeout: 1000 }]],
+  ['admission.verifiers', [{ tailscaled: true }], [{ tailscaled: true }]],
   ['admission.verifiers', [{ keys: '/k' }], [{ keys: '/k' }]],
   [
     'admission.verifiers',
@@ -37,6 +38,7 @@ export const BAD_ADMISSION = {
       [{}],
       [{ tailscaled: '' }],
       [{ tailscaled: [] }],
+      [{ tailscaled: false }],
       [{ keys: '/k', url: 'https://a' }],
     ],
     ...[

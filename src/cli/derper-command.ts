@@ -14,7 +14,6 @@ import { FlagError, type FlagValues, goUsage, HelpRequested, parseGoFlags } from
 import { takeSockets, withSockets } from './inherited-sockets.js';
 import { runRelay } from './run-relay.js';
 import { variableOf } from './sources.js';
-import { defaultSocket } from './tailscaled-socket.js';
 import { announce, explain, pinnedNode } from './terminal.js';
 
 const DEV_ADDRESS = ':3340';
@@ -119,7 +118,7 @@ function admissionOf(value: (name: string) => string, problems: Problem[]): Rela
   }
   const url = isUrl ? given : '';
   const verifiers = [
-    ...(isTrue(value('verify-clients')) ? [{ tailscaled: value('socket') || defaultSocket(), timeout: 0 }] : []),
+    ...(isTrue(value('verify-clients')) ? [{ tailscaled: value('socket') || (true as const), timeout: 0 }] : []),
     ...(url === '' ? [] : [{ url, failOpen: isTrue(value('verify-client-url-fail-open')) }]),
   ];
   return { policy: 'all', verifiers, cache: { allow: 0, deny: 0, grace: 0 }, recheck: 0 };

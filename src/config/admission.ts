@@ -5,7 +5,7 @@ import { bad, bool, duration, list, objects, oneOf, path, whole } from './values
 
 const VERIFIERS = 'must be a list of objects, each with tailscaled, url or keys';
 const URL_WRONG = 'must be an http:// or https:// URL';
-const SOCKETS = 'must be the path of a socket, or a list of them';
+const SOCKETS = 'must be true, the path of a socket, or a list of paths';
 const HEADERS = 'must be an object of header names and values';
 const ONE_OF = 'must be an object with one of tailscaled, url and keys';
 const OF_URL = 'must be left out: only a verifier with url has this setting';
@@ -15,7 +15,9 @@ const isHeader = (name: string, value: string) => /^[!#$%&'*+.^_`|~\w-]+$/.test(
 const verifier = z
   .strictObject(
     {
-      tailscaled: z.union([path.transform((one) => [one]), z.array(path).min(1, SOCKETS)], SOCKETS).optional(),
+      tailscaled: z
+        .union([z.literal(true), path.transform((one) => [one]), z.array(path).min(1, SOCKETS)], SOCKETS)
+        .optional(),
       url: z
         .string(URL_WRONG)
         .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), URL_WRONG)

@@ -214,8 +214,11 @@ export interface AdmissionConfig {
 
 /** One verifier. Exactly one of {@link tailscaled}, {@link url} and {@link keys} is required. */
 export interface VerifierConfig {
-  /** Path of the socket of a tailscaled that has to know the client, or a list of at least one. */
-  readonly tailscaled?: string | readonly string[] | undefined;
+  /**
+   * A tailscaled that has to know the client: `true` is that of this machine, at its usual place; a path is another socket of
+   * one, or a list of at least one.
+   */
+  readonly tailscaled?: true | string | readonly string[] | undefined;
   /** The http:// or https:// URL of an admission controller. */
   readonly url?: string | undefined;
   /** File with the node keys of clients that are let in, one a line. The relay watches it. */

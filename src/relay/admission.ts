@@ -8,7 +8,7 @@ import { HeadersFile } from '../control/admission/headers-file.js';
 import type { OnAdmit } from '../control/admission/hook.js';
 import { KeyFile } from '../control/admission/key-file.js';
 import { Listed } from '../control/admission/listed.js';
-import { proxyFor } from '../control/admission/proxy.js';
+import { localTailscaled } from '../control/admission/local-tailscaled.js';
 import { Tailscaled } from '../control/admission/tailscaled.js';
 import type { Verifier } from '../control/admission/verifier.js';
 import { openAdmission } from '../control/admit.js';
@@ -50,7 +50,8 @@ export async function loadAdmission(settings: Settings, problems: Problem[]): Pr
     const path = `admission.verifiers.${index}`;
     const { timeout = TIMEOUT, failOpen = false } = given;
     const add = (verifier: Verifier) => sources.push({ verifier, timeout, failOpen });
-    for (const socket of given.tailscaled ?? []) add(new Tailscaled({ socket }));
+    if (given.tailscaled === true) add(localTailscaled());
+    else for (const socket of given.tailscaled ?? []) add(new Tailscaled({ socket }));
     if (given.keys !== undefined) {
       const file = await load(`${path}.keys`, given.keys, new KeyFile(given.keys));
       lists.push(file);
@@ -60,7 +61,13 @@ export async function loadAdmission(settings: Settings, problems: Problem[]): Pr
       const file = given.headersFile === undefined ? undefined : new HeadersFile(given.headersFile);
       if (file) headers.push(await load(`${path}.headersFile`, file.path, file));
       secureContext ??= trusted();
-      add(controllerOf(given, given.url, file, await secureContext, path, problems));
+      const context = await secureContext;
+      try {
+        add(controllerOf(given, given.url, file, context));
+      } catch (error) {
+        // A variable of the environment names what is no proxy.
+        problems.push({ path: `${path}.url`, message: reasonOf(error) });
+      }
     }
   }
   const deny =
@@ -98,17 +105,9 @@ function controllerOf(
   text: string,
   file: HeadersFile | undefined,
   secureContext: SecureContext,
-  path: string,
-  problems: Problem[],
 ): Verifier {
-  const url = new URL(text);
   const headers = () => ({ ...given.headers, ...file?.headers });
-  try {
-    proxyFor(url, process.env);
-  } catch (error) {
-    problems.push({ path: `${path}.url`, message: (error as Error).message });
-  }
-  return new Controller({ url, headers, secureContext, env: process.env });
+  return new Controller({ url: new URL(text), headers, secureContext, env: process.env });
 }
 
 /** Whom Go would trust. */

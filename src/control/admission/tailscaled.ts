@@ -1,9 +1,10 @@
 /** Asks a local tailscaled, over its LocalAPI, whether a node is in its tailnet. */
-import { Agent } from 'node:http';
+import { Agent, type RequestOptions } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../../errors.js';
 import { formatNodeKey, type NodeKey, parseNodeKeyHex } from '../../protocol/key.js';
 import { type Agents, ask, KEPT, type Reply } from './http-ask.js';
+import type { MacApp } from './mac-app.js';
 import { ALLOWED, type Answer, denied, failed, type Question, type Verifier } from './verifier.js';
 
 /** What Go's client of this version says of itself. */
@@ -21,6 +22,8 @@ const BELIEVED = 1000;
 export interface TailscaledOptions {
   /** A Unix socket, or a named pipe of Windows. */
   readonly socket: string;
+  /** Where the app is looked for before that; only macOS has one. */
+  readonly app?: MacApp | undefined;
   /** Milliseconds that this process has been up. */
   readonly uptime?: () => number;
 }
@@ -33,6 +36,11 @@ export class Tailscaled implements Verifier {
 
   constructor(private readonly options: TailscaledOptions) {
     this.name = `tailscaled ${options.socket}`;
+  }
+
+  /** Whether an app may be asked in place of the socket. */
+  get asksApp(): boolean {
+    return this.options.app !== undefined;
   }
 
   async ask({ key }: Question, signal: AbortSignal): Promise<Answer> {
@@ -86,17 +94,39 @@ export class Tailscaled implements Verifier {
   private async get(what: string, signal: AbortSignal): Promise<Reply | Answer> {
     const { socket, uptime = () => process.uptime() * 1000 } = this.options;
     const options = {
-      socketPath: socket,
       path: `/localapi/v0/${what}`,
       headers: { Host: HOST, 'Tailscale-Cap': CAPABILITY },
     };
     for (;;) {
       try {
-        return await ask({ options, agents: this.agents, limit: LIMIT, signal });
+        const reply = await this.askApp(options, signal);
+        return (
+          reply ??
+          (await ask({ options: { ...options, socketPath: socket }, agents: this.agents, limit: LIMIT, signal }))
+        );
       } catch (error) {
         if (!signal.aborted && uptime() < PATIENCE) await delay(TRY_AGAIN, undefined, { signal }).catch(() => {});
         else return this.unreachable(error as NodeJS.ErrnoException, signal);
       }
+    }
+  }
+
+  /** Asks the app, if there is one. `undefined` where there is none, or not any more: then the socket is asked. */
+  private async askApp(options: RequestOptions, signal: AbortSignal): Promise<Reply | undefined> {
+    const app = await this.options.app?.find();
+    if (!app) return undefined;
+    const { port, token } = app;
+    const headers = { ...options.headers, Authorization: `Basic ${Buffer.from(`:${token}`).toString('base64')}` };
+    const asked = { ...options, host: '127.0.0.1', port, headers };
+    try {
+      const reply = await ask({ options: asked, agents: this.agents, limit: LIMIT, signal });
+      // An app that has started anew has another token.
+      if (reply.status === 401 || reply.status === 403) this.options.app?.forget();
+      return reply;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.options.app?.forget();
+      return undefined;
     }
   }
 

@@ -1,5 +1,13 @@
-/** Where tailscaled has its socket, on this system. */
+/** The tailscaled of this machine. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
+
+import { MacApp } from './mac-app.js';
+import { Tailscaled } from './tailscaled.js';
+
+/** Asks the one that Go's client asks where no socket is named: on macOS first the app. */
+export function localTailscaled(platform: NodeJS.Platform = process.platform): Tailscaled {
+  return new Tailscaled({ socket: defaultSocket(platform), app: platform === 'darwin' ? new MacApp() : undefined });
+}
 
 /** The place that Go's client takes where none is named. */
 export function defaultSocket(platform: NodeJS.Platform = process.platform): string {
