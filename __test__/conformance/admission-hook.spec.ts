@@ -55,6 +55,44 @@ describe.each(LANES)('onAdmit, $name', (lane) => {
     expect(await quick.fence()).toEqual([]);
   });
 
+  it('changes the limit of a connected client when it is asked again, and keeps it while it fails', async () => {
+    let decide: () => AdmitDecision = () => true;
+    const onAdmit = ({ again }: AdmitClient): AdmitDecision => (again ? decide() : true);
+    const admission = { recheck: '1s', cache: { grace: '1h' } };
+    let answers = 0;
+    const relay = await startRelay(lane, { onAdmit: counted, config: { admission } });
+    function counted(client: AdmitClient): AdmitDecision {
+      answers += 1;
+      return onAdmit(client);
+    }
+    /** Until an answer has come, and has been acted upon: the one before it has by the next question. */
+    const answered = async (answer: () => AdmitDecision) => {
+      decide = answer;
+      const before = answers;
+      await eventually(() => answers >= before + 2, 'two more answers');
+      await relay.commandsDone();
+    };
+    const [client, peer] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    await answered(() => ({ receive: { bytesPerSecond: 1 } }));
+    const packet = 'x'.repeat(60_000);
+    // One that the burst has room for, one that is too much and read to its end, and one that waits.
+    for (let sent = 0; sent < 3; sent++) client.sendPacket(client.key, packet);
+    for (let sent = 0; sent < 2; sent++) await client.expectPacket(packet);
+    expect(relay.count('rate_limit_waits')).toBe(1);
+    // Neither the limit from before nor a hook that fails gives another burst.
+    await answered(() => ({ receive: { bytesPerSecond: 1 } }));
+    await answered(() => {
+      throw new Error('oh');
+    });
+    peer.sendPacket(client.key, 'meanwhile');
+    await client.expectPacket('meanwhile');
+    await answered(() => true);
+    await client.expectPacket(packet);
+    for (let sent = 0; sent < 5; sent++) client.sendPacket(client.key, packet);
+    for (let sent = 0; sent < 5; sent++) await client.expectPacket(packet);
+    expect(relay.count('rate_limit_waits')).toBe(1);
+  });
+
   it('is told when a client gives up, and what it says then lets no one in', async () => {
     let decide: ((decision: boolean) => void) | undefined;
     let gone = false;

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import type { ReceiveRate } from '../../src/plane/plane.js';
 import { sendPacketFrame } from '../../src/protocol/frame.js';
 import { Bench } from '../helpers/bench.js';
 import { DerpClient } from '../helpers/client.js';
@@ -56,6 +57,57 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     await slow.fence();
     expect(relay.drops()).toEqual({});
     expect(relay.count('packets_sent')).toBe(4);
+  });
+
+  it('of one client are replaced while it is connected, and what waits goes on', async () => {
+    const policy = { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } };
+    const bench = await Bench.open(lane, policy);
+    const { client, id } = await bench.admitted();
+    const { client: other } = await bench.admitted();
+    // One beyond the burst, and one that waits behind it.
+    const send = () => {
+      for (const number of [1, 2, 3]) client.sendPacket(other.key, numbered(number, 60_000));
+    };
+    const expectOf = async (...expected: number[]) => {
+      for (const number of expected) expect((await other.expect('RecvPacket')).packet.readUInt32BE()).toBe(number);
+    };
+    const undisturbed = async () => {
+      other.sendPacket(other.key, 'undisturbed');
+      await other.expectPacket('undisturbed');
+    };
+    const waits = () => bench.plane.counters.read('rate_limit_waits');
+    const limit = async (rate: ReceiveRate | null) => {
+      bench.plane.limit(id, rate);
+      await bench.plane.snapshot(0, 0);
+    };
+    send();
+    await expectOf(1, 2);
+    await undisturbed();
+    // Another one of its own, with a full burst: for the one that waits, and no more than one.
+    await limit({ bytesPerSecond: 0.001, burst: 65_568 + 1 });
+    await expectOf(3);
+    send();
+    await expectOf(1);
+    await undisturbed();
+    expect(waits()).toBe(2);
+    await limit({ bytesPerSecond: 1e12, burst: 1e12 });
+    await expectOf(2, 3);
+    send();
+    await expectOf(1, 2, 3);
+    expect(waits()).toBe(2);
+    // That of everybody again. Others have had it all the while, and there is nothing to do for who has gone.
+    await limit(null);
+    send();
+    await expectOf(1, 2);
+    await undisturbed();
+    expect(waits()).toBe(3);
+    await limit({ bytesPerSecond: 1e12, burst: 1e12 });
+    await expectOf(3);
+    await client.close();
+    await bench.endOf(id);
+    await limit({ bytesPerSecond: 1, burst: 65_568 });
+    bench.plane.limit(id + 1000, null);
+    await undisturbed();
   });
 
   it('of what a client may send count frames without their headers, and let the one that is too much through', async () => {

@@ -55,6 +55,11 @@ class AsyncPlane implements DataPlane {
     this.down.push(() => this.inner.admit(...crossed));
   }
 
+  limit(...args: Parameters<DataPlane['limit']>): void {
+    const crossed = cross(args);
+    this.down.push(() => this.inner.limit(...crossed));
+  }
+
   refuse(...args: Parameters<DataPlane['refuse']>): void {
     const crossed = cross(args);
     this.down.push(() => this.inner.refuse(...crossed));

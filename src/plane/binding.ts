@@ -26,6 +26,7 @@ export interface BindingPlane {
   pulse(id: number): void;
   policy(policy: object): void;
   admit(id: number, mesh: boolean, perSecond?: number, burst?: number): void;
+  limit(id: number, perSecond?: number, burst?: number): void;
   close(id: number, reason: string): void;
   dial(link: number, target: object): string | null;
   hangUp(link: number): void;

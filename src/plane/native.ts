@@ -131,6 +131,10 @@ class NativePlane implements DataPlane {
     this.plane.admit(id, mesh, receiveLimit?.bytesPerSecond, receiveLimit?.burst);
   }
 
+  limit(id: ConnectionId, receiveLimit: Parameters<DataPlane['limit']>[1]): void {
+    this.plane.limit(id, receiveLimit?.bytesPerSecond, receiveLimit?.burst);
+  }
+
   refuse(id: ConnectionId): void {
     this.plane.close(id, 'refused');
   }

@@ -71,6 +71,12 @@ export interface DataPlane {
    * then packets for it flow and its own are read.
    */
   admit(id: ConnectionId, admission: Admission): void;
+  /**
+   * Replaces the receive limit of an admitted connection; `null` is that of the policy. The new limit starts with a full
+   * burst, and holds for the next frame: what waits for the old limit goes on. Nothing happens to a mesh peer, which has no
+   * limit, nor to a connection that is not admitted.
+   */
+  limit(id: ConnectionId, receiveLimit: ReceiveRate | null): void;
   /** Ends a connection that asked to log in. `closed` follows, with reason `refused`. */
   refuse(id: ConnectionId): void;
   /** Ends a connection at any stage, also a parked handshake. `closed` follows, if there was a `login`. */

@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import type { Settings } from '../config.js';
-import { Gate, type GateOptions } from '../control/admission/gate.js';
+import { Gate, type GateEvents, type GateOptions } from '../control/admission/gate.js';
 import { BootstrapDns } from '../control/bootstrap-dns.js';
 import { MESH_TIMES, Mesh, type MeshTimes } from '../control/mesh.js';
 import type { RateLimit } from '../control/rate-config.js';
@@ -91,7 +91,8 @@ export class RunningRelay {
     this.registry = registry;
 
     const kick = (id: Parameters<DataPlane['close']>[0]) => plane.close(id, 'refused');
-    this.gate = new Gate(this.rules(), { kick, log });
+    const limit: GateEvents['limit'] = (id, receiveLimit) => plane.limit(id, receiveLimit);
+    this.gate = new Gate(this.rules(), { kick, limit, log });
     const certificateTimes = times.certificates;
     const { dnsHook } = hooks;
     this.certificates = new RelayCertificates({

@@ -171,6 +171,13 @@ impl Plane {
         }
     }
 
+    /// Replaces the receive limit of an admitted connection; without one it has that of the policy.
+    pub fn limit(&self, id: u64, limit: Option<Rate>) {
+        if let Some(conn) = self.shared.conn(id) {
+            self.shared.mail(conn.worker, Mail::Limit(conn.clone(), limit));
+        }
+    }
+
     /// Ends a connection.
     pub fn close(&self, id: u64, reason: CloseReason) {
         if let Some(conn) = self.shared.conn(id) {

@@ -112,6 +112,7 @@ impl Worker {
             Mail::Accepted(accepted, guest, room) => connections.arrive(accepted, guest, room, ctx),
             Mail::Adopted(adopted) => connections.adopt(adopted, ctx),
             Mail::Admitted { conn, limit, keep_alive_at } => connections.admitted(&conn, limit, keep_alive_at, ctx),
+            Mail::Limit(conn, limit) => connections.limit(&conn, limit, ctx),
             Mail::Dial(conn, target) => connections.dial(conn, *target, ctx),
             Mail::Heard(conn) => connections.heard(&conn, ctx),
             Mail::Stalled(conn) => connections.stalled(&conn, ctx),

@@ -183,6 +183,11 @@ impl BindingPlane {
     }
 
     #[napi]
+    pub fn limit(&self, id: f64, per_second: Option<f64>, burst: Option<f64>) {
+        self.called().limit(id as u64, rate(per_second, burst));
+    }
+
+    #[napi]
     pub fn close(&self, id: f64, reason: String) {
         self.called().close(id as u64, CloseReason::parse(&reason).unwrap_or(CloseReason::Closed));
     }

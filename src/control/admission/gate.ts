@@ -1,5 +1,5 @@
 /** Who may use the relay: everything that has a say in it, asked at each login, and again about those who are connected. */
-import type { Admission, ConnectionId, Login } from '../../plane/plane.js';
+import type { Admission, ConnectionId, Login, ReceiveRate } from '../../plane/plane.js';
 import { formatNodeKey, type NodeKey } from '../../protocol/key.js';
 import { MAX_BODY_LENGTH } from '../../protocol/wire.js';
 import type { Admit } from '../admit.js';
@@ -35,6 +35,8 @@ export interface GateOptions {
 export interface GateEvents {
   /** A connected client is not allowed any more. */
   kick(id: ConnectionId): void;
+  /** A connected client has another receive limit; `null` is that of everybody. */
+  limit(id: ConnectionId, receiveLimit: ReceiveRate | null): void;
   log(level: 'info' | 'warn', facts: object, text: string): void;
 }
 
@@ -239,8 +241,10 @@ export class Gate {
     if (decision.kind === 'refused') return this.refuse({ ...login, peer }, decision);
     if (this.recheck) {
       const failingSince = decision.failing ? performance.now() : 0;
-      this.recheck.add({ id, key, who, letInBy: this.bitsOf(decision.by), failingSince });
-      if (generation !== this.generation) this.recheck.now([key]);
+      const { receiveLimit } = decision.admission;
+      this.recheck.add({ id, key, who, letInBy: this.bitsOf(decision.by), failingSince, receiveLimit });
+      // Behind the answer to this question, so that the plane has let the client in by then.
+      if (generation !== this.generation) setImmediate(() => this.recheck?.now([key]));
     }
     return decision.admission;
   }
@@ -286,7 +290,8 @@ export class Gate {
 
   private async askAgain(client: Standing<AdmitClient>, signal: AbortSignal): Promise<void> {
     const who = { ...client.who, again: true };
-    const decision = await this.decide(client.key, who, { mesh: false, receiveLimit: null }, signal, client);
+    const { receiveLimit } = client;
+    const decision = await this.decide(client.key, who, { mesh: false, receiveLimit }, signal, client);
     if (decision.kind === 'refused') {
       this.count(decision.desk ?? decision.by, 'kicked');
       this.say(who, decision, 'client is not allowed any more');
@@ -295,8 +300,18 @@ export class Gate {
       return;
     }
     client.letInBy = this.bitsOf(decision.by);
+    this.limit(client, decision.admission.receiveLimit);
     if (!decision.failing) client.failingSince = 0;
     else if (client.failingSince === 0) client.failingSince = performance.now();
+  }
+
+  private limit(client: Standing<AdmitClient>, receiveLimit: ReceiveRate | null): void {
+    const before = client.receiveLimit;
+    const isSame = before?.bytesPerSecond === receiveLimit?.bytesPerSecond && before?.burst === receiveLimit?.burst;
+    // A new limit starts with a full burst, so an old one is not set again.
+    if (isSame) return;
+    client.receiveLimit = receiveLimit;
+    this.events.limit(client.id, receiveLimit);
   }
 
   private refuse(login: Login, refused: Refused): null {

@@ -1,4 +1,5 @@
 /** Asks again about clients that are connected, and closes those that are not allowed any more. */
+import type { ReceiveRate } from '../../plane/plane.js';
 import type { NodeKey } from '../../protocol/key.js';
 import { Rounds } from './rounds.js';
 
@@ -14,6 +15,8 @@ export interface Standing<Who> {
   letInBy: number;
   /** Since when verifiers have failed that were asked about it again; 0 if they have not. */
   failingSince: number;
+  /** What it may send, if that is limited for it alone. */
+  receiveLimit: ReceiveRate | null;
 }
 
 export interface RecheckOptions<Who> {
@@ -74,6 +77,7 @@ export class Recheck<Who> {
 
   /** Asks about every connection of these keys now, before those whose turn has come. */
   now(keys: Iterable<NodeKey>): void {
+    if (this.closed) return;
     const first = [...keys].flatMap((key) => [...(this.byKey.get(key) ?? [])]);
     const others = [...this.queue];
     this.queue.clear();

@@ -172,6 +172,13 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.readOn();
   }
 
+  /** Another receive limit holds for it alone. */
+  limit(receiveLimit: ReceiveRate | null): void {
+    if (this.phase !== 'open') return;
+    this.ownRate = receiveLimit;
+    this.onPolicy();
+  }
+
   /** Another policy holds. */
   onPolicy(): void {
     if (this.phase === 'open' && this.setRate()) this.readOn();

@@ -134,6 +134,10 @@ class JsPlane implements DataPlane {
     this.context.connections.get(id)?.admit(admission);
   }
 
+  limit(id: ConnectionId, receiveLimit: Parameters<DataPlane['limit']>[1]): void {
+    this.context.connections.get(id)?.limit(receiveLimit);
+  }
+
   refuse(id: ConnectionId): void {
     this.close(id, 'refused');
   }

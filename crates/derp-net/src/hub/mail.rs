@@ -34,6 +34,8 @@ pub(crate) enum Mail {
         limit: Option<Rate>,
         keep_alive_at: Instant,
     },
+    /// It has another receive limit of its own, or that of the policy again.
+    Limit(Arc<Conn>, Option<Rate>),
     /// A link is to be made.
     Dial(Arc<Conn>, Box<Target>),
     /// The control plane has taken what a link has said.

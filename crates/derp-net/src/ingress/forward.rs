@@ -132,6 +132,11 @@ impl Forwarding {
         }
     }
 
+    /// Replaces the limit of its own; without one the policy's holds.
+    pub(crate) fn own_limit(&mut self, limit: Option<Rate>) {
+        self.own_limit = limit.map(Box::new);
+    }
+
     /// Whether there is a bucket: what is read at once may have to wait for it.
     pub(crate) fn is_limited(&self) -> bool {
         self.receive.is_some()

@@ -161,6 +161,13 @@ impl Session {
         self.end_in_turn(ctx)
     }
 
+    /// The control plane has another receive limit for the connection.
+    pub(crate) fn limit(&mut self, limit: Option<Rate>) {
+        if let Phase::Admitted(forwarding) = &mut self.phase {
+            forwarding.own_limit(limit);
+        }
+    }
+
     /// When its phase has something due.
     pub(crate) fn deadline(&self) -> Instant {
         match &self.phase {

@@ -182,6 +182,15 @@ impl Connections {
         }
     }
 
+    /// It has another receive limit: what has waited for the old one goes on.
+    pub(crate) fn limit(&mut self, conn: &Conn, limit: Option<Rate>, ctx: Ctx<'_>) {
+        let Some(token) = self.token(conn) else { return };
+        if let Some(ConnSlot { phase: Phase::Derp(session), .. }) = self.slots.get_mut(token) {
+            session.limit(limit);
+            self.read_on(token, ctx);
+        }
+    }
+
     /// The policy is another one: who is held back may not be any more.
     pub(crate) fn free(&mut self, ctx: Ctx<'_>) {
         let held = |slot: &ConnSlot| matches!(&slot.phase, Phase::Derp(session) if session.is_over_limit());
