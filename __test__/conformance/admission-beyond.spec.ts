@@ -194,6 +194,21 @@ describe.each(LANES)('a list of keys, $name', (lane) => {
     expect(await isLetIn(relay, { keys: one })).toBe(false);
   });
 
+  it('that changes has other verifiers asked anew about everybody', async () => {
+    const path = join(directory(), 'allow.txt');
+    const [listed, other, asked] = [generateKeyPair(), generateKeyPair(), await verifier(ALLOW)];
+    write(path, listed);
+    const verifiers = [{ keys: path }, { url: asked.url }];
+    const relay = await startRelay(lane, { config: { admission: { verifiers } } });
+    for (let time = 0; time < 2; time++) expect(await isLetIn(relay, { keys: other })).toBe(true);
+    expect(asked.asked).toHaveLength(1);
+    write(path, listed, generateKeyPair());
+    await relay.relay.reload();
+    asked.say = DENY;
+    expect(await isLetIn(relay, { keys: other })).toBe(false);
+    expect(asked.asked).toHaveLength(2);
+  });
+
   it('of who is refused wins over everything, and closes who comes into it', async () => {
     const path = join(directory(), 'deny.txt');
     const [bad, good] = [generateKeyPair(), generateKeyPair()];
@@ -206,6 +221,32 @@ describe.each(LANES)('a list of keys, $name', (lane) => {
     write(path, bad, good);
     await client.closed();
     expect(asked.keys).toEqual([formatNodeKey(good.publicKey)]);
+  });
+
+  it('that changes while a client waits for its admission counts for that client, too', async () => {
+    const path = join(directory(), 'deny.txt');
+    const [bad, good] = [generateKeyPair(), generateKeyPair()];
+    write(path);
+    const held: (() => void)[] = [];
+    const asked = await verifier((one, socket) => void held.push(() => void ALLOW(one, socket)));
+    const verifiers = [{ url: asked.url, timeout: '1m' }];
+    const relay = await startRelay(lane, { config: { admission: { verifiers, deny: { keys: path }, recheck: 0 } } });
+    const clients = await Promise.all([bad, good].map((keys) => DerpClient.dial(relay, { keys })));
+    for (const client of clients) client.wire.write(client.head, client.clientInfo);
+    await eventually(() => held.length === 2, 'two questions');
+    write(path, bad);
+    await relay.relay.reload();
+    for (const answer of held.splice(0)) answer();
+    // They are asked about once more.
+    await eventually(() => held.length > 0, 'another question');
+    for (const answer of held.splice(0)) answer();
+    const [first, second] = clients as [DerpClient, DerpClient];
+    await first.closed();
+    expect(await relay.endOf(bad.publicKey)).toBe('refused');
+    second.readFrames();
+    await second.expect('ServerKey');
+    await second.expect('ServerInfo');
+    expect(await second.fence()).toEqual([]);
   });
 
   it('alone is not enough where all have to let a client in, and is where any may', async () => {
@@ -232,6 +273,47 @@ describe.each(LANES)('a list of keys, $name', (lane) => {
     const relay = await startRelay(lane, { config: { admission: { policy: 'any', verifiers } } });
     expect(await isLetIn(relay)).toBe(true);
     await eventually(() => slow.connections > 0, 'the silent one to be asked too');
+  });
+});
+
+describe.each(LANES)('headers of a file, $name', (lane) => {
+  it('are read again on reload, and stay where the file has become none', async () => {
+    const path = join(directory(), 'headers');
+    const asked = await verifier(ALLOW);
+    const headers = { authorization: 'Bearer fixed', 'x-own': 'first' };
+    const verifiers = [{ url: asked.url, headers, headersFile: path }];
+    writeFileSync(path, 'X-Own: second\n');
+    const config = { admission: { verifiers, cache: { allow: 0, deny: 0, grace: 0 } } };
+    const relay = await startRelay(lane, { config });
+    const sent = async () => {
+      expect(await isLetIn(relay)).toBe(true);
+      const { authorization, 'x-own': own } = asked.asked.at(-1)?.headers ?? {};
+      return [authorization, own];
+    };
+    expect((await sent())[0]).toBe('Bearer fixed');
+    writeFileSync(path, 'Authorization: Bearer fresh\n');
+    await relay.relay.reload();
+    expect((await sent())[0]).toBe('Bearer fresh');
+    writeFileSync(path, 'nonsense\n');
+    await expect(relay.relay.reload()).rejects.toThrow();
+    expect((await sent())[0]).toBe('Bearer fresh');
+  });
+});
+
+describe.each(LANES)('a storm of logins at a slow verifier, $name', (lane) => {
+  it('loses none of them', { timeout: 300_000 }, async () => {
+    const count = process.env.DERPKIT_LONG === undefined ? 300 : 1000;
+    const asked = await verifier(async (one, socket) => {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return ALLOW(one, socket);
+    });
+    const admission: Admission = { verifiers: [{ url: asked.url }], recheck: 0 };
+    const relay = await startRelay(lane, { tls: false, config: { admission } });
+    const clients = await Promise.all([...Array(count)].map(() => DerpClient.connect(relay)));
+    expect(asked.asked).toHaveLength(count);
+    expect(asked.connections).toBeLessThanOrEqual(64);
+    await relay.untilFigures({ connections: count });
+    await Promise.all(clients.map((client) => client.close()));
   });
 });
 

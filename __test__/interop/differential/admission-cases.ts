@@ -105,6 +105,12 @@ export const ADMISSION_CASES: readonly Case[] = [
     asked.controller.say = hangUp;
     await login(script, asked);
   }),
+  verified('open', 'one key twice, which is asked about each time', async (script, asked) => {
+    for (const say of [ALLOW, DENY, ALLOW]) {
+      asked.controller.say = say;
+      await login(script, asked, { keys: known });
+    }
+  }),
   verified('open', 'mesh peers are exempt', async (script, asked) => {
     asked.controller.say = DENY;
     await login(script, asked, { meshKey: MESH_KEY });

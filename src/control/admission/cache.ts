@@ -16,6 +16,8 @@ interface Allowed {
   at: number;
   /** When the first failure since then was; 0 if there was none. */
   failedAt: number;
+  /** Nobody may be let in by it without asking. */
+  isOutdated: boolean;
 }
 
 interface Denied {
@@ -32,7 +34,7 @@ export class AnswerCache {
   /** An answer that still counts: `true`, the reason of a refusal, or `undefined`. */
   fresh(question: string, now: number): true | string | undefined {
     const allowed = this.allowed.get(question);
-    if (allowed && allowed.failedAt === 0 && now - allowed.at < this.times.allow) return true;
+    if (allowed && !allowed.isOutdated && allowed.failedAt === 0 && now - allowed.at < this.times.allow) return true;
     const denied = this.denied.get(question);
     return denied && now - denied.at < this.times.deny ? denied.reason : undefined;
   }
@@ -52,7 +54,7 @@ export class AnswerCache {
   allow(question: string, now: number): void {
     this.denied.delete(question);
     if (this.times.allow === 0 && this.times.grace === 0) return;
-    remember(this.allowed, question, { at: now, failedAt: 0 }, MOST_ALLOWED);
+    remember(this.allowed, question, { at: now, failedAt: 0, isOutdated: false }, MOST_ALLOWED);
   }
 
   deny(question: string, reason: string, now: number): void {
@@ -60,9 +62,10 @@ export class AnswerCache {
     if (this.times.deny > 0) remember(this.denied, question, { at: now, reason }, MOST_DENIED);
   }
 
-  clear(): void {
-    this.allowed.clear();
+  /** Every client is asked about anew. What was allowed last still counts while a verifier fails. */
+  outdate(): void {
     this.denied.clear();
+    for (const allowed of this.allowed.values()) allowed.isOutdated = true;
   }
 }
 

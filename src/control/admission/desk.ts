@@ -99,6 +99,11 @@ export class Desk {
     return inGrace ? { kind: 'allowed', how: 'grace', failure: reason } : { kind: 'failed', reason };
   }
 
+  /** Forgets what the verifier has said, but for what holds while it fails. */
+  outdate(): void {
+    this.cache.outdate();
+  }
+
   close(): void {
     this.options.verifier.close();
   }

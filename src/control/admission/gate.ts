@@ -208,6 +208,7 @@ export class Gate {
     file.watch({
       changed: (before, after) => {
         this.generation += 1;
+        for (const desk of this.options.desks) desk.outdate();
         this.events.log('info', { file: file.path, keys: after.size }, 'a list of keys has changed');
         this.recheck?.now(affected(before, after));
       },

@@ -43,6 +43,17 @@ describe('AnswerCache', () => {
     expect(cache.fresh('a', 0)).toBeUndefined();
   });
 
+  it('has everyone asked about anew when it is outdated, but for the grace', () => {
+    const cache = new AnswerCache(TIMES);
+    cache.allow('friend', 0);
+    cache.deny('stranger', 'no', 0);
+    cache.outdate();
+    expect([cache.fresh('friend', 1), cache.fresh('stranger', 1)]).toEqual([undefined, undefined]);
+    expect([cache.inGrace('friend', 1), cache.inGrace('stranger', 1)]).toEqual([true, false]);
+    cache.allow('friend', 2);
+    expect(cache.fresh('friend', 3)).toBe(true);
+  });
+
   it('is bounded, and strangers push out no one who was let in', () => {
     const cache = new AnswerCache(TIMES);
     cache.allow('friend', 0);

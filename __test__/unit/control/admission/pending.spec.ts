@@ -73,6 +73,20 @@ describe('PendingQuestions', () => {
     expect(await later).toBe('a!');
   });
 
+  it('has who comes at the moment of giving up ask anew', async () => {
+    const { asked, aborted, ask, answer } = desk(2);
+    const gone = new AbortController();
+    const given = ask('a', gone.signal);
+    await turn();
+    gone.abort();
+    const later = ask('a');
+    await expect(given).rejects.toThrow();
+    await turn();
+    expect([asked, aborted]).toEqual([['a', 'a'], ['a']]);
+    answer('a');
+    expect(await later).toBe('a!');
+  });
+
   it('does not ask for who has gone already', async () => {
     const { asked, ask } = desk(1);
     await expect(ask('a', AbortSignal.abort())).rejects.toThrow();

@@ -1,0 +1,88 @@
+/** The gate alone: what becomes of a client that goes at any moment of its admission. */
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { Desk } from '../../../../src/control/admission/desk.js';
+import { Gate, type GateOptions } from '../../../../src/control/admission/gate.js';
+import { ALLOWED, type Verifier } from '../../../../src/control/admission/verifier.js';
+import { openAdmission } from '../../../../src/control/admit.js';
+import type { Login } from '../../../../src/plane/plane.js';
+import { generateKeyPair } from '../../../../src/protocol/key.js';
+
+const NO_CACHE = { allow: 0, deny: 0, grace: 0 };
+
+const lines: object[] = [];
+
+function gate(options: Partial<GateOptions> = {}): Gate {
+  const verifier: Verifier = { name: 'all', bySource: false, ask: async () => ALLOWED, close: () => {} };
+  const common = { timeout: 0, failOpen: false, cache: NO_CACHE, atOnce: 64, now: () => 0, log: () => {} };
+  const made = new Gate(
+    {
+      rights: openAdmission(undefined),
+      policy: 'any',
+      desks: [new Desk({ name: 'all', verifier, ...common })],
+      lists: [],
+      deny: undefined,
+      recheck: 0,
+      grace: 0,
+      onAdmit: undefined,
+      hookTimeout: 1000,
+      ...options,
+    },
+    { kick: () => {}, limit: () => {}, log: (level, facts, text) => lines.push({ level, text, ...facts }) },
+  );
+  onTestFinished(() => made.close());
+  return made;
+}
+
+function login(id: number): Login {
+  const info = { meshKey: undefined, canAckPings: true, isProber: false, version: 2, appName: '' } as never;
+  const peer = { address: '192.0.2.1', port: 1 };
+  return { id, key: generateKeyPair().publicKey, info, peer, tlsVersion: null, notIdeal: false };
+}
+
+describe('a gate', () => {
+  it('logs a few refusals, and how many it has held back', () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const admission = gate({ rights: openAdmission(undefined, ['']) });
+    lines.length = 0;
+    for (let id = 0; id < 20; id++) expect(admission.login(login(id))).toBeNull();
+    expect(lines).toHaveLength(5);
+    expect(lines[0]).toEqual({
+      level: 'info',
+      text: 'client refused',
+      key: expect.stringMatching(/^nodekey:/),
+      address: '192.0.2.1',
+      by: 'deny',
+      reason: 'an app that is not allowed',
+    });
+    vi.advanceTimersByTime(500);
+    for (let id = 20; id < 30; id++) admission.login(login(id));
+    expect(lines).toHaveLength(6);
+    expect(lines[5]).toMatchObject({ heldBack: 15 });
+  });
+
+  it.each(['a verifier', 'the hook'])(
+    'lets no client in that went before %s was heard, at whichever moment',
+    async (who) => {
+      const admission = gate(who === 'the hook' ? { desks: [], onAdmit: () => true } : {});
+      let heard = 0;
+      let late = 0;
+      for (let moment = 0; moment < 60; moment++) {
+        let isHeard = false;
+        const decision = Promise.resolve(admission.login(login(moment))).then((outcome) => {
+          isHeard = true;
+          return outcome;
+        });
+        for (let tick = 0; tick < moment; tick++) await Promise.resolve();
+        const wasHeard = isHeard;
+        admission.gone(moment);
+        const outcome = await decision;
+        if (wasHeard) heard += 1;
+        else if (outcome) late += 1;
+      }
+      expect(heard).toBeGreaterThan(0);
+      // The one turn between a decision and who waits for it.
+      expect(late).toBeLessThanOrEqual(1);
+    },
+  );
+});

@@ -1,0 +1,86 @@
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { Recheck, type Standing } from '../../../../src/control/admission/recheck.js';
+import type { NodeKey } from '../../../../src/protocol/key.js';
+import { turn } from '../../../helpers/wait.js';
+
+/** Clients that are asked about, and answered by hand. */
+function rig(interval: number) {
+  const asked: number[] = [];
+  const answers = new Map<number, () => void>();
+  const aborted: number[] = [];
+  const recheck = new Recheck<string>({
+    interval,
+    random: () => 0,
+    ask: ({ id }, signal) =>
+      new Promise((resolve, reject) => {
+        asked.push(id);
+        answers.set(id, resolve);
+        signal.addEventListener('abort', () => {
+          aborted.push(id);
+          reject(new Error('gone'));
+        });
+      }),
+  });
+  onTestFinished(() => recheck.close());
+  const add = (id: number, key = `key ${id}`) => {
+    const standing: Standing<string> = {
+      id,
+      key: key as NodeKey,
+      who: '',
+      letInBy: 0,
+      failingSince: 0,
+      receiveLimit: null,
+    };
+    recheck.add(standing);
+  };
+  return { recheck, asked, aborted, add, answer: (id: number) => answers.get(id)?.() };
+}
+
+describe('Recheck', () => {
+  it('asks about sixteen at once, and about all of them once in an interval', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { recheck, asked, add, answer } = rig(1000);
+    for (let id = 0; id < 100; id++) add(id);
+    recheck.start();
+    vi.advanceTimersByTime(999);
+    expect(asked).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(asked).toHaveLength(16);
+    for (let id = 0; id < 100; id++) {
+      answer(id);
+      await turn(1);
+      expect(asked).toHaveLength(Math.min(17 + id, 100));
+    }
+    // Those whose answer is still on its way are not asked about twice.
+    vi.advanceTimersByTime(1000);
+    vi.advanceTimersByTime(1000);
+    expect(asked).toHaveLength(116);
+    expect(new Set(asked.slice(100)).size).toBe(16);
+  });
+
+  it('asks about every connection of a key at once, before those whose turn has come, and about who has gone no more', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { recheck, asked, aborted, add, answer } = rig(1000);
+    for (let id = 0; id < 20; id++) add(id);
+    add(100, 'wanted');
+    add(101, 'wanted');
+    recheck.start();
+    vi.advanceTimersByTime(1000);
+    recheck.now(['wanted' as NodeKey]);
+    recheck.remove(5);
+    recheck.remove(18);
+    expect(aborted).toEqual([5]);
+    for (const id of [0, 1, 2]) answer(id);
+    await turn();
+    expect(asked.slice(16)).toEqual([100, 101, 16, 17]);
+    for (const id of [3, 4]) answer(id);
+    await turn();
+    expect(asked.slice(20)).toEqual([19]);
+    recheck.close();
+    recheck.now(['wanted' as NodeKey]);
+    await turn();
+    expect(asked).toHaveLength(21);
+  });
+});

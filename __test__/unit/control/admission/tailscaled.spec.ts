@@ -1,0 +1,85 @@
+/** What is said of a tailscaled that does not answer as it should. */
+import { mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { Tailscaled } from '../../../../src/control/admission/tailscaled.js';
+import { formatNodeKey, generateKeyPair } from '../../../../src/protocol/key.js';
+import { hangUp, reply, type Say, TestVerifier, tailscaled } from '../../../helpers/verifier.js';
+
+const question = { key: generateKeyPair().publicKey, address: '192.0.2.1' };
+const { signal } = new AbortController();
+
+function path(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'derpkit-tailscaled-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return join(directory, 'tailscaled.sock');
+}
+
+async function answerOf(socket: string, say?: Say) {
+  const server = say && (await TestVerifier.listen(say, socket));
+  const asked = new Tailscaled({ socket, uptime: () => 10_000 });
+  const answer = await asked.ask(question, signal);
+  asked.close();
+  await server?.close();
+  return answer;
+}
+
+const told = (status: string, body: string) => reply(status, body, { 'Tailscale-Version': '1.66.0' });
+
+describe('a tailscaled', () => {
+  it.each<[string, Say, string]>([
+    ['too old', told('400 Bad Request', "invalid 'addr' parameter\n"), 'is too old: it has to be 1.70 or newer'],
+    [
+      'that denies access',
+      told('403 Forbidden', 'whois access denied'),
+      'access denied (whois access denied); the relay has',
+    ],
+    ['that is something else', reply('200 OK', 'hello'), 'the answer is no JSON'],
+    [
+      'that is something else, and says no',
+      reply('404 Not Found', 'nginx'),
+      'what answers there is not tailscaled (404',
+    ],
+    ['that is not logged in', tailscaled(new Set(), 'NeedsLogin'), 'is not logged in: its state is NeedsLogin'],
+    ['that has not begun', tailscaled(new Set(), 'NoState'), 'is not logged in: its state is NoState'],
+    ['that hangs up', hangUp, ': '],
+  ])('%s has failed, with the case in words', async (_what, say, words) => {
+    const answer = await answerOf(path(), say);
+    expect(answer).toMatchObject({ kind: 'failed', reason: expect.stringContaining(words) });
+  });
+
+  it('that is logged in and does not know the client refuses it', async () => {
+    expect(await answerOf(path(), tailscaled(new Set()))).toEqual({
+      kind: 'denied',
+      reason: 'not found in the local tailscaled',
+    });
+    expect(await answerOf(path(), tailscaled(new Set([formatNodeKey(question.key)])))).toEqual({ kind: 'allowed' });
+  });
+
+  it('is asked for its state at most once a second', async () => {
+    const socket = path();
+    const server = await TestVerifier.listen(tailscaled(new Set()), socket);
+    const asked = new Tailscaled({ socket });
+    for (let time = 0; time < 3; time++) await asked.ask(question, signal);
+    expect(server.asked.filter(({ target }) => target.includes('/status'))).toHaveLength(1);
+    asked.close();
+    await server.close();
+  });
+
+  it('without a socket, or with one that nobody listens at any more, is not reached', async () => {
+    const socket = path();
+    const missing = { kind: 'failed', unreached: true, reason: expect.stringContaining('there is no such socket') };
+    expect(await answerOf(socket)).toMatchObject(missing);
+    // What a bind mount leaves of a socket whose server has ended.
+    const server = await TestVerifier.listen(tailscaled(new Set()), socket);
+    renameSync(socket, `${socket}.stale`);
+    await server.close();
+    const stale = {
+      kind: 'failed',
+      unreached: true,
+      reason: expect.stringContaining('mount the directory, not the socket'),
+    };
+    expect(await answerOf(`${socket}.stale`)).toMatchObject(stale);
+  });
+});
