@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AcmeError } from '../../../src/acme/problem.js';
 import type { Suggestion } from '../../../src/acme/renewal.js';
+import { type Attempt, formatAttempt, parseAttempt } from '../../../src/control/acme/attempts.js';
 import { BACK_OFF, nextAttempt } from '../../../src/control/acme/back-off.js';
 import { KEEPER_TIMES, Keeper, type KeptCertificate } from '../../../src/control/acme/keeper.js';
 import { parsePair } from '../../../src/control/certificates.js';
@@ -28,6 +29,13 @@ function certificate(days: number, age = 0): KeptCertificate {
   return { ...parsePair({ chain: leaf.toString(), key }, [NAME]), leaf };
 }
 
+/** What outlives a process: the file about the last order. */
+class Disk {
+  attempt: Attempt | undefined;
+  isReadable = true;
+  isWritable = true;
+}
+
 /** A keeper whose CA does what the test says. */
 class Rig {
   orders: number[] = [];
@@ -38,9 +46,14 @@ class Rig {
   suggestion: (() => Suggestion | undefined) | undefined;
   lines: string[] = [];
   locked = false;
+  hangs = false;
+  isFull = false;
   readonly keeper: Keeper;
 
-  constructor(eager = true) {
+  constructor(
+    eager = true,
+    readonly disk = new Disk(),
+  ) {
     this.keeper = new Keeper(
       NAME,
       {
@@ -49,10 +62,22 @@ class Rig {
         order: async () => {
           this.orders.push(Date.now());
           if (this.failure) throw this.failure;
+          if (this.hangs) await new Promise(() => {});
           return 'chain';
         },
         accept: () => certificate(this.days),
-        store: async () => undefined,
+        store: async () => {
+          if (this.isFull) throw new Error('the disk is full');
+        },
+        record: '/certs/record',
+        recall: async () => {
+          if (!disk.isReadable) throw new Error('it cannot be read');
+          return disk.attempt;
+        },
+        remember: async (attempt) => {
+          if (!disk.isWritable) throw new Error('the disk is read-only');
+          disk.attempt = attempt;
+        },
         lock: async () => (this.locked ? undefined : async () => undefined),
         suggestion: async () => {
           this.asked.push(Date.now());
@@ -176,6 +201,155 @@ describe('a keeper', () => {
     await rig.keeper.settled();
     expect(rig.orders).toEqual([]);
     expect(rig.keeper.certificate).toBe(rig.kept);
+  });
+});
+
+describe('a keeper that starts again', () => {
+  it.each(['fails', 'is cut off'])(
+    'and again, while each order %s, orders as rarely as one that runs on',
+    async (how) => {
+      const disk = new Disk();
+      const orders: number[] = [];
+      const begin = Date.now();
+      // A process every ten seconds, for a day.
+      while (Date.now() < begin + DAY) {
+        const rig = new Rig(true, disk);
+        if (how === 'fails') rig.failure = new Error('no');
+        else rig.hangs = true;
+        await rig.keeper.look();
+        await rig.pass(10_000);
+        rig.keeper.stop();
+        orders.push(...rig.orders);
+      }
+      expect(orders.filter((at) => at < begin + HOUR)).toHaveLength(5);
+      expect(orders.length).toBeLessThan(15);
+      expect(orders.length).toBeGreaterThan(9);
+    },
+  );
+
+  it('waits as long as the CA has asked for, and says why', async () => {
+    const first = new Rig();
+    first.failure = new AcmeError('rateLimited', 'too many', Date.now() + 10 * HOUR);
+    await first.keeper.look();
+    await first.pass(0);
+    first.keeper.stop();
+    const second = new Rig(true, first.disk);
+    await second.keeper.look();
+    expect(second.lines).toEqual([
+      'warn: the last order brought no certificate, and the next one waits (to make it now, remove /certs/record and reload): too many',
+    ]);
+    expect([second.keeper.trouble, second.keeper.failures]).toEqual(['too many', 1]);
+    expect(second.keeper.want()).toBe(false);
+    await second.pass(9 * HOUR);
+    expect(second.orders).toEqual([]);
+    await second.pass(2 * HOUR);
+    expect(second.orders).toHaveLength(1);
+    expect(second.disk.attempt).toBeUndefined();
+  });
+
+  it('serves a certificate that is due, and waits with its renewal', async () => {
+    const disk = new Disk();
+    disk.attempt = { failures: 4, next: Date.now() + HOUR, trouble: 'no' };
+    const rig = new Rig(true, disk);
+    rig.kept = certificate(90, 70);
+    await rig.keeper.look();
+    expect(rig.keeper.certificate).toBe(rig.kept);
+    await rig.pass(59 * MINUTE);
+    expect(rig.orders).toEqual([]);
+    await rig.pass(2 * MINUTE);
+    expect(rig.orders).toHaveLength(1);
+  });
+
+  it('does not look at what is about a certificate from before the one that it has', async () => {
+    const disk = new Disk();
+    disk.attempt = { failures: 4, next: Date.now() + HOUR, trouble: 'no' };
+    const rig = new Rig(true, disk);
+    rig.kept = certificate(90);
+    await rig.keeper.look();
+    expect([rig.keeper.failures, rig.keeper.trouble]).toEqual([0, '']);
+    expect(rig.keeper.next).toBeGreaterThan(Date.now() + 59 * DAY);
+  });
+
+  it('orders at once where somebody has removed the file, and not where it cannot be read', async () => {
+    const rig = new Rig();
+    rig.failure = new Error('no');
+    await rig.keeper.look();
+    await rig.pass(0);
+    rig.disk.isReadable = false;
+    await rig.keeper.look();
+    await rig.pass(0);
+    expect(rig.orders).toHaveLength(1);
+    rig.disk.isReadable = true;
+    rig.disk.attempt = undefined;
+    await rig.keeper.look();
+    await rig.pass(0);
+    expect(rig.orders).toHaveLength(2);
+  });
+
+  it('orders rarely where the certificate cannot be kept', async () => {
+    const disk = new Disk();
+    const orders: number[] = [];
+    for (let start = 0; start < 360; start++) {
+      const rig = new Rig(true, disk);
+      rig.isFull = true;
+      await rig.keeper.look();
+      await rig.pass(10_000);
+      rig.keeper.stop();
+      orders.push(...rig.orders);
+    }
+    expect(orders).toHaveLength(5);
+  });
+
+  it('where nothing can be written, waits as long as it runs', async () => {
+    const rig = new Rig();
+    rig.disk.isWritable = false;
+    rig.failure = new Error('no');
+    await rig.keeper.look();
+    await rig.pass(HOUR);
+    expect(rig.orders).toHaveLength(5);
+    await rig.keeper.look();
+    await rig.pass(0);
+    expect(rig.orders).toHaveLength(5);
+  });
+
+  it('waits for the relay that orders meanwhile, whatever that has written', async () => {
+    const disk = new Disk();
+    disk.attempt = { failures: 1, next: Date.now() + MINUTE, trouble: '' };
+    const rig = new Rig(true, disk);
+    rig.locked = true;
+    await rig.keeper.look();
+    expect(rig.keeper.want()).toBe(true);
+    rig.kept = certificate(90);
+    disk.attempt = undefined;
+    await rig.pass(5000);
+    expect(rig.keeper.certificate).toBe(rig.kept);
+    expect(rig.orders).toEqual([]);
+  });
+});
+
+describe('the file about the last order', () => {
+  const CA = 'https://ca.test/directory';
+  const attempt = { failures: 3, next: 5000, trouble: 'too many "orders"\n' };
+
+  it('says what it was given, within bounds', () => {
+    expect(parseAttempt(formatAttempt(CA, attempt), CA, 9000)).toEqual(attempt);
+    const long = formatAttempt(CA, { failures: 1e9, next: 1e15, trouble: 'x'.repeat(1e6) });
+    expect(long.length).toBeLessThan(3000);
+    expect(parseAttempt(long, CA, 9000)).toEqual({ failures: 100, next: 9000, trouble: 'x'.repeat(2000) });
+  });
+
+  it.each([
+    ['another authority', formatAttempt('https://other.test', attempt)],
+    ['nothing', ''],
+    ['half of it', formatAttempt(CA, attempt).slice(0, 40)],
+    ['null', 'null'],
+    ['a list', '[]'],
+    ['a number in words', formatAttempt(CA, attempt).replace('5000', '"soon"')],
+    ['no number of failures', formatAttempt(CA, attempt).replace('3', '3.5')],
+    ['zeros', '\0'.repeat(100)],
+    ['far too much', `${' '.repeat(20_000)}${formatAttempt(CA, attempt)}`],
+  ])('is as good as none with %s', (_what, text) => {
+    expect(parseAttempt(text, CA, 9000)).toBeUndefined();
   });
 });
 

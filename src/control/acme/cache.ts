@@ -89,6 +89,23 @@ export class CertificateCache {
     await rm(this.path(`${name}+token`), { force: true });
   }
 
+  /** What the last order of a certificate has come to, as text; see `attempts.ts`. */
+  attempt(name: string): Promise<string | undefined> {
+    return this.read(attemptFile(name));
+  }
+
+  attemptPath(name: string): string {
+    return this.path(attemptFile(name));
+  }
+
+  async putAttempt(name: string, text: string): Promise<void> {
+    await this.write(attemptFile(name), text, 0o600);
+  }
+
+  async removeAttempt(name: string): Promise<void> {
+    await rm(this.path(attemptFile(name)), { force: true });
+  }
+
   /**
    * Keeps other relays that share the directory from ordering the same certificate. Resolves with what ends that, or with
    * `undefined` while another one is at it.
@@ -110,6 +127,11 @@ export class CertificateCache {
   private path(name: string): string {
     return join(this.directory, name);
   }
+}
+
+/** The name of a file that no other kind of file has. */
+function attemptFile(name: string): string {
+  return `${addressFile(name)}+order`;
 }
 
 function addressFile(address: string): string {

@@ -4,6 +4,7 @@ import { AcmeError } from '../../acme/problem.js';
 import { lifetimeOf, renewalTime, type Suggestion } from '../../acme/renewal.js';
 import { reasonOf } from '../../errors.js';
 import type { ServerCertificate } from '../certificates.js';
+import type { Attempt } from './attempts.js';
 import { BACK_OFF, type BackOffTimes, nextAttempt } from './back-off.js';
 
 /** How the keeper of one name gets what it needs. */
@@ -15,6 +16,12 @@ export interface KeeperSource {
   /** Takes in a chain that was issued for the key. Throws where the two are no certificate for the name. */
   accept(key: KeyObject, chain: string): KeptCertificate;
   store(key: KeyObject, chain: string): Promise<void>;
+  /** The file of {@link recall} and {@link remember}, for people. */
+  readonly record: string;
+  /** What the last order has come to, in the files: of this relay, before its start too, or of one that shares the files. */
+  recall(): Promise<Attempt | undefined>;
+  /** Keeps that; with `undefined` there is nothing to be kept any more. */
+  remember(attempt: Attempt | undefined): Promise<void>;
   /** Keeps relays that share the files from ordering at once; `undefined` while another one does. */
   lock(): Promise<(() => Promise<void>) | undefined>;
   /** When the CA wants a certificate renewed; `moment` is where in its window, 0 to 1. */
@@ -62,6 +69,8 @@ export class Keeper {
   private noEarlier = 0;
   /** The last complaint about files, which are looked at again and again. */
   private said = '';
+  /** Whether the files say what the last order has come to. */
+  private isRemembered = false;
   private flight: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private stopped = false;
@@ -100,6 +109,7 @@ export class Keeper {
   async look(): Promise<void> {
     if (this.flight) return;
     await this.readFiles();
+    await this.recall('finished');
     this.askAt = Date.now();
     if (this.certificate ? this.next <= Date.now() : this.eager) this.want();
     this.arm();
@@ -130,13 +140,18 @@ export class Keeper {
       if (!release) return;
       try {
         await this.readFiles();
-        if (this.stopped || (this.certificate && this.next > Date.now())) return;
+        // Nobody else orders: what is not finished was given up, by a crash or at an end.
+        await this.recall('any');
+        if (this.stopped || this.next > Date.now()) return;
         await this.order();
+      } catch (error) {
+        // Before the lock is given back: who has it next is to know.
+        await this.failed(error as Error);
       } finally {
         await release().catch(() => undefined);
       }
     } catch (error) {
-      this.failed(error as Error);
+      await this.failed(error as Error);
     }
   }
 
@@ -159,6 +174,7 @@ export class Keeper {
   private async order(): Promise<void> {
     const held = this.certificate;
     this.events.log('info', { name: this.name }, held ? 'renewing a certificate' : 'ordering a certificate');
+    await this.rememberNext(this.failures + 1, '');
     const key = generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey;
     const chain = await this.source.order(key, held?.leaf);
     if (this.stopped) return;
@@ -168,10 +184,15 @@ export class Keeper {
     this.noEarlier = Date.now() + Math.min(this.times.apart, (until - from) / 2);
     this.adopt(accepted);
     this.events.log('info', { name: this.name, until: leaf.validTo }, 'there is a new certificate');
-    await this.source.store(key, chain).catch((error: Error) => {
+    try {
+      await this.source.store(key, chain);
+    } catch (error) {
+      // What is remembered stays: whoever starts again and again orders ever later.
       const text = `the certificate is served, but cannot be kept, and will be ordered again after a restart: ${reasonOf(error)}`;
       this.events.log('error', { name: this.name }, text);
-    });
+      return;
+    }
+    await this.remember(undefined);
   }
 
   private async readFiles(): Promise<void> {
@@ -199,12 +220,59 @@ export class Keeper {
     this.events.changed();
   }
 
-  private failed(error: Error): void {
+  /** Takes over what the last order has come to, and forgets it where somebody has removed the file. */
+  private async recall(which: 'finished' | 'any'): Promise<void> {
+    const { recall, record } = this.source;
+    const known = await recall().catch(() => 'unreadable' as const);
+    if (this.stopped || known === 'unreadable') return;
+    if (!known) {
+      if (this.isRemembered && this.failures > 0) this.forgive();
+      this.isRemembered = false;
+      return;
+    }
+    // A certificate that is not due has come since.
+    if (this.certificate && this.failures === 0 && this.next > Date.now()) return;
+    if (known.trouble === '' && which === 'finished') return;
+    this.isRemembered = true;
+    if (known.next <= this.next && known.failures <= this.failures) return;
+    const { failures, next, trouble } = known;
+    this.failures = failures;
+    this.next = Math.max(next, this.next);
+    this.trouble = trouble || 'it was not finished';
+    if (this.next <= Date.now()) return;
+    const facts = { name: this.name, next: new Date(this.next).toISOString() };
+    const text = `the last order brought no certificate, and the next one waits (to make it now, remove ${record} and reload)`;
+    this.events.log('warn', facts, `${text}: ${this.trouble}`);
+  }
+
+  private forgive(): void {
+    this.failures = 0;
+    this.trouble = '';
+    this.next = this.certificate ? renewalTime(lifetimeOf(this.certificate.leaf), this.source.random) : 0;
+  }
+
+  /** Says in the files when the order after the one that is under way, or has failed, may be made at the earliest. */
+  private async rememberNext(failures: number, trouble: string, retryAt?: number): Promise<number> {
+    const next = nextAttempt(this.times.backOff, failures, Date.now(), retryAt, this.source.random);
+    await this.remember({ failures, next, trouble });
+    return next;
+  }
+
+  /** Where nothing can be written, the pauses hold until the end of the process. */
+  private async remember(attempt: Attempt | undefined): Promise<void> {
+    const isWritten = await this.source.remember(attempt).then(
+      () => true,
+      () => false,
+    );
+    this.isRemembered = isWritten && attempt !== undefined;
+  }
+
+  private async failed(error: Error): Promise<void> {
     if (this.stopped) return;
     this.failures += 1;
     this.trouble = reasonOf(error);
     const retryAt = error instanceof AcmeError ? error.retryAt : undefined;
-    this.next = nextAttempt(this.times.backOff, this.failures, Date.now(), retryAt, this.source.random);
+    this.next = await this.rememberNext(this.failures, this.trouble, retryAt);
     const facts = { name: this.name, next: new Date(this.next).toISOString() };
     const served = this.isUsable ? '; the relay continues to serve the old one' : '';
     this.events.log('error', facts, `there is no new certificate${served}: ${this.trouble}${advice(error)}`);

@@ -7,6 +7,7 @@ import { challengeName } from '../../acme/request.js';
 import type { Barrier } from '../../faults/barrier.js';
 import type { Certificate, CertificateNeed, ConnectionId } from '../../plane/plane.js';
 import { isFor, type PemPair, parsePair, type ServerCertificate } from '../certificates.js';
+import { formatAttempt, parseAttempt } from './attempts.js';
 import type { Authority } from './authority.js';
 import type { CertificateCache } from './cache.js';
 import { ACME_PROTOCOL, CHALLENGE_PATH, Challenges } from './challenges.js';
@@ -218,6 +219,14 @@ export class AcmeManager {
 
   private solvers(account: KeyObject, isAddress: boolean): readonly Solver[] {
     const { challenges, dnsHook } = this.options;
+      record: cache.attemptPath(name),
+      recall: async () => {
+        const text = await cache.attempt(name);
+        const latest = Date.now() + this.times.backOff.mostAsked;
+        return text === undefined ? undefined : parseAttempt(text, authority.directory, latest);
+      },
+      remember: (attempt) =>
+        attempt ? cache.putAttempt(name, formatAttempt(authority.directory, attempt)) : cache.removeAttempt(name),
     return challenges.flatMap((type): Solver[] => {
       if (type === 'http-01') return [this.challenges.http(account)];
       if (type === 'tls-alpn-01') return [this.challenges.tlsAlpn(account)];
