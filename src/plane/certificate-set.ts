@@ -5,8 +5,11 @@ import type { ConnectionId } from './ids.js';
 export interface CertificateSet {
   /** The first one that fits a handshake is taken. */
   readonly certificates: readonly Certificate[];
-  /** Whether a server name that no certificate lists, or none, gets the first one, is refused, or raises `certificateNeeded`. */
-  readonly otherwise: 'first' | 'refuse' | 'ask';
+  /**
+   * What becomes of a server name that no certificate lists, or of none: it gets the first one, is refused, or raises
+   * `certificateNeeded`. With `challenge` only a handshake for `acme-tls/1` alone raises that, and all others are refused.
+   */
+  readonly otherwise: 'first' | 'refuse' | 'ask' | 'challenge';
 }
 
 /** A certificate with its key. */

@@ -370,7 +370,7 @@ export interface PlaneLimits {
    * newcomers have a quarter of their deadlines.
    */
   readonly handshakes: number;
-  /** Of those, the ones that are parked by `certificateNeeded`; further ones are refused. */
+  /** The same for handshakes of one listener that are parked by `certificateNeeded`: the oldest makes room for a newcomer. */
   readonly parkedHandshakes: number;
   /** Connections of one listener between the greeting and admission. One that waits for admission makes room for nobody. */
   readonly pendingLogins: number;

@@ -244,7 +244,7 @@ export class RelayCertificates {
   private set(): CertificateSet {
     const { materials } = this.parts;
     const isForAll = this.sources.some(({ options }) => options.isDefault);
-    const otherwise = isForAll ? 'first' : this.acme?.asks ? 'ask' : 'refuse';
+    const otherwise = isForAll ? 'first' : (this.acme?.otherwise ?? 'refuse');
     const { certificates } = servedSet(this.served(), otherwise, materials.keys.publicKey, new Date());
     return { certificates: [...(this.acme?.challengeCertificates() ?? []), ...certificates], otherwise };
   }

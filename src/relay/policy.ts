@@ -7,6 +7,8 @@ const ROUND_TRIPS = 10_000;
 
 /** Connections of each pool of those that are not admitted, where there may be many connections. */
 const POOL = 4096;
+/** Handshakes of one listener that wait for a certificate. */
+const PARKED = 1024;
 /**
  * The part of all connections that one pool of strangers has. The pools of both listeners together use at most half of the
  * descriptors, an HTTP connection over TLS counting three: strangers never keep out a client that there is a place for.
@@ -32,8 +34,7 @@ export function planePolicy(
       clientInfoBytes: 256 << 10,
       connections,
       handshakes: pool,
-      // The others have room enough.
-      parkedHandshakes: 1024,
+      parkedHandshakes: Math.min(PARKED, pool),
       pendingLogins: Math.min(POOL, Math.ceil(connections * LOGINS)),
       // A real ClientInfo has about a hundred bytes: room for 4096 of them, and for a few as large as they may be.
       loginBytes: 16 << 20,
@@ -50,8 +51,8 @@ export function planePolicy(
     },
     deadlines: {
       handshake: 10_000,
-      // As long as derper's HTTP server waits for a certificate to be issued.
-      certificate: 30_000,
+      // As long as an order of a certificate may take.
+      certificate: 5 * 60_000,
       head: 10_000,
       clientInfo: 10_000,
       admission: 15_000,

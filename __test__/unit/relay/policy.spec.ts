@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseSettings, type RelayConfig } from '../../../src/config.js';
+import { ORDER_TIMEOUT } from '../../../src/control/acme/authority.js';
 import { planePolicy } from '../../../src/relay/policy.js';
 
 const limitsOf = (limits: NonNullable<RelayConfig['limits']>) => planePolicy(parseSettings({ limits })).limits;
@@ -14,12 +15,17 @@ describe('the policy of the plane', () => {
 
   it('leaves more than a quarter of all connections to clients that are admitted', () => {
     for (const connections of [100, 921, 20_000, 60_000]) {
-      const { handshakes, pendingLogins, duplexes } = limitsOf({ connections });
+      const { handshakes, parkedHandshakes, pendingLogins, duplexes } = limitsOf({ connections });
       // Two listeners, one of which has TLS, where HTTP takes three descriptors; the other one has no logins.
-      const strangers = 2 * handshakes + pendingLogins + (3 + 1) * duplexes;
+      const strangers = 2 * handshakes + parkedHandshakes + pendingLogins + (3 + 1) * duplexes;
       expect(strangers).toBeLessThan((connections * 3) / 4);
       expect(handshakes).toBeLessThanOrEqual(4096);
     }
-    expect(limitsOf({})).toMatchObject({ handshakes: 4096, pendingLogins: 4096, duplexes: 4096 });
+    const pools = { handshakes: 4096, parkedHandshakes: 1024, pendingLogins: 4096, duplexes: 4096 };
+    expect(limitsOf({})).toMatchObject(pools);
+  });
+
+  it('has handshakes wait for a certificate as long as its order may take', () => {
+    expect(planePolicy(parseSettings({})).deadlines.certificate).toBe(ORDER_TIMEOUT);
   });
 });

@@ -136,6 +136,7 @@ pub(crate) fn certificate_set(
     let otherwise = match otherwise {
         "first" => Otherwise::First,
         "ask" => Otherwise::Ask,
+        "challenge" => Otherwise::Challenge,
         _ => Otherwise::Refuse,
     };
     CertificateSet::new(certificates.collect(), otherwise)

@@ -76,6 +76,8 @@ pub enum Otherwise {
     Refuse,
     /// The handshake waits for a set that has a certificate for it.
     Ask,
+    /// It is refused, unless the client is a certificate authority that asks for `acme-tls/1` alone, which waits.
+    Challenge,
 }
 
 /// Why there is no [`CertificateSet`].
@@ -177,7 +179,8 @@ impl CertificateSet {
             (Some(ready), _) => Choice::Use(ready.config(hello)),
             (None, Otherwise::First) => first().map_or(Choice::Refuse, |ready| Choice::Use(ready.config(hello))),
             (None, Otherwise::Ask) => Choice::Ask,
-            (None, Otherwise::Refuse) => Choice::Refuse,
+            (None, Otherwise::Challenge) if for_acme => Choice::Ask,
+            (None, Otherwise::Refuse | Otherwise::Challenge) => Choice::Refuse,
         }
     }
 }

@@ -141,6 +141,18 @@ fn a_certificate_for_one_protocol_is_for_that_one_only() {
     // The question of a certificate authority is not answered with a certificate for clients.
     assert_eq!(shown("b.test", &["acme-tls/1"]), None);
 
+    // Where the authority alone is waited with, it is, and nobody else.
+    let set_for_authority = CertificateSet::new(certificates(), Otherwise::Challenge).unwrap();
+    let certify = |name, protocols: &[&str]| {
+        let mut peer = Peer::client_of(name, client(protocols));
+        asking(&mut peer).certify(&set_for_authority, LOCAL, &mut Vec::new()).map_err(|error| error.to_string())
+    };
+    assert!(matches!(certify("b.test", &["acme-tls/1"]), Ok(Certified::Needed(_))));
+    for protocols in [&[][..], &["http/1.1"], &["http/1.1", "acme-tls/1"]] {
+        assert_eq!(certify("b.test", protocols), Ok(Certified::Yes));
+        assert_eq!(certify("c.test", protocols), Err(HandshakeError::UnknownName.to_string()));
+    }
+
     let mut peer = Peer::client_of("a.test", client(&["acme-tls/1"]));
     let (established, _) = connect_server(&mut peer, &set, usize::MAX, b"");
     assert_eq!(established.alpn.as_deref(), Some(&b"acme-tls/1"[..]));

@@ -10,6 +10,9 @@ import type { DnsHook } from './dns-hook.js';
 export const ACME_PROTOCOL = 'acme-tls/1';
 export const CHALLENGE_PATH = '/.well-known/acme-challenge/';
 
+/** How long an answer of another relay is served, in milliseconds: long enough for the handshake that waits for it. */
+const SHARED = 5000;
+
 export class Challenges {
   private readonly tokens = new Map<string, string>();
   private readonly served = new Map<string, Certificate>();
@@ -38,7 +41,8 @@ export class Challenges {
     try {
       const { raw } = new X509Certificate(text.chain);
       this.serve(name, raw, createPrivateKey(text.key));
-      setTimeout(() => this.forget(name), 60_000).unref();
+      // The next handshake looks again: another order has another token.
+      setTimeout(() => this.forget(name), SHARED).unref();
       return true;
     } catch {
       return false;

@@ -39,7 +39,7 @@ export interface AcmeEvents {
 
 /** Addresses of one machine, and names of one pattern. What is beyond that has no certificate. */
 const MOST_KEEPERS = 32;
-/** Handshakes that are remembered as waiting for one name: as many as may be parked. The others have their deadline. */
+/** Handshakes that are remembered as waiting for one name: the last ones, as many as may be parked. */
 const MOST_WAITING = 1024;
 
 /** For what is under way when the relay closes, in milliseconds. */
@@ -119,11 +119,15 @@ export class AcmeManager {
     return this.challenges.certificates;
   }
 
-  /** Whether a name without a certificate may get one; if not, it is refused without a word to us. */
-  get asks(): boolean {
-    const { names, addresses } = this.options;
+  /**
+   * Whether a name without a certificate may get one. If not, it is refused without a word to us, but for a CA, which may
+   * look for the answer of a relay that shares the directory.
+   */
+  get otherwise(): 'ask' | 'challenge' | 'refuse' {
+    const { names, addresses, challenges } = this.options;
     const missing = (name: string) => !this.keepers.get(name)?.certificate;
-    return addresses === 'any' || addresses.length > 0 || names.length === 0 || names.some(missing);
+    const asks = addresses === 'any' || addresses.length > 0 || names.length === 0 || names.some(missing);
+    return asks ? 'ask' : challenges.includes('tls-alpn-01') ? 'challenge' : 'refuse';
   }
 
   get states(): readonly Keeper[] {
@@ -171,7 +175,10 @@ export class AcmeManager {
     const before = this.waiting.get(name);
     const waiting = before ?? new Set();
     this.waiting.set(name, waiting);
-    if (waiting.size < MOST_WAITING) waiting.add(id);
+    waiting.add(id);
+    // The plane has let go of the oldest ones.
+    const [oldest] = waiting;
+    if (waiting.size > MOST_WAITING && oldest !== undefined) waiting.delete(oldest);
     if (before) return;
     const served = keeper.settled().then(() => {
       this.waiting.delete(name);
@@ -212,13 +219,6 @@ export class AcmeManager {
         return certificate;
       },
       store: (key, chain) => (isAddress ? cache.writeAddress(name, key, chain) : cache.writeName(name, key, chain)),
-      lock: () => cache.lock(name),
-      suggestion: (certificate, moment) => authority.suggestion(certificate, moment),
-    };
-  }
-
-  private solvers(account: KeyObject, isAddress: boolean): readonly Solver[] {
-    const { challenges, dnsHook } = this.options;
       record: cache.attemptPath(name),
       recall: async () => {
         const text = await cache.attempt(name);
@@ -227,6 +227,13 @@ export class AcmeManager {
       },
       remember: (attempt) =>
         attempt ? cache.putAttempt(name, formatAttempt(authority.directory, attempt)) : cache.removeAttempt(name),
+      lock: () => cache.lock(name),
+      suggestion: (certificate, moment) => authority.suggestion(certificate, moment),
+    };
+  }
+
+  private solvers(account: KeyObject, isAddress: boolean): readonly Solver[] {
+    const { challenges, dnsHook } = this.options;
     return challenges.flatMap((type): Solver[] => {
       if (type === 'http-01') return [this.challenges.http(account)];
       if (type === 'tls-alpn-01') return [this.challenges.tlsAlpn(account)];

@@ -18,6 +18,11 @@ const MAX_UNREAD = 16 << 10;
 export interface HandshakeOwner {
   readonly context: PlaneContext;
   readonly id: ConnectionId;
+  /**
+   * Goes on to those that wait for a certificate (`parked`), or back to those that arrive, and gives the patience with it
+   * there: what is left of `whole`. `undefined` if it has no place there.
+   */
+  moveTo(pool: 'arriving' | 'parked', whole: number): number | undefined;
   /** The certificates in force. */
   tls(): TlsContexts;
   /** There is another deadline, on the wheel's clock. */
@@ -54,9 +59,13 @@ export class Handshake {
     const choice = this.choose(hello);
     if (choice === 'ask') return;
     this.leave();
-    this.owner.onDeadline(Wheel.now() + this.owner.context.policy.deadlines.handshake);
-    if (choice === 'refuse') this.refuse();
-    else this.accept(choice);
+    const patience = this.owner.moveTo('arriving', this.owner.context.policy.deadlines.handshake);
+    if (choice === 'refuse' || patience === undefined) {
+      this.refuse();
+      return;
+    }
+    this.owner.onDeadline(Wheel.now() + patience);
+    this.accept(choice);
   }
 
   end(): void {
@@ -99,14 +108,14 @@ export class Handshake {
 
   private park({ serverName, alpn }: ClientHello): void {
     const { context, id } = this.owner;
-    if (context.parked.size >= context.policy.limits.parkedHandshakes) {
-      context.counters.add('connections_refused');
+    const patience = this.owner.moveTo('parked', context.policy.deadlines.certificate);
+    if (patience === undefined) {
       this.refuse();
       return;
     }
     this.isParked = true;
     context.parked.set(id, this);
-    this.owner.onDeadline(Wheel.now() + context.policy.deadlines.certificate);
+    this.owner.onDeadline(Wheel.now() + patience);
     const localAddress = unmapped(this.socket.localAddress ?? '');
     const need = { id, serverName, localAddress, alpn: alpn.slice(0, MAX_PROTOCOLS) };
     context.events.raise(

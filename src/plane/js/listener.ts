@@ -42,6 +42,8 @@ export class TcpListener {
   /** Connections whose handshake or head is not done. */
   private readonly arriving = new Set<Arriving>();
   private readonly newcomers: Pool;
+  /** Handshakes that wait for a certificate. */
+  private readonly parked: Pool;
   /** Connections between the greeting and admission. */
   readonly logins: Pool;
   private acceptRate: PlanePolicy['acceptRate'] = null;
@@ -64,6 +66,7 @@ export class TcpListener {
       ),
     );
     this.newcomers = new Pool(() => context.policy.limits.handshakes);
+    this.parked = new Pool(() => context.policy.limits.parkedHandshakes);
     this.logins = new Pool(() => context.policy.limits.pendingLogins);
   }
 
@@ -100,12 +103,13 @@ export class TcpListener {
       socket.destroy();
       return;
     }
-    const arriving = new Arriving(socket, isTls, this.owner, (place, result) => {
+    const pools = { arriving: this.newcomers, parked: this.parked };
+    const arriving = new Arriving(socket, isTls, this.owner, pools, (place, result) => {
       this.arriving.delete(arriving);
       if (result) this.onArrival(socket, place, result);
       else place.leave();
     });
-    if (!arriving.enter(this.newcomers)) {
+    if (!arriving.enter()) {
       socket.destroy();
       return;
     }
@@ -170,6 +174,7 @@ class Arriving implements Timed, HandshakeOwner {
     private readonly socket: Socket,
     private readonly isTls: boolean,
     private readonly owner: ListenerOwner,
+    private readonly pools: Readonly<Record<'arriving' | 'parked', Pool>>,
     private readonly settle: (place: Stranger, result: Arrived | undefined) => void,
   ) {
     this.id = owner.newId();
@@ -178,9 +183,14 @@ class Arriving implements Timed, HandshakeOwner {
   }
 
   /** Takes a place. False if there is none. */
-  enter(pool: Pool): boolean {
+  enter(): boolean {
     const now = Wheel.now();
-    const place = this.context.strangers.enter(pool, this.socket.remoteAddress ?? '', () => this.end(), now);
+    const place = this.context.strangers.enter(
+      this.pools.arriving,
+      this.socket.remoteAddress ?? '',
+      () => this.end(),
+      now,
+    );
     if (!place) return false;
     this.place = place;
     const { handshake, head } = this.context.policy.deadlines;
@@ -201,6 +211,11 @@ class Arriving implements Timed, HandshakeOwner {
     // A half-open connection would wait for its deadline.
     socket.once('end', this.onEnd);
     this.handshake = new Handshake(socket, this);
+  }
+
+  moveTo(pool: 'arriving' | 'parked', whole: number): number | undefined {
+    if (!this.place?.advance(this.pools[pool], () => this.end(), Wheel.now())) return undefined;
+    return this.place.patience(whole);
   }
 
   tls(): TlsContexts {

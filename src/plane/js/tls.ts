@@ -65,7 +65,9 @@ export class TlsContexts {
     // What was asked for by protocol comes first.
     const candidates = [...fitting.filter((ready) => ready.alpn), ...fitting.filter((ready) => !ready.alpn)];
     const verifiable = candidates.find((ready) => ready.schemes.some((scheme) => schemes.includes(scheme)));
-    return verifiable ?? candidates[0] ?? this.first ?? (this.set.otherwise === 'ask' ? 'ask' : 'refuse');
+    const { otherwise } = this.set;
+    const asks = otherwise === 'ask' || (otherwise === 'challenge' && forAcme);
+    return verifiable ?? candidates[0] ?? this.first ?? (asks ? 'ask' : 'refuse');
   }
 
   private listed(name: string): readonly ReadyCertificate[] | undefined {

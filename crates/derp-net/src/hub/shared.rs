@@ -88,8 +88,10 @@ pub(crate) struct Shared {
     pub(crate) given: Lock<HashMap<u64, Share>>,
     /// Connections that are not admitted.
     pub(crate) strangers: Arc<Strangers>,
-    /// Of those, the ones whose handshake waits for a certificate, or whose wait the control plane has not read of.
+    /// Of those, the ones whose handshake waits for a certificate.
     pub(crate) parked: Budget,
+    /// Waits for certificates that the control plane has not read of.
+    pub(crate) needs: Budget,
     /// What mesh peers have asked for, and the control plane has not read of.
     pub(crate) asked: Budget,
     /// Bytes of ClientInfo frames that are not whole.
@@ -152,6 +154,7 @@ impl Shared {
             room: Budget::default(),
             given: Lock::default(),
             parked: Budget::default(),
+            needs: Budget::default(),
             asked: Budget::default(),
             login_bytes: Budget::default(),
             budgets: Budgets::new(workers),

@@ -140,8 +140,6 @@ struct Queue<C> {
     /// queue.
     guests: Vec<Guest>,
     shares: Vec<Share>,
-    /// The same for handshakes that are parked.
-    parked: Vec<Arc<Share>>,
 }
 
 /// The queue between the workers and the control plane.
@@ -159,7 +157,6 @@ impl<C> Default for Queue<C> {
             sequence: 0,
             guests: Vec::new(),
             shares: Vec::new(),
-            parked: Vec::new(),
         }
     }
 }
@@ -208,11 +205,11 @@ impl<C: Reporter> Events<C> {
         self.bell.ring();
     }
 
-    /// A handshake waits for a certificate, and has this place among those that do.
-    pub(crate) fn certificate_needed(&self, id: u64, need: Need, local: IpAddr, share: &Arc<Share>) {
+    /// A handshake waits for a certificate, and has this share of the needs that are not read.
+    pub(crate) fn certificate_needed(&self, id: u64, need: Need, local: IpAddr, share: Share) {
         let mut queue = self.queue.lock();
         queue.events.push(Event::CertificateNeeded { id, need, local });
-        queue.parked.push(share.clone());
+        queue.shares.push(share);
         drop(queue);
         self.bell.ring();
     }
@@ -242,12 +239,12 @@ impl<C: Reporter> Events<C> {
 
     /// Takes everything there is. The next event wakes again.
     pub(crate) fn take(&self) -> Vec<Event> {
-        let Queue { mut events, dirty, active, guests, shares, parked, .. } = self.bell.answer(|| {
+        let Queue { mut events, dirty, active, guests, shares, .. } = self.bell.answer(|| {
             let mut queue = self.queue.lock();
             let sequence = queue.sequence;
             std::mem::replace(&mut *queue, Queue { sequence, ..Queue::default() })
         });
-        drop((guests, shares, parked));
+        drop((guests, shares));
         events.extend(active.into_iter().map(|(key, (id, sequence))| Event::Active { key, id, sequence }));
         for conn in dirty {
             let news = conn.news().bits.fetch_and(ENDED, Ordering::SeqCst);

@@ -25,6 +25,8 @@ const ENDING: usize = 4096;
 pub(crate) enum Stage {
     /// It has sent no whole request head.
     Arriving,
+    /// Its handshake waits for a certificate.
+    Parked,
     /// From the greeting to admission.
     LoggingIn,
     /// It is the HTTP server's, and the control plane has not read of it.
@@ -36,6 +38,7 @@ impl Stage {
     fn limit(self, policy: &Policy) -> usize {
         match self {
             Self::Arriving => policy.handshakes,
+            Self::Parked => policy.parked_handshakes,
             Self::LoggingIn => policy.pending_logins,
             Self::Http => policy.duplexes,
         }

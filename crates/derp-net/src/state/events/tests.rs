@@ -158,15 +158,15 @@ fn whoever_waits_to_be_woken_misses_nothing() {
 }
 
 #[test]
-fn handshakes_that_leave_have_their_place_until_they_are_read_of() {
+fn handshakes_that_leave_have_their_share_until_they_are_read_of() {
     let world = World::new();
-    let Shared { events, parked, .. } = &world.shared;
+    let Shared { events, needs, .. } = &world.shared;
     for id in 0..3 {
-        let share = Arc::new(parked.take(1, 3).expect("there are three"));
+        let share = needs.take(1, 3).expect("there are three");
         let need = Need { server_name: String::new(), alpn: Vec::new() };
-        events.certificate_needed(id, need, [127, 0, 0, 1].into(), &share);
+        events.certificate_needed(id, need, [127, 0, 0, 1].into(), share);
     }
-    assert!(parked.take(1, 3).is_none());
+    assert!(needs.take(1, 3).is_none());
     assert_eq!(kinds(&world), [("certificate", 0), ("certificate", 1), ("certificate", 2)]);
-    assert_eq!(parked.taken(), 0);
+    assert_eq!(needs.taken(), 0);
 }

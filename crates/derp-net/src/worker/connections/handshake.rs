@@ -1,6 +1,5 @@
 //! A connection of a TLS listener until its handshake is done.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::budget::Share;
@@ -12,7 +11,7 @@ use crate::state::strangers::Guest;
 pub(super) struct TlsAccept {
     pub(super) tls: TlsHandshake,
     pub(super) accepted: Accepted<()>,
-    /// Its place among the connections that arrive.
+    /// Its place among the connections that arrive, or among those that are parked.
     pub(super) guest: Guest,
     /// The handshake has to be done by then; while it is parked, its certificate has to be there.
     pub(super) deadline: Instant,
@@ -22,8 +21,8 @@ pub(super) struct TlsAccept {
 
 /// A handshake that waits for a certificate is not read.
 pub(super) struct ParkedHandshake {
-    /// One of those that may wait at once. The control plane has a part in it until it has read of the wait.
-    pub(super) _share: Arc<Share>,
+    /// Counts it among those of all workers.
+    pub(super) _one: Option<Share>,
     /// What was read behind the ClientHello.
     pub(super) unread: Vec<u8>,
 }

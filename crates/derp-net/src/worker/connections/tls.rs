@@ -3,7 +3,6 @@
 
 use std::mem;
 use std::ops::Range;
-use std::sync::Arc;
 
 use derp_proto::counters::Counter;
 use derp_tls::Need;
@@ -20,6 +19,7 @@ use crate::io::bridge::{Bridge, Crossed};
 use crate::io::tls::{HandshakeOutcome, HandshakeProgress, TlsReader, TlsWriter};
 use crate::io::writer::send;
 use crate::state::events::Event;
+use crate::state::strangers::Stage;
 
 /// Descriptors of a connection that is the HTTP server's: its own, and both ends of the pair.
 const BRIDGED: usize = 3;
@@ -54,24 +54,35 @@ impl Connections {
         }
     }
 
-    /// Has a handshake wait for a certificate, if not too many do. It is read no more, but for its end.
+    /// Has a handshake wait for a certificate, in the place of the oldest one if many do. It is read no more, but for its end.
     fn park(&mut self, token: usize, need: Need, unread: Range<usize>, ctx: Ctx<'_>) {
         let Some(slot) = self.slots.get_mut(token) else { return };
         let Phase::TlsHandshake(handshake) = &mut slot.phase else { return };
         let policy = ctx.policy.load();
-        let share = ctx.parked.take(1, policy.parked_handshakes);
-        let (Some(share), Ok(address)) = (share, slot.stream.local_addr()) else {
+        // Those that nobody has read of may have made room already, and are in the queue of events all the same.
+        let (Some(share), Ok(address)) = (ctx.needs.take(1, policy.handshakes), slot.stream.local_addr()) else {
             ctx.counters.add(Counter::CONNECTIONS_REFUSED, 1);
-            handshake.tls.refuse();
-            send(&slot.stream, &mut handshake.tls.out);
-            return self.remove(token, CloseReason::Refused, ctx);
+            return self.refuse_handshake(token, ctx);
         };
-        let share = Arc::new(share);
-        ctx.events.certificate_needed(slot.id, need, address.ip(), &share);
-        handshake.parked = Some(ParkedHandshake { _share: share, unread: self.scratch[unread].to_vec() });
-        handshake.deadline = ctx.now + policy.certificate_deadline;
+        if !handshake.guest.advance(Stage::Parked, &policy, ctx.now) {
+            return self.refuse_handshake(token, ctx);
+        }
+        ctx.events.certificate_needed(slot.id, need, address.ip(), share);
+        let one = ctx.parked.take(1, usize::MAX);
+        handshake.parked = Some(ParkedHandshake { _one: one, unread: self.scratch[unread].to_vec() });
+        handshake.deadline = ctx.now + handshake.guest.patience(policy.certificate_deadline);
         self.wheel.arm((token, slot.id), &mut slot.visit, handshake.deadline);
         self.parked.insert(slot.id, token);
+    }
+
+    /// There is no certificate for it, and it may not wait for one.
+    fn refuse_handshake(&mut self, token: usize, ctx: Ctx<'_>) {
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        if let Phase::TlsHandshake(handshake) = &mut slot.phase {
+            handshake.tls.refuse();
+            send(&slot.stream, &mut handshake.tls.out);
+        }
+        self.remove(token, CloseReason::Refused, ctx);
     }
 
     /// There are other certificates: goes on with the handshakes that have waited for one of them.
@@ -94,7 +105,11 @@ impl Connections {
             Ok(None) => {
                 self.parked.remove(&slot.id);
                 let unread = handshake.parked.take().map(|parked| parked.unread).unwrap_or_default();
-                handshake.deadline = ctx.now + ctx.policy.load().handshake_deadline;
+                let policy = ctx.policy.load();
+                if !handshake.guest.advance(Stage::Arriving, &policy, ctx.now) {
+                    return self.remove(token, CloseReason::Refused, ctx);
+                }
+                handshake.deadline = ctx.now + handshake.guest.patience(policy.handshake_deadline);
                 self.wheel.arm((token, slot.id), &mut slot.visit, handshake.deadline);
                 self.scratch[..unread.len()].copy_from_slice(&unread);
                 self.shake(token, unread.len(), ctx);
