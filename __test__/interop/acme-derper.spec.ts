@@ -9,7 +9,7 @@ import { buildPeers, type Peers } from '../../packaging/peers.mjs';
 import { eventually } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
 import { getHttp, read, temporary } from './acme.ts';
-import { Pebble } from './pebble.ts';
+import { EAB_KEY, Pebble } from './pebble.ts';
 import { makeWorkspace, run, runScenario, type Workspace } from './scenarios.ts';
 import { freePorts, type Implementation, type Ports, Relay } from './servers.ts';
 
@@ -48,11 +48,11 @@ function canListen(): Promise<boolean> {
   });
 }
 
-async function start(
+async function startWith(
   implementation: Implementation,
   certificates: string,
-  more: readonly string[] = [],
-  env: NodeJS.ProcessEnv = {},
+  more: readonly string[],
+  env: NodeJS.ProcessEnv,
 ): Promise<Relay> {
   const flags = [
     '-certmode',
@@ -86,8 +86,8 @@ async function shown(servername: string): Promise<X509Certificate> {
 }
 
 /** Tailscale's client, which checks the certificate, and starts fast where it sees the meta certificate. */
-async function clients(serverName = NAME): Promise<void> {
-  const target = ['-tls', `https://${ADDRESS}:443`, '-ca', join(directory, 'root.pem'), '-server-name', serverName];
+async function clients(serverName = NAME, root = join(directory, 'root.pem')): Promise<void> {
+  const target = ['-tls', `https://${ADDRESS}:443`, '-ca', root, '-server-name', serverName];
   const port80 = ['-port80', `http://${ADDRESS}:${ports.http}`, '-mesh-key-file', join(directory, 'mesh.key')];
   for (const scenario of ['meta-certificate', 'fast-start', 'relay-tls']) {
     await run(peers.interop, ['-run', scenario, ...target, ...port80]);
@@ -102,7 +102,10 @@ async function byAutocert(certificates: string): Promise<X509Certificate> {
   return new X509Certificate(read(certificates, NAME) as string);
 }
 
-describe('derper -certmode letsencrypt', () => {
+describe.each(['js', 'native'])('derper -certmode letsencrypt, %s', (plane) => {
+  const start = (implementation: Implementation, certificates: string, more: readonly string[] = []) =>
+    startWith(implementation, certificates, more, { DERPKIT_PLANE: plane });
+
   it('gets a certificate when the first client asks; the real derper serves it from the same directory', async ({
     skip,
   }) => {
@@ -193,6 +196,33 @@ describe('derper -certmode letsencrypt', () => {
     await theirs.stop();
   });
 
+  it('-certmode gcp: a certificate from a CA that wants an external account', async ({ skip }) => {
+    if (!isOurs) skip('port 443 cannot be listened on');
+    const strict = await Pebble.start({ httpPort: ports.http, tlsPort: 443, address: ADDRESS, eab: true });
+    onTestFinished(() => strict.stop());
+    const root = join(temporary(), 'root.pem');
+    writeFileSync(root, await strict.root());
+    const env = {
+      DERPKIT_PLANE: plane,
+      DERPKIT_ACME_DIRECTORY: strict.directory,
+      NODE_EXTRA_CA_CERTS: strict.caFile,
+    };
+    const certificates = join(temporary(), 'certs');
+    const account = ['-acme-email', 'someone@example.com', '-acme-eab-kid', 'kid-1', '-acme-eab-key'];
+    const wrong = await startWith('derpkit', certificates, ['-certmode', 'gcp', ...account, 'd3Jvbmc'], env);
+    await expect(shown(NAME)).rejects.toThrow();
+    await eventually(() => /there is no new certificate: registering the account: /.test(wrong.output), 'a complaint');
+    expect(wrong.output).not.toContain('d3Jvbmc');
+    await wrong.stop();
+    expect(strict.orders).toBe(0);
+    rmSync(join(certificates, `${NAME}+order`));
+    const ours = await startWith('derpkit', certificates, ['-certmode', 'gcp', ...account, EAB_KEY], env);
+    await clients(NAME, root);
+    expect(strict.orders).toBe(1);
+    await ours.stop();
+    expect(readdirSync(certificates).sort()).toEqual(['acme_account+key', NAME]);
+  });
+
   it('a certificate that is replaced while it runs is taken by Tailscale’s client, fast start included', async () => {
     const [first, second] = [await makeWorkspace(NAME), await makeWorkspace(NAME)];
     const certificates = temporary();
@@ -206,6 +236,7 @@ describe('derper -certmode letsencrypt', () => {
       name: 'derpkit',
       address: '127.0.0.1',
       flags: ['-certmode', 'manual', '-certdir', certificates, '-hostname', NAME, '-http-port', '-1'],
+      env: { DERPKIT_PLANE: plane },
     });
     const check = async (workspace: Workspace) => {
       for (const scenario of ['meta-certificate', 'fast-start']) {

@@ -1,15 +1,17 @@
 /** A certificate authority that wants more, that is away, that refuses, that errs, and relays that share a directory. */
+import { spawnSync } from 'node:child_process';
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { selfSignedCertificate } from '../../src/control/x509.js';
 import type { CertificateTimes } from '../../src/relay/certificates.js';
 import { Crowd } from '../helpers/crowd.js';
 import { LANES } from '../helpers/lanes.js';
 import { Log } from '../helpers/log.js';
 import { eventually } from '../helpers/wait.js';
+import { Wire } from '../helpers/wire.js';
 import { Authority, DAY, NAME, read, shown, temporary } from './acme.ts';
 import { EAB_KEY } from './pebble.ts';
 
@@ -27,6 +29,27 @@ const NEVER: CertificateTimes = {
 function due(name: string): string {
   const made = selfSignedCertificate([name], 90, new Date(Date.now() - 80 * DAY));
   return made.privateKey.export({ type: 'sec1', format: 'pem' }).toString() + new X509Certificate(made.der).toString();
+}
+
+/** Only root may have disks of its own. */
+const MOUNTS = process.getuid?.() === 0 && process.platform === 'linux';
+
+/** Whether the system has let us. */
+function mount(...args: readonly string[]): boolean {
+  return spawnSync('mount', args).status === 0;
+}
+
+function fill(disk: string): boolean {
+  for (let length = 65_536; length > 0; length = Math.floor(length / 2)) {
+    for (;;) {
+      try {
+        writeFileSync(join(disk, 'ballast'), Buffer.alloc(length), { flag: 'a' });
+      } catch {
+        break;
+      }
+    }
+  }
+  return true;
 }
 
 describe.each(LANES)('ACME in trouble, $name', (lane) => {
@@ -116,6 +139,38 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
     expect(authority.pebble.orders).toBe(orders + 1);
   });
 
+  it('a relay that has a certificate answers TLS-ALPN-01 for one that renews it, and serves the new one', async () => {
+    const directory = temporary();
+    const hostname = 'renewed.example.com';
+    const times = { ...SOON, keeper: { ...KEEPER, apart: 0 } };
+    // The CA comes to the first one alone, and has no other way.
+    const first = await authority.relay(lane, directory, { hostname, httpPort: -1 }, { certificateTimes: times });
+    const old = await shown(first, hostname);
+    await eventually(() => read(directory, hostname), 'the file');
+    await authority.pebble.suggest(old.toString(), new Date(Date.now() - 2 * DAY), new Date(Date.now() - DAY));
+    const elsewhere = { hostname, listen: '127.0.0.1:0', httpPort: -1 };
+    const log = new Log();
+    const second = await authority.relay(lane, directory, elsewhere, { certificateTimes: times, logger: log.logger });
+    const fresh = await eventually(
+      async () => {
+        const certificate = await shown(second, hostname);
+        return certificate.fingerprint256 !== old.fingerprint256 && certificate;
+      },
+      () => `the new certificate; ${log.lines.join('\n')}`,
+    );
+    expect(log.find(/^error/)).toBeUndefined();
+    await eventually(() => read(directory, hostname)?.includes(fresh.toString()), 'the file');
+    await first.relay.reload();
+    await eventually(
+      async () => (await shown(first, hostname)).fingerprint256 === fresh.fingerprint256,
+      'the first relay to take it over',
+    );
+    // A stranger that asks for a challenge brings about nothing.
+    const challenge = { servername: hostname, ALPNProtocols: ['acme-tls/1'] };
+    await expect(Wire.open(first.target(challenge))).rejects.toThrow();
+    await expect(Wire.open(first.target({ ...challenge, servername: 'x.test' }))).rejects.toThrow();
+  });
+
   it('a certificate that is due is served until there is another', async () => {
     const directory = temporary();
     writeFileSync(join(directory, NAME), due(NAME), { mode: 0o600 });
@@ -186,6 +241,38 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
     expect(line).toContain('not a directory');
     await expect(shown(relay)).rejects.toThrow();
   });
+
+  it.skipIf(!MOUNTS).each([
+    ['read-only', (disk: string) => mount('-o', 'remount,ro', disk)],
+    ['full', (disk: string) => fill(disk)],
+  ])(
+    'a %s disk leaves the relay running with the old certificate, then with a new one that it cannot keep',
+    async (_how, spoil) => {
+      const disk = temporary();
+      expect(mount('-t', 'tmpfs', '-o', 'size=64k', 'none', disk)).toBe(true);
+      onTestFinished(() => void spawnSync('umount', [disk]));
+      // With an account, so that there is an order.
+      const before = await authority.relay(lane, disk);
+      await shown(before);
+      await eventually(() => read(disk, NAME), 'the file');
+      await before.close();
+      writeFileSync(join(disk, NAME), due(NAME), { mode: 0o600 });
+      const old = new X509Certificate(read(disk, NAME) as string).fingerprint256;
+      expect(spoil(disk)).toBe(true);
+      const files = readdirSync(disk).sort();
+      const log = new Log();
+      const relay = await authority.relay(lane, disk, {}, { logger: log.logger, certificateTimes: NEVER });
+      await eventually(
+        async () => (await shown(relay)).fingerprint256 !== old,
+        () => `the new certificate; ${log.lines.join('\n')}`,
+      );
+      expect(await eventually(() => log.find(/^error/), 'the complaint')).toMatch(
+        /is served, but cannot be kept, .*after a restart/,
+      );
+      expect(readdirSync(disk).sort()).toEqual(files);
+      expect(new X509Certificate(read(disk, NAME) as string).fingerprint256).toBe(old);
+    },
+  );
 
   it('files that are no certificates, or not for the name, are as good as none', async () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
