@@ -58,21 +58,21 @@ describe.each(LANES)('onAdmit, $name', (lane) => {
   it('changes the limit of a connected client when it is asked again, and keeps it while it fails', async () => {
     let decide: () => AdmitDecision = () => true;
     const onAdmit = ({ again }: AdmitClient): AdmitDecision => (again ? decide() : true);
-    const admission = { recheck: '1s', cache: { grace: '1h' } };
+    const admission = { recheck: '300ms', cache: { grace: '1h' } };
     let answers = 0;
     const relay = await startRelay(lane, { onAdmit: counted, config: { admission } });
-    function counted(client: AdmitClient): AdmitDecision {
-      answers += 1;
-      return onAdmit(client);
+    const [client, peer] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    function counted(asked: AdmitClient): AdmitDecision {
+      if (asked.again && asked.key === formatNodeKey(client.key)) answers += 1;
+      return onAdmit(asked);
     }
-    /** Until an answer has come, and has been acted upon: the one before it has by the next question. */
+    /** Until an answer about the client has come, and has been acted upon: it has by the next question. */
     const answered = async (answer: () => AdmitDecision) => {
       decide = answer;
       const before = answers;
       await eventually(() => answers >= before + 2, 'two more answers');
       await relay.commandsDone();
     };
-    const [client, peer] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     await answered(() => ({ receive: { bytesPerSecond: 1 } }));
     const packet = 'x'.repeat(60_000);
     // One that the burst has room for, one that is too much and read to its end, and one that waits.

@@ -31,7 +31,13 @@ export async function takeLock(path: string): Promise<(() => Promise<void>) | un
 async function make(path: string): Promise<boolean> {
   try {
     const file = await open(path, 'wx', 0o600);
-    await file.writeFile(`${hostname()} ${process.pid}`).finally(() => file.close());
+    try {
+      await file.writeFile(`${hostname()} ${process.pid}`).finally(() => file.close());
+    } catch (error) {
+      // A full disk: a lock without an owner would hold everybody up until it is old.
+      await rm(path, { force: true });
+      throw error;
+    }
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
