@@ -56,7 +56,12 @@ describe('Recheck', () => {
     vi.advanceTimersByTime(1000);
     vi.advanceTimersByTime(1000);
     expect(asked).toHaveLength(116);
-    expect(new Set(asked.slice(100)).size).toBe(16);
+    for (let answered = 100; answered < asked.length; answered++) {
+      answer(asked[answered] as number);
+      await turn(1);
+    }
+    expect(asked).toHaveLength(200);
+    expect(new Set(asked.slice(100)).size).toBe(100);
   });
 
   it('asks about every connection of a key at once, before those whose turn has come, and about who has gone no more', async () => {
