@@ -139,8 +139,9 @@ export class Gate {
     for (const client of connected) {
       const known = before?.get(client.id);
       const who = known?.who ?? unasked(client);
-      const { letInBy = 0, failingSince = 0 } = known ?? {};
-      this.recheck.add({ id: client.id, key: client.key, who, letInBy: bitsOf(letInBy), failingSince });
+      const { letInBy = 0, failingSince = 0, receiveLimit = null } = known ?? {};
+      const standing = { id: client.id, key: client.key, who, failingSince, receiveLimit };
+      this.recheck.add({ ...standing, letInBy: bitsOf(letInBy) });
       keys.add(client.key);
     }
     this.start();

@@ -17,6 +17,7 @@ function gate(options: Partial<GateOptions> = {}): Gate {
   const made = new Gate(
     {
       rights: openAdmission(undefined),
+      deniedApps: [],
       policy: 'any',
       desks: [new Desk({ name: 'all', verifier, ...common })],
       lists: [],
