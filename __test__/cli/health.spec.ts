@@ -47,7 +47,7 @@ describe('a relay is found by the variables that it runs with', () => {
     const { code, stdout } = await run('derpkit', ['health'], { env });
     expect({ code, stdout }).toEqual({
       code: 0,
-      stdout: `${scheme}://localhost:${port} answers DERP: ${await keyOf(relay)}\n`,
+      stdout: `${scheme}://127.0.0.1:${port} answers DERP: ${await keyOf(relay)}\n`,
     });
     await relay.stop();
     expect((await run('derpkit', ['health'], { env })).code).toBe(1);

@@ -96,7 +96,7 @@ describe.skipIf(missing)('the image', () => {
       `127.0.0.1:${stun}`,
     ];
     const trust = ['-ca', workspace.authority, '-server-name', SERVER_NAME];
-    for (const scenario of ['relay-tls', 'websocket', 'stun', 'http-port-80', 'traffic-200-clients'])
+    for (const scenario of ['relay-tls', 'stun', 'http-port-80', 'traffic-200-clients'])
       await run(workspace.peers.interop, ['-run', scenario, ...target, ...trust]);
     expect(container.relay.stderr).toContain('plane=native');
     expect(await container.health()).toMatchObject({
