@@ -5,5 +5,6 @@ export interface Bases {
 }
 
 export function imageToolsMissing(): string | undefined;
-export function builtBases(): Bases | undefined;
 export function buildBases(): Promise<Bases>;
+/** The directory of a Debian with systemd. */
+export function buildDebian(): Promise<string>;

@@ -26,25 +26,38 @@ export function imageToolsMissing() {
   return missing.length > 0 ? `${missing.join(' and ')} of Debian are not installed` : undefined;
 }
 
-/** The bases, or `undefined` where they are not built. */
-export function builtBases() {
-  const finished = place();
-  return existsSync(finished) ? { install: join(finished, 'install'), run: join(finished, 'run') } : undefined;
-}
-
 /** Builds the bases, or finds them built. */
 export async function buildBases() {
   const missing = imageToolsMissing();
   if (missing) throw new Error(missing);
-  if (!builtBases()) {
+  const finished = place();
+  if (!existsSync(finished)) {
     process.stderr.write('derpkit: building the bases of the image; this takes a minute, once\n');
-    await makeOnce(place(), async (directory) => {
+    await makeOnce(finished, async (directory) => {
       await build(join(directory, 'run'), RUN);
       await build(join(directory, 'install'), INSTALL);
       await addNpm(join(directory, 'install'));
     });
   }
-  return builtBases();
+  return { install: join(finished, 'install'), run: join(finished, 'run') };
+}
+
+/** A Debian with systemd and the Node of this machine, built now or found built. */
+export async function buildDebian() {
+  const finished = `${place()}-systemd`;
+  if (!existsSync(finished)) {
+    process.stderr.write('derpkit: building a Debian with systemd; this takes a minute or two, once\n');
+    await makeOnce(finished, async (directory) => {
+      await run('mmdebstrap', [
+        '--variant=minbase',
+        '--include=systemd,dbus,libstdc++6',
+        SUITE,
+        join(directory, 'root'),
+      ]);
+      await copyFile(process.execPath, join(directory, 'root/usr/bin/node'));
+    });
+  }
+  return join(finished, 'root');
 }
 
 async function build(root, packages) {
