@@ -33,7 +33,20 @@ export {
 } from './errors.js';
 export type { Logger } from './logger.js';
 export type { CounterName, Counters } from './plane/counter-figures.js';
-export { DROP_REASONS, type DropCounter, type DropReason, PACKET_KINDS, type PacketKind } from './plane/counters.js';
+export {
+  DROP_REASONS,
+  type DropCounter,
+  type DropReason,
+  type FailureCounter,
+  HANDSHAKE_FAILURES,
+  type HandshakeFailure,
+  LOGIN_FAILURES,
+  type LoginFailure,
+  PACKET_KINDS,
+  type PacketKind,
+  REQUEST_FAILURES,
+  type RequestFailure,
+} from './plane/counters.js';
 export type { CloseReason, PeerAddress, PlaneKind, TlsVersion } from './plane/plane.js';
 export type { ClientStatus, TrafficFigures } from './registry/client-status.js';
 export type { HistogramFigures, RelayFigures } from './registry/figures.js';

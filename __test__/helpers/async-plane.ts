@@ -210,6 +210,16 @@ class Upward implements PlaneEvents {
     this.raise('drops', () => this.to.drops(...crossed));
   }
 
+  failures(...args: Parameters<PlaneEvents['failures']>): void {
+    const crossed = cross(args);
+    this.raise('failures', () => this.to.failures(...crossed));
+  }
+
+  crowded(...args: Parameters<PlaneEvents['crowded']>): void {
+    const crossed = cross(args);
+    this.raise('failures', () => this.to.crowded(...crossed));
+  }
+
   duplex(...[id, stream, info]: Parameters<PlaneEvents['duplex']>): void {
     const crossed = cross({ id, info });
     this.raise(`connection ${id}`, () => this.to.duplex(crossed.id, stream, crossed.info));

@@ -9,6 +9,7 @@ import type {
   CertificateSet,
   CloseReason,
   DataPlane,
+  Failure,
   LinkChange,
   LinkId,
   Login,
@@ -39,6 +40,7 @@ export class Bench implements PlaneEvents {
   readonly needs: CertificateNeed[] = [];
   readonly duplexes = new Map<number, Duplex>();
   readonly dropped: PacketDrop[] = [];
+  readonly failed: Failure[] = [];
   readonly plane: DataPlane;
   private target: Target | undefined;
   private readonly contract: Contract;
@@ -144,5 +146,9 @@ export class Bench implements PlaneEvents {
   certificateNeeded(need: CertificateNeed): void {
     this.needs.push(need);
   }
+  failures(failures: readonly Failure[]): void {
+    this.failed.push(...failures);
+  }
+  crowded(): void {}
   fault(): void {}
 }

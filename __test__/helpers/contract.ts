@@ -98,6 +98,15 @@ export class Contract implements PlaneEvents {
     this.to.drops(...args);
   }
 
+  failures(...args: Parameters<PlaneEvents['failures']>): void {
+    if (args[0].length === 0) this.violate('no failures');
+    this.to.failures(...args);
+  }
+
+  crowded(address: string): void {
+    this.to.crowded(address);
+  }
+
   fault(...args: Parameters<PlaneEvents['fault']>): void {
     this.violate(`fault ${args[0]}: ${args[1]}`);
     this.to.fault(...args);

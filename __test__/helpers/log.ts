@@ -5,7 +5,11 @@ export class Log {
   readonly lines: string[] = [];
   readonly logger = new Proxy({} as Logger, {
     get: (_target, level) => (facts: object | string, text?: string) => {
-      this.lines.push(`${String(level)}: ${typeof facts === 'string' ? facts : `${text} ${JSON.stringify(facts)}`}`);
+      // It is no level, and all of them are wanted.
+      if (level === 'isLevelEnabled') return true;
+      return this.lines.push(
+        `${String(level)}: ${typeof facts === 'string' ? facts : `${text} ${JSON.stringify(facts)}`}`,
+      );
     },
   });
 

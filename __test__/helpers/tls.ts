@@ -30,7 +30,7 @@ export function rsaPair(): { chain: string; key: string } {
 }
 
 /** The first record of a client, as Node makes it. */
-export async function clientHello(servername?: string): Promise<Buffer> {
+export async function clientHello(servername?: string, maxVersion?: 'TLSv1.2'): Promise<Buffer> {
   const sent: Buffer[] = [];
   const transport = new Duplex({
     read() {},
@@ -39,7 +39,12 @@ export async function clientHello(servername?: string): Promise<Buffer> {
       done();
     },
   });
-  const socket = connect({ socket: transport, rejectUnauthorized: false, ...(servername && { servername }) });
+  const socket = connect({
+    socket: transport,
+    rejectUnauthorized: false,
+    ...(servername && { servername }),
+    ...(maxVersion && { maxVersion }),
+  });
   socket.on('error', () => undefined);
   await eventually(() => sent.length > 0, 'a ClientHello');
   socket.destroy();

@@ -1,11 +1,11 @@
 /** The ordinary HTTP server behind the plane: it gets every connection that is not a raw DERP upgrade. */
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Adoption, ConnectionId, DuplexInfo } from '../plane/plane.js';
+import type { Adoption, ConnectionId, DuplexInfo, PeerAddress } from '../plane/plane.js';
 import type { Stranger } from '../plane/strangers.js';
 import type { NodeKey } from '../protocol/key.js';
 import { requestedFraming, switchingProtocols, wantsFastStart } from '../protocol/upgrade.js';
-import type { HttpCounters } from './counters.js';
+import type { HttpCounters, RequestFailure } from './counters.js';
 import { malformed, sendError, UNSUPPORTED_CODING } from './responses.js';
 import { type Face, Site, type SiteOptions } from './site.js';
 import type { Visitors } from './visitors.js';
@@ -20,6 +20,8 @@ export interface HttpOptions extends SiteOptions {
   readonly serverKey: NodeKey;
   /** Gives a connection whose upgrade was answered back to the plane. */
   readonly adopt: (id: ConnectionId, how: Adoption) => void;
+  /** A request was refused for what it is. */
+  readonly onFailure: (reason: RequestFailure, peer: PeerAddress) => void;
 }
 
 type RequestEvent = 'request' | 'checkContinue' | 'checkExpectation';
@@ -42,11 +44,15 @@ const HEAD_TIMEOUT = 10_000;
  * has read takes every request at once: thousands of them in one chunk, of somebody who reads no answer.
  */
 const PIPELINED = 32;
+/** For how long a client that was refused may go on sending: at once, the system would take the answer back with a reset. Go's. */
+const LINGER = 500;
 
 export class HttpServer {
   private readonly server: Server;
   private readonly site: Site;
   private readonly origins = new WeakMap<Duplex, Origin>();
+  /** Connections that have got their last answer. */
+  private readonly refused = new WeakSet<Duplex>();
 
   constructor(private readonly options: HttpOptions) {
     this.site = new Site(options);
@@ -70,7 +76,11 @@ export class HttpServer {
     this.onSwitch('connect', (request, socket) => this.onConnect(request, socket));
     this.server.on(
       'clientError',
-      options.barrier.guard('http: clientError', refuse, (_error, socket) => socket.destroy()),
+      options.barrier.guard(
+        'http: clientError',
+        (error, socket) => this.refuse(error, socket),
+        (_error, socket) => socket.destroy(),
+      ),
     );
     // The server never listens, but it keeps track of connections, and of their deadlines, only from this event on.
     this.server.emit('listening');
@@ -136,6 +146,7 @@ export class HttpServer {
   private begin({ socket }: IncomingMessage, response: ServerResponse, origin: Origin): boolean {
     if (socket.destroyed) return false;
     if (origin.unanswered >= PIPELINED) {
+      this.fails('too_many', origin);
       socket.destroy();
       return false;
     }
@@ -147,6 +158,8 @@ export class HttpServer {
       this.options.counters.tlsActive[tlsVersion] += 1;
     }
     const closed = () => {
+      const failure = FAILURES[response.statusCode];
+      if (failure) this.fails(failure, origin);
       this.settle(origin, Math.min(1, origin.unanswered));
       this.rests(origin, socket);
       if (origin.unanswered > 0 || !origin.next) return;
@@ -167,6 +180,29 @@ export class HttpServer {
     place.touch(performance.now());
     const patience = place.patience(REQUEST_TIMEOUT);
     if (unanswered === 0 && patience < REQUEST_TIMEOUT && !socket.destroyed) socket.setTimeout(patience);
+  }
+
+  private fails(reason: RequestFailure, origin: Origin | undefined): void {
+    this.options.counters.failures[reason] += 1;
+    this.options.onFailure(reason, origin?.peer ?? { address: '', port: 0 });
+  }
+
+  /** Of what Node's parser does not take. A connection that is gone, or in the middle of an answer, only ends. */
+  private refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
+    if (this.refused.has(socket)) return;
+    const answering = (socket as { _httpMessage?: { headersSent: boolean } | null })._httpMessage?.headersSent;
+    if (!socket.writable || answering) {
+      socket.destroy();
+      return;
+    }
+    const status = STATUSES[error.code ?? ''] ?? '400 Bad Request';
+    const text = status.startsWith('501') ? UNSUPPORTED_CODING : status;
+    this.fails(FAILURES[Number.parseInt(status, 10)] ?? 'bad_request', this.origins.get(socket));
+    this.refused.add(socket);
+    socket.end(malformed(status, text));
+    const late = setTimeout(() => socket.destroy(), LINGER).unref();
+    socket.once('close', () => clearTimeout(late));
+    socket.once('end', () => socket.destroy());
   }
 
   private settle(origin: Origin, requests: number): void {
@@ -266,17 +302,13 @@ const STATUSES: Readonly<Record<string, string>> = {
   ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
 };
 
-/** Of what Node's parser does not take. A connection that is gone, or in the middle of an answer, only ends. */
-function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
-  const answering = (socket as { _httpMessage?: { headersSent: boolean } | null })._httpMessage?.headersSent;
-  if (!socket.writable || answering) {
-    socket.destroy();
-    return;
-  }
-  const status = STATUSES[error.code ?? ''] ?? '400 Bad Request';
-  const text = status.startsWith('501') ? UNSUPPORTED_CODING : status;
-  socket.end(malformed(status, text), () => socket.destroy());
-}
+/** Answers that say that a request is none. */
+const FAILURES: Readonly<Record<number, RequestFailure>> = {
+  400: 'bad_request',
+  408: 'timeout',
+  431: 'too_large',
+  501: 'bad_coding',
+};
 
 function isSound(request: IncomingMessage): boolean {
   return Site.hasHost(request) && !Site.bodyFault(request);

@@ -16,6 +16,8 @@ export class Visitors {
   readonly evicted: Record<Full, number> = { address: 0, pool: 0 };
   /** Newcomers for whom nobody could make room. */
   readonly refused: Record<Full, number> = { address: 0, pool: 0 };
+  /** An address whose share is full, of those that came since it was asked for last. */
+  crowded: string | undefined;
   private readonly strangers: Strangers;
   private readonly pools = new Map<ListenerId, Pool>();
   private readonly reserve = new Pool(() => RESERVE);
@@ -26,23 +28,26 @@ export class Visitors {
   ) {
     this.strangers = new Strangers({
       limits,
-      evicted: (why) => {
+      evicted: (why, { address }) => {
         this.evicted[why] += 1;
+        if (why === 'address') this.crowded = address;
       },
-      refused: (why) => {
+      refused: (why, { address }) => {
         this.refused[why] += 1;
+        if (why === 'address') this.crowded = address;
       },
     });
   }
 
   /** A place until the stream closes, if it does not leave before; `undefined` if there is none. */
-  enter(stream: Duplex, { listener, peer: { address } }: DuplexInfo): Stranger | undefined {
+  enter(stream: Duplex, { listener, peer }: DuplexInfo): Stranger | undefined {
+    const { address } = peer;
     const pool = this.poolOf(listener);
     const isReserved = !this.strangers.hasRoom(pool, address) && !this.reserve.isFull && this.mayDebug(address);
     const end = () => stream.destroy();
     const place = isReserved
-      ? this.strangers.enter(this.reserve, '', end, performance.now())
-      : this.strangers.enter(pool, address, end, performance.now());
+      ? this.strangers.enter(this.reserve, { ...peer, address: '' }, end, performance.now())
+      : this.strangers.enter(pool, peer, end, performance.now());
     if (place) stream.once('close', () => place.leave());
     return place;
   }

@@ -1,5 +1,12 @@
 /** derper's metrics, by its names, made of what the parts of the relay count. Pure. */
-import { COUNTER_NAMES, type CounterName, DROP_REASONS, PACKET_KINDS, WRITE_FRAMES_BOUNDS } from '../plane/counters.js';
+import {
+  COUNTER_NAMES,
+  type CounterName,
+  DROP_REASONS,
+  FAILURE_COUNTERS,
+  PACKET_KINDS,
+  WRITE_FRAMES_BOUNDS,
+} from '../plane/counters.js';
 import { type CertificateFigures, certificateMetrics } from './certificates.js';
 import { bare, type Entry, type HistogramFigures, histogram, int, labels, set, type Value } from './exposition.js';
 
@@ -11,6 +18,10 @@ export interface MetricSources {
   readonly webSocketAccepts: number;
   /** Connections that are not admitted: how many made room for others, and how many were refused, by what was full. */
   readonly strangers: Record<'evicted' | 'refused', Readonly<Record<string, number>>>;
+  /** Requests that the HTTP server has refused, by reason. */
+  readonly requestFailures: Readonly<Record<string, number>>;
+  /** Clients that showed a mesh key that is not the relay's. */
+  readonly wrongMeshKeys: number;
   readonly bootstrap: BootstrapFigures;
   /** TLS relays only: requests, in all and under way, by the version of TLS. */
   readonly tls: TlsFigures | undefined;
@@ -123,7 +134,10 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['node_boot_time_seconds', bare(process.bootedAt)],
     ['version', { kind: 'info', text: version, labels: { version, binary: 'derper' } }],
     ['derpkit_plane', { kind: 'info', text: sources.plane, labels: { plane: sources.plane } }],
-    ['counter_derpkit_logins_failed', int(counters.logins_failed)],
+    ['counter_derpkit_handshakes_failed', labels('reason', failures(counters, 'handshakes_failed'))],
+    ['counter_derpkit_requests_failed', labels('reason', requestFailures(sources))],
+    ['counter_derpkit_logins_failed', labels('reason', failures(counters, 'logins_failed'))],
+    ['counter_derpkit_wrong_mesh_keys', int(sources.wrongMeshKeys)],
     ['counter_derpkit_connections_refused', int(counters.connections_refused)],
     ['counter_derpkit_faults', int(sources.faults)],
     ['counter_derpkit_strangers_evicted', labels('full', sources.strangers.evicted)],
@@ -215,7 +229,7 @@ function writeFrames(counters: MetricSources['counters']): HistogramFigures {
 function roundTrips(counters: MetricSources['counters']): Record<string, number> {
   const names = COUNTER_NAMES.filter((name) => name.startsWith('tcp_rtt:') && counters[name] > 0);
   const rows = names.map((name) => [name.slice('tcp_rtt:'.length).replace('_', '-'), counters[name]] as const);
-  return Object.fromEntries(rows.sort(([a], [b]) => (a < b ? -1 : 1)));
+  return sorted(rows);
 }
 
 function mesh(links: readonly MeshFigures[]): Entry[] {
@@ -253,6 +267,23 @@ function overBudget({ counters, mesh }: MetricSources): Record<string, number> {
     peer_gone_pairs: counters['over_budget:peer_gone_pairs'],
     queued_bytes: counters['over_budget:queued_bytes'],
   };
+}
+
+/** What the plane counts of one kind, by reason. */
+function failures(counters: MetricSources['counters'], kind: string): Record<string, number> {
+  const names = FAILURE_COUNTERS.filter((name) => name.startsWith(`${kind}:`));
+  return sorted(names.map((name) => [name.slice(kind.length + 1), counters[name]] as const));
+}
+
+/** Heads that the plane has waited for in vain, and requests that the HTTP server has refused. */
+function requestFailures({ counters, requestFailures }: MetricSources): Record<string, number> {
+  const all = failures(counters, 'requests_failed');
+  for (const [reason, count] of Object.entries(requestFailures)) all[reason] = (all[reason] ?? 0) + count;
+  return sorted(Object.entries(all));
+}
+
+function sorted(rows: readonly (readonly [string, number])[]): Record<string, number> {
+  return Object.fromEntries([...rows].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function stun(counters: MetricSources['counters']): Entry[] {

@@ -1,6 +1,6 @@
 /** What the addon has, as JavaScript calls it. `crates/derp-node` is the other side. */
 import type { ClientInfo } from '../protocol/login.js';
-import type { Certificate, Listening, PacketDrop, Snapshot, TlsVersion } from './plane.js';
+import type { Certificate, Failure, Listening, PacketDrop, PeerAddress, Snapshot, TlsVersion } from './plane.js';
 
 export interface Binding {
   version(): string;
@@ -72,6 +72,8 @@ export interface BindingEvent {
   readonly fd: number;
   readonly received: Buffer;
   readonly drops: readonly BindingDrop[];
+  readonly failures: readonly (Omit<Failure, 'peer'> & PeerAddress)[];
+  readonly untold: number;
   /** 33 bytes for each: the key, and whether it is there. */
   readonly changes: Buffer;
   readonly serverName: string;

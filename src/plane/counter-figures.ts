@@ -1,10 +1,12 @@
 import type { DropCounter } from './drop-reasons.js';
+import type { FailureCounter } from './failures.js';
 
 /**
  * The data plane's counters: they rise from 0 at the relay's start, and are exact up to 2^53. A gauge is what is true now.
- * {@link DropCounter} names those of packets that were dropped.
+ * {@link DropCounter} names those of packets that were dropped, {@link FailureCounter} those of connections that came to
+ * nothing before they were admitted.
  */
-export interface Counters extends Readonly<Record<DropCounter, number>> {
+export interface Counters extends Readonly<Record<DropCounter | FailureCounter, number>> {
   /** Connections handed to DERP: upgraded, not yet logged in. */
   readonly accepts: number;
   /** SendPacket frames with a discovery packet, dropped ones included. */
@@ -33,7 +35,7 @@ export interface Counters extends Readonly<Record<DropCounter, number>> {
   readonly unknown_frames: number;
   /** Connections closed because a write stood still for its deadline. */
   readonly write_timeouts: number;
-  /** Connections that ended before they were admitted: deadline, bad login, refusal, hang-up. */
+  /** Connections that ended between the greeting and admission: the sum of `logins_failed:` and its reasons. */
   readonly logins_failed: number;
   /** Connections closed because a limit on unadmitted ones was reached, and none of these could make room. */
   readonly connections_refused: number;

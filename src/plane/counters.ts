@@ -4,9 +4,20 @@
  */
 import type { CounterName, Counters } from './counter-figures.js';
 import { DROP_REASONS, type DropCounter, type DropReason, PACKET_KINDS, type PacketKind } from './drop-reasons.js';
+import { FAILURE_COUNTERS, type FailureCounter } from './failures.js';
 
 export type { CounterName } from './counter-figures.js';
 export { DROP_REASONS, type DropCounter, type DropReason, PACKET_KINDS, type PacketKind } from './drop-reasons.js';
+export {
+  FAILURE_COUNTERS,
+  type FailureCounter,
+  HANDSHAKE_FAILURES,
+  type HandshakeFailure,
+  LOGIN_FAILURES,
+  type LoginFailure,
+  REQUEST_FAILURES,
+  type RequestFailure,
+} from './failures.js';
 
 /** What each counts stands in `counter-figures.ts`. */
 const PLAIN_COUNTERS = [
@@ -89,6 +100,7 @@ export const WRITE_FRAMES_BOUNDS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25
 
 export const COUNTER_NAMES: readonly CounterName[] = [
   ...PLAIN_COUNTERS,
+  ...FAILURE_COUNTERS,
   ...DROP_REASONS.flatMap((reason) =>
     PACKET_KINDS.flatMap((kind): CounterName[] => [
       `packets_dropped:${reason}:${kind}`,
@@ -115,7 +127,7 @@ export class CounterPage {
   readAll(): Counters {
     const copied = this.copy?.();
     const rows = COUNTER_NAMES.map((name, index) => [name, this.sum(index, copied)]);
-    return Object.fromEntries(rows) as Record<(typeof PLAIN_COUNTERS)[number] | DropCounter, number>;
+    return Object.fromEntries(rows) as Record<(typeof PLAIN_COUNTERS)[number] | FailureCounter | DropCounter, number>;
   }
 
   private sum(index: number, copied: ArrayLike<number> | undefined): number {

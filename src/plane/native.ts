@@ -12,6 +12,7 @@ import { findAddon } from './addon.js';
 import { listenError } from './address.js';
 import type { Binding, BindingEvent, BindingPlane } from './binding.js';
 import { WritableCounters } from './counters.js';
+import { flat } from './native-policy.js';
 import { tapBatch } from './native-tap.js';
 import type {
   Adoption,
@@ -367,6 +368,17 @@ class NativePlane implements DataPlane {
           })),
         );
         break;
+      case 'failures': {
+        const peerOf = ({ address, port, ...rest }: BindingEvent['failures'][number]) => ({
+          ...rest,
+          peer: { address, port },
+        });
+        this.events.failures(event.failures.map(peerOf), event.untold);
+        break;
+      }
+      case 'crowded':
+        this.events.crowded(event.address);
+        break;
       case 'linkOpen':
         this.events.linkOpen(id, readNodeKey(event.key));
         break;
@@ -420,29 +432,4 @@ function systemError(error: NodeJS.ErrnoException): Error {
   const { errno, code } = error;
   if (errno === undefined || !code?.startsWith('ERR_')) return error;
   return Object.assign(error, { code: getSystemErrorName(errno) });
-}
-
-/** `receiveEpoch` is another number with every receive rate that was given, even if it says the same. */
-function flat(policy: PlanePolicy, receiveEpoch: number): object {
-  const { limits, deadlines, queueDepth, linkQueueDepth, keepAlive, notHere, tcp } = policy;
-  const { acceptRate, receiveRate, watchedDrops } = policy;
-  return {
-    ...limits,
-    ...deadlines,
-    queueDepth,
-    linkQueueDepth,
-    keepAlive: keepAlive.interval,
-    keepAliveJitter: keepAlive.jitter,
-    notHereBurst: notHere.burst,
-    notHerePerSecond: notHere.perSecond,
-    acceptBurst: acceptRate?.burst,
-    acceptPerSecond: acceptRate?.perSecond,
-    receiveBurst: receiveRate?.burst,
-    receivePerSecond: receiveRate?.bytesPerSecond,
-    receiveEpoch,
-    tcpKeepAlive: tcp.keepAlive,
-    tcpUserTimeout: tcp.userTimeout,
-    roundTrips: tcp.roundTrips,
-    watchedDrops: watchedDrops.map(nodeKeyBytes),
-  };
 }

@@ -27,6 +27,7 @@ import type { ClientInfo } from '../protocol/login.js';
 import type { PeerGoneReason } from '../protocol/wire.js';
 import type { CertificateNeed, CertificateSet } from './certificate-set.js';
 import type { CounterPage, DropReason } from './counters.js';
+import type { FailureCounter, RefusalCounter } from './failures.js';
 import type { ConnectionId, LinkId, ListenerId } from './ids.js';
 import type { PacketTap, TapOptions } from './packet-tap.js';
 import type { Snapshot } from './snapshot.js';
@@ -186,6 +187,14 @@ export interface PlaneEvents {
   drops(drops: readonly PacketDrop[]): void;
 
   /**
+   * Connections came to nothing before they were admitted: raised with {@link PlanePolicy.tellFailures} alone. Coalesced, and
+   * bounded: `untold` is how many more there were since the last call. Counters tell of all.
+   */
+  failures(failures: readonly Failure[], untold: number): void;
+  /** One of the addresses, IP text, whose share ({@link PlaneLimits.perAddress}) is full: now and then, while there are any. */
+  crowded(address: string): void;
+
+  /**
    * A fault of the plane's own; the text is for the log. A fatal one has closed every listener and connection, any other
    * only the connection that it happened on.
    */
@@ -198,6 +207,18 @@ export interface PeerAddress {
   readonly address: string;
   /** 0 if unknown. */
   readonly port: number;
+}
+
+/** A connection that came to nothing. */
+export interface Failure {
+  /** The counter that has counted it. */
+  readonly what: FailureCounter | RefusalCounter;
+  /** Where it came from. */
+  readonly peer: PeerAddress;
+  /** Of handshakes: the name that the client asked for, as it came, but for its case; empty if there was none. */
+  readonly serverName: string;
+  /** The name of the alert, where the client has sent one; empty otherwise. */
+  readonly alert: string;
 }
 
 /** A client that has proven its key. */
@@ -328,6 +349,8 @@ export interface PlanePolicy {
     /** How often the round trip of each connection is counted, where the plane and the system can tell it; 0 is never. */
     readonly roundTrips: number;
   };
+  /** Whether `failures` are raised. */
+  readonly tellFailures: boolean;
   /** Keys of which it is told when packets to them are dropped. */
   readonly watchedDrops: readonly NodeKey[];
   /** Connections a TLS listener takes per second; more are closed at once. */

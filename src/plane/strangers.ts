@@ -6,6 +6,7 @@
  * Every step takes the same time, however many there are. `crates/derp-net/src/state/strangers` is the twin.
  */
 import { Networks, networkOf } from './networks.js';
+import type { PeerAddress } from './plane.js';
 
 /** What a connection has, in milliseconds, before another one of its own address takes its place. */
 const LEAST = 1000;
@@ -25,10 +26,10 @@ export interface StrangerLimits {
 
 export interface StrangersOwner {
   limits(): StrangerLimits;
-  /** Somebody has made room for another. */
-  evicted(why: Full): void;
-  /** Nobody could make room. */
-  refused(why: Full): void;
+  /** A connection has made room for one of this peer. */
+  evicted(why: Full, peer: PeerAddress): void;
+  /** No connection could make room for one of this peer. */
+  refused(why: Full, peer: PeerAddress): void;
 }
 
 /** Connections of one kind, of one listener. */
@@ -66,34 +67,34 @@ export class Strangers {
   }
 
   /** A place for a newcomer, whoever may have to make room: `end` ends it then. `undefined` if nobody can. */
-  enter(pool: Pool, address: string, end: () => void, now: number): Stranger | undefined {
+  enter(pool: Pool, peer: PeerAddress, end: () => void, now: number): Stranger | undefined {
     const { perAddress } = this.owner.limits();
-    const share = this.shareOf(address);
+    const share = this.shareOf(peer.address);
     const row = this.shares.get(share);
     let ofShare: Stranger | undefined;
     if (share !== '' && (row?.count ?? 0) >= perAddress) {
       ofShare = row?.first;
-      if (!ofShare || now - ofShare.since < LEAST) return this.refuse('address');
+      if (!ofShare || now - ofShare.since < LEAST) return this.refuse('address', peer);
     }
     let ofPool: Stranger | undefined;
     if (pool.count - (ofShare?.pool === pool ? 1 : 0) >= pool.limit()) {
       ofPool = pool.row.first;
-      if (!ofPool || pool.limit() === 0) return this.refuse('pool');
+      if (!ofPool || pool.limit() === 0) return this.refuse('pool', peer);
     }
-    if (ofShare) this.evict(ofShare, 'address');
-    if (ofPool && ofPool !== ofShare) this.evict(ofPool, 'pool');
-    return new Stranger(this, pool, share, end, now);
+    if (ofShare) this.evict(ofShare, 'address', peer);
+    if (ofPool && ofPool !== ofShare) this.evict(ofPool, 'pool', peer);
+    return new Stranger(this, pool, { peer, share }, end, now);
   }
 
   /** @internal */
-  makeRoom(pool: Pool): boolean {
+  makeRoom(pool: Pool, peer: PeerAddress): boolean {
     if (!pool.isFull) return true;
     const { first } = pool.row;
     if (first && pool.limit() > 0) {
-      this.evict(first, 'pool');
+      this.evict(first, 'pool', peer);
       return true;
     }
-    this.refuse('pool');
+    this.refuse('pool', peer);
     return false;
   }
 
@@ -117,13 +118,13 @@ export class Strangers {
     return this.exempt.has(address) ? '' : networkOf(address);
   }
 
-  private refuse(why: Full): undefined {
-    this.owner.refused(why);
+  private refuse(why: Full, peer: PeerAddress): undefined {
+    this.owner.refused(why, peer);
   }
 
-  private evict(stranger: Stranger, why: Full): void {
+  private evict(stranger: Stranger, why: Full, peer: PeerAddress): void {
     stranger.leave();
-    this.owner.evicted(why);
+    this.owner.evicted(why, peer);
     stranger.end();
   }
 }
@@ -140,14 +141,14 @@ export class Stranger {
   constructor(
     private readonly strangers: Strangers,
     public pool: Pool,
-    private readonly share: string,
-    /** Ends the connection. */
+    private readonly from: { readonly peer: PeerAddress; readonly share: string },
+    /** Ends the connection, which makes room. */
     public end: () => void,
     /** When it came to its pool, or did something there. */
     public since: number,
   ) {
     pool.row.count += 1;
-    const row = strangers.share(share);
+    const row = strangers.share(from.share);
     if (row) row.count += 1;
     this.link();
   }
@@ -155,7 +156,7 @@ export class Stranger {
   /** Goes on to another pool, as a newcomer there. False if there is no place; it leaves then. */
   advance(pool: Pool, end: () => void, now: number): boolean {
     if (!this.isThere) return false;
-    if (!this.strangers.makeRoom(pool)) {
+    if (!this.strangers.makeRoom(pool, this.from.peer)) {
       this.leave();
       return false;
     }
@@ -192,15 +193,15 @@ export class Stranger {
     this.isThere = false;
     this.hold();
     this.pool.row.count -= 1;
-    const row = this.strangers.share(this.share);
+    const row = this.strangers.share(this.from.share);
     if (!row) return;
     row.count -= 1;
-    if (row.count === 0) this.strangers.forget(this.share);
+    if (row.count === 0) this.strangers.forget(this.from.share);
   }
 
   private link(): void {
     this.pool.row.push(this.inPool);
-    this.strangers.share(this.share)?.push(this.inShare);
+    this.strangers.share(this.from.share)?.push(this.inShare);
   }
 }
 

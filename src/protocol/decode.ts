@@ -6,6 +6,22 @@ export class ProtocolError extends Error {
   override name = 'ProtocolError';
 }
 
+/** What is wrong with a login, in the words of `LOGIN_FAILURES`. */
+export type LoginFault = 'no_client_info' | 'bad_length' | 'bad_key' | 'bad_box' | 'bad_info';
+
+/** The client's login is at fault. */
+export class LoginError extends ProtocolError {
+  override name = 'LoginError';
+
+  constructor(
+    readonly fault: LoginFault,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
 export interface FrameSink {
   /**
    * A header has arrived, its body may not have. Throws {@link ProtocolError} to refuse the frame before any of the body

@@ -2,7 +2,7 @@
  * The login: ClientInfo and ServerInfo, JSON in NaCl boxes. Opening a ClientInfo proves that the client holds its key.
  */
 import nacl from 'tweetnacl';
-import { ProtocolError } from './decode.js';
+import { LoginError } from './decode.js';
 import { newFrame } from './frame.js';
 import { isMeshKey, isZeroKey, type KeyPair, type NodeKey, nodeKeyBytes, readNodeKey, writeNodeKey } from './key.js';
 import { membersOf } from './members.js';
@@ -36,13 +36,13 @@ export interface OpenedLogin {
   readonly sharedKey: Uint8Array;
 }
 
-/** Opens the body of a ClientInfo frame. Throws {@link ProtocolError} where the login has to fail. */
+/** Opens the body of a ClientInfo frame. Throws {@link LoginError} where the login has to fail. */
 export function openClientInfo(body: Buffer, serverPrivateKey: Uint8Array): OpenedLogin {
   const key = readNodeKey(body);
-  if (isZeroKey(key)) throw new ProtocolError('the client key is zero');
+  if (isZeroKey(key)) throw new LoginError('bad_key', 'the client key is zero');
   const sharedKey = sharedKeyOf(serverPrivateKey, key);
   const json = openBox(body.subarray(KEY_LENGTH), sharedKey);
-  if (!json) throw new ProtocolError('the ClientInfo box does not open');
+  if (!json) throw new LoginError('bad_box', 'the ClientInfo box does not open');
   return { key, info: parseClientInfo(json), sharedKey };
 }
 
@@ -79,10 +79,10 @@ export function parseClientInfo(json: Uint8Array): ClientInfo {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new ProtocolError('ClientInfo is not JSON', { cause });
+    throw new LoginError('bad_info', 'ClientInfo is not JSON', { cause });
   }
   if (value !== null && (typeof value !== 'object' || Array.isArray(value))) {
-    throw new ProtocolError('ClientInfo is not a JSON object');
+    throw new LoginError('bad_info', 'ClientInfo is not a JSON object');
   }
   const info = {
     version: 0,
@@ -101,7 +101,7 @@ export function parseClientInfo(json: Uint8Array): ClientInfo {
     else if (/^AppName$/iu.test(name)) info.appName = string(field);
   }
   // Of several names only the last has to be a proper one.
-  if (!isAppName(info.appName)) throw new ProtocolError('invalid app name in ClientInfo');
+  if (!isAppName(info.appName)) throw new LoginError('bad_info', 'invalid app name in ClientInfo');
   return info;
 }
 
@@ -109,13 +109,13 @@ function membersOfInfo(text: string): [name: string, value: string][] {
   try {
     return membersOf(text);
   } catch (cause) {
-    throw new ProtocolError('ClientInfo is nested too deeply', { cause });
+    throw new LoginError('bad_info', 'ClientInfo is nested too deeply', { cause });
   }
 }
 
 function meshKey(field: string): string {
   const key: unknown = JSON.parse(field);
-  if (typeof key !== 'string' || !isMeshKey(key)) throw new ProtocolError('invalid mesh key in ClientInfo');
+  if (typeof key !== 'string' || !isMeshKey(key)) throw new LoginError('bad_info', 'invalid mesh key in ClientInfo');
   return key.toLowerCase();
 }
 
@@ -123,19 +123,19 @@ function meshKey(field: string): string {
 function integer(field: string): number {
   const value = /^-?\d{1,19}$/.test(field) ? BigInt(field) : undefined;
   if (value === undefined || BigInt.asIntN(64, value) !== value) {
-    throw new ProtocolError('ClientInfo version is not an integer');
+    throw new LoginError('bad_info', 'ClientInfo version is not an integer');
   }
   return Number(value);
 }
 
 function boolean(field: string): boolean {
-  if (field !== 'true' && field !== 'false') throw new ProtocolError('a ClientInfo flag is not a boolean');
+  if (field !== 'true' && field !== 'false') throw new LoginError('bad_info', 'a ClientInfo flag is not a boolean');
   return field === 'true';
 }
 
 function string(field: string): string {
   const value: unknown = JSON.parse(field);
-  if (typeof value !== 'string') throw new ProtocolError('a ClientInfo text is not a string');
+  if (typeof value !== 'string') throw new LoginError('bad_info', 'a ClientInfo text is not a string');
   return value;
 }
 
@@ -145,7 +145,7 @@ function isAppName(name: string): boolean {
 
 function sharedKeyOf(privateKey: Uint8Array, publicKey: NodeKey): Uint8Array {
   const shared = agree(privateKey, nodeKeyBytes(publicKey));
-  if (!shared) throw new ProtocolError('the key is of low order');
+  if (!shared) throw new LoginError('bad_key', 'the key is of low order');
   return shared;
 }
 

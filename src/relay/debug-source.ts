@@ -29,7 +29,7 @@ export interface Shown {
   readonly registry: Registry;
   readonly bootstrap: BootstrapDns;
   readonly http: HttpCounters;
-  readonly strangers: () => StrangerFigures;
+  readonly strangers: { figures(): StrangerFigures; readonly wrongMeshKeys: number };
   readonly rate: () => RateLimit | undefined;
   readonly gate: Gate;
   readonly mesh: Mesh | undefined;
@@ -123,7 +123,9 @@ export class RelayDebugSource implements DebugSource {
       counters,
       clients: registry.figures(),
       webSocketAccepts: http.webSocketAccepts,
-      strangers: this.parts.strangers(),
+      strangers: this.parts.strangers.figures(),
+      requestFailures: http.failures,
+      wrongMeshKeys: this.parts.strangers.wrongMeshKeys,
       bootstrap: { ...bootstrap.counts, queriedDomains: bootstrap.queriedDomains },
       tls: tls ? { requests, active } : undefined,
       rateLimit: this.parts.rate(),

@@ -24,6 +24,7 @@ import type { RelayCertificates } from './certificates.js';
 import { ClientLog } from './client-log.js';
 import { runCommands } from './commands.js';
 import type { Listeners } from './listeners.js';
+import type { StrangersLog } from './strangers.js';
 
 /** The parts of a relay that the reports of its plane are for. */
 export interface Reported {
@@ -34,6 +35,7 @@ export interface Reported {
   readonly certificates: RelayCertificates;
   readonly http: HttpServer;
   readonly listeners: Listeners;
+  readonly strangers: StrangersLog;
 }
 
 /** Lines of one kind that clients can cause at will: at most this many at once, then one in this many milliseconds. */
@@ -73,9 +75,11 @@ export class PlaneHandlers implements PlaneEvents {
   }
 
   /** The decision is `undefined` for a client that has gone meanwhile. */
-  private decided({ id, key, info, peer, tlsVersion, notIdeal }: Login, admission: Admission | null | undefined): void {
+  private decided(login: Login, admission: Admission | null | undefined): void {
     if (admission === undefined) return;
-    const { plane, registry } = this.to;
+    const { id, key, info, peer, tlsVersion, notIdeal } = login;
+    const { plane, registry, strangers } = this.to;
+    if (!admission?.mesh && /[^0]/.test(info.meshKey ?? '')) strangers.wrongMeshKey(login);
     if (admission === null) {
       plane.refuse(id);
       return;
@@ -153,6 +157,14 @@ export class PlaneHandlers implements PlaneEvents {
     for (const { source, destination, packets } of this.dropLog.lines(drops, performance.now())) {
       this.logger.info({ from: shortKey(source), to: shortKey(destination), ...packets }, 'packets dropped');
     }
+  }
+
+  failures(...report: Parameters<PlaneEvents['failures']>): void {
+    this.to.strangers.failures(...report);
+  }
+
+  crowded(address: string): void {
+    this.to.strangers.crowded(address);
   }
 
   fault(code: DerpkitError['code'], message: string, fatal: boolean): void {

@@ -25,6 +25,7 @@ export function planePolicy(
   settings: Settings,
   rate?: NonNullable<PlanePolicy['receiveRate']>,
   connections: number = settings.limits.connections ?? MOST_CONNECTIONS,
+  tellFailures = false,
 ): PlanePolicy {
   const { acceptConnectionLimit: perSecond, acceptConnectionBurst: burst, limits: overAll } = settings;
   const pool = Math.min(POOL, Math.ceil(connections * STRANGERS));
@@ -76,6 +77,7 @@ export function planePolicy(
       roundTrips: settings.roundTrips ? ROUND_TRIPS : 0,
     },
     acceptRate: perSecond === Number.POSITIVE_INFINITY ? null : { perSecond, burst },
+    tellFailures,
     watchedDrops: settings.verboseDrops,
     // A new object each time: it is a new rate, with full buckets.
     receiveRate: rate && rate.bytesPerSecond > 0 ? { ...rate } : null,

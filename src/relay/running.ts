@@ -4,7 +4,6 @@ import { Gate, type GateEvents, type GateOptions } from '../control/admission/ga
 import { BootstrapDns } from '../control/bootstrap-dns.js';
 import { MESH_TIMES, Mesh, type MeshTimes } from '../control/mesh.js';
 import type { RateLimit } from '../control/rate-config.js';
-import { StrangerLog, strangerFigures } from '../control/stranger-log.js';
 import { PlaneRefusal, reasonOf } from '../errors.js';
 import type { FaultLog } from '../faults/fault-log.js';
 import { HttpCounters } from '../http/counters.js';
@@ -27,6 +26,7 @@ import { Listeners } from './listeners.js';
 import type { Materials, Reread } from './materials.js';
 import { PlaneHandlers } from './plane-handlers.js';
 import { planePolicy } from './policy.js';
+import { StrangersLog } from './strangers.js';
 
 /** How long a relay waits for others, and what bounds its plane: tests have less patience, and narrower bounds. */
 export interface RelayTimes {
@@ -59,7 +59,7 @@ export class RunningRelay {
   private readonly pages: RelayDebugSource;
   private readonly bootstrap: BootstrapDns;
   private readonly listeners: Listeners;
-  private readonly strangerLog: StrangerLog;
+  private readonly strangers: StrangersLog;
   private readonly bound: ConnectionBound;
   private readonly handlers: PlaneHandlers;
   private readonly debugAccess: DebugAccess;
@@ -132,8 +132,14 @@ export class RunningRelay {
       (address) => debugAccess.isNear(address),
     );
     const counters = new HttpCounters();
-    const strangers = () => strangerFigures(plane.counters.readAll(), visitors);
-    this.strangerLog = new StrangerLog(strangers, (news, text) => logger.warn(news, text));
+    const strangers = new StrangersLog({
+      logger,
+      plane,
+      visitors,
+      policy: () => this.policy,
+      onTell: () => this.renew(),
+    });
+    this.strangers = strangers;
     this.pages = new RelayDebugSource({
       settings,
       meshKey: meshKey !== undefined,
@@ -164,13 +170,14 @@ export class RunningRelay {
       derp: settings.derp,
       ports: () => this.listeners.ports,
       adopt: (id, how) => plane.adopt(id, how),
+      onFailure: (reason, peer) => strangers.request(reason, peer),
     });
     handlers.connect(this.parts);
   }
 
   private get parts() {
-    const { plane, registry, gate, mesh, certificates, http, listeners } = this;
-    return { plane, registry, gate, mesh, certificates, http, listeners };
+    const { plane, registry, gate, mesh, certificates, http, listeners, strangers } = this;
+    return { plane, registry, gate, mesh, certificates, http, listeners, strangers };
   }
 
   /**
@@ -184,7 +191,7 @@ export class RunningRelay {
     if (tls) await certificates.open();
     for (const warning of materials.warnings) logger.warn(warning);
     this.bootstrap.start();
-    this.strangerLog.start();
+    this.strangers.start();
     const address = await listeners.open();
     this.mesh?.start();
     await certificates.start();
@@ -226,13 +233,18 @@ export class RunningRelay {
   /** Sets another receive limit, for the clients that are connected, too. */
   limit(rate: RateLimit | undefined): void {
     this.rate = rate;
+    this.renew();
+  }
+
+  private renew(): void {
     this.policy = this.policyNow();
     this.plane.policy(this.policy);
   }
 
   private policyNow(): PlanePolicy {
-    const { times } = this.options;
-    const usual = planePolicy(this.settings, this.rate, this.bound.connections);
+    const { times, logger } = this.options;
+    const tells = StrangersLog.tells(logger);
+    const usual = planePolicy(this.settings, this.rate, this.bound.connections, tells);
     return times.policy?.(usual) ?? usual;
   }
 
@@ -244,7 +256,7 @@ export class RunningRelay {
 
   async close(): Promise<void> {
     await this.certificates.close();
-    this.strangerLog.stop();
+    this.strangers.stop();
     this.bootstrap.stop();
     this.pages.live.stop();
     this.http.close();

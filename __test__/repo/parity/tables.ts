@@ -1,4 +1,5 @@
 import { FLAGS, VARIABLES } from './flags.ts';
+import { LOGS } from './logs.ts';
 import { METRICS } from './metrics.ts';
 import type { Table } from './table.ts';
 import { ENDPOINTS, FRAME_TYPES } from './wire.ts';
@@ -9,4 +10,5 @@ export const TABLES: readonly Table[] = [
   { title: 'Endpoints', rows: ENDPOINTS },
   { title: 'Frames', rows: FRAME_TYPES },
   { title: 'Metrics', rows: METRICS },
+  { title: 'Logs of clients that fail', rows: LOGS },
 ];

@@ -12,7 +12,8 @@ describe('the log of strangers', () => {
     const said: StrangerFigures[] = [];
     const log = new StrangerLog(
       () => now,
-      (news) => said.push(news),
+      () => 256,
+      ({ evicted, refused }) => said.push({ evicted, refused }),
     );
     log.look(1000);
     expect(said).toEqual([]);
@@ -25,6 +26,29 @@ describe('the log of strangers', () => {
     log.look(66_000);
     log.look(200_000);
     expect(said).toEqual([figures(3, 1), figures(7, 1)]);
+  });
+
+  it('names the setting and an address, where one address has more than its share', () => {
+    let now = figures(0, 0);
+    const said: [object, string][] = [];
+    const log = new StrangerLog(
+      () => now,
+      () => 256,
+      (news, text) => said.push([news, text]),
+    );
+    now = figures(3, 0);
+    log.look(1000);
+    now = figures(3, 344);
+    log.crowded('192.0.2.7');
+    log.look(61_000);
+    now = figures(3, 345);
+    log.look(121_000);
+    expect(said.map(([news]) => news)).toEqual([
+      figures(3, 0),
+      { address: '192.0.2.7', perAddress: 256, ...figures(0, 344) },
+      { perAddress: 256, ...figures(0, 1) },
+    ]);
+    expect(said.map(([, text]) => /limits\.perAddress.*limits\.exempt/.test(text))).toEqual([false, true, true]);
   });
 });
 

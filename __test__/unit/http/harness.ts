@@ -60,6 +60,7 @@ export class Harness {
         varz: () => 'x 1\n',
         certificates: () => [['Names'], ['<relay>']],
       },
+      onFailure: () => {},
       adopt: (id, how) => this.adopted.push({ id, how, socket: this.sockets.get(id) as Socket }),
       ...options,
     });

@@ -5,6 +5,7 @@ import { WritableCounters } from '../../../src/plane/counters.js';
 import { makeBudgets } from '../../../src/plane/js/budgets.js';
 import type { Connection, ConnectionContext } from '../../../src/plane/js/connection.js';
 import { EventQueue } from '../../../src/plane/js/events.js';
+import { Failures } from '../../../src/plane/js/failures.js';
 import { Links } from '../../../src/plane/js/links.js';
 import { QueueTime } from '../../../src/plane/js/queue-time.js';
 import { Room } from '../../../src/plane/js/room.js';
@@ -61,6 +62,7 @@ export function contextWith(changes: PolicyChanges = {}): { context: ConnectionC
     counters,
     queueTime: new QueueTime(counters),
     events: queue,
+    failures: new Failures(counters, queue, () => context.policy),
     barrier: queue.barrier,
     table: new Table(queue),
     wheel,

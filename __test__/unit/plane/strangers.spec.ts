@@ -14,7 +14,7 @@ function world(most = { ofPool: 3, perAddress: 2 }) {
   });
   const pools = [new Pool(() => most.ofPool), new Pool(() => most.ofPool)] as const;
   const enter = (who: string, address = '', now = 0, pool: Pool = pools[0]) =>
-    strangers.enter(pool, address, () => void log.push(`${who} ends`), now);
+    strangers.enter(pool, { address, port: 1 }, () => void log.push(`${who} ends`), now);
   const told = () => log.splice(0);
   return { strangers, pools, enter, told, most };
 }

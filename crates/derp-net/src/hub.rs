@@ -3,6 +3,7 @@
 
 mod conn_ops;
 pub(crate) mod ctx;
+mod failing;
 pub(crate) mod mail;
 mod relief;
 pub(crate) mod shared;

@@ -39,6 +39,7 @@ pub use plane::{Adoption, Plane};
 pub use state::bell::Wake;
 pub use state::drops::Dropped;
 pub use state::events::{Event, LinkChange};
+pub use state::failures::Failure;
 #[cfg(feature = "micro-benchmarks")]
 #[doc(hidden)]
 pub use state::table::micro;

@@ -328,6 +328,10 @@ impl Plane {
         if !drops.is_empty() {
             events.push(Event::Drops(drops));
         }
+        let (failures, untold) = self.shared.failures.take();
+        if !failures.is_empty() {
+            events.push(Event::Failures(failures, untold));
+        }
         events
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod bell;
 pub(crate) mod drops;
 pub(crate) mod events;
+pub(crate) mod failures;
 pub(crate) mod peer_gone;
 pub(crate) mod strangers;
 pub(crate) mod table;

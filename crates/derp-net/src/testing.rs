@@ -67,6 +67,7 @@ pub(crate) fn policy() -> Policy {
         accept: None,
         receive: None,
         receive_epoch: 0,
+        tell_failures: false,
         tcp_keep_alive: None,
         tcp_user_timeout: None,
         round_trips: None,

@@ -137,10 +137,10 @@ impl Worker {
     fn accept(&mut self, listener: Option<usize>, ctx: Ctx<'_>) {
         let Self { index, connections, acceptor, accept_limit, last_worker, .. } = self;
         let take = |accepted: Accepted| {
-            if accepted.tls && !accept_limit.may_accept(ctx) {
+            if accepted.tls && !accept_limit.may_accept(accepted.peer, ctx) {
                 return;
             }
-            let Some(room) = ctx.may_connect() else { return };
+            let Some(room) = ctx.may_connect(accepted.peer) else { return };
             // Here, so that of several it is the last that is refused.
             let Accepted { listener, peer, ref stream, .. } = accepted;
             let Some(guest) = ctx.enter(listener, Stage::Arriving, peer, stream) else { return };

@@ -53,6 +53,7 @@ pub struct BindingPolicy {
     pub tcp_keep_alive: f64,
     pub tcp_user_timeout: f64,
     pub round_trips: f64,
+    pub tell_failures: bool,
     pub watched_drops: Vec<Uint8Array>,
 }
 
@@ -96,6 +97,7 @@ impl From<BindingPolicy> for Policy {
             tcp_keep_alive: some_millis(policy.tcp_keep_alive),
             tcp_user_timeout: some_millis(policy.tcp_user_timeout),
             round_trips: some_millis(policy.round_trips),
+            tell_failures: policy.tell_failures,
             watched_drops: policy.watched_drops.iter().filter_map(|key| NodeKey::first_of(key)).collect(),
         }
     }
@@ -196,6 +198,19 @@ pub struct BindingEvent {
     pub local_address: Option<String>,
     pub alpn: Option<Vec<String>>,
     pub drops: Option<Vec<BindingDrop>>,
+    pub failures: Option<Vec<BindingFailure>>,
+    /// How many more there were.
+    pub untold: Option<f64>,
+}
+
+/// `Failure`.
+#[napi(object)]
+pub struct BindingFailure {
+    pub what: String,
+    pub address: String,
+    pub port: u16,
+    pub server_name: String,
+    pub alert: String,
 }
 
 /// `PacketDrop`.
@@ -275,6 +290,19 @@ impl From<Event> for BindingEvent {
                     packets: dropped.packets as f64,
                 });
                 Self { drops: Some(drops.collect()), ..Self::new("drops", 0) }
+            }
+            Event::Failures(failures, untold) => {
+                let failures = failures.into_iter().map(|failure| BindingFailure {
+                    what: failure.what.to_string(),
+                    address: address_of(failure.peer),
+                    port: failure.peer.port(),
+                    server_name: failure.server_name,
+                    alert: failure.alert.map_or_else(String::new, |alert| alert.to_string()),
+                });
+                Self { failures: Some(failures.collect()), untold: Some(untold as f64), ..Self::new("failures", 0) }
+            }
+            Event::Crowded { address } => {
+                Self { address: Some(address.to_canonical().to_string()), ..Self::new("crowded", 0) }
             }
             Event::Trouble { message } => Self { reason: Some(message), ..Self::new("trouble", 0) },
             Event::Fault { message } => Self { reason: Some(message), ..Self::new("fault", 0) },

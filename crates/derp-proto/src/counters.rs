@@ -55,7 +55,7 @@ plain_counters! {
     UNKNOWN_FRAMES "unknown_frames",
     /// Connections ended because nothing had left them for too long.
     WRITE_TIMEOUTS "write_timeouts",
-    /// Connections ended before they were admitted: deadline, bad login, refusal, hang-up.
+    /// Connections ended between the greeting and admission: the sum of the rows that say why.
     LOGINS_FAILED "logins_failed",
     /// Connections closed because a limit on unadmitted ones was reached, and none of these could make room.
     CONNECTIONS_REFUSED "connections_refused",
@@ -171,6 +171,60 @@ plain_counters! {
     OVER_BUDGET_QUEUED_BYTES "over_budget:queued_bytes",
     /// How often the connection with the most sources forgot some.
     OVER_BUDGET_PEER_GONE_PAIRS "over_budget:peer_gone_pairs",
+    /// TLS handshakes for a server name that no certificate is for.
+    HANDSHAKES_FAILED_UNKNOWN_NAME "handshakes_failed:unknown_name",
+    /// TLS handshakes without a server name, where no certificate is for such.
+    HANDSHAKES_FAILED_NO_NAME "handshakes_failed:no_name",
+    /// TLS handshakes while there was no certificate, or for one that did not come.
+    HANDSHAKES_FAILED_NO_CERTIFICATE "handshakes_failed:no_certificate",
+    /// TLS handshakes of clients with neither TLS 1.2 nor 1.3.
+    HANDSHAKES_FAILED_NO_COMMON_VERSION "handshakes_failed:no_common_version",
+    /// TLS handshakes without a cipher suite, group or signature scheme in common.
+    HANDSHAKES_FAILED_NO_COMMON_CIPHER "handshakes_failed:no_common_cipher",
+    /// TLS handshakes that offer protocols, and HTTP/1.1 is none of them.
+    HANDSHAKES_FAILED_NO_COMMON_PROTOCOL "handshakes_failed:no_common_protocol",
+    /// TLS handshakes that the client has ended with an alert.
+    HANDSHAKES_FAILED_CLIENT_ALERT "handshakes_failed:client_alert",
+    /// Requests in the clear to a TLS listener.
+    HANDSHAKES_FAILED_HTTP "handshakes_failed:http",
+    /// TLS handshakes that are none, or break the rules.
+    HANDSHAKES_FAILED_MALFORMED "handshakes_failed:malformed",
+    /// TLS handshakes that the client has left.
+    HANDSHAKES_FAILED_HUNG_UP "handshakes_failed:hung_up",
+    /// TLS handshakes that were not done in time.
+    HANDSHAKES_FAILED_TIMEOUT "handshakes_failed:timeout",
+    /// TLS handshakes that made room for a newcomer.
+    HANDSHAKES_FAILED_EVICTED "handshakes_failed:evicted",
+    /// Connections that ended before their request head did.
+    REQUESTS_FAILED_HUNG_UP "requests_failed:hung_up",
+    /// Request heads that were not whole in time.
+    REQUESTS_FAILED_TIMEOUT "requests_failed:timeout",
+    /// Connections that made room for a newcomer before their request head was whole.
+    REQUESTS_FAILED_EVICTED "requests_failed:evicted",
+    /// Logins that begin with another frame than ClientInfo.
+    LOGINS_FAILED_NO_CLIENT_INFO "logins_failed:no_client_info",
+    /// Logins with a ClientInfo that is too short or too long.
+    LOGINS_FAILED_BAD_LENGTH "logins_failed:bad_length",
+    /// Logins with a key that is zero, or of low order.
+    LOGINS_FAILED_BAD_KEY "logins_failed:bad_key",
+    /// Logins whose box does not open.
+    LOGINS_FAILED_BAD_BOX "logins_failed:bad_box",
+    /// Logins whose box opens on something else.
+    LOGINS_FAILED_BAD_INFO "logins_failed:bad_info",
+    /// Logins that went beyond what all may hold together.
+    LOGINS_FAILED_OVER_BUDGET "logins_failed:over_budget",
+    /// Logins that the client has left.
+    LOGINS_FAILED_HUNG_UP "logins_failed:hung_up",
+    /// Logins that were not whole in time.
+    LOGINS_FAILED_TIMEOUT "logins_failed:timeout",
+    /// Logins that made room for a newcomer.
+    LOGINS_FAILED_EVICTED "logins_failed:evicted",
+    /// Logins that admission has refused.
+    LOGINS_FAILED_REFUSED "logins_failed:refused",
+    /// Logins that admission did not decide about in time.
+    LOGINS_FAILED_ADMISSION_TIMEOUT "logins_failed:admission_timeout",
+    /// Logins that the relay has ended, because it closes or has failed.
+    LOGINS_FAILED_CLOSED "logins_failed:closed",
 }
 
 /// What the rows of [`Counter::write_frames`] say.

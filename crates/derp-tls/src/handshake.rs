@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::server::{Accepted, Acceptor, ServerConnection};
-use rustls::{CertificateError, ClientConnection, Connection, ProtocolVersion};
+use rustls::{AlertDescription, CertificateError, ClientConnection, Connection, PeerIncompatible, ProtocolVersion};
 
 use crate::alert::Alert;
 use crate::certificates::{CertificateSet, Choice};
@@ -34,6 +34,8 @@ pub struct Handshake(Box<State>);
 
 struct State {
     stage: Stage,
+    /// What the client asks for; empty if it has not.
+    server_name: String,
     record: RecordCursor,
     taken: usize,
     most: usize,
@@ -153,6 +155,61 @@ impl HandshakeError {
     }
 }
 
+/// What a client did that its handshake has failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientFault {
+    /// It has asked for a name that no certificate is for, or for none.
+    Name,
+    /// It speaks no version of TLS that the server does.
+    Version,
+    /// No cipher suite, group or signature scheme is in common.
+    Cipher,
+    /// No protocol is in common.
+    Protocol,
+    /// It has said with this alert that it does not go on.
+    Alert(Alert),
+    /// It has said that it leaves.
+    HungUp,
+    /// It has broken a rule, or does not speak TLS.
+    Malformed,
+}
+
+impl HandshakeError {
+    /// What the client did, on a server's side.
+    pub fn client_fault(&self) -> ClientFault {
+        match self {
+            Self::UnknownName => ClientFault::Name,
+            Self::TooLong | Self::BadName | Self::Internal => ClientFault::Malformed,
+            Self::Tls(error) => tls_fault(error),
+        }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "what is not named here breaks a rule, or is a client's to see")]
+fn tls_fault(error: &rustls::Error) -> ClientFault {
+    match error {
+        rustls::Error::AlertReceived(AlertDescription::CloseNotify) => ClientFault::HungUp,
+        rustls::Error::AlertReceived(alert) => ClientFault::Alert(Alert(u8::from(*alert))),
+        rustls::Error::NoApplicationProtocol => ClientFault::Protocol,
+        rustls::Error::PeerIncompatible(why) => match why {
+            // Every client says this but those of versions before 1.2.
+            PeerIncompatible::SignatureAlgorithmsExtensionRequired
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled => ClientFault::Version,
+            PeerIncompatible::KeyShareExtensionRequired
+            | PeerIncompatible::NamedGroupsExtensionRequired
+            | PeerIncompatible::NoCipherSuitesInCommon
+            | PeerIncompatible::NoEcPointFormatsInCommon
+            | PeerIncompatible::NoKxGroupsInCommon
+            | PeerIncompatible::NoSignatureSchemesInCommon
+            | PeerIncompatible::UncompressedEcPointsRequired => ClientFault::Cipher,
+            _ => ClientFault::Malformed,
+        },
+        _ => ClientFault::Malformed,
+    }
+}
+
 impl std::error::Error for HandshakeError {}
 
 impl From<rustls::Error> for HandshakeError {
@@ -182,7 +239,8 @@ impl Handshake {
     }
 
     fn new(stage: Stage, most: usize) -> Self {
-        Self(Box::new(State { stage, record: RecordCursor::default(), taken: 0, most }))
+        let server_name = String::new();
+        Self(Box::new(State { stage, server_name, record: RecordCursor::default(), taken: 0, most }))
     }
 
     /// Takes bytes of the peer, cut as they may be, and appends to `out` what is to be sent.
@@ -245,6 +303,12 @@ impl Handshake {
         Ok(Certified::Yes)
     }
 
+    /// The server name that the client has asked for, in lower case, and also after the handshake has failed; empty if it
+    /// has asked for none yet.
+    pub fn server_name(&self) -> &str {
+        &self.0.server_name
+    }
+
     /// Ends a handshake whose [`Need`] nobody is going to see to, with the alert `unrecognized_name`.
     pub fn refuse(&mut self, out: &mut Vec<u8>) {
         self.0.stage = Stage::Over;
@@ -273,6 +337,7 @@ impl State {
                     Ok(None)
                 }
                 Ok(Some(accepted)) => {
+                    accepted.client_hello().server_name().unwrap_or_default().clone_into(&mut self.server_name);
                     self.stage = Stage::Uncertified(accepted);
                     Ok(Some(Next::Certify))
                 }

@@ -43,7 +43,7 @@ mod trust;
 pub use alert::{Alert, Violation};
 pub use certificates::{Certificate, CertificateError, CertificateSet, Otherwise};
 pub use client::ClientSettings;
-pub use handshake::{Certified, Established, Handshake, HandshakeError, Need, Next, Progress};
+pub use handshake::{Certified, ClientFault, Established, Handshake, HandshakeError, Need, Next, Progress};
 pub use keys::Version;
 pub use receive::{End, Opened, Receiver};
 pub use send::{SealError, Sender};

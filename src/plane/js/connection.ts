@@ -1,9 +1,10 @@
 import type { Duplex } from 'node:stream';
-import { FrameDecoder, type FrameSink, ProtocolError } from '../../protocol/decode.js';
+import { FrameDecoder, type FrameSink, LoginError, type LoginFault, ProtocolError } from '../../protocol/decode.js';
 import type { NodeKey } from '../../protocol/key.js';
 import { KeyQueue } from '../../protocol/key-queue.js';
 import { type OpenedLogin, sealServerInfo } from '../../protocol/login.js';
 import type { PeerGoneReason } from '../../protocol/wire.js';
+import type { LoginFailure } from '../failures.js';
 import type {
   Admission,
   CloseReason,
@@ -46,6 +47,13 @@ export interface ConnectionContext extends ForwardingContext {
   readonly leaving: Set<Connection>;
 }
 
+/** Ends of a connection before its admission that say why. */
+const LOGIN_ENDS: Readonly<Partial<Record<CloseReason, LoginFailure>>> = {
+  disconnected: 'hung_up',
+  login_timeout: 'timeout',
+  admission_timeout: 'admission_timeout',
+};
+
 /** How long a client that sends no more may take for what waits for it, however steadily it reads; in milliseconds. */
 const LEAVING = 30_000;
 
@@ -64,6 +72,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
   private phase: Phase = 'login';
   private sink: FrameSink;
   private login: OpenedLogin | undefined;
+  private loginFault: LoginFault | undefined;
   private entry: Entry<Client> | undefined;
   private session: Session | undefined;
   mesh = false;
@@ -207,6 +216,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     if (this.phase !== 'open') {
       this.settleLogin();
       this.context.counters.add('logins_failed');
+      this.context.failures.failed(`logins_failed:${this.failureOf(reason)}`, this.arrival.peer);
     }
     this.phase = 'closed';
     this.countTls(-1);
@@ -219,6 +229,14 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.notePartial();
     this.egress.leave(() => this.letGo());
     if (this.login) this.context.events.closed(this.id, this.login.key, (to) => to.closed(this.id, reason));
+  }
+
+  /** Why its login has failed. */
+  private failureOf(reason: CloseReason): LoginFailure {
+    // Before its login nobody knows it: it can only make room.
+    if (reason === 'refused') return this.phase === 'login' ? 'evicted' : 'refused';
+    if (reason === 'login_failed') return this.loginFault ?? 'over_budget';
+    return LOGIN_ENDS[reason] ?? 'closed';
   }
 
   /** The end of the socket. What still waits for it is dropped, and counted. */
@@ -439,6 +457,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
         read();
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
+        if (error instanceof LoginError) this.loginFault = error.fault;
         this.close(this.phase === 'login' ? 'login_failed' : 'protocol_error');
       }
     };

@@ -5,6 +5,7 @@ import type { ConnectionId, PlanePolicy } from '../plane.js';
 import type { Strangers } from '../strangers.js';
 import type { Budgets } from './budgets.js';
 import type { EventQueue } from './events.js';
+import type { Failures } from './failures.js';
 import type { QueueTime } from './queue-time.js';
 import type { Room } from './room.js';
 import type { JsTap } from './tap.js';
@@ -26,6 +27,8 @@ export interface PlaneContext {
   readonly counters: WritableCounters;
   readonly queueTime: QueueTime;
   readonly events: EventQueue;
+  /** Connections that come to nothing before they are admitted. */
+  readonly failures: Failures;
   /** Every handler of the plane runs behind it. */
   readonly barrier: Barrier;
   readonly wheel: Wheel;

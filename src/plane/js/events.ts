@@ -1,13 +1,15 @@
 import { Barrier } from '../../faults/barrier.js';
 import type { NodeKey } from '../../protocol/key.js';
 import type { DropReason } from '../counters.js';
-import type { ConnectionId, PacketDrop, PlaneEvents } from '../plane.js';
+import type { ConnectionId, Failure, PacketDrop, PlaneEvents } from '../plane.js';
 
 /** Two clones of a key that fight over it are reported at most a hundred times a second. */
 const COALESCE = 10;
 
 /** Drops that are told of at a time, those of one key to another for one reason together. */
 const MOST_DROPS = 100;
+/** Failures that are told of at a time. */
+const MOST_FAILURES = 100;
 
 interface Waiting {
   readonly event: (to: PlaneEvents) => void;
@@ -28,6 +30,8 @@ export class EventQueue {
   private readonly activeNow = new Map<NodeKey, { id: ConnectionId; sequence: number }>();
   private readonly preferNow = new Map<ConnectionId, boolean>();
   private readonly dropsNow = new Map<string, PacketDrop & { packets: number }>();
+  private failuresNow: Failure[] = [];
+  private untoldFailures = 0;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly to: PlaneEvents) {}
@@ -57,6 +61,13 @@ export class EventQueue {
     this.later();
   }
 
+  /** A connection has come to nothing. */
+  failed(failure: Failure): void {
+    if (this.failuresNow.length < MOST_FAILURES) this.failuresNow.push(failure);
+    else this.untoldFailures += 1;
+    this.later();
+  }
+
   /** `closed` is a connection's last event. */
   closed(id: ConnectionId, key: NodeKey, event: (to: PlaneEvents) => void): void {
     this.preferNow.delete(id);
@@ -76,6 +87,10 @@ export class EventQueue {
       for (const [id, home] of this.preferNow) this.raise((to) => to.prefer(id, home));
       const drops = [...this.dropsNow.values()];
       if (drops.length > 0) this.raise((to) => to.drops(drops));
+      const { failuresNow: failures, untoldFailures: untold } = this;
+      if (failures.length > 0) this.raise((to) => to.failures(failures, untold));
+      this.failuresNow = [];
+      this.untoldFailures = 0;
       this.dropsNow.clear();
       this.activeNow.clear();
       this.preferNow.clear();

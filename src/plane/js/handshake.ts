@@ -4,6 +4,7 @@ import { unmapped } from '../address.js';
 import type { ConnectionId } from '../plane.js';
 import { type ClientHello, HelloReader, readClientHello } from './client-hello.js';
 import type { PlaneContext } from './context.js';
+import type { HandshakeFault } from './failures.js';
 import { HTTP_TO_TLS, isHttpToTls } from './http-head.js';
 import { acceptTls, type ReadyCertificate, type TlsContexts } from './tls.js';
 import { Wheel } from './wheel.js';
@@ -29,12 +30,18 @@ export interface HandshakeOwner {
   onDeadline(when: number): void;
   /** Ends it: something of its own has failed. */
   fail(): void;
+  /** It has failed for a reason that only the handshake knows. Its socket ends. */
+  onFault(fault: HandshakeFault): void;
   /** OpenSSL has taken over: the handshake is done or fails with this stream's events. */
   onAccepted(stream: TLSSocket): void;
 }
 
 /** The server's side of a handshake, until there is a certificate for it. */
 export class Handshake {
+  /** What the client has asked for; empty if it has not. */
+  serverName = '';
+  /** What came is no ClientHello: whatever OpenSSL says of it, it has looked for one. */
+  isOther = false;
   private received: Buffer = Buffer.alloc(0);
   private readonly hello = new HelloReader();
   private isParked = false;
@@ -50,6 +57,11 @@ export class Handshake {
       () => owner.fail(),
     );
     socket.on('data', this.onData);
+  }
+
+  /** Whether it waits for a certificate. */
+  get waits(): boolean {
+    return this.isParked;
   }
 
   /** There are other certificates. */
@@ -68,7 +80,9 @@ export class Handshake {
     this.accept(choice);
   }
 
+  /** There is to be no certificate for it. */
   end(): void {
+    this.owner.onFault({ reason: 'no_certificate' });
     this.leave();
     this.socket.off('data', this.onData);
     this.socket.destroy();
@@ -91,11 +105,14 @@ export class Handshake {
     const isHttp = isHttpToTls(this.received);
     if (isHttp === 'more') return;
     if (isHttp) {
+      this.owner.onFault({ reason: 'http' });
       this.endWith(HTTP_TO_TLS);
       return;
     }
     const hello = this.hello.read(this.received);
     if (hello === 'more') return;
+    if (hello === 'other') this.isOther = true;
+    else this.serverName = hello.serverName;
     const choice = hello === 'other' ? this.owner.tls().first : this.choose(hello);
     if (choice === 'refuse') this.refuse();
     else if (choice === 'ask') this.park(hello as ClientHello);
@@ -134,6 +151,7 @@ export class Handshake {
   }
 
   private refuse(): void {
+    this.owner.onFault({ reason: this.serverName === '' ? 'no_name' : 'unknown_name' });
     this.endWith(UNRECOGNIZED_NAME);
   }
 

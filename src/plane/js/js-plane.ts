@@ -29,6 +29,7 @@ import { Pool, type Stranger, Strangers } from '../strangers.js';
 import { makeBudgets } from './budgets.js';
 import { type Arrival, Connection, type ConnectionContext } from './connection.js';
 import { EventQueue } from './events.js';
+import { Failures } from './failures.js';
 import { hangUp } from './hang-up.js';
 import { Links } from './links.js';
 import { TcpListener } from './listener.js';
@@ -71,22 +72,27 @@ class JsPlane implements DataPlane {
 
   constructor(options: PlaneOptions, events: EventQueue) {
     const keys = keyPairOf(options.privateKey);
+    const failures = new Failures(this.counters, events, () => this.context.policy);
     this.greeting = serverKeyFrame(keys.publicKey);
     this.switching = switchingProtocols(keys.publicKey);
     this.context = {
       policy: options.policy,
       strangers: new Strangers({
         limits: () => this.context.policy.limits,
-        evicted: (why) => this.counters.add(`strangers_evicted:${why}`),
-        refused: (why) => {
-          this.counters.add('connections_refused');
-          this.counters.add(`strangers_refused:${why}`);
+        evicted: (why, { address }) => {
+          this.counters.add(`strangers_evicted:${why}`);
+          if (why === 'address') failures.crowded(address);
+        },
+        refused: (why, peer) => {
+          failures.refused(`strangers_refused:${why}`, peer);
+          if (why === 'address') failures.crowded(peer.address);
         },
       }),
       keys,
       counters: this.counters,
       queueTime: new QueueTime(this.counters),
       events,
+      failures,
       barrier: events.barrier,
       table: new Table(events),
       wheel: new Wheel(TICK, events.barrier),
@@ -259,10 +265,10 @@ class JsPlane implements DataPlane {
   }
 
   /** A place among the logins for a connection that comes another way than through its listener; it ends if there is none. */
-  private placeFor(stream: Duplex, id: number, { address }: PeerAddress): Stranger | undefined {
+  private placeFor(stream: Duplex, id: number, peer: PeerAddress): Stranger | undefined {
     const listener = this.listeners.find((listener) => listener.id === id);
     const pool = listener instanceof TcpListener ? listener.logins : this.attaching;
-    const place = this.context.strangers.enter(pool, address, () => hangUp(stream), Wheel.now());
+    const place = this.context.strangers.enter(pool, peer, () => hangUp(stream), Wheel.now());
     if (!place) hangUp(stream);
     return place;
   }

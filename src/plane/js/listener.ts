@@ -1,6 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { listenError, unfit, unmapped } from '../address.js';
+import type { RequestFailure } from '../failures.js';
 import type {
   ConnectionId,
   DuplexInfo,
@@ -13,6 +14,7 @@ import type {
 import { Pool, type Stranger } from '../strangers.js';
 import type { Arrival } from './connection.js';
 import type { PlaneContext } from './context.js';
+import { type HandshakeFault, handshakeFault } from './failures.js';
 import { Handshake, type HandshakeOwner } from './handshake.js';
 import { hangUp } from './hang-up.js';
 import { type DerpUpgrade, HeadReader } from './http-head.js';
@@ -89,24 +91,27 @@ export class TcpListener {
     // A socket without an error listener would end the process.
     socket.on('error', () => socket.destroy());
     const isTls = this.spec.kind === 'tls';
+    const peer = peerAddress(socket);
     if (isTls && !this.withinRate()) {
+      context.failures.failed('tls_rejects', peer);
       socket.destroy();
       return;
     }
     if (!context.room.take(socket, context.policy.limits.connections)) {
-      context.counters.add('connections_refused');
+      context.failures.refused('connections_refused', peer);
       socket.destroy();
       return;
     }
     if (isTls && !this.owner.tls()) {
       context.counters.add('connections_refused');
+      context.failures.failed('handshakes_failed:no_certificate', peer);
       socket.destroy();
       return;
     }
     const pools = { arriving: this.newcomers, parked: this.parked };
-    const arriving = new Arriving(socket, isTls, this.owner, pools, (place, result) => {
+    const arriving = new Arriving({ socket, peer, isTls }, this.owner, pools, (place, result) => {
       this.arriving.delete(arriving);
-      if (result) this.onArrival(socket, place, result);
+      if (result) this.onArrival(peer, place, result);
       else place.leave();
     });
     if (!arriving.enter()) {
@@ -129,12 +134,11 @@ export class TcpListener {
       this.acceptBucket = acceptRate && new TokenBucket(acceptRate.perSecond, acceptRate.burst, now);
     }
     const within = this.acceptBucket?.take(1, now) ?? true;
-    counters.add(within ? 'tls_accepts' : 'tls_rejects');
+    if (within) counters.add('tls_accepts');
     return within;
   }
 
-  private onArrival(socket: Socket, place: Stranger, { id, stream, head, rest, tlsVersion }: Arrived): void {
-    const peer = peerAddress(socket);
+  private onArrival(peer: PeerAddress, place: Stranger, { id, stream, head, rest, tlsVersion }: Arrived): void {
     if (head === 'http') {
       place.leave();
       stream.unshift(rest);
@@ -145,6 +149,13 @@ export class TcpListener {
       hangUp(stream);
     }
   }
+}
+
+/** A connection that was just accepted. */
+interface Accepted {
+  readonly socket: Socket;
+  readonly peer: PeerAddress;
+  readonly isTls: boolean;
 }
 
 interface Arrived {
@@ -169,32 +180,33 @@ class Arriving implements Timed, HandshakeOwner {
   private isSecure = false;
   private received: Buffer = NOTHING;
   private done = false;
+  /** It has failed, and that is counted. */
+  private hasFailed = false;
+  private readonly socket: Socket;
+  /** What the handshake has come to before OpenSSL went on with it. */
+  private hello = { serverName: '', isOther: false };
 
   constructor(
-    private readonly socket: Socket,
-    private readonly isTls: boolean,
+    private readonly accepted: Accepted,
     private readonly owner: ListenerOwner,
     private readonly pools: Readonly<Record<'arriving' | 'parked', Pool>>,
     private readonly settle: (place: Stranger, result: Arrived | undefined) => void,
   ) {
     this.id = owner.newId();
     this.context = owner.context;
-    this.stream = socket;
+    this.socket = accepted.socket;
+    this.stream = this.socket;
   }
 
   /** Takes a place. False if there is none. */
   enter(): boolean {
     const now = Wheel.now();
-    const place = this.context.strangers.enter(
-      this.pools.arriving,
-      this.socket.remoteAddress ?? '',
-      () => this.end(),
-      now,
-    );
+    const { peer } = this.accepted;
+    const place = this.context.strangers.enter(this.pools.arriving, peer, () => this.end('evicted'), now);
     if (!place) return false;
     this.place = place;
     const { handshake, head } = this.context.policy.deadlines;
-    this.deadline = now + place.patience(this.isTls ? handshake : head);
+    this.deadline = now + place.patience(this.accepted.isTls ? handshake : head);
     return true;
   }
 
@@ -203,8 +215,8 @@ class Arriving implements Timed, HandshakeOwner {
     const { socket } = this;
     this.derp = derp;
     this.context.wheel.arm(this, this.deadline);
-    this.listen(socket, 'close', () => this.finish(undefined));
-    if (!this.isTls) {
+    this.listen(socket, 'close', () => this.over('hung_up'));
+    if (!this.accepted.isTls) {
       this.readHead(null);
       return;
     }
@@ -214,7 +226,11 @@ class Arriving implements Timed, HandshakeOwner {
   }
 
   moveTo(pool: 'arriving' | 'parked', whole: number): number | undefined {
-    if (!this.place?.advance(this.pools[pool], () => this.end(), Wheel.now())) return undefined;
+    if (!this.place?.advance(this.pools[pool], () => this.end('evicted'), Wheel.now())) {
+      // That there was no place is counted.
+      this.hasFailed = true;
+      return undefined;
+    }
     return this.place.patience(whole);
   }
 
@@ -227,12 +243,17 @@ class Arriving implements Timed, HandshakeOwner {
     this.context.wheel.arm(this, when);
   }
 
+  onFault(fault: HandshakeFault): void {
+    this.fails('hung_up', fault);
+  }
+
   onAccepted(secure: TLSSocket): void {
     this.socket.off('end', this.onEnd);
+    this.keepHello();
     this.handshake = undefined;
     this.stream = secure;
     secure.on('error', this.onEnd);
-    this.listen(secure, 'close', () => this.finish(undefined));
+    this.listen(secure, 'close', () => this.over('hung_up'));
     secure.once('end', this.onEnd);
     this.listen(secure, 'secure', () => {
       secure.off('end', this.onEnd);
@@ -243,10 +264,43 @@ class Arriving implements Timed, HandshakeOwner {
     });
   }
 
-  end(): void {
+  /** Ends it. Without a reason it is the relay that ends. */
+  end(why?: RequestFailure, fault?: HandshakeFault): void {
+    if (why) this.fails(why, fault);
     if (this.isSecure) hangUp(this.stream);
     else this.stream.destroy();
     this.finish(undefined);
+  }
+
+  /** Its socket is closed. */
+  private over(why: RequestFailure): void {
+    this.fails(why);
+    this.finish(undefined);
+  }
+
+  /** Counts it, once. */
+  private fails(why: RequestFailure, fault?: HandshakeFault): void {
+    if (this.done || this.hasFailed) return;
+    this.hasFailed = true;
+    const { failures } = this.context;
+    const { peer, isTls } = this.accepted;
+    if (!isTls || this.isSecure) {
+      failures.failed(`requests_failed:${why}`, peer);
+      return;
+    }
+    this.keepHello();
+    const { serverName, isOther } = this.hello;
+    const { reason = why, alert } = fault ?? {};
+    const said = isOther && reason !== 'hung_up' && reason !== 'client_alert' && fault ? 'malformed' : reason;
+    // What a client of an old version has asked for the native plane does not see.
+    failures.failed(`handshakes_failed:${said}`, peer, said === 'no_common_version' ? '' : serverName, alert);
+  }
+
+  /** What is known of the client outlives the part that has read it. */
+  private keepHello(): void {
+    if (!this.handshake) return;
+    const { serverName, isOther } = this.handshake;
+    this.hello = { serverName, isOther };
   }
 
   /** Not at once: OpenSSL may be calling, and Node crashes where the socket below it is destroyed meanwhile. */
@@ -257,14 +311,14 @@ class Arriving implements Timed, HandshakeOwner {
   onTime(now: number): number {
     if (this.done) return Number.POSITIVE_INFINITY;
     if (now < this.deadline) return this.deadline;
-    this.end();
+    this.end('timeout', this.handshake?.waits ? { reason: 'no_certificate' } : undefined);
     return Number.POSITIVE_INFINITY;
   }
 
-  private readonly onEnd = (): void => {
+  private readonly onEnd = (error?: Error): void => {
     this.context.barrier.run(
       'an end before the head',
-      () => this.end(),
+      () => this.end('hung_up', error && handshakeFault(error)),
       () => this.fail(),
     );
   };

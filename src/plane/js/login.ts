@@ -1,5 +1,5 @@
 import type { FrameSink } from '../../protocol/decode.js';
-import { ProtocolError } from '../../protocol/decode.js';
+import { LoginError } from '../../protocol/decode.js';
 import { type OpenedLogin, openClientInfo } from '../../protocol/login.js';
 import { FrameType, HEADER_LENGTH, MIN_CLIENT_INFO_LENGTH } from '../../protocol/wire.js';
 import type { PlaneContext } from './context.js';
@@ -12,9 +12,9 @@ export class LoginPhase implements FrameSink {
   ) {}
 
   onHeader(type: number, length: number): boolean {
-    if (type !== FrameType.ClientInfo) throw new ProtocolError(`the first frame has type ${type}`);
+    if (type !== FrameType.ClientInfo) throw new LoginError('no_client_info', `the first frame has type ${type}`);
     if (length < MIN_CLIENT_INFO_LENGTH || length > this.context.policy.limits.clientInfoBytes) {
-      throw new ProtocolError(`a ClientInfo of ${length} bytes`);
+      throw new LoginError('bad_length', `a ClientInfo of ${length} bytes`);
     }
     return true;
   }

@@ -52,6 +52,7 @@ pub struct Policy {
     pub tcp_keep_alive: Option<Duration>,
     pub tcp_user_timeout: Option<Duration>,
     pub round_trips: Option<Duration>,
+    pub tell_failures: bool,
     pub watched_drops: HashSet<NodeKey>,
 }
 

@@ -202,7 +202,13 @@ impl Conn {
         let end = self.admission.end();
         ctx.conns.lock().remove(&self.id);
         match &end {
-            End::Early => ctx.counters.add(Counter::LOGINS_FAILED, 1),
+            End::Early => {
+                ctx.counters.add(Counter::LOGINS_FAILED, 1);
+                // To one that made room its end looks like a hang-up.
+                let is_evicted = reason == CloseReason::Disconnected && guest.as_ref().is_some_and(Guest::is_evicted);
+                let what = if is_evicted { Counter::LOGINS_FAILED_EVICTED } else { reason.login_counter() };
+                ctx.failed(what, self.peer);
+            }
             End::Admitted(entry) => ctx.table.remove(entry, self, &ctx.events, &ctx.faults),
             End::Again => {}
         }

@@ -37,10 +37,10 @@ impl<'a> Ctx<'a> {
     }
 
     /// Room for the descriptor of one more connection, unless the rest is to be left for everything else.
-    pub(crate) fn may_connect(&self) -> Option<Share> {
+    pub(crate) fn may_connect(&self, peer: SocketAddr) -> Option<Share> {
         let room = self.room.take(1, self.policy.load().connections);
         if room.is_none() {
-            self.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+            self.failed(Counter::CONNECTIONS_REFUSED, peer);
         }
         room
     }
@@ -58,7 +58,18 @@ impl<'a> Ctx<'a> {
         peer: SocketAddr,
         stream: &Arc<TcpStream>,
     ) -> Option<Guest> {
-        self.strangers.enter(listener, stage, peer.ip(), stream, &self.policy.load(), self.now)
+        match self.strangers.enter(listener, stage, peer.ip(), stream, &self.policy.load(), self.now) {
+            Ok((guest, is_crowded)) => {
+                if is_crowded {
+                    self.crowded(peer);
+                }
+                Some(guest)
+            }
+            Err(full) => {
+                self.turned_away(full, peer);
+                None
+            }
+        }
     }
 
     /// Somebody watches what is dropped on its way to this key.

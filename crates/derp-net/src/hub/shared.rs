@@ -29,6 +29,7 @@ use crate::io::cipher_sweep::WarmList;
 use crate::state::bell::Wake;
 use crate::state::drops::Drops;
 use crate::state::events::Events;
+use crate::state::failures::Failures;
 use crate::state::peer_gone::Subscribers;
 use crate::state::strangers::Strangers;
 use crate::state::table::Table;
@@ -69,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) events: Events<Conn>,
     /// Of packets to the keys that the policy watches.
     pub(crate) drops: Drops,
+    /// Connections that have come to nothing.
+    pub(crate) failures: Failures,
     pub(crate) os: OsHooks,
     pub(crate) mailboxes: Vec<Mailbox>,
     /// DERP connections, from the greeting to their end. For commands, which come per connection.
@@ -143,6 +146,7 @@ impl Shared {
             subscribers: Subscribers::default(),
             events: Events::new(wake),
             drops: Drops::default(),
+            failures: Failures::default(),
             os,
             mailboxes,
             conns: Lock::default(),

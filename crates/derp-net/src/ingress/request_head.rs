@@ -67,6 +67,11 @@ impl RequestHead {
         }
     }
 
+    /// Whether it has made room for another.
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.guest.is_evicted()
+    }
+
     /// Its place, for what it becomes.
     pub(crate) fn guest(&mut self) -> &mut Guest {
         &mut self.guest

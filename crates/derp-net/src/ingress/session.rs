@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use derp_proto::counters::Counter;
 use derp_proto::decode::{Decoder, FrameHeader, Step};
-use derp_proto::frame_rules;
-use derp_proto::login;
+use derp_proto::frame_rules::{self, FrameFault};
+use derp_proto::login::{self, LoginError};
 use derp_proto::token_bucket::Rate;
 use derp_proto::websocket::Reader;
 use derp_proto::wire::{HEADER_LENGTH, NONCE_LENGTH};
 use derp_tls::Alert;
 
 use crate::base::budget::Share;
-use crate::base::close_reason::CloseReason;
+use crate::base::close_reason::{CloseReason, LoginFault};
 use crate::conn::Conn;
 use crate::hub::ctx::Ctx;
 use crate::ingress::fanout::{Buffer, Fanout};
@@ -355,13 +355,17 @@ impl Session {
             }
             Phase::Login { .. } | Phase::Waiting { .. } => {
                 let longest = ctx.policy.load().client_info_bytes;
-                frame_rules::check_first(header, longest).map(|()| true).map_err(|_| CloseReason::LoginFailed)
+                frame_rules::check_first(header, longest).map(|()| true).map_err(|error| {
+                    let is_other = error.fault == FrameFault::NotClientInfo;
+                    CloseReason::LoginFailed(if is_other { LoginFault::NoClientInfo } else { LoginFault::BadLength })
+                })
             }
         }
     }
 
     fn log_in(&mut self, body: &mut [u8], ctx: Ctx<'_>) -> Result<(), CloseReason> {
-        let opened = login::open_client_info(body, &ctx.secret).map_err(|_| CloseReason::LoginFailed)?;
+        let opened =
+            login::open_client_info(body, &ctx.secret).map_err(|error| CloseReason::LoginFailed(fault_of(error)))?;
         let mut nonce = [0; NONCE_LENGTH];
         getrandom::fill(&mut nonce).map_err(|_| CloseReason::InternalError)?;
         let server_info = login::seal_server_info(&opened.shared, &nonce).into();
@@ -391,7 +395,15 @@ impl Session {
             return Ok(());
         };
         let within = bytes.set(self.partial.len(), ctx.policy.load().login_bytes);
-        if within { Ok(()) } else { Err(CloseReason::LoginFailed) }
+        if within { Ok(()) } else { Err(CloseReason::LoginFailed(LoginFault::OverBudget)) }
+    }
+}
+
+fn fault_of(error: LoginError) -> LoginFault {
+    match error {
+        LoginError::ZeroKey | LoginError::LowOrderKey => LoginFault::BadKey,
+        LoginError::Info(_) => LoginFault::BadInfo,
+        _ => LoginFault::BadBox,
     }
 }
 

@@ -3,8 +3,12 @@
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 
+use derp_proto::counters::Counter;
 use derp_proto::http_head::{HTTP_TO_TLS, is_http_to_tls};
-use derp_tls::{Alert, CertificateSet, Certified, End, Handshake, Need, Next, Receiver, Sender, Version};
+use derp_tls::{
+    Alert, CertificateSet, Certified, ClientFault, End, Handshake, HandshakeError, Need, Next, Receiver, Sender,
+    Version,
+};
 
 use crate::io::writer::SocketWriter;
 
@@ -26,6 +30,49 @@ pub(crate) enum HandshakeProgress {
     /// It waits for a certificate. So much of what was read belonged to the ClientHello.
     NeedsCertificate(Need, usize),
     Done(HandshakeOutcome),
+}
+
+/// Why a handshake has failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HandshakeFault {
+    /// The client speaks HTTP.
+    Http,
+    /// There is no certificate, or none has come.
+    NoCertificate,
+    /// The client has hung up, or its transport has failed.
+    HungUp,
+    /// Its time is over.
+    Timeout,
+    Client(ClientFault),
+}
+
+impl HandshakeFault {
+    /// What counts it. `has_name`: the client has asked for one.
+    pub(crate) fn counter(self, has_name: bool) -> Counter {
+        match self {
+            Self::Http => Counter::HANDSHAKES_FAILED_HTTP,
+            Self::NoCertificate => Counter::HANDSHAKES_FAILED_NO_CERTIFICATE,
+            Self::HungUp | Self::Client(ClientFault::HungUp) => Counter::HANDSHAKES_FAILED_HUNG_UP,
+            Self::Timeout => Counter::HANDSHAKES_FAILED_TIMEOUT,
+            Self::Client(ClientFault::Name) if has_name => Counter::HANDSHAKES_FAILED_UNKNOWN_NAME,
+            Self::Client(ClientFault::Name) => Counter::HANDSHAKES_FAILED_NO_NAME,
+            Self::Client(ClientFault::Version) => Counter::HANDSHAKES_FAILED_NO_COMMON_VERSION,
+            Self::Client(ClientFault::Cipher) => Counter::HANDSHAKES_FAILED_NO_COMMON_CIPHER,
+            Self::Client(ClientFault::Protocol) => Counter::HANDSHAKES_FAILED_NO_COMMON_PROTOCOL,
+            Self::Client(ClientFault::Alert(_)) => Counter::HANDSHAKES_FAILED_CLIENT_ALERT,
+            Self::Client(ClientFault::Malformed) => Counter::HANDSHAKES_FAILED_MALFORMED,
+        }
+    }
+
+    /// The alert that the client has sent.
+    pub(crate) fn alert(self) -> Option<Alert> {
+        if let Self::Client(ClientFault::Alert(alert)) = self { Some(alert) } else { None }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is for map_err")]
+fn client_fault(error: HandshakeError) -> HandshakeFault {
+    HandshakeFault::Client(error.client_fault())
 }
 
 /// What a handshake has come to in the end.
@@ -65,7 +112,7 @@ impl TlsHandshake {
         read: &[u8],
         local: IpAddr,
         certificates: &CertificateSet,
-    ) -> Result<HandshakeProgress, ()> {
+    ) -> Result<HandshakeProgress, HandshakeFault> {
         if !self.is_tls {
             let held = self.first.len();
             self.first.extend_from_slice(&read[..read.len().min(5)]);
@@ -73,18 +120,18 @@ impl TlsHandshake {
                 None => return Ok(HandshakeProgress::Reading),
                 Some(true) => {
                     self.out.extend_from_slice(HTTP_TO_TLS);
-                    return Err(());
+                    return Err(HandshakeFault::Http);
                 }
                 Some(false) => self.is_tls = true,
             }
             if held > 0 {
                 // It has begun as HTTP does, and so is nothing at all.
-                let _ = self.handshake.read(&self.first, &mut self.out).map_err(drop)?;
+                let _ = self.handshake.read(&self.first, &mut self.out).map_err(client_fault)?;
             }
         }
         let mut used = 0;
         loop {
-            let progress = self.handshake.read(&read[used..], &mut self.out).map_err(drop)?;
+            let progress = self.handshake.read(&read[used..], &mut self.out).map_err(client_fault)?;
             used += progress.used;
             match progress.next {
                 Next::Read => return Ok(HandshakeProgress::Reading),
@@ -107,11 +154,20 @@ impl TlsHandshake {
     }
 
     /// Looks for a certificate; says which one is missing, if there is none.
-    pub(crate) fn certify(&mut self, local: IpAddr, certificates: &CertificateSet) -> Result<Option<Need>, ()> {
-        match self.handshake.certify(certificates, local, &mut self.out).map_err(drop)? {
+    pub(crate) fn certify(
+        &mut self,
+        local: IpAddr,
+        certificates: &CertificateSet,
+    ) -> Result<Option<Need>, HandshakeFault> {
+        match self.handshake.certify(certificates, local, &mut self.out).map_err(client_fault)? {
             Certified::Yes => Ok(None),
             Certified::Needed(need) => Ok(Some(need)),
         }
+    }
+
+    /// The server name that the client has asked for; empty if it has not.
+    pub(crate) fn server_name(&self) -> &str {
+        self.handshake.server_name()
     }
 
     /// Leaves, with the alert of a name that nobody has here.

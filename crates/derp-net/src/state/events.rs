@@ -15,6 +15,7 @@ use crate::base::close_reason::CloseReason;
 use crate::base::sync::Lock;
 use crate::state::bell::{Bell, Wake};
 use crate::state::drops::Dropped;
+use crate::state::failures::Failure;
 use crate::state::strangers::Guest;
 
 /// One thing that has happened. Those of one connection come in their order.
@@ -85,6 +86,12 @@ pub enum Event {
     },
     /// Packets to keys that are watched were dropped.
     Drops(Vec<Dropped>),
+    /// Connections came to nothing before they were admitted, and how many more did.
+    Failures(Vec<Failure>, u64),
+    /// The share of this address is full.
+    Crowded {
+        address: IpAddr,
+    },
     /// Something has failed that costs no more than what it was for.
     Trouble {
         message: String,

@@ -67,7 +67,8 @@ impl Strangers {
         Self { book: Lock::new(Book::new(ENDING)), counters }
     }
 
-    /// A place for a newcomer, whoever may have to make room; `None`, and counted, if nobody can.
+    /// A place for a newcomer, whoever may have to make room, and whether one of its address had to; an error, which is
+    /// counted, if none can.
     pub(crate) fn enter(
         self: &Arc<Self>,
         listener: u64,
@@ -76,7 +77,7 @@ impl Strangers {
         stream: &Arc<TcpStream>,
         policy: &Policy,
         now: Instant,
-    ) -> Option<Guest> {
+    ) -> Result<(Guest, bool), Full> {
         let network = if policy.exempt.iter().any(|prefix| prefix.contains(peer)) { None } else { Network::of(peer) };
         let of_pool = stage.limit(policy);
         let most = Most { of_pool, of_share: policy.per_address };
@@ -87,12 +88,14 @@ impl Strangers {
         };
         match entered {
             Ok((slot, room)) => {
+                let is_crowded = room.of_share.is_some();
                 self.make(room);
-                Some(Guest { strangers: self.clone(), slot: Some(slot), listener, hurry: count > of_pool / 2 })
+                let hurry = count > of_pool / 2;
+                Ok((Guest { strangers: self.clone(), slot: Some(slot), listener, hurry }, is_crowded))
             }
             Err(full) => {
                 self.refused(full);
-                None
+                Err(full)
             }
         }
     }
@@ -105,11 +108,7 @@ impl Strangers {
 
     fn refused(&self, full: Full) {
         self.counters.add(Counter::CONNECTIONS_REFUSED, 1);
-        let reason = match full {
-            Full::Share => Counter::STRANGERS_REFUSED_ADDRESS,
-            Full::Pool => Counter::STRANGERS_REFUSED_POOL,
-        };
-        self.counters.add(reason, 1);
+        self.counters.add(full.refused(), 1);
     }
 
     /// Ends those who make room. Their workers see the hang-up.
@@ -126,10 +125,21 @@ impl Strangers {
     }
 }
 
+impl Full {
+    /// What counts those who were turned away.
+    pub(crate) fn refused(self) -> Counter {
+        match self {
+            Self::Share => Counter::STRANGERS_REFUSED_ADDRESS,
+            Self::Pool => Counter::STRANGERS_REFUSED_POOL,
+        }
+    }
+}
+
 impl Guest {
-    /// Goes on to another stage, as a newcomer there. False if there is no place, or it has just made room for another.
-    pub(crate) fn advance(&mut self, stage: Stage, policy: &Policy, now: Instant) -> bool {
-        let Some(slot) = self.slot else { return false };
+    /// Goes on to another stage, as a newcomer there. An error if there is no place, which is counted, or if it has just
+    /// made room for another.
+    pub(crate) fn advance(&mut self, stage: Stage, policy: &Policy, now: Instant) -> Result<(), Option<Full>> {
+        let Some(slot) = self.slot else { return Err(None) };
         let of_pool = stage.limit(policy);
         let pool = (self.listener, stage);
         let (advanced, count) = {
@@ -140,12 +150,20 @@ impl Guest {
         match advanced {
             Ok(room) => {
                 self.strangers.make(room);
-                return true;
+                Ok(())
             }
-            Err(Some(full)) => self.strangers.refused(full),
-            Err(None) => {}
+            Err(full) => {
+                if let Some(full) = full {
+                    self.strangers.refused(full);
+                }
+                Err(full)
+            }
         }
-        false
+    }
+
+    /// Whether it has made room for another, and is to end.
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.slot.is_some_and(|slot| self.strangers.book.lock().is_evicted(slot))
     }
 
     /// It makes no room for others from here on.

@@ -1,5 +1,7 @@
 //! The rate at which TLS listeners take connections.
 
+use std::net::SocketAddr;
+
 use derp_proto::counters::Counter;
 use derp_proto::token_bucket::TokenBucket;
 
@@ -11,14 +13,18 @@ use crate::hub::ctx::Ctx;
 pub(crate) struct AcceptLimit(Option<TokenBucket>);
 
 impl AcceptLimit {
-    pub(crate) fn may_accept(&mut self, ctx: Ctx<'_>) -> bool {
+    pub(crate) fn may_accept(&mut self, peer: SocketAddr, ctx: Ctx<'_>) -> bool {
         let clock = ctx.now.saturating_duration_since(ctx.start);
         let limit = ctx.policy.load().accept;
         if self.0.as_ref().map(|bucket| bucket.rate()) != limit {
             self.0 = limit.map(|rate| TokenBucket::new(rate, clock));
         }
         let may = self.0.as_mut().is_none_or(|bucket| bucket.take(1, clock));
-        ctx.counters.add(if may { Counter::TLS_ACCEPTS } else { Counter::TLS_REJECTS }, 1);
+        if may {
+            ctx.counters.add(Counter::TLS_ACCEPTS, 1);
+        } else {
+            ctx.failed(Counter::TLS_REJECTS, peer);
+        }
         may
     }
 }

@@ -3,6 +3,7 @@
 mod adopted;
 mod cipher_cooling;
 mod ending;
+mod failing;
 mod handshake;
 mod held_bytes;
 mod leaving;
@@ -42,10 +43,10 @@ use crate::ingress::request_head::RequestHead;
 use crate::ingress::session::Session;
 use crate::io::cipher_sweep::CipherSweep;
 use crate::io::socket::{Accepted, prepare};
-use crate::io::tls::TlsWriter;
+use crate::io::tls::{HandshakeFault, TlsWriter};
 use crate::io::writer::send;
 use crate::state::events::Event;
-use crate::state::strangers::{Guest, Stage};
+use crate::state::strangers::{Full, Guest, Stage};
 
 /// Larger than the largest frame; every read goes here, so an idle connection owns no buffer.
 const SCRATCH: usize = 128 << 10;
@@ -273,8 +274,8 @@ impl Connections {
     fn upgrade(&mut self, token: usize, upgrade: &DerpUpgrade, ctx: Ctx<'_>) {
         let Some(slot) = self.slots.get_mut(token) else { return };
         let Phase::RequestHead(head) = &mut slot.phase else { return };
-        if !head.guest().advance(Stage::LoggingIn, &ctx.policy.load(), ctx.now) {
-            return self.remove(token, CloseReason::Refused, ctx);
+        if let Err(full) = head.guest().advance(Stage::LoggingIn, &ctx.policy.load(), ctx.now) {
+            return self.turn_away(token, full, ctx);
         }
         let guest = head.guest().take();
         let rest = head.rest(upgrade);
@@ -324,9 +325,13 @@ impl Connections {
     fn visit(&mut self, token: usize, ctx: Ctx<'_>) {
         let Some(slot) = self.slots.get_mut(token) else { return };
         let next = match &mut slot.phase {
-            Phase::TlsHandshake(handshake) if ctx.now >= handshake.deadline => Err(CloseReason::Disconnected),
+            Phase::TlsHandshake(handshake) if ctx.now >= handshake.deadline => {
+                return self.fail(token, HandshakeFault::Timeout, ctx);
+            }
             Phase::TlsHandshake(handshake) => Ok(handshake.deadline),
-            Phase::RequestHead(head) if ctx.now >= head.deadline => Err(CloseReason::Disconnected),
+            Phase::RequestHead(head) if ctx.now >= head.deadline => {
+                return self.fail(token, HandshakeFault::Timeout, ctx);
+            }
             Phase::RequestHead(head) => Ok(head.deadline),
             Phase::Derp(session) => {
                 if session.samples(ctx) {
@@ -370,8 +375,8 @@ impl Connections {
         if self.slots.get(token).is_some_and(|slot| slot.tls_reader.is_some()) {
             return self.bridge(token, ctx);
         }
-        if !self.leaves_for_http(token, ctx) {
-            return self.remove(token, CloseReason::Refused, ctx);
+        if let Err(full) = self.leaves_for_http(token, ctx) {
+            return self.turn_away(token, full, ctx);
         }
         let Some(ConnSlot { id, stream, phase: Phase::RequestHead(mut head), room, .. }) = self.take(token, ctx) else {
             return;
@@ -388,9 +393,9 @@ impl Connections {
     }
 
     /// Finds a place among those that wait to be the HTTP server's. From then on the connection makes no room.
-    fn leaves_for_http(&mut self, token: usize, ctx: Ctx<'_>) -> bool {
+    fn leaves_for_http(&mut self, token: usize, ctx: Ctx<'_>) -> Result<(), Option<Full>> {
         let Some(Phase::RequestHead(head)) = self.slots.get_mut(token).map(|slot| &mut slot.phase) else {
-            return false;
+            return Err(None);
         };
         let guest = head.guest();
         // Whoever is in this pool makes no room: the control plane takes them all, soon.

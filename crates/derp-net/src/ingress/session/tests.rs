@@ -120,11 +120,16 @@ fn what_a_frame_may_be_is_decided_by_its_header() {
         assert_eq!(client.feed(&header[4..], &world), Err(CloseReason::ProtocolError), "{kind} of {length}");
     }
     assert_eq!(world.shared.counters.read(Counter::GOT_PING), 2);
-    for (kind, length) in [(0x04, 100), (0x02, 55), (0x02, 262_145)] {
+    let logins = [
+        (0x04, 100, LoginFault::NoClientInfo),
+        (0x02, 55, LoginFault::BadLength),
+        (0x02, 262_145, LoginFault::BadLength),
+    ];
+    for (kind, length, fault) in logins {
         let mut client = world.client(1);
         let mut header = frame::header(FrameType::Health, length).to_vec();
         header[0] = kind;
-        assert_eq!(client.feed(&header, &world), Err(CloseReason::LoginFailed), "{kind} of {length}");
+        assert_eq!(client.feed(&header, &world), Err(CloseReason::LoginFailed(fault)), "{kind} of {length}");
     }
 }
 
@@ -187,8 +192,8 @@ fn logins_that_are_not_whole_share_a_budget() {
     first.feed(&begin(290), &world).unwrap();
     second.feed(&begin(100), &world).unwrap();
     assert_eq!(world.shared.login_bytes.taken(), 400);
-    assert_eq!(second.feed(&[0; 101], &world), Err(CloseReason::LoginFailed));
-    second.session.close(CloseReason::LoginFailed, world.ctx());
+    assert_eq!(second.feed(&[0; 101], &world), Err(CloseReason::LoginFailed(LoginFault::OverBudget)));
+    second.session.close(CloseReason::LoginFailed(LoginFault::OverBudget), world.ctx());
     first.feed(&[0; 200], &world).unwrap();
     assert_eq!(world.shared.login_bytes.taken(), 495);
     first.session.close(CloseReason::Disconnected, world.ctx());

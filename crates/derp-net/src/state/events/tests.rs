@@ -25,6 +25,8 @@ fn kinds(world: &World) -> Vec<(&'static str, u64)> {
         Event::CertificateNeeded { id, .. } => ("certificate", id),
         Event::Drops(drops) => ("drops", drops.len() as u64),
         Event::Trouble { .. } => ("trouble", 0),
+        Event::Failures(..) => ("failures", 0),
+        Event::Crowded { .. } => ("crowded", 0),
         Event::Pulse { id } => ("pulse", id),
         Event::Fault { .. } => ("fault", 0),
     };

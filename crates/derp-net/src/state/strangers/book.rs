@@ -155,6 +155,11 @@ impl<P: Copy + Eq + Hash, S: Copy + Eq + Hash, T> Book<P, S, T> {
         self.unlink(slot);
     }
 
+    /// Whether it has made room for another.
+    pub(super) fn is_evicted(&self, slot: usize) -> bool {
+        self.members.get(slot).is_some_and(|member| member.who.is_none())
+    }
+
     /// It has ended, or is admitted.
     pub(super) fn leave(&mut self, slot: usize) {
         self.unlink(slot);

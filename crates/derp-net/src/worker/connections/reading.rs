@@ -11,7 +11,7 @@ use super::SCRATCH;
 use super::phase::{ConnSlot, Phase};
 use crate::base::close_reason::CloseReason;
 use crate::hub::ctx::Ctx;
-use crate::io::tls::Decrypted;
+use crate::io::tls::{Decrypted, HandshakeFault};
 
 /// Reads of one connection before the others have their turn.
 const READS: usize = 4;
@@ -62,7 +62,7 @@ impl Connections {
             // A handshake that waits has sent nothing that could be lost. What a client of DERP has sent waits, for its
             // admission or its receive limit, and a hang-up is seen behind it.
             if hung_up && !matches!(slot.phase, Phase::Derp(_)) {
-                self.remove(token, CloseReason::Disconnected, ctx);
+                self.fail(token, HandshakeFault::HungUp, ctx);
             }
             return false;
         }
@@ -119,6 +119,7 @@ impl Connections {
 
     /// Nothing more comes of the peer. Over TLS it is told why by this alert.
     pub(super) fn hang_up(&mut self, token: usize, alert: Alert, ctx: Ctx<'_>) {
+        self.count_failure(token, HandshakeFault::HungUp, ctx);
         let Some(ConnSlot { stream, phase, .. }) = self.slots.get_mut(token) else { return };
         match phase {
             Phase::Derp(session) => {

@@ -16,7 +16,7 @@ use crate::hub::ctx::Ctx;
 use crate::hub::shared::BridgeAddress;
 use crate::ingress::request_head::RequestHead;
 use crate::io::bridge::{Bridge, Crossed};
-use crate::io::tls::{HandshakeOutcome, HandshakeProgress, TlsReader, TlsWriter};
+use crate::io::tls::{HandshakeFault, HandshakeOutcome, HandshakeProgress, TlsReader, TlsWriter};
 use crate::io::writer::send;
 use crate::state::events::Event;
 use crate::state::strangers::Stage;
@@ -31,14 +31,14 @@ impl Connections {
         let Phase::TlsHandshake(handshake) = &mut slot.phase else { return };
         let shaken = match (&*ctx.certificates.load(), slot.stream.local_addr()) {
             (Some(certificates), Ok(address)) => handshake.tls.feed(&self.scratch[..count], address.ip(), certificates),
-            _ => Err(()),
+            _ => Err(HandshakeFault::NoCertificate),
         };
         send(&slot.stream, &mut handshake.tls.out);
         let HandshakeOutcome { receiver, mut tls_writer, used } = match shaken {
             Ok(HandshakeProgress::Reading) => return,
             Ok(HandshakeProgress::NeedsCertificate(need, used)) => return self.park(token, need, used..count, ctx),
             Ok(HandshakeProgress::Done(secured)) => secured,
-            Err(()) => return self.remove(token, CloseReason::Disconnected, ctx),
+            Err(fault) => return self.fail(token, fault, ctx),
         };
         send(&slot.stream, &mut tls_writer.tail);
         slot.tls_reader = Some(Box::new(TlsReader::new(receiver)));
@@ -61,11 +61,13 @@ impl Connections {
         let policy = ctx.policy.load();
         // Those that nobody has read of may have made room already, and are in the queue of events all the same.
         let (Some(share), Ok(address)) = (ctx.needs.take(1, policy.handshakes), slot.stream.local_addr()) else {
-            ctx.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+            ctx.failed(Counter::CONNECTIONS_REFUSED, handshake.accepted.peer);
             return self.refuse_handshake(token, ctx);
         };
-        if !handshake.guest.advance(Stage::Parked, &policy, ctx.now) {
-            return self.refuse_handshake(token, ctx);
+        if let Err(full) = handshake.guest.advance(Stage::Parked, &policy, ctx.now) {
+            handshake.tls.refuse();
+            send(&slot.stream, &mut handshake.tls.out);
+            return self.turn_away(token, full, ctx);
         }
         ctx.events.certificate_needed(slot.id, need, address.ip(), share);
         let one = ctx.parked.take(1, usize::MAX);
@@ -98,7 +100,7 @@ impl Connections {
         let Phase::TlsHandshake(handshake) = &mut slot.phase else { return };
         let certified = match (&*ctx.certificates.load(), slot.stream.local_addr()) {
             (Some(certificates), Ok(address)) => handshake.tls.certify(address.ip(), certificates),
-            _ => Err(()),
+            _ => Err(HandshakeFault::NoCertificate),
         };
         match certified {
             Ok(Some(_)) => {}
@@ -106,8 +108,8 @@ impl Connections {
                 self.parked.remove(&slot.id);
                 let unread = handshake.parked.take().map(|parked| parked.unread).unwrap_or_default();
                 let policy = ctx.policy.load();
-                if !handshake.guest.advance(Stage::Arriving, &policy, ctx.now) {
-                    return self.remove(token, CloseReason::Refused, ctx);
+                if let Err(full) = handshake.guest.advance(Stage::Arriving, &policy, ctx.now) {
+                    return self.turn_away(token, full, ctx);
                 }
                 handshake.deadline = ctx.now + handshake.guest.patience(policy.handshake_deadline);
                 self.wheel.arm((token, slot.id), &mut slot.visit, handshake.deadline);
@@ -115,9 +117,9 @@ impl Connections {
                 self.shake(token, unread.len(), ctx);
                 self.read(token, ctx);
             }
-            Err(()) => {
+            Err(fault) => {
                 send(&slot.stream, &mut handshake.tls.out);
-                self.remove(token, CloseReason::Disconnected, ctx);
+                self.fail(token, fault, ctx);
             }
         }
     }
@@ -125,7 +127,7 @@ impl Connections {
     /// Ends a handshake that waits for a certificate, if it is one of these.
     pub(crate) fn close_parked(&mut self, id: u64, ctx: Ctx<'_>) {
         if let Some(&token) = self.parked.get(&id) {
-            self.remove(token, CloseReason::Closed, ctx);
+            self.fail(token, HandshakeFault::NoCertificate, ctx);
         }
     }
 
@@ -157,12 +159,14 @@ impl Connections {
 
     /// Gives the plaintext of a TLS connection to the HTTP server.
     pub(super) fn bridge(&mut self, token: usize, ctx: Ctx<'_>) {
-        if !self.leaves_for_http(token, ctx) {
-            return self.remove(token, CloseReason::Refused, ctx);
+        if let Err(full) = self.leaves_for_http(token, ctx) {
+            return self.turn_away(token, full, ctx);
         }
         let Some(slot) = self.slots.get_mut(token) else { return };
         if !slot.room.set(BRIDGED, ctx.policy.load().connections) {
-            ctx.counters.add(Counter::CONNECTIONS_REFUSED, 1);
+            if let Phase::RequestHead(head) = &slot.phase {
+                ctx.failed(Counter::CONNECTIONS_REFUSED, head.peer);
+            }
             return self.remove(token, CloseReason::Refused, ctx);
         }
         let Some(tls_reader) = slot.tls_reader.take() else { return };
