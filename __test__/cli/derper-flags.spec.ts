@@ -69,7 +69,7 @@ describe('syntax', () => {
     [['-stun=maybe'], 'invalid boolean value "maybe" for -stun: parse error'],
     [['-stun-port', 'many'], 'invalid value "many" for flag -stun-port: parse error'],
     [['-tcp-write-timeout=5'], 'invalid value "5" for flag -tcp-write-timeout: parse error'],
-    [['---a=x'], 'bad flag syntax: ---a=x'],
+    [['---a=x'], 'bad flag syntax: ---a=…'],
   ])('%j exits 2, with what is wrong first and the usage below', async (args, message) => {
     const { code, stdout, stderr } = await run('derper', args);
     expect(code).toBe(2);
@@ -95,6 +95,13 @@ describe('syntax', () => {
     await relay.printed(
       /warn: ignored, because it is not a flag: false, and 1 behind it \(booleans are written -name=false\)$/m,
     );
+    await relay.stop();
+  });
+
+  it('a word that may be a secret is not told', async () => {
+    const relay = start('derper', [...plain(), 'hunter2', '-mesh-psk-file', 'psk']);
+    const [said] = await relay.printed(/warn: ignored, because it is not a flag: .*$/m);
+    expect(said).toMatch(/: a word behind the flags, and 2 behind it/);
     await relay.stop();
   });
 });

@@ -57,9 +57,10 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
   }
 }
 
-/** The first of the words: behind it there may be flags, whose values may be secrets. */
+/** What stands behind the flags. It is not shown unless it is a boolean: any other word may be a secret, or its flag lost. */
 function shown([first, ...others]: readonly string[]): string {
-  return others.length === 0 ? `${first}` : `${first}, and ${others.length} behind it`;
+  const word = /^(?:true|false|[01tf])$/i.test(first ?? '') ? `${first}` : 'a word behind the flags';
+  return others.length === 0 ? word : `${word}, and ${others.length} behind it`;
 }
 
 function badSyntax(error: unknown): number {

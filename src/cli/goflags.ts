@@ -38,7 +38,7 @@ export function parseGoFlags(
       break;
     }
     const body = word.slice(word.startsWith('--') ? 2 : 1);
-    if (body.startsWith('-') || body.startsWith('=')) throw new FlagError(`bad flag syntax: ${word}`);
+    if (body.startsWith('-') || body.startsWith('=')) throw new FlagError(`bad flag syntax: ${beforeValue(word)}`);
     const equals = body.indexOf('=');
     const name = equals < 0 ? body : body.slice(0, equals);
     const flag = known.get(name);
@@ -71,6 +71,9 @@ export function goUsage(program: string, flags: readonly GoFlag[]): string {
   return `Usage of ${program}:\n${lines.join('\n')}\n`;
 }
 
+/** Characters of a value that an error shows. */
+const LONGEST_SHOWN = 12;
+
 const PATTERNS: Record<GoFlag['type'], RegExp> = {
   bool: /^(?:1|0|t|f|T|F|true|false|TRUE|FALSE|True|False)$/,
   string: /^/,
@@ -83,5 +86,15 @@ function check({ name, type }: GoFlag, value: string): void {
   if (PATTERNS[type].test(value)) return;
   const kind = type === 'bool' ? 'boolean value' : 'value';
   const flag = type === 'bool' ? `-${name}` : `flag -${name}`;
-  throw new FlagError(`invalid ${kind} ${JSON.stringify(value)} for ${flag}: parse error`);
+  throw new FlagError(`invalid ${kind} ${quoted(value)} for ${flag}: parse error`);
+}
+
+/** Go shows any value. One that is longer than a number or a duration may be a secret behind the wrong flag. */
+function quoted(value: string): string {
+  return value.length > LONGEST_SHOWN ? `of ${value.length} characters` : JSON.stringify(value);
+}
+
+function beforeValue(word: string): string {
+  const equals = word.indexOf('=');
+  return equals < 0 ? word : `${word.slice(0, equals + 1)}…`;
 }

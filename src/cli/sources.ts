@@ -121,7 +121,8 @@ function readYaml(text: string): Read {
   visit(document, {
     Alias: (_key, alias) => {
       if (alias.resolve(document)) return;
-      const message = `there is no anchor &${alias.source}; text that begins with a star needs quotes`;
+      // Not its name: where text begins with a star, that is the value, which may be a secret.
+      const message = 'there is no anchor of this name; text that begins with a star needs quotes';
       errors.push({ line: lineAt(text, alias.range?.[0] ?? 0), message });
     },
   });

@@ -91,8 +91,8 @@ describe('what Go refuses, in its words', () => {
     [['-B'], 'flag provided but not defined: -B'],
     [['-constructor'], 'flag provided but not defined: -constructor'],
     [['---b'], 'bad flag syntax: ---b'],
-    [['-=x'], 'bad flag syntax: -=x'],
-    [['--=x'], 'bad flag syntax: --=x'],
+    [['-=x'], 'bad flag syntax: -=…'],
+    [['--=x'], 'bad flag syntax: --=…'],
     // The first that is wrong is what is told.
     [['-b=yes', '-x'], 'invalid boolean value "yes" for -b: parse error'],
   ])('%j', (args, message) => {
@@ -134,5 +134,15 @@ describe('usage', () => {
         '',
       ].join('\n'),
     );
+  });
+});
+
+describe('what may be a secret', () => {
+  it.each([
+    [['-i', 'hunter2-is-my-password'], 'invalid value of 22 characters for flag -i: parse error'],
+    [['-b=hunter2-is-my-password'], 'invalid boolean value of 22 characters for -b: parse error'],
+    [['--=hunter2-is-my-password'], 'bad flag syntax: --=…'],
+  ])('is not shown: %j', (args, message) => {
+    expect(() => parse(args)).toThrow(new FlagError(message));
   });
 });

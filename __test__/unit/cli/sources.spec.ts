@@ -160,6 +160,10 @@ describe('files that cannot be read', () => {
 
   it('say what to do about text that begins with a star', async () => {
     expect((await problemsOf(file('star.yaml', 'listen: *:443\n')))[0]?.message).toMatch(/quotes/);
+    // The text may be a secret.
+    const [problem] = await problemsOf(file('secret.yaml', 'meshKey: *hunter2\n'));
+    expect(problem).toMatchObject({ path: 'secret.yaml:1', message: expect.stringMatching(/quotes/) });
+    expect(problem?.message).not.toMatch(/hunter2/);
   });
 
   it.each([
