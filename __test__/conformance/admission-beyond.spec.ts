@@ -8,6 +8,7 @@ import { formatNodeKey, generateKeyPair, type KeyPair, nodeKeyHex } from '../../
 import { DerpClient } from '../helpers/client.js';
 import { isLetIn } from '../helpers/is-let-in.js';
 import { LANES } from '../helpers/lanes.js';
+import { Log } from '../helpers/log.js';
 import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
 import { ALLOW, DENY, hangUp, reply, type Say, silence, TestVerifier } from '../helpers/verifier.js';
 import { eventually } from '../helpers/wait.js';
@@ -174,6 +175,23 @@ describe.each(LANES)('a list of keys, $name', (lane) => {
     expect(await isLetIn(relay, { keys: goes })).toBe(false);
     expect(await isLetIn(relay, { keys: comes })).toBe(true);
     expect(await staying.fence()).toEqual([]);
+  });
+
+  it('that is read again without a change is no news', async () => {
+    const path = join(directory(), 'allow.txt');
+    const [one, other] = [generateKeyPair(), generateKeyPair()];
+    write(path, one);
+    const log = new Log();
+    const relay = await startRelay(lane, {
+      logger: log.logger,
+      config: { admission: { verifiers: [{ keys: path }] } },
+    });
+    const news = () => log.lines.filter((line) => line.includes('a list of keys has changed')).length;
+    await relay.relay.reload();
+    expect(news()).toBe(0);
+    write(path, one, other);
+    await relay.relay.reload();
+    expect(news()).toBe(1);
   });
 
   it('that is gone or wrong stays as it was, and an empty one lets nobody in', async () => {

@@ -85,8 +85,12 @@ export class KeyFile {
     this.keys = keys;
     this.seen = stamp;
     this.trouble = '';
-    this.events?.changed(before, keys);
+    if (!isSame(before, keys)) this.events?.changed(before, keys);
   }
+}
+
+function isSame(one: ReadonlySet<NodeKey>, other: ReadonlySet<NodeKey>): boolean {
+  return one.size === other.size && [...one].every((key) => other.has(key));
 }
 
 /** Tells one state of a file from another, also where it was replaced by one of the same size within the same second. */
