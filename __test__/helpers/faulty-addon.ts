@@ -27,11 +27,19 @@ let loaded: Binding | undefined;
 
 /** Builds it, which takes a minute the first time, and loads it. */
 export function faultyAddon(): Binding {
-  loaded ??= loadAddon<Binding>(build());
+  if (loaded) return loaded;
+  const path = faultyAddonPath();
+  try {
+    loaded = loadAddon<Binding>(path);
+  } finally {
+    // What is loaded needs no name any more, and nobody would take it away later: a killed process has no last word.
+    rmSync(path, { force: true });
+  }
   return loaded;
 }
 
-function build(): string {
+/** Where a copy of it is: the caller's to take away. */
+export function faultyAddonPath(): string {
   const root = fileURLToPath(new URL('../..', import.meta.url));
   const args = ['build', '--locked', '--package', 'derp-node', '--features', 'fault-injection'];
   const { status, stdout, stderr } = spawnSync('cargo', [...args, '--message-format', 'json-render-diagnostics'], {
@@ -46,6 +54,5 @@ function build(): string {
   if (!library) throw new Error('the build with faults has made no library');
   const addon = join(dirname(library), `derpkit-with-faults-${process.pid}.node`);
   copyFileSync(library, addon);
-  process.once('exit', () => rmSync(addon, { force: true }));
   return addon;
 }

@@ -1,15 +1,18 @@
+import { readdirSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { parseSettings } from '../../src/config.js';
 import type { DerpkitError } from '../../src/errors.js';
 import { createLogger } from '../../src/logger.js';
 import { formatPrivateKey, generateKeyPair } from '../../src/protocol/key.js';
 import { composeRelay, type RelayEvents } from '../../src/relay.js';
+import { Command } from '../cli/commands.js';
 import { DerpClient } from '../helpers/client.js';
-import type { FaultyPlane } from '../helpers/faulty-addon.js';
+import { type FaultyPlane, faultyAddonPath } from '../helpers/faulty-addon.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { eventually, turn } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
-import { faultyPlanes, workers } from './addon.js';
+import { faultyPlanes, ROOT, workers } from './addon.js';
 
 nothingIsLeft();
 
@@ -73,4 +76,24 @@ it('a worker that panics ends the relay, with a word to everybody', async () => 
   await relay.close();
   await relay.close();
   expect(workers()).toEqual([]);
+});
+
+it.each(['closing', 'hanging'])(
+  'a worker that panics ends a program with status 1, whether the rest is %s',
+  async (how) => {
+    const addon = faultyAddonPath();
+    onTestFinished(() => rmSync(addon, { force: true }));
+    const program = join(ROOT, '__test__', 'native', 'programs', 'panicking.mjs');
+    const command = new Command([process.execPath, program, addon, how]);
+    const { code, stderr } = await command.end();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/error: a worker has panicked: a fault was planted/);
+  },
+);
+
+it('the build with faults leaves no file behind', () => {
+  const directory = dirname(faultyAddonPath());
+  rmSync(join(directory, `derpkit-with-faults-${process.pid}.node`));
+  faultyPlanes();
+  expect(readdirSync(directory)).not.toContain(`derpkit-with-faults-${process.pid}.node`);
 });

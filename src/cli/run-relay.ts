@@ -8,6 +8,8 @@ import { endBySignal, heedSignals } from './signals.js';
 
 /** When a second signal is meant to end what the first one could not. */
 const IMPATIENCE = 1000;
+/** How long a relay whose plane has failed may take to close. */
+const FAULT_PATIENCE = 5000;
 
 /**
  * Starts the relay, and runs it until SIGINT or SIGTERM, which end the process. `reload` does what SIGHUP asks for; without
@@ -37,6 +39,8 @@ export async function runRelay(
   const end = await Promise.race([signals.ended, failed]);
   signals.ending();
   relay.logger.info({ because: end }, 'stopping');
+  // What has failed may not close, either: a relay that is deaf must not stay.
+  if (end === 'fault') setTimeout(() => process.exit(1), FAULT_PATIENCE);
   manager.stopping();
   await relay.close();
   await manager.told();

@@ -44,10 +44,14 @@ const HEAD_TIMEOUT = 10_000;
  * has read takes every request at once: thousands of them in one chunk, of somebody who reads no answer.
  */
 const PIPELINED = 32;
+/** The same of all connections that have more than one: a request head has up to 16 KiB. */
+const PIPELINED_IN_ALL = 8192;
 /** For how long a client that was refused may go on sending: at once, the system would take the answer back with a reset. Go's. */
 const LINGER = 500;
 
 export class HttpServer {
+  /** Requests of all connections that are not answered yet. */
+  private unanswered = 0;
   private readonly server: Server;
   private readonly site: Site;
   private readonly origins = new WeakMap<Duplex, Origin>();
@@ -145,12 +149,14 @@ export class HttpServer {
   /** Counts a request until it is answered. False if there are too many. */
   private begin({ socket }: IncomingMessage, response: ServerResponse, origin: Origin): boolean {
     if (socket.destroyed) return false;
-    if (origin.unanswered >= PIPELINED) {
+    const isFull = origin.unanswered > 0 && this.unanswered >= PIPELINED_IN_ALL;
+    if (isFull || origin.unanswered >= PIPELINED) {
       this.fails('too_many', origin);
       socket.destroy();
       return false;
     }
     origin.unanswered += 1;
+    this.unanswered += 1;
     origin.place.touch(performance.now());
     const { tlsVersion } = origin;
     if (tlsVersion) {
@@ -207,6 +213,7 @@ export class HttpServer {
 
   private settle(origin: Origin, requests: number): void {
     origin.unanswered -= requests;
+    this.unanswered -= requests;
     if (origin.tlsVersion) this.options.counters.tlsActive[origin.tlsVersion] -= requests;
   }
 
