@@ -36,7 +36,7 @@ const RULES: Readonly<Record<string, Rule>> = {
       'errors.ts',
     ],
   },
-  'plane/failures.ts': {},
+  'plane/failures.ts': { types: ['plane/ids.ts'] },
   'plane/counters.ts': {
     ours: ['plane/drop-reasons.ts', 'plane/failures.ts'],
     types: ['plane/counter-figures.ts', 'protocol/', 'errors.ts'],

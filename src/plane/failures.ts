@@ -1,4 +1,5 @@
 /** Connections that come to nothing before they are admitted: why, in words that logs and metrics share. */
+import type { PeerAddress } from './ids.js';
 
 /** Why a TLS handshake failed. */
 export const HANDSHAKE_FAILURES = [
@@ -90,3 +91,15 @@ export type RefusalCounter =
   | 'connections_refused'
   | 'strangers_refused:address'
   | 'strangers_refused:pool';
+
+/** A connection that came to nothing. */
+export interface Failure {
+  /** The counter that has counted it. */
+  readonly what: FailureCounter | RefusalCounter;
+  /** Where it came from. */
+  readonly peer: PeerAddress;
+  /** Of handshakes: the name that the client asked for, as it came, but for its case; empty if there was none. */
+  readonly serverName: string;
+  /** The name of the alert, where the client has sent one; empty otherwise. */
+  readonly alert: string;
+}

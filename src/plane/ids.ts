@@ -1,4 +1,7 @@
-/** Numbers of connections, links and listeners: positive whole numbers, each used once in the life of a plane. */
+/**
+ * Numbers of connections, links and listeners, positive whole numbers, each used once in the life of a plane; and the
+ * addresses of peers.
+ */
 
 /** One connection, from the moment it is accepted. */
 export type ConnectionId = number;
@@ -8,3 +11,11 @@ export type LinkId = number;
 
 /** One listening socket. */
 export type ListenerId = number;
+
+/** Where a connection comes from, or leads to. */
+export interface PeerAddress {
+  /** IP text, mapped IPv4 addresses as IPv4; empty if unknown. */
+  readonly address: string;
+  /** 0 if unknown. */
+  readonly port: number;
+}

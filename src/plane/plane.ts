@@ -27,13 +27,14 @@ import type { ClientInfo } from '../protocol/login.js';
 import type { PeerGoneReason } from '../protocol/wire.js';
 import type { CertificateNeed, CertificateSet } from './certificate-set.js';
 import type { CounterPage, DropReason } from './counters.js';
-import type { FailureCounter, RefusalCounter } from './failures.js';
-import type { ConnectionId, LinkId, ListenerId } from './ids.js';
+import type { Failure } from './failures.js';
+import type { ConnectionId, LinkId, ListenerId, PeerAddress } from './ids.js';
 import type { PacketTap, TapOptions } from './packet-tap.js';
 import type { Snapshot } from './snapshot.js';
 
 export type { Certificate, CertificateNeed, CertificateSet } from './certificate-set.js';
-export type { ConnectionId, LinkId, ListenerId } from './ids.js';
+export type { Failure } from './failures.js';
+export type { ConnectionId, LinkId, ListenerId, PeerAddress } from './ids.js';
 export type { PacketTap, TapBatch, TapFrame, TapOptions } from './packet-tap.js';
 export { LINK_COLUMNS, SNAPSHOT_COLUMNS, type Snapshot } from './snapshot.js';
 
@@ -199,26 +200,6 @@ export interface PlaneEvents {
    * only the connection that it happened on.
    */
   fault(code: ErrorCode, message: string, fatal: boolean): void;
-}
-
-/** Where a connection comes from, or leads to. */
-export interface PeerAddress {
-  /** IP text, mapped IPv4 addresses as IPv4; empty if unknown. */
-  readonly address: string;
-  /** 0 if unknown. */
-  readonly port: number;
-}
-
-/** A connection that came to nothing. */
-export interface Failure {
-  /** The counter that has counted it. */
-  readonly what: FailureCounter | RefusalCounter;
-  /** Where it came from. */
-  readonly peer: PeerAddress;
-  /** Of handshakes: the name that the client asked for, as it came, but for its case; empty if there was none. */
-  readonly serverName: string;
-  /** The name of the alert, where the client has sent one; empty otherwise. */
-  readonly alert: string;
 }
 
 /** A client that has proven its key. */
