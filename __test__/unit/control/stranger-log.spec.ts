@@ -78,6 +78,7 @@ describe('the figures of strangers', () => {
         looks += 1;
         return figures(0, 0);
       },
+      () => 256,
       () => {},
     );
     log.start();
