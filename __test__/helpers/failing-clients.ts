@@ -192,7 +192,7 @@ export const HANDSHAKES: Case[] = [
   {
     name: 'beyond those that may wait for a certificate',
     visit: handshake({ servername: 'wanted.test' }),
-    expected: { what: 'handshakes_failed:no_certificate', serverName: 'wanted.test' },
+    expected: { what: 'strangers_refused:pool' },
     policy: { limits: { parkedHandshakes: 0 } },
     otherwise: 'ask',
   },
