@@ -4,6 +4,7 @@ import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { onTestFinished } from 'vitest';
 import type { Bases } from '../../packaging/image/bases.mjs';
 import { Command, ROOT } from '../cli/commands.js';
 
@@ -133,6 +134,8 @@ export class Container {
     writeFileSync(path, JSON.stringify(spec));
     this.runc = ['runc', '--root', join(directory, 'runc')];
     this.relay = new Command([...this.runc, 'run', '--bundle', bundle, this.name]);
+    // A container outlives the program that has started it. One that has ended is gone already.
+    onTestFinished(() => void spawnSync('runc', [...this.runc.slice(1), 'delete', '--force', this.name]));
   }
 
   /** Runs the image's health check in the container. */
