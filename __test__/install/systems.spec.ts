@@ -16,6 +16,13 @@ const { DERPKIT_LONG, DERPKIT_NODE, DERPKIT_TARGET } = process.env;
 /** For processors that are emulated, on a machine that does other work too. */
 const LONGER = 2 * PATIENCE;
 
+/** What the load generator reports. */
+interface Load {
+  readonly ok: boolean;
+  readonly traffic: { readonly delivered_in_all: number; readonly lost_in_all: number };
+  readonly cipher: string;
+}
+
 let registry: Registry;
 
 /** Those that are to be run. What keeps them from being run is printed. */
@@ -86,8 +93,10 @@ describe.skipIf(systems.length === 0)('other systems', () => {
           `--target=127.0.0.1:${port}`,
         ];
         const { stdout } = await project.run(...on(generator, ...load));
-        console.log(`${target}: the load generator: ${stdout.trim()}`);
-        expect(JSON.parse(stdout)).toMatchObject({ scenario: expect.any(String) });
+        const { ok, traffic, cipher } = JSON.parse(stdout) as Load;
+        console.log(`${target}: the load generator: ${traffic.delivered_in_all} packets relayed, with ${cipher}`);
+        expect({ ok, lost: traffic.lost_in_all }).toEqual({ ok: true, lost: 0 });
+        expect(traffic.delivered_in_all).toBeGreaterThan(100);
       });
     });
   });
