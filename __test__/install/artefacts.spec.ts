@@ -10,7 +10,7 @@ import { ROOT } from '../cli/commands.js';
 import { type Elf, readElf } from './elf.js';
 import { packAll } from './registry.js';
 
-const PATIENCE = 240_000;
+const PATIENCE = 600_000;
 const MOST_BYTES = 8 * 2 ** 20;
 const OLDEST_GLIBC = [2, 28] as const;
 const GLIBC = /^(?:ld-linux-(?:x86-64|aarch64)|lib(?:c|dl|m|pthread|rt))\.so\.\d$/;
