@@ -1,5 +1,6 @@
 /** `/debug/clients/` beside the real derper's: one crowd of clients at each relay, and the same questions. */
 import { readFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { formatNodeKey, generateKeyPair, type KeyPair, keyPairOf, parsePrivateKey } from '../../src/protocol/key.js';
@@ -117,7 +118,7 @@ const QUESTIONS = [
   ...['all&sort=connected&after=1h', 'all&sort=-connected&after=1h', 'all&sort=conn&after=0'],
 ];
 
-it('derper and derpkit show one list, page by page, whatever the question', async () => {
+it('derper and derpkit show one list, page by page, whatever the question, and stream the clients whose bytes grow', async () => {
   const [theirs, ours] = [relays.derper as Relay, relays.derpkit as Relay];
   await populate(theirs, 'clients-derper');
   await populate(ours, 'clients-derpkit');
@@ -126,7 +127,43 @@ it('derper and derpkit show one list, page by page, whatever the question', asyn
     const wanted = await pages(theirs, `?${query}&format=json`);
     expect(await pages(ours, `?${query}&format=json`), query).toEqual(wanted);
   }
+  for (const relay of [theirs, ours]) {
+    const lines = await traffic(relay);
+    expect(Object.keys(lines[0] ?? {})).toEqual(['Sent', 'Recv', 'Key']);
+    const [a, b] = [A, B].map((key) => lines.find(({ Key }) => Key === key));
+    // derper counts what TCP carries: at least the packets.
+    expect(a?.Recv).toBeGreaterThanOrEqual(120);
+    expect(b?.Sent).toBeGreaterThanOrEqual(120);
+  }
 });
+
+interface TrafficLine {
+  readonly Sent: number;
+  readonly Recv: number;
+  readonly Key: string;
+}
+
+/** The lines of a stream up to its first empty line. */
+function traffic({ port }: Relay): Promise<TrafficLine[]> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const asked = request({ host: '127.0.0.1', port, path: '/debug/traffic' }, (response) => {
+      expect(response.headers['content-type']).toBe('text/plain; charset=utf-8');
+      response.setEncoding('utf8').on('data', (piece: string) => {
+        text += piece;
+        if (!text.includes('\n\n')) return;
+        response.destroy();
+        resolve(
+          text
+            .split('\n\n', 1)[0]
+            ?.split('\n')
+            .map((line) => JSON.parse(line)) ?? [],
+        );
+      });
+    });
+    asked.on('error', reject).end();
+  });
+}
 
 const REFUSED = [
   ...[

@@ -3,6 +3,7 @@ import { type ClientsSource, sendClients, sendClientsJson } from './clients-page
 import { hasLiveFile, sendLiveFile, sendLivePage } from './live-assets.js';
 import type { LiveFeed } from './live-feed.js';
 import { DEBUG_HEADERS, escapeHtml, HTML, sendError, sendPage, TEXT } from './responses.js';
+import { sendTraffic } from './traffic-page.js';
 
 /** What the pages below `/debug/` show. */
 export interface DebugSource extends ClientsSource {
@@ -60,6 +61,7 @@ const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
     },
   ],
   ['clients.json', { about: 'the same list for programs, with every figure', send: sendClientsJson }],
+  ['traffic', { about: 'clients that send or get packets, every two seconds', send: sendTraffic }],
   ['check', { about: 'whether the books are in order', send: check }],
 ]);
 

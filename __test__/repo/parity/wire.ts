@@ -24,10 +24,14 @@ export const ENDPOINTS: readonly Row[] = [
   { name: '/debug/check', test: `${HTTP}/debug/check` },
   { name: '/debug/vars', test: `${HTTP}/debug/vars` },
   { name: '/debug/varz', test: 'interop/parity.spec.ts#the metrics are those of /debug/varz, with their types' },
-  { name: '/debug/traffic' },
+  {
+    name: '/debug/traffic',
+    test: 'interop/clients.spec.ts#derper and derpkit show one list, page by page, whatever the question, and stream the clients whose bytes grow',
+    note: 'bytes of packets, where derper has those of TCP; no `UniqueSenders`',
+  },
   {
     name: '/debug/clients/',
-    test: 'interop/clients.spec.ts#derper and derpkit show one list, page by page, whatever the question',
+    test: 'interop/clients.spec.ts#derper and derpkit show one list, page by page, whatever the question, and stream the clients whose bytes grow',
     note: '`/debug/clients.json` has every figure',
   },
   { name: '/debug/gc', never: true },

@@ -36,6 +36,7 @@ describe('the index of /debug/', () => {
         ['clients/', 'clients that are connected, by address, network, key or app'],
         ['live', 'what the relay does, drawn every second'],
         ['clients.json', 'the same list for programs, with every figure'],
+        ['traffic', 'clients that send or get packets, every two seconds'],
         ['check', 'whether the books are in order'],
       ].map(([path, about]) => `<li><a href="/debug/${path}">/debug/${path}</a> (${about})</li>`),
     ]);
