@@ -1,7 +1,7 @@
-/** Cuts a byte stream into frames, however it was split on the way. */
+/** Cuts a byte stream into frames, wherever the transport split it. */
 import { FrameType, HEADER_LENGTH, MAX_BODY_LENGTH, MAX_FORWARD_LENGTH } from './wire.js';
 
-/** The peer broke the protocol. There is no error frame in DERP: whoever catches this closes the connection. */
+/** The peer broke the protocol. DERP has no error frame, so the caller closes the connection. */
 export class ProtocolError extends Error {
   override name = 'ProtocolError';
 }
@@ -24,11 +24,15 @@ export class LoginError extends ProtocolError {
 
 export interface FrameSink {
   /**
-   * A header has arrived, its body may not have. Throws {@link ProtocolError} to refuse the frame before any of the body
-   * is kept. Returns whether the body is wanted; an unwanted one is skipped as it streams by.
+   * Receives the header of a frame, whose body may not have arrived yet. Throws {@link ProtocolError} to refuse the
+   * frame before any of its body is kept. Returns whether the decoder collects the body; it skips any other body as it
+   * streams by.
    */
   onHeader(type: number, length: number): boolean;
-  /** A wanted frame, header included. The bytes are the sink's: it may overwrite and keep them. */
+  /**
+   * Receives a frame that {@link onHeader} wanted, header included. The sink owns the bytes: it may overwrite and keep
+   * them.
+   */
   onFrame(type: number, frame: Buffer): void;
 }
 
@@ -36,42 +40,48 @@ const NOTHING = Buffer.alloc(0);
 const FIRST_PARTIAL = 512;
 
 export class FrameDecoder {
-  /** A frame that is not whole yet: `0 <= have <= partial.length`, and `partial` grows with what came, not with what was announced. */
+  /**
+   * The incomplete frame: `have` bytes of it have arrived. `partial` grows with the bytes that arrive, not with the
+   * announced length.
+   */
   private partial = NOTHING;
   private have = 0;
-  /** Length of the current frame with its header, once the header is known; 0 before. */
+  /** Length of the current frame, header included; 0 until the header is complete. */
   private need = 0;
   private wanted = false;
-  /** Bytes of an unwanted body still to be passed over. */
+  /** Bytes of an unwanted body that the decoder still has to skip. */
   private skip = 0;
-  /** What came while {@link pause}d. */
+  /** Chunks that arrived while the decoder was {@link pause}d. */
   private backlog: Buffer[] = [];
   private paused = false;
   private ended = false;
 
   constructor(private readonly sink: FrameSink) {}
 
-  /** Bytes held of a frame that is not whole yet, and of whatever came while paused. */
+  /** Bytes of the incomplete frame, and of the chunks that arrived while paused. */
   get held(): number {
     return this.have + this.backlog.reduce((sum, chunk) => sum + chunk.length, 0);
   }
 
-  /** The memory that {@link held} takes. */
+  /** The memory that the {@link held} bytes occupy. */
   get kept(): number {
     return this.held - this.have + this.partial.length;
   }
 
-  /** A frame has begun whose end has not come: what comes next is taken, paused or not. */
+  /**
+   * True inside a frame: its first bytes have arrived, its last have not. A paused decoder still reads to the end of
+   * that frame.
+   */
   get within(): boolean {
     return this.need > 0 || this.skip > 0;
   }
 
-  /** Decodes no further than to the end of the frame that has begun until {@link resume}. */
+  /** Stops at the end of the current frame, until {@link resume}. */
   pause(): void {
     this.paused = true;
   }
 
-  /** Decodes nothing more, and lets go of what is held: a deadline may remember its connection for a while. */
+  /** Stops for good and frees the held bytes: a deadline may keep a reference to the connection for a while. */
   end(): void {
     this.paused = true;
     this.ended = true;
@@ -81,7 +91,7 @@ export class FrameDecoder {
     this.forget();
   }
 
-  /** Goes on with what came in between, in order. */
+  /** Decodes the chunks that arrived while paused, in order, and continues. */
   resume(): void {
     this.paused = false;
     const chunks = this.backlog;
@@ -89,12 +99,12 @@ export class FrameDecoder {
     for (const chunk of chunks) this.push(chunk);
   }
 
-  /** Takes the next bytes of the stream; the chunk becomes the decoder's. Throws what the sink throws. */
+  /** Takes the next bytes of the stream and owns the chunk from then on. Throws what the sink throws. */
   push(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length) {
       if (this.paused && !this.within) {
-        // A copy: a few bytes at the end of a chunk would keep all of it.
+        // A copy: a slice of a few bytes would keep the whole chunk in memory.
         if (!this.ended) this.backlog.push(Buffer.from(chunk.subarray(at)));
         return;
       }
@@ -102,7 +112,9 @@ export class FrameDecoder {
     }
   }
 
-  /** Takes one header, one frame, or as much of one as `chunk` has from `at` on. Returns where it stopped. */
+  /**
+   * Takes one header, one frame, or as much of one as `chunk` has from `at` on. Returns the offset where it stopped.
+   */
   private step(chunk: Buffer, at: number): number {
     const left = chunk.length - at;
     if (this.skip > 0) {
@@ -118,7 +130,7 @@ export class FrameDecoder {
     return end;
   }
 
-  /** Adds to the frame that is not whole yet: first up to the end of its header, then up to its own. */
+  /** Adds bytes to the incomplete frame: first to complete its header, then to complete its body. */
   private gather(chunk: Buffer, at: number): number {
     const next = this.keep(chunk, at, this.need || HEADER_LENGTH);
     const headed = this.need > 0 || (this.have === HEADER_LENGTH && this.header(this.partial, 0));
@@ -127,7 +139,7 @@ export class FrameDecoder {
     return next;
   }
 
-  /** Reads the header at `at`. True if its body is to be delivered. */
+  /** Reads the header at `at`. Returns whether the sink wants the body. */
   private header(bytes: Buffer, at: number): boolean {
     const length = bytes.readUInt32BE(at + 1);
     this.wanted = this.sink.onHeader(bytes[at] as number, length);
@@ -168,7 +180,7 @@ export class FrameDecoder {
   }
 }
 
-/** The longest body of any inbound frame of this type after login. */
+/** The longest body that an inbound frame of this type may have after login. */
 export function maxBodyLength(type: number): number {
   return type === FrameType.ForwardPacket ? MAX_FORWARD_LENGTH : MAX_BODY_LENGTH;
 }

@@ -12,7 +12,7 @@ import {
   PING_LENGTH,
 } from './wire.js';
 
-/** A frame whose body is still to be filled in, from offset {@link HEADER_LENGTH}. */
+/** A frame with its header written; the caller fills in the body, from offset {@link HEADER_LENGTH}. */
 export function newFrame(type: FrameType, bodyLength: number): Buffer {
   const frame = Buffer.allocUnsafe(HEADER_LENGTH + bodyLength);
   frame[0] = type;
@@ -49,7 +49,7 @@ export function forwardPacketFrame(source: NodeKey, destination: NodeKey, packet
   return frame;
 }
 
-/** Constant, hence shared: nobody may write into it. */
+/** Every connection sends this one Buffer: never write into it. */
 export const KEEP_ALIVE_FRAME: Buffer = newFrame(FrameType.KeepAlive, 0);
 export const WATCH_CONNS_FRAME: Buffer = newFrame(FrameType.WatchConns, 0);
 
@@ -77,10 +77,10 @@ export function peerGoneFrame(key: NodeKey, reason: PeerGoneReason): Buffer {
   return frame;
 }
 
-/** What a watcher is told of a peer that is here. */
+/** What a PeerPresent frame tells a watcher about a connected peer. */
 export interface Presence {
   readonly key: NodeKey;
-  /** IPv4 or IPv6 text; anything else is sent as 16 zero bytes, with port 0. */
+  /** IPv4 or IPv6 text. Any other text is encoded as 16 zero bytes and port 0. */
   readonly address: string;
   readonly port: number;
   /** Bits of {@link PresenceFlag}. */

@@ -1,4 +1,4 @@
-/** Names of hosts, and which of them a certificate is for: by Go's rules, which clients and derper follow. Pure. */
+/** Host names, and which of them a certificate covers. Both follow Go's rules, because clients and derper do. Pure. */
 import { isIP } from 'node:net';
 
 /** The host of a `Host` field: without its port, without brackets and without a final dot, in lower case. */
@@ -7,14 +7,14 @@ export function hostOfField(field: string): string {
   return withoutFinalDot(bracketed ?? plain).toLowerCase();
 }
 
-/** Absolute names of DNS end with a dot; certificates and the server names of TLS have none. */
+/** The name without the final dot of an absolute DNS name: certificates and TLS server names have none. */
 export function withoutFinalDot(host: string): string {
   return host.length > 1 && host.endsWith('.') ? host.slice(0, -1) : host;
 }
 
 /**
- * Whether a DNS name of a certificate covers `host`, which is no address. A star stands for one whole label, the first
- * one, whatever follows: `*.internal` covers `relay.internal`, which Node and OpenSSL deny.
+ * Whether a DNS name of a certificate covers `host`, which is not an IP address. A star stands for the whole first
+ * label, whatever follows: `*.internal` covers `relay.internal`, although Node and OpenSSL deny it.
  */
 export function covers(pattern: string, host: string): boolean {
   const name = host.toLowerCase();
@@ -25,13 +25,16 @@ export function covers(pattern: string, host: string): boolean {
   return (first === '*' || first === asked) && rest.join('.') === others.join('.');
 }
 
-/** Whether a list of DNS names and addresses, such as a certificate's, covers a name or an address. */
+/** Whether a list of DNS names and IP addresses, such as a certificate's, covers a host. */
 export function isAmong(names: readonly string[], host: string): boolean {
   if (isIP(host) !== 0) return names.some((name) => isIP(name) !== 0 && isSameAddress(name, host));
   return names.some((name) => isIP(name) === 0 && covers(name, host));
 }
 
-/** The names and addresses of a certificate, from Node's text of them, in which a name that is odd is quoted: no host's. */
+/**
+ * The names and addresses of a certificate, from Node's text of its alternative names. Node quotes a name with odd
+ * characters; no host has such a name, so this skips it.
+ */
 export function namesIn(subjectAltName: string | undefined): string[] {
   return [...(subjectAltName ?? '').matchAll(/(?:^|, )(?:DNS|IP Address):([^",]+)(?=,|$)/g)].map(
     ([, name]) => name as string,
@@ -42,12 +45,15 @@ function isSameAddress(a: string, b: string): boolean {
   return canonical(a) === canonical(b);
 }
 
-/** One spelling for each address, which for IPv6 is that of URLs. */
+/** The one spelling that compares equal for an address; for IPv6, the spelling of URLs. */
 function canonical(address: string): string {
   return isIP(address) === 6 ? new URL(`http://[${address}]`).hostname : address;
 }
 
-/** Go's `validHostname`: labels of letters, digits, hyphens and underscores, as certificates in the wild have them. */
+/**
+ * Go's `validHostname`: labels of letters, digits, hyphens and underscores, because certificates in use have
+ * underscores.
+ */
 function isValid(text: string, isPattern: boolean): boolean {
   const labels = (isPattern ? text : withoutFinalDot(text)).split('.');
   const isWild = isPattern && labels.length > 1 && labels[0] === '*';

@@ -1,9 +1,9 @@
 import type { NodeKey } from './key.js';
 
-/** Node keys, each once, in the order in which they were added. Every step takes constant time. */
+/** A set of node keys in the order of their addition. Every operation takes constant time. */
 export class KeyQueue implements Iterable<NodeKey> {
   private readonly keys = new Set<NodeKey>();
-  /** Where the oldest is. A new iterator would pass over every key that was taken before, each time. */
+  /** Stands at the oldest key. A new iterator for each take would step over every key taken before. */
   private oldest: Iterator<NodeKey> | undefined;
 
   get size(): number {
@@ -18,17 +18,17 @@ export class KeyQueue implements Iterable<NodeKey> {
     this.keys.add(key);
   }
 
-  /** Whether it was there. */
+  /** Returns whether the queue had the key. */
   delete(key: NodeKey): boolean {
     return this.keys.delete(key);
   }
 
-  /** Takes the one that was added first. */
+  /** Removes the oldest key and returns it. */
   takeOldest(): NodeKey | undefined {
     this.oldest ??= this.keys.values();
     const { done, value } = this.oldest.next();
     if (done) {
-      // An iterator that has come to the end sees nothing that is added later.
+      // An exhausted iterator does not see keys that are added later.
       this.oldest = undefined;
       return this.keys.size > 0 ? this.takeOldest() : undefined;
     }

@@ -1,6 +1,6 @@
 /**
- * Keys. A node key travels through the relay as a string of 32 latin1 characters, one a byte: it hashes and compares
- * natively in a `Map` and costs 48 bytes of heap, where a Buffer costs several times that.
+ * Node, mesh and private keys. A node key is held as a string of 32 latin1 characters, one for each byte: it hashes and
+ * compares natively in a `Map` and costs 48 bytes of heap; a Buffer costs several times as much.
  */
 import { randomBytes } from 'node:crypto';
 import { KEY_LENGTH } from './wire.js';
@@ -28,17 +28,17 @@ export function isZeroKey(key: NodeKey): boolean {
   return key === ZERO_KEY;
 }
 
-/** `nodekey:` and 64 lower-case hex digits. */
+/** The key as `nodekey:` and 64 lower-case hex digits. */
 export function formatNodeKey(key: NodeKey): string {
   return `nodekey:${nodeKeyHex(key)}`;
 }
 
-/** 64 lower-case hex digits. */
+/** The key as 64 lower-case hex digits. */
 export function nodeKeyHex(key: NodeKey): string {
   return nodeKeyBytes(key).toString('hex');
 }
 
-/** The inverse of {@link nodeKeyHex}, in either case. `undefined` where the text is anything else. */
+/** The inverse of {@link nodeKeyHex}; accepts either case. `undefined` for any other text. */
 export function parseNodeKeyHex(text: string): NodeKey | undefined {
   return /^[0-9a-fA-F]{64}$/.test(text) ? readNodeKey(Buffer.from(text, 'hex')) : undefined;
 }
@@ -64,12 +64,15 @@ export function keyPairOf(privateKey: Uint8Array): KeyPair {
   return { privateKey, publicKey: readNodeKey(publicBytes(privateKey)) };
 }
 
-/** `privkey:` and 64 lower-case hex digits: what derper's key file holds. */
+/** The text of derper's key file: `privkey:` and 64 lower-case hex digits. */
 export function formatPrivateKey(privateKey: Uint8Array): string {
   return `privkey:${Buffer.from(privateKey).toString('hex')}`;
 }
 
-/** The inverse of {@link formatPrivateKey}; hex in either case. `undefined` where the text is anything else or all zero. */
+/**
+ * The inverse of {@link formatPrivateKey}; accepts hex in either case. `undefined` for any other text and for the
+ * all-zero key.
+ */
 export function parsePrivateKey(text: string): Uint8Array | undefined {
   const hex = /^privkey:([0-9a-fA-F]{64})$/.exec(text)?.[1];
   if (!hex) return undefined;
@@ -78,13 +81,16 @@ export function parsePrivateKey(text: string): Uint8Array | undefined {
   return new Uint8Array(bytes);
 }
 
-/** A mesh key as an operator writes it: 64 hex digits in either case, blanks around them. Lower case, or `undefined`. */
+/**
+ * Reads a mesh key as operators write it: 64 hex digits in either case, with white space around them. Returns it in
+ * lower case, or `undefined`.
+ */
 export function parseMeshKey(text: string): string | undefined {
-  // The blanks of Unicode, as Go trims them; JavaScript's own notion counts the byte order mark in, and U+0085 out.
+  // Go trims Unicode white space. JavaScript's `trim` differs: it also takes the byte order mark, and leaves U+0085.
   return /^\p{White_Space}*([0-9a-fA-F]{64})\p{White_Space}*$/u.exec(text)?.[1]?.toLowerCase();
 }
 
-/** A mesh key as it travels in a ClientInfo: exactly 64 hex digits, nothing around them. */
+/** Whether the text is a mesh key as ClientInfo carries it: exactly 64 hex digits. */
 export function isMeshKey(text: string): boolean {
   return /^[0-9a-fA-F]{64}$/.test(text);
 }

@@ -18,18 +18,18 @@ import {
 } from './wire.js';
 import { agree } from './x25519.js';
 
-/** What a client says of itself, checked. */
+/** The checked fields of a client's ClientInfo. */
 export interface ClientInfo {
   readonly version: number;
-  /** 64 lower-case hex digits, if the client presented a mesh key at all: right or wrong is admission's business. */
+  /** 64 lower-case hex digits if the client presented a mesh key, right or wrong: admission compares it. */
   readonly meshKey: string | undefined;
   readonly canAckPings: boolean;
   readonly isProber: boolean;
-  /** Printable ASCII, at most 32 characters; empty if the client gave none. */
+  /** Printable ASCII, at most 32 characters; empty if the client sent none. */
   readonly appName: string;
 }
 
-/** A ClientInfo that opened, and the shared key that seals the answer. */
+/** A ClientInfo whose box opened, and the shared key that seals the answer. */
 export interface OpenedLogin {
   readonly key: NodeKey;
   readonly info: ClientInfo;
@@ -46,7 +46,7 @@ export function openClientInfo(body: Buffer, serverPrivateKey: Uint8Array): Open
   return { key, info: parseClientInfo(json), sharedKey };
 }
 
-/** A ServerInfo frame, under the shared key of an {@link OpenedLogin}. */
+/** Makes a ServerInfo frame, sealed with the shared key of an {@link OpenedLogin}. */
 export function sealServerInfo(sharedKey: Uint8Array): Buffer {
   const json = Buffer.from(JSON.stringify({ version: PROTOCOL_VERSION }));
   const frame = newFrame(FrameType.ServerInfo, NONCE_LENGTH + BOX_OVERHEAD + json.length);
@@ -54,7 +54,7 @@ export function sealServerInfo(sharedKey: Uint8Array): Buffer {
   return frame;
 }
 
-/** The client's side: a ClientInfo frame for the server whose greeting was read. `json` is sent as it is. */
+/** The client's side: makes a ClientInfo frame for the server with `serverKey`. Sends `json` unchanged. */
 export function sealClientInfo(client: KeyPair, serverKey: NodeKey, json: string): Buffer {
   const text = Buffer.from(json);
   const frame = newFrame(FrameType.ClientInfo, MIN_CLIENT_INFO_LENGTH + BOX_OVERHEAD + text.length);
@@ -69,11 +69,12 @@ export function openServerInfo(body: Buffer, client: KeyPair, serverKey: NodeKey
 }
 
 /**
- * Reads ClientInfo's JSON as Go's decoder does: names match in any case, of several with one name each is checked and the
- * last wins, unknown ones are passed over, `null` leaves a field alone, and a wrong type fails the login.
+ * Reads ClientInfo's JSON as Go's decoder does. Field names match in any case. If a name appears several times, every
+ * value is checked and the last one counts. Unknown names are ignored, `null` leaves a field unset, and a wrong type
+ * fails the login.
  */
 export function parseClientInfo(json: Uint8Array): ClientInfo {
-  // Invalid UTF-8 is replaced, as in Go; a byte order mark is kept, and refused by the parser.
+  // As in Go, invalid UTF-8 is replaced. A byte order mark stays in the text, and the parser refuses it.
   const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(json);
   let value: unknown;
   try {
@@ -92,7 +93,7 @@ export function parseClientInfo(json: Uint8Array): ClientInfo {
     appName: '',
   };
   for (const [name, field] of membersOfInfo(text)) {
-    // Unicode's simple folding is what both Go and the `iu` flags compare by.
+    // Go compares by Unicode's simple folding, which the flags `iu` also do.
     if (/^meshKey$/iu.test(name)) info.meshKey = meshKey(field);
     else if (field === 'null') continue;
     else if (/^version$/iu.test(name)) info.version = integer(field);
@@ -119,7 +120,7 @@ function meshKey(field: string): string {
   return key.toLowerCase();
 }
 
-/** An integer as Go's `int` takes it: neither fraction nor exponent, and no more than 64 bits. */
+/** Reads an integer as Go's `int` accepts it: no fraction, no exponent, at most 64 bits. */
 function integer(field: string): number {
   const value = /^-?\d{1,19}$/.test(field) ? BigInt(field) : undefined;
   if (value === undefined || BigInt.asIntN(64, value) !== value) {

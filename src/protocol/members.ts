@@ -1,9 +1,9 @@
-/** Go's decoder goes no deeper. */
+/** The greatest depth that Go's decoder accepts. */
 const MAX_JSON_DEPTH = 10_000;
 
 /**
- * The names of the outermost object's members in a valid JSON text, and the text of their values, as they stand there:
- * `JSON.parse` would lose the earlier ones of a name, and how a number was written. Throws where Go would, for depth.
+ * The members of the outermost object of a valid JSON text: each name, and the source text of its value. `JSON.parse`
+ * would lose earlier members of a repeated name, and how a number is written. Throws at the depth at which Go fails.
  */
 export function membersOf(json: string): [name: string, value: string][] {
   const found: [string, string][] = [];
@@ -33,7 +33,7 @@ export function membersOf(json: string): [name: string, value: string][] {
   return found;
 }
 
-/** Where the string that begins at `at` has its closing quote; the length of the text if it has none. */
+/** The offset of the closing quote of the string that begins at `at`; the text's length if it has none. */
 export function endOfString(json: string, at: number): number {
   let end = at + 1;
   while (end < json.length && json[end] !== '"') end += json[end] === '\\' ? 2 : 1;

@@ -1,40 +1,42 @@
-/** The HTTP side of raw DERP: which requests ask for it, and how they are answered. Pure. */
+/** The HTTP side of raw DERP: which requests ask for it, and the answers to them. Pure. */
 import { ProtocolError } from './decode.js';
 import { type NodeKey, nodeKeyHex } from './key.js';
 import { PROTOCOL_VERSION } from './wire.js';
 
-/** Any spelling of the target that is this path, the query left aside, is the upgrade route. */
+/** The path of upgrade requests, in any spelling of the request target and with any query. */
 export const DERP_PATH = '/derp';
 
-/** The path of a request target without its query; of an absolute target, what follows the host. */
+/** The path of a request target, without its query. For an absolute target: what follows the host. */
 export function pathOfTarget(target: string): string {
   return /^(?:[a-zA-Z][a-zA-Z0-9+.-]*:\/\/[^/?#]*)?([^?#]*)/.exec(target)?.[1] || '/';
 }
 
-/** What the first `Upgrade` and `Sec-WebSocket-Protocol` headers of a request for {@link DERP_PATH} ask for. */
+/**
+ * The framing that the first `Upgrade` and `Sec-WebSocket-Protocol` headers of a request for {@link DERP_PATH} ask for.
+ */
 export function requestedFraming(
   upgrade: string | undefined,
   webSocketProtocol: string | undefined,
 ): 'raw' | 'websocket' | undefined {
   const protocol = upgrade?.toLowerCase();
   if (protocol === 'derp') return 'raw';
-  // Early clients said WebSocket and spoke raw DERP; real WebSocket ones offer the subprotocol `derp`.
+  // Early clients asked for `websocket` and spoke raw DERP; real WebSocket clients offer the subprotocol `derp`.
   if (protocol === 'websocket') return webSocketProtocol?.includes('derp') ? 'websocket' : 'raw';
   return undefined;
 }
 
-/** What may stand in a `Host` field: by Go's rule, which is generous. */
+/** Whether Go's generous rule accepts the text as a `Host` field. */
 export function isHostField(text: string): boolean {
   return /^[A-Za-z0-9!$%&'()*+,\-.:;=[\]_~]*$/.test(text);
 }
 
-/** The longest body that a request may announce: Go's, 2⁶³ less one. */
+/** The longest body that Go lets a request announce: 2⁶³ − 1 bytes. */
 const LONGEST_BODY = 2n ** 63n - 1n;
 
 /**
- * The status that derper refuses a request with for what it says about its body, by all its `Content-Length` and
- * `Transfer-Encoding` fields: a length that two servers would read differently is an attack on one of them. `undefined`
- * if nothing is wrong with it. HTTP/1.0 does not know codings.
+ * The status with which derper refuses a request for the body length it announces; `undefined` if it accepts the
+ * length. The arguments are all `Content-Length` and `Transfer-Encoding` fields of the request: two servers that read a
+ * length differently can be played against each other. HTTP/1.0 has no transfer codings.
  */
 export function bodyFault(
   lengths: readonly string[],
@@ -49,12 +51,14 @@ export function bodyFault(
   return isSound ? undefined : 400;
 }
 
-/** The client knows the server's key from the TLS handshake and wants no HTTP answer. */
+/**
+ * Whether the client asks for a fast start: it knows the server's key from the TLS handshake, and wants no HTTP answer.
+ */
 export function wantsFastStart(derpFastStart: string | undefined): boolean {
   return derpFastStart === '1';
 }
 
-/** The answer to an upgrade without fast start, byte for byte derper's. */
+/** The answer to an upgrade without fast start, byte for byte as derper sends it. */
 export function switchingProtocols(serverKey: NodeKey): Buffer {
   return Buffer.from(
     'HTTP/1.1 101 Switching Protocols\r\n' +
@@ -65,7 +69,7 @@ export function switchingProtocols(serverKey: NodeKey): Buffer {
   );
 }
 
-/** The client's side: the request for raw DERP, with an HTTP answer. */
+/** The client's side: the upgrade request for raw DERP without fast start. */
 export function upgradeRequest(authority: string): Buffer {
   return Buffer.from(
     `GET ${DERP_PATH} HTTP/1.1\r\n` +
@@ -77,8 +81,8 @@ export function upgradeRequest(authority: string): Buffer {
 }
 
 /**
- * The client's side: where DERP begins behind the answer to {@link upgradeRequest}; `undefined` while its head is not
- * whole. Throws {@link ProtocolError} if it is no 101, or longer than `limit`.
+ * The client's side: the offset at which DERP begins behind the answer to {@link upgradeRequest}; `undefined` while the
+ * answer's head is incomplete. Throws {@link ProtocolError} if the answer is not 101, or longer than `limit`.
  */
 export function endOfSwitching(bytes: Buffer, limit: number): number | undefined {
   const end = bytes.indexOf('\r\n\r\n');

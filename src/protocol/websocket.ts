@@ -1,6 +1,6 @@
 /**
- * WebSocket framing (RFC 6455), the server's side. Pure. The payloads of a client's binary messages, joined, are its DERP
- * stream: where one message ends and the next begins means nothing, so none is ever gathered.
+ * WebSocket framing (RFC 6455), the server's side. Pure. A client's DERP stream is the payloads of its binary messages,
+ * joined. Message boundaries mean nothing, so the decoder never collects a message.
  */
 import { createHash } from 'node:crypto';
 
@@ -10,13 +10,13 @@ export const MAX_CONTROL_LENGTH = 125;
 const Opcode = { Continuation: 0x0, Text: 0x1, Binary: 0x2, Close: 0x8, Ping: 0x9, Pong: 0xa } as const;
 
 const FINAL = 0x80;
-/** For extensions, of which none is ever agreed on. */
+/** The bits for extensions; the relay never agrees on an extension. */
 const RESERVED = 0x70;
-/** Of an opcode. */
+/** The bit that marks control opcodes. */
 const CONTROL = 0x08;
 const MASKED = 0x80;
 const MASK_LENGTH = 4;
-/** In place of a length: that many bytes of length follow. */
+/** Values of the length field that announce a length of 16 or 64 bits behind it. */
 const LENGTH_16 = 126;
 const LENGTH_64 = 127;
 
@@ -28,7 +28,7 @@ export const CloseCode = {
   TooLong: 1009,
 } as const;
 
-/** Why a connection has to be closed, and with which code. */
+/** Each fault of a client, with the close code that the relay answers. */
 const FAULTS = {
   reservedBits: CloseCode.ProtocolError,
   notMasked: CloseCode.ProtocolError,
@@ -42,7 +42,7 @@ const FAULTS = {
 } as const;
 export type WebSocketFaultKind = keyof typeof FAULTS;
 
-/** The peer broke the protocol: the connection is to be closed with `code`. */
+/** The client broke the WebSocket protocol: the caller closes the connection with `code`. */
 export class WebSocketFault extends Error {
   override name = 'WebSocketFault';
   readonly code: number;
@@ -54,11 +54,14 @@ export class WebSocketFault extends Error {
 }
 
 export interface WebSocketSink {
-  /** The DERP stream goes on with these bytes, which are the sink's. */
+  /** Receives the next bytes of the DERP stream, and owns them. */
   onData(bytes: Buffer): void;
-  /** To be answered with a {@link pongFrame}. */
+  /** Receives a ping; the caller answers with a {@link pongFrame}. */
   onPing(payload: Buffer): void;
-  /** The peer closes: to be answered with a {@link closeReply}, unless ours came first. Nothing comes after it. */
+  /**
+   * Receives the client's close, the last frame. The caller answers with a {@link closeReply}, unless it has sent a
+   * close itself.
+   */
   onClose(payload: Buffer): void;
 }
 
@@ -72,20 +75,20 @@ interface Header {
 
 const NOTHING = Buffer.alloc(0);
 
-/** Reads a client's frames. Holds no bytes but those of a header or a control frame that is not there whole. */
+/** Reads a client's frames. Holds only the bytes of an incomplete header or control frame. */
 export class WebSocketDecoder {
   private kept = NOTHING;
-  /** Bytes of payload of the current frame that are still to come. */
+  /** Payload bytes of the current frame that have not arrived yet. */
   private left = 0;
   private mask = NOTHING;
-  /** Where in the mask the next byte of payload is. */
+  /** Index of the mask byte for the next payload byte. */
   private turn = 0;
   private inMessage = false;
   private ended = false;
-  /** How much more the current message may have, beyond the current frame. */
+  /** Bytes that later frames of the current message may have. */
   private allowance: number;
 
-  /** A message may have `maxMessage` bytes, all its frames together. */
+  /** A message may have `maxMessage` bytes over all its frames. */
   constructor(
     private readonly sink: WebSocketSink,
     private readonly maxMessage: number,
@@ -93,12 +96,12 @@ export class WebSocketDecoder {
     this.allowance = maxMessage;
   }
 
-  /** Bytes held back until more have come. */
+  /** Bytes that wait for the rest of a header or control frame. */
   get held(): number {
     return this.kept.length;
   }
 
-  /** Takes the next bytes of the stream; the chunk becomes the decoder's. Throws {@link WebSocketFault}. */
+  /** Takes the next bytes of the stream and owns the chunk from then on. Throws {@link WebSocketFault}. */
   push(chunk: Buffer): void {
     const bytes = this.kept.length === 0 ? chunk : Buffer.concat([this.kept, chunk]);
     this.kept = NOTHING;
@@ -122,7 +125,10 @@ export class WebSocketDecoder {
     return at + length;
   }
 
-  /** Returns where the frame's payload, or the whole control frame, ends; `undefined` if more is needed. */
+  /**
+   * Reads the header of a data frame, or a whole control frame. Returns the offset behind it; `undefined` while bytes are
+   * missing.
+   */
   private frame(bytes: Buffer, at: number): number | undefined {
     let header: Header | undefined;
     try {
@@ -155,7 +161,7 @@ export class WebSocketDecoder {
     return start + payload;
   }
 
-  /** The header that `bytes` begin with; `undefined` if not all of it is there. */
+  /** The header at the start of `bytes`; `undefined` while bytes of it are missing. */
   private header(bytes: Buffer): Header | undefined {
     if (bytes.length < 2) return undefined;
     const [first = 0, second = 0] = bytes;
@@ -172,7 +178,7 @@ export class WebSocketDecoder {
     return { opcode, isFinal: (first & FINAL) !== 0, payload, mask: bytes.subarray(2 + extra, length), length };
   }
 
-  /** What a frame's first two bytes show. */
+  /** Throws for a fault that the first two bytes of a frame show. */
   private check(first: number, second: number): void {
     if (first & RESERVED) throw new WebSocketFault('reservedBits');
     if (!(second & MASKED)) throw new WebSocketFault('notMasked');
@@ -196,7 +202,7 @@ export class WebSocketDecoder {
   }
 }
 
-/** Unmasks in place, beginning with byte `turn` of the mask; returns which byte is next. */
+/** Unmasks in place, from byte `turn` of the mask on. Returns the index of the next mask byte. */
 function unmask(bytes: Buffer, mask: Buffer, turn: number): number {
   let next = turn;
   for (let index = 0; index < bytes.length; index++) {
@@ -206,7 +212,7 @@ function unmask(bytes: Buffer, mask: Buffer, turn: number): number {
   return next;
 }
 
-/** The header of a binary message of `length` bytes; the payload follows, as it is. */
+/** The header of an unmasked binary message of `length` bytes. */
 export function binaryHeader(length: number): Buffer {
   return head(Opcode.Binary, length);
 }
@@ -223,7 +229,7 @@ export function closeFrame(code: number, reason = ''): Buffer {
   return control(Opcode.Close, payload);
 }
 
-/** The answer to a peer's close: its own payload. */
+/** The answer to a client's close repeats its payload. */
 export function closeReply(payload: Uint8Array): Buffer {
   return control(Opcode.Close, payload);
 }
@@ -253,7 +259,7 @@ function head(opcode: number, length: number): Buffer {
   return bytes;
 }
 
-/** Nothing, or a code that may be sent and perhaps a reason. */
+/** Whether a close payload is valid: empty, or a code that may be sent and an optional reason. */
 function isClosePayload(payload: Buffer): boolean {
   if (payload.length === 0) return true;
   if (payload.length === 1) return false;

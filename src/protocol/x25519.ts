@@ -1,7 +1,7 @@
 /**
- * The key that two key pairs share, as NaCl's boxes use it. Node does X25519, with OpenSSL: in JavaScript it takes twelve times as
- * long, on the thread that every login waits for. HSalsa20, which makes a box's key of the result, is in no public interface of
- * Node or tweetnacl.
+ * The shared key of two key pairs, as NaCl's boxes use it. Node computes X25519 with OpenSSL, because JavaScript takes
+ * twelve times as long on the thread that every login waits for. HSalsa20, which derives the box key from the result,
+ * is in no public interface of Node or tweetnacl.
  */
 import { createPrivateKey, createPublicKey, diffieHellman, type JsonWebKey, type KeyObject } from 'node:crypto';
 import { hsalsa } from '@noble/ciphers/salsa';
@@ -16,7 +16,7 @@ interface PrivateHalf {
 const SIGMA = words(Buffer.from('expand 32-byte k'));
 const ZERO = new Uint32Array(4);
 
-/** Private keys that were used. A relay has one, and to import it costs as much as to use it. */
+/** Imported private keys. A relay has one, and an import costs as much as a computation. */
 const known = new WeakMap<Uint8Array, PrivateHalf>();
 
 function privateHalf(privateKey: Uint8Array): PrivateHalf {
@@ -34,12 +34,15 @@ function jwk(publicKey: Uint8Array): JsonWebKey {
   return { kty: 'OKP', crv: 'X25519', x: Buffer.from(publicKey).toString('base64url') };
 }
 
-/** The 32 bytes of the public key that belongs to a private one. */
+/** The 32 bytes of the public key of a private key. */
 export function publicBytes(privateKey: Uint8Array): Buffer {
   return Buffer.from(privateHalf(privateKey).publicBytes);
 }
 
-/** The 32 bytes of the boxes' key; `undefined` for a public key of low order, which leads to one key for every private one. */
+/**
+ * The 32 bytes of the box key. `undefined` for a public key of low order: with it every private key gives the same
+ * result.
+ */
 export function agree(privateKey: Uint8Array, publicKey: Uint8Array): Uint8Array | undefined {
   let secret: Buffer;
   try {

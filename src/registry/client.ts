@@ -2,7 +2,7 @@ import type { Presence } from '../protocol/frame.js';
 import type { NodeKey } from '../protocol/key.js';
 import { PresenceFlag } from '../protocol/wire.js';
 
-/** One logged-in connection. A hundred thousand of them are held at once: plain fields of one shape, no methods. */
+/** One admitted connection. The relay holds a hundred thousand of them: plain fields of one shape, no methods. */
 export interface Client {
   readonly id: number;
   readonly key: NodeKey;
@@ -20,7 +20,7 @@ export interface Client {
   home: boolean;
 }
 
-/** What the registry has to know of a connection that is let in. */
+/** What the registry learns about a connection at its admission. */
 export interface Arrival {
   readonly id: number;
   readonly key: NodeKey;

@@ -1,33 +1,33 @@
-/** What the registry counts, for metrics and for those that embed a relay. */
+/** The registry's figures, for metrics and for programs that embed a relay. */
 
-/** How often a value was at most each bound, and more than the bound before. */
+/** A histogram: how many values fell between each bound and the bound before. */
 export interface HistogramFigures {
-  /** Upper bounds, rising; each value counts for the first bound that it does not exceed. */
+  /** Upper bounds, ascending. A value counts for the first bound that it does not exceed. */
   readonly bounds: readonly number[];
-  /** One count for each bound, and a last one for values beyond all bounds. */
+  /** One count for each bound, and a last one for values above all bounds. */
   readonly counts: readonly number[];
   /** The sum of all values. */
   readonly sum: number;
 }
 
 /**
- * Who is connected. Gauges are what is true now; counters only rise, from 0 at the relay's start. A connection counts from its
- * admission to its end.
+ * Figures about connected clients. A gauge shows the present; a counter starts at 0 with the relay and only rises. A
+ * connection counts from its admission to its end.
  */
 export interface RelayFigures {
-  /** Gauge: connections that were let in, those of mesh peers too. */
+  /** Gauge: admitted connections, those of mesh peers included. */
   readonly connections: number;
   /** Counter: connections that were let in. */
   readonly connectionsEver: number;
   /** Gauge: connections of clients that have their home at this relay. */
   readonly home: number;
-  /** Gauge: connections of clients that said with `Ideal-Node` that they would rather be at another relay of the region. */
+  /** Gauge: connections of clients that prefer another relay of the region (`Ideal-Node`). */
   readonly notIdeal: number;
   /** Gauge: node keys with more than one connection. */
   readonly dupKeys: number;
-  /** Gauge: all connections of node keys with more than one connection. */
+  /** Gauge: connections that belong to node keys with more than one connection. */
   readonly dupConnections: number;
-  /** Counter: connections that came while another connection of their key was there. */
+  /** Counter: connections that arrived while another connection of their key was open. */
   readonly dupConnectionsEver: number;
   /** Counter: clients that made this relay their home more than 5 s after they connected. */
   readonly homeMovesIn: number;
@@ -37,16 +37,16 @@ export interface RelayFigures {
   readonly localKeys: number;
   /** Gauge: node keys with a connection to this relay or to a relay of its mesh. */
   readonly totalKeys: number;
-  /** Gauge: mesh peers that watch who connects to this relay. */
+  /** Gauge: mesh peers that watch this relay's clients (WatchConns). */
   readonly watchers: number;
-  /** Counter: how often a second mesh link announced a node key. */
+  /** Counter: node keys that a second mesh link announced. */
   readonly multiCreated: number;
-  /** Counter: how often one of several mesh links took a node key back, and a single one stayed. */
+  /** Counter: node keys that several mesh links led to, and that only one leads to since a link withdrew them. */
   readonly multiDeleted: number;
-  /** Counter: how often a mesh link took back a node key that another link leads to. */
+  /** Counter: withdrawals of a node key by a mesh link while another link leads to it. */
   readonly deleteOther: number;
-  /** Presences in each batch of frames for a watcher. */
+  /** PeerPresent and PeerGone frames in each batch for a watcher. */
   readonly meshBatches: HistogramFigures;
-  /** Batches for a watcher in a row. */
+  /** Batches in a row for a watcher. */
   readonly meshLoops: HistogramFigures;
 }

@@ -1,6 +1,6 @@
-/** Counts values by the first of some bounds that each does not exceed. */
+/** Counts values in buckets; a value belongs to the first bound that it does not exceed. */
 export class Histogram {
-  /** The last one is of those beyond all bounds. */
+  /** One count for each bound, and a last one for values above all bounds. */
   readonly counts: number[];
   sum = 0;
 

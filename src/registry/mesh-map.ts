@@ -1,15 +1,15 @@
 import type { NodeKey } from '../protocol/key.js';
 
 /**
- * Which mesh links lead to which keys. A key that several links announce is a multi-forwarder: the one that came first
- * stays preferred, so that a stream of packets keeps its way.
+ * Which mesh links lead to which keys. Several links can announce a key (a multi-forwarder). The oldest of them stays
+ * preferred, so that a stream of packets keeps its route.
  */
 export class MeshMap<Link> {
-  /** The usual single link, or several, the preferred one first and then by age. */
+  /** The links to each key: usually one link, otherwise an array with the preferred link first and then by age. */
   private readonly forwarders = new Map<NodeKey, Link | Link[]>();
   readonly counts = { multiCreated: 0, multiDeleted: 0, deleteOther: 0 };
 
-  /** The preferred link to `key`. */
+  /** The link that packets for `key` take. */
   preferred(key: NodeKey): Link | undefined {
     const known = this.forwarders.get(key);
     return Array.isArray(known) ? known[0] : known;
@@ -39,7 +39,7 @@ export class MeshMap<Link> {
     }
   }
 
-  /** Forgets that `link` leads to `key`, if it is known to. */
+  /** Removes `link` from the links to `key`, if it is one. */
   remove(key: NodeKey, link: Link): void {
     const known = this.forwarders.get(key);
     if (known === undefined) return;

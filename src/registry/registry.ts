@@ -1,6 +1,6 @@
 /**
- * Who is connected, here and in the mesh: the source of truth that the plane's tables are programmed from. Pure: no
- * socket, no clock. What happens goes in as method calls, what is to be done comes out as {@link Command}s.
+ * Every connected key, here and in the mesh: the source of truth for the plane's tables. Pure: no socket, no clock.
+ * Events come in as method calls; the work that follows from them goes out as {@link Command}s.
  */
 import { peerGoneFrame, peerPresentFrame } from '../protocol/frame.js';
 import type { NodeKey } from '../protocol/key.js';
@@ -10,21 +10,21 @@ import type { RelayFigures } from './figures.js';
 import { MeshMap } from './mesh-map.js';
 import { Watchers } from './watchers.js';
 
-/** What the data plane is to do, in order. */
+/** What the data plane has to do, in order. */
 export type Command =
-  /** `pull`: there is more, to be asked for with {@link Registry.pulled}. */
+  /** `pull`: a dump has further parts; the plane asks for the next one with {@link Registry.pulled}. */
   | { readonly kind: 'send'; readonly ids: readonly number[]; readonly frames: Buffer; readonly pull: boolean }
   | { readonly kind: 'gone'; readonly key: NodeKey; readonly reason: PeerGoneReason }
   | { readonly kind: 'route'; readonly key: NodeKey; readonly via: number | null }
   | { readonly kind: 'close'; readonly id: number };
 
-/** A change of home counts as a move only if the connection is older than this. */
+/** A change of home counts as a move if the connection is older than this, in milliseconds. */
 const HOME_MOVE_GRACE = 5000;
 
-/** Several connections of one key. */
+/** The connections of a key that has more than one. */
 interface Clones {
   readonly clients: Client[];
-  /** Which of them the plane says is active: the one that others are told of. */
+  /** The connection that the plane reports as active. Watchers are told about this one. */
   active: Client;
   sequence: number;
 }
@@ -45,14 +45,14 @@ export class Registry {
     homeMovesOut: 0,
   };
 
-  /** `serverKey` is the relay's own: a relay that watches itself is left alone. */
+  /** `serverKey` is the relay's own key. A watcher with this key is the relay itself, and gets nothing. */
   constructor(private readonly serverKey: NodeKey) {}
 
   get(id: number): Client | undefined {
     return this.byId.get(id);
   }
 
-  /** A connection was let in. */
+  /** Enters a connection at its admission. */
   connected(arrival: Arrival, now: number): Command[] {
     const client = clientOf(arrival, now);
     this.byId.set(client.id, client);
@@ -75,7 +75,7 @@ export class Registry {
     return this.broadcast(() => peerPresentFrame(presenceOf(client)));
   }
 
-  /** A connection that was let in has ended. */
+  /** Removes an admitted connection that has ended. */
   disconnected(id: number): Command[] {
     const client = this.byId.get(id);
     if (!client) return [];
@@ -90,13 +90,16 @@ export class Registry {
     }
     this.byKey.delete(client.key);
     return [
-      // While another relay has the key, it has not left the region.
+      // A key that another relay of the mesh has is still in the region.
       ...(this.mesh.has(client.key) ? [] : [gone(client.key)]),
       ...this.broadcast(() => peerGoneFrame(client.key, PeerGoneReason.Disconnected)),
     ];
   }
 
-  /** The plane says which of a key's connections is active. Of two reports the one with the higher `sequence` is right. */
+  /**
+   * Notes which connection of a key the plane reports as active. Of two reports, the one with the higher `sequence` is
+   * the newer.
+   */
   active(key: NodeKey, id: number, sequence: number): void {
     const known = this.byKey.get(key);
     if (known === undefined || !isClones(known) || sequence <= known.sequence) return;
@@ -104,7 +107,7 @@ export class Registry {
     known.active = known.clients.find((client) => client.id === id) ?? known.active;
   }
 
-  /** A mesh peer subscribes; it is owed everyone who is here, itself included. */
+  /** A mesh peer subscribes. It gets a dump of all connected clients, itself included. */
   watch(id: number): Command[] {
     const client = this.byId.get(id);
     if (!client || client.key === this.serverKey) return [];
@@ -118,7 +121,7 @@ export class Registry {
     return frames ? [{ kind: 'send', ids: [id], frames, pull: true }] : [];
   }
 
-  /** A mesh peer wants every connection of a key closed. */
+  /** A mesh peer asks for the end of all connections of a key. */
   closePeer(key: NodeKey): Command[] {
     return this.connectionsOf(key).map(({ id }) => ({ kind: 'close', id }));
   }
@@ -136,7 +139,7 @@ export class Registry {
     return this.rerouted(key, () => this.mesh.add(key, link));
   }
 
-  /** A mesh link says that a key has gone from there. */
+  /** A mesh link withdraws a key. */
   linkGone(link: number, key: NodeKey): Command[] {
     return this.rerouted(key, () => this.mesh.remove(key, link));
   }
@@ -155,7 +158,7 @@ export class Registry {
     return isClones(known) ? known.clients : [known];
   }
 
-  /** Figures for metrics. Counted here where that is cheap, computed where it is rare. */
+  /** The figures of the registry: frequent ones are counted as they happen, rare ones are computed here. */
   figures(): RelayFigures {
     let total = this.byKey.size;
     for (const key of this.mesh.keys()) if (!this.byKey.has(key)) total += 1;
@@ -180,12 +183,12 @@ export class Registry {
       this.counts.dupConnections -= 1;
       this.counts.dupKeys -= 1;
     } else if (clones.active === client) {
-      // Until the plane says whom it has chosen.
+      // Holds until the plane reports which connection it chose.
       clones.active = survivor as Client;
     }
   }
 
-  /** Runs a change of the mesh map, and says what it means for the plane. */
+  /** Changes the mesh map, and returns the route command if the preferred link of the key changed. */
   private rerouted(key: NodeKey, change: () => void): Command[] {
     const before = this.mesh.preferred(key);
     change();

@@ -2,18 +2,21 @@ import { peerPresentFrame } from '../protocol/frame.js';
 import { type Client, presenceOf } from './client.js';
 import { Histogram } from './histogram.js';
 
-/** About 28 KB a part: a dump of 100,000 peers is pulled in 200 of them, as fast as the watcher takes them. */
+/**
+ * PeerPresent frames in one part of a dump: about 28 KB. A watcher pulls a dump of 100,000 peers in 200 parts, at its
+ * own pace.
+ */
 const PART = 500;
 
-/** What is left to be told of those who were here before, and in how many parts the others were told of. */
+/** A dump under way: the clients that it has not sent yet, and the number of parts sent. */
 interface Dump {
   readonly everyone: Iterator<Client>;
   parts: number;
 }
 
-/** Connections that are told who comes and goes, and how far each is with the dump that it began with. */
+/** The mesh peers that watch connections, and the progress of each one's dump. */
 export class Watchers {
-  /** How many changes each watcher is told of at once, and in how many parts it is told all that there is to tell then. */
+  /** `batches`: changes in each batch for a watcher. `loops`: batches in a row for a watcher. */
   readonly batches = new Histogram([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
   readonly loops = new Histogram([0, 1, 2, 5, 10, 20, 50, 100]);
   private readonly dumps = new Map<number, Dump | undefined>();
@@ -27,14 +30,14 @@ export class Watchers {
   }
 
   /**
-   * Subscribes. `everyone` is a live view: whoever comes while the dump goes on may be told of twice, whoever leaves may
-   * be announced as gone without ever having been present. Neither hurts.
+   * Subscribes a watcher. `everyone` is a live view. During the dump, a watcher may hear twice of a client that
+   * connects, and may get PeerGone for a client that it never heard of. Both are harmless.
    */
   add(id: number, everyone: Iterator<Client>): void {
     this.dumps.set(id, { everyone, parts: 0 });
   }
 
-  /** Everybody is told of one change. */
+  /** Notes that every watcher gets one change. */
   toldOfChange(): void {
     this.batches.observe(1, this.size);
     this.loops.observe(1, this.size);
@@ -44,7 +47,7 @@ export class Watchers {
     this.dumps.delete(id);
   }
 
-  /** The next part of a watcher's dump; `undefined` when there is none. */
+  /** The next part of a watcher's dump; `undefined` if nothing is left. */
   nextPart(id: number): Buffer | undefined {
     const dump = this.dumps.get(id);
     if (!dump) return undefined;
