@@ -1,4 +1,4 @@
-/** Finds the addon of this platform, and loads it. */
+/** Finds and loads the addon for this platform. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { isAbsolute } from 'node:path';
@@ -19,13 +19,13 @@ interface Versioned {
   version(): string;
 }
 
-/** An addon of another version than the package. */
+/** The addon's version differs from the package's. */
 class VersionError extends Error {}
 
 /**
- * The addon for this platform: one that was built in this clone, or else the one of the platform's package. Throws
- * `ERR_NATIVE_UNAVAILABLE` with the platform, every place looked at, what the system said there, and what to do; its cause
- * has the errors as they were.
+ * Loads the addon for this platform: the one built in this clone if there is one, else the one of the platform's
+ * package. Throws `ERR_NATIVE_UNAVAILABLE`. Its message names the platform, every place that was tried with the
+ * system's error, and what to do; its cause has the original errors.
  */
 export function findAddon<Binding extends Versioned>(): { readonly path: string; readonly binding: Binding } {
   const target = targetName();
@@ -44,7 +44,7 @@ export function findAddon<Binding extends Versioned>(): { readonly path: string;
   throw new DerpkitError('ERR_NATIVE_UNAVAILABLE', message, { cause: new AggregateError(errors) });
 }
 
-/** One addon, by its path or package. Throws if it cannot be loaded, or is of another version. */
+/** Loads one addon by path or package name. Throws if it cannot be loaded or has another version. */
 export function loadAddon<Binding extends Versioned>(path: string): Binding {
   if (isAbsolute(path) && !existsSync(path)) throw new Error('there is no such file');
   const binding = require(path) as Partial<Binding>;
@@ -63,7 +63,7 @@ function fileOf(path: string): string {
   }
 }
 
-/** What to do where no addon can be loaded. */
+/** What the user can do if no addon loads. */
 function advice(target: string, errors: readonly Error[]): string {
   if (!(TARGETS as readonly string[]).includes(target)) return 'this platform has the JavaScript plane alone';
   const pack = packageOf(target);
@@ -77,7 +77,10 @@ function advice(target: string, errors: readonly Error[]): string {
     : `a file that is damaged, or is for another platform, is mended by a new installation of ${pack}@${VERSION}`;
 }
 
-/** Where a module is not found, the other lines say which file asks for it, which is always this one. */
+/**
+ * The first line of an error message. The other lines of a missing module name the file that requires it, which is
+ * always this one.
+ */
 function firstLine(text: string): string {
   return text.split('\nRequire stack:', 1)[0]?.replaceAll('\n', ' ') ?? '';
 }

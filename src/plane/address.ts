@@ -1,8 +1,10 @@
-/** What every plane says of addresses. */
+/** Addresses and listen errors, as every plane reports them. */
 import { DerpkitError } from '../errors.js';
 import type { ListenSpec } from './plane.js';
 
-/** IPv4 addresses that a dual-stack socket reports in their mapped form are ordinary IPv4 addresses to everyone else. */
+/**
+ * Plain IPv4 text for the mapped form in which a dual-stack socket reports an IPv4 address; any other text unchanged.
+ */
 export function unmapped(address: string): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
 }

@@ -1,9 +1,9 @@
-/** Certificates of the data plane. Part of `plane.ts`, whose rules hold. */
+/** The data plane's certificates. Part of `plane.ts`, whose rules apply here. */
 import type { ConnectionId } from './ids.js';
 
-/** All certificates of the plane. */
+/** All certificates of the plane, in order of preference. */
 export interface CertificateSet {
-  /** The first one that fits a handshake is taken. */
+  /** The plane takes the first certificate that fits a handshake. */
   readonly certificates: readonly Certificate[];
   /**
    * What becomes of a server name that no certificate lists, or of none: it gets the first one, is refused, or raises
@@ -12,26 +12,26 @@ export interface CertificateSet {
   readonly otherwise: 'first' | 'refuse' | 'ask' | 'challenge';
 }
 
-/** A certificate with its key. */
+/** A certificate with its private key. */
 export interface Certificate {
-  /** Server names, in any letter case, or local IP addresses. `*.example.com` is for one label in place of the star. */
+  /** Server names in any letter case, or local IP addresses. The star in `*.example.com` stands for one label. */
   readonly names: readonly string[];
-  /** Offered only in handshakes that ask for this protocol (`acme-tls/1`), if set. */
+  /** If set, only handshakes that offer this protocol (`acme-tls/1`) get the certificate. */
   readonly alpn?: string;
-  /** DER, in the order they are sent: leaf, intermediates, and the meta certificate last. */
+  /** DER, in the order in which the server sends them: leaf, intermediates, and the meta certificate last. */
   readonly chain: readonly Uint8Array[];
   /** PKCS#8 DER. */
   readonly privateKey: Uint8Array;
 }
 
-/** A handshake that is parked for want of a certificate. */
+/** A parked handshake: no certificate fits it yet. */
 export interface CertificateNeed {
-  /** For `close`. */
+  /** The connection, as `close` takes it. */
   readonly id: ConnectionId;
   /** In lower case; empty if the client sent none. */
   readonly serverName: string;
-  /** IP address that the client has connected to. */
+  /** The local IP address of the connection. */
   readonly localAddress: string;
-  /** The protocols that the client offers, the first sixteen of them. */
+  /** The protocols that the client offers; at most the first sixteen. */
   readonly alpn: readonly string[];
 }

@@ -1,6 +1,6 @@
 /**
- * The counters page: one 64-bit number per name, written by the plane, read by everyone else without a call. On the native
- * plane the view lies over the plane's own memory. The names are the rows of this file, in this order, in both languages.
+ * The counter page: one 64-bit number for each name. The plane writes it; other code reads it without a call. On the
+ * native plane, the page is a view of the plane's own memory. Both languages use the rows of this file, in this order.
  */
 import type { CounterName, Counters } from './counter-figures.js';
 import { DROP_REASONS, type DropCounter, type DropReason, PACKET_KINDS, type PacketKind } from './drop-reasons.js';
@@ -19,7 +19,7 @@ export {
   type RequestFailure,
 } from './failures.js';
 
-/** What each counts stands in `counter-figures.ts`. */
+/** `counter-figures.ts` says what each one counts. */
 const PLAIN_COUNTERS = [
   'accepts',
   'packets_received:disco',
@@ -95,7 +95,7 @@ const PLAIN_COUNTERS = [
   'over_budget:peer_gone_pairs',
 ] as const;
 
-/** The labels of `write_frames`, without the last one, as numbers. */
+/** The numeric labels of `write_frames`; the last label, `more`, has no number. */
 export const WRITE_FRAMES_BOUNDS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25, 50, 100] as const;
 
 export const COUNTER_NAMES: readonly CounterName[] = [
@@ -111,9 +111,9 @@ export const COUNTER_NAMES: readonly CounterName[] = [
 
 const INDEX: ReadonlyMap<CounterName, number> = new Map(COUNTER_NAMES.map((name, index) => [name, index]));
 
-/** Reads the page. Values are exact up to 2^53. */
+/** Reads a counter page. Values are exact up to 2^53. */
 export class CounterPage {
-  /** What `copy` returns is added to each reading: another page, that no view can be had of. */
+  /** `copy` returns another page of counters, which JavaScript cannot view as memory; each reading adds its values. */
   constructor(
     private readonly cells: Float64Array | BigUint64Array,
     private readonly copy?: () => ArrayLike<number>,
@@ -123,7 +123,10 @@ export class CounterPage {
     return this.sum(INDEX.get(name) as number, this.copy?.());
   }
 
-  /** Every counter, in the order of {@link COUNTER_NAMES}. That it has each of {@link Counters}, the types say. */
+  /**
+   * Reads every counter, in the order of {@link COUNTER_NAMES}. The types ensure that none of {@link Counters} is
+   * missing.
+   */
   readAll(): Counters {
     const copied = this.copy?.();
     const rows = COUNTER_NAMES.map((name, index) => [name, this.sum(index, copied)]);
@@ -135,7 +138,9 @@ export class CounterPage {
   }
 }
 
-/** A page that this thread may write: its own, or the cells of another's that nobody but JavaScript writes. */
+/**
+ * A counter page that this thread may write: its own, or those cells of the native page that only JavaScript writes.
+ */
 export class WritableCounters extends CounterPage {
   constructor(
     private readonly page: Float64Array | BigUint64Array = new Float64Array(COUNTER_NAMES.length),
@@ -146,19 +151,19 @@ export class WritableCounters extends CounterPage {
 
   add(name: CounterName, count = 1): void {
     const index = INDEX.get(name) as number;
-    // Workers write the same page.
+    // Workers write other cells of this page at the same time.
     if (this.page instanceof BigUint64Array) Atomics.add(this.page, index, BigInt(count));
     else this.page[index] = (this.page[index] as number) + count;
   }
 
-  /** One write of a socket has taken so many frames. */
+  /** Counts one socket write that completed `frames` frames. */
   wrote(frames: number): void {
     const bound = WRITE_FRAMES_BOUNDS.find((most) => frames <= most);
     this.add(`write_frames:${bound ?? 'more'}`);
     this.add('frames_written', frames);
   }
 
-  /** Of what is no count, on a page of this thread's own. */
+  /** Sets a gauge. Only for a page of this thread. */
   set(name: CounterName, value: number): void {
     (this.page as Float64Array)[INDEX.get(name) as number] = value;
   }

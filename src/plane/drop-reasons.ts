@@ -1,4 +1,4 @@
-/** Why a packet was dropped: derper's words, then ours, and the label values of the metrics. */
+/** Why a packet was dropped. derper's reasons come first, then derpkit's own; metrics use them as label values. */
 export const DROP_REASONS = [
   'unknown_dest',
   'unknown_dest_on_fwd',
@@ -7,20 +7,20 @@ export const DROP_REASONS = [
   'queue_tail',
   'write_error',
   'dup_client',
-  /** The queue of a mesh link was full, and this was its oldest packet. */
+  /** The queue of a mesh link was full, and the packet was its oldest. */
   'mesh_queue',
-  /** The mesh link that leads to the destination had ended, or did while the packet waited. */
+  /** The mesh link to the destination ended before the packet was sent. */
   'mesh_down',
-  /** All queues together held more than they may, and the destination's held the most. */
+  /** All queues together exceeded their limit, and the destination held the most. */
   'over_budget',
 ] as const;
 /** Why a packet was dropped. */
 export type DropReason = (typeof DROP_REASONS)[number];
 
-/** Discovery packets, and the rest. */
+/** Packet kinds: discovery packets, and all others. */
 export const PACKET_KINDS = ['disco', 'other'] as const;
-/** The kind of a packet, by its first bytes: one of Tailscale's discovery, or any other. */
+/** The kind of a packet, which its first bytes show: a Tailscale discovery packet, or another one. */
 export type PacketKind = (typeof PACKET_KINDS)[number];
 
-/** Packets that were dropped, or their payload bytes, by reason and kind: `packets_dropped:queue_head:disco`. */
+/** Dropped packets, or their payload bytes, by reason and kind: `packets_dropped:queue_head:disco`. */
 export type DropCounter = `${'packets' | 'bytes'}_dropped:${DropReason}:${PacketKind}`;

@@ -3,13 +3,13 @@
  * addresses of peers.
  */
 
-/** One connection, from the moment it is accepted. */
+/** Identifies a connection from its acceptance on. */
 export type ConnectionId = number;
 
-/** One outgoing mesh connection, from its `dial` on. */
+/** Identifies an outgoing mesh connection from its `dial` on. */
 export type LinkId = number;
 
-/** One listening socket. */
+/** Identifies a listening socket. */
 export type ListenerId = number;
 
 /** Where a connection comes from, or leads to. */

@@ -1,4 +1,4 @@
-/** Reads what the native plane's tap has written: `crates/derp-net/src/state/tap.rs` says how it lies in memory. */
+/** Reads the batches of the native plane's tap. `crates/derp-net/src/state/tap.rs` documents their layout. */
 import { type NodeKey, readNodeKey } from '../protocol/key.js';
 import { KEY_LENGTH } from '../protocol/wire.js';
 import { DROP_REASONS, PACKET_KINDS } from './counters.js';
@@ -7,7 +7,7 @@ import type { TapBatch, TapFrame } from './plane.js';
 const SLAB_HEAD = 8;
 const PACKET_HEAD = 24 + 2 * KEY_LENGTH;
 
-/** A batch over the slab itself. `release` gives the slab back, once. */
+/** Makes a batch that reads the slab in place. `release` returns the slab; it is called once. */
 export function tapBatch(slab: ArrayBuffer, release: (slab: ArrayBuffer) => void): TapBatch {
   const bytes = Buffer.from(slab);
   const frames: TapFrame[] = [];

@@ -1,4 +1,6 @@
-/** The native plane: turns the addon's calls and events into the interface. The only importer of the binding. */
+/**
+ * The native plane: translates between `plane.ts` and the addon's calls and events. Only this file uses the binding.
+ */
 import { lookup } from 'node:dns/promises';
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
@@ -37,9 +39,9 @@ import type {
 } from './plane.js';
 import { TapStream } from './tap.js';
 
-/** How long a transport of JavaScript's has, in milliseconds, to take what was sent before its connection ended. */
+/** Milliseconds that a JavaScript transport has, after its connection has ended, to take the bytes sent before. */
 const LINGER = 1000;
-/** When to try again, in milliseconds, where the events of the plane could not be taken. */
+/** Milliseconds until the next attempt, after the plane's events could not be taken. */
 const TAKE_AGAIN = 100;
 
 export interface LoadedNative {
@@ -47,7 +49,7 @@ export interface LoadedNative {
   readonly create: PlaneFactory;
 }
 
-/** Loads the addon for this platform. Throws `ERR_NATIVE_UNAVAILABLE` with everything that was tried. */
+/** Loads the addon for this platform. Throws `ERR_NATIVE_UNAVAILABLE`, which lists every attempt. */
 export function loadNative(): LoadedNative {
   const { path, binding } = findAddon<Binding>();
   return { path, create: nativePlane(binding) };
@@ -67,12 +69,12 @@ class NativePlane implements DataPlane {
   readonly kind = 'native';
   readonly counters: WritableCounters;
   private readonly plane: BindingPlane;
-  /** Every handler runs behind it: what they throw is a fault that is not fatal. */
+  /** Runs every handler. An exception in one becomes a non-fatal fault. */
   private readonly barrier = new Barrier((what, error) => {
     this.events.fault('ERR_INTERNAL', `${what}: ${(error as Error | undefined)?.stack ?? String(error)}`, false);
   });
   private readonly duplexes = new Map<ConnectionId, { stream: Socket; info: DuplexInfo }>();
-  /** Transports of JavaScript's, and the pipes that lead from them to the plane. */
+  /** `attached`: JavaScript transports and their pipes to the plane. `transports`: the transport of each connection. */
   private readonly attached = new Set<Duplex>();
   private readonly transports = new Map<ConnectionId, Duplex>();
   private currentPolicy: PlanePolicy;
@@ -170,16 +172,16 @@ class NativePlane implements DataPlane {
       const { address, port } = info.peer;
       this.plane.adopt(id, fd, info.listener, address, port, leftover, how.notIdeal, how.framing === 'websocket');
       this.duplexes.delete(id);
-      // The plane has a descriptor of its own: this one's close is no end of the connection.
+      // The plane has its own descriptor, so closing this one does not end the connection.
       stream.destroy();
     };
-    // The system may have no descriptor for it.
+    // The system may have no free descriptor for the copy.
     const giveOrEnd = this.barrier.guard('the adoption of a connection', give, () => stream.destroy());
     if (stream.writableLength === 0) {
       giveOrEnd();
       return;
     }
-    // What is still to be sent of answers goes first, and is the socket's own to send.
+    // Answers that are still queued go first; the socket sends them itself.
     stream.setTimeout(this.currentPolicy.deadlines.head, () => stream.destroy());
     stream.write('', () => giveOrEnd());
   }
@@ -190,7 +192,7 @@ class NativePlane implements DataPlane {
     return id;
   }
 
-  /** Makes a connection of the plane of a stream of JavaScript's. */
+  /** Gives the plane a JavaScript stream as a connection. */
   private join(id: ConnectionId, stream: Duplex, { address, port }: PeerAddress): void {
     this.transports.set(id, stream);
     stream.once('close', () => this.transports.delete(id));
@@ -211,7 +213,7 @@ class NativePlane implements DataPlane {
     }
   }
 
-  /** Ends the transport of a connection that has ended. One that takes nothing would never see the end of its pipe. */
+  /** Ends the transport of an ended connection. A transport that does not read would never see the end of its pipe. */
   private letGo(id: ConnectionId): void {
     const transport = this.transports.get(id);
     if (!transport) return;
@@ -223,7 +225,7 @@ class NativePlane implements DataPlane {
     if (this.closed) return;
     const target = { address, port, host, authority, roots: roots ?? undefined, meshKey, timeout };
     const refused = this.plane.dial(link, target);
-    // As if it had come from there: never within the call.
+    // Later, as if the plane had raised it: an event is never raised within a call.
     const tell = () => this.events.linkClosed(link, refused as string);
     if (refused !== null) setImmediate(this.barrier.guard('a dial', tell));
   }
@@ -271,12 +273,12 @@ class NativePlane implements DataPlane {
     this.drain();
   }
 
-  /** Ends what of the plane is JavaScript's. */
+  /** Ends the JavaScript streams of this plane. */
   private endOurs(): void {
     for (const { stream } of this.duplexes.values()) stream.destroy();
   }
 
-  /** Whatever could not be taken is not announced again. */
+  /** The addon announces events once, so events that could not be taken need another attempt. */
   private onWake(): void {
     this.barrier.run(
       'the events of the plane',
@@ -296,11 +298,11 @@ class NativePlane implements DataPlane {
     this.tapped?.notify();
   }
 
-  /** Ends what an event is about that has failed. */
+  /** Ends the subject of an event whose handler failed. */
   private end(event: BindingEvent): void {
     const { kind, id, fd } = event;
     if (kind === 'closed' || kind === 'linkClosed') {
-      // Books that have missed it would never be in order again.
+      // Without this event, the records of the connection would stay wrong.
       this.raise(event);
     } else if (kind === 'duplex') {
       const stream = this.duplexes.get(id)?.stream;
@@ -398,11 +400,11 @@ class NativePlane implements DataPlane {
     }
   }
 
-  /** The socket itself crosses: Node owns it from here on. */
+  /** The descriptor crosses to JavaScript; Node owns it from then on. */
   private onDuplex({ id, fd, listener, address, port, received, tlsVersion }: BindingEvent): void {
     const stream = new Socket({ fd, allowHalfOpen: true, readable: true, writable: true });
     stream.on('error', () => stream.destroy());
-    // Over TLS the plane sees it; what was adopted is its own again.
+    // The plane sees the end of a TLS stream itself, and owns an adopted connection again.
     const isGiven = tlsVersion === undefined;
     stream.once('close', () => {
       if (this.duplexes.delete(id) && isGiven && !this.closed) this.plane.left(id);
@@ -427,7 +429,7 @@ function linkChanges(bytes: Buffer): LinkChange[] {
   return changes;
 }
 
-/** The binding says by number which of the system's errors it was; Node has names for them. */
+/** The system's error under Node's name; the binding reports it by number. */
 function systemError(error: NodeJS.ErrnoException): Error {
   const { errno, code } = error;
   if (errno === undefined || !code?.startsWith('ERR_')) return error;

@@ -1,8 +1,8 @@
-/** Networks: whose address a connection's share belongs to, and which addresses have no share. */
+/** Networks: which addresses share a limit, and which are exempt from it. */
 import { BlockList, isIP } from 'node:net';
 import { unmapped } from './address.js';
 
-/** What has one share: an IPv4 address, or the /64 of an IPv6 address. Empty where the address is not known. */
+/** The network that shares one limit: an IPv4 address, or the /64 of an IPv6 address. Empty for an unknown address. */
 export function networkOf(address: string): string {
   const [text = ''] = unmapped(address).split('%');
   if (isIP(text) !== 6) return isIP(text) === 4 ? text : '';
@@ -10,7 +10,7 @@ export function networkOf(address: string): string {
   const groups = head === '' ? [] : head.split(':');
   if (tail !== undefined) {
     const behind = tail === '' ? [] : tail.split(':');
-    // An IPv4 address at the end stands for two groups.
+    // An IPv4 address at the end takes two groups.
     const length = behind.length + (behind.at(-1)?.includes('.') ? 1 : 0);
     const zeros = new Array<string>(8 - groups.length - length).fill('0');
     groups.push(...zeros, ...behind);
@@ -21,7 +21,7 @@ export function networkOf(address: string): string {
     .join(':');
 }
 
-/** A list of networks, `address/bits` or an address each, to look addresses up in. */
+/** A list of networks, each `address/bits` or an address, that tells whether it contains an address. */
 export class Networks {
   // One list for each family: Node finds every IPv4 address in `::/0`, as a mapped one.
   private readonly lists = { ipv4: new BlockList(), ipv6: new BlockList() };

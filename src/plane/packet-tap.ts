@@ -1,48 +1,60 @@
-/** What a tap of the data plane gives: copies of packets, while somebody looks at them. Part of `plane.ts`, whose rules hold. */
+/**
+ * The tap of the data plane: copies of packets, made only while a reader wants them. Part of `plane.ts`, whose rules
+ * apply here.
+ */
 import type { NodeKey } from '../protocol/key.js';
 import type { DropReason, PacketKind } from './counters.js';
 
-/** What a tap copies. */
+/** Which packets a tap copies, and how much of each. */
 export interface TapOptions {
-  /** Only packets from or to this key. */
+  /** Copies only packets from or to this key. */
   readonly key?: NodeKey;
-  /** Bytes copied of each packet, from 0 on. */
+  /** Bytes to copy of each packet; 0 or more. */
   readonly snapLength: number;
 }
 
 /**
- * Batches, until `stop`, the end of the plane, or of a loop over them; what has not been read by then is lost. The memory
- * that they lie in is bounded: whoever holds on to it misses packets, and delays none.
+ * An iterable of batches. It ends with `stop`, with the plane, or when a loop over it is left; unread batches are lost
+ * then. Batches lie in bounded memory: a reader that keeps them misses packets, and delays none.
  */
 export interface PacketTap extends AsyncIterable<TapBatch> {
-  /** Ends the tap and its loops. Idempotent. */
+  /** Ends the tap and the loops over it. May be called again. */
   stop(): void;
 }
 
-/** Packets, those of one connection to one other in their order. Told within 20 ms of the first. */
+/**
+ * A batch of packets, delivered within 20 ms of its first packet. Packets from one connection to another keep their
+ * order.
+ */
 export interface TapBatch {
-  /** Its packets. */
+  /** The packets. */
   readonly frames: readonly TapFrame[];
-  /** Packets passed over since the last batch, because batches were not released in time. */
+  /** Packets that were not copied since the last batch, because the reader had not released batches. */
   readonly missed: number;
-  /** Gives the memory back: the frames' bytes are empty afterwards. A batch that is forgotten is given back some time. */
+  /**
+   * Returns the memory; the frames' bytes are empty afterwards. Garbage collection releases a forgotten batch at some
+   * time.
+   */
   release(): void;
 }
 
 /** One packet that the plane has read. */
 export interface TapFrame {
-  /** When it was read, in milliseconds since the epoch. */
+  /** When the plane read it, in milliseconds since the epoch. */
   readonly time: number;
   /** The key of the client that sent it. */
   readonly source: NodeKey;
-  /** The key that it is for. */
+  /** The key of the client that it is addressed to. */
   readonly destination: NodeKey;
-  /** Discovery, or any other. */
+  /** Whether it is a discovery packet. */
   readonly kind: PacketKind;
   /** Whole length of the packet in bytes; `bytes` may be shorter. */
   readonly length: number;
   /** Its first bytes, at most {@link TapOptions.snapLength}; empty once the batch is released. */
   readonly bytes: Uint8Array;
-  /** Set for a packet that nobody could be sent. What a slow receiver's queue drops later, only counters tell. */
+  /**
+   * Why the packet could not be forwarded; absent otherwise. Later drops from a slow receiver's queue appear only in
+   * counters.
+   */
   readonly dropped?: DropReason;
 }

@@ -1,23 +1,24 @@
 /**
- * The data plane: what moves packets. Two implementations stand behind this one interface, `js` (readable, complete, the
- * oracle) and `native` (why people come). Everything above it, the control plane, is written once.
+ * The data plane: it moves the packets. Two implementations stand behind this interface: `js`, the readable
+ * specification, and `native`, the fast one. The control plane above it exists once.
  *
- * The rules every implementation keeps, and every caller may rely on:
+ * Every implementation keeps these rules, and every caller may rely on them:
  *
- * - **Per connection, not per packet.** Nothing here is called or raised for a relayed packet.
- * - **Two threads.** A command says what shall be, and returns before it is; only what returns a Promise answers. Commands
- *   take effect in the order of the calls. The events of one connection (or link) arrive in their order; between two
- *   connections no order is promised. Arguments are plain data that a structured clone leaves intact; the streams of
- *   `duplex` and `attach` are the only exception.
- * - **Ids** are integers below 2^53, rising, never used again. A command for an id that has ended does nothing. The plane
- *   counts those of connections and listeners, the control plane those of links.
- * - **Ends are reported once.** Every `login` is followed by exactly one `closed` with its id, also if it was refused, or
- *   was gone before `admit`, and every `dial` by exactly one `linkClosed`. An id is forgotten after that.
- * - **An end comes behind what was sent before it.** Whatever way a client ends its connection, the plane first acts upon
- *   what it has sent, also if that waits for `admit` or for a receive limit. Only a client that has sent nothing ahead of its
- *   admission is gone at once. A client that sends no more and reads on gets what waits for it, after its `closed`.
- * - **Bounds are the plane's.** Before admission a peer is an attacker; all that {@link PlanePolicy} limits holds there,
- *   without a call.
+ * - **Per connection, not per packet.** No method is called and no event is raised for a relayed packet.
+ * - **Two threads.** A command states what shall be, and returns before it is done; only a Promise answers. Commands
+ *   take effect in the order of the calls. The events of one connection or link arrive in their order; events of
+ *   different connections have no order. Arguments are plain data that a structured clone preserves; only the streams
+ *   of `duplex` and `attach` are not.
+ * - **Ids** are integers below 2^53 that rise and are never reused. A command for an ended id has no effect. The plane
+ *   numbers connections and listeners, the control plane numbers links.
+ * - **Ends are reported once.** Exactly one `closed` follows every `login`, even if the client was refused or left
+ *   before `admit`. Exactly one `linkClosed` follows every `dial`. The id is forgotten then.
+ * - **Data comes before the end.** However a client ends its connection, the plane first processes everything that the
+ *   client has sent, even if that waits for `admit` or for a receive limit. Only a client that sent nothing ahead of
+ *   its admission is gone at once. A client that ends only its sending side still gets the data queued for it, after
+ *   its `closed`.
+ * - **The plane enforces the bounds.** Before its admission, a peer counts as an attacker; every limit of
+ *   {@link PlanePolicy} applies to it, without a call.
  * - **Units**: milliseconds and bytes.
  */
 import type { Duplex } from 'node:stream';
@@ -38,39 +39,42 @@ export type { ConnectionId, LinkId, ListenerId, PeerAddress } from './ids.js';
 export type { PacketTap, TapBatch, TapFrame, TapOptions } from './packet-tap.js';
 export { LINK_COLUMNS, SNAPSHOT_COLUMNS, type Snapshot } from './snapshot.js';
 
-/** Which implementation: `js` is JavaScript alone, `native` the addon. */
+/** The implementation: `js` is JavaScript alone, `native` is the addon. */
 export type PlaneKind = 'js' | 'native';
 
-/** Makes a plane, which has no listener yet. */
+/** Makes a plane without listeners. */
 export type PlaneFactory = (options: PlaneOptions, events: PlaneEvents) => DataPlane;
 
-/** What a plane is made with, and keeps. */
+/** Fixed settings of a plane, and its first policy. */
 export interface PlaneOptions {
   /** The relay's X25519 private key, 32 bytes. */
   readonly privateKey: Uint8Array;
-  /** The policy that it begins with. */
+  /** The policy at the start. */
   readonly policy: PlanePolicy;
-  /** Threads that move packets, where that is a choice; one per core if absent or 0. */
+  /** Worker threads, on a plane that has them; absent or 0 means one per core. */
   readonly workers?: number;
 }
 
-/** Down: what the control plane asks for. */
+/** Commands from the control plane to the data plane. */
 export interface DataPlane {
   /** Which implementation it is. */
   readonly kind: PlaneKind;
-  /** Live figures; reading them is no crossing. */
+  /** Live counters; reading them does not call the plane. */
   readonly counters: CounterPage;
 
-  /** Opens a listener. Rejects with `ERR_LISTEN`, whose cause has the system's code. TLS ones need `certificates` first. */
+  /**
+   * Opens a listener. Rejects with `ERR_LISTEN`, whose cause has the system's code. A TLS listener needs `certificates`
+   * first.
+   */
   listen(spec: ListenSpec): Promise<Listening>;
-  /** Replaces all certificates, for handshakes from now on. Handshakes parked by `certificateNeeded` look again. */
+  /** Replaces all certificates for later handshakes. Parked handshakes look for a match again. */
   certificates(set: CertificateSet): void;
-  /** Replaces the policy as a whole. Holds for what is armed from now on; limits and rates at once. */
+  /** Replaces the whole policy. Limits and rates apply at once, deadlines when they are next armed. */
   policy(policy: PlanePolicy): void;
 
   /**
-   * Lets a logged-in connection in, as one step: it becomes its key's active connection, ServerInfo is its first frame,
-   * then packets for it flow and its own are read.
+   * Admits a logged-in client, in one step: its connection becomes the active one of its key, ServerInfo is its first
+   * frame, then packets flow both ways.
    */
   admit(id: ConnectionId, admission: Admission): void;
   /**
@@ -81,45 +85,49 @@ export interface DataPlane {
   limit(id: ConnectionId, receiveLimit: ReceiveRate | null): void;
   /** Ends a connection that asked to log in. `closed` follows, with reason `refused`. */
   refuse(id: ConnectionId): void;
-  /** Ends a connection at any stage, also a parked handshake. `closed` follows, if there was a `login`. */
+  /** Ends a connection at any stage, a parked handshake included. `closed` follows if there was a `login`. */
   close(id: ConnectionId, reason: CloseReason): void;
 
   /**
-   * Says which mesh link leads to a key that has no connection here; `null` takes that away. Local connections are not
-   * programmed: `admit` enters them, their end removes them, and they always win over a link. A route outlives its link:
-   * until it is changed, what goes that way is dropped, reason `mesh_down`.
+   * Sets the mesh link for a key that is not connected here; `null` removes it. Local connections need no route:
+   * `admit` enters them, their end removes them, and they take precedence over links. A route outlives its link: until
+   * it changes, packets for it are dropped, reason `mesh_down`.
    */
   route(key: NodeKey, via: LinkId | null): void;
   /**
-   * The key has left the region. Every connection that was sent a packet of it is told PeerGone, once; it is told again
-   * only after another packet. Takes effect in order with `admit` and `route`.
+   * Reports that a key has left the region. Every connection that was sent a packet from the key gets one PeerGone, and
+   * another one only after another packet. Takes effect in order with `admit` and `route`.
    */
   gone(key: NodeKey, reason: PeerGoneReason): void;
   /**
-   * Queues whole control frames for each of the connections, in order, before packets. With `pull`, `pulled` is raised
-   * as soon as less than half of {@link PlaneLimits.controlBytes} is queued: that is how a long dump is sent.
-   * A connection with more than that queued is closed, reason `control_overflow`.
-   * (The bytes of all connections together are {@link PlaneLimits.queuedBytes}.)
+   * Queues whole control frames for each of the connections, in order, before packets. With `pull`, the plane raises
+   * `pulled` as soon as less than half of {@link PlaneLimits.controlBytes} is queued; the control plane sends a long
+   * dump this way. A connection with more than `controlBytes` queued is closed, reason `control_overflow`. ({@link
+   * PlaneLimits.queuedBytes} bounds the bytes of all connections together.)
    */
   send(ids: readonly ConnectionId[], frames: Uint8Array, options?: SendOptions): void;
 
   /**
-   * Takes a connection back from `duplex`, after the HTTP server has answered its upgrade. The plane goes on with the
-   * greeting; `leftover` is what the server had read beyond the request.
+   * Takes a connection back after `duplex`, once the HTTP server has answered its upgrade. The plane continues with the
+   * greeting; `leftover` is what the server read beyond the request.
    */
   adopt(id: ConnectionId, how: Adoption): void;
-  /** Serves DERP, from the greeting on, on a transport that JavaScript owns. The one documented crossing per chunk. */
+  /**
+   * Serves DERP, from the greeting on, on a transport that JavaScript owns. Here alone, every chunk crosses between
+   * planes.
+   */
   attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId>;
   /**
-   * Connects to another relay as its mesh peer: TCP, TLS, HTTP, login with the plane's own key. `linkOpen` or `linkClosed`
-   * follows. Over TLS 1.3 a plane that can see a meta certificate among the ones presented starts fast.
+   * Connects to another relay as its mesh peer: TCP, TLS, HTTP, login with the plane's own key. `linkOpen` or
+   * `linkClosed` follows. Over TLS 1.3, a plane that sees a meta certificate in the relay's chain starts fast.
    *
-   * The relay is asked who is there (WatchConns) unless it has our own key. What `route` sends over the link leaves as
-   * ForwardPacket, in order for each kind, from two queues of {@link PlanePolicy.linkQueueDepth}: their oldest packet goes
-   * for `mesh_queue`, whatever is left when the link ends for `mesh_down`. No sender ever waits for a link.
+   * The plane subscribes to the relay's clients (WatchConns), unless the relay has the plane's own key. Packets that
+   * `route` directs to the link leave as ForwardPacket frames, in order within each kind, from two queues of
+   * {@link PlanePolicy.linkQueueDepth}. A full queue drops its oldest packet, reason `mesh_queue`; the end of the link drops
+   * the rest, reason `mesh_down`. No sender waits for a link.
    */
   dial(link: LinkId, target: DialTarget): void;
-  /** Ends a link, or a dial under way. `linkClosed` follows. */
+  /** Ends a link, or a dial in progress. `linkClosed` follows. */
   hangUp(link: LinkId): void;
 
   /**
@@ -128,8 +136,8 @@ export interface DataPlane {
    */
   snapshot(after: ConnectionId, limit: number): Promise<Snapshot>;
   /**
-   * Starts to copy packets to JavaScript, as they are read: per packet, but only while somebody looks. One tap at a time;
-   * throws `ERR_STATE` if there is one.
+   * Copies packets to JavaScript as the plane reads them: work per packet, but only while a tap exists. Throws
+   * `ERR_STATE` if there is one already.
    */
   tap(options: TapOptions): PacketTap;
 
@@ -140,51 +148,56 @@ export interface DataPlane {
   shutdown(): Promise<void>;
 }
 
-/** How control frames are sent. */
+/** Options for sending control frames. */
 export interface SendOptions {
-  /** There is more: `pulled` is raised when there is room for it. */
+  /** More frames follow: the plane raises `pulled` when there is room for them. */
   readonly pull?: boolean;
 }
 
-/** Up: what the control plane is told. Handlers must not throw. */
+/** Events from the data plane to the control plane. Handlers must not throw. */
 export interface PlaneEvents {
   /** A client has proven its key and waits for `admit` or `refuse`. */
   login(login: Login): void;
-  /** A connection of which there was a `login` has ended. */
+  /** A connection has ended, after its `login`. */
   closed(id: ConnectionId, reason: CloseReason): void;
   /**
-   * The active connection of a key that has several is now `id`. Coalesced: only the last of a quick row need arrive.
-   * `sequence` rises over the plane's life; of two events for one key the one with the higher is right.
+   * Of several connections of `key`, `id` is the active one now. Coalesced: of changes in quick succession, only the
+   * last one needs to arrive. `sequence` rises over the plane's life; of two events for one key, the higher one is
+   * newer.
    */
   active(key: NodeKey, id: ConnectionId, sequence: number): void;
-  /** The connection, which has mesh permission, subscribes to who is here. Each is owed a dump. */
+  /** A connection with mesh permission subscribes to connected clients. Each `watch` requires a dump. */
   watch(id: ConnectionId): void;
-  /** The connection, which has mesh permission, wants all connections of a key closed. */
+  /** A connection with mesh permission asks to close all connections of a key. */
   closePeer(id: ConnectionId, target: NodeKey): void;
-  /** Whether this relay is the client's home has changed. Coalesced. */
+  /** A client has made this relay its home, or another one. Coalesced. */
   prefer(id: ConnectionId, home: boolean): void;
-  /** There is room for the next part of what is sent with `pull`. */
+  /** There is room for the next part of a dump that was sent with `pull`. */
   pulled(id: ConnectionId): void;
 
-  /** A dial has succeeded: the relay has let us in. `serverKey` is its key; our own where we have dialled ourselves. */
+  /**
+   * A dial has succeeded: the other relay has admitted this one. `serverKey` is its key; it equals our own if we
+   * dialled ourselves.
+   */
   linkOpen(link: LinkId, serverKey: NodeKey): void;
   /**
-   * A link's relay says who has come and who has gone, in its order. Coalesced; a link is not read on while more than a
-   * bounded number of changes waits to be raised.
+   * The other relay reports clients that connected or left, in its order. Coalesced. The plane stops reading the link
+   * while too many changes wait.
    */
   linkPeers(link: LinkId, changes: readonly LinkChange[]): void;
-  /** A dial has failed, or its link has ended; routes over it are dead. The reason is for the log. */
+  /** A dial has failed, or its link has ended. Routes over it drop packets. The reason is for the log. */
   linkClosed(link: LinkId, reason: string): void;
 
-  /** A handshake is parked until `certificates` brings a match, `close` ends it, or its deadline does. Bounded. */
+  /** A handshake is parked until `certificates` brings a match, `close` ends it, or its deadline passes. Bounded. */
   certificateNeeded(need: CertificateNeed): void;
   /**
-   * A connection that is not raw DERP: `stream` belongs in an HTTP server, request bytes unread, the lines of its first head
-   * ending with CR LF whatever the client sent. What can never become a request head is one zero byte. Its close is its end.
+   * A connection that is not raw DERP: `stream` belongs to an HTTP server. Its request bytes are unread, but every line
+   * of its first head ends with CR LF, whatever the client sent. Bytes that cannot begin a request arrive as one zero
+   * byte. The close of `stream` ends the connection.
    */
   duplex(id: ConnectionId, stream: Duplex, info: DuplexInfo): void;
 
-  /** Packets to keys that are watched were dropped. Coalesced, and bounded: only counters tell of all. */
+  /** Packets to watched keys were dropped. Coalesced and bounded: only the counters cover every packet. */
   drops(drops: readonly PacketDrop[]): void;
 
   /**
@@ -204,17 +217,17 @@ export interface PlaneEvents {
 
 /** A client that has proven its key. */
 export interface Login {
-  /** For `admit`, `refuse` and `close`. */
+  /** The connection, as `admit`, `refuse` and `close` take it. */
   readonly id: ConnectionId;
   /** The client's public key. */
   readonly key: NodeKey;
-  /** What the client says of itself. */
+  /** The client's ClientInfo. */
   readonly info: ClientInfo;
-  /** Where the connection comes from. */
+  /** The address of the client. */
   readonly peer: PeerAddress;
-  /** `null` without TLS. */
+  /** The TLS version; `null` without TLS. */
   readonly tlsVersion: TlsVersion | null;
-  /** The client said with `Ideal-Node` that it would rather be elsewhere in the region. */
+  /** The client sent `Ideal-Node`: it prefers another relay of the region. */
   readonly notIdeal: boolean;
 }
 
@@ -223,62 +236,62 @@ export type TlsVersion = '1.2' | '1.3';
 
 /** What an admitted connection may do. */
 export interface Admission {
-  /** May watch, close peers and forward; has the mesh write deadline, and no receive limit. */
+  /** May watch, close peers and forward. Uses the mesh write deadline; has no receive limit. */
   readonly mesh: boolean;
-  /** A limit of its own; `null` for that of the policy. */
+  /** The connection's own receive limit; `null` for the policy's. */
   readonly receiveLimit: ReceiveRate | null;
 }
 
-/** Why a connection ended. The words of the login are of connections that were never admitted. */
+/** Why a connection ended. The login reasons belong to connections that were never admitted. */
 export type CloseReason =
   /** The client closed the connection, or the transport failed. */
   | 'disconnected'
-  /** An admitted client sent a frame that the protocol does not permit. */
+  /** An admitted client sent a frame that violates the protocol. */
   | 'protocol_error'
-  /** The login was not whole within {@link PlaneDeadlines.clientInfo}. */
+  /** ClientInfo was not complete within {@link PlaneDeadlines.clientInfo}. */
   | 'login_timeout'
-  /** The login was none, could not be opened, or went beyond {@link PlaneLimits.loginBytes}. */
+  /** The login was malformed, did not open, or exceeded {@link PlaneLimits.loginBytes}. */
   | 'login_failed'
-  /** Admission did not let the client in, or found later that it may not stay. */
+  /** Admission refused the client, or later revoked its admission. */
   | 'refused'
   /** Neither `admit` nor `refuse` came within {@link PlaneDeadlines.admission}. */
   | 'admission_timeout'
-  /** The client took nothing of what was written to it for as long as a write may stand still. */
+  /** A write made no progress within its deadline. */
   | 'write_timeout'
-  /** More than {@link PlaneLimits.controlBytes} of control frames waited for the client. */
+  /** More than {@link PlaneLimits.controlBytes} of control frames were queued for the client. */
   | 'control_overflow'
-  /** The plane held more than one of its limits permits over all connections, and this one held the most. */
+  /** A limit over all connections was exceeded, and this connection held the most. */
   | 'over_budget'
-  /** A mesh peer asked for it. */
+  /** A mesh peer asked to close it. */
   | 'closed_by_peer'
-  /** The control plane or the operator asked for it. */
+  /** The control plane or the operator asked to close it. */
   | 'closed'
-  /** A fault of the plane's own; `fault` tells of it. */
+  /** A fault of the plane itself; `fault` reports it. */
   | 'internal_error'
-  /** The relay closes. */
+  /** The relay shuts down. */
   | 'shutdown';
 
-/** Packets of one key to another that were dropped for one reason, since they were told of last. */
+/** Packets from one key to another that were dropped for one reason since the last report. */
 export interface PacketDrop {
   /** The sender. */
   readonly source: NodeKey;
-  /** The key that is watched. */
+  /** The watched key. */
   readonly destination: NodeKey;
   /** Why they were dropped. */
   readonly reason: DropReason;
-  /** How many. */
+  /** How many were dropped. */
   readonly packets: number;
 }
 
 /** A listener to open. */
 export interface ListenSpec {
-  /** `tls` and `tcp` take connections; `stun` is UDP. */
+  /** `tls` and `tcp` accept connections; `stun` is UDP. */
   readonly kind: 'tls' | 'tcp' | 'stun';
-  /** Whether raw DERP upgrades are the plane's; if not, they are the HTTP server's like everything else. */
+  /** Whether the plane serves raw DERP upgrades; if not, they go to the HTTP server like any other request. */
   readonly derp: boolean;
-  /** An address, or empty for all of both families. */
+  /** An address; empty for all addresses of both families. */
   readonly host: string;
-  /** 0 picks one. */
+  /** The port; 0 lets the system pick one. */
   readonly port: number;
   /**
    * A socket that is open already, by its descriptor; `host` and `port` are then what it has. It is taken for as long as
@@ -287,209 +300,223 @@ export interface ListenSpec {
   readonly fd?: number | undefined;
 }
 
-/** A listener that is open, with the address and the port that it has. */
+/** An open listener, with its actual address and port. */
 export interface Listening {
-  /** As of `DuplexInfo`. */
+  /** The listener, as {@link DuplexInfo} names it. */
   readonly id: ListenerId;
-  /** IP text. */
+  /** The address, as IP text. */
   readonly address: string;
-  /** Never 0. */
+  /** The port; never 0. */
   readonly port: number;
 }
 
-/** What the plane permits. Where a number comes from stands in `../relay/policy.ts`. */
+/** What the plane permits. `../relay/policy.ts` says where each number comes from. */
 export interface PlanePolicy {
-  /** Most of what connections may have. */
+  /** How much connections may have. */
   readonly limits: PlaneLimits;
-  /** How long things may take. */
+  /** How long steps may take. */
   readonly deadlines: PlaneDeadlines;
-  /** Packets in each of a connection's two queues. 32 packets of 1400 B are 45 KB a queue, the cost of one slow reader. */
+  /**
+   * Packets in each of a connection's two queues. 32 packets of 1400 B take 45 KB in a queue: the cost of one slow
+   * reader.
+   */
   readonly queueDepth: number;
-  /** The same for mesh links, each of which carries the packets of many. */
+  /** Packets in each of a mesh link's two queues. A link carries the packets of many clients. */
   readonly linkQueueDepth: number;
-  /** A KeepAlive frame leaves `interval` and a random part of `jitter` after the one before. Clients give up at 120 s. */
+  /** The time between two KeepAlive frames: `interval` plus a random part of `jitter`. Clients give up after 120 s. */
   readonly keepAlive: {
-    /** The least time between two of them. */
+    /** The least time between two frames. */
     readonly interval: number;
-    /** The most that is added to it. */
+    /** The most that is added to `interval`. */
     readonly jitter: number;
   };
-  /** How often one connection is told that a peer is not here. */
+  /** How often one connection is told that a peer is not connected. */
   readonly notHere: {
-    /** So often at once. */
+    /** Frames at once. */
     readonly burst: number;
-    /** So often in the long run. */
+    /** Frames per second in the long run. */
     readonly perSecond: number;
   };
-  /** What the system is told about sockets. */
+  /** Socket options. */
   readonly tcp: {
-    /** TCP keepalive idle time; 0 is the system's. */
+    /** TCP keepalive idle time; 0 keeps the system's. */
     readonly keepAlive: number;
-    /** For how long sent data may go unacknowledged; 0 is the system's. */
+    /** How long sent data may stay unacknowledged; 0 keeps the system's limit. */
     readonly userTimeout: number;
-    /** How often the round trip of each connection is counted, where the plane and the system can tell it; 0 is never. */
+    /**
+     * The interval between samples of a connection's round trip, where the plane and the system can measure it; 0
+     * disables it.
+     */
     readonly roundTrips: number;
   };
   /** Whether `failures` are raised. */
   readonly tellFailures: boolean;
   /** Keys of which it is told when packets to them are dropped. */
   readonly watchedDrops: readonly NodeKey[];
-  /** Connections a TLS listener takes per second; more are closed at once. */
+  /** Connections that a TLS listener accepts; it closes any more at once. `null` for no limit. */
   readonly acceptRate: {
-    /** Connections in the long run; fractions too. */
+    /** Connections per second in the long run; may be a fraction. */
     readonly perSecond: number;
     /** Connections at once. */
     readonly burst: number;
   } | null;
   /**
-   * What connections without mesh permission may send: each has a bucket of its own, full at first and whenever the rate
-   * changes. Every inbound frame is charged by the length of its body, and a whole bucket at most; the one that is too much
-   * is read to its end, and while the bucket owes, that connection is not read on, and no other waits for it.
+   * The receive limit of connections without mesh permission; `null` for none. Each connection has its own bucket,
+   * which starts full and is refilled when the rate changes. Every inbound frame costs the length of its body, at most
+   * a whole bucket. The frame that overdraws the bucket is read to its end; then the plane stops reading this
+   * connection, and no other, until the debt is paid.
    */
   readonly receiveRate: ReceiveRate | null;
 }
 
-/** A limit for what a connection may send. */
+/** A token bucket for the bytes that a connection sends. */
 export interface ReceiveRate {
-  /** Bytes that flow into the bucket each second, more than 0. */
+  /** Bytes that flow into the bucket each second; more than 0. */
   readonly bytesPerSecond: number;
-  /** Bytes, no less than the largest frame. */
+  /** Size of the bucket in bytes; at least the length of the largest frame. */
   readonly burst: number;
 }
 
-/** Most of what one connection, or all of them, may have. */
+/** How much one connection, or all of them, may have. */
 export interface PlaneLimits {
-  /** Request head of a raw DERP upgrade; longer heads are the HTTP server's. */
+  /** Bytes of the request head of a raw DERP upgrade; longer heads go to the HTTP server. */
   readonly headBytes: number;
-  /** The body of a ClientInfo frame; longer ones end the login. */
+  /** Bytes of a ClientInfo body; a longer one ends the login. */
   readonly clientInfoBytes: number;
   /**
-   * Descriptors that connections of listeners may have, so that some are left for everything else. A connection has one; on
-   * the native plane three, if it is over TLS and the HTTP server's.
+   * Descriptors that listeners' connections may use, so that some are left for other purposes. A connection uses one;
+   * on the native plane, a TLS connection of the HTTP server uses three.
    */
   readonly connections: number;
   /**
-   * Connections of one listener that have not yet sent a whole request head, TLS handshake included. Beyond that, and beyond
-   * `pendingLogins`, the one that has been there longest makes room for a newcomer; where more than half of either is used,
-   * newcomers have a quarter of their deadlines.
+   * Connections of one listener that have not sent a whole request head; their TLS handshake counts. Above this limit,
+   * and above `pendingLogins`, the oldest one makes room for a new one. While more than half of either limit is used,
+   * new connections have a quarter of their deadlines.
    */
   readonly handshakes: number;
   /** The same for handshakes of one listener that are parked by `certificateNeeded`: the oldest makes room for a newcomer. */
   readonly parkedHandshakes: number;
-  /** Connections of one listener between the greeting and admission. One that waits for admission makes room for nobody. */
+  /**
+   * Connections of one listener between greeting and admission. One that waits for `admit` does not make room for
+   * others.
+   */
   readonly pendingLogins: number;
-  /** Bytes of ClientInfo frames that are not whole yet, over all connections. */
+  /** Bytes of incomplete ClientInfo frames, over all connections. */
   readonly loginBytes: number;
-  /** Connections of one listener that are the HTTP server's: the plane bounds those that it has not taken yet. */
+  /**
+   * Connections of one listener that belong to the HTTP server. The plane bounds those that the server has not taken
+   * yet.
+   */
   readonly duplexes: number;
   /**
-   * Connections of one IPv4 address, or of the /64 of an IPv6 address, that are not admitted, on all listeners. Of a row of
-   * newcomers beyond that each takes the place of the oldest one, if that has had a second, and is refused if not. The HTTP
-   * server has the same bound for those that are its own.
+   * Unadmitted connections of one IPv4 address, or of one IPv6 /64, over all listeners. Above this limit, a new
+   * connection replaces the oldest one, if that one is at least a second old; otherwise the new one is refused. The
+   * HTTP server has the same limit for its own connections.
    */
   readonly perAddress: number;
-  /** Networks, `address/bits`, for which `perAddress` does not hold. */
+  /** Networks, `address/bits`, that are exempt from `perAddress`. */
   readonly exempt: readonly string[];
-  /** Control frames queued for one connection. */
+  /** Bytes of control frames that may be queued for one connection. */
   readonly controlBytes: number;
-  /** Bytes a connection may send ahead while it waits for admission. */
+  /** Bytes that a client may send ahead while it waits for admission. */
   readonly leftoverBytes: number;
-  /** Peers whose leaving one connection is told of: the most recent ones. */
+  /** Peers of one connection whose departure it will be told (PeerGone): the most recent ones. */
   readonly peerGoneSubscriptions: number;
 
-  // Over all connections. Of each, what any connection needs is free: 2 KiB, 4 KiB and 8 pairs. What goes beyond that is
-  // counted (`held:` and `over_budget:` in `counters.ts`), and over the limit the connection that holds the most pays for it.
+  // The next three limits apply to all connections together. What an ordinary connection needs is free: 2 KiB, 4 KiB
+  // and 8 pairs. Anything beyond that counts (`held:` and `over_budget:` in `counters.ts`); above the limit, the
+  // connection that holds the most pays.
   /**
-   * Bytes of frames and records that have begun and are not whole, and of what waits for an admission or a receive limit.
-   * Over it the connection with the most, or of several large ones the one that has held so much for longest, is closed:
-   * `over_budget`.
+   * Bytes of incomplete frames and records, and of data that waits for an admission or a receive limit. Above the
+   * limit, the connection that holds the most is closed, reason `over_budget`; among several large ones, the one that
+   * has been large for longest.
    */
   readonly partialBytes: number;
   /**
-   * Bytes on their way out that the system has not taken: control frames, packets in queues, what is written. Over it the
-   * connection or link with the most loses its oldest packets, dropped for `over_budget`; if it has none to lose, it is
+   * Outbound bytes that the system has not taken: control frames, queued packets, pending writes. Above the limit, the
+   * connection or link that holds the most loses its oldest packets, reason `over_budget`; without packets it is
    * closed, for the same reason.
    */
   readonly queuedBytes: number;
   /**
-   * Pairs of a connection and a peer whose leaving it is told of. Over it the connection with the most forgets the oldest
-   * of its peers.
+   * Pairs of a connection and a peer whose departure it will be told. Above the limit, the connection with the most
+   * pairs forgets its oldest.
    */
   readonly peerGonePairs: number;
 }
 
-/** How long things may take. */
+/** How long steps may take. */
 export interface PlaneDeadlines {
-  /** For a TLS handshake. */
+  /** From the acceptance to the end of the TLS handshake. */
   readonly handshake: number;
-  /** How long a handshake may be parked by `certificateNeeded`. When it goes on, it has `handshake` again. */
+  /** How long `certificateNeeded` may park a handshake. A handshake that continues has `handshake` again. */
   readonly certificate: number;
-  /** For a whole request head, from the end of the handshake. */
+  /** From the end of the handshake to a whole request head. */
   readonly head: number;
-  /** From the greeting until the whole ClientInfo is here. */
+  /** From the greeting to a whole ClientInfo. */
   readonly clientInfo: number;
-  /** From the login until `admit` or `refuse`. */
+  /** From the login to `admit` or `refuse`. */
   readonly admission: number;
-  /** For a frame to leave, without any progress; 0 is none. */
+  /** How long writes may make no progress; 0 for no deadline. */
   readonly write: number;
-  /** The same for connections with mesh permission, whose dumps are long. */
+  /** The `write` deadline of connections with mesh permission, whose dumps are long. */
   readonly meshWrite: number;
-  /** The same for mesh links. */
+  /** The `write` deadline of mesh links. */
   readonly linkWrite: number;
   /** How long the relay at the other end of a link may be silent. */
   readonly linkSilence: number;
   /**
-   * How long a client that says it answers pings may be silent before it is sent one; 0 is for ever. Only the plane that
-   * cannot set {@link PlanePolicy.tcp}'s `userTimeout` asks: on the other one the system finds clients that have vanished.
+   * How long a client that answers pings may be silent before the plane pings it; 0 disables these pings. Only a plane
+   * that cannot set `userTimeout` of {@link PlanePolicy.tcp} pings; elsewhere the system detects vanished clients.
    */
   readonly silence: number;
-  /** How long a client that was pinged then has to send anything at all; 0 is for ever. */
+  /** How long a pinged client has to send anything; 0 for no deadline. */
   readonly pong: number;
 }
 
-/** Where a connection of the HTTP server comes from. */
+/** The origin of an HTTP server's connection. */
 export interface DuplexInfo {
-  /** The listener that took it. */
+  /** The listener that accepted it. */
   readonly listener: ListenerId;
-  /** Where it comes from. */
+  /** The address of the client. */
   readonly peer: PeerAddress;
-  /** `null` without TLS. */
+  /** The TLS version; `null` without TLS. */
   readonly tlsVersion: TlsVersion | null;
 }
 
-/** How a connection comes back from the HTTP server. */
+/** How a connection returns from the HTTP server. */
 export interface Adoption {
-  /** What its upgrade was to. */
+  /** The protocol of its upgrade. */
   readonly framing: 'raw' | 'websocket';
-  /** Bytes that came behind the request. */
+  /** Bytes that followed the request. */
   readonly leftover: Uint8Array;
-  /** As of {@link Login}. */
+  /** See {@link Login.notIdeal}. */
   readonly notIdeal: boolean;
 }
 
 /** A relay to dial. */
 export interface DialTarget {
-  /** Where to connect to. */
+  /** The address to connect to. */
   readonly address: PeerAddress;
   /**
-   * The name of the relay, or its address without brackets: what its certificate has to be valid for, and what is asked
-   * for with SNI if it is a name.
+   * The relay's name, or its address without brackets. Its certificate must be valid for it; SNI carries it if it is a
+   * name.
    */
   readonly host: string;
   /** The Host header: `host`, in brackets where it is an IPv6 address, with its port unless that is 443. */
   readonly authority: string;
-  /** Certificates to trust, DER; those that cannot be used are passed over. `null` for plain HTTP. */
+  /** Trusted certificates, DER; unusable ones are skipped. `null` for plain HTTP. */
   readonly roots: readonly Uint8Array[] | null;
-  /** 64 lower-case hex digits. */
+  /** The mesh key: 64 lower-case hex digits. */
   readonly meshKey: string;
-  /** For all of it, from the first SYN until ServerInfo is here. */
+  /** For the whole dial, from the first SYN to ServerInfo. */
   readonly timeout: number;
 }
 
-/** A PeerPresent frame, or a PeerGone frame of whatever reason. */
+/** A PeerPresent frame, or a PeerGone frame with any reason. */
 export interface LinkChange {
   /** The peer. */
   readonly key: NodeKey;
-  /** Whether it has come; if not, it has gone. */
+  /** True if the peer connected, false if it left. */
   readonly present: boolean;
 }

@@ -1,4 +1,4 @@
-/** Chooses the data plane: the one place where its implementations meet. */
+/** Selects the data plane. Only this file knows all implementations. */
 import { createJsPlane } from './js/js-plane.js';
 import { loadNative } from './native.js';
 
@@ -10,16 +10,16 @@ export type PlaneChoice = 'auto' | PlaneKind;
 
 export interface SelectedPlane {
   readonly kind: PlaneKind;
-  /** Why this one, for `derpkit version` and the log. */
+  /** Why this plane was selected, for `derpkit version` and the log. */
   readonly reason: string;
   readonly create: PlaneFactory;
-  /** The native plane was to be had, and could not be loaded. */
+  /** True if the native plane exists for this platform, but could not be loaded. */
   readonly fallback?: boolean;
-  /** What to take instead if this one cannot serve what the settings say. */
+  /** The plane to use if this one cannot serve the settings. */
   readonly instead?: SelectedPlane;
 }
 
-/** Throws `ERR_NATIVE_UNAVAILABLE` where `native` is demanded and cannot be had. */
+/** Throws `ERR_NATIVE_UNAVAILABLE` if `native` was demanded and cannot be loaded. */
 export function selectPlane(choice: PlaneChoice): SelectedPlane {
   if (choice === 'js') return jsPlane('it was selected');
   try {

@@ -1,6 +1,6 @@
-/** Figures of single connections and links. Part of `plane.ts`, whose rules hold. */
+/** Figures of single connections and mesh links. Part of `plane.ts`, whose rules apply here. */
 
-/** Columns of a snapshot's rows. Rates are the reader's to derive, from two snapshots. */
+/** Columns of a snapshot's rows. For a rate, a reader compares two snapshots. */
 export const SNAPSHOT_COLUMNS = [
   'id',
   'packetsReceived',
@@ -11,15 +11,18 @@ export const SNAPSHOT_COLUMNS = [
   'queuedPackets',
 ] as const;
 
-/** Columns of a snapshot's links. What the link's relay has said are its `changes`; `packets` are what we forward to it. */
+/**
+ * Columns of a snapshot's links. `packets` are those that this relay forwards; `changes` are those that the other relay
+ * announced.
+ */
 export const LINK_COLUMNS = ['link', 'packetsSent', 'bytesSent', 'packetsDropped', 'queuedPackets', 'changes'] as const;
 
-/** Figures of connections and links at one moment. */
+/** The figures of connections and links at one moment. */
 export interface Snapshot {
-  /** Admitted connections in all. */
+  /** The number of admitted connections, over all pages. */
   readonly total: number;
-  /** Row after row, {@link SNAPSHOT_COLUMNS} in each. */
+  /** Rows of {@link SNAPSHOT_COLUMNS}, one after the other. */
   readonly rows: Float64Array;
-  /** All open links, whatever the page; row after row, {@link LINK_COLUMNS} in each. */
+  /** Rows of {@link LINK_COLUMNS}, one after the other: every open link, whatever the page. */
   readonly links: Float64Array;
 }

@@ -1,26 +1,26 @@
 /**
- * Connections that are not admitted: each is in one pool, and has part in the share of its address.
+ * Strangers: connections before their admission. Each stranger is in one pool, and counts in the share of its address.
  *
- * Where a pool is full, the connection that has been there longest makes room for the newcomer; where a share is, its own
- * longest one does, if it has had {@link LEAST}: of connections that come at once from one address, the first ones get on.
- * Every step takes the same time, however many there are. `crates/derp-net/src/state/strangers` is the twin.
+ * In a full pool, the oldest stranger makes room for a new one. In a full share, the oldest stranger of that address
+ * does, once it has had {@link LEAST}: if one address opens many connections at once, the first ones succeed. Every
+ * operation takes constant time. `crates/derp-net/src/state/strangers` does the same for the native plane.
  */
 import { Networks, networkOf } from './networks.js';
 import type { PeerAddress } from './plane.js';
 
-/** What a connection has, in milliseconds, before another one of its own address takes its place. */
+/** Milliseconds that a stranger has before another connection of its address can replace it. */
 const LEAST = 1000;
-/** In a pool of which more than half is used, the patience with newcomers is so many times shorter. */
+/** In a pool that is more than half full, deadlines of strangers are divided by this. */
 const HURRY = 4;
 
-/** What is full: the share of an address, or a pool. */
+/** What is full: the share of an address, or the pool. */
 export type Full = 'address' | 'pool';
 
-/** Bounds, read whenever somebody comes. */
+/** The limits, read at each new connection. */
 export interface StrangerLimits {
-  /** Connections of one address; see `PlaneLimits`. */
+  /** Connections of one address; see `PlaneLimits.perAddress`. */
   readonly perAddress: number;
-  /** Networks whose addresses have no share. */
+  /** Networks whose addresses have no limit. */
   readonly exempt: readonly string[];
 }
 
@@ -32,12 +32,12 @@ export interface StrangersOwner {
   refused(why: Full, peer: PeerAddress): void;
 }
 
-/** Connections of one kind, of one listener. */
+/** The strangers of one kind at one listener. */
 export class Pool {
   /** @internal */
   readonly row = new Row();
 
-  /** `limit` is asked whenever somebody comes. */
+  /** `limit` is called at each new connection. */
   constructor(readonly limit: () => number) {}
 
   get count(): number {
@@ -48,7 +48,7 @@ export class Pool {
     return this.count >= this.limit();
   }
 
-  /** What there is of a patience with its newcomers. */
+  /** The deadline of a stranger in this pool: `whole`, or less if the pool is more than half full. */
   patience(whole: number): number {
     return this.count > this.limit() / 2 ? whole / HURRY : whole;
   }
@@ -60,7 +60,7 @@ export class Strangers {
 
   constructor(private readonly owner: StrangersOwner) {}
 
-  /** Whether a newcomer has a place without anybody making room. */
+  /** Whether a new connection fits without ending another. */
   hasRoom(pool: Pool, address: string): boolean {
     const { perAddress } = this.owner.limits();
     return !pool.isFull && (this.shares.get(this.shareOf(address))?.count ?? 0) < perAddress;
@@ -111,7 +111,7 @@ export class Strangers {
     this.shares.delete(name);
   }
 
-  /** The name of an address's share; empty if it has none. */
+  /** The name of an address's share; empty for an exempt or unknown address. */
   private shareOf(address: string): string {
     const { exempt } = this.owner.limits();
     if (exempt !== this.exempt.of) this.exempt = new Networks(exempt);
@@ -129,7 +129,7 @@ export class Strangers {
   }
 }
 
-/** The place of one connection, until it leaves. */
+/** A connection's membership in a pool and a share, until `leave`. */
 export class Stranger {
   /** @internal */
   readonly inPool = new Link(this);
@@ -144,7 +144,7 @@ export class Stranger {
     private readonly from: { readonly peer: PeerAddress; readonly share: string },
     /** Ends the connection, which makes room. */
     public end: () => void,
-    /** When it came to its pool, or did something there. */
+    /** When it entered its pool, or was last active there. */
     public since: number,
   ) {
     pool.row.count += 1;
@@ -153,7 +153,7 @@ export class Stranger {
     this.link();
   }
 
-  /** Goes on to another pool, as a newcomer there. False if there is no place; it leaves then. */
+  /** Moves to another pool, as its newest member. If that has no room, leaves and returns false. */
   advance(pool: Pool, end: () => void, now: number): boolean {
     if (!this.isThere) return false;
     if (!this.strangers.makeRoom(pool, this.from.peer)) {
@@ -168,7 +168,7 @@ export class Stranger {
     return true;
   }
 
-  /** It has done something: all others make room before it. */
+  /** Notes activity: this stranger makes room last. */
   touch(now: number): void {
     if (!this.isThere) return;
     this.since = now;
@@ -176,18 +176,18 @@ export class Stranger {
     this.link();
   }
 
-  /** What there is of a patience with it. */
+  /** The deadline of this stranger; see {@link Pool.patience}. */
   patience(whole: number): number {
     return this.pool.patience(whole);
   }
 
-  /** It makes no room from here on. It has a place all the same. */
+  /** From now on this stranger does not make room, but still counts. */
   hold(): void {
     this.inPool.remove();
     this.inShare.remove();
   }
 
-  /** It has ended, or is admitted. */
+  /** Removes the connection: it has ended, or was admitted. */
   leave(): void {
     if (!this.isThere) return;
     this.isThere = false;
@@ -205,7 +205,7 @@ export class Stranger {
   }
 }
 
-/** A place in a row; alone, it is a ring of one. */
+/** An element of a circular list; alone, it is a ring of one. */
 class Link {
   before: Link = this;
   behind: Link = this;
@@ -220,7 +220,7 @@ class Link {
   }
 }
 
-/** Strangers in the order in which they make room; and how many there are, those included that make none. */
+/** Strangers in the order in which they make room. `count` includes held ones, which are not in the list. */
 class Row {
   count = 0;
   private readonly ends = new Link(undefined);

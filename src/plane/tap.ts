@@ -1,9 +1,9 @@
-/** What a tap is on every plane: batches that are fetched when somebody waits for them. */
+/** The common part of a tap on every plane: it fetches batches while a reader waits. */
 import type { PacketTap, TapBatch } from './plane.js';
 
-/** Room of one batch, heads included. More than the longest packet takes. */
+/** Bytes of one batch, frame headers included. More than the longest packet needs. */
 export const TAP_BATCH_BYTES = 256 << 10;
-/** Batches of one tap that have not been released: 2 MiB. */
+/** Unreleased batches that one tap may have: 2 MiB. */
 export const TAP_BATCHES = 8;
 
 export class TapStream implements PacketTap {
@@ -15,7 +15,7 @@ export class TapStream implements PacketTap {
     private readonly onStop: () => void,
   ) {}
 
-  /** There may be something to fetch. */
+  /** Wakes the readers: there may be a batch to fetch. */
   notify(): void {
     for (const wake of this.waiting.splice(0)) wake();
   }
@@ -27,7 +27,7 @@ export class TapStream implements PacketTap {
     this.notify();
   }
 
-  /** Leaving the loop over it stops the tap. */
+  /** Leaving a loop over the tap stops it. */
   async *[Symbol.asyncIterator](): AsyncGenerator<TapBatch, void, undefined> {
     try {
       while (!this.stopped) {

@@ -1,6 +1,9 @@
-/** The platforms that have a prebuilt addon, and which of them this is. */
+/** The platforms that have a prebuilt addon, and the name of this platform. */
 
-/** In the words of the packages: `@derpkit/native-linux-x64-gnu`. The others run on the JavaScript plane. */
+/**
+ * Platforms, as package names have them: `@derpkit/native-linux-x64-gnu`. Every other platform runs the JavaScript
+ * plane.
+ */
 export const TARGETS = [
   'linux-x64-gnu',
   'linux-arm64-gnu',
@@ -10,19 +13,19 @@ export const TARGETS = [
   'darwin-arm64',
 ] as const;
 
-/** Platform, architecture and, on Linux, the C library of this process. It may be none of {@link TARGETS}. */
+/** This process's platform, architecture and, on Linux, C library. May be a name outside {@link TARGETS}. */
 export function targetName(): string {
   const { platform, arch } = process;
   if (platform !== 'linux') return `${platform}-${arch}`;
   return `linux-${arch}-${hasGlibc() ? 'gnu' : 'musl'}`;
 }
 
-/** The package that has the addon of a target, and the load generator beside it. */
+/** The package with the addon and the load generator for a target. */
 export function packageOf(target: string): string {
   return `@derpkit/native-${target}`;
 }
 
-/** The addon's file, in its package and in `npm/<target>/` of a clone. */
+/** The file name of the addon, in its package and in `npm/<target>/` of a clone. */
 export function addonFile(target: string): string {
   return `derpkit.${target}.node`;
 }
@@ -30,7 +33,7 @@ export function addonFile(target: string): string {
 function hasGlibc(): boolean {
   const report = process.report as NodeJS.ProcessReport & { excludeNetwork?: boolean };
   const { excludeNetwork } = report;
-  // Otherwise Node looks up the names of all hosts that this process is connected to.
+  // Without this, Node looks up the host names of every connection of this process.
   report.excludeNetwork = true;
   const { header } = report.getReport() as { header: { glibcVersionRuntime?: string } };
   report.excludeNetwork = excludeNetwork ?? false;
