@@ -65,7 +65,7 @@ function fileOf(path: string): string {
 
 /** What the user can do if no addon loads. */
 function advice(target: string, errors: readonly Error[]): string {
-  if (!(TARGETS as readonly string[]).includes(target)) return 'this platform has the JavaScript plane alone';
+  if (!(TARGETS as readonly string[]).includes(target)) return 'only the JavaScript plane runs on this platform';
   const pack = packageOf(target);
   const found = errors.filter(({ message }) => !NOTHING.test(message));
   if (found.some((error) => error instanceof VersionError)) return `install ${pack}@${VERSION}, or build it anew`;

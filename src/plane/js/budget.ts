@@ -2,19 +2,19 @@ import type { CounterName, WritableCounters } from '../counters.js';
 
 /** What a budget bounds, and what happens when there is more. */
 export interface BudgetRules<Holder> {
-  /** What every holder may have without being counted: it is part of what any connection costs. */
+  /** The amount that each holder may have without being counted: every connection costs that much. */
   readonly free: number;
-  /** From this amount on holders are alike, so that the one that has held so much for longest goes first. */
+  /** Holders of at least this amount share one class, in which the oldest counts as the largest. */
   readonly alike?: number;
-  /** How much all counted holders may have together. */
+  /** The limit for all counted amounts together. */
   limit(): number;
-  /** The counters of what is held, and of how often a holder had to give something back. */
+  /** Counters: the amount held, and how often a holder had to give some back. */
   readonly counters: { readonly held: CounterName; readonly over: CounterName };
-  /** Takes `excess` from the largest holder, or all that it has. */
+  /** Takes `excess` from the largest holder, or everything it has if that is less. */
   relieve(holder: Holder, excess: number): void;
 }
 
-/** What one holder has, as an element of the list of its class. */
+/** A holder's amount: an element of the list of its class. */
 export interface Share<Holder> {
   readonly holder: Holder;
   amount: number;
@@ -31,10 +31,10 @@ interface Class<Holder> {
 /**
  * How much of something all connections hold together, and which of them holds the most.
  *
- * Finding that one must cost an attacker more than the relay, so nothing is sorted and nothing is searched: each holder
- * stands in the list of those whose amounts have as many binary digits as its own, and the largest is the oldest in the
- * highest list that is not empty. It holds more than half of what any other does. To count, to move and to find take a
- * constant time each, whatever the number of holders, and each unit that is taken back was brought first.
+ * To find that connection must cost an attacker more than the relay, so nothing is sorted or searched. Each holder
+ * stands in the list for the number of binary digits of its amount; the largest holder is the oldest in the highest
+ * list that is not empty. It holds more than half of what any other holder does. Counting, moving and finding take
+ * constant time, whatever the number of holders.
  */
 export class Budget<Holder> {
   private readonly classes: Class<Holder>[] = Array.from({ length: 33 }, () => ({
@@ -48,7 +48,10 @@ export class Budget<Holder> {
     private readonly counters: WritableCounters,
   ) {}
 
-  /** Notes what a holder has now. Returns its share, to be handed in the next time; `undefined` if it is not counted. */
+  /**
+   * Notes the amount of a holder. Returns its share, which the caller passes in the next call; `undefined` if it is not
+   * counted.
+   */
   set(share: Share<Holder> | undefined, holder: Holder, amount: number): Share<Holder> | undefined {
     const counted = amount > this.rules.free ? amount : 0;
     if (!share && counted === 0) return undefined;
@@ -65,7 +68,7 @@ export class Budget<Holder> {
     return counted > 0 ? known : undefined;
   }
 
-  /** Has the largest holders give back what is beyond the limit. Whoever has called {@link set} may be one of them. */
+  /** Makes the largest holders give back what exceeds the limit. The caller of {@link set} may be one of them. */
   relieve(): void {
     for (let excess = this.excess(); excess > 0; ) {
       const largest = this.largest();
@@ -73,7 +76,7 @@ export class Budget<Holder> {
       this.counters.add(this.rules.counters.over);
       this.rules.relieve(largest, excess);
       const left = this.excess();
-      // A holder that keeps what it has is not asked for ever.
+      // A holder that gives nothing back must not keep this loop running.
       if (left >= excess) return;
       excess = left;
     }

@@ -1,15 +1,15 @@
-/** What the plane bounds over all of its connections. */
+/** The limits of the plane over all its connections. */
 import type { WritableCounters } from '../counters.js';
 import type { PlaneLimits } from '../plane.js';
 import { Budget } from './budget.js';
 
-/** A partial frame of an ordinary packet, which every client has now and then. */
+/** A partial frame of an ordinary packet, which every client has at times. */
 const FREE_PARTIAL = 2 << 10;
-/** Beyond this a partial frame is as good as full, and its age says more than its size: those of honest clients do not last. */
+/** From this size on, the age of a partial frame says more than its size: an honest client's does not last. */
 const LARGE_PARTIAL = 32 << 10;
-/** A few control frames. More waits only behind a socket buffer of the system's that is full, and far larger. */
+/** A few control frames. More of them wait only behind a full socket buffer, which is far larger. */
 const FREE_QUEUED = 4 << 10;
-/** Most clients talk with a few others. Beyond these, pairs grow with the square of clients. */
+/** Most clients talk with a few others. Beyond that, the number of pairs grows with the square of the clients. */
 const FREE_PAIRS = 8;
 
 /** A connection, as the budgets see it. */
@@ -27,15 +27,18 @@ export interface QueueHolder {
 }
 
 export interface Budgets {
-  /** Bytes that were read and cannot be acted upon: partial frames, and what waits for an admission or a receive limit. */
+  /**
+   * Bytes that the plane has read and cannot use yet: partial frames, and data that waits for an admission or a receive
+   * limit.
+   */
   readonly partial: Budget<Holder>;
-  /** Bytes on their way out that the system has not taken. */
+  /** Outbound bytes that the system has not taken. */
   readonly queued: Budget<QueueHolder>;
-  /** Sources that connections are told the leaving of. */
+  /** Pairs of a connection and a source whose departure it will be told. */
   readonly pairs: Budget<Holder>;
 }
 
-/** `limits` are those of the policy that is in force. */
+/** `limits` returns the limits of the current policy. */
 export function makeBudgets(counters: WritableCounters, limits: () => PlaneLimits): Budgets {
   return {
     partial: new Budget(

@@ -1,20 +1,23 @@
-/** Reads of a ClientHello what a certificate is chosen by, before OpenSSL has it: it would ask too late, and for too little. */
+/**
+ * Reads from a ClientHello what the choice of a certificate needs. OpenSSL's own callback comes too late and reports
+ * too little.
+ */
 import { isIP } from 'node:net';
 
 export interface ClientHello {
-  /** In lower case; empty if there is none. */
+  /** The server name in lower case; empty if there is none. */
   readonly serverName: string;
   readonly alpn: readonly string[];
-  /** Signature schemes that the client can verify. */
+  /** Signature schemes that the client accepts. */
   readonly schemes: readonly number[];
 }
 
-/** A ClientHello of any client in use is below 4 KiB. */
+/** The longest ClientHello that is read. Those of clients in use are below 4 KiB. */
 const MOST = 16 << 10;
 
 const HANDSHAKE = 22;
 const RECORD_HEADER = 5;
-/** Type 1, length of the body 3. */
+/** The header of a handshake message: 1 byte type, 3 bytes length. */
 const MESSAGE_HEADER = 4;
 const CLIENT_HELLO = 1;
 
@@ -22,19 +25,22 @@ const SERVER_NAME = 0;
 const SIGNATURE_ALGORITHMS = 13;
 const ALPN = 16;
 
-/** `other` is what only OpenSSL can say something about: it is no ClientHello, or too long, or broken. */
+/**
+ * Reads the ClientHello at the start of `received`; `more` while bytes are missing. `other`: not a ClientHello, too
+ * long, or malformed, so that OpenSSL has to answer it.
+ */
 export function readClientHello(received: Buffer): ClientHello | 'more' | 'other' {
   return new HelloReader().read(received);
 }
 
-/** The same for bytes that come in pieces: each record is looked at once, however many there are and however late they come. */
+/** Reads a ClientHello that arrives in pieces. It processes each record once, however many there are. */
 export class HelloReader {
-  /** Where the first record begins that is not whole yet. */
+  /** Offset of the first incomplete record. */
   private at = 0;
-  /** What the records before it bring of the message. */
+  /** The part of the handshake message that the records before it carry. */
   private bytes: Buffer = Buffer.alloc(0);
 
-  /** `received` is all that has come, with what was handed in before in front. */
+  /** `received` is everything that has arrived, earlier calls' bytes included. */
   read(received: Buffer): ClientHello | 'more' | 'other' {
     try {
       const message = this.message(received);
@@ -46,7 +52,7 @@ export class HelloReader {
     }
   }
 
-  /** The body of the first message of the handshake, if it has come: records may cut it anywhere. */
+  /** The body of the first handshake message once it is complete. Records may split it anywhere. */
   private message(received: Buffer): Buffer | undefined {
     while (this.at < received.length) {
       if (received[this.at] !== HANDSHAKE) throw new RangeError('not a handshake record');
@@ -69,7 +75,7 @@ export class HelloReader {
 }
 
 function read(hello: Reader): ClientHello {
-  // Version and random; session, suites, compression methods.
+  // Skips version and random, session id, cipher suites and compression methods.
   hello.take(34);
   hello.vector(1);
   hello.vector(2);
@@ -81,7 +87,7 @@ function read(hello: Reader): ClientHello {
     const body = extensions.vector(2);
     if (type === SERVER_NAME) {
       const names = body.vector(2);
-      // One name of the only type there is: a host's.
+      // The list has one name; its only defined type is a host name.
       if (names.number(1) === 0) serverName = names.vector(2).text().toLowerCase();
     } else if (type === ALPN) {
       const protocols = body.vector(2);
@@ -91,12 +97,12 @@ function read(hello: Reader): ClientHello {
       while (!list.isAtEnd) schemes.push(list.number(2));
     }
   }
-  // Addresses have no place there; who sends one has named nobody.
+  // RFC 6066 permits no addresses here; a client that sends one has sent no name.
   if (isIP(serverName)) serverName = '';
   return { serverName, alpn, schemes };
 }
 
-/** Bytes, read from the front. Throws a RangeError where there are none left. */
+/** Reads bytes from the front. Throws a RangeError at the end. */
 class Reader {
   private at = 0;
 
@@ -118,7 +124,7 @@ class Reader {
     return this.take(width).readUIntBE(0, width);
   }
 
-  /** Bytes behind their length, which has so many bytes. */
+  /** Reads a vector: its length in `width` bytes, then its bytes. */
   vector(width: number): Reader {
     return new Reader(this.take(this.number(width)));
   }

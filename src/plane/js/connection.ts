@@ -28,7 +28,7 @@ import { TokenBucket } from './token-bucket.js';
 import { WebSocketStream } from './websocket-stream.js';
 import { type Timed, Wheel } from './wheel.js';
 
-/** How a connection came to DERP. */
+/** How a connection came to speak DERP. */
 export interface Arrival {
   readonly id: ConnectionId;
   readonly stream: Duplex;
@@ -58,11 +58,11 @@ const LOGIN_ENDS: Readonly<Partial<Record<CloseReason, LoginFailure>>> = {
 const LEAVING = 30_000;
 
 /**
- * One DERP connection, from the greeting to its end: the phases it goes through, and what they share. What it does with
- * frames is the phase's ({@link LoginPhase}, {@link Session}), what it sends is its {@link Egress}'s.
+ * One DERP connection, from the greeting to its end. It holds the phases and what they share. The phase reads the
+ * frames ({@link LoginPhase}, {@link Session}); the {@link Egress} sends.
  */
 export class Connection implements Client, Holder, EgressOwner, Timed {
-  // Set once.
+  // Fixed at the start.
   readonly id: ConnectionId;
   readonly egress: Egress;
   private readonly stream: Duplex;
@@ -77,29 +77,29 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
   private session: Session | undefined;
   mesh = false;
 
-  // Deadlines on the wheel's clock.
+  // Deadlines, on the wheel's clock.
   private phaseEnds: number;
   private keepAliveAt = Number.POSITIVE_INFINITY;
   private readAgainAt = Number.POSITIVE_INFINITY;
-  /** Of a client that answers pings. */
+  /** Set for a client that answers pings. */
   private liveness: Liveness | undefined;
 
-  /** What the client may send, and what it has. */
+  /** The receive limit, and the bucket that enforces it. */
   private rate: ReceiveRate | null = null;
   private bucket: TokenBucket | undefined;
-  /** Nothing more comes of it. */
+  /** The client has ended its sending side. */
   private hasEnded = false;
-  /** When the socket of a connection that has ended is closed, whatever still waits for it. */
+  /** When to close the socket of an ended connection, even if data is still queued for it. */
   private leavesBy = Number.POSITIVE_INFINITY;
   private ownRate: ReceiveRate | null = null;
 
-  /** Its place among the logins, until it is admitted. */
+  /** Its entry among the unadmitted connections, until its admission. */
   private place: Stranger | undefined;
-  /** Partial login bytes that the plane's budget was charged for. */
+  /** Bytes of its partial login that count against the plane's `loginBytes`. */
   private charged = 0;
-  /** KeyQueue whose leaving this connection is told of, the most recent last. */
+  /** Keys whose departure this connection will be told, the most recent last. */
   private readonly sources = new KeyQueue();
-  /** Of the budgets of partial frames, and of pairs. */
+  /** Its shares of the budgets for partial frames and for pairs. */
   private partialShare: Share<Holder> | undefined;
   private pairShare: Share<Holder> | undefined;
 
@@ -144,15 +144,15 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     return this.login?.key;
   }
 
-  /** Sends the greeting and reads from here on; `leftover` came with the request. */
+  /** Sends the greeting and starts to read. `leftover` came with the upgrade request. */
   start(greeting: Buffer, leftover: Buffer): void {
     this.egress.frames(greeting);
-    // Before anything is read that could end the connection.
+    // The greeting leaves before bytes are read that could end the connection.
     this.egress.flush();
     if (leftover.length > 0) this.onData(leftover);
-    // It is read on while it waits, too.
+    // The connection reads on while it waits for admission, too.
     if (this.phase !== 'closed' && !this.isAhead) this.stream.resume();
-    // What was somebody else's until now may have ended with them.
+    // The stream may have ended while it belonged to the HTTP server.
     if (this.stream.readableEnded || this.stream.destroyed) this.onEnd();
   }
 
@@ -165,7 +165,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.ownRate = admission.receiveLimit;
     this.setRate();
     this.phaseEnds = Number.POSITIVE_INFINITY;
-    // First of all, and whatever the client has sent ahead.
+    // ServerInfo is the first frame, whatever the client has sent ahead.
     this.egress.frames(sealServerInfo(sharedKey));
     this.egress.flush();
     this.egress.counting = true;
@@ -193,12 +193,12 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     if (this.phase === 'open' && this.setRate()) this.readOn();
   }
 
-  /** Sends control frames, if the connection is admitted. */
+  /** Sends control frames; ignored before admission. */
   control(frames: Buffer, pull: boolean): void {
     if (this.phase === 'open') this.egress.frames(frames, pull);
   }
 
-  /** Tells the client that a peer it had packets of has left. */
+  /** Tells the client that a peer has left that sent it packets. */
   peerGone(source: NodeKey, reason: PeerGoneReason): void {
     this.sources.delete(source);
     this.notePairs();
@@ -210,7 +210,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.letGo(reason === 'write_timeout' || reason === 'over_budget');
   }
 
-  /** The end of everything but the socket. Told once. */
+  /** Ends everything but the socket, and raises `closed` once. */
   private end(reason: CloseReason): void {
     if (this.phase === 'closed') return;
     if (this.phase !== 'open') {
@@ -244,7 +244,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.leavesBy = Number.POSITIVE_INFINITY;
     this.context.leaving.delete(this);
     this.egress.close();
-    // Who takes nothing will not take this either.
+    // A client that took no data would not take a TLS alert either.
     if (takesNothing) this.stream.destroy();
     else hangUp(this.stream);
   }
@@ -283,7 +283,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
       this.session.keepAlive();
       this.armKeepAlive(now);
     }
-    // Its answers are not read meanwhile.
+    // While its receive limit pauses it, the client's answers are not read.
     if (this.readAgainAt !== Number.POSITIVE_INFINITY) this.liveness?.heard(now);
     if (now >= this.readAgainAt) this.readOn();
     const next = this.checkLife(now);
@@ -303,7 +303,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.context.budgets.pairs.relieve();
   }
 
-  /** Forgets so many of the sources that it would be told the leaving of, the oldest. */
+  /** Forgets the oldest `count` sources whose departure it would be told. */
   forgetSources(count: number): void {
     for (let forgotten = 0; forgotten < count && this.sources.size > 0; forgotten++) this.forgetOldest();
     this.notePairs();
@@ -326,8 +326,8 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
   }
 
   /**
-   * Nothing more comes of the client. What it has sent before is still its own, however long its admission or its receive
-   * limit takes; and a client that reads on gets what waits for it.
+   * The client sends no more. Everything that it has sent is still processed, even if that waits for its admission or
+   * its receive limit; and if it still reads, it gets the data queued for it.
    */
   private onEnd(): void {
     this.hasEnded = true;
@@ -336,7 +336,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     const waits = this.phase === 'waiting' ? this.decoder.held > 0 : this.readAgainAt !== Number.POSITIVE_INFINITY;
     if (waits) return;
     this.end('disconnected');
-    // A WebSocket ends both ways at once.
+    // A WebSocket closes both directions at once.
     if (!this.egress.waits || this.stream.destroyed || this.stream instanceof WebSocketStream) {
       this.letGo();
       return;
@@ -356,14 +356,17 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     if (this.isAhead) this.stream.pause();
   }
 
-  /** It waits, and has sent ahead what it may. A hang-up is seen only while reading, so until then it is read on. */
+  /**
+   * The client waits for admission and has sent ahead all it may. Up to that point the plane reads on, because it sees
+   * a disconnect only while it reads.
+   */
   private get isAhead(): boolean {
     return this.phase === 'waiting' && this.decoder.held > this.context.policy.limits.leftoverBytes;
   }
 
   /**
-   * Charges a frame, without its header. While more is owed than the bucket has, no further frame is read: the sender
-   * feels it through TCP. The one that was too much is read to its end.
+   * Charges the bucket for a frame's body. The frame that overdraws it is read to its end; then the plane stops reading
+   * until the debt is paid, and TCP slows the sender down.
    */
   private throttle(length: number): void {
     if (!this.bucket) return;
@@ -376,7 +379,10 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.decoder.pause();
   }
 
-  /** Takes over the rate that holds for this connection, with a full bucket. False if it is the same as before. */
+  /**
+   * Takes over the receive limit that applies to this connection, with a full bucket. Returns false if the limit did
+   * not change.
+   */
   private setRate(): boolean {
     const rate = this.mesh ? null : (this.ownRate ?? this.context.policy.receiveRate);
     if (rate === this.rate) return false;
@@ -393,7 +399,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     else if (this.phase === 'open' && !this.isHeld) this.stream.resume();
   }
 
-  /** Its receive limit holds it back, and no frame is half read. */
+  /** Its receive limit pauses it, and no frame is half read. */
   private get isHeld(): boolean {
     return this.readAgainAt !== Number.POSITIVE_INFINITY && !this.decoder.within;
   }
@@ -411,7 +417,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.raise((to) => to.login({ id, key, info, peer, tlsVersion, notIdeal }));
   }
 
-  /** The plane holds a bounded number of bytes of logins that are not whole; whoever goes beyond is not worth it. */
+  /** Charges the bytes of its partial login. The connection that exceeds the limit over all logins is closed. */
   private charge(): void {
     const { held } = this.decoder;
     this.context.loginBytes += held - this.charged;
@@ -419,7 +425,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     if (this.context.loginBytes > this.context.policy.limits.loginBytes) this.close('login_failed');
   }
 
-  /** What it has sent that cannot be acted upon yet may be more now than all may have together. */
+  /** Notes the bytes that wait to be processed; all connections together may exceed their limit now. */
   private weigh(): void {
     this.notePartial();
     if (this.partialShare) this.context.budgets.partial.relieve();
@@ -450,7 +456,10 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.place = undefined;
   }
 
-  /** Runs what reads frames. A fault of the peer's ends its connection; one of ours does too, and no other. */
+  /**
+   * Runs code that reads frames. A protocol error of the client ends its connection; so does a fault of the relay, and
+   * no other connection ends.
+   */
   private guard(read: () => void): void {
     const readOrClose = () => {
       try {
@@ -468,7 +477,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.context.events.raise(event, () => this.fail());
   }
 
-  /** Pings a silent client, or closes it. Returns when to look again. */
+  /** Pings a silent client, or closes it. Returns the time of the next check. */
   private checkLife(now: number): number {
     const { deadlines } = this.context.policy;
     const due = this.liveness?.look(now, deadlines) ?? Number.POSITIVE_INFINITY;

@@ -21,7 +21,7 @@ export interface ParkedHandshake {
 
 /** What all parts of one plane share, whatever they know of its connections. */
 export interface PlaneContext {
-  /** Replaced as a whole by the control plane: read it where it is needed, keep nothing of it. */
+  /** The control plane replaces it as a whole: read it when it is needed, and keep no part of it. */
   policy: PlanePolicy;
   readonly keys: KeyPair;
   readonly counters: WritableCounters;
@@ -32,16 +32,16 @@ export interface PlaneContext {
   /** Every handler of the plane runs behind it. */
   readonly barrier: Barrier;
   readonly wheel: Wheel;
-  /** Whoever looks at packets. */
+  /** The current tap, if there is one. */
   tap?: JsTap | undefined;
-  /** For the descriptors of connections. */
+  /** Counts the descriptors of connections. */
   readonly room: Room;
-  /** Connections that are not admitted. */
+  /** Connections before their admission. */
   readonly strangers: Strangers;
-  /** Handshakes that wait for a certificate. */
+  /** Handshakes that wait for a certificate, by connection. */
   readonly parked: Map<ConnectionId, ParkedHandshake>;
-  /** Of those that log in, bytes of ClientInfo frames that are not whole yet. */
+  /** Bytes of incomplete ClientInfo frames, over all connections. */
   loginBytes: number;
-  /** What is bounded over all connections. */
+  /** The limits over all connections. */
   readonly budgets: Budgets;
 }

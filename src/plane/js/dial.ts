@@ -12,10 +12,10 @@ import { reasonOf } from '../../errors.js';
 import { isAmong, namesIn } from '../../protocol/host-name.js';
 import type { DialTarget } from '../plane.js';
 
-/** Connects, over TLS unless there are no roots. `onConnected` is called at most once. */
+/** Connects to a relay, over TLS if `roots` are given. Calls `onConnected` at most once. */
 export function connectTo(target: DialTarget, onConnected: () => void): Socket {
   const stream = begin(target, onConnected);
-  // Whoever calls may fail before it listens, and an error that nobody listens for ends the process.
+  // The stream may fail before the caller listens to it, and an unhandled `error` ends the process.
   stream.on('error', () => stream.destroy());
   return stream;
 }
@@ -26,10 +26,10 @@ function begin({ address: { address, port }, host, roots }: DialTarget, onConnec
     {
       host: address,
       port,
-      // No address is asked for by name.
+      // SNI carries names only, never an address.
       servername: isIP(host) === 0 ? host : '',
       secureContext: trusting(roots),
-      // Whatever NODE_TLS_REJECT_UNAUTHORIZED says: the relay is told our mesh key.
+      // Ignores NODE_TLS_REJECT_UNAUTHORIZED, because the relay will be told our mesh key.
       rejectUnauthorized: true,
       checkServerIdentity: (_, certificate) => identityOf(host, certificate),
     },
@@ -37,13 +37,13 @@ function begin({ address: { address, port }, host, roots }: DialTarget, onConnec
   );
 }
 
-/** Why a connection failed, for the log. */
+/** Why a connection failed, as text for the log. */
 export function failureOf(stream: Socket, error: Error): string {
   const untrusted = stream instanceof TLSSocket && stream.authorizationError;
   return untrusted ? `its certificate is not trusted: ${error.message}` : reasonOf(error);
 }
 
-/** By Go's rules, in which a wildcard may have one label behind it, and the common name does not count. */
+/** Checks names by Go's rules: a wildcard needs only one label behind it, and the common name does not count. */
 function identityOf(host: string, { subjectaltname }: PeerCertificate): Error | undefined {
   const names = namesIn(subjectaltname);
   if (isAmong(names, host)) return undefined;
@@ -51,7 +51,7 @@ function identityOf(host: string, { subjectaltname }: PeerCertificate): Error | 
   return new Error(`it is for the names ${names.join(', ')}`);
 }
 
-/** A link that is lost is dialled every few seconds, and reading 150 certificates takes a while. */
+/** TLS contexts by their roots. To read 150 certificates takes time, and a lost link is dialled every few seconds. */
 const contexts = new WeakMap<readonly Uint8Array[], SecureContext>();
 
 function trusting(roots: readonly Uint8Array[]): SecureContext {
@@ -64,7 +64,7 @@ function trusting(roots: readonly Uint8Array[]): SecureContext {
       return [];
     }
   });
-  // What is trusted needs no root above it, as with Go; Node has this from 20.18 on.
+  // As with Go, a trusted certificate needs no root above it. Node has this option from 20.18 on.
   const context = createSecureContext({
     ca,
     minVersion: 'TLSv1.2',

@@ -1,17 +1,17 @@
 /**
- * Which of the several connections of one key is active, that is: gets the packets. The last one to connect or to send
- * anything is. Pure; the native plane has the same machine, and `__test__/vectors/duplicates.json` holds both to it.
+ * Which of several connections of one key is active, that is, gets the packets: the last one that connected or sent a
+ * frame. Pure. The native plane has the same state machine, and `__test__/vectors/duplicates.json` tests both.
  */
 export class Duplicates<C> {
   private readonly members: Set<C>;
   private last: C | undefined;
   /**
-   * Members by their latest activity, the most recent last, each once: who takes over when `last` leaves. The second
-   * connection of a key is in it only once it has sent something; that is derper's rule, and clients can see it.
+   * Members in the order of their latest activity: the last one takes over when the active one leaves. The second
+   * connection of a key enters it only once it has sent a frame; this is derper's rule, and clients can observe it.
    */
   private readonly history: C[];
 
-  /** A second connection of a key that had `first`. */
+  /** `second` connects while `first` has the key. */
   constructor(first: C, second: C) {
     this.members = new Set([first, second]);
     this.history = [first];
@@ -30,14 +30,14 @@ export class Duplicates<C> {
     return this.members.values();
   }
 
-  /** A further connection; it is active at once. */
+  /** Enters a further connection, which becomes active at once. */
   add(connection: C): void {
     this.members.add(connection);
     this.last = connection;
     this.history.push(connection);
   }
 
-  /** A member has sent a frame. */
+  /** Notes that a member has sent a frame. */
   activity(connection: C): void {
     this.last = connection;
     if (this.history.at(-1) === connection) return;

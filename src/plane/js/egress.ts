@@ -10,24 +10,24 @@ import { type OutboundPacket, PacketQueue } from './queue.js';
 import { Wheel } from './wheel.js';
 
 /**
- * What may be under way in the stream at once. A read brings at most this much, so that the packets of one read never
- * push each other out of an idle receiver's queue.
+ * The most bytes that may be in the stream at once. One read of a sender brings at most this many, so the packets of
+ * one read never push each other out of an idle receiver's queue.
  */
 const WINDOW = 64 << 10;
 
 const NOTHING: Buffer[] = [];
 
-/** What is not the same for a client, a mesh peer that has connected to us, and a link of ours. */
+/** How the egress of a client, of an inbound mesh peer and of a mesh link differ. */
 export interface EgressKind {
   queueDepth(policy: PlanePolicy): number;
-  /** How long nothing may leave; 0 is for ever. */
+  /** How long writes may make no progress; 0 for no deadline. */
   writeDeadline(deadlines: PlanePolicy['deadlines']): number;
   /**
-   * Names of what is dropped: for want of room, of any queue, because the connection has ended, half written, and for want
-   * of room in all queues together.
+   * Drop reasons. `full`: the queue was full. `none`: the queue has depth 0. `ended`: the connection ended.
+   * `broken`: a write was incomplete at the end. `crowded`: all queues together were full.
    */
   readonly reasons: Readonly<Record<'full' | 'none' | 'ended' | 'broken' | 'crowded', DropReason>>;
-  /** Whether the counters are about it; those of links stand in the snapshot alone. */
+  /** Whether writes count in the plane's counters. Those of links appear only in the snapshot. */
   readonly counted: boolean;
 }
 
@@ -58,29 +58,29 @@ export const LINK: EgressKind = {
   counted: false,
 };
 
-/** Who the egress belongs to. */
+/** The connection or link that an egress sends for. */
 export interface EgressOwner {
-  /** Whose packets these are, once that is known. */
+  /** The key of the receiver, once it is known. */
   readonly key?: NodeKey | undefined;
   readonly kind: EgressKind;
-  /** A packet of `source` is on its way. */
+  /** A packet of `source` was handed to the stream. */
   onSent(source: NodeKey): void;
   onWriteTimeout(): void;
   onControlOverflow(): void;
-  /** It has the most of all that is queued, and no packet to lose. */
+  /** It holds the most of all queued bytes, and has no packet to drop. */
   onOverBudget(): void;
-  /** Less than half of the permitted control bytes is queued, after `pull` was asked for. */
+  /** Less than half of the permitted control bytes is queued, after a call with `pull`. */
   onPulled(): void;
   /** Arms a visit of {@link Egress.onTime}. */
   armAt(when: number): void;
-  /** Ends it: something of its own has failed. */
+  /** Ends the owner after a fault in its egress. */
   fail(): void;
 }
 
 /**
- * The way out of one connection: a window of at most {@link WINDOW} bytes (or one larger frame) in the stream, and behind
- * it control frames, a pong, and the two packet queues. The queues are where a slow receiver shows: what they drop is
- * ours to decide and to count, where a stream would just grow.
+ * The sending side of one connection. A window of at most {@link WINDOW} bytes (or one larger frame) is in the stream.
+ * Behind it wait control frames, a pong, and two packet queues. The window keeps a slow receiver's packets in these
+ * queues, where the plane drops and counts them; the stream itself would only grow.
  */
 export class Egress {
   private readonly disco = new PacketQueue();
@@ -88,30 +88,30 @@ export class Egress {
   private control: Buffer[] = NOTHING;
   private controlBytes = 0;
   private pulling = false;
-  /** A mailbox: while a pong waits, further pings get none. */
+  /** The pong that waits; until it leaves, further pings get no answer. */
   private pong: Buffer | undefined;
 
-  /** Frames for the next write, which happens at the end of this turn. */
+  /** Frames of the next write, which happens at the end of this turn. */
   private batch: Buffer[] = NOTHING;
   private batchPackets: OutboundPacket[] = [];
   private batchBytes = 0;
   private scheduled = false;
-  /** Written to the stream, not yet taken by the kernel. */
+  /** Packets in the stream that the kernel has not taken. */
   private readonly written: OutboundPacket[][] = [];
   private writtenBytes = 0;
   private closed = false;
-  /** Set once nothing more is taken: called when everything that waits has left. */
+  /** Set by {@link leave}; called when everything queued has left. */
   private left: (() => void) | undefined;
 
-  /** Since when nothing has left, and what was left to leave then. */
+  /** When writes last made progress, and how many bytes were pending then. */
   private progressAt = 0;
   private pendingAt = 0;
   private watching = false;
 
-  /** Of the budget of what is queued. */
+  /** Its share of the budget for queued bytes. */
   private share: Share<QueueHolder> | undefined;
 
-  /** Whether writes are counted: those of the login are not. */
+  /** Whether writes are counted; those of the login are not. */
   counting = false;
 
   /** Packets and payload bytes that the kernel took, and packets dropped here. */
@@ -149,7 +149,7 @@ export class Egress {
     }
   }
 
-  /** Queues whole control frames, ahead of packets. */
+  /** Queues whole control frames, which leave before packets. */
   frames(frames: Buffer, pull = false): void {
     if (this.closed || this.left) return;
     this.pulling ||= pull;
@@ -164,7 +164,7 @@ export class Egress {
     if (!this.open) this.settle();
   }
 
-  /** Drops its oldest packets, discovery last, until so many bytes are free. */
+  /** Drops its oldest packets, discovery packets last, until `bytes` are free. */
   shed(bytes: number): void {
     const before = this.queuedBytes;
     while (before - this.queuedBytes < bytes) {
@@ -183,19 +183,19 @@ export class Egress {
     this.schedule();
   }
 
-  /** Whether anything has not been taken by the kernel. */
+  /** Whether any data waits for the kernel to take it. */
   get waits(): boolean {
     const waiting = this.batch.length + this.written.length + this.control.length + this.queuedPackets;
     return !this.closed && (waiting > 0 || this.pong !== undefined);
   }
 
-  /** Takes nothing more; `left` is called when what waits has left. */
+  /** Accepts no more data; calls `left` once the queued data has left. */
   leave(left: () => void): void {
     this.left = left;
     this.pulling = false;
   }
 
-  /** Counts everything that will not leave any more. */
+  /** Ends the egress, and counts every packet that it still holds as dropped. */
   close(): void {
     if (this.closed) return;
     this.closed = true;
@@ -212,7 +212,7 @@ export class Egress {
     this.share = this.context.budgets.queued.set(this.share, this, 0);
   }
 
-  /** Ends the connection if nothing has left for too long. Returns when to look again. */
+  /** Ends the connection if writes have made no progress for too long. Returns the time of the next check. */
   onTime(now: number): number {
     const limit = this.stallLimit();
     if (this.writtenBytes === 0 || limit === 0) {
@@ -250,8 +250,8 @@ export class Egress {
   }
 
   /**
-   * Writes what there is now, not at the end of the turn. Fills the window in order of worth: control, pong, discovery
-   * (it ends the need for relaying), the rest.
+   * Writes at once, without waiting for the end of the turn. Fills the window by priority: control frames, pong,
+   * discovery packets (they end the need for a relay), other packets.
    */
   flush(): void {
     if (this.closed) return;
@@ -294,12 +294,12 @@ export class Egress {
     });
     this.stream.uncork();
     this.watch();
-    // Most streams have taken it by now.
+    // Most streams have taken all bytes by now.
     if (this.stream.writableLength > 0) this.settle();
   }
 
   private onWritten(error: Error | null | undefined, packets: OutboundPacket[], bytes: number): void {
-    // A failed write ends the stream, and with it this egress, which counts what was under way.
+    // A failed write ends the stream and this egress, which counts the pending packets.
     if (error || this.closed) return;
     this.written.shift();
     this.writtenBytes -= bytes;
@@ -320,13 +320,13 @@ export class Egress {
     return this.disco.bytes + this.regular.bytes;
   }
 
-  /** Notes what waits here. */
+  /** Reports the held bytes to the budget. */
   private note(): void {
     const held = this.closed ? 0 : this.writtenBytes + this.batchBytes + this.controlBytes + this.queuedBytes;
     this.share = this.context.budgets.queued.set(this.share, this, held);
   }
 
-  /** The same after it has become more: it may be too much now. */
+  /** Reports the held bytes after they grew, and enforces the limit over all connections. */
   private settle(): void {
     this.note();
     this.context.budgets.queued.relieve();
@@ -377,8 +377,8 @@ export class Egress {
   }
 
   /**
-   * How long nothing may leave; 0 is for ever. Node cannot set TCP_USER_TIMEOUT, so a peer that acknowledges nothing is
-   * found by the same watch.
+   * How long writes may make no progress; 0 for no deadline. Node cannot set TCP_USER_TIMEOUT, so this deadline also
+   * detects a peer that acknowledges nothing.
    */
   private stallLimit(): number {
     const { deadlines, tcp } = this.context.policy;
@@ -388,7 +388,7 @@ export class Egress {
   }
 }
 
-/** What waits keeps its own bytes only, and not the whole chunk that they came with. */
+/** A frame for a queue: a copy if the frame would otherwise keep a much larger chunk in memory. */
 function ownBytes(frame: Buffer): Buffer {
   if (2 * frame.length > frame.buffer.byteLength) return frame;
   const own = Buffer.allocUnsafeSlow(frame.length);
@@ -397,8 +397,9 @@ function ownBytes(frame: Buffer): Buffer {
 }
 
 /**
- * Bytes that have not left the process. A write of many frames completes as one, so its completion alone would cut a slow
- * reader that does make progress; Node's own socket timeouts look at the same figure. Under TLS it is the inner socket's.
+ * Bytes that have not left the process. A write of many frames completes as a whole, so its completion alone would
+ * close slow readers that do make progress. Node's socket timeouts read this figure, too. Under TLS it is the inner
+ * socket's.
  */
 function pendingBytes(stream: Duplex): number {
   const { _handle: handle } = stream as {

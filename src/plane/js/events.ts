@@ -3,10 +3,13 @@ import type { NodeKey } from '../../protocol/key.js';
 import type { DropReason } from '../counters.js';
 import type { ConnectionId, Failure, PacketDrop, PlaneEvents } from '../plane.js';
 
-/** Two clones of a key that fight over it are reported at most a hundred times a second. */
+/**
+ * Milliseconds for which events are coalesced: two clones that fight over a key cause at most a hundred reports a
+ * second.
+ */
 const COALESCE = 10;
 
-/** Drops that are told of at a time, those of one key to another for one reason together. */
+/** Most entries of one `drops` event. Packets from one key to another with one reason share an entry. */
 const MOST_DROPS = 100;
 /** Failures that are told of at a time. */
 const MOST_FAILURES = 100;
@@ -17,11 +20,11 @@ interface Waiting {
 }
 
 /**
- * Raises events in order, but never from inside the code that caused them: a handler may call the plane back. What can
- * change with every packet is only marked, and raised once a moment later.
+ * Raises events in order, but never within the code that caused them, because a handler may call the plane back. Events
+ * that can occur with every packet are only noted, and raised once shortly after.
  */
 export class EventQueue {
-  /** For all handlers of the plane: what they throw is a fault that is not fatal. */
+  /** Runs every handler of the plane. An exception in one becomes a non-fatal fault. */
   readonly barrier = new Barrier((what, error) => {
     const text = (error as Error | undefined)?.stack ?? String(error);
     this.raise((to) => to.fault('ERR_INTERNAL', `${what}: ${text}`, false));
@@ -36,7 +39,7 @@ export class EventQueue {
 
   constructor(private readonly to: PlaneEvents) {}
 
-  /** `end` ends what the event is about, should it fail. */
+  /** `end` ends the subject of the event if a handler fails. */
   raise(event: (to: PlaneEvents) => void, end?: () => void): void {
     if (this.waiting.length === 0) queueMicrotask(() => this.flush());
     this.waiting.push({ event, end });
@@ -52,7 +55,7 @@ export class EventQueue {
     this.later();
   }
 
-  /** A packet to a key that is watched. */
+  /** Notes a dropped packet to a watched key. */
   dropped(source: NodeKey, destination: NodeKey, reason: DropReason): void {
     const name = `${source}${destination}${reason}`;
     const known = this.dropsNow.get(name);
@@ -72,7 +75,7 @@ export class EventQueue {
   closed(id: ConnectionId, key: NodeKey, event: (to: PlaneEvents) => void): void {
     this.preferNow.delete(id);
     if (this.activeNow.get(key)?.id === id) this.activeNow.delete(key);
-    // Books that have missed it would never be in order again.
+    // Without this event, the records of the connection would stay wrong.
     this.raise(event, () => event(this.to));
   }
 
@@ -95,7 +98,7 @@ export class EventQueue {
       this.activeNow.clear();
       this.preferNow.clear();
     };
-    this.timer ??= setTimeout(this.barrier.guard('what waits to be told', raiseAll), COALESCE).unref();
+    this.timer ??= setTimeout(this.barrier.guard('coalesced events', raiseAll), COALESCE).unref();
   }
 
   private flush(): void {

@@ -9,11 +9,11 @@ import { HTTP_TO_TLS, isHttpToTls } from './http-head.js';
 import { acceptTls, type ReadyCertificate, type TlsContexts } from './tls.js';
 import { Wheel } from './wheel.js';
 
-/** The alert `unrecognized_name`, fatal, in a record of its own. */
+/** The fatal alert `unrecognized_name`, as a record. */
 const UNRECOGNIZED_NAME = Buffer.from('15030300020270', 'hex');
-/** As many protocols of a client are told of. */
+/** Most protocols of a client that `certificateNeeded` reports. */
 const MAX_PROTOCOLS = 16;
-/** What a client may send behind its ClientHello while it waits for a certificate. */
+/** Bytes that a client may send behind its ClientHello while it waits for a certificate. */
 const MAX_UNREAD = 16 << 10;
 
 export interface HandshakeOwner {
@@ -26,9 +26,9 @@ export interface HandshakeOwner {
   moveTo(pool: 'arriving' | 'parked', whole: number): number | undefined;
   /** The certificates in force. */
   tls(): TlsContexts;
-  /** There is another deadline, on the wheel's clock. */
+  /** Sets a new deadline, on the wheel's clock. */
   onDeadline(when: number): void;
-  /** Ends it: something of its own has failed. */
+  /** Ends the owner after a fault in its handshake. */
   fail(): void;
   /** It has failed for a reason that only the handshake knows. Its socket ends. */
   onFault(fault: HandshakeFault): void;
@@ -36,7 +36,7 @@ export interface HandshakeOwner {
   onAccepted(stream: TLSSocket): void;
 }
 
-/** The server's side of a handshake, until there is a certificate for it. */
+/** The server's side of a TLS handshake, until a certificate is chosen. */
 export class Handshake {
   /** What the client has asked for; empty if it has not. */
   serverName = '';
@@ -88,7 +88,7 @@ export class Handshake {
     this.socket.destroy();
   }
 
-  /** It is no handshake of ours any more. */
+  /** Unparks the handshake: it goes on, or has ended. */
   leave(): void {
     if (!this.isParked) return;
     this.isParked = false;
@@ -98,7 +98,7 @@ export class Handshake {
   private onBytes(chunk: Buffer): void {
     this.received = Buffer.concat([this.received, chunk]);
     if (this.isParked) {
-      // Nothing is due from the client. It is read to be seen to leave, within bounds.
+      // The client has nothing to send now. The plane reads, within a limit, only to notice a disconnect.
       if (this.received.length > MAX_UNREAD) this.socket.pause();
       return;
     }
@@ -145,7 +145,7 @@ export class Handshake {
     const { socket } = this;
     socket.off('data', this.onData);
     socket.pause();
-    // OpenSSL begins with what was read.
+    // OpenSSL starts with the bytes read so far.
     socket.unshift(this.received);
     this.owner.onAccepted(acceptTls(socket, certificate));
   }

@@ -1,12 +1,12 @@
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 
-/** How long, in milliseconds, the system has to take what was written before the end of a connection. */
+/** Milliseconds that the system has to take the written bytes before the connection is destroyed. */
 const PATIENCE = 1000;
 
 /**
- * Ends a connection from our side. Over TLS the peer is told so (close_notify): otherwise it could not tell this end from
- * a connection that an attacker has cut. The peer's answer is not waited for. The handshake has to be done.
+ * Ends a connection from the relay's side. Over TLS it sends close_notify, which tells the peer that no attacker cut
+ * the connection, and does not wait for the answer. The handshake must be complete.
  */
 export function hangUp(stream: Duplex): void {
   if (!(stream instanceof TLSSocket) || !stream.writable) {

@@ -1,4 +1,4 @@
-/** Finds out, from the first bytes of a connection, whether it is a raw DERP upgrade. Pure. */
+/** Recognises a raw DERP upgrade in the first bytes of a connection. Pure. */
 import {
   bodyFault,
   DERP_PATH,
@@ -8,18 +8,18 @@ import {
   wantsFastStart,
 } from '../../protocol/upgrade.js';
 
-/** A request for `/derp` that is to become raw DERP. */
+/** A request for `/derp` that becomes raw DERP. */
 export interface DerpUpgrade {
-  /** The client knows the server's key from the TLS handshake and wants no HTTP answer. */
+  /** The client asks for a fast start: it knows the server's key from the TLS handshake, and wants no HTTP answer. */
   readonly fastStart: boolean;
   readonly notIdeal: boolean;
-  /** Where DERP begins in the bytes: after the blank line. */
+  /** The offset behind the blank line, where DERP begins. */
   readonly end: number;
 }
 
 /**
- * `more`: the head is not whole. `bad`: no further bytes make a request head of it. `http`: the HTTP server's business,
- * malformed requests included.
+ * `more`: the head is incomplete. `bad`: no further bytes can make it a request head. `http`: the HTTP server answers
+ * it, even if it is malformed.
  */
 export type Head = DerpUpgrade | 'more' | 'bad' | 'http';
 
@@ -28,37 +28,37 @@ const CR = 0x0d;
 const BLANK = 0x20;
 const TAB = 0x09;
 
-/** What the HTTP server has instead of what is no request: it refuses this at its first byte. */
+/** Stands for bytes that are not a request: the HTTP server refuses this byte at once. */
 const NO_REQUEST = Buffer.of(0);
 
-/** A method, a target without a fragment, a version. */
+/** Method, target without a fragment, version. */
 const REQUEST_LINE = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+ ([!-"$-~]+) HTTP\/1\.([01])$/;
-/** A name, and a value without control characters. */
+/** Field name, and a value without control characters. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it is they that are looked for
 const HEADER = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)$/;
 const TOKEN = new Set(Buffer.from("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"));
 
 /**
- * Reads one request head, of at most `limit` bytes, as it comes. Each byte is looked at once, however late it comes.
+ * Reads a request head of at most `limit` bytes that arrives in pieces. It looks at each byte once.
  *
- * Lines end with LF; a CR before it is not part of them, as in Go. What Go refuses as soon as it has the line is `bad`, a
- * request line at the byte that rules it out. Only what is recognised beyond doubt becomes DERP; anything odd (folded
- * lines, control characters) is left to the HTTP server, which knows how to refuse it. As in derper, neither the method nor
- * `Connection` matters.
+ * Lines end with LF, and a CR before it is dropped, as in Go. A line that Go refuses as soon as it is complete is
+ * `bad`; so is a request line at its first impossible byte. Only an unambiguous request becomes DERP; odd ones (folded
+ * lines, control characters) go to the HTTP server, which refuses them properly. As in derper, the method and
+ * `Connection` do not matter.
  */
 export class HeadReader {
   private readonly requestLine = new RequestLine();
   private lines = 0;
-  /** Where the first line begins that is not whole. */
+  /** Offset of the first incomplete line. */
   private lineAt = 0;
   private lookedTo = 0;
   private hasBareLineFeeds = false;
-  /** Where the head ends, once it is whole. */
+  /** Offset of the end of the head, once it is complete. */
   private end = 0;
 
   constructor(private readonly limit: number) {}
 
-  /** `received` is all that has come, with what was handed in before in front. */
+  /** `received` is everything that has arrived, earlier calls' bytes included. */
   read(received: Buffer): Head {
     const bytes = received.subarray(0, this.limit);
     for (;;) {
@@ -79,7 +79,7 @@ export class HeadReader {
     }
   }
 
-  /** What the HTTP server is to have of what came: it takes CR LF alone for the end of a line. */
+  /** The bytes for the HTTP server. Node ends lines only at CR LF, so bare LFs of the head are replaced. */
   forHttp(received: Buffer, head: Head): Buffer {
     if (head === 'bad') return NO_REQUEST;
     if (!this.hasBareLineFeeds || this.end === 0) return received;
@@ -95,7 +95,7 @@ export class HeadReader {
     return line;
   }
 
-  /** Without a colon it is none, unless it goes on with the one before it. */
+  /** Whether the line can be a field: it has a colon, or continues the line before it. */
   private mayBeField(line: Buffer): boolean {
     const isFolded = line[0] === BLANK || line[0] === TAB;
     return isFolded ? this.lines > 1 : line.includes(':');
@@ -107,12 +107,12 @@ export class HeadReader {
   }
 }
 
-/** Looks for the end of `METHOD target HTTP/1.1`, and for what can be no such line. */
+/** Finds the end of `METHOD target HTTP/1.1`, and the first byte that cannot belong to such a line. */
 class RequestLine {
   private part: 'method' | 'target' | 'version' = 'method';
   private partAt = 0;
 
-  /** Where its LF is; -1 if that has not come. */
+  /** The offset of its LF; -1 while it has not arrived. */
   endIn(bytes: Buffer, from: number): number | 'bad' {
     for (let at = from; at < bytes.length; at++) {
       const byte = bytes[at] as number;
@@ -130,7 +130,7 @@ class RequestLine {
   }
 }
 
-/** Whether a byte may stand there in `HTTP/1.1` and its CR. */
+/** Whether a byte may stand at offset `at` of `HTTP/1.1` and its CR. */
 function isVersion(byte: number, at: number): boolean {
   if (at === 5 || at === 7) return byte >= 0x30 && byte <= 0x39;
   return byte === 'HTTP/x.x\r'.charCodeAt(at);
@@ -152,7 +152,7 @@ function upgradeOf(head: Buffer, end: number): DerpUpgrade | 'http' {
     if (lower === 'host') hosts += isHostField(bare) ? 1 : 2;
     else if (lower === 'content-length') lengths.push(bare);
     else if (lower === 'transfer-encoding') codings.push(bare);
-    // The first of several values counts.
+    // If a field is repeated, its first value counts.
     if (!headers.has(lower)) headers.set(lower, bare);
   }
   if (hosts > 1 || (hosts === 0 && version === '1')) return 'http';
@@ -165,7 +165,7 @@ function upgradeOf(head: Buffer, end: number): DerpUpgrade | 'http' {
   };
 }
 
-/** Without the blanks around it. Not a regular expression: those take quadratic time for blanks that are not at the end. */
+/** Trims blanks. A regular expression would take quadratic time for blanks in the middle. */
 function withoutBlanks(text: string): string {
   let start = 0;
   let end = text.length;
@@ -178,11 +178,11 @@ function isBlank(character: string | undefined): boolean {
   return character === ' ' || character === '\t';
 }
 
-/** What a TLS listener says, in the clear, to who speaks HTTP to it: Go's words. */
+/** The plain-text answer of a TLS listener to HTTP, in Go's words. */
 export const HTTP_TO_TLS = 'HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n';
 const HTTP_BEGINS = ['GET /', 'HEAD ', 'POST ', 'PUT /', 'OPTIO'];
 
-/** Whether what came to a TLS listener is HTTP. As in Go, the first five bytes say so. */
+/** Whether the bytes at a TLS listener are HTTP. As in Go, the first five bytes decide. */
 export function isHttpToTls(received: Buffer): boolean | 'more' {
   const first = received.toString('latin1', 0, 5);
   if (HTTP_BEGINS.includes(first)) return true;

@@ -1,4 +1,7 @@
-/** The JS plane: `node:net`, `node:tls` and tweetnacl. Readable first: it is the specification of the other one. */
+/**
+ * The JavaScript plane: `node:net`, `node:tls` and tweetnacl. Readability comes first, because it specifies the native
+ * plane.
+ */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { DerpkitError } from '../../errors.js';
@@ -42,11 +45,14 @@ import { TlsContexts } from './tls.js';
 import { WebSocketStream } from './websocket-stream.js';
 import { Wheel } from './wheel.js';
 
-/** Fine enough for a write deadline of 2 s; twenty wake-ups a second for the whole plane. */
+/**
+ * Milliseconds between turns of the wheel: fine enough for a write deadline of 2 s, at twenty wake-ups a second for the
+ * whole plane.
+ */
 const TICK = 50;
 
 const NOTHING = Buffer.alloc(0);
-/** Of what was attached. */
+/** The listener of attached streams. */
 const NO_LISTENER = 0;
 
 export const createJsPlane: PlaneFactory = (options, events) => {
@@ -62,9 +68,9 @@ class JsPlane implements DataPlane {
   private readonly greeting: Buffer;
   private readonly switching: Buffer;
   private readonly listeners: (TcpListener | StunListener)[] = [];
-  /** Connections that are the HTTP server's for now. */
+  /** Connections that belong to the HTTP server. */
   private readonly duplexes = new Map<ConnectionId, { stream: Duplex; info: DuplexInfo }>();
-  /** Transports of JavaScript's between the greeting and admission. */
+  /** Attached streams between greeting and admission. */
   private readonly attaching = new Pool(() => this.context.policy.limits.pendingLogins);
   private contexts: TlsContexts | undefined;
   private lastId = 0;
@@ -181,7 +187,7 @@ class JsPlane implements DataPlane {
     const place = this.placeFor(stream, info.listener, info.peer);
     if (!place) return;
     const { peer, tlsVersion } = info;
-    // The HTTP server's idle timeout is not DERP's.
+    // The HTTP server's idle timeout does not apply to DERP.
     if ('setTimeout' in stream) (stream as Socket).setTimeout(0);
     const leftover = Buffer.from(how.leftover);
     const { notIdeal } = how;
@@ -192,7 +198,7 @@ class JsPlane implements DataPlane {
     const webSocket = new WebSocketStream(stream, this.context.barrier);
     this.begin({ id, stream: webSocket, peer, tlsVersion, notIdeal }, place, NOTHING, NOTHING);
     webSocket.onBytes(leftover);
-    // It may have ended while it was the HTTP server's.
+    // The stream may have ended while it belonged to the HTTP server.
     if (stream.readableEnded && !webSocket.readableEnded) webSocket.push(null);
   }
 
@@ -259,7 +265,7 @@ class JsPlane implements DataPlane {
     );
   }
 
-  /** One of several connections that a command is for: what fails with it is its own. */
+  /** Runs one connection's part of a command for several; a fault in it ends only this connection. */
   private each(what: string, connection: Pick<Connection, 'fail'>, act: () => void): void {
     this.context.barrier.run(what, act, () => connection.fail());
   }

@@ -22,28 +22,28 @@ import { Egress, type EgressOwner, LINK } from './egress.js';
 import { hangUp } from './hang-up.js';
 import { type Timed, Wheel } from './wheel.js';
 
-/** Far beyond any presence; whatever is longer is of another version, and passed over. */
+/** More than any PeerPresent or PeerGone frame needs. A longer one belongs to another version, and is skipped. */
 const MAX_PEER_FRAME = 1024;
-/** No client takes a longer frame. */
+/** The longest frame that clients accept. */
 const MAX_FRAME_LENGTH = 1 << 20;
 
 type Phase = 'connecting' | 'upgrading' | 'greeting' | 'login' | 'open' | 'closed';
 
 const NOTHING = Buffer.alloc(0);
 
-/** One connection to another relay, as its mesh peer: from the dial to its end. */
+/** An outgoing connection to another relay as its mesh peer, from the dial to its end. */
 export class Link implements EgressOwner, FrameSink, Timed {
   readonly kind = LINK;
   private readonly stream: Socket;
   private readonly egress: Egress;
   private readonly decoder = new FrameDecoder(this);
   private phase: Phase = 'connecting';
-  /** Of the answer to our request, while it is not whole. */
+  /** The incomplete answer to the upgrade request. */
   private head = NOTHING;
   private serverKey: NodeKey | undefined;
-  /** When the dial has failed; once it has succeeded, when the relay has been silent for too long. */
+  /** When the dial fails; once it has succeeded, when the other relay has been silent for too long. */
   private deadline: number;
-  /** What the relay has said and nobody has been told yet. */
+  /** Changes that the other relay announced and no event has reported yet. */
   private changes: LinkChange[] = [];
   private changesEver = 0;
 
@@ -87,7 +87,7 @@ export class Link implements EgressOwner, FrameSink, Timed {
     return this.phase === 'open';
   }
 
-  /** Sends a packet on to the other relay, or drops it here: nobody waits for a link. */
+  /** Forwards a packet to the other relay, or drops it: no sender waits for a link. */
   forward(source: NodeKey, destination: NodeKey, packet: Buffer, disco: boolean): void {
     const frame = forwardPacketFrame(source, destination, packet);
     this.egress.packet({ frame, payload: packet.length, source, disco, queuedAt: 0 });
@@ -104,7 +104,7 @@ export class Link implements EgressOwner, FrameSink, Timed {
     this.onClosed();
     const tell = (to: PlaneEvents) => to.linkClosed(this.id, reason);
     const { events } = this.context;
-    // Whoever has missed it would wait for it for ever.
+    // A control plane without this event would wait for it forever, so it is raised again.
     events.raise(tell, () => events.raise(tell));
   }
 
@@ -112,7 +112,7 @@ export class Link implements EgressOwner, FrameSink, Timed {
     this.close('internal error');
   }
 
-  /** One row of a snapshot's links, in the order of its columns. */
+  /** Its row of a snapshot, in the order of {@link LINK_COLUMNS}. */
   figures(): number[] {
     const { stats, queuedPackets } = this.egress;
     return [this.id, stats.packets, stats.bytes, stats.dropped, queuedPackets, this.changesEver];
@@ -143,7 +143,7 @@ export class Link implements EgressOwner, FrameSink, Timed {
     this.close('the relay takes too little, and nothing more may be queued: see limits.queuedBytes');
   }
 
-  // Packets of whom it was sent does not matter to a relay: it watches.
+  // A link needs no PeerGone for the sources of its packets: the other relay watches.
   onSent(): void {}
   onPulled(): void {}
 
@@ -238,7 +238,7 @@ export class Link implements EgressOwner, FrameSink, Timed {
     this.raise((to) => to.linkOpen(this.id, serverKey));
   }
 
-  /** One event for all that a read brings. */
+  /** One event reports all changes of a read. */
   private onChange(change: LinkChange): void {
     this.changesEver += 1;
     this.changes.push(change);

@@ -3,7 +3,7 @@ import type { DialTarget, LinkId } from '../plane.js';
 import type { PlaneContext } from './context.js';
 import { Link } from './link.js';
 
-/** The plane's links, dials under way included, and which keys they lead to. */
+/** The plane's links, dials included, and the link for each remote key. */
 export class Links {
   private readonly links = new Map<LinkId, Link>();
   private readonly routes = new Map<NodeKey, LinkId>();
@@ -26,7 +26,7 @@ export class Links {
     else this.routes.set(key, via);
   }
 
-  /** Which link leads to a key; it may have ended. */
+  /** The link to a key; it may have ended. */
   via(key: NodeKey): LinkId | undefined {
     return this.routes.get(key);
   }
@@ -37,7 +37,7 @@ export class Links {
     return link?.isOpen ? link : undefined;
   }
 
-  /** Rows of a snapshot, one after the other, in the order of its columns. */
+  /** Rows of a snapshot, one after the other, in the order of {@link LINK_COLUMNS}. */
   figures(): number[] {
     return [...this.links.values()].filter((link) => link.isOpen).flatMap((link) => link.figures());
   }

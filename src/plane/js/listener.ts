@@ -23,25 +23,25 @@ import { TokenBucket } from './token-bucket.js';
 import { type Timed, Wheel } from './wheel.js';
 
 const NOTHING = Buffer.alloc(0);
-/** Connections that wait to be accepted, as many as the system permits: of a flood the newcomers wait there, too. */
+/** Length of the accept queue, as far as the system permits: new connections of a flood wait in it, too. */
 const BACKLOG = 4096;
 
-/** What becomes of accepted connections. */
+/** Takes the connections of a listener once they are recognised. */
 export interface ListenerOwner {
   readonly context: PlaneContext;
   newId(): ConnectionId;
-  /** The certificates in force; `undefined` before there are any. */
+  /** The current certificates; `undefined` before any are set. */
   tls(): TlsContexts | undefined;
-  /** A raw DERP upgrade, and its place among the logins. `rest` is what came behind its head. */
+  /** A raw DERP upgrade with its entry among the logins. `rest` is what followed its head. */
   onDerp(arrival: Arrival, place: Stranger, upgrade: DerpUpgrade, rest: Buffer): void;
-  /** Anything else, its first bytes put back. */
+  /** Any other connection, with its first bytes unread. */
   onHttp(id: ConnectionId, stream: Socket, info: DuplexInfo): void;
 }
 
-/** One TCP listener and its connections, from accept until it is known what they are. */
+/** One TCP listener and its connections, from their acceptance until they are recognised. */
 export class TcpListener {
   private readonly server: Server;
-  /** Connections whose handshake or head is not done. */
+  /** Connections whose handshake or head is incomplete. */
   private readonly arriving = new Set<Arriving>();
   private readonly newcomers: Pool;
   /** Handshakes that wait for a certificate. */
@@ -56,7 +56,7 @@ export class TcpListener {
     readonly id: number,
     private readonly owner: ListenerOwner,
   ) {
-    // Half-open connections are the HTTP server's to handle; DERP ones end with their first FIN.
+    // The HTTP server handles half-open connections; a DERP connection ends with its first FIN.
     const { context } = owner;
     this.server = createServer({ allowHalfOpen: true, noDelay: true });
     this.server.on(
@@ -88,7 +88,7 @@ export class TcpListener {
   private onConnection(socket: Socket): void {
     const { context } = this.owner;
     const { tcp } = context.policy;
-    // A socket without an error listener would end the process.
+    // Without an error listener, a socket error would end the process.
     socket.on('error', () => socket.destroy());
     const isTls = this.spec.kind === 'tls';
     const peer = peerAddress(socket);
@@ -118,13 +118,13 @@ export class TcpListener {
       socket.destroy();
       return;
     }
-    // The system's interval and count; Node sets the idle time alone.
+    // Node sets only the idle time; interval and count stay the system's.
     if (tcp.keepAlive > 0) socket.setKeepAlive(true, tcp.keepAlive);
     this.arriving.add(arriving);
     arriving.start(this.spec.derp);
   }
 
-  /** Over the rate a connection is closed at once: a client that is told so soon tries again, later. */
+  /** Over the rate, a connection is closed at once: its client then tries again later. */
   private withinRate(): boolean {
     const { policy, counters } = this.owner.context;
     const { acceptRate } = policy;
@@ -162,19 +162,19 @@ interface Arrived {
   readonly id: ConnectionId;
   readonly stream: Socket;
   readonly head: DerpUpgrade | 'http';
-  /** For DERP, what follows the head; for HTTP, everything. */
+  /** For DERP, what follows the head; for HTTP, all bytes. */
   readonly rest: Buffer;
   readonly tlsVersion: TlsVersion | null;
 }
 
-/** A connection of which nothing is known: a handshake, then a request head, each with its deadline. */
+/** A new connection that is not recognised yet: a handshake, then a request head, each with its deadline. */
 class Arriving implements Timed, HandshakeOwner {
   readonly id: ConnectionId;
   readonly context: PlaneContext;
   private stream: Socket;
   private handshake: Handshake | undefined;
   private deadline = Number.POSITIVE_INFINITY;
-  /** Until it is known what it is: not for as long as the wheel, or a listener of its socket, remembers this. */
+  /** Cleared at the end, because the wheel or a listener of the socket may keep this object for longer. */
   private place: Stranger | undefined;
   private derp = false;
   private isSecure = false;
@@ -210,7 +210,7 @@ class Arriving implements Timed, HandshakeOwner {
     return true;
   }
 
-  /** With `derp` false, every request is the HTTP server's. */
+  /** With `derp` false, every request goes to the HTTP server. */
   start(derp: boolean): void {
     const { socket } = this;
     this.derp = derp;
@@ -220,7 +220,7 @@ class Arriving implements Timed, HandshakeOwner {
       this.readHead(null);
       return;
     }
-    // A half-open connection would wait for its deadline.
+    // A half-open connection would stay until its deadline.
     socket.once('end', this.onEnd);
     this.handshake = new Handshake(socket, this);
   }
@@ -354,7 +354,7 @@ class Arriving implements Timed, HandshakeOwner {
     this.done = true;
     this.handshake?.leave();
     this.handshake = undefined;
-    // The wheel remembers it until its deadline.
+    // Frees the bytes: the wheel keeps this object until its deadline.
     this.received = NOTHING;
     const { place } = this;
     this.place = undefined;
@@ -366,7 +366,7 @@ function peerAddress(socket: Socket): PeerAddress {
   return { address: unmapped(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 };
 }
 
-/** `refused` is called for connections that cannot be accepted. */
+/** Calls `refused` for each connection that the system cannot accept. */
 function listening(server: Server, spec: ListenSpec, refused: () => void): Promise<void> {
   const { host, port, fd } = spec;
   return new Promise((resolve, reject) => {

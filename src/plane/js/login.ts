@@ -4,7 +4,7 @@ import { type OpenedLogin, openClientInfo } from '../../protocol/login.js';
 import { FrameType, HEADER_LENGTH, MIN_CLIENT_INFO_LENGTH } from '../../protocol/wire.js';
 import type { PlaneContext } from './context.js';
 
-/** Reads the one frame of a client that has not proven its key: ClientInfo. */
+/** Reads the only frame of a client that has not proven its key: ClientInfo. */
 export class LoginPhase implements FrameSink {
   constructor(
     private readonly context: PlaneContext,
@@ -24,7 +24,7 @@ export class LoginPhase implements FrameSink {
   }
 }
 
-/** Between login and admission the decoder is paused: nothing can come. */
+/** Between login and admission the decoder is paused, so no frame arrives. */
 export const WaitingPhase: FrameSink = {
   onHeader(): boolean {
     throw new Error('a frame before admission');

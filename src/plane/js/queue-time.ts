@@ -1,11 +1,11 @@
 import type { WritableCounters } from '../counters.js';
 
-/** What a packet weighs in the average of all. */
+/** The weight of one packet in the average. */
 const WEIGHT = 0.1;
 
-/** How long packets wait in queues: a moving average, in which one that passes at once counts as well. */
+/** Moving average of the time that packets wait in queues. A packet that does not wait counts as zero. */
 export class QueueTime {
-  /** Milliseconds. */
+  /** In milliseconds. */
   private average = 0;
   private shown = 0;
 
@@ -15,7 +15,7 @@ export class QueueTime {
     this.average += WEIGHT * (milliseconds - this.average);
   }
 
-  /** Puts the average on the counters page, in whole nanoseconds. */
+  /** Writes the average to the counter page, in whole nanoseconds. */
   show(): void {
     const nanoseconds = Math.floor(this.average * 1e6);
     if (nanoseconds === this.shown) return;

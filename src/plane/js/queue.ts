@@ -1,28 +1,28 @@
 import type { NodeKey } from '../../protocol/key.js';
 
-/** A packet on its way out, and what has to be known of it. */
+/** An outbound packet and its facts. */
 export interface OutboundPacket {
   /** A whole frame: RecvPacket to a client, ForwardPacket to another relay. */
   frame: Buffer;
-  /** Bytes of the packet alone. */
+  /** Length of the packet alone, without keys and header. */
   readonly payload: number;
   readonly source: NodeKey;
   readonly disco: boolean;
-  /** When it was put into a queue. */
+  /** When it entered a queue. */
   queuedAt: number;
 }
 
-/** What a packet in a queue takes beside its frame. */
+/** Memory of a queued packet beside its frame. */
 const PACKET_OVERHEAD = 128;
 
-/** A FIFO of at most `depth` packets that makes room at its head: in a relay, the oldest packet is the one worth least. */
+/** A FIFO of at most `depth` packets. When full, it drops its head: the oldest packet is worth least in a relay. */
 export class PacketQueue {
   private ring: (OutboundPacket | undefined)[] = [];
   private head = 0;
   private count = 0;
   private held = 0;
 
-  /** What its packets take. */
+  /** Memory that its packets take. */
   get bytes(): number {
     return this.held;
   }
@@ -31,7 +31,7 @@ export class PacketQueue {
     return this.count;
   }
 
-  /** Appends. Returns the packet that had to go: the oldest, or, at depth 0, the new one itself. */
+  /** Appends a packet. Returns the dropped packet: the oldest, or, at depth 0, the new one itself. */
   push(packet: OutboundPacket, depth: number): OutboundPacket | undefined {
     if (depth <= 0) return packet;
     const evicted = this.count >= depth ? this.shift() : undefined;
@@ -50,7 +50,7 @@ export class PacketQueue {
     this.count -= 1;
     this.held -= packet.frame.length + PACKET_OVERHEAD;
     if (this.count === 0) {
-      // An idle connection holds no ring.
+      // An empty queue holds no ring, so idle connections stay small.
       this.ring = [];
       this.head = 0;
     }

@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net';
 
-/** Room for the descriptors of connections that listeners have brought, until their sockets are closed. */
+/** Counts the descriptors of accepted connections until their sockets are closed. */
 export class Room {
   private taken = 0;
 
-  /** Takes room for one more, unless there are `most` already. */
+  /** Counts one more connection, unless there are `most` already. */
   take(socket: Socket, most: number): boolean {
     if (this.taken >= most) return false;
     this.taken += 1;

@@ -20,7 +20,7 @@ import { Wheel } from './wheel.js';
 const KEY_AT = HEADER_LENGTH;
 const PACKET_AT = HEADER_LENGTH + KEY_LENGTH;
 
-/** What an admitted client sends, and what becomes of it: a packet's way through the JS plane, top to bottom. */
+/** The frames of an admitted client: a packet's way through the JavaScript plane, top to bottom. */
 export class Session implements FrameSink {
   readonly received = { packets: 0, bytes: 0 };
   private readonly keyBytes: Buffer;
@@ -62,7 +62,7 @@ export class Session implements FrameSink {
         this.expect(length >= PING_LENGTH && length <= MAX_PING_LENGTH, 'Ping', length);
         return true;
       default:
-        // Frames of other versions are passed over, as long as they are no longer than any of ours.
+        // A frame of unknown type is skipped, unless it is longer than any known frame may be.
         this.expect(length <= maxBodyLength(type), `frame type ${type}`, length);
         return false;
     }
@@ -98,7 +98,7 @@ export class Session implements FrameSink {
     this.connection.egress.frames(KEEP_ALIVE_FRAME);
   }
 
-  /** Whatever the client sends next is its answer. */
+  /** Pings the client; any frame that it sends next is its answer. */
   ping(): void {
     this.connection.egress.frames(pingFrame(randomBytes(PING_LENGTH)));
   }
@@ -131,13 +131,13 @@ export class Session implements FrameSink {
       else this.dropped(this.key, destination, kind, payload, 'mesh_down');
       return;
     }
-    // SendPacket and RecvPacket have the same length: with another type and key the frame is ready, where it lies.
+    // SendPacket and RecvPacket have equal lengths: with another type and key the frame is ready, in place.
     frame[0] = FrameType.RecvPacket;
     frame.set(this.keyBytes, KEY_AT);
     to.egress.packet({ frame, payload, source: this.key, disco, queuedAt: 0 });
   }
 
-  /** From a mesh peer: goes to a connection here or nowhere, never on to another relay. */
+  /** A packet from a mesh peer: forwarded to a connection of this relay, never to another relay. */
   private onForwardPacket(frame: Buffer): void {
     this.context.counters.add('packets_forwarded_in');
     const source = readNodeKey(frame, KEY_AT);
@@ -188,9 +188,9 @@ export class Session implements FrameSink {
   }
 }
 
-/** Turns a ForwardPacket into a RecvPacket within its own bytes: the source moves up over the destination. */
+/** Turns a ForwardPacket into a RecvPacket in place: the source moves over the destination. */
 function forwarded(frame: Buffer, source: NodeKey): Buffer {
-  // A zero source has no place in RecvPacket: what is left is the frame's first version, which had no key at all.
+  // RecvPacket cannot carry a zero source. Without one, the frame keeps its first version, which had no key.
   const from = isZeroKey(source) ? 2 * KEY_LENGTH : KEY_LENGTH;
   if (from === KEY_LENGTH) frame.copyWithin(PACKET_AT, KEY_AT, PACKET_AT);
   frame[from] = FrameType.RecvPacket;

@@ -6,9 +6,9 @@ import { networkInterfaces } from 'node:os';
 import { listenError, unfit } from '../address.js';
 import type { ListenSpec } from '../plane.js';
 
-/** How often, in milliseconds, local addresses are looked at: nothing tells Node when they change. */
+/** Milliseconds between looks at the local addresses. Node gets no notice of changes. */
 const LOOK_EVERY = 5000;
-/** Hosts of containers have hundreds, few of which anybody asks at. */
+/** Most sockets of a listener. Hosts of containers have hundreds of addresses, few of which get requests. */
 const MOST_SOCKETS = 64;
 
 export interface StunSocketEvents {
@@ -17,14 +17,14 @@ export interface StunSocketEvents {
 }
 
 /**
- * An answer has to leave from the address that was asked, or firewalls and address translators drop it. Node does not say
- * which address a datagram came to, but the system gives it to the socket that is bound to just that address. So a listener
- * for all addresses has a socket for each of them, beside one for those that nobody knows of: new ones, those beyond
- * {@link MOST_SOCKETS}, and those that no interface lists (127.0.0.9). That one's answers leave from the address that the
- * system takes.
+ * An answer must leave from the address that received the request, or firewalls and NATs drop it. Node does not report
+ * that address, but the system delivers a datagram to the socket that is bound to exactly its address. So a listener
+ * for all addresses has one socket for each local address, and one for the rest: new addresses, those beyond
+ * {@link MOST_SOCKETS}, and those that no interface lists (127.0.0.9). Answers of that one leave from an address that
+ * the system picks.
  */
 export class StunSockets {
-  /** By local address; the listener's own host included. */
+  /** Sockets by local address; the listener's own host is one of them. */
   private readonly sockets = new Map<string, Socket>();
   private following: NodeJS.Timeout | undefined;
   private looking: Promise<void> = Promise.resolve();
@@ -32,7 +32,7 @@ export class StunSockets {
   private host: string;
   private closed = false;
 
-  /** `addresses` are those of this host now. It may throw where the system cannot tell. */
+  /** `addresses` returns the current addresses of this host. It may throw if the system cannot tell. */
   constructor(
     private readonly spec: ListenSpec,
     private readonly events: StunSocketEvents,
@@ -41,7 +41,7 @@ export class StunSockets {
     this.host = spec.host;
   }
 
-  /** Rejects with `ERR_LISTEN`. */
+  /** Opens the sockets. Rejects with `ERR_LISTEN`. */
   async open(): Promise<{ address: string; port: number }> {
     const { fd } = this.spec;
     try {
@@ -61,9 +61,9 @@ export class StunSockets {
     }
   }
 
-  /** Follows local addresses that have come or gone. One look at a time. */
+  /** Opens and closes sockets as local addresses change. One look at a time. */
   look(): Promise<void> {
-    // What it could not close, or open, it sees at the next look.
+    // The next look repeats what failed in this one.
     this.looking = this.looking.then(() => this.follow()).catch(() => this.events.onError());
     return this.looking;
   }
@@ -79,7 +79,8 @@ export class StunSockets {
   private async openHost(): Promise<Socket> {
     const { host, port } = this.spec;
     if (!isEveryAddress(host)) return this.bind(host, port, { reuseAddr: false });
-    // A port that is shared would be shared with everybody, another relay too: first it has to be nobody's.
+    // `reuseAddr` would share the port with any program, another relay included. An exclusive bind first ensures that
+    // it is free.
     const first = await this.bindEvery({ reuseAddr: false }, port);
     const taken = first.address().port;
     await closeSocket(first);
@@ -99,7 +100,7 @@ export class StunSockets {
     const { host } = this.spec;
     if (host !== '') return this.bind(host, port, options);
     return this.bind('::', port, options).catch((error: NodeJS.ErrnoException) => {
-      // Where the system has no IPv6, everything is IPv4.
+      // On a system without IPv6, IPv4 is everything.
       if (error.code !== 'EAFNOSUPPORT') throw error;
       return this.bind('0.0.0.0', port, options);
     });
@@ -111,7 +112,7 @@ export class StunSockets {
     try {
       addresses = this.addresses();
     } catch {
-      // It has no descriptor for that now, or never tells: what is open stays.
+      // The system has no descriptor for this, or never tells: the open sockets stay.
       return;
     }
     const { host } = this;
@@ -123,7 +124,7 @@ export class StunSockets {
     }
     for (const address of wanted) {
       if (this.closed || this.sockets.has(address)) continue;
-      // One that is not ready yet, or gone again: the next look sees.
+      // The address may not be ready, or be gone again: the next look tries once more.
       const socket = await this.bind(address, this.port, { reuseAddr: true, ipv6Only: isIPv6(address) }).catch(
         () => undefined,
       );
@@ -173,7 +174,7 @@ function isEveryAddress(host: string): boolean {
   return host === '' || host === '::' || host === '0.0.0.0';
 }
 
-/** Those of the interfaces, link-local ones with their zone. */
+/** Addresses of the interfaces; link-local ones have their zone. */
 function localAddresses(): string[] {
   return Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) =>
     addresses.map(({ address, family, scopeid }) => (family === 'IPv6' && scopeid ? `${address}%${name}` : address)),

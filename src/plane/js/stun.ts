@@ -17,7 +17,7 @@ const FINGERPRINT = 0x8028;
 const FINGERPRINT_XOR = 0x5354554e;
 const TAILNODE = Buffer.from('tailnode');
 
-/** Answers Tailscale's STUN binding requests; everything else is passed over in silence. */
+/** Answers Tailscale's STUN binding requests and ignores all other datagrams. */
 export class StunListener {
   private readonly sockets: StunSockets;
 
@@ -50,7 +50,7 @@ export class StunListener {
     }
     const address = unmapped(from.address);
     counters.add(address.includes(':') ? 'stun_addrfamily:ipv6' : 'stun_addrfamily:ipv4');
-    // Node takes no such port, and says so with an exception.
+    // Node throws if it is asked to send to port 0.
     if (from.port === 0) {
       counters.add('stun_requests:write_error');
       return;
@@ -61,12 +61,14 @@ export class StunListener {
   }
 }
 
-/** Whether this is what a Tailscale client sends: it names itself, and its last attribute is a right fingerprint. */
+/**
+ * Whether this is a Tailscale client's request: it names its software, and its last attribute is a correct fingerprint.
+ */
 export function isBindingRequest(message: Buffer): boolean {
   if (message.length < HEADER || message.readUInt16BE(0) !== BINDING_REQUEST) return false;
   if (!message.subarray(4, 8).equals(COOKIE)) return false;
   let tailnode = false;
-  // The header's own length is not looked at; the datagram's is what counts.
+  // The length of the datagram counts; the header's own length is ignored.
   for (let at = HEADER; at < message.length; ) {
     if (at + 4 > message.length) return false;
     const type = message.readUInt16BE(at);
@@ -83,7 +85,7 @@ export function isBindingRequest(message: Buffer): boolean {
   return false;
 }
 
-/** Tells the client the address that its request came from: 32 bytes for IPv4, 44 for IPv6. */
+/** The response with the address that the request came from: 32 bytes for IPv4, 44 for IPv6. */
 export function bindingResponse(request: Buffer, address: string, port: number): Buffer {
   const mapped = addressBytes(address) ?? Buffer.alloc(16);
   const v6 = isIPv6(address);
@@ -96,7 +98,7 @@ export function bindingResponse(request: Buffer, address: string, port: number):
   response.writeUInt16BE(4 + ip.length, HEADER + 2);
   response[HEADER + 5] = v6 ? 2 : 1;
   response.writeUInt16BE(port ^ COOKIE.readUInt16BE(0), HEADER + 6);
-  // The mask is the cookie and the transaction id: the request's bytes from 4 on.
+  // The mask is the cookie and the transaction id: the request's bytes from offset 4 on.
   ip.forEach((byte, index) => {
     response[HEADER + 8 + index] = byte ^ (request[4 + index] as number);
   });

@@ -11,29 +11,29 @@ export interface TableMember {
 /** The connections of one key. */
 export interface Entry<C extends TableMember> {
   readonly key: NodeKey;
-  /** Gets the packets. */
+  /** The connection that gets the packets. */
   active: C;
   /** Set while the key has several connections. */
   duplicates: Duplicates<C> | undefined;
 }
 
-/** The forwarding table, and who is to be told when a source of packets leaves. */
+/** The forwarding table, and which connections are told when the source of a packet leaves. */
 export class Table<C extends TableMember> {
   private readonly entries = new Map<NodeKey, Entry<C>>();
-  /** Source key to the connections that were sent a packet of it. */
+  /** For each source key, the connections that were sent one of its packets. */
   private readonly told = new Map<NodeKey, Set<C>>();
 
-  /** Of the last `active` that was reported. */
+  /** Sequence number of the last `active` event. */
   private sequence = 0;
 
   constructor(private readonly events: EventQueue) {}
 
-  /** Where packets for `key` go. */
+  /** The connection that packets for `key` go to. */
   lookup(key: NodeKey): C | undefined {
     return this.entries.get(key)?.active;
   }
 
-  /** Enters an admitted connection; it is its key's active one at once. */
+  /** Enters an admitted connection, which becomes the active one of its key at once. */
   add(connection: C, key: NodeKey): Entry<C> {
     const entry = this.entries.get(key);
     if (!entry) {
@@ -47,7 +47,7 @@ export class Table<C extends TableMember> {
     return entry;
   }
 
-  /** A frame came from one of the connections of `entry`. */
+  /** Notes that a connection of `entry` has sent a frame. */
   activity(entry: Entry<C>, connection: C): void {
     if (!entry.duplicates) return;
     entry.duplicates.activity(connection);
@@ -66,7 +66,7 @@ export class Table<C extends TableMember> {
     if (successor && successor !== entry.active) this.activate(entry, successor);
   }
 
-  /** A packet of `source` was written to `destination`. */
+  /** Notes that a packet of `source` was written to `destination`. */
   subscribe(source: NodeKey, destination: C): void {
     let connections = this.told.get(source);
     if (!connections) {
@@ -82,7 +82,7 @@ export class Table<C extends TableMember> {
     if (connections?.size === 0) this.told.delete(source);
   }
 
-  /** Takes, and forgets, whoever was sent packets of `source`. */
+  /** Removes and returns the connections that were sent packets of `source`. */
   takeSubscribers(source: NodeKey): Iterable<C> {
     const connections = this.told.get(source) ?? [];
     this.told.delete(source);

@@ -3,28 +3,28 @@ import type { DropReason, PacketKind } from '../counters.js';
 import type { PacketTap, TapBatch, TapFrame, TapOptions } from '../plane.js';
 import { TAP_BATCH_BYTES, TAP_BATCHES, TapStream } from '../tap.js';
 
-/** What a frame takes beside its bytes. */
+/** Memory of a frame beside its bytes. */
 const FRAME_BYTES = 88;
-/** How long a frame may wait for others. */
+/** Milliseconds that a frame may wait for others. */
 const COALESCE = 10;
 
-/** Frames that are being collected, and the memory that their bytes lie in. */
+/** The batch that is being filled, and the memory of its bytes. */
 interface Filling {
   readonly memory: ArrayBuffer;
   used: number;
   readonly frames: TapFrame[];
 }
 
-/** The tap of the JS plane: copies, in as many batches as may be out at a time. */
+/** The tap of the JavaScript plane: copies packets into a bounded number of batches. */
 export class JsTap {
   private readonly stream: TapStream;
   private filling: Filling | undefined;
   private readonly full: Filling[] = [];
   private missed = 0;
-  /** Batches that are not here: being filled, waiting, or with whoever reads. */
+  /** Batches in use: being filled, waiting, or held by the reader. */
   private out = 0;
   private timer: NodeJS.Timeout | undefined;
-  /** Who forgets to release a batch gives it back when it is collected. */
+  /** Counts a batch back if the reader dropped it without a release. */
   private readonly forgotten = new FinalizationRegistry(() => {
     this.out -= 1;
   });
@@ -93,7 +93,7 @@ export class JsTap {
   private release(token: object, memory: ArrayBuffer): void {
     if (!this.forgotten.unregister(token)) return;
     this.out -= 1;
-    // As on the other plane, no bytes are left to whoever still looks.
+    // Detaches the memory, as the native plane does: a reader that keeps the frames sees empty bytes.
     structuredClone(memory, { transfer: [memory] });
   }
 }

@@ -5,12 +5,12 @@ import { unmapped } from '../address.js';
 import type { Certificate, CertificateSet, TlsVersion } from '../plane.js';
 import type { ClientHello } from './client-hello.js';
 
-/** DERP cannot run over HTTP/2, so nothing else is offered; DERP clients offer nothing at all. */
+/** The only protocol that is offered: DERP cannot run over HTTP/2, and DERP clients ask for no protocol. */
 const HTTP = 'http/1.1';
-/** A handshake for this alone is a certificate authority's question, not a client. */
+/** A handshake for this protocol alone comes from a certificate authority, not from a client. */
 const ACME = 'acme-tls/1';
 
-/** What the native plane has, too: of TLS 1.2, what has forward secrecy and an AEAD. */
+/** The native plane's cipher suites: those of TLS 1.3, and those of TLS 1.2 with forward secrecy and an AEAD. */
 const CIPHERS = [
   'TLS_AES_256_GCM_SHA384',
   'TLS_AES_128_GCM_SHA256',
@@ -23,7 +23,7 @@ const CIPHERS = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':');
 
-/** Signature schemes that clients can verify the signatures of a key by. */
+/** For each type of key, the signature schemes that it can sign with. */
 const SCHEMES: Readonly<Record<string, readonly number[]>> = {
   rsa: [0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601],
   prime256v1: [0x0403],
@@ -32,18 +32,18 @@ const SCHEMES: Readonly<Record<string, readonly number[]>> = {
   ed25519: [0x0807],
 };
 
-/** A certificate that is ready for handshakes. */
+/** A certificate, prepared for handshakes. */
 export interface ReadyCertificate {
   readonly context: SecureContext;
   readonly alpn: string | undefined;
   readonly schemes: readonly number[];
 }
 
-/** The certificates in force. */
+/** The current certificates. */
 export class TlsContexts {
   private readonly byName = new Map<string, ReadyCertificate[]>();
   private readonly byAddress = new Map<string, ReadyCertificate[]>();
-  /** For whom there is no other. */
+  /** The default certificate if no name matches. */
   readonly first: ReadyCertificate | undefined;
 
   constructor(private readonly set: CertificateSet) {
@@ -57,12 +57,15 @@ export class TlsContexts {
     }
   }
 
-  /** Of the certificates for the name (or for the address, where there is no name) the first that the client can verify. */
+  /**
+   * Chooses the first certificate for the server name (or for the local address, if there is no name) that the client
+   * can verify.
+   */
   choose({ serverName, alpn, schemes }: ClientHello, localAddress: string): ReadyCertificate | 'ask' | 'refuse' {
     const forAcme = alpn.length === 1 && alpn[0] === ACME;
     const listed = serverName === '' ? this.byAddress.get(plainAddress(localAddress)) : this.listed(serverName);
     const fitting = (listed ?? []).filter((ready) => (ready.alpn ? alpn.includes(ready.alpn) : !forAcme));
-    // What was asked for by protocol comes first.
+    // Certificates for a protocol take precedence.
     const candidates = [...fitting.filter((ready) => ready.alpn), ...fitting.filter((ready) => !ready.alpn)];
     const verifiable = candidates.find((ready) => ready.schemes.some((scheme) => schemes.includes(scheme)));
     const { otherwise } = this.set;
@@ -75,16 +78,16 @@ export class TlsContexts {
   }
 }
 
-/** `*.example.com` for `relay.example.com`: a star stands for one whole label. */
+/** The wildcard that covers a name: `*.example.com` for `relay.example.com`. */
 function patternOf(name: string): string {
   const dot = name.indexOf('.');
   return dot < 1 ? '' : `*${name.slice(dot)}`;
 }
 
 /**
- * Begins the server's side of a handshake. `secure` is emitted when it is done, `error` or `close` when it fails; without a
- * certificate it does, once OpenSSL has said what is wrong. Whatever breaks TLS later, a renegotiation too, is an `error`
- * that ends the stream.
+ * Starts the server's side of a handshake. The stream emits `secure` when it succeeds, `error` or `close` when it
+ * fails. Without a certificate it fails, once OpenSSL has sent its alert. A later TLS failure, and a renegotiation,
+ * emit `error` and end the stream.
  */
 export function acceptTls(socket: Socket, certificate: ReadyCertificate | undefined): TLSSocket {
   const stream = new TLSSocket(socket, {
@@ -92,13 +95,14 @@ export function acceptTls(socket: Socket, certificate: ReadyCertificate | undefi
     ALPNProtocols: [certificate?.alpn ?? HTTP],
     ...(certificate && { secureContext: certificate.context }),
   });
-  // After the handshake Node says no more than this, unless the stream is one of its own servers'.
+  // After the handshake, Node reports a TLS failure only with this event, unless the stream belongs to one of its own
+  // servers.
   stream.on('_tlsError', (error: Error) => {
-    // What came before is still the client's, and a stream that is paused for its receive limit has it in its buffer.
+    // Earlier bytes still count, and a stream that the receive limit has paused holds them in its buffer.
     if (stream.readableFlowing === false) stream.read();
     stream.destroy(error);
   });
-  // OpenSSL would refuse a renegotiation, and go on: a peer that asks for many would get an alert for each.
+  // OpenSSL would refuse each renegotiation with an alert and go on, so that a peer could cause any number of alerts.
   stream.disableRenegotiation();
   return stream;
 }
@@ -127,7 +131,7 @@ function add<T>(to: Map<string, T[]>, name: string, item: T): void {
   to.set(name, [...(to.get(name) ?? []), item]);
 }
 
-/** The one spelling of an address. */
+/** The canonical text of an address. */
 function plainAddress(text: string): string {
   const address = unmapped(text);
   if (isIP(address) !== 6) return address;

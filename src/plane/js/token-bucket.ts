@@ -10,7 +10,7 @@ export class TokenBucket {
     this.tokens = burst;
   }
 
-  /** Takes `count` tokens if there are as many. */
+  /** Takes `count` tokens if the bucket has them. */
   take(count: number, now: number): boolean {
     this.refill(now);
     if (this.tokens < count) return false;
@@ -18,7 +18,10 @@ export class TokenBucket {
     return true;
   }
 
-  /** Takes `count` tokens, there or not, but no more than it holds. Returns the milliseconds until none are owed. */
+  /**
+   * Takes `count` tokens, at most a whole bucket, and may leave a debt. Returns the milliseconds until the debt is
+   * paid.
+   */
   charge(count: number, now: number): number {
     this.refill(now);
     this.tokens -= Math.min(count, this.burst);

@@ -10,15 +10,15 @@ import {
   WebSocketFault,
 } from '../../protocol/websocket.js';
 
-/** Room for the largest frame of DERP as one message; derper takes half of it. */
+/** Longest message. The largest DERP frame fits; derper uses half of this. */
 const MAX_MESSAGE = 128 << 10;
 /**
- * How long a peer has, in milliseconds, to take the close frame, and to end its side: what it was told last is lost to it
- * if its socket is closed while it still sends.
+ * Milliseconds that a peer has to take the close frame and end its side. If the socket were closed while the peer still
+ * sends, the peer would lose the last data it was sent.
  */
 const LINGER = 1000;
 
-/** The DERP stream within a WebSocket whose handshake is done. What is written at once leaves as one binary message. */
+/** The DERP stream within an established WebSocket. Bytes written together leave as one binary message. */
 export class WebSocketStream extends Duplex {
   private readonly decoder: WebSocketDecoder;
   private closing = false;
@@ -33,7 +33,7 @@ export class WebSocketStream extends Duplex {
         onData: (bytes) => {
           if (!this.push(bytes)) inner.pause();
         },
-        // A peer that pings and does not read gets no answers, and no room for them.
+        // A peer that pings without reading gets no answers, so they take no memory.
         onPing: (payload) => {
           if (!inner.writableNeedDrain) inner.write(pongFrame(payload));
         },
@@ -57,12 +57,12 @@ export class WebSocketStream extends Duplex {
     );
   }
 
-  /** What write deadlines look at: how much has not left. */
+  /** Write deadlines read from it how many bytes have not left. */
   get _handle(): unknown {
     return (this.inner as { _handle?: unknown })._handle;
   }
 
-  /** Bytes that came before, or besides, those of the inner stream. */
+  /** Takes bytes of the inner stream, and those that arrived before it was wrapped. */
   onBytes(chunk: Buffer): void {
     if (this.closing || this.destroyed) return;
     try {
@@ -93,7 +93,7 @@ export class WebSocketStream extends Duplex {
     const { inner } = this;
     if (!inner.destroyed) {
       if (!this.closing) this.sayClose(closeFrame(CloseCode.Normal));
-      // The close frame is worth one write, and little waiting.
+      // The close frame is written once, and waits only briefly.
       if (inner.writableNeedDrain) {
         inner.destroy();
       } else {
@@ -110,7 +110,7 @@ export class WebSocketStream extends Duplex {
   }
 
   private message(chunks: readonly Buffer[], done: (error?: Error | null) => void): void {
-    // Behind a close frame there is nothing.
+    // A close frame is the last frame.
     if (this.closing) {
       done(new Error('the WebSocket is closing'));
       return;

@@ -1,13 +1,14 @@
 import type { Barrier } from '../../faults/barrier.js';
 
 /**
- * One timer for all deadlines of all connections. An entry may stand in several slots; whoever is visited looks at its own
- * deadlines, does what is due, and says when to come again. So arming is a set insertion, and disarming is nothing at all.
+ * One timer for the deadlines of all connections. An entry may stand in several slots. When it is visited, it checks
+ * its own deadlines, does what is due, and returns the time of its next visit. So arming is a set insertion, and
+ * disarming needs no work.
  */
 export interface Timed {
-  /** Does what is due at `now`. Returns when to be visited again, `Infinity` for never. */
+  /** Does what is due at `now`. Returns the time of the next visit; `Infinity` for none. */
   onTime(now: number): number;
-  /** Ends it: something of its own has failed. */
+  /** Ends the entry after a fault in its visit. */
   fail(): void;
 }
 
@@ -17,10 +18,10 @@ export class Wheel {
   private readonly slots: (Set<Timed> | undefined)[] = new Array(SLOTS);
   private readonly timer: NodeJS.Timeout;
   private cursor: number;
-  /** The time of the last turn, for what need not be exact and would be asked for with every packet. */
+  /** The time of the last turn. For uses that can be inexact and would otherwise ask the clock with every packet. */
   time = Wheel.now();
 
-  /** A visit is less than two ticks late: one until its slot has passed, one until the timer comes (and the event loop). */
+  /** A visit is less than two ticks late: one until its slot has passed, and one until the timer fires. */
   constructor(
     private readonly tick: number,
     private readonly barrier: Barrier,
@@ -30,15 +31,15 @@ export class Wheel {
     this.timer.unref();
   }
 
-  /** Monotonic milliseconds: the clock of every deadline on the plane. */
+  /** Monotonic milliseconds: the clock of every deadline of the plane. */
   static now(): number {
     return performance.now();
   }
 
-  /** Visits `entry` at `when`, or soon after. */
+  /** Visits `entry` at `when` or soon after. */
   arm(entry: Timed, when: number): void {
     if (when === Number.POSITIVE_INFINITY) return;
-    // Beyond the horizon: visited early, armed again from there.
+    // A deadline beyond the horizon gets an early visit, which arms it again.
     const number = Math.min(Math.max(this.slotNumber(when) + 1, this.cursor + 1), this.cursor + SLOTS - 1);
     const slot = number % SLOTS;
     this.slots[slot] ??= new Set();
@@ -53,7 +54,7 @@ export class Wheel {
   private turn(now: number): void {
     this.time = now;
     const end = this.slotNumber(now);
-    // After a stall longer than the horizon every slot is visited once.
+    // After a stall beyond the horizon, every slot is visited once.
     this.cursor = Math.max(this.cursor, end - SLOTS);
     while (this.cursor < end) {
       this.cursor += 1;
