@@ -1,4 +1,7 @@
-/** An ACME client (RFC 8555) for one account: signed requests, nonces, orders. Holds no files and no timers beyond its calls. */
+/**
+ * An ACME client (RFC 8555) for one account: signed requests, nonces, orders. It has no files, and no timers beyond its
+ * calls.
+ */
 import type { KeyObject } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { base64url, type ExternalAccount, externalAccountBinding, jwkOf, signed } from './jws.js';
@@ -21,11 +24,11 @@ export interface Identifier {
 export interface OrderRequest {
   readonly identifier: Identifier;
   readonly profile?: string | undefined;
-  /** ARI's name of the certificate that is to be renewed (RFC 9773 §5). */
+  /** ARI's name of the certificate that the order renews (RFC 9773 §5). */
   readonly replaces?: string | undefined;
 }
 
-/** A resource of the CA, with its URL. Fields are as the CA sends them, unchecked but for what is read. */
+/** A resource of the CA, with its URL. The fields are the CA's; each one is checked only where it is read. */
 export interface Resource {
   readonly url: string;
   readonly status: string;
@@ -40,9 +43,9 @@ export interface Challenge {
   readonly error: Problem | undefined;
 }
 
-/** A CA may refuse any nonce; one that refuses so many in a row is broken. */
+/** A CA may refuse any nonce. One that refuses this many in a row is broken. */
 const NONCE_ATTEMPTS = 10;
-/** Between looks at something that the CA works at, in milliseconds. */
+/** Milliseconds between polls of a resource that the CA is processing. */
 const POLL = { first: 500, most: 10_000 };
 
 export class AcmeClient {
@@ -56,7 +59,7 @@ export class AcmeClient {
     private readonly signal: AbortSignal,
   ) {}
 
-  /** Registers the account, or finds it: a CA answers to a key that it knows with the account that it has. */
+  /** Registers the account, or finds it: for a known key, the CA returns the existing account. */
   async register(): Promise<void> {
     const { directory, key, email, externalAccount } = this.options;
     const url = await this.endpoint('newAccount');
@@ -79,17 +82,17 @@ export class AcmeClient {
     return resource(what, location, answer);
   }
 
-  /** Looks at an order or an authorization. */
+  /** Reads an order or an authorization. */
   async get(what: string, url: string): Promise<Resource> {
     return resource(what, url, await this.post(what, url, undefined));
   }
 
-  /** Says that a challenge can be looked at. */
+  /** Tells the CA that the answer to a challenge is in place. */
   async accept(challenge: Challenge): Promise<void> {
     await this.post(`accepting ${challenge.type}`, challenge.url, {});
   }
 
-  /** Waits until the CA has finished with something: until its status is none of `busy`. */
+  /** Polls a resource until its status is none of `busy`. */
   async settled(what: string, url: string, busy: readonly string[]): Promise<Resource> {
     for (let pause = POLL.first; ; pause = Math.min(pause * 2, POLL.most)) {
       const answer = await this.post(what, url, undefined);
@@ -100,22 +103,22 @@ export class AcmeClient {
     }
   }
 
-  /** Sends the certificate request of an order that is ready. */
+  /** Sends the certificate request of a ready order. */
   async finalize(what: string, order: Resource, request: Uint8Array): Promise<void> {
     await this.post(what, urlOf(what, order, 'finalize'), { csr: base64url(request) });
   }
 
-  /** The chain of a finished order, PEM. */
+  /** The certificate chain of a finished order, in PEM. */
   async certificate(what: string, order: Resource): Promise<string> {
     return (await this.post(what, urlOf(what, order, 'certificate'), undefined)).body;
   }
 
-  /** Gives up an authorization that is not needed any more: open ones count against the account. */
+  /** Deactivates an authorization that is no longer needed: open ones count against the account. */
   async deactivate(url: string): Promise<void> {
     await this.post('giving up an authorization', url, { status: 'deactivated' });
   }
 
-  /** The CA's page about when to renew a certificate (RFC 9773); `undefined` where it has none. */
+  /** The CA's renewal information for a certificate (RFC 9773); `undefined` if the CA has none. */
   async renewalInfo(certificate: string): Promise<Answer | undefined> {
     const { renewalInfo } = await this.directory();
     if (typeof renewalInfo !== 'string') return undefined;
@@ -157,7 +160,7 @@ export class AcmeClient {
     const text = signed(key, { nonce, url, ...identity }, payload);
     const answer = await this.transport.send('POST', url, text, this.signal);
     const next = answer.headers['replay-nonce'];
-    // One is enough: requests of an account go one after the other.
+    // One nonce is enough: an account sends its requests one by one.
     if (typeof next === 'string') this.nonces = [next];
     return answer;
   }
@@ -170,19 +173,19 @@ export class AcmeClient {
   }
 }
 
-/** The challenges of an authorization that can be read. */
+/** The well-formed challenges of an authorization. */
 export function challengesOf({ fields }: Resource): Challenge[] {
   const list: unknown[] = Array.isArray(fields.challenges) ? fields.challenges : [];
   return list.flatMap((item) => {
     const { type, url, token, status, error } = Object(item) as Record<string, unknown>;
-    // A token goes into names of files and paths: RFC 8555 §8.3 permits no other characters.
+    // Tokens become part of file names and paths. RFC 8555 §8.3 permits no other characters.
     if (typeof type !== 'string' || typeof url !== 'string' || typeof token !== 'string') return [];
     if (!/^[A-Za-z0-9_-]{1,256}$/.test(token)) return [];
     return [{ type, url, token, status: String(status), error: error ? (error as Problem) : undefined }];
   });
 }
 
-/** Why something has become `invalid`, in the CA's words. */
+/** Why a resource became `invalid`, in the CA's words. */
 export function failureOf(what: string, { fields, status }: Resource): AcmeError {
   return acmeError(what, (fields.error as Problem | undefined) ?? { detail: `it is ${status}` });
 }
@@ -197,7 +200,7 @@ function objectOf(what: string, body: string): Readonly<Record<string, unknown>>
     const value: unknown = JSON.parse(body);
     if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
   } catch {
-    // The text is not JSON.
+    // The text is not JSON; the error below covers that.
   }
   throw new AcmeError('', `${what}: the answer is no JSON object`);
 }

@@ -1,4 +1,4 @@
-/** One certificate from an ACME CA: order, authorization by one challenge, request, chain. */
+/** Gets one certificate from an ACME CA: order, authorization by a challenge, request, chain. */
 import type { KeyObject } from 'node:crypto';
 import {
   type AcmeClient,
@@ -13,16 +13,16 @@ import { certificateRequest } from './request.js';
 
 export type ChallengeType = 'http-01' | 'tls-alpn-01' | 'dns-01';
 
-/** A way to show that a name is ours. */
+/** Answers one type of challenge, which proves control of a name. */
 export interface Solver {
   readonly type: ChallengeType;
-  /** Makes the answer to a challenge visible. What it returns takes it away again. */
+  /** Publishes the answer to a challenge. The returned function removes it. */
   present(name: string, token: string): Promise<() => Promise<void>>;
 }
 
 /**
- * Orders a certificate, in PEM with its chain. Each way is tried once, with an order of its own, until one is good enough
- * for the CA. Rejects with the CA's reasons, those of each way.
+ * Orders a certificate; resolves with it and its chain in PEM. Tries each solver once, with an order of its own, until
+ * the CA accepts one. Rejects with the CA's reason for each solver.
  */
 export async function issue(
   client: AcmeClient,
@@ -44,7 +44,7 @@ export async function issue(
   throw new AcmeError(first.type, failures.map(({ message }) => message).join('; '), first.retryAt);
 }
 
-/** A challenge that another one may stand in for. */
+/** A challenge failed; another type of challenge may succeed. */
 class ChallengeFailure extends AcmeError {}
 
 async function issueBy(client: AcmeClient, request: OrderRequest, key: KeyObject, solver: Solver): Promise<string> {
@@ -65,7 +65,10 @@ async function issueBy(client: AcmeClient, request: OrderRequest, key: KeyObject
   return client.certificate(what, done);
 }
 
-/** A certificate can be named as replaced once; a second order for it is one of its own (RFC 9773 §5). */
+/**
+ * Places an order. A certificate can be named as replaced only once; if the CA refuses that, orders without it (RFC
+ * 9773 §5).
+ */
 async function orderOnce(client: AcmeClient, request: OrderRequest): Promise<Resource> {
   try {
     return await client.order(request);

@@ -1,7 +1,7 @@
-/** Signed requests of ACME (RFC 8555 §6.2): JWS in flattened JSON, with the few algorithms that account keys have. Pure. */
+/** Signed ACME requests (RFC 8555 §6.2): flattened JSON JWS, with the few algorithms of account keys. Pure. */
 import { createHash, createHmac, createPublicKey, type KeyObject, sign } from 'node:crypto';
 
-/** How an external account binds an ACME account (RFC 8555 §7.3.4). */
+/** The credentials that bind an ACME account to an external account (RFC 8555 §7.3.4). */
 export interface ExternalAccount {
   readonly kid: string;
   readonly key: Uint8Array;
@@ -13,25 +13,25 @@ export function base64url(data: Uint8Array | string): string {
   return Buffer.from(data).toString('base64url');
 }
 
-/** The public half of a key as a JWK, with the members that its thumbprint needs, in the order that it needs them in. */
+/** The public key as a JWK, with exactly the members of its thumbprint, in their order. */
 export function jwkOf(key: KeyObject): Header {
   const { crv, e, kty, n, x, y } = createPublicKey(key as never).export({ format: 'jwk' });
   return kty === 'RSA' ? { e, kty, n } : { crv, kty, x, y };
 }
 
-/** RFC 7638. */
+/** The JWK thumbprint of a key (RFC 7638). */
 export function thumbprint(key: KeyObject): string {
   return createHash('sha256')
     .update(JSON.stringify(jwkOf(key)))
     .digest('base64url');
 }
 
-/** What shows that a challenge's token was taken by this account (RFC 8555 §8.1). */
+/** The proof that this account answers the challenge with this token (RFC 8555 §8.1). */
 export function keyAuthorization(token: string, key: KeyObject): string {
   return `${token}.${thumbprint(key)}`;
 }
 
-/** `payload` is the empty text for POST-as-GET. */
+/** Signs a request. An empty `payload` makes it a POST-as-GET. */
 export function signed(key: KeyObject, header: Header, payload: string): string {
   const { alg, hash } = algorithmOf(key);
   return flattened({ alg, ...header }, payload, (input) =>
@@ -39,7 +39,7 @@ export function signed(key: KeyObject, header: Header, payload: string): string 
   );
 }
 
-/** The account key, signed by the key that the CA has given its customer. */
+/** The account key, signed with the key of the external account. */
 export function externalAccountBinding({ kid, key }: ExternalAccount, accountKey: KeyObject, url: string): Header {
   const payload = JSON.stringify(jwkOf(accountKey));
   const mac = (input: string) => createHmac('sha256', key).update(input).digest();

@@ -1,4 +1,4 @@
-/** When a certificate is to be renewed: as its CA says (RFC 9773), else by its lifetime. Pure. */
+/** When to renew a certificate: as its CA suggests (RFC 9773), else by its lifetime. Pure. */
 import type { X509Certificate } from 'node:crypto';
 import { AsnConvert } from '@peculiar/asn1-schema';
 import { AuthorityKeyIdentifier, Certificate, id_ce_authorityKeyIdentifier } from '@peculiar/asn1-x509';
@@ -8,9 +8,9 @@ import type { Answer } from './transport.js';
 
 const HOUR = 60 * 60 * 1000;
 const DAY = 24 * HOUR;
-/** How often a CA is asked, whatever it says itself (RFC 9773 §4.3.1). */
+/** Bounds of the interval between two polls of a CA, whatever it asks for (RFC 9773 §4.3.1). */
 const ASK = { least: 60_000, most: DAY, otherwise: 6 * HOUR };
-/** How long before the end a certificate is renewed at the most. */
+/** A certificate is renewed at most this long before it expires. */
 const EARLIEST = 30 * DAY;
 
 export interface Lifetime {
@@ -23,13 +23,16 @@ export function lifetimeOf({ validFrom, validTo }: X509Certificate): Lifetime {
   return { from: Date.parse(validFrom), until: Date.parse(validTo) };
 }
 
-/** A third of the lifetime before its end, 30 days at the most; up to a tenth of that later, an hour at the most. */
+/**
+ * When to renew a certificate without a suggestion: a third of its lifetime before it expires, at most 30 days, plus a
+ * random delay of up to a tenth of that, at most an hour.
+ */
 export function renewalTime({ from, until }: Lifetime, random: () => number): number {
   const margin = Math.min((until - from) / 3, EARLIEST);
   return until - margin + random() * Math.min(margin / 10, HOUR);
 }
 
-/** ARI's name of a certificate; `undefined` if it does not say whose key it was signed by. */
+/** ARI's name of a certificate; `undefined` if the certificate does not name its issuer's key. */
 export function certificateId({ raw }: Pick<X509Certificate, 'raw'>): string | undefined {
   const { tbsCertificate } = AsnConvert.parse(raw, Certificate);
   const found = tbsCertificate.extensions?.find(({ extnID }) => extnID === id_ce_authorityKeyIdentifier);
@@ -39,15 +42,18 @@ export function certificateId({ raw }: Pick<X509Certificate, 'raw'>): string | u
 }
 
 export interface Suggestion {
-  /** A moment in the CA's window, milliseconds since the epoch. */
+  /** A moment in the CA's window, in milliseconds since the epoch. */
   readonly at: number;
-  /** When to ask again. */
+  /** When to poll again. */
   readonly askAt: number;
-  /** Where the CA explains itself, if it does. */
+  /** The URL of the CA's explanation, if it gives one. */
   readonly explanation: string | undefined;
 }
 
-/** What a CA says of when to renew; `moment` is where in its window, 0 to 1. `undefined` where it cannot be understood. */
+/**
+ * Reads a CA's renewal information. `moment` is the position in the CA's window, 0 to 1. `undefined` if it is
+ * malformed.
+ */
 export function suggestionOf(answer: Answer, now: number, moment: number): Suggestion | undefined {
   let page: { suggestedWindow?: { start?: unknown; end?: unknown }; explanationURL?: unknown };
   try {

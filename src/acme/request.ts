@@ -1,10 +1,10 @@
-/** What is signed for a certificate authority: certificate requests, and the certificates that answer TLS-ALPN-01. */
+/** Signed DER for a certificate authority: certificate requests, and the certificates that answer TLS-ALPN-01. */
 import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 import { isIP } from 'node:net';
 import { AsnConvert, OctetString } from '@peculiar/asn1-schema';
 import { Extension, Extensions, GeneralName, id_ce_subjectAltName, SubjectAlternativeName } from '@peculiar/asn1-x509';
 
-/** RFC 8737 §6.1. */
+/** The extension `acmeIdentifier` (RFC 8737 §6.1). */
 const ACME_IDENTIFIER = '1.3.6.1.5.5.7.1.31';
 
 const SEQUENCE = 0x30;
@@ -16,7 +16,7 @@ const OID_EXTENSION_REQUEST = Buffer.from('06092a864886f70d01090e', 'hex');
 const OID_ECDSA_WITH_SHA256 = Buffer.from('06082a8648ce3d040302', 'hex');
 const OID_SHA256_WITH_RSA = Buffer.from('06092a864886f70d01010b0500', 'hex');
 
-/** A certificate request (PKCS #10) in DER for one name or address, which stands in the alternative names alone. */
+/** A certificate request (PKCS #10) in DER for one name or address, which appears only as an alternative name. */
 export function certificateRequest(name: string, key: KeyObject): Uint8Array {
   const extensions = Buffer.from(AsnConvert.serialize(new Extensions([alternativeName(name)])));
   const attribute = der(SEQUENCE, OID_EXTENSION_REQUEST, der(SET, extensions));
@@ -43,14 +43,14 @@ export function alpnCertificate(name: string, keyAuthorization: string): { der: 
   return { der: signed(info, privateKey), privateKey };
 }
 
-/** The server name by which a CA asks for TLS-ALPN-01: the name itself, or the reverse name of an address (RFC 8738 §6). */
+/** The server name of a TLS-ALPN-01 handshake: the name itself, or the reverse name of an address (RFC 8738 §6). */
 export function challengeName(name: string): string {
   if (isIP(name) === 4) return `${name.split('.').reverse().join('.')}.in-addr.arpa`;
   if (isIP(name) === 6) return `${[...addressBytes(name).toString('hex')].reverse().join('.')}.ip6.arpa`;
   return name;
 }
 
-/** The value of the TXT record of DNS-01, and the name that it is looked for at (RFC 8555 §8.4). */
+/** The name and value of the TXT record that answers DNS-01 (RFC 8555 §8.4). */
 export function dnsRecord(name: string, keyAuthorization: string): { name: string; value: string } {
   const value = createHash('sha256').update(keyAuthorization).digest('base64url');
   return { name: `_acme-challenge.${name.replace(/^\*\./, '')}`, value };
@@ -84,7 +84,7 @@ function time(milliseconds: number): Buffer {
   return der(GENERALIZED_TIME, Buffer.from(text));
 }
 
-/** A value in DER with its tag and length. */
+/** Encodes a value in DER, with tag and length. */
 function der(tag: number, ...parts: readonly Uint8Array[]): Buffer {
   const body = Buffer.concat(parts);
   const { length } = body;

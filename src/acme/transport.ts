@@ -1,15 +1,18 @@
-/** HTTPS to a certificate authority: by the roots that the relay has, whatever `NODE_TLS_REJECT_UNAUTHORIZED` says. */
+/**
+ * HTTPS to a certificate authority. It always verifies the server by the relay's roots, whatever
+ * `NODE_TLS_REJECT_UNAUTHORIZED` says.
+ */
 import { Agent, type RequestOptions, request } from 'node:https';
 import { createSecureContext } from 'node:tls';
 
-/** The longest certificate chain is far below that. */
+/** Longest answer in bytes. Certificate chains are far shorter. */
 const MOST_BYTES = 1 << 20;
-/** From the first byte of a request to the last one of its answer, in milliseconds. */
+/** Milliseconds from the first byte of a request to the last byte of its answer. */
 const TIMEOUT = 30_000;
 
 export interface Answer {
   readonly status: number;
-  /** Names in lower case. */
+  /** Header names are in lower case. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: string;
 }
@@ -19,7 +22,7 @@ export type Method = 'GET' | 'HEAD' | 'POST';
 export class Transport {
   private readonly agent: Agent;
 
-  /** `roots` are PEM. */
+  /** `roots` are certificates in PEM. */
   constructor(
     roots: readonly string[],
     private readonly userAgent: string,
@@ -30,7 +33,7 @@ export class Transport {
     this.agent = new Agent(options as ConstructorParameters<typeof Agent>[0]);
   }
 
-  /** Rejects where there is no whole answer in time. */
+  /** Sends a request. Rejects if the whole answer does not arrive in time. */
   send(method: Method, url: string, body: string | undefined, signal: AbortSignal): Promise<Answer> {
     if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
       return Promise.reject(
@@ -70,7 +73,7 @@ export class Transport {
     });
   }
 
-  /** Closes connections that are kept for the next request. */
+  /** Closes the idle connections. */
   close(): void {
     this.agent.destroy();
   }

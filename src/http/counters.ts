@@ -5,9 +5,9 @@ export type RequestFailure = 'bad_request' | 'too_large' | 'bad_coding' | 'timeo
 
 /** What the HTTP server counts. The pages that show these numbers are made before the server that serves them. */
 export class HttpCounters {
-  /** Requests over TLS, by the version of TLS. */
+  /** Requests over TLS, by TLS version. */
   readonly tlsRequests: Record<TlsVersion, number> = { '1.2': 0, '1.3': 0 };
-  /** Requests over TLS that are not answered yet. */
+  /** Requests over TLS that have no answer yet, by TLS version. */
   readonly tlsActive: Record<TlsVersion, number> = { '1.2': 0, '1.3': 0 };
   /** Requests that were refused for what they are. */
   readonly failures: Record<RequestFailure, number> = {

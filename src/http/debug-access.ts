@@ -14,26 +14,31 @@ export interface DebugAccessOptions extends DebugRules {
 export interface DebugRules {
   /** An address that is let in, compared as text. */
   readonly allowIp?: string | undefined;
-  /** Networks that are let in, `address/bits`. */
+  /** Networks with access, `address/bits`. */
   readonly trustedCidrs: readonly string[];
-  /** File whose text, without blanks around it, a GET request may give as `debugkey`. Read anew each time. */
+  /**
+   * A file with a secret. A GET request that passes its trimmed text as `debugkey` has access. Read at each request.
+   */
   readonly keyFile?: string | undefined;
 }
 
-/** `unknown host`: the peer is near, but what it asks for is a name that is none of ours. */
+/** `unknown host`: the client's address has access, but its request names a host that is not one of ours. */
 export type DebugVerdict = 'allowed' | 'denied' | 'unknown host';
 
-/** What is asked of a request. */
+/** The facts of a request that decide about access. */
 export interface DebugRequest {
   readonly method: string;
-  /** Of the query, decoded. */
+  /** The `debugkey` of the query, decoded. */
   readonly debugKey: string | null;
   readonly headers: IncomingHttpHeaders;
-  /** IP text of the peer; empty if unknown. */
+  /** IP text of the client; empty if unknown. */
   readonly address: string;
 }
 
-/** What proxies say of the client that they ask for, besides every name with `forward` in it. Empty ones count. */
+/**
+ * Headers with which proxies describe the original client, besides every header with `forward` in its name. Empty ones
+ * count.
+ */
 const PROXY_HEADERS = [
   'via',
   'x-real-ip',
@@ -58,9 +63,9 @@ const NEAR = new Networks(['127.0.0.0/8', '::1/128', '100.64.0.0/10', 'fd7a:115c
 const CHROMEBOOKS = new Networks(['100.115.92.0/23']);
 
 /**
- * Who may see `/debug/`: derper's rules, the first one that fits. A peer that is not known to be near is far. Beyond
- * derper's, every header of a proxy counts, and the name that is asked for has to be ours: any page in a browser that is
- * near can make a name of its own lead here, and would read what we answer.
+ * Decides about access to `/debug/`: derper's rules, of which the first match decides. An unknown client is denied. Two
+ * rules go beyond derper. Any proxy header denies access. And the Host must be one of ours: otherwise a web page in a
+ * trusted browser could point a name of its own at this relay and read the answers.
  */
 export class DebugAccess {
   private rules!: DebugRules;
@@ -81,12 +86,12 @@ export class DebugAccess {
   verdict(request: DebugRequest): DebugVerdict {
     const { method, debugKey, headers, address } = request;
     if (method === 'GET' && debugKey && this.isKey(debugKey)) return 'allowed';
-    // Behind a proxy the peer is the proxy, which says nothing about who asks.
+    // Behind a proxy, the peer address is the proxy's and does not identify the client.
     if (isProxied(headers) || !this.isNear(address)) return 'denied';
     return headers.host === undefined || this.isOurs(headers.host) ? 'allowed' : 'unknown host';
   }
 
-  /** Whether it may see `/debug/`, if it asks as it should. */
+  /** Whether a client with this address has access, if its request is acceptable otherwise. */
   isNear(address: string): boolean {
     if (isIP(address) === 0) return false;
     if (address === this.rules.allowIp) return true;

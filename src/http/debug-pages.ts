@@ -13,7 +13,7 @@ export interface DebugSource extends ClientsSource {
   vars(): string;
   /** Prometheus text. */
   varz(): string;
-  /** A table of certificates, its first row the names of the columns. */
+  /** A table of certificates; its first row has the column names. */
   certificates(): readonly (readonly string[])[];
   /** What feeds the live page. */
   readonly live: LiveFeed;
@@ -98,7 +98,7 @@ function table(title: string, [head = [], ...rows]: readonly (readonly string[])
 
 async function check(response: ServerResponse, source: DebugSource): Promise<void> {
   const problems = await source.check().catch((error: Error) => [error.message]);
-  // Whoever has asked may have gone.
+  // The client may have disconnected meanwhile.
   if (response.destroyed) return;
   if (problems.length > 0) sendError(response, 500, problems.join(', '), DEBUG_HEADERS);
   else sendPage(response, TEXT, 'derp.Server ConsistencyCheck okay', DEBUG_HEADERS);

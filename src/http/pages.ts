@@ -2,17 +2,17 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { BROWSER_HEADERS, HTML, send, sendError, sendPage, sendRedirect, TEXT } from './responses.js';
 
 export interface HomeOptions {
-  /** Empty for the page about the relay, `blank` for nothing, or a URL to go to. */
+  /** Empty for the page about the relay, `blank` for an empty page, or a URL to redirect to. */
   readonly home: string;
   readonly hostname: string;
-  /** Whether packets are relayed. */
+  /** Whether the relay serves DERP. */
   readonly derp: boolean;
 }
 
-/** Tailscale's own relays name whom to tell of abuse. */
+/** Tailscale's own relays, whose page has an address for reports of abuse. */
 const PRODUCTION = /^derp[^.]*\.tailscale\.com\.?$/;
 
-/** `/` and every unknown path. `debug` is whether the visitor may see `/debug/`. */
+/** The page for `/` and every unknown path. `debug`: the client has access to `/debug/`, so the page links to it. */
 export function home(response: ServerResponse, options: HomeOptions, debug: boolean): void {
   if (options.home === 'blank') sendPage(response, HTML, '');
   else if (options.home === '') sendPage(response, HTML, homePage(options, debug));
@@ -23,7 +23,7 @@ export function robots(response: ServerResponse): void {
   sendPage(response, TEXT, 'User-agent: *\nDisallow: /\n');
 }
 
-/** `/derp/probe` and `/derp/latency-check`: how clients measure where they are, from browsers too. */
+/** `/derp/probe` and `/derp/latency-check`: clients measure their latency with it, also from browsers. */
 export function probe(request: IncomingMessage, response: ServerResponse): void {
   if (request.method === 'GET' || request.method === 'HEAD') {
     send(response, 200, '', { 'Access-Control-Allow-Origin': '*' });
@@ -32,7 +32,9 @@ export function probe(request: IncomingMessage, response: ServerResponse): void 
   }
 }
 
-/** `/generate_204`: clients send a challenge, and take a missing echo for a captive portal. */
+/**
+ * `/generate_204`: a client sends a challenge, and concludes from a missing echo that it is behind a captive portal.
+ */
 export function generate204(request: IncomingMessage, response: ServerResponse): void {
   const challenge = request.headers['x-tailscale-challenge'];
   response.setHeader('Cache-Control', 'no-cache, no-store, must-revalidate, no-transform, max-age=0');
@@ -42,7 +44,7 @@ export function generate204(request: IncomingMessage, response: ServerResponse):
   response.writeHead(204).end();
 }
 
-/** `/bootstrap-dns`. The next request of a client goes to another relay, so its connection is not kept. */
+/** `/bootstrap-dns`. Closes the connection, because the client's next request goes to another relay. */
 export function bootstrapDns(response: ServerResponse, json: string): void {
   sendPage(response, 'application/json', json, { ...BROWSER_HEADERS, Connection: 'close' });
 }

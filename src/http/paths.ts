@@ -1,17 +1,19 @@
-/** Request targets as Go's ServeMux reads them: what is asked for, and where a target that is not clean is sent. Pure. */
+/**
+ * Request targets as Go's ServeMux reads them: the path that is meant, and the redirect for an unclean target. Pure.
+ */
 
 export interface Target {
   /** Decoded, without the query. */
   readonly path: string;
-  /** Without its question mark; empty if there is none. */
+  /** Without the question mark; empty if there is none. */
   readonly query: string;
-  /** Where a target that is spelt otherwise than its path is redirected to, query included. */
+  /** The clean target with its query, if the request's target is spelt differently. */
   readonly redirect: string | undefined;
 }
 
-/** What Go leaves as it is in a path. */
+/** Characters that Go does not escape in a path. */
 const PLAIN = /[A-Za-z0-9\-_.~$&+,/:;=@]/;
-/** What it takes from others besides. */
+/** Texts that Go accepts as an escaped path. */
 const VALID = /^(?:[A-Za-z0-9\-_.~$&+,/:;=@!'()*[\]]|%[0-9A-Fa-f]{2})*$/;
 
 /** `undefined` for a target with a broken escape, which Go's server refuses. */
@@ -25,7 +27,7 @@ export function parseTarget(target: string): Target | undefined {
   return { path: pathOf(clean), query, redirect: clean === spelt ? undefined : `${clean}${suffix}` };
 }
 
-/** Without empty, `.` and `..` segments; a slash at the end stays. */
+/** Removes empty, `.` and `..` segments; keeps a slash at the end. */
 export function cleanPath(path: string): string {
   const segments: string[] = [];
   for (const segment of path.split('/')) {
@@ -36,14 +38,14 @@ export function cleanPath(path: string): string {
   return path.endsWith('/') && clean !== '/' ? `${clean}/` : clean;
 }
 
-/** One character for each byte. */
+/** Decodes escapes; each character of the result is one byte. */
 function unescaped(path: string): string {
   return path.replace(/%([0-9A-Fa-f]{2})/g, (_escape, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 16)),
   );
 }
 
-/** An escaped slash is part of a name, and separates none: it stays as it is. */
+/** Decodes escapes except those of slashes: an escaped slash belongs to a name and separates nothing. */
 function pathOf(spelt: string): string {
   return spelt
     .split(/(%2f)/i)
@@ -51,7 +53,7 @@ function pathOf(spelt: string): string {
     .join('');
 }
 
-/** As Go spells a path with characters that it does not take. */
+/** Escapes a path as Go does. */
 function escaped(bytes: string): string {
   const hex = (byte: string) => `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`;
   return [...bytes].map((byte) => (PLAIN.test(byte) ? byte : hex(byte))).join('');

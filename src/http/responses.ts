@@ -5,7 +5,7 @@ const POLICY =
 
 type Headers = Readonly<Record<string, string>>;
 
-/** What derper sends with every page that a browser may show. */
+/** The headers of every page that a browser may show, as derper sends them. */
 export const BROWSER_HEADERS: Headers = {
   'Strict-Transport-Security': 'max-age=63072000; includeSubDomains',
   'Content-Security-Policy': POLICY,
@@ -13,7 +13,7 @@ export const BROWSER_HEADERS: Headers = {
   'X-Content-Type-Options': 'nosniff',
 };
 
-/** The same for pages below `/debug/`, which may style themselves. */
+/** {@link BROWSER_HEADERS} for pages below `/debug/`, which may use inline styles. */
 export const DEBUG_HEADERS: Headers = {
   ...BROWSER_HEADERS,
   'Content-Security-Policy': `${POLICY}; style-src 'self' 'unsafe-inline'`,
@@ -22,7 +22,7 @@ export const DEBUG_HEADERS: Headers = {
 export const HTML = 'text/html; charset=utf-8';
 export const TEXT = 'text/plain; charset=utf-8';
 
-/** An error as text, with the headers and the final newline that Go's helper gives it. */
+/** Sends an error as text, with the headers and the final newline of Go's `http.Error`. */
 export function sendError(response: ServerResponse, status: number, text: string, headers: Headers = {}): void {
   send(response, status, `${text}\n`, { ...headers, 'Content-Type': TEXT, 'X-Content-Type-Options': 'nosniff' });
 }
@@ -31,9 +31,9 @@ export function sendPage(response: ServerResponse, contentType: string, body: st
   send(response, 200, body, { ...headers, 'Content-Type': contentType });
 }
 
-/** As Go redirects: browsers get a page with the link, others nothing. */
+/** Redirects as Go does: a GET gets a page with the link, other methods an empty body. */
 export function sendRedirect(response: ServerResponse, status: number, location: string, headers: Headers = {}): void {
-  // As Go does it, in the header alone.
+  // As in Go, only the header is escaped.
   const ascii = location.replaceAll(/[^\0-\x7f]/gu, (character) => encodeURIComponent(character).toLowerCase());
   const all = { ...headers, Location: ascii };
   const { method } = response.req;
@@ -49,20 +49,20 @@ export function sendRedirect(response: ServerResponse, status: number, location:
 
 export function send(response: ServerResponse, status: number, body: string, headers: Headers): void {
   const isHead = response.req.method === 'HEAD';
-  // To HEAD Go tells the length of what is left out, and not that nothing is.
+  // As in Go, the answer to HEAD has the length of the omitted body; but it has no length of 0.
   const length = isHead && body === '' ? {} : { 'Content-Length': Buffer.byteLength(body) };
   response.writeHead(status, { ...headers, ...length }).end(isHead ? undefined : body);
 }
 
-/** Go's words for a body in a form that it cannot read. */
+/** Go's text for an unsupported `Transfer-Encoding`. */
 export const UNSUPPORTED_CODING = 'Unsupported transfer encoding';
 
-/** What Go's server says itself of a request that it cannot read, down to the missing Date. The connection ends with it. */
+/** The answer of Go's server to a malformed request, which has no Date. The connection ends with it. */
 export function malformed(status: string, text = status): string {
   return `HTTP/1.1 ${status}\r\nContent-Type: ${TEXT}\r\nConnection: close\r\n\r\n${text}`;
 }
 
-/** The same, behind the answers to earlier requests of the connection. */
+/** Sends the {@link malformed} answer, behind the answers to earlier requests of the connection. */
 export function sendMalformed(
   response: ServerResponse,
   status: number,

@@ -1,4 +1,4 @@
-/** The ordinary HTTP server behind the plane: it gets every connection that is not a raw DERP upgrade. */
+/** The ordinary HTTP server behind the plane: it serves every connection that is not a raw DERP upgrade. */
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Adoption, ConnectionId, DuplexInfo, PeerAddress } from '../plane/plane.js';
@@ -15,10 +15,10 @@ export type { Face } from './site.js';
 
 export interface HttpOptions extends SiteOptions {
   readonly counters: HttpCounters;
-  /** The connections that are here; it bounds how many there may be. */
+  /** Bounds the connections of this server. */
   readonly visitors: Visitors;
   readonly serverKey: NodeKey;
-  /** Gives a connection whose upgrade was answered back to the plane. */
+  /** Returns a connection to the plane, after the answer to its upgrade. */
   readonly adopt: (id: ConnectionId, how: Adoption) => void;
   /** A request was refused for what it is. */
   readonly onFailure: (reason: RequestFailure, peer: PeerAddress) => void;
@@ -30,18 +30,18 @@ interface Origin extends DuplexInfo {
   readonly id: ConnectionId;
   readonly face: Face;
   readonly place: Stranger;
-  /** Requests that are not answered yet. */
+  /** Requests that have no answer yet. */
   unanswered: number;
-  /** An upgrade or CONNECT behind them. */
+  /** Handles an upgrade or CONNECT that waits for these answers. */
   next?: () => void;
 }
 
-/** derper's read and write timeouts; the request head has the plane's shorter one. */
+/** derper's read and write timeouts. For the request head, the plane has a shorter one. */
 const REQUEST_TIMEOUT = 30_000;
 const HEAD_TIMEOUT = 10_000;
 /**
- * Requests of one connection that are not answered yet. Node reads on as long as answers fit its buffers, and of what it
- * has read takes every request at once: thousands of them in one chunk, of somebody who reads no answer.
+ * Most unanswered requests of one connection. Node handles every request of a chunk at once, so a client that reads no
+ * answers could otherwise cause thousands of them with one chunk.
  */
 const PIPELINED = 32;
 /** The same of all connections that have more than one: a request head has up to 16 KiB. */
@@ -64,17 +64,17 @@ export class HttpServer {
       requestTimeout: REQUEST_TIMEOUT,
       headersTimeout: HEAD_TIMEOUT,
       connectionsCheckingInterval: HEAD_TIMEOUT / 2,
-      requireHostHeader: false, // the site sees to it, in Go's words
+      requireHostHeader: false, // the site checks it, with Go's texts
     });
     this.server.keepAliveTimeout = REQUEST_TIMEOUT;
     this.server.setTimeout(REQUEST_TIMEOUT);
     this.on('request', (request, response) => this.onRequest(request, response));
-    // Nobody here reads a body, so nobody asks for one; whether it comes is not known then.
+    // No page reads a body, so no client is asked to continue. Since its body may come or not, the connection ends.
     this.on('checkContinue', (request, response) => {
       response.shouldKeepAlive = false;
       this.onRequest(request, response);
     });
-    // Node would answer these itself, uncounted.
+    // Node would answer these itself, and the counters would miss them.
     this.on('checkExpectation', (request, response) => this.onExpectation(request, response));
     this.onSwitch('upgrade', (request, socket, head) => this.onUpgrade(request, socket, head));
     this.onSwitch('connect', (request, socket) => this.onConnect(request, socket));
@@ -86,13 +86,13 @@ export class HttpServer {
         (_error, socket) => socket.destroy(),
       ),
     );
-    // The server never listens, but it keeps track of connections, and of their deadlines, only from this event on.
+    // The server never listens, but Node checks connections and their deadlines only after this event.
     this.server.emit('listening');
   }
 
-  /** Serves one connection of the plane's, request bytes unread. */
+  /** Serves one connection of the plane; its request bytes are unread. */
   accept(id: ConnectionId, stream: Duplex, face: Face, info: DuplexInfo): void {
-    // It may have ended on its way here; then its close, which Node's server waits for, has been.
+    // The stream may have been destroyed on the way here. Its `close`, which Node's server waits for, is over then.
     if (stream.destroyed) return;
     const place = this.options.visitors.enter(stream, info);
     if (!place) {
@@ -101,10 +101,10 @@ export class HttpServer {
     }
     const origin: Origin = { ...info, id, face, place, unanswered: 0 };
     this.origins.set(stream, origin);
-    // Of what is not answered by now, Node says no more.
+    // Responses that are still pending here never emit `close`.
     stream.once('close', () => this.settle(origin, origin.unanswered));
     this.server.emit('connection', stream);
-    // The plane has stopped it after its first bytes.
+    // The plane paused it after its first bytes.
     stream.resume();
   }
 
@@ -113,7 +113,7 @@ export class HttpServer {
     this.server.close();
   }
 
-  /** A handler that fails costs its connection, as in Go. */
+  /** Adds a handler. As in Go, an exception in it costs its connection. */
   private on(event: RequestEvent, handler: (request: IncomingMessage, response: ServerResponse) => void): void {
     this.server.on(
       event,
@@ -121,7 +121,7 @@ export class HttpServer {
     );
   }
 
-  /** The same of requests with which Node hands the connection over. */
+  /** Adds a handler for the requests with which Node gives up the connection. */
   private onSwitch(
     event: 'upgrade' | 'connect',
     handler: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
@@ -135,7 +135,7 @@ export class HttpServer {
     const origin = this.origins.get(request.socket);
     if (!origin) throw new Error('a request of a connection that was not accepted');
     if (!this.begin(request, response, origin)) return;
-    // HTTP/1.1 keeps connections without a word; Node would say so with every answer.
+    // HTTP/1.1 keeps connections by default; Node would say so with every answer, and Go does not.
     if (request.httpVersion === '1.1' && response.shouldKeepAlive) response.removeHeader('Connection');
     const isHandshake = isSound(request) && wantsWebSocket(request) && this.isDerp(request, origin);
     const fault = isHandshake && handshakeFault(request);
@@ -146,7 +146,7 @@ export class HttpServer {
     } else this.site.answer(request, response, origin.face, origin.peer.address);
   }
 
-  /** Counts a request until it is answered. False if there are too many. */
+  /** Counts a request until its answer is done. False if too many are unanswered. */
   private begin({ socket }: IncomingMessage, response: ServerResponse, origin: Origin): boolean {
     if (socket.destroyed) return false;
     const isFull = origin.unanswered > 0 && this.unanswered >= PIPELINED_IN_ALL;
@@ -171,7 +171,7 @@ export class HttpServer {
       if (origin.unanswered > 0 || !origin.next) return;
       const { next } = origin;
       delete origin.next;
-      // It may have been told that it was its last request.
+      // The answer before may have ended the connection.
       if (socket.writable) next();
     };
     response.once(
@@ -181,7 +181,7 @@ export class HttpServer {
     return true;
   }
 
-  /** It was answered, and has made no new request yet. Node has just set how long it waits for one. */
+  /** The connection is idle. Node has just set its idle timeout; a crowded pool shortens it. */
   private rests({ place, unanswered }: Origin, socket: IncomingMessage['socket']): void {
     place.touch(performance.now());
     const patience = place.patience(REQUEST_TIMEOUT);
@@ -217,14 +217,18 @@ export class HttpServer {
     if (origin.tlsVersion) this.options.counters.tlsActive[origin.tlsVersion] -= requests;
   }
 
-  /** Node hands a connection over as soon as it has read an upgrade; as with Go, what was asked before is answered before. */
+  /**
+   * Runs `next` behind the answers to earlier requests, as Go does. Node gives up a connection as soon as it has read
+   * an upgrade.
+   */
   private inTurn(socket: Duplex, next: () => void): void {
     const origin = this.origins.get(socket);
     if (!origin || origin.unanswered === 0) {
       next();
       return;
     }
-    // Node looks after it no more: nothing may flow into the void, and who reads no answer is not waited for for ever.
+    // Node no longer handles this connection: the listener keeps its bytes in the buffer, and the timer ends it if the
+    // client reads no answers.
     const flowsNot = () => {};
     socket.on('readable', flowsNot);
     const late = setTimeout(() => socket.destroy(), REQUEST_TIMEOUT).unref();
@@ -232,13 +236,14 @@ export class HttpServer {
     origin.next = () => {
       clearTimeout(late);
       socket.off('readable', flowsNot);
-      // If there were many answers, it has been stopped below its stream, which thinks that it reads.
+      // After many answers, Node has paused the handle below the stream, and the stream does not know: this restarts
+      // it.
       socket.push('');
       next();
     };
   }
 
-  /** Of anything but 100-continue. */
+  /** Answers a request that expects anything but 100-continue. */
   private onExpectation(request: IncomingMessage, response: ServerResponse): void {
     const origin = this.origins.get(request.socket);
     if (!origin || !this.begin(request, response, origin)) return;
@@ -264,7 +269,10 @@ export class HttpServer {
     }
   }
 
-  /** A raw DERP upgrade that was not its connection's first request; the first one never gets here. */
+  /**
+   * Switches to raw DERP. Only upgrades behind an earlier request on the connection get here; the plane recognises the
+   * others.
+   */
   private switchToDerp({ id, place }: Origin, { headers }: IncomingMessage, socket: Duplex, leftover: Buffer): void {
     if (!wantsFastStart(headers['derp-fast-start'] as string | undefined)) {
       socket.write(switchingProtocols(this.options.serverKey));
@@ -274,9 +282,9 @@ export class HttpServer {
     this.options.adopt(id, { framing: 'raw', leftover, notIdeal });
   }
 
-  /** derper pays no heed to `Ideal-Node` here. */
+  /** Switches to WebSocket. As in derper, `Ideal-Node` does not count here. */
   private switchToWebSocket(origin: Origin, request: IncomingMessage, socket: Duplex, leftover: Buffer): void {
-    // Whatever is wrong with it is answered as it is without an upgrade.
+    // A faulty handshake gets the answer of an ordinary request.
     if (handshakeFault(request)) {
       this.refuseUpgrade(request, socket);
       return;
@@ -288,12 +296,14 @@ export class HttpServer {
     this.options.adopt(origin.id, { framing: 'websocket', leftover, notIdeal: false });
   }
 
-  /** An upgrade to something else (h2c, say) is only an offer: the request is answered as if it had not been made. */
+  /**
+   * Answers the request as if it asked for no upgrade: an upgrade to another protocol (such as h2c) is only an offer.
+   */
   private refuseUpgrade(request: IncomingMessage, socket: Duplex): void {
     answerOnce(request, socket, (response) => this.server.emit('request', request, response));
   }
 
-  /** This is no proxy, though derper can be one, for Tailscale's control servers. */
+  /** Refuses CONNECT. derper can act as a proxy for Tailscale's control servers; this relay cannot. */
   private onConnect(request: IncomingMessage, socket: Duplex): void {
     answerOnce(request, socket, (response) => {
       if (this.origins.get(socket)?.tlsVersion) sendError(response, 403, 'CONNECT not enabled');
@@ -302,7 +312,7 @@ export class HttpServer {
   }
 }
 
-/** What Node's parser complains of that has a status of its own. */
+/** Errors of Node's parser that have a status of their own. */
 const STATUSES: Readonly<Record<string, string>> = {
   HPE_INVALID_TRANSFER_ENCODING: '501 Not Implemented',
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
@@ -325,12 +335,12 @@ function wantsWebSocket({ headers }: IncomingMessage): boolean {
   return requestedFraming(headers.upgrade, headers['sec-websocket-protocol']) === 'websocket';
 }
 
-/** Node takes connections with an upgrade out of its hands; this puts one request back. The connection ends with it. */
+/** Answers one request on a connection that Node gave up, and ends the connection. */
 function answerOnce(request: IncomingMessage, socket: Duplex, answer: (response: ServerResponse) => void): void {
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
   response.assignSocket(socket as IncomingMessage['socket']);
-  // A client that keeps its side open has no claim to ours.
+  // Does not wait for the client's end of the connection.
   response.on('finish', () => socket.end(() => socket.destroy()));
   answer(response);
 }

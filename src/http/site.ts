@@ -1,4 +1,4 @@
-/** What is answered to requests: the two muxes of derper, the relay's own and the one on port 80. */
+/** Routes requests to their answers, like derper's two muxes: that of the relay, and that of port 80. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Barrier } from '../faults/barrier.js';
 import { bodyFault, DERP_PATH, isHostField } from '../protocol/upgrade.js';
@@ -18,11 +18,11 @@ import {
 
 export interface SiteOptions extends HomeOptions {
   readonly barrier: Barrier;
-  /** The ports that this process listens on. A port mapping in front of it may have others outside. */
+  /** The ports that this process listens on. Behind a port mapping, clients see others. */
   readonly ports: () => { readonly plain: number; readonly tls: number };
-  /** The JSON of `/bootstrap-dns`, for a query (`q`) of whoever has this address. */
+  /** The JSON of `/bootstrap-dns` for the query (`q`) of a client with this address. */
   readonly bootstrapDns: (query: string | null, address: string) => string;
-  /** The answer to a certificate authority's challenge on the plain face; `undefined` where none are answered. */
+  /** Answers a certificate authority's challenge over plain HTTP; `undefined` if the relay answers none. */
   readonly challengeAnswer: ((host: string, path: string) => Promise<{ status: number; text: string }>) | undefined;
   readonly debugAccess: DebugAccess;
   readonly debug: DebugSource;
@@ -30,7 +30,7 @@ export interface SiteOptions extends HomeOptions {
   readonly debugHint: () => boolean;
 }
 
-/** `main` is the relay itself; `redirect` is what stands on port 80 beside a TLS one. */
+/** `main`: the relay itself. `redirect`: the HTTP listener beside a TLS relay. */
 export type Face = 'main' | 'redirect';
 
 const NO_HOST = 'Bad Request: missing required Host header';
@@ -40,7 +40,7 @@ const NOT_FOUND = '404 page not found';
 export class Site {
   constructor(private readonly options: SiteOptions) {}
 
-  /** `address` is the peer's IP text, empty if unknown. */
+  /** `address` is the client's IP text; empty if unknown. */
   answer(request: IncomingMessage, response: ServerResponse, face: Face, address: string): void {
     const fault = Site.bodyFault(request);
     if (fault === 501) sendMalformed(response, 501, 'Not Implemented', UNSUPPORTED_CODING);
@@ -53,7 +53,7 @@ export class Site {
   }
 
   private page(request: IncomingMessage, response: ServerResponse, face: Face, address: string): void {
-    // The one method whose target need not be a path.
+    // Only CONNECT may have a target that is not a path.
     if (request.method === 'CONNECT' && !request.url?.startsWith('/')) {
       sendError(response, 404, NOT_FOUND);
       return;
@@ -66,19 +66,19 @@ export class Site {
     else this.redirect(request, response, target, address);
   }
 
-  /** One, except in HTTP/1.0, which knows no hosts. */
+  /** Exactly one valid Host header; HTTP/1.0 may omit it. */
   static hasHost({ headersDistinct, httpVersion }: IncomingMessage): boolean {
     const { host = [] } = headersDistinct;
     return host.length <= 1 && (host[0] === undefined ? httpVersion !== '1.1' : isHostField(host[0]));
   }
 
-  /** The status that a request is refused with for what it says about its body. */
+  /** The status that refuses the request for its announced body, if it is refused. */
   static bodyFault({ headersDistinct, httpVersion }: IncomingMessage): 400 | 501 | undefined {
     const { 'content-length': lengths = [], 'transfer-encoding': codings = [] } = headersDistinct;
     return bodyFault(lengths, codings, httpVersion === '1.1');
   }
 
-  /** Whether a request target is the upgrade route. */
+  /** Whether the target is the path of DERP upgrades. */
   static isDerp(target: string): boolean {
     const parsed = parseTarget(target);
     return parsed?.path === DERP_PATH && parsed.redirect === undefined;
@@ -143,14 +143,14 @@ export class Site {
       const answered = answerChallenge(response, challengeAnswer(request.headers.host ?? '', target.path));
       void this.options.barrier.settle('http: a challenge', answered, () => response.destroy());
     } else if (asked.startsWith('/debug')) {
-      // It is the other mux that makes of it what it makes of anything.
+      // The relay's mux answers, as for any request.
       this.page(request, response, 'main', address);
     } else if (request.method !== 'GET' && request.method !== 'HEAD') {
       sendError(response, 400, 'Use HTTPS');
     } else {
       const authority = authorityOverTls(request.headers.host ?? '', this.options.ports());
       const debug = asked === '/' && this.allowsDebug(request, target, address);
-      // Of an absolute target, what stands behind the host: it has a path, or it was sent to one before.
+      // Of an absolute target, the part behind the host. A target without a path was redirected to one before.
       const path = debug ? '/debug/' : asked.replace(/^[a-zA-Z][a-zA-Z0-9+.-]*:\/\/[^/?#]*/, '');
       sendRedirect(response, 302, `https://${authority}${path}`);
     }
@@ -167,8 +167,9 @@ export class Site {
 }
 
 /**
- * Where the host of a plain request is reached over TLS. A client that names our own plain port sees our ports, and so our
- * TLS port. One that names none, or another, sees those of a mapping: we cannot know more of it than the client says.
+ * The authority for the redirect to TLS. A client that names our plain port reaches our own ports, so it gets our TLS
+ * port. A client that names another port, or none, comes through a port mapping, of which the relay knows nothing: it
+ * gets its own host back.
  */
 function authorityOverTls(field: string, { plain, tls }: { readonly plain: number; readonly tls: number }): string {
   const [, host = field, port] = /^(\[[^\]]*\]|[^:]*):(\d+)$/.exec(field) ?? [];
@@ -186,7 +187,7 @@ function queryOf({ query }: Target): string {
   return query && `?${query}`;
 }
 
-/** A question to the server, not to any of its pages. */
+/** Answers `*`: a question about the server, not about a page. */
 function answerStar(request: IncomingMessage, response: ServerResponse): void {
   if (request.method === 'OPTIONS') send(response, 200, '', {});
   else send(response, 400, '', { Connection: 'close' });

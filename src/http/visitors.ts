@@ -1,9 +1,9 @@
-/** How many connections the HTTP server has, and which of them makes room for another: the one that was idle for longest. */
+/** Bounds the connections of the HTTP server. When they are full, the one that was idle for longest makes room. */
 import type { Duplex } from 'node:stream';
 import type { DuplexInfo, ListenerId } from '../plane/plane.js';
 import { type Full, Pool, type Stranger, type StrangerLimits, Strangers } from '../plane/strangers.js';
 
-/** Further places, for those who may see `/debug/`: whoever looks after the relay gets in, whatever is going on. */
+/** Further connections for addresses with access to `/debug/`, so that operators get in during a flood. */
 const RESERVE = 64;
 
 export interface VisitorLimits extends StrangerLimits {
@@ -12,9 +12,9 @@ export interface VisitorLimits extends StrangerLimits {
 }
 
 export class Visitors {
-  /** Connections that made room for a newcomer, by what was full. */
+  /** Connections that were closed to make room, by what was full. */
   readonly evicted: Record<Full, number> = { address: 0, pool: 0 };
-  /** Newcomers for whom nobody could make room. */
+  /** New connections that were refused because none could make room, by what was full. */
   readonly refused: Record<Full, number> = { address: 0, pool: 0 };
   /** An address whose share is full, of those that came since it was asked for last. */
   crowded: string | undefined;

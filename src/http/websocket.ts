@@ -1,4 +1,4 @@
-/** The handshake of DERP over WebSocket: which requests are refused, and how the others are answered. */
+/** The handshake of DERP over WebSocket: the faults that refuse it, and the answer that accepts it. */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { acceptOf, CloseCode, closeFrame } from '../protocol/websocket.js';
@@ -9,7 +9,7 @@ export interface HandshakeFault {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** What is wrong with a request that asks for a WebSocket, in the order in which upstream looks. */
+/** The first fault of a request for a WebSocket, in the order in which upstream checks. */
 export function handshakeFault(request: IncomingMessage): HandshakeFault | undefined {
   const { headers, headersDistinct, httpVersionMajor, httpVersionMinor, method } = request;
   if (httpVersionMajor === 1 && httpVersionMinor < 1) {
@@ -31,7 +31,10 @@ export function handshakeFault(request: IncomingMessage): HandshakeFault | undef
   return undefined;
 }
 
-/** Answers a handshake without fault. False if the client does not speak DERP after all, and was told so and sent away. */
+/**
+ * Accepts a handshake without fault. False if the client does not offer the subprotocol `derp`: it has been told and
+ * disconnected then.
+ */
 export function answerHandshake({ headers }: IncomingMessage, socket: Duplex): boolean {
   const offered = (headers['sec-websocket-protocol'] ?? '').split(',').map((token) => token.trim());
   const protocol = offered.find((token) => token.toLowerCase() === 'derp');

@@ -1,11 +1,11 @@
-/** Metrics of certificates: when each ends, and whether another one can be got. Pure. */
+/** Metrics of certificates: when each one expires, and whether its renewal works. Pure. */
 import { type Entry, labels } from './exposition.js';
 
 export interface CertificateFigures {
   readonly name: string;
-  /** Seconds since 1970; 0 where there is none yet. */
+  /** Seconds since 1970; 0 if there is no certificate yet. */
   readonly notAfter: number;
-  /** Failures in a row to get another one; `undefined` where none is tried to get. */
+  /** Failed renewals in a row; `undefined` for a certificate that the relay does not renew. */
   readonly failures: number | undefined;
 }
 

@@ -16,22 +16,22 @@ export interface MetricSources {
   readonly counters: Readonly<Record<CounterName, number>>;
   readonly clients: ClientFigures;
   readonly webSocketAccepts: number;
-  /** Connections that are not admitted: how many made room for others, and how many were refused, by what was full. */
+  /** Unadmitted connections that were evicted or refused, by what was full. */
   readonly strangers: Record<'evicted' | 'refused', Readonly<Record<string, number>>>;
   /** Requests that the HTTP server has refused, by reason. */
   readonly requestFailures: Readonly<Record<string, number>>;
   /** Clients that showed a mesh key that is not the relay's. */
   readonly wrongMeshKeys: number;
   readonly bootstrap: BootstrapFigures;
-  /** TLS relays only: requests, in all and under way, by the version of TLS. */
+  /** On TLS relays only: requests in total and in progress, by TLS version. */
   readonly tls: TlsFigures | undefined;
-  /** Only where there is a rate file; zeros if it limits nothing. */
+  /** Only with a rate file; zeros if it sets no limit. */
   readonly rateLimit: { readonly bytesPerSecond: number; readonly burst: number } | undefined;
-  /** Relays that this one dials; nothing is said of them where there are none. */
+  /** The relays that this one dials; without any, there are no mesh metrics. */
   readonly mesh: readonly MeshFigures[];
-  /** Nothing is said of it where everybody is admitted. */
+  /** Absent if every client is admitted; there are no admission metrics then. */
   readonly admission: AdmissionFigures | undefined;
-  /** Names with a certificate, or with failures to get one. */
+  /** Names that have a certificate, or failed to get one. */
   readonly certificates: readonly CertificateFigures[];
   readonly faults: number;
   readonly process: ProcessFigures;
@@ -39,16 +39,16 @@ export interface MetricSources {
 
 export interface AdmissionFigures {
   readonly outcomes: readonly { readonly of: readonly string[]; readonly value: number }[];
-  /** Seconds. */
+  /** In seconds. */
   readonly times: HistogramFigures;
 }
 
 export interface MeshFigures {
   readonly relay: string;
   readonly connected: boolean;
-  /** Keys that it has announced. */
+  /** Keys that the relay has announced. */
   readonly peers: number;
-  /** Of these and others, those that were passed over or forgotten. */
+  /** Keys that the relay announced and this relay ignored or forgot. */
   readonly passedOver: number;
 }
 
@@ -87,18 +87,18 @@ export interface BootstrapFigures {
 }
 
 export interface ProcessFigures {
-  /** Seconds since 1970. */
+  /** In seconds since 1970. */
   readonly startedAt: number;
-  /** Of the machine, seconds since 1970. */
+  /** When the machine booted, in seconds since 1970. */
   readonly bootedAt: number;
   readonly uptime: number;
   readonly cpuSeconds: number;
   readonly residentBytes: number;
   readonly residentBytesAtStart: number;
   readonly heapBytes: number;
-  /** 0 where the system does not tell. */
+  /** 0 if the system does not tell. */
   readonly openFiles: number;
-  /** What else Linux tells. */
+  /** Figures that only Linux provides. */
   readonly linux: LinuxFigures | undefined;
 }
 
@@ -106,7 +106,7 @@ export interface LinuxFigures {
   readonly maxOpenFiles: number;
   readonly virtualBytes: number;
   readonly maxVirtualBytes: number;
-  /** Of everything in its network namespace. */
+  /** Bytes of the whole network namespace. */
   readonly networkBytes: { readonly received: number; readonly sent: number };
 }
 
@@ -145,7 +145,7 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['counter_derpkit_egress_contended', int(counters.egress_contended)],
     ['gauge_derpkit_held', labels('what', held(sources))],
     ['counter_derpkit_over_budget', labels('what', overBudget(sources))],
-    // What Prometheus' own libraries say of any process.
+    // The process metrics of Prometheus' own client libraries.
     ['counter_process_cpu_seconds_total', bare(process.cpuSeconds)],
     ['gauge_process_open_fds', bare(process.openFiles)],
     ['gauge_process_resident_memory_bytes', bare(process.residentBytes)],
@@ -225,7 +225,7 @@ function writeFrames(counters: MetricSources['counters']): HistogramFigures {
   };
 }
 
-/** As in derper, what was never seen has no row. */
+/** As in derper, a bucket without samples has no row. */
 function roundTrips(counters: MetricSources['counters']): Record<string, number> {
   const names = COUNTER_NAMES.filter((name) => name.startsWith('tcp_rtt:') && counters[name] > 0);
   const rows = names.map((name) => [name.slice('tcp_rtt:'.length).replace('_', '-'), counters[name]] as const);
@@ -249,7 +249,7 @@ function admission({ outcomes, times }: AdmissionFigures): Entry[] {
   ];
 }
 
-/** What is bounded over all connections, as far as it is counted, and the keys of the mesh. */
+/** What counts against the limits over all connections, and the keys of the mesh. */
 function held({ counters, mesh }: MetricSources): Record<string, number> {
   return {
     mesh_keys: mesh.reduce((sum, { peers }) => sum + peers, 0),
@@ -259,7 +259,7 @@ function held({ counters, mesh }: MetricSources): Record<string, number> {
   };
 }
 
-/** How often the largest holder had to give something back. */
+/** How often each limit over all connections was exceeded. */
 function overBudget({ counters, mesh }: MetricSources): Record<string, number> {
   return {
     mesh_keys: mesh.reduce((sum, { passedOver }) => sum + passedOver, 0),
@@ -309,7 +309,7 @@ function drops(counters: MetricSources['counters'], what: 'packets' | 'bytes'): 
   return { kind: 'table', type: 'counter', help, labels: ['reason', 'kind'], rows };
 }
 
-/** Versions that were never spoken have no row, as in derper. */
+/** As in derper, a TLS version without requests has no row. */
 function tlsMetrics({ requests, active }: TlsFigures, counters: MetricSources['counters']): Entry[] {
   const spoken = Object.keys(requests).filter((version) => requests[version]);
   const rows = (of: Readonly<Record<string, number>>) =>

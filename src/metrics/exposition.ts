@@ -1,9 +1,9 @@
-/** Metrics as derper publishes them: one tree, told as Prometheus text and as expvar JSON. Pure. */
+/** Metrics as derper publishes them: one tree, in Prometheus text and in expvar JSON. Pure. */
 
 export type Value =
-  /** Counted; a counter, unless the prefix of its key says otherwise. */
+  /** A counted value. It is a counter, unless the prefix of its key names another type. */
   | { readonly kind: 'int'; readonly value: number }
-  /** Computed; without a type, unless the prefix of its key has one. */
+  /** A computed value. It has no type, unless the prefix of its key names one. */
   | { readonly kind: 'bare'; readonly value: number }
   | { readonly kind: 'labels'; readonly label: string; readonly rows: readonly (readonly [string, number])[] }
   | {
@@ -11,22 +11,25 @@ export type Value =
       readonly type: 'counter' | 'gauge';
       readonly help: string;
       readonly labels: readonly string[];
-      /** The values of the labels, in their order, and that of the metric. */
+      /** The values of the labels, in order, and the value of the metric. */
       readonly rows: readonly { readonly of: readonly string[]; readonly value: number }[];
     }
   | ({ readonly kind: 'histogram' } & HistogramFigures)
   | { readonly kind: 'set'; readonly entries: readonly Entry[] }
-  /** Labels alone say something: versions, kinds. `text` is what the JSON has. */
+  /** A metric whose labels are the information: versions, kinds. `text` is its JSON value. */
   | { readonly kind: 'info'; readonly text: string; readonly labels: Readonly<Record<string, string>> };
 
-/** How often a value was at most each bound, and more than the one before; the last count is of those beyond all bounds. */
+/**
+ * A histogram: how many values fell between each bound and the bound before; the last count has the values above all
+ * bounds.
+ */
 export interface HistogramFigures {
   readonly bounds: readonly number[];
   readonly counts: readonly number[];
   readonly sum: number;
 }
 
-/** A key may begin with `gauge_` or `counter_`, which is the type and, in Prometheus text, no part of the name. */
+/** A key may begin with `gauge_` or `counter_`. The prefix is the type; in Prometheus text the name omits it. */
 export type Entry = readonly [key: string, value: Value];
 
 export const int = (value: number): Value => ({ kind: 'int', value });
@@ -44,7 +47,7 @@ export const histogram = ({ bounds, counts, sum }: HistogramFigures): Value => (
 });
 export const set = (entries: readonly Entry[]): Value => ({ kind: 'set', entries });
 
-/** Prometheus text. The outermost entries stand in the order of their names, those of a set in the order of their keys. */
+/** Prometheus text. The outermost entries are sorted by name, the entries of a set by key. */
 export function prometheusText(entries: readonly Entry[]): string {
   return [...entries]
     .sort(([a], [b]) => order(stripped(a).name, stripped(b).name))
@@ -53,7 +56,7 @@ export function prometheusText(entries: readonly Entry[]): string {
     .join('');
 }
 
-/** expvar JSON, keys in their order. */
+/** expvar JSON, sorted by key. */
 export function expvarJson(entries: readonly Entry[]): string {
   const rows = sorted(entries).map(([key, value]) => `${JSON.stringify(key)}: ${json(value)}`);
   return `{\n${rows.join(',\n')}\n}\n`;
@@ -90,7 +93,7 @@ function samples(prefix: string, key: string, value: Value): string[] {
     case 'set':
       return sorted(value.entries).flatMap(([inner, each]) => samples(`${name}_`, inner, each));
     case 'info':
-      // A text within a set has no form in Prometheus.
+      // Prometheus has no form for a text inside a set.
       if (prefix !== '') return [];
       return [`${name}{${pairs(Object.keys(value.labels), Object.values(value.labels))}} 1`];
   }
@@ -119,7 +122,7 @@ function json(value: Value): string {
   }
 }
 
-/** Buckets as Prometheus has them: each with what is in those before it. */
+/** Cumulative buckets, as Prometheus expects them. */
 function cumulative({ bounds, counts }: HistogramFigures): [bound: string, count: number][] {
   let sum = 0;
   return [...bounds.map(String), '+Inf'].map((bound, index) => {
@@ -149,7 +152,7 @@ function quoted(text: string): string {
   return `"${text.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')}"`;
 }
 
-/** Neither Prometheus nor JSON knows Infinity of this spelling; no metric here is. */
+/** Finite values only: Prometheus and JSON spell infinity differently, and no metric here is infinite. */
 function number(value: number): string {
   return String(value);
 }

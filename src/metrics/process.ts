@@ -3,16 +3,16 @@ import { uptime } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import type { LinuxFigures, ProcessFigures } from './derper.js';
 
-/** The last that was known: where no descriptor is left, the system cannot be asked. */
+/** The last known values: without a free descriptor, the system cannot be asked. */
 const known = { residentBytes: 0, residentBytesAtStart: 0 };
 const startedAt = Math.floor(Date.now() / 1000 - process.uptime());
 
-/** Remembers what the process was like when the relay started. */
+/** Notes the memory of the process when the relay starts. */
 export function rememberStart(): void {
   known.residentBytesAtStart ||= residentBytes();
 }
 
-/** What the system and Node say of this process, now. */
+/** The current figures of this process, from the system and Node. */
 export function processFigures(): ProcessFigures {
   const { user, system } = process.cpuUsage();
   return {
@@ -28,17 +28,17 @@ export function processFigures(): ProcessFigures {
   };
 }
 
-/** What only `/proc` tells. */
+/** The figures that only `/proc` has. */
 function linuxFigures(): LinuxFigures | undefined {
   try {
     const limits = readFileSync('/proc/self/limits', 'utf8');
-    // Names of processes may have blanks and brackets.
+    // The name of a process may contain blanks and brackets.
     const [, stat = ''] = /^.*\) (.*)$/s.exec(readFileSync('/proc/self/stat', 'utf8')) ?? [];
     const network = namedRow(readFileSync('/proc/self/net/netstat', 'utf8'), 'IpExt');
     return {
       maxOpenFiles: limit(limits, 'Max open files'),
       maxVirtualBytes: limit(limits, 'Max address space'),
-      // The 23rd field; the two before the brackets end are gone.
+      // Field 23 of the line; the split text begins behind the first two.
       virtualBytes: Number(stat.split(' ')[20]),
       networkBytes: { received: network.get('InOctets') ?? 0, sent: network.get('OutOctets') ?? 0 },
     };
@@ -47,13 +47,13 @@ function linuxFigures(): LinuxFigures | undefined {
   }
 }
 
-/** The soft limit; none is what the largest one would be. */
+/** The soft limit; "unlimited" counts as the largest possible limit. */
 function limit(limits: string, name: string): number {
   const value = new RegExp(`^${name} +(\\S+)`, 'm').exec(limits)?.[1];
   return value === 'unlimited' ? 2 ** 64 : Number(value);
 }
 
-/** A line of names and one of values, both behind the name of the row. */
+/** Reads a pair of lines that both begin with `row`: one with the names, one with the values. */
 function namedRow(text: string, row: string): Map<string, number> {
   const [names = [], values = []] = text
     .split('\n')
@@ -66,12 +66,12 @@ function residentBytes(): number {
   try {
     known.residentBytes = process.memoryUsage.rss();
   } catch {
-    // It opens a file of /proc.
+    // Reading it opens a file of /proc, which may fail.
   }
   return known.residentBytes;
 }
 
-/** Descriptors that are open, or 0 where the system does not tell. */
+/** The number of open descriptors; 0 if the system does not tell. */
 export function openFiles(): number {
   try {
     return readdirSync('/proc/self/fd').length;
@@ -84,7 +84,7 @@ function uptimeBoot(): number {
   try {
     return Math.floor(Date.now() / 1000 - uptime());
   } catch {
-    // Where there is no /proc, nothing tells; no machine was booted after its programs were started.
+    // Without /proc the boot time is unknown; it is no later than the start of this process.
     return startedAt;
   }
 }
