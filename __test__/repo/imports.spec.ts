@@ -24,6 +24,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'plane/certificate-set.ts': { types: ['plane/ids.ts'] },
   'plane/snapshot.ts': {},
   'plane/packet-tap.ts': { types: ['plane/counters.ts', 'protocol/'] },
+  'plane/policy.ts': { types: ['protocol/'] },
   'plane/plane.ts': {
     ours: ['plane/snapshot.ts'],
     types: [

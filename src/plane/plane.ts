@@ -31,12 +31,14 @@ import type { CounterPage, DropReason } from './counters.js';
 import type { Failure } from './failures.js';
 import type { ConnectionId, LinkId, ListenerId, PeerAddress } from './ids.js';
 import type { PacketTap, TapOptions } from './packet-tap.js';
+import type { PlanePolicy, ReceiveRate } from './policy.js';
 import type { Snapshot } from './snapshot.js';
 
 export type { Certificate, CertificateNeed, CertificateSet } from './certificate-set.js';
 export type { Failure } from './failures.js';
 export type { ConnectionId, LinkId, ListenerId, PeerAddress } from './ids.js';
 export type { PacketTap, TapBatch, TapFrame, TapOptions } from './packet-tap.js';
+export type { PlaneDeadlines, PlaneLimits, PlanePolicy, ReceiveRate } from './policy.js';
 export { LINK_COLUMNS, SNAPSHOT_COLUMNS, type Snapshot } from './snapshot.js';
 
 /** The implementation: `js` is JavaScript alone, `native` is the addon. */

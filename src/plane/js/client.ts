@@ -12,9 +12,9 @@ export interface Client {
   /** The client may forward, watch, and close peers. */
   readonly mesh: boolean;
   readonly egress: Egress;
-  /** Tells it that a client whose packets it was sent is not here any more. */
+  /** Tells the client that a peer has left that sent it packets. */
   peerGone(key: NodeKey, reason: PeerGoneReason): void;
-  /** Ends it: something of its own has failed. */
+  /** Ends the connection after a fault in its own code. */
   fail(): void;
 }
 

@@ -13,13 +13,13 @@ import type { Wheel } from './wheel.js';
 
 /** A handshake that waits for a certificate. */
 export interface ParkedHandshake {
-  /** There are other certificates: it goes on, if one of them fits. */
+  /** The certificates were replaced: it goes on if one fits now. */
   lookAgain(): void;
   /** Ends it and its socket. */
   end(): void;
 }
 
-/** What all parts of one plane share, whatever they know of its connections. */
+/** What all parts of one plane share; it names no type of connection. */
 export interface PlaneContext {
   /** The control plane replaces it as a whole: read it when it is needed, and keep no part of it. */
   policy: PlanePolicy;

@@ -8,7 +8,7 @@ use derp_proto::token_bucket::Rate;
 
 use crate::base::network::Prefix;
 
-/// Limits, deadlines, depths and rates. The twin of `PlanePolicy` in `src/plane/plane.ts`, which says what each is.
+/// Limits, deadlines, depths and rates. The twin of `PlanePolicy` in `src/plane/policy.ts`, which says what each is.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
 pub struct Policy {
