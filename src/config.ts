@@ -1,6 +1,6 @@
 /**
- * The settings of a relay: one schema for flags, environment, config file and `createRelay`. Parsed once into a type that
- * cannot be half right; every problem is reported, not the first.
+ * The settings of a relay: one schema for flags, environment, config file and `createRelay`. The result is completely
+ * valid; otherwise every problem is reported, not only the first.
  */
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
@@ -52,7 +52,7 @@ const FILES = 'must be an object of chainFile, keyFile and default';
 
 export const PLANE_CHOICES = ['auto', 'native', 'js'] as const;
 
-/** Each field's description is its line in `--help`; each default is the relay's. */
+/** The description of a field is its line in `--help`; its default is the relay's. */
 const SCHEMA = z.object({
   listen: address.prefault(':443').describe('address of the relay itself, host:port'),
   hostname: hostname.default('localhost').describe('name or address that clients use'),
@@ -148,17 +148,17 @@ const SCHEMA = z.object({
   certificate: certificate.optional().describe('PEM chain and key, instead of a directory'),
 });
 
-/** The schema's fields. What it takes, {@link RelayConfig} says again, with a comment on each field. */
+/** The schema. {@link RelayConfig} documents the fields that it accepts. */
 export type Schema = typeof SCHEMA;
 /** Checked settings. Durations are milliseconds. */
 export type Settings = z.output<typeof SCHEMA>;
 
-/** Every setting, in the order of `derpkit serve --help`: what command lines and files are made of. */
+/** Every setting, in the order of `derpkit serve --help`. Command lines and config files are read by it. */
 export const SETTINGS: readonly SettingInfo<SettingName>[] = settingsOf(SCHEMA.shape).filter(
   (info): info is SettingInfo<SettingName> => info.name !== 'certificate',
 );
 
-/** Checks settings. Throws {@link ConfigError} with every problem; its paths are the fields' names. */
+/** Checks settings. Throws {@link ConfigError} with every problem; the paths are the names of the fields. */
 export function parseSettings(config: RelayConfig): Settings {
   const known = settingsOf(SCHEMA.shape).map(({ name }) => name);
   const { settings, problems } = parseShape(SCHEMA.shape, { ...config }, known);
@@ -174,7 +174,7 @@ export function dataDirOf({ dataDir }: Pick<Settings, 'dataDir'>): string {
   return join(process.env.XDG_DATA_HOME || join(homeDirectory(), '.local', 'share'), 'derpkit');
 }
 
-/** Where the relay's key and certificates are, with the defaults below the data directory. */
+/** The file of the relay's key, and the directory of its certificates: by default, in the data directory. */
 export function keyFileOf(settings: Settings): string {
   return settings.keyFile ?? join(dataDirOf(settings), 'derper.key');
 }
@@ -183,7 +183,7 @@ export function certDirOf(settings: Settings): string {
   return settings.certDir ?? join(dataDirOf(settings), 'certs');
 }
 
-/** Fields that are right one by one, and cannot be together. */
+/** Problems of settings that are valid alone, but not together. */
 function contradictions(settings: Partial<Settings>): Problem[] {
   const problems: Problem[] = [];
   const { certMode, listen, httpPort, privateKey, keyFile, meshKey, meshKeyFile, meshWith = [] } = settings;

@@ -1,7 +1,7 @@
-/** Every error that leaves the library, in one table. `code` is for programs, the text for people. */
+/** Every error that leaves the library, in one table. `code` is for programs, the message for people. */
 import { getSystemErrorMap } from 'node:util';
 
-/** Every code of an error, and what it stands for. */
+/** Every error code and its meaning. */
 export const ERROR_CODES = {
   /** Settings that cannot be used: a {@link ConfigError}. */
   ERR_CONFIG: 'Settings that cannot be used. `problems` lists every problem, with its path.',
@@ -17,14 +17,14 @@ export const ERROR_CODES = {
 /** The code of an error: a key of {@link ERROR_CODES}. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** Every error that derpkit throws or rejects with. Programs look at `code`; the message is for people, and may change. */
+/** Any error that derpkit throws or rejects with. Programs read `code`; the message is for people, and may change. */
 export class DerpkitError extends Error {
   /** The name of the class. */
   override name = 'DerpkitError';
 
-  /** `options.cause` is the error behind this one. */
+  /** `options.cause` is the underlying error. */
   constructor(
-    /** What kind of error it is. */
+    /** The kind of error. */
     readonly code: ErrorCode,
     message: string,
     options?: ErrorOptions,
@@ -35,7 +35,7 @@ export class DerpkitError extends Error {
 
 /** One setting that cannot be used. */
 export interface Problem {
-  /** Where the value came from, in the user's own spelling: `-certmode`, `DERPKIT_HTTP_PORT`, `config.yaml: httpPort`. */
+  /** Where the value came from, as the user spells it: `-certmode`, `DERPKIT_HTTP_PORT`, `config.yaml: httpPort`. */
   readonly path: string;
   /** What is wrong with it, and what to do. */
   readonly message: string;
@@ -55,7 +55,7 @@ export class ConfigError extends DerpkitError {
   }
 }
 
-/** Settings that this data plane cannot serve; another one may. The cause is what it has said. */
+/** Settings that this data plane cannot serve; another one may. The cause is the plane's error. */
 export class PlaneRefusal extends ConfigError {
   override name = 'PlaneRefusal';
 
@@ -84,7 +84,7 @@ export class ListenError extends DerpkitError {
   }
 }
 
-/** What the system says, in words and without a path: `permission denied`. Of any other error, its message. */
+/** The system's reason without a path, such as `permission denied`; for any other error, its message. */
 export function reasonOf(error: unknown): string {
   const { errno, message } = (error ?? {}) as NodeJS.ErrnoException;
   return (errno !== undefined && getSystemErrorMap().get(errno)?.[1]) || message || String(error);

@@ -7,7 +7,7 @@ export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] 
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface LogSettings {
-  /** `text`: one readable line each, as derper's are. `json`: pino's. */
+  /** `text`: one readable line for each message, like derper's. `json`: pino's format. */
   readonly format: 'text' | 'json';
   readonly level: LogLevel;
 }
@@ -15,9 +15,9 @@ export interface LogSettings {
 /** The levels of the loggers that are made here; those of embedding programs are their own. */
 const LEVELS = new WeakMap<Logger, AdjustableLevel>();
 
-/** Writes to standard error unless told otherwise: standard output is for what was asked for. */
+/** Makes a logger that writes to standard error by default: standard output is for results. */
 export function createLogger(settings: LogSettings, out: NodeJS.WritableStream = process.stderr): Logger {
-  // A full disk or a closed pipe costs lines, not the relay.
+  // A full disk or a closed pipe loses lines, but must not end the relay.
   if (out.listenerCount('error') === 0) out.on('error', () => {});
   const level = new AdjustableLevel(settings.level);
   const onChild = (child: Logger) => level.follow(child);
@@ -86,7 +86,7 @@ class AdjustableLevel {
   }
 }
 
-/** `2026/11/23 06:15:52 warn: text key=value`; no level where it is info. */
+/** Lines such as `2026/11/23 06:15:52 warn: text key=value`; the level `info` is omitted. */
 function textLines(out: NodeJS.WritableStream): DestinationStream {
   return {
     write(line: string): void {

@@ -1,4 +1,4 @@
-/** What an embedding program holds: a relay that can be started, asked, reloaded and closed. */
+/** Makes the object that an embedding program holds: a relay that it can start, query, reload and close. */
 import { EventEmitter } from 'node:events';
 import { dataDirOf, parseSettings, type RelayConfig, type Settings } from './config.js';
 import type { AdmissionFigures } from './control/admission/figures.js';
@@ -20,15 +20,15 @@ import { type RelayTimes, type RunningOptions, RunningRelay } from './relay/runn
 export type { InheritedSockets, Relay, RelayAddress, RelayEvents, RelayOptions } from './relay/api.js';
 
 /**
- * Makes a relay; `start` opens it. Throws a `ConfigError` with every setting that cannot be used, and a `DerpkitError` with
- * the code `ERR_NATIVE_UNAVAILABLE` where the native plane was asked for and cannot be loaded.
+ * Makes a relay; `start` opens it. Throws a `ConfigError` that lists every unusable setting, and a `DerpkitError` with
+ * the code `ERR_NATIVE_UNAVAILABLE` if the native plane was demanded and cannot be loaded.
  */
 export function createRelay(config: RelayConfig = {}, options: RelayOptions = {}): Relay {
   const settings = parseSettings(config);
   return composeRelay(settings, selectPlane(settings.plane), options);
 }
 
-/** Makes a relay on a plane of the caller's, with the caller's patience and bounds. For tests. */
+/** Makes a relay with the given plane, deadlines and limits. For tests. */
 export function composeRelay(
   settings: Settings,
   plane: SelectedPlane,
@@ -78,10 +78,11 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
 
   async close(): Promise<void> {
     this.state = 'closed';
-    // A start under way sees the state, and ends; closing half of what it opens would leave the other half.
+    // A start in progress sees the new state and ends itself; closing only what it has opened so far would leave the
+    // rest.
     await this.starting?.catch(() => undefined);
     await this.started?.close();
-    // Not before: handlers of `disconnected` may ask.
+    // Only now, because handlers of `disconnected` may query the relay.
     this.started = undefined;
   }
 

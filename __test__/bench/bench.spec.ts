@@ -150,7 +150,7 @@ it('a relay that runs already is measured where it is', async () => {
 });
 
 it.each([
-  ['--generator', ['/nowhere/derp-bench'], 'the load generator is not here'],
+  ['--generator', ['/nowhere/derp-bench'], 'the load generator is missing'],
   ['--scenario', ['nonsense'], 'no row matches nonsense'],
   ['--contenders', ['native,better'], 'there is no contender better'],
   ['--target', ['nowhere'], 'host:port'],

@@ -130,7 +130,7 @@ describe('serving', () => {
     const relay = serve(directory);
     await portOf(relay, 'DERP over TLS');
     await relay.printed(
-      /warn: \S+data has the mode 0777: others may put keys of theirs in it; chmod 700 keeps them out$/m,
+      /warn: \S+data has the mode 0777: other users may replace the keys in it; chmod 700 prevents that$/m,
     );
     // It is the operator's, who may have reasons.
     expect(statSync(data).mode & 0o777).toBe(0o777);

@@ -115,7 +115,7 @@ export class AcmeClient {
 
   /** Deactivates an authorization that is no longer needed: open ones count against the account. */
   async deactivate(url: string): Promise<void> {
-    await this.post('giving up an authorization', url, { status: 'deactivated' });
+    await this.post('deactivating an authorization', url, { status: 'deactivated' });
   }
 
   /** The CA's renewal information for a certificate (RFC 9773); `undefined` if the CA has none. */
@@ -124,7 +124,7 @@ export class AcmeClient {
     if (typeof renewalInfo !== 'string') return undefined;
     const url = `${renewalInfo.replace(/\/$/, '')}/${certificate}`;
     const answer = await this.transport.send('GET', url, undefined, this.signal);
-    if (answer.status !== 200) throw refusal('asking when to renew', answer, Date.now());
+    if (answer.status !== 200) throw refusal('reading the renewal information', answer, Date.now());
     return answer;
   }
 
@@ -140,7 +140,7 @@ export class AcmeClient {
   private async endpoint(name: string): Promise<string> {
     const url = (await this.directory())[name];
     if (typeof url === 'string') return url;
-    throw new AcmeError('', `${this.options.directory} is no ACME directory: it has no ${name}`);
+    throw new AcmeError('', `${this.options.directory} is not an ACME directory: it has no ${name}`);
   }
 
   private async post(what: string, url: string, body: object | undefined): Promise<Answer> {
@@ -202,7 +202,7 @@ function objectOf(what: string, body: string): Readonly<Record<string, unknown>>
   } catch {
     // The text is not JSON; the error below covers that.
   }
-  throw new AcmeError('', `${what}: the answer is no JSON object`);
+  throw new AcmeError('', `${what}: the answer is not a JSON object`);
 }
 
 function urlOf(what: string, { fields }: Resource, name: string): string {

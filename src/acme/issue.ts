@@ -40,7 +40,7 @@ export async function issue(
     }
   }
   const [first] = failures;
-  if (!first) throw new AcmeError('', `there is no way to show that ${request.identifier.value} is ours`);
+  if (!first) throw new AcmeError('', `no challenge can prove control of ${request.identifier.value}`);
   throw new AcmeError(first.type, failures.map(({ message }) => message).join('; '), first.retryAt);
 }
 
@@ -80,7 +80,7 @@ async function orderOnce(client: AcmeClient, request: OrderRequest): Promise<Res
 }
 
 async function authorize(client: AcmeClient, url: string, name: string, solver: Solver): Promise<void> {
-  const what = `showing that ${name} is ours by ${solver.type}`;
+  const what = `proving control of ${name} by ${solver.type}`;
   const authorization = await client.get(what, url);
   if (authorization.status === 'valid') return;
   const challenge = challengesOf(authorization).find(({ type }) => type === solver.type);

@@ -1,4 +1,6 @@
-/** The relays that are compared: how each is started on the same settings, and which of them are here. */
+/**
+ * The contenders: relays that are compared, how each is started with equal settings, and which of them are available.
+ */
 import { fileURLToPath } from 'node:url';
 import { selectPlane } from '../plane/select.js';
 import { VERSION } from '../version.js';
@@ -6,15 +8,15 @@ import { say } from './machine.js';
 import type { Absent, Participant } from './record.js';
 import type { Scenario } from './scenarios.js';
 
-/** What one relay gets to itself for one run. */
+/** Ports and files of one relay in one run. */
 export interface Place {
   readonly port: number;
   readonly stunPort?: number;
   readonly keyFile: string;
-  /** With a certificate for {@link HOSTNAME}; plain if absent. */
+  /** The directory with the certificate for {@link HOSTNAME}; absent for plain TCP. */
   readonly certDir?: string;
   readonly workers?: number;
-  /** Another relay to mesh with. */
+  /** The relay to mesh with. */
   readonly mesh?: { readonly port: number; readonly keyFile: string; readonly authority: string };
 }
 
@@ -23,21 +25,21 @@ export interface Command {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** A relay that can be started, or one that runs already. */
+/** A contender: a relay that the benchmark starts, or one that runs already. */
 export interface Contender extends Participant {
-  /** Absent of one that runs already. */
+  /** Absent for a relay that runs already. */
   readonly command?: (place: Place) => Command;
   readonly address?: { readonly host: string; readonly port: number };
-  /** Of a relay that runs here. */
+  /** The process of a relay that runs on this machine already. */
   readonly pid?: number;
-  /** What it can be measured in. */
+  /** Whether the scenario can measure it. */
   readonly takes: (scenario: Scenario) => boolean;
 }
 
-/** What the test certificate is for: the name that the generator asks for. */
+/** The name in the test certificate, which the generator asks for. */
 export const HOSTNAME = 'bench.test';
 
-/** derper's own flags, which derpkit's `derper` has too. */
+/** Flags that derper and derpkit's `derper` share. */
 function flags({ port, stunPort, keyFile, certDir, mesh }: Place): string[] {
   return [
     ...['-a', `127.0.0.1:${port}`, '-http-port', '-1', '-c', keyFile],
@@ -64,15 +66,15 @@ function ours(name: 'native' | 'js', about: string): Contender {
   };
 }
 
-/** Relays that mesh have to trust each other's certificate, which is all that they trust then. */
+/** Makes meshed relays trust each other's certificate, and no other. */
 function trusting({ mesh }: Place): Record<string, string> {
   return mesh ? { SSL_CERT_FILE: mesh.authority } : {};
 }
 
-/** Tailscale's relay, at a path or by its name. */
+/** Tailscale's derper, by path or name. */
 function derper(path: string): Contender | undefined {
   const version = say(path, ['-version']);
-  // derpkit has a program of that name, and it may be the one that is found.
+  // derpkit has a program of this name, which may be the one found.
   if (version === undefined || version === VERSION) return undefined;
   return {
     name: 'derper',
@@ -87,7 +89,7 @@ function goVersion(path: string): string {
   return built ? `built with ${built}` : 'built elsewhere';
 }
 
-/** What nothing on sockets can be cheaper than: the generator's own, which does nothing but receive and send. */
+/** The lower bound of cost: the generator's own echo, which only receives and sends. */
 function floor(generator: string): Contender {
   return {
     name: 'floor',
@@ -98,18 +100,18 @@ function floor(generator: string): Contender {
 }
 
 export const CONTENDERS = ['native', 'js', 'derper', 'floor'] as const;
-/** Without the floor, which is no relay that anybody would run. */
+/** The default contenders. The floor is not one: it is no usable relay. */
 export const USUAL = ['native', 'js', 'derper'] as const;
 
 export interface Sources {
   readonly generator: string;
-  /** The path of Tailscale's relay; the one that the system finds if absent. */
+  /** The path of Tailscale's derper; without it, the one in `PATH`. */
   readonly derper?: string | undefined;
-  /** Why there is none, where it is known. */
+  /** Why derper is missing, if that is known. */
   readonly derperMissing?: string | undefined;
 }
 
-/** Those of the names that are here; of the others why they are not. */
+/** The available contenders of the given names, and for each other name why it is missing. */
 export function find(
   names: readonly string[],
   { generator, derper: path = 'derper', derperMissing }: Sources,
@@ -136,7 +138,7 @@ function one(name: string, generator: string, path: string, missing: string | un
     case 'js':
       return ours('js', `derpkit ${VERSION}, JavaScript plane`);
     case 'derper':
-      return derper(path) ?? { name, why: missing ?? `${path} is not there, or is not Tailscale's` };
+      return derper(path) ?? { name, why: missing ?? `${path} is missing, or is not Tailscale's derper` };
     case 'floor':
       return floor(generator);
     default:
@@ -144,7 +146,7 @@ function one(name: string, generator: string, path: string, missing: string | un
   }
 }
 
-/** A relay at an address, of which nothing else is known. */
+/** A relay that runs at an address, and of which nothing else is known. */
 export function running(
   name: string,
   host: string,
@@ -158,7 +160,7 @@ export function running(
     about,
     address: { host, port },
     ...(pid !== undefined && { pid }),
-    // What would have to be done to its process or its cores, it is spared.
+    // Scenarios that would act on its process or its cores are skipped.
     takes: ({ workers, burners, family }) =>
       workers === undefined && burners === undefined && family !== 'mesh' && (family !== 'stun' || stun),
   };

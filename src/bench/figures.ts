@@ -1,6 +1,6 @@
-/** The figures of a run, where they are in the generator's report, and how several runs' are put together. */
+/** The figures of a run, their place in the generator's report, and how the values of several runs combine. */
 
-/** What the load generator says of one run: see its README. Only what is read here has a type. */
+/** The load generator's report of one run; its README describes it. Only the fields that are read here have a type. */
 export interface Report {
   readonly scenario: string;
   readonly ok: boolean;
@@ -15,12 +15,12 @@ export interface Report {
 
 export interface Figure {
   readonly name: string;
-  /** Where it is in a report. */
+  /** The path of the value in a report. */
   readonly path: string;
   readonly digits: number;
-  /** Which way is better; a figure without it is compared with nobody's. */
+  /** Whether less or more is better; without it, the figure is not compared. */
   readonly better?: 'less' | 'more';
-  /** What a value of the report is multiplied by. */
+  /** The factor for the value of the report. */
   readonly scale?: number;
 }
 
@@ -67,10 +67,10 @@ const figures = {
 
 export type FigureKey = keyof typeof figures;
 
-/** By key, in the order of tables. */
+/** Figures by key, in the order of tables. */
 export const FIGURES: Readonly<Record<FigureKey, Figure>> = figures;
 
-/** A figure of a report, or undefined if it has none. */
+/** A figure of a report; undefined if the report does not have it. */
 export function figureOf(report: Report, key: FigureKey): number | undefined {
   const { path, scale = 1 }: Figure = FIGURES[key];
   let value: unknown = report;
@@ -78,7 +78,7 @@ export function figureOf(report: Report, key: FigureKey): number | undefined {
   return typeof value === 'number' && Number.isFinite(value) ? value * scale : undefined;
 }
 
-/** Several runs' values of one figure. */
+/** The values of one figure over several runs. */
 export interface Spread {
   readonly least: number;
   readonly median: number;
@@ -95,12 +95,12 @@ export function spreadOf(values: readonly number[]): Spread | undefined {
   return { least, median, most };
 }
 
-/** With a comma between each three digits. */
+/** A number with a comma between every three digits. */
 export function number(value: number, digits: number): string {
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** Fewer digits of what is large: 0.63, 6.3, 63. */
+/** A ratio with fewer decimals the larger it is: 0.63, 6.3, 63. */
 export function times(ratio: number): string {
   return `${number(ratio, ratio < 10 ? 2 : ratio < 100 ? 1 : 0)}×`;
 }

@@ -1,9 +1,9 @@
-/** Where the load generator is: a program of its own, because what is measured must not be slowed down by who measures. */
+/** Finds the load generator. It is a separate program, so that measuring does not slow down what is measured. */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { packageOf, targetName } from '../plane/targets.js';
 
-/** Beside the addon, whose platform it has too; undefined if it is not there. */
+/** The path of the generator, which lies beside the addon of this platform; undefined if it is missing. */
 export function findGenerator(): string | undefined {
   const name = process.platform === 'win32' ? 'derp-bench.exe' : 'derp-bench';
   const built = fileURLToPath(new URL(`../../npm/${targetName()}/${name}`, import.meta.url));
@@ -17,5 +17,5 @@ export function findGenerator(): string | undefined {
 }
 
 export const NO_GENERATOR =
-  'the load generator is not here. It is a Rust program that packages without prebuilt binaries do not have: ' +
-  'in a clone of the sources `npm run bench` builds it where Cargo is, or name one that was built elsewhere with --generator';
+  'the load generator is missing: a package without prebuilt binaries does not contain this Rust program. ' +
+  'In a clone of the sources with Cargo, `npm run bench` builds it; --generator names one that was built elsewhere';

@@ -1,4 +1,4 @@
-/** What kind of machine this is, and with what everything was built: of its class, and nothing that names it. */
+/** The class of this machine and the versions of the tools, without anything that identifies it. */
 import { spawnSync } from 'node:child_process';
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 import { VERSION } from '../version.js';
@@ -13,11 +13,11 @@ export interface Machine {
   readonly go?: string;
   readonly rustc?: string;
   readonly derpkit: string;
-  /** Of the clone, with `+` behind it if something was changed. */
+  /** The commit of the clone, with `+` behind it if files were changed. */
   readonly commit?: string;
 }
 
-/** `clone` is where the sources are, if they are. */
+/** `clone` is the directory of the sources, if there is one. */
 export function machine(clone: string | undefined): Machine {
   const all = cpus();
   const go = clone && say('go', ['env', 'GOVERSION']);
@@ -43,7 +43,7 @@ function commitOf(clone: string): string | undefined {
   return commit && (changed ? `${commit}+` : commit);
 }
 
-/** What a program prints; undefined if it cannot be run, or prints nothing. */
+/** The output of a program; undefined if it cannot be run or prints nothing. */
 export function say(program: string, args: readonly string[]): string | undefined {
   const { status, stdout } = spawnSync(program, args, { encoding: 'utf8', timeout: 20_000 });
   return status === 0 ? stdout.trim() || undefined : undefined;

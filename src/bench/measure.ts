@@ -1,4 +1,4 @@
-/** One run: a fresh relay, the load generator against it, its report. */
+/** One run: starts a fresh relay, runs the load generator against it, and returns the report. */
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,9 +10,9 @@ import type { Report } from './figures.js';
 import { freePort, freeUdpPort, listening, type Started, start, type Tools } from './processes.js';
 import type { Scenario } from './scenarios.js';
 
-/** For what surrounds the window: logins, the way to the peak, packets that are still under way. */
+/** Milliseconds for what surrounds the measured window: logins, warm-up, packets still on their way. */
 const PATIENCE = 240_000;
-/** How long competitors for the relay's core live if nobody ends them, in seconds. */
+/** Seconds after which burners end by themselves. */
 const BURN = 300;
 
 export interface Cores {
@@ -20,7 +20,7 @@ export interface Cores {
   readonly generator: string;
 }
 
-/** Where runs take place: a folder with what relays need, gone when it is closed. */
+/** The directory and files of runs; removed by `close`. */
 export class Stage {
   readonly #folder = mkdtempSync(join(tmpdir(), 'derpkit-bench-'));
   readonly #certificate = join(this.#folder, `${HOSTNAME}.crt`);
@@ -31,18 +31,18 @@ export class Stage {
   constructor(
     readonly generator: string,
     readonly tools: Tools,
-    /** Absent where they cannot be kept apart. */
+    /** Absent if relay and generator cannot have separate cores. */
     readonly cores: Cores | undefined,
     readonly stunAddress: string | undefined,
   ) {
-    // ECDSA, which is what certificate authorities give out by now.
+    // ECDSA, as certificate authorities issue by default now.
     const { der, privateKey } = selfSignedCertificate([HOSTNAME], 1, new Date());
     writeFileSync(this.#certificate, new X509Certificate(der).toString());
     const key = privateKey.export({ type: 'pkcs8', format: 'pem' });
     writeFileSync(join(this.#folder, `${HOSTNAME}.key`), key, { mode: 0o600 });
   }
 
-  /** Rejects if there are no figures, with the last words of whoever is to blame. */
+  /** Measures one scenario. Rejects if there is no report, with the last output of the process that failed. */
   async measure(contender: Contender, scenario: Scenario, workers?: number): Promise<Report> {
     const tls = scenario.transport === 'tls';
     const args = [...scenario.args, '--json'];
@@ -114,7 +114,7 @@ export class Stage {
     };
   }
 
-  /** Two that mesh with each other, under one name and certificate. */
+  /** Two relays that mesh with each other, under one name and certificate. */
   async #meshed(scenario: Scenario): Promise<readonly [Place, Place]> {
     const [here, there] = [await this.#place(scenario, undefined), await this.#place(scenario, undefined)];
     const keyFile = join(this.#folder, 'mesh.key');
@@ -138,7 +138,7 @@ export class Stage {
     this.#running.delete(started);
   }
 
-  /** Ends whatever runs, at once; a measurement that is under way rejects. */
+  /** Ends every process at once; a measurement in progress rejects. */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#running].map((started) => started.stop()));

@@ -1,4 +1,6 @@
-/** The record as a picture: how many times better than the baseline each contender is, readable in light and dark. */
+/**
+ * Draws the record: how many times better than the baseline each contender is. Readable on light and dark background.
+ */
 import { FIGURES, type Figure, number, type Spread, times } from './figures.js';
 import { type RunRecord, ratioFor, roundsIn, spreadFor } from './record.js';
 import type { Scenario } from './scenarios.js';
@@ -7,7 +9,7 @@ const WIDTH = 960;
 const ROW = 42;
 const TOP = 96;
 const BOTTOM = 58;
-/** Where the axis begins and ends; left of it what is measured, right of it the medians. */
+/** The horizontal extent of the axis; the scenario stands left of it, the medians right of it. */
 const AXIS = { from: 330, to: 690 };
 const COLUMN = 86;
 const COLOURS = ['a', 'b', 'c', 'd'] as const;
@@ -39,18 +41,18 @@ const STYLE = `
 
 interface Mark {
   readonly name: string;
-  /** Times better than the baseline. */
+  /** How many times better than the baseline. */
   readonly better: Spread;
 }
 
 interface Row {
   readonly scenario: Scenario;
   readonly marks: readonly Mark[];
-  /** Each contender's median, as it is in tables. */
+  /** The median of each contender, formatted as in tables. */
   readonly medians: readonly string[];
 }
 
-/** An SVG; undefined if the record has nobody to compare with, or nothing to compare. */
+/** The picture as SVG; undefined if the record has no baseline, or nothing to compare. */
 export function picture(record: RunRecord): string | undefined {
   const { baseline, contenders } = record;
   const names = contenders.map(({ name }) => name);
@@ -103,12 +105,13 @@ export function picture(record: RunRecord): string | undefined {
 function rowOf(record: RunRecord, scenario: Scenario, names: readonly string[]): Row {
   const { id, headline } = scenario;
   const figure: Figure = FIGURES[headline];
-  // A figure that is not positive in every round has no ratio, and a row that lacks a contender misleads: it is left out.
+  // A value that is not positive has no ratio, and a row without one of the contenders misleads, so both are omitted.
   const least = names.map((name) => spreadFor(record, id, name, headline)?.least ?? 1);
   const marks = (least.some((value) => value <= 0) ? [] : names)
     .filter((name) => name !== record.baseline)
     .flatMap((name) => {
-      // The other way round where less is better: the median of 1/x is not quite 1/median, of an even number of rounds.
+      // Where less is better, compute the ratio the other way round: for an even number of rounds, the median of 1/x is
+      // not 1/median.
       const pair = figure.better === 'less' ? ([record.baseline, name] as const) : ([name, record.baseline] as const);
       const better = ratioFor(record, id, pair, headline);
       return better && better.least > 0 ? [{ name, better }] : [];
@@ -132,7 +135,7 @@ function drawn({ scenario, marks, medians }: Row, y: number, { scale, classOf, c
     text('', 20, y + 18, shortened(scenario.title, 48)),
     text('dim', 20, y + 34, `${transport} · ${FIGURES[scenario.headline].name}`),
     ...marks.map(({ name, better }, index) => {
-      // Each on a line of its own: they may well lie on top of each other.
+      // One line for each contender, because the marks may overlap.
       const at = y + (ROW * (index + 1)) / (marks.length + 1);
       const [from, middle, to] = [better.least, better.median, better.most].map((value) => scale.at(value).toFixed(1));
       const shape = classOf(name);
@@ -152,7 +155,7 @@ function scaleOf(least: number, most: number): Scale {
   const at = (ratio: number) => AXIS.from + ((Math.log10(ratio) - low) / (high - low)) * (AXIS.to - AXIS.from);
   const decades = [-3, -2, -1, 0, 1, 2, 3, 4].flatMap((decade) => [1, 2, 5].map((step) => step * 10 ** decade));
   const visible = decades.filter((tick) => tick >= least * 0.98 && tick <= most * 1.02);
-  // Whole decades alone where there are many.
+  // If there are many ticks, only whole decades.
   const fewer = visible.length > 8 ? visible.filter((tick) => Number.isInteger(Math.log10(tick))) : visible;
   return { ticks: fewer.map((tick) => Number(tick.toPrecision(1))), at };
 }

@@ -1,4 +1,4 @@
-/** Processes on cores of their own, of which none outlives this one. */
+/** Runs child processes on cores of their own. None of them outlives this process. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -6,13 +6,13 @@ import { connect, createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from './contenders.js';
 
-/** A relay of a thousand clients has more than a thousand descriptors; shells begin with fewer. */
+/** Descriptors of a child: a relay of a thousand clients needs more than a shell's default. */
 const DESCRIPTORS = 20_000;
-/** From its start until it listens. */
+/** Milliseconds until a relay listens. */
 const START = 20_000;
-/** From being asked to stop. */
+/** Milliseconds from SIGTERM to SIGKILL. */
 const STOP = 5_000;
-/** How much of what it says is kept. */
+/** Characters of a child's standard error that are kept. */
 const WORDS = 4096;
 
 const alive = new Set<ChildProcess>();
@@ -21,7 +21,7 @@ process.once('exit', () => {
 });
 
 export class Started {
-  /** The end of what it has said. */
+  /** The last output of the process on standard error. */
   words = '';
   readonly ended: Promise<{ readonly code: number | null; readonly stdout: string }>;
   #stdout = '';
@@ -55,7 +55,7 @@ export class Started {
     return alive.has(this.child);
   }
 
-  /** Asks it to stop; whoever does not listen is made to. */
+  /** Stops the process with SIGTERM, and with SIGKILL if that does not end it. */
   async stop(): Promise<void> {
     if (!this.running) return;
     this.child.kill('SIGTERM');
@@ -65,7 +65,7 @@ export class Started {
   }
 }
 
-/** What this system offers to keep processes apart, and to end them with their parent. */
+/** Tools of this system that pin processes to cores and end them with their parent. */
 export interface Tools {
   readonly taskset: boolean;
   readonly setpriv: boolean;
@@ -76,10 +76,10 @@ export function tools(): Tools {
   return { taskset: has('taskset'), setpriv: has('setpriv') };
 }
 
-/** Starts a program, on the given cores if there are any. Its standard output is kept whole, so it should be short. */
+/** Starts a program, on the given cores if there are any. Keeps its whole standard output, which should be short. */
 export function start({ argv, env = {} }: Command, cores: string | undefined, { taskset, setpriv }: Tools): Started {
   const line = [
-    // The signal does not pass through a shell that waits: from here to the program it is one process, with one id.
+    // A waiting shell would not pass the signal on, so each program here replaces the one before, under one process id.
     ...(setpriv ? ['setpriv', '--pdeathsig', 'KILL'] : []),
     ...(taskset && cores !== undefined ? ['taskset', '-c', cores] : []),
     ...argv,
@@ -89,18 +89,18 @@ export function start({ argv, env = {} }: Command, cores: string | undefined, { 
   const child = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...withoutOurs(process.env), ...env },
-    // A Ctrl-C is for this process, which ends them in its own order.
+    // Ctrl-C reaches only this process, which stops its children in order.
     detached: process.platform !== 'win32',
   });
   return new Started(child);
 }
 
-/** How the caller's own relay is set is no matter of these. */
+/** The environment without derpkit's variables, which would change the measured relays. */
 function withoutOurs(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('DERPKIT_')));
 }
 
-/** Until somebody listens there. Rejects with the process's last words if it ends before, or takes too long. */
+/** Waits until a process listens at `port`. Rejects with its last output if it ends first, or takes too long. */
 export async function listening(started: Started, port: number): Promise<void> {
   const end = performance.now() + START;
   while (performance.now() < end) {
@@ -111,7 +111,7 @@ export async function listening(started: Started, port: number): Promise<void> {
   throw new Error(`it does not listen: ${started.words.trim()}`);
 }
 
-/** Somebody listens there. */
+/** Whether a connection to the port succeeds. */
 export async function reachable(port: number, host = '127.0.0.1'): Promise<boolean> {
   const socket = connect({ host, port });
   try {
@@ -124,7 +124,7 @@ export async function reachable(port: number, host = '127.0.0.1'): Promise<boole
   }
 }
 
-/** A port of loopback that nobody uses at the moment. */
+/** A loopback TCP port that is free at the moment. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

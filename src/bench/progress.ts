@@ -1,4 +1,4 @@
-/** What is going on, on standard error: one line that is written over, or lines now and then where that is no terminal. */
+/** Shows progress on standard error: one line that is overwritten, or occasional lines if it is no terminal. */
 
 export class Progress {
   #total = 0;
@@ -9,7 +9,7 @@ export class Progress {
 
   constructor(
     readonly stream: NodeJS.WriteStream,
-    /** Between two lines, where lines stay. */
+    /** Milliseconds between two lines if lines stay. */
     readonly pause = 10_000,
   ) {}
 
@@ -18,7 +18,7 @@ export class Progress {
     this.#begin = performance.now();
   }
 
-  /** The next step begins. */
+  /** Starts the next step. */
   step(what: string): void {
     this.#done += 1;
     const now = performance.now();
@@ -34,7 +34,7 @@ export class Progress {
     }
   }
 
-  /** A line that stays. */
+  /** Prints a line that stays. */
   say(line: string): void {
     this.clear();
     this.stream.write(`${line}\n`);

@@ -1,4 +1,4 @@
-/** What was measured, as it is kept: enough to draw everything anew, and to go on where a run was interrupted. */
+/** The record of a benchmark: enough to draw table and picture again, and to continue an interrupted benchmark. */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type FigureKey, figureOf, type Report, type Spread, spreadOf } from './figures.js';
@@ -7,7 +7,7 @@ import type { Scenario } from './scenarios.js';
 
 export const RECORD_FORMAT = 1;
 
-/** A contender, as far as somebody else has to know of it. */
+/** The part of a contender that the record keeps. */
 export interface Participant {
   readonly name: string;
   /** Its version, and how it was built or where it was found. */
@@ -19,24 +19,24 @@ export interface Absent {
   readonly why: string;
 }
 
-/** One try that was given up, because others used the machine. */
+/** An attempt that was discarded, because other processes used the machine. */
 export interface Disturbed {
-  /** In cores. */
+  /** The foreign load in cores. */
   readonly foreignLoad: number;
 }
 
 export interface Run {
   readonly scenario: string;
   readonly contender: string;
-  /** Runs of one round were made one after the other, and are compared with each other. */
+  /** The runs of one round follow each other directly, and are compared with each other. */
   readonly round: number;
-  /** CPU time that neither relay nor generator nor burner had, in cores; absent where the system does not say. */
+  /** CPU time of other processes than relay, generator and burners, in cores; absent if the system does not tell. */
   readonly foreignLoad?: number;
-  /** Tries before this one. */
+  /** Discarded attempts before this one. */
   readonly repeated?: readonly Disturbed[];
-  /** This one was disturbed too. */
+  /** True if other processes disturbed this run, too. */
   readonly disturbed?: true;
-  /** Absent if there were no figures, for {@link Run.error}. */
+  /** Absent if the run failed; {@link Run.error} says why. */
   readonly report?: Report;
   readonly error?: string;
 }
@@ -45,14 +45,14 @@ export interface RunRecord {
   readonly format: typeof RECORD_FORMAT;
   readonly date: string;
   readonly profile: string;
-  /** Not all that was planned was measured. */
+  /** Whether every planned run was measured. */
   complete: boolean;
   readonly rounds: number;
   readonly seconds: number;
-  /** Above so many cores of foreign load a run is repeated. */
+  /** A run with more foreign load than this is repeated; in cores. */
   readonly calm: number;
   readonly machine: Machine;
-  /** The relay's cores and the generator's, where they are kept apart. */
+  /** The cores of the relay and of the generator, if they are separate. */
   readonly cores?: { readonly relay: string; readonly generator: string };
   readonly contenders: readonly Participant[];
   readonly absent: readonly Absent[];
@@ -61,7 +61,7 @@ export interface RunRecord {
   readonly runs: Run[];
 }
 
-/** Throws an Error that says what is wrong with the file. */
+/** Reads a record. Throws an Error that says what is wrong with the file. */
 export function readRecord(path: string): RunRecord {
   const record = JSON.parse(readFileSync(path, 'utf8')) as RunRecord;
   if (record.format !== RECORD_FORMAT)
@@ -70,8 +70,8 @@ export function readRecord(path: string): RunRecord {
 }
 
 /**
- * Several records of the same contenders as one, so that rows of separate runs can stand in one table. The first record
- * gives the machine, the date and the profile. Throws an Error if the contenders differ, or if two records have one row.
+ * Joins records of equal contenders, so that rows of separate benchmarks appear in one table. Machine, date and profile
+ * are those of the first record. Throws an Error if the contenders differ, or if two records share a row.
  */
 export function joined([first, ...others]: readonly [RunRecord, ...RunRecord[]]): RunRecord {
   const named = ({ contenders }: RunRecord) => JSON.stringify(contenders);
@@ -85,7 +85,7 @@ export function joined([first, ...others]: readonly [RunRecord, ...RunRecord[]])
   return { ...first, scenarios, runs: [first, ...others].flatMap(({ runs }) => runs) };
 }
 
-/** One run a line. Whole or not at all. */
+/** Writes the record atomically, one run on each line. */
 export function writeRecord(path: string, record: RunRecord): void {
   const { runs, scenarios, ...head } = record;
   const list = (name: string, entries: readonly unknown[]) =>
@@ -97,12 +97,12 @@ export function writeRecord(path: string, record: RunRecord): void {
   renameSync(unfinished, path);
 }
 
-/** More digits than these are noise. */
+/** Rounds to six digits; further digits are noise. */
 function rounded(_key: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value;
 }
 
-/** The values of one figure, of all rounds of one contender. */
+/** The values of one figure over all rounds of one contender. */
 export function spreadFor(record: RunRecord, scenario: string, contender: string, key: FigureKey): Spread | undefined {
   return spreadOf(
     runsOf(record, scenario, contender).flatMap(({ report }) => {
@@ -112,7 +112,7 @@ export function spreadFor(record: RunRecord, scenario: string, contender: string
   );
 }
 
-/** A contender's value by the other's, of the same round each; rounds that lack one of the two are left out. */
+/** One contender's values divided by the other's, round by round. Skips rounds in which one of them is missing. */
 export function ratioFor(
   record: RunRecord,
   scenario: string,
@@ -134,7 +134,7 @@ export function runsOf(record: RunRecord, scenario: string, contender: string): 
   return record.runs.filter((run) => run.scenario === scenario && run.contender === contender);
 }
 
-/** How often everybody was measured, in words; of a run that was cut short that is less than was planned. */
+/** The number of rounds, in words; fewer than planned if the benchmark was cut short. */
 export function roundsIn(record: RunRecord): string {
   const measuredIn = new Map<string, Set<number>>();
   for (const { scenario, round } of record.runs) {
@@ -147,19 +147,19 @@ export function roundsIn(record: RunRecord): string {
   return `${measured}${planned} ${record.rounds === 1 ? 'round' : 'rounds'}`;
 }
 
-/** Who was measured in a scenario, in the record's order; the workers of one contender are several. */
+/** The contenders of a scenario, in the record's order. Each number of workers counts as a contender. */
 export function contendersIn(record: RunRecord, scenario: string): string[] {
   const names = new Set(record.runs.filter((run) => run.scenario === scenario).map((run) => run.contender));
   return [...names];
 }
 
-/** The one that the others are compared with, of those that were measured. */
+/** The contender that the others are compared with, if it was measured. */
 export function baselineIn(record: RunRecord, scenario: string): string | undefined {
   const there = contendersIn(record, scenario);
   return there.includes(record.baseline) ? record.baseline : there.length > 1 ? there[0] : undefined;
 }
 
-/** No relay did what none may, and none failed to be measured. */
+/** Whether every run has a report, and every relay behaved correctly in it. */
 export function isClean(record: RunRecord): boolean {
   return record.runs.every(({ report }) => report?.ok === true);
 }

@@ -1,25 +1,25 @@
-/** The order of runs, A B C A B C, what is repeated, and what is kept of it. */
+/** The order of the runs (A B C A B C), their repetition, and what the record keeps. */
 import type { Contender } from './contenders.js';
 import type { Stage } from './measure.js';
 import type { Progress } from './progress.js';
 import { type Disturbed, type Run, type RunRecord, runsOf } from './record.js';
 import type { Profile, Scenario } from './scenarios.js';
 
-/** In cores. A run with more foreign load than that is repeated. */
+/** A run with more foreign load than this is repeated; in cores. */
 export const CALM = 0.15;
 
 interface Step {
   readonly scenario: Scenario;
   readonly contender: Contender;
-  /** How it is called in the record: with its number of workers, where that is what is compared. */
+  /** The contender's name in the record, with its number of workers where those are compared. */
   readonly name: string;
   readonly round: number;
   readonly workers?: number;
 }
 
 /**
- * All runs of a profile that the record does not have yet, in their order. Rounds are outermost, so that whatever changes
- * in the course of an hour hits all alike, and what is there when it is interrupted is a whole table.
+ * The runs of a profile that the record lacks, in their order. The rounds are the outer loop: a change of the machine
+ * over an hour affects all contenders alike, and an interrupted benchmark still has a complete table.
  */
 export function steps(profile: Profile, contenders: readonly Contender[], record: RunRecord): Step[] {
   const all: Step[] = [];
@@ -47,7 +47,10 @@ export interface Watched {
   readonly signal: AbortSignal;
 }
 
-/** Measures what the record does not have. It is complete then, unless that was interrupted, or took longer than it may. */
+/**
+ * Measures the runs that the record lacks. The record is complete then, unless the benchmark was interrupted or reached
+ * its time limit.
+ */
 export async function runAll(
   profile: Profile,
   contenders: readonly Contender[],
@@ -59,20 +62,20 @@ export async function runAll(
   progress.begin(todo.length);
   for (const step of todo) {
     if (profile.limit !== undefined && performance.now() - begin > profile.limit * 1000) {
-      progress.say(`after ${profile.limit} s no more runs are begun`);
+      progress.say(`the time limit of ${profile.limit} s is reached: no further run starts`);
       return;
     }
     progress.step(`${step.scenario.transport}: ${step.scenario.title} · ${step.name} · ${step.round + 1}`);
     const run = await measureCalmly(step, profile.retries, stage, signal);
     if (signal.aborted) return;
-    // What is measured again replaces what went wrong.
+    // A new measurement replaces a failed one.
     const before = record.runs.findIndex(
       ({ scenario, contender, round }) =>
         scenario === run.scenario && contender === run.contender && round === run.round,
     );
     if (before >= 0) record.runs.splice(before, 1);
     for (const line of troubleOf(run)) progress.say(`${step.scenario.id}, ${step.name}: ${line}`);
-    // What it says beyond the first line may name folders of this machine, and is for whoever sits in front of it.
+    // Lines after the first may name directories of this machine; only the user sees them.
     const error = run.error?.split('\n', 1)[0];
     record.runs.push({ ...run, ...(error !== undefined && { error }) });
     onRun();
@@ -84,7 +87,10 @@ function troubleOf({ report, error }: Run): readonly string[] {
   return error !== undefined ? [error] : report?.ok === false ? (report.faults ?? ['it failed']) : [];
 }
 
-/** Measures, and does so again while others use the machine. The calmest run counts; a wrong answer is never forgotten. */
+/**
+ * Measures a step, and repeats it while other processes use the machine. Keeps the run with the least foreign load; a
+ * run with a wrong result always counts.
+ */
 async function measureCalmly(step: Step, retries: number, stage: Stage, signal: AbortSignal): Promise<Run> {
   const { scenario, contender, name, round, workers } = step;
   const base = { scenario: scenario.id, contender: name, round };

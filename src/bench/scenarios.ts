@@ -1,4 +1,4 @@
-/** What is measured: every row of the table, and which of them belong to which profile. */
+/** The scenarios, one for each row of the table, and the profiles that select them. */
 import type { FigureKey } from './figures.js';
 
 export type Transport = 'plain' | 'tls';
@@ -16,33 +16,33 @@ export type Family =
   | 'mesh'
   | 'workers';
 
-/** One row: a command of the load generator, and what it needs around it. */
+/** One row of the table: a command of the load generator, and its environment. */
 export interface Scenario {
-  /** Unique, with the transport in it: `relay-10x1400-20k/tls`. */
+  /** Unique; includes the transport: `relay-10x1400-20k/tls`. */
   readonly id: string;
   readonly family: Family;
   readonly transport: Transport;
   readonly title: string;
-  /** The generator's command with its flags, without the target. */
+  /** The generator's command and flags, without the target. */
   readonly args: readonly string[];
-  /** The figure by which contenders are compared in the picture. */
+  /** The figure that the picture compares. */
   readonly headline: FigureKey;
-  /** Threads that compete for the relay's core, so that more can be offered than it carries. */
+  /** Threads that compete for the relay's core, so that the load exceeds what the relay can carry. */
   readonly burners?: number;
   /** Numbers of workers that are compared with each other, on all cores. */
   readonly workers?: readonly number[];
 }
 
-/** How much is measured, and how often. */
+/** Which scenarios are measured, for how long, and how often. */
 export interface Profile {
   readonly name: 'tiny' | 'quick' | 'default' | 'full';
   readonly rounds: number;
-  /** The window of each run, and what runs before it, in seconds. */
+  /** Seconds of the measured window, and of the load before it. */
   readonly seconds: number;
   readonly warmUp: number;
-  /** How often a run is repeated that others have disturbed, at most. */
+  /** How often a disturbed run is repeated, at most. */
   readonly retries: number;
-  /** No run begins later than so many seconds after the first one. */
+  /** Seconds after the first run in which the last run may begin. */
   readonly limit?: number;
   readonly scenarios: readonly Scenario[];
 }
@@ -57,7 +57,7 @@ const PACES = [
 ] as const;
 type Pace = (typeof PACES)[number]['name'];
 
-/** Of a flood the price of a packet says little where most are dropped; what arrives does. */
+/** In a flood most packets are dropped, so the number delivered says more than the cost of each. */
 const headlineOf = (pace: Pace): FigureKey => (pace === 'flood' ? 'delivered' : 'cpuDelivered');
 
 const paceOf = (name: Pace) => PACES.find((pace) => pace.name === name) as (typeof PACES)[number];
@@ -95,7 +95,7 @@ function fanOut(receivers: number, pace: Pace): Bare {
   };
 }
 
-/** With three burners beside it the relay has a quarter of its core, and the generator all of its own. */
+/** Beside three burners, the relay has a quarter of its core; the generator has its core alone. */
 function overload(step: number): Bare {
   return {
     name: 'overload-3x',
@@ -152,7 +152,7 @@ const stun: Bare = {
   headline: 'cpuAnswer',
 };
 
-/** Between two relays of the same kind, which mesh over TLS; both of them are on the relays' core. */
+/** Two relays of one kind that mesh over TLS; both run on the relay's core. */
 function mesh(pace: Exclude<Pace, 'flood'>, pairs = 10): Bare {
   const { title, args } = paceOf(pace);
   return {
@@ -164,7 +164,7 @@ function mesh(pace: Exclude<Pace, 'flood'>, pairs = 10): Bare {
   };
 }
 
-/** Of the native plane alone: the others have nothing of that kind to set. */
+/** Only the native plane has a setting for this. */
 function workers(pairs: number, pace: Pace): Bare {
   const { title, args } = paceOf(pace);
   return {
@@ -177,7 +177,7 @@ function workers(pairs: number, pace: Pace): Bare {
   };
 }
 
-/** Families that are measured with a window. */
+/** Families with a measured window. */
 const WINDOWED = new Set<Family>([
   ...(['relay', 'fan-in', 'fan-out', 'overload', 'slow', 'storm', 'stun', 'mesh', 'workers'] as const),
 ]);
@@ -191,12 +191,12 @@ function on(transport: Transport, bare: readonly Bare[], seconds: number, warmUp
   }));
 }
 
-/** Two seconds after the first look nothing moves any more but Node's garbage, which has its own rhythm. */
+/** Seconds until the second look. After two seconds only Node's garbage collection still moves the figure. */
 const SETTLE = 2;
 const SIZES = [100, 1400, 16384];
 const PAIRS = [1, 10, 100];
 
-/** A profile, with other figures where some were given. */
+/** A profile, with individual values replaced. */
 export function profileOf(
   name: Profile['name'],
   given: { readonly rounds?: number | undefined; readonly seconds?: number | undefined } = {},
@@ -215,7 +215,7 @@ const PROFILES: Readonly<
     Omit<Profile, 'name' | 'scenarios'> & { readonly plain: readonly Bare[]; readonly tls: readonly Bare[] }
   >
 > = {
-  /** Whether everything works, and nothing about speed. */
+  /** Checks that everything works; its figures mean nothing. */
   tiny: {
     rounds: 1,
     seconds: 0.2,
@@ -272,7 +272,7 @@ function everything(): Bare[] {
   ];
 }
 
-/** Those whose id, family or transport is one of the words, or whose id begins with it. */
+/** The scenarios whose id, family or transport is one of the words, or whose id begins with one. */
 export function matching(scenarios: readonly Scenario[], words: readonly string[]): Scenario[] {
   const fits = ({ id, family, transport }: Scenario, word: string) =>
     word === family || word === transport || id === word || id.startsWith(word);

@@ -1,4 +1,4 @@
-/** The record as text: a table for the terminal, and one in Markdown. */
+/** Formats the record: a table for the terminal, and one in Markdown. */
 import { styleText } from 'node:util';
 import { FIGURES, type Figure, type FigureKey, number, type Spread, times } from './figures.js';
 import { baselineIn, contendersIn, isClean, type Run, type RunRecord, ratioFor, runsOf, spreadFor } from './record.js';
@@ -6,7 +6,7 @@ import type { Scenario } from './scenarios.js';
 
 type Paint = (format: 'bold' | 'dim' | 'red' | 'green', text: string) => string;
 
-/** The whole record. `colour` is for terminals. */
+/** The whole record as a table. `colour` is for terminals. */
 export function table(record: RunRecord, colour = false): string {
   const paint: Paint = colour
     ? (format, text) => styleText(format, text, { validateStream: false })
@@ -28,14 +28,14 @@ export function table(record: RunRecord, colour = false): string {
   const repeated = record.runs.reduce((sum, run) => sum + (run.repeated?.length ?? 0), 0);
   lines.push(
     '',
-    `${record.runs.length} runs; ${repeated} were repeated for a foreign load of more than ${calm} cores, of ${disturbed} it was not less`,
+    `${record.runs.length} runs; ${repeated} were repeated because of a foreign load above ${calm} cores; ${disturbed} stayed above it`,
   );
-  if (!record.complete) lines.push('not everything that was planned was measured');
+  if (!record.complete) lines.push('some of the planned runs were not measured');
   if (!isClean(record)) lines.push(paint('red', 'there are failed runs'));
   return `${lines.join('\n')}\n`;
 }
 
-/** Figures down, contenders across. */
+/** One scenario: a row for each figure, a column for each contender. */
 function blockOf(record: RunRecord, scenario: Scenario, paint: Paint): string[] {
   const contenders = contendersIn(record, scenario.id);
   const baseline = baselineIn(record, scenario.id);
@@ -90,7 +90,7 @@ function spreadText({ least, median, most }: Spread, digits: number): string {
   return a === c ? (b as string) : `${b} (${a}–${c})`;
 }
 
-/** What has to be said beside the figures of several runs. */
+/** Notes about the runs that belong beside their figures. */
 export function notes(runs: readonly Run[]): string[] {
   const limited = runs.filter(({ report }) => report?.generator_limited).length;
   const disturbed = runs.filter((run) => run.disturbed).length;
@@ -106,12 +106,12 @@ export function notes(runs: readonly Run[]): string[] {
   ];
 }
 
-/** The figure that each scenario is compared by, as Markdown: medians, ranges, and the ratio to the baseline. */
+/** A Markdown table of each scenario's headline figure: median, range, and ratio to the baseline. */
 export function markdown(record: RunRecord): string {
   const names = record.contenders.map(({ name }) => name);
   const rows = record.scenarios.flatMap((scenario) => {
     const there = contendersIn(record, scenario.id);
-    // What is not measured of all of them has no place in their table.
+    // A scenario that none of the contenders was measured in has no row.
     if (!there.some((name) => names.includes(name))) return [];
     const figure: Figure = FIGURES[scenario.headline];
     const cells = names.map((name) => cellOf(record, scenario, name, figure.digits));
@@ -124,7 +124,7 @@ export function markdown(record: RunRecord): string {
 function cellOf(record: RunRecord, { id, headline }: Scenario, name: string, digits: number): string {
   const spread = spreadFor(record, id, name, headline);
   if (!spread) return '–';
-  // Growth of memory can be negative, where a process gives back what its start took: no ratio means anything then.
+  // Memory growth can be negative, if a process returns what its start took; a ratio would mean nothing then.
   const comparable = name !== record.baseline && spread.least > 0;
   const ratio = comparable ? ratioFor(record, id, [name, record.baseline], headline) : undefined;
   const limited = runsOf(record, id, name).some(({ report }) => report?.generator_limited) ? ' ¹' : '';

@@ -1,15 +1,15 @@
-/** The settings of certificates by ACME, and what of them goes together. */
+/** The settings of certificates by ACME, and the rules that combine them. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { Problem } from '../errors.js';
 import { group } from './groups.js';
 import { bool, list, path, text } from './values.js';
 
-/** How a relay comes by certificates, of the modes that go by ACME. */
+/** The certificate modes that use ACME. */
 export const ACME_MODES = ['letsencrypt', 'gcp', 'acme'] as const;
 export type AcmeMode = (typeof ACME_MODES)[number];
 
-/** The directories of the two CAs that derper knows. */
+/** The ACME directories of the two CAs that derper knows. */
 const DIRECTORIES: Readonly<Record<AcmeMode, string | undefined>> = {
   letsencrypt: 'https://acme-v02.api.letsencrypt.org/directory',
   gcp: 'https://dv.acme-v02.api.pki.goog/directory',
@@ -56,24 +56,24 @@ export function isAcmeMode(mode: string | undefined): mode is AcmeMode {
   return ACME_MODES.some((known) => known === mode);
 }
 
-/** The directory of the CA; empty where none is known. */
+/** The ACME directory of the CA; empty if none is known. */
 export function acmeDirectory(mode: AcmeMode, { directory }: AcmeSettings): string {
   return directory ?? DIRECTORIES[mode] ?? '';
 }
 
-/** The profile that IP certificates are ordered by: Let's Encrypt gives them by this one alone. */
+/** The profile for certificates of IP addresses. Let's Encrypt issues them only with this one. */
 export function ipProfile(mode: AcmeMode, { profile }: AcmeSettings): string | undefined {
   return profile ?? (mode === 'letsencrypt' ? 'shortlived' : undefined);
 }
 
-/** The key of an external account, as derper reads it: base64url without padding, else standard base64. */
+/** Reads the key of an external account as derper does: base64url without padding, else standard base64. */
 export function parseEabKey(given: string): Uint8Array | undefined {
   const isUrl = /^[A-Za-z0-9_-]+$/.test(given) && given.length % 4 !== 1;
   const isStandard = given.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(given);
   return isUrl || isStandard ? new Uint8Array(Buffer.from(given, 'base64')) : undefined;
 }
 
-/** Settings that are right one by one, and cannot be together. */
+/** Problems of settings that are valid alone, but not together. */
 export function acmeProblems(mode: AcmeMode, hostname: string, acme: AcmeSettings): Problem[] {
   const problems: Problem[] = [];
   const problem = (path: string, message: string) => problems.push({ path, message });

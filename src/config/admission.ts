@@ -1,4 +1,4 @@
-/** The settings that say who may use the relay. */
+/** The settings of admission. */
 import { z } from 'zod';
 import { group } from './groups.js';
 import { bad, bool, duration, list, objects, oneOf, path, whole } from './values.js';
@@ -43,7 +43,7 @@ const verifier = z
     }
   });
 
-/** More than anybody has, and as many as there are bits for. */
+/** The number of verifiers is bounded, because each one has a bit in a number. */
 const MOST_VERIFIERS = 30;
 const TOO_MANY = `must be at most ${MOST_VERIFIERS}`;
 

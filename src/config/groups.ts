@@ -1,6 +1,6 @@
 /**
- * Settings in groups: `limits: { connections: 100 }` in files and in `createRelay` is the setting `limits.connections`. This
- * is the walk over a schema of such groups, whatever its settings are.
+ * Groups of settings: `limits: { connections: 100 }` in files and in `createRelay` is the setting `limits.connections`.
+ * This file reads a schema with such groups, whatever its settings are.
  */
 import { z } from 'zod';
 import type { Problem } from '../errors.js';
@@ -8,31 +8,33 @@ import { OBJECTS } from './values.js';
 
 export type Shape = Readonly<Record<string, z.ZodType>>;
 
-/** Some settings under one name. All of them may be left out, and so may the group. */
+/** A group of settings under one name. Every setting in it is optional, and so is the group. */
 export function group<Fields extends Shape>(fields: Fields) {
-  // Of a type that is not known yet zod says nothing that a compiler could follow.
+  // zod's types cannot express the schema of a generic shape, so the casts state it.
   const object = z.object(fields as never) as unknown as z.ZodObject<Fields>;
   return object.prefault({} as never);
 }
 
 export type Group<Fields extends Shape> = ReturnType<typeof group<Fields>>;
 
-/** The names of all settings of a shape, those in groups with dots in them. */
+/** The names of all settings of a shape; those in groups contain a dot. */
 export type NameIn<Fields extends Shape> = {
   [Name in keyof Fields & string]: Fields[Name] extends z.ZodPrefault<z.ZodObject<infer Inner extends Shape>>
     ? `${Name}.${NameIn<Inner>}`
     : Name;
 }[keyof Fields & string];
 
-/** What one setting is, for help and for code that gathers settings. */
+/** A setting, as command lines and other sources of settings need to know it. */
 export interface SettingInfo<Name extends string = string> {
-  /** Its name; in a group with a dot, such as `limits.connections`. */
+  /** Its name; inside a group it has a dot: `limits.connections`. */
   readonly name: Name;
   /** Its line in `--help`. */
   readonly description: string;
   /** The default as text; empty if there is none. */
   readonly fallback: string;
-  /** `boolean`, `objects` (a list of them, from a file or as JSON in a variable, with no flag), or `value` for any other. */
+  /**
+   * `boolean`; `objects`: a list of objects, from a file or as JSON in a variable, without a flag; `value`: any other.
+   */
   readonly kind: 'boolean' | 'value' | 'objects';
 }
 
@@ -49,15 +51,15 @@ export function settingsOf<Fields extends Shape>(shape: Fields, before = ''): Se
   return all as SettingInfo<NameIn<Fields>>[];
 }
 
-/** What was made of given settings, as far as they are right, and every problem with the others. */
+/** The valid settings, and every problem with the others. */
 export interface Parsed {
   readonly settings: Record<string, unknown>;
   readonly problems: Problem[];
 }
 
 /**
- * Checks settings field by field, so that what is wrong with one does not hide what is wrong with others. `known` are the
- * names of all settings, of which a mistyped one may mean one.
+ * Checks settings one by one, so that a problem with one does not hide others. `known` are the names of all settings,
+ * from which it suggests a correction for a misspelt one.
  */
 export function parseShape(
   shape: Shape,
@@ -85,7 +87,10 @@ export function parseShape(
   return { settings, problems: [...problems, ...unknown.map((name) => unknownName(before + name, known))] };
 }
 
-/** Puts a value into a configuration, at the place of its setting. A group that is no object stays, for the checks to name. */
+/**
+ * Puts a value into a configuration under its setting's name. If a group is not an object, leaves it for the checks to
+ * report.
+ */
 export function putSetting(config: Record<string, unknown>, setting: string, value: unknown): void {
   const [name = '', ...inner] = setting.split('.');
   if (inner.length === 0) {
@@ -113,7 +118,7 @@ function problemOf(name: string, issue: z.core.$ZodIssue): Problem {
   return { path: [name, ...issue.path].join('.'), message: issue.message };
 }
 
-/** The fields of a group; `undefined` for a setting. */
+/** The fields of a group; `undefined` if the schema is a setting. */
 function shapeOf(field: z.ZodType): Shape | undefined {
   if (!(field instanceof z.ZodPrefault)) return undefined;
   const inner = field.def.innerType;

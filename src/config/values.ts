@@ -1,4 +1,4 @@
-/** The kinds of values that settings have: how each may be written, and what it comes to. */
+/** The types of settings: the accepted forms of each, and its value. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { parseDuration } from '../protocol/duration.js';
@@ -22,7 +22,7 @@ export const bool = z.union(
   BOOL,
 );
 
-/** A whole number, or the text of one. */
+/** A whole number, or its text. */
 export const whole = (least: number, most: number, wrong: string) =>
   z
     .union(
@@ -37,7 +37,7 @@ export const whole = (least: number, most: number, wrong: string) =>
     )
     .pipe(z.int(wrong).min(least, wrong).max(most, wrong));
 
-/** Milliseconds, from a number of them or from Go's spelling of durations. */
+/** Milliseconds: a number, or text in Go's form of durations. */
 export const duration = z.union(
   [
     z.number().nonnegative(DURATION),
@@ -52,7 +52,7 @@ export const home = z.string(HOME).regex(/^(?:blank|https?:\/\/[^\s\p{Cc}]+)?$/u
 
 export const hostname = z.string(HOSTNAME).refine(isHostname, HOSTNAME);
 
-/** A list, or its entries as text with commas between them, blanks and all. */
+/** A list, or text with commas between the entries. Blanks belong to the entries. */
 export const list = (wrong: string) =>
   z.union([z.array(z.string(wrong)), z.string(wrong).transform((text) => (text === '' ? [] : text.split(',')))], wrong);
 
@@ -63,7 +63,7 @@ const RATE = 'must be a number of connections per second, or Inf';
 
 const BURST = 'must be a number of connections, 0 or more';
 
-/** Not zod's number, which Infinity is none of. */
+/** zod's own number type refuses Infinity. */
 export const rate = z
   .union([z.string(), z.custom<number>((value) => typeof value === 'number')], RATE)
   .transform((given, context) => {
@@ -71,13 +71,13 @@ export const rate = z
     return value !== undefined && value >= 0 ? value : bad(context, RATE);
   });
 
-/** Go's are larger than what a number holds exactly; nobody will count the difference. */
+/** Go accepts larger numbers than JavaScript represents exactly; for a burst, the difference does not matter. */
 export const burst = z
   .union([z.int(BURST).nonnegative(BURST), z.string().regex(/^\+?\d+$/, BURST)], BURST)
   .transform((given) => Math.min(Number(given), Number.MAX_SAFE_INTEGER));
 
 export const meshPeers = list(MESH_WITH).transform((entries, context) =>
-  // An empty entry, such as one behind a last comma, names nobody.
+  // An empty entry, such as one behind a final comma, is skipped.
   entries.filter((entry) => entry !== '').map((entry) => parseMeshPeer(entry) ?? bad(context, MESH_WITH)),
 );
 
@@ -103,18 +103,18 @@ export const certificate = z.object({ chain: z.string(PEM), key: z.string(PEM) }
 const BYTES = 'must be a number of bytes, such as 64MiB or 65536';
 const BYTE_UNITS: Record<string, number> = { '': 1, KiB: 1 << 10, MiB: 1 << 20, GiB: 1 << 30 };
 
-/** Bytes, from a number of them or from text with a binary unit. */
+/** Bytes: a number, or text with a binary unit. */
 export const bytes = z
   .union([z.number(), z.string().transform((text, context) => parseBytes(text) ?? bad(context, BYTES))], BYTES)
   .pipe(z.int(BYTES).min(1, BYTES));
 
 /**
- * A list of objects. Variables give it as JSON. It has no flag: its values are too long for a command line, and some of
- * them are secret.
+ * A list of objects; a variable holds it as JSON. It has no flag: its values are too long for a command line, and some
+ * are secret.
  */
 export function objects<Element extends z.ZodType>(element: Element, wrong: string) {
   const given = z.union(
-    // What is in it, the second schema checks; its type is the one to write.
+    // The second schema checks the elements; this type documents what to write.
     [
       z.array(z.custom<z.input<Element>>()),
       z.string().transform((text, context) => parseJson(text) ?? bad(context, wrong)),
@@ -124,7 +124,7 @@ export function objects<Element extends z.ZodType>(element: Element, wrong: stri
   return given.pipe(z.array(element, wrong)).meta({ [OBJECTS]: true });
 }
 
-/** Marks the lists of objects among the kinds. */
+/** Marks schemas of lists of objects. */
 export const OBJECTS = 'objects';
 
 function parseJson(text: string): unknown[] | undefined {
@@ -136,7 +136,7 @@ function parseJson(text: string): unknown[] | undefined {
   }
 }
 
-/** Bytes of text such as `64MiB`; `undefined` if it is none. */
+/** The bytes that a text such as `64MiB` stands for; `undefined` for any other text. */
 export function parseBytes(text: string): number | undefined {
   const [, amount, unit = ''] = /^(\d+)(KiB|MiB|GiB)?$/.exec(text) ?? [];
   return amount === undefined ? undefined : Number(amount) * (BYTE_UNITS[unit] as number);
@@ -166,7 +166,7 @@ export interface Address {
   readonly port: number;
 }
 
-/** `host:port` as Go's net package reads it; service names are `http` and `https`. */
+/** Reads `host:port` as Go's net package does, with the service names `http` and `https`. */
 export function parseAddress(text: string): Address | undefined {
   const [, bracketed, plain, service] = /^(?:\[([^\]]*)\]|([^:[\]]*)):([^:]*)$/.exec(text) ?? [];
   if (service === undefined) return undefined;
@@ -176,18 +176,18 @@ export function parseAddress(text: string): Address | undefined {
   return number >= 0 && number <= 65535 ? { host, port: number } : undefined;
 }
 
-/** A relay to mesh with, as `-mesh-with` names it. */
+/** A relay to mesh with, from an entry of `-mesh-with`. */
 export interface MeshPeer {
-  /** A name without a final dot, or an address without brackets: what its certificate is for. */
+  /** A name without a final dot, or an address without brackets; its certificate must cover it. */
   readonly host: string;
-  /** As in a URL: with brackets, and with the port unless that is 443. */
+  /** The authority, as in a URL: with brackets, and with the port unless that is 443. */
   readonly authority: string;
   readonly port: number;
-  /** What to resolve and to connect to, at the same port. */
+  /** The host to connect to, at the port above. */
   readonly dialHost: string;
 }
 
-/** `host`, `host:port` or either with `/dialhost`. */
+/** Reads `host` or `host:port`, optionally followed by `/dialhost`. */
 function parseMeshPeer(text: string): MeshPeer | undefined {
   const [given = '', dialled, ...more] = text.split('/');
   if (more.length > 0) return undefined;
@@ -201,7 +201,7 @@ function parseMeshPeer(text: string): MeshPeer | undefined {
   return { host, authority: address.port === 443 ? shown : `${shown}:${address.port}`, port: address.port, dialHost };
 }
 
-/** A host without the brackets that an IPv6 address may have; `undefined` if it is none. */
+/** The host without the brackets of an IPv6 address; `undefined` if it is not a host. */
 function bare(text: string): string | undefined {
   const host = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
   return isHostname(host) ? host : undefined;

@@ -1,4 +1,4 @@
-/** Where exceptions end. Every handler that Node, the addon or a timer calls runs behind a barrier. */
+/** Barriers catch exceptions. Every handler that Node, the addon or a timer calls runs behind one. */
 
 interface Emitter<Listener> {
   rawListeners(event: string): Listener[];
@@ -8,19 +8,19 @@ interface Source {
   on(event: string, handler: (...args: unknown[]) => void): unknown;
 }
 
-/** Takes what a handler has thrown. `what` names the handler, and is one of a bounded number of texts. */
+/** Receives an exception of a handler. `what` names the handler; the number of such names is bounded. */
 export type Report = (what: string, error: unknown) => void;
 
 /**
- * Whatever a handler throws costs what the handler was for, such as one connection, and nothing else: neither the process
- * nor the program that embeds the relay, nor what else the caller was about to do.
+ * Confines an exception of a handler to the subject of the handler, such as one connection. The process, the embedding
+ * program and the rest of the caller's work go on.
  */
 export class Barrier {
   constructor(private readonly report: Report) {}
 
   /**
-   * Runs a handler and returns what it returns. If it throws, the error is reported, `end` ends what the handler was for,
-   * and nothing is returned. Never throws itself, whatever `end` and the report do.
+   * Runs a handler and returns its result. If it throws, reports the error, calls `end` to end the handler's subject,
+   * and returns undefined. Never throws, even if `end` or the report does.
    */
   run<T>(what: string, act: () => T, end?: () => void): T | undefined {
     try {
@@ -31,7 +31,7 @@ export class Barrier {
     }
   }
 
-  /** Makes a handler that others call later. `end` gets the same arguments. */
+  /** Wraps a handler that others call later. `end` gets the handler's arguments. */
   guard<Args extends unknown[]>(
     what: string,
     handler: (...args: Args) => void,
@@ -40,14 +40,14 @@ export class Barrier {
     return (...args) => this.run(what, () => handler(...args), end && (() => end(...args)));
   }
 
-  /** Listens to what `from` emits, with a handler for each event. */
+  /** Adds a guarded handler for each of the events of `from`. */
   on(from: Source, what: string, handlers: Readonly<Record<string, (...args: never[]) => void>>, end?: () => void) {
     for (const [event, handler] of Object.entries(handlers)) {
       from.on(event, (...args) => this.run(`${what}: ${event}`, () => handler(...(args as never[])), end));
     }
   }
 
-  /** Calls the listeners of the program that embeds us. Whatever one throws, or rejects with, is no concern of the others. */
+  /** Calls the embedding program's listeners. An exception or rejection of one does not affect the others. */
   emit<Listener>(from: Emitter<Listener>, event: string, args: readonly unknown[]): void {
     const what = `a listener of ${event}`;
     for (const listener of from.rawListeners(event)) {
@@ -56,7 +56,7 @@ export class Barrier {
     }
   }
 
-  /** Sees to a promise whose rejection would be nobody's. What is returned never rejects. */
+  /** Handles the rejection of a promise that no code awaits. The returned promise never rejects. */
   async settle(what: string, promise: Promise<unknown>, end?: () => void): Promise<void> {
     try {
       await promise;
@@ -79,7 +79,7 @@ export class Barrier {
     try {
       this.report(what, error);
     } catch {
-      // There is nobody left to tell.
+      // The report itself failed; there is no other place to report that.
     }
   }
 }

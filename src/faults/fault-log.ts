@@ -2,23 +2,23 @@ import { reasonOf } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { Barrier } from './barrier.js';
 
-/** How often one kind of fault is told of, in milliseconds. */
+/** Milliseconds between two log lines about one kind of fault. */
 const EVERY = 60_000;
-/** Kinds that are told apart; all others count as one. */
+/** Most kinds that are told apart; all others count as one. */
 const MOST_KINDS = 256;
 
 interface Kind {
-  /** When it was told of last, on the clock of `performance.now`. */
+  /** When it was last logged, on the clock of `performance.now`. */
   toldAt: number;
-  /** How often it has happened since. */
+  /** How often it has occurred since then. */
   untold: number;
 }
 
-/** Counts what has failed and was survived, and logs each kind of it at most once a minute. */
+/** Counts the faults that the relay survived, and logs each kind at most once a minute. */
 export class FaultLog {
-  /** How often something has failed since the relay was made. */
+  /** The number of faults since the relay was made. */
   count = 0;
-  /** What handlers throw is told of here. */
+  /** Reports its exceptions to this log. */
   readonly barrier = new Barrier((what, error) => this.report(what, error));
   private readonly kinds = new Map<string, Kind>();
 
@@ -27,19 +27,19 @@ export class FaultLog {
     private readonly now: () => number = () => performance.now(),
   ) {}
 
-  /** What the handler named `what` has thrown. The stack is logged, but for what the system has refused. */
+  /** Notes an exception of the handler `what`. Logs the stack, except for errors of the system. */
   report(what: string, error: unknown): void {
     const isSystem = (error as NodeJS.ErrnoException | undefined)?.errno !== undefined;
     this.tell(what, isSystem || !(error instanceof Error) ? reasonOf(error) : (error.stack ?? error.message));
   }
 
-  /** What a plane says of a fault of its own: what has failed, a colon, and how. */
+  /** Notes a fault that the plane reports as text: what failed, a colon, and how. */
   tellOfPlane(message: string): void {
     const [, what = 'the plane', text = message] = /^([^:\n]{1,80}(?:: \w+)?): (.*)$/s.exec(message) ?? [];
     this.tell(what, text);
   }
 
-  /** The same where only words are left of the error. */
+  /** Notes a fault of which only text is known. */
   tell(what: string, text: string): void {
     this.count += 1;
     const kind = this.kindOf(what);

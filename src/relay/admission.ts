@@ -17,14 +17,14 @@ import { type Problem, reasonOf } from '../errors.js';
 
 type VerifierSettings = Settings['admission']['verifiers'][number];
 
-/** One verifier, and how it is asked. */
+/** One verifier with its options. */
 interface Source {
   readonly verifier: Verifier;
   readonly timeout: number;
   readonly failOpen: boolean;
 }
 
-/** What admission needs that is not a setting: its files, and whom to trust. */
+/** The files of admission, loaded, and the verifiers made from the settings. */
 export interface AdmissionMaterials {
   readonly sources: readonly Source[];
   readonly lists: readonly KeyFile[];
@@ -32,10 +32,10 @@ export interface AdmissionMaterials {
   readonly deny: KeyFile | undefined;
 }
 
-/** As long as derper waits for an admission controller. */
+/** derper's deadline for an answer of an admission controller, in milliseconds. */
 const TIMEOUT = 5000;
 
-/** Reads what is kept in files. What is wrong with them is added to the problems. */
+/** Reads the files of admission. Adds every fault in them to `problems`. */
 export async function loadAdmission(settings: Settings, problems: Problem[]): Promise<AdmissionMaterials> {
   const { verifiers, deny: denied } = settings.admission;
   const lists: KeyFile[] = [];
@@ -110,7 +110,7 @@ function controllerOf(
   return new Controller({ url: new URL(text), headers, secureContext, env: process.env });
 }
 
-/** Whom Go would trust. */
+/** Trusts the authorities that Go would trust. */
 async function trusted(): Promise<SecureContext> {
   const { certificates } = await loadRoots(process.env);
   const pem = (der: Uint8Array) =>
@@ -118,7 +118,7 @@ async function trusted(): Promise<SecureContext> {
   return createSecureContext({ ca: certificates.map(pem) });
 }
 
-/** Two verifiers of one name get numbers. */
+/** Names the verifiers; if several have one name, appends numbers. */
 function named(sources: readonly Source[]): [name: string, source: Source][] {
   const seen = new Map<string, number>();
   return sources.map((source) => {

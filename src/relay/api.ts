@@ -1,4 +1,4 @@
-/** What a relay is to those that embed it. */
+/** The interface of a relay for programs that embed it. */
 import type { EventEmitter } from 'node:events';
 import type { RelayConfig } from '../config.js';
 import type { DnsHook } from '../control/acme/dns-hook.js';
@@ -14,11 +14,11 @@ import type { RelayFigures } from '../registry/figures.js';
 
 export type { AdmitClient, AdmitDecision, OnAdmit } from '../control/admission/hook.js';
 
-/** What of a relay is code, not a setting. */
+/** Options of a relay that are code and not settings. */
 export interface RelayOptions {
-  /** Decides about each client that the settings let in, and again whenever they are asked about it. Default: none. */
+  /** Decides about each client that the settings admit, and again at each recheck. Default: none. */
   readonly onAdmit?: OnAdmit;
-  /** Where the relay logs to. Default: its own logger, to standard error, as `logFormat` and `logLevel` say. */
+  /** The logger of the relay. Default: its own, which writes to standard error as `logFormat` and `logLevel` say. */
   readonly logger?: Logger;
   /** Sets and removes TXT records for the ACME challenge DNS-01. Default: the command of `acme.dns.exec`, if there is one. */
   readonly dnsHook?: DnsHook;
@@ -39,42 +39,42 @@ export interface InheritedSockets {
   readonly stun?: number;
 }
 
-/** Where a started relay can be reached. */
+/** The addresses of a started relay. */
 export interface RelayAddress {
   /** The relay's own listener. */
   readonly derp: Endpoint & {
     /** Whether it speaks TLS. */
     readonly tls: boolean;
   };
-  /** Plain HTTP beside TLS; absent where there is none. */
+  /** Plain HTTP beside TLS; absent if the relay serves none. */
   readonly http?: Endpoint;
-  /** STUN, over UDP; absent where there is none. */
+  /** STUN over UDP; absent if the relay serves none. */
   readonly stun?: Endpoint;
 }
 
-/** One end that listens. */
+/** The address of a listener. */
 export interface Endpoint {
-  /** The IP address that it is bound to; `::` or `0.0.0.0` is every address. */
+  /** The IP address that it is bound to; `::` or `0.0.0.0` for every address. */
   readonly address: string;
-  /** The port that it is bound to, also where the settings ask for any free one. */
+  /** The port that it is bound to; never 0, even if the settings ask for any free port. */
   readonly port: number;
 }
 
-/** A client that was let in. */
+/** An admitted client. */
 export interface ClientConnected {
-  /** Number of the connection, in the order that connections came; never used twice in a relay's life. */
+  /** Number of the connection. Later connections have higher numbers; a relay never reuses one. */
   readonly id: number;
   /** The client's public key, `nodekey:` and 64 hex digits. One key may have several connections. */
   readonly key: string;
-  /** Where the connection comes from. */
+  /** The address of the client. */
   readonly peer: PeerAddress;
-  /** Whether the client is another relay of the mesh: it has shown the mesh key. */
+  /** Whether the client is a mesh peer: it has presented the mesh key. */
   readonly mesh: boolean;
 }
 
-/** A client that was let in, and whose connection has ended. */
+/** The end of an admitted client's connection. */
 export interface ClientDisconnected {
-  /** Number of the connection, as of its `connected`. */
+  /** Number of the connection, as in its `connected`. */
   readonly id: number;
   /** The client's public key, `nodekey:` and 64 hex digits. */
   readonly key: string;
@@ -82,23 +82,25 @@ export interface ClientDisconnected {
   readonly reason: CloseReason;
 }
 
-/** The events of a relay, with what each handler gets. The relay logs what a handler throws, and goes on. */
+/** The events of a relay, with the arguments of each handler. The relay logs an exception of a handler and goes on. */
 export interface RelayEvents {
-  /** A client was let in. Exactly one `disconnected` with its `id` follows. */
+  /** A client was admitted. Exactly one `disconnected` with its `id` follows. */
   connected: [ClientConnected];
-  /** A client that was let in is gone. When `close` resolves, every client's has been emitted. */
+  /**
+   * The connection of an admitted client has ended. When `close` resolves, the relay has emitted this for every client.
+   */
   disconnected: [ClientDisconnected];
-  /** The plane has failed and closed everything: `close` the relay, and make another. */
+  /** The plane has failed and closed every connection: `close` the relay, and create another. */
   fault: [DerpkitError];
 }
 
-/** The data plane that a relay has. */
+/** The data plane of a relay. */
 export interface RelayPlane {
-  /** Which implementation it is. */
+  /** The implementation. */
   readonly kind: PlaneKind;
-  /** Why it was chosen, in words; for the native plane the path of its addon. */
+  /** Why it was selected, as text; for the native plane, it includes the path of the addon. */
   readonly reason: string;
-  /** Set to `true` where the setting `auto` took the JavaScript plane because the native one could not serve. */
+  /** True if the setting is `auto` and the relay uses the JavaScript plane because the native one could not serve. */
   readonly fallback?: boolean;
 }
 
@@ -111,37 +113,45 @@ export interface ReloadReport {
 }
 
 /**
- * One relay: made by `createRelay`, opened once by `start`, ended by `close`.
+ * A relay: `createRelay` makes it, `start` opens it once, `close` ends it.
  *
- * `reload`, `admission`, `counters`, `figures` and `mesh` are for a relay that runs. Before `start` and after `close` has
- * resolved they throw a `DerpkitError` with the code `ERR_STATE`; `reload` rejects with it. So they do after a `start` that
- * failed. In the handlers of events they can be called.
+ * `reload`, `admission`, `counters`, `figures` and `mesh` need a running relay. Before `start` and after `close` has
+ * resolved, they throw a `DerpkitError` with the code `ERR_STATE`; `reload` rejects with it. After a failed `start`
+ * they do, too. Handlers of events may call them.
  */
 export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
-  /** The data plane. It may change while `start` is under way, if the plane is `auto` and the native one cannot serve. */
+  /**
+   * The data plane. It can change during `start`, if the setting `plane` is `auto` and the native plane cannot serve.
+   */
   readonly plane: RelayPlane;
-  /** Where the relay logs to: the `logger` of `RelayOptions`, or its own. */
+  /** The logger: that of `RelayOptions`, or the relay's own. */
   readonly logger: Logger;
   /**
-   * The directory of what the relay makes, unless a setting names another place for it. Reading it throws a `ConfigError` where
-   * neither `dataDir` is set nor the system knows a home directory of the user.
+   * The directory for files that the relay makes, unless a setting names another place. Reading it throws a `ConfigError` if
+   * `dataDir` is not set and the user has no home directory.
    */
   readonly dataDir: string;
-  /** Where the relay can be reached; `undefined` until `start` has resolved. */
+  /** The addresses of the relay; `undefined` until `start` has resolved. */
   readonly address: RelayAddress | undefined;
   /** The relay's public key, `nodekey:` and 64 hex digits; `undefined` until `start` has resolved. */
   readonly publicKey: string | undefined;
-  /** SHA-256 of the first leaf certificate that is served, 64 lower-case hex digits; `undefined` where there is none, and while the relay does not run. */
+  /**
+   * SHA-256 of the first leaf certificate that the relay serves: 64 lower-case hex digits. `undefined` if it serves
+   * none, and while it does not run.
+   */
   readonly fingerprint: string | undefined;
   /**
    * Loads or makes keys and certificates, and opens the listeners.
    *
-   * Rejects with a `ConfigError` (every problem with the files that the settings name, or what the plane cannot serve), with a
-   * `ListenError` if a listener cannot be opened, and with `ERR_STATE` if it was called before, or `close` was, also while it
-   * is under way. Nothing is left open then.
+   * Rejects with a `ConfigError` that lists every problem with the files that the settings name, or what the plane
+   * cannot serve; with a `ListenError` if a listener cannot be opened; and with `ERR_STATE` if `start` or `close` was
+   * called before, or `close` is called meanwhile. Nothing stays open then.
    */
   start(): Promise<void>;
-  /** Closes listeners and connections, and resolves when nothing is left open. It may be called at any time, and more than once; a relay is not started again. */
+  /**
+   * Closes listeners and connections; resolves when all are closed. It may be called at any time, and more than once. A
+   * closed relay cannot start again.
+   */
   close(): Promise<void>;
   /**
    * A sign of life: resolves when every thread that moves packets has made a turn, and stays unresolved where one of them
@@ -163,11 +173,13 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
   reload(config?: RelayConfig): Promise<ReloadReport>;
   /** Whether every client may use the relay: no setting, and no `onAdmit`, says which may. */
   readonly admitsEverybody: boolean;
-  /** What admission has done; `undefined` where every client is admitted. Throws `ERR_STATE` before `start` and after `close`. */
+  /**
+   * Figures of admission; `undefined` if every client is admitted. Throws `ERR_STATE` before `start` and after `close`.
+   */
   admission(): AdmissionFigures | undefined;
-  /** The plane's counters, as they are now. Throws `ERR_STATE` before `start` and after `close`. */
+  /** The current counters of the plane. Throws `ERR_STATE` before `start` and after `close`. */
   counters(): Counters;
-  /** Who is connected, as it is now. Throws `ERR_STATE` before `start` and after `close`. */
+  /** Current figures about connected clients. Throws `ERR_STATE` before `start` and after `close`. */
   figures(): RelayFigures;
   /**
    * Every connection, with what it has sent and got, in the order of connecting. The relay goes on with other work in between: a

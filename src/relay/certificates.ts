@@ -1,4 +1,7 @@
-/** The certificates that a relay serves: those it has read or made, and those it gets by ACME. Composition, like relay.ts. */
+/**
+ * The certificates that a relay serves: loaded, self-made, or from a CA by ACME. This file only connects parts, like
+ * relay.ts.
+ */
 import { isIP, SocketAddress } from 'node:net';
 import { acmeDirectory, certDirOf, ipProfile, isAcmeMode, type Settings } from '../config.js';
 import { Authority } from '../control/acme/authority.js';
@@ -20,21 +23,21 @@ import { withoutFinalDot } from '../protocol/host-name.js';
 import { VERSION } from '../version.js';
 import type { Materials } from './materials.js';
 
-/** derper's own relays, whose names all fit this. */
+/** The names of Tailscale's own relays. */
 const TAILSCALE_RELAY = /^derp([^.]*)\.tailscale\.com\.?$/;
 const TAILSCALE_HOSTNAME = 'derp.tailscale.com';
 const TAILSCALE_EMAIL = 'security@tailscale.com';
 
-/** What the certificates are served by. */
+/** The plane's part in serving certificates. */
 export interface CertificatePlane {
   certificates(set: CertificateSet): void;
   close(id: ConnectionId, reason: 'closed'): void;
 }
 
-/** How long certificates are waited for; tests have less patience. */
+/** Intervals and deadlines of certificates; tests use shorter ones. */
 export interface CertificateTimes {
   readonly keeper: KeeperTimes;
-  /** How often files are looked at, in milliseconds. */
+  /** Milliseconds between looks at the certificate files. */
   readonly look: number;
 }
 
@@ -50,9 +53,12 @@ export interface CertificateParts {
   readonly times?: CertificateTimes | undefined;
 }
 
-/** The meta certificate is valid for 30 days to either side; a relay may run for longer. */
+/**
+ * Milliseconds between renewals of the meta certificate, which is valid from 30 days before its making to 30 days after
+ * it.
+ */
 const META_RENEWAL = 24 * 60 * 60 * 1000;
-/** How often it is looked whether certificates are valid, and for how long. */
+/** Milliseconds between checks of the certificates' validity. */
 const LOOKS = 60 * 60 * 1000;
 
 export class RelayCertificates {
@@ -73,12 +79,15 @@ export class RelayCertificates {
     this.acme = this.openAcme();
   }
 
-  /** Whether there is anything to be read again. */
+  /** Whether `reload` has certificates to read. */
   static canReload({ certMode, certificate, certificates }: Settings): boolean {
     return certificates.length > 0 || isAcmeMode(certMode) || (certMode === 'manual' && certificate === undefined);
   }
 
-  /** Serves what there is, before any listener is open. Rejects with {@link PlaneRefusal} if the plane cannot use it. */
+  /**
+   * Serves the certificates that exist, before any listener opens. Rejects with {@link PlaneRefusal} if the plane
+   * cannot use one.
+   */
   async open(): Promise<void> {
     try {
       this.parts.plane.certificates(this.set());
@@ -105,12 +114,12 @@ export class RelayCertificates {
     void this.parts.barrier.settle('the certificates', act());
   }
 
-  /** Sees to what is missing, once the listeners are open: a certificate authority comes to them. */
+  /** Orders missing certificates. The listeners must be open, because the CA connects to them. */
   async start(): Promise<void> {
     await this.acme?.start();
   }
 
-  /** Reads files again. Rejects with everything that is refused; the certificate from before is served on then. */
+  /** Reads the files again. Rejects with every fault; a faulty certificate is not replaced. */
   async reload(): Promise<void> {
     const outcomes = await Promise.allSettled(this.sources.map((source) => this.reread(source)));
     await this.acme?.reload();
@@ -149,18 +158,18 @@ export class RelayCertificates {
     else this.parts.plane.close(need.id, 'closed');
   }
 
-  /** The answer to a challenge over HTTP; `undefined` where no certificates come by ACME. */
+  /** Answers challenges over HTTP; `undefined` if no certificate comes by ACME. */
   get challengeAnswer(): ((host: string, path: string) => Promise<{ status: number; text: string }>) | undefined {
     const { acme } = this;
     return acme && ((host, path) => acme.answer(host, path));
   }
 
-  /** Of the first certificate that is served. */
+  /** The fingerprint of the first certificate that is served. */
   get fingerprint(): string | undefined {
     return this.served()[0]?.certificate.fingerprint;
   }
 
-  /** How each certificate stands, and each name that has none yet. */
+  /** The state of each certificate, and of each name that has none yet. */
   states(): CertificateState[] {
     const read = this.sources.map(({ certificate, options }): CertificateState => {
       const next = options.paths.length > 0 ? 'read again when its files change' : '';
@@ -174,7 +183,7 @@ export class RelayCertificates {
     return [...read, ...ordered];
   }
 
-  /** All names and addresses that certificates are valid for. */
+  /** All names and addresses that the certificates cover. */
   get validFor(): readonly string[] {
     return this.served().flatMap(({ certificate }) => certificate.validFor);
   }
@@ -187,7 +196,7 @@ export class RelayCertificates {
     return [...read, ...(this.acme?.served() ?? [])];
   }
 
-  /** Sees to certificates that are not valid, and tells of those that run out. */
+  /** Renews certificates that are not valid, and logs those that expire soon. */
   private async look(): Promise<void> {
     const now = new Date();
     for (const watch of this.validity) await watch.look(now);
@@ -211,11 +220,11 @@ export class RelayCertificates {
     const { sources: certificates } = this;
     const names = certificates.map(({ options }) => options.name).join(', ');
     const kinds = certificates.map(({ certificate }) => certificate.kind).join(', ');
-    const message = `${names}: the plane cannot use it: ${reasonOf(cause)} (it has ${kinds}); another plane, js, may`;
+    const message = `${names}: the plane cannot use it: ${reasonOf(cause)} (it has ${kinds}); plane js may be able to`;
     return new PlaneRefusal({ path: certificates[0]?.place ?? 'certMode', message }, cause);
   }
 
-  /** Files of a certificate have changed. */
+  /** Serves a certificate whose files have changed. */
   private async changed(source: CertificateSource): Promise<void> {
     const { logger } = this.parts;
     try {
@@ -227,16 +236,17 @@ export class RelayCertificates {
     }
   }
 
-  /** Never throws: what the plane cannot use is told of, and what it had is served on. */
+  /**
+   * Gives the plane all certificates. Never throws: it logs a certificate that the plane cannot use, and the plane
+   * keeps the old set.
+   */
   private serve(): Error | undefined {
     if (!this.isOpen) return undefined;
     try {
       this.parts.plane.certificates(this.set());
       return undefined;
     } catch (error) {
-      this.parts.logger.error(
-        `the plane cannot use a certificate; what was served before still is: ${reasonOf(error)}`,
-      );
+      this.parts.logger.error(`the plane cannot use a certificate, and keeps the ones before: ${reasonOf(error)}`);
       return error as Error;
     }
   }
@@ -249,7 +259,7 @@ export class RelayCertificates {
     return { certificates: [...(this.acme?.challengeCertificates() ?? []), ...certificates], otherwise };
   }
 
-  /** Reads the files of a certificate again, and serves what is in them. Whether that is another one. */
+  /** Reads the files of a certificate again, and serves the new one. Returns whether it differs. */
   private async reread(source: CertificateSource): Promise<boolean> {
     const before = source.certificate;
     if (!(await source.reload(new Date()))) return false;
@@ -297,7 +307,8 @@ export class RelayCertificates {
     const { exec } = acme.dns;
     const hook = dnsHook ?? (exec === undefined ? undefined : commandHook(exec));
     const http = httpPort >= 0 ? (['http-01'] as const) : [];
-    // A CA comes to the ports 443 and 80. Where this relay is behind another port, the plain one is the likelier to be led to.
+    // A CA connects to the ports 443 and 80. If this relay listens on another port than 443, port 80 is likelier to be
+    // mapped to it.
     const direct = listen.port === 443 ? (['tls-alpn-01', ...http] as const) : ([...http, 'tls-alpn-01'] as const);
     const isAddress = isIP(hostname) !== 0;
     const { ipCerts } = acme;
@@ -314,12 +325,15 @@ export class RelayCertificates {
   }
 }
 
-/** The one spelling of an address, which is that of connections. */
+/** The canonical text of an address, as connections report it. */
 function canonical(address: string): string {
   return new SocketAddress({ address, family: isIP(address) === 6 ? 'ipv6' : 'ipv4' }).address;
 }
 
-/** derper's way: whichever addresses of this machine clients come to. */
+/**
+ * As in derper, without configured addresses any address of this machine gets a certificate when a client connects to
+ * it.
+ */
 function onDemand(addresses: readonly string[]): 'any' | readonly string[] {
   return addresses.length > 0 ? addresses : 'any';
 }

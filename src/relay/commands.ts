@@ -1,7 +1,7 @@
 import type { DataPlane } from '../plane/plane.js';
 import type { Command } from '../registry/registry.js';
 
-/** Has the plane do what the registry has decided, in its order. */
+/** Carries out the registry's commands on the plane, in order. */
 export function runCommands(plane: DataPlane, commands: readonly Command[]): void {
   for (const command of commands) {
     switch (command.kind) {

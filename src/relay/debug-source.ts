@@ -1,4 +1,4 @@
-/** What the pages below `/debug/` show of a relay: its facts, its metrics, and whether its books are in order. */
+/** The contents of the pages below `/debug/`: facts, metrics, and whether registry and plane agree. */
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Settings } from '../config.js';
@@ -38,7 +38,10 @@ export interface Shown {
   readonly faults: { readonly count: number; readonly barrier: Barrier };
 }
 
-/** Connections that come and go are on their way between the two books for a moment. */
+/**
+ * How often to compare registry and plane, and the pause between, in milliseconds: they differ for a moment when a
+ * client connects or leaves.
+ */
 const LOOKS = 5;
 const BETWEEN_LOOKS = 50;
 
@@ -112,7 +115,7 @@ export class RelayDebugSource implements DebugSource {
       '1.2': tlsRequests['1.2'] + counters['tls_upgrades:tls12'],
       '1.3': tlsRequests['1.3'] + counters['tls_upgrades:tls13'],
     };
-    // A request that has become DERP is under way until its connection ends.
+    // A request that became DERP is in progress until its connection ends.
     const active = {
       '1.2': tlsActive['1.2'] + counters['tls_active:tls12'],
       '1.3': tlsActive['1.3'] + counters['tls_active:tls13'],

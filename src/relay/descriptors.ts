@@ -1,41 +1,44 @@
-/** How many connections there may be at once: what the system's limit of file descriptors leaves. */
+/** How many connections may exist at once: what the system's limit of file descriptors leaves. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, networkInterfaces } from 'node:os';
 import type { Settings } from '../config.js';
 
-/** What is kept of the limit for everything else: files, names that are looked up, links, connections on their way. */
+/**
+ * The reserve: descriptors for other uses, such as files, name lookups, mesh links and connections that are being
+ * accepted.
+ */
 const LEAST_RESERVE = 64;
 const RESERVED_SHARE = 0.1;
-/** Of the reserve, what has to be left for what comes and goes. */
+/** The part of the reserve that stays free for short uses. */
 const SPARE = 32;
-/** As many as there may be where nothing bounds them. */
+/** The bound if there is no limit of descriptors. */
 export const MOST_CONNECTIONS = 2 ** 31 - 1;
 
 export interface DescriptorUse {
-  /** The soft limit; `undefined` where it is not known, or there is none. */
+  /** The soft limit; `undefined` if it is unknown or unlimited. */
   readonly limit: number | undefined;
-  /** Descriptors that are open before the relay opens any; 0 where that is not known. */
+  /** Descriptors that are open before the relay opens any; 0 if unknown. */
   readonly open: number;
-  /** Those that the relay will have beside its connections. */
+  /** Descriptors that the relay needs beside its connections. */
   readonly own: number;
 }
 
-/** How many connections there may be: the limit less the larger of 64 and 10 %, or more where more is in use. */
+/** How many connections fit: the limit less the larger of 64 and 10 %, or less even more if more are in use. */
 export function connectionsWithin({ limit, open, own }: DescriptorUse): number {
   if (limit === undefined) return MOST_CONNECTIONS;
   const reserve = Math.max(LEAST_RESERVE, Math.ceil(limit * RESERVED_SHARE), open + own + SPARE);
   return Math.min(MOST_CONNECTIONS, Math.max(1, limit - reserve));
 }
 
-/** What bounds connections, for the log. */
+/** The bound of connections, for the log. */
 export interface ConnectionBound {
-  /** How many there may be at once. */
+  /** Connections at once. */
   readonly connections: number;
-  /** The limit of descriptors, where it is known. */
+  /** The limit of descriptors, if it is known. */
   readonly descriptors?: number;
 }
 
-/** How many connections there may be at once. `open` is how many descriptors are open before. */
+/** Computes the bound of connections. `open` is the number of descriptors that are open already. */
 export function boundConnections(
   { limits, workers, meshWith }: Pick<Settings, 'limits' | 'workers' | 'meshWith'>,
   open: number,
@@ -46,12 +49,12 @@ export function boundConnections(
   return { connections, ...(limit !== undefined && { descriptors: limit }) };
 }
 
-/** What a relay has beside its connections: for each worker two, for each mesh link one, and its listeners. */
+/** Descriptors beside the connections: two for each worker, one for each mesh link, and the listeners. */
 function ownDescriptors(workers: number, links: number): number {
   return 2 * (workers || availableParallelism()) + links + stunSockets() + 8;
 }
 
-/** The JavaScript plane has a socket of STUN for each local address. */
+/** On the JavaScript plane, STUN has one socket for each local address. */
 function stunSockets(): number {
   try {
     return Math.min(64, Object.values(networkInterfaces()).flat().length);
@@ -60,7 +63,7 @@ function stunSockets(): number {
   }
 }
 
-/** The soft limit of this process; `undefined` where the system does not say, or there is none. Never throws. */
+/** The soft limit of this process; `undefined` if the system does not tell, or it is unlimited. Never throws. */
 export function descriptorLimit(): number | undefined {
   try {
     const limits = readFileSync('/proc/self/limits', 'utf8');
@@ -74,7 +77,7 @@ function reportedLimit(): number | undefined {
   try {
     const report = process.report as NodeJS.ProcessReport & { excludeNetwork?: boolean };
     const { excludeNetwork = false } = report;
-    // The names of all hosts that are connected to would be looked up otherwise.
+    // Without this, Node looks up the host name of every connected peer.
     report.excludeNetwork = true;
     const { userLimits } = report.getReport() as { userLimits?: { open_files?: { soft?: unknown } } };
     report.excludeNetwork = excludeNetwork;

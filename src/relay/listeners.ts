@@ -6,7 +6,7 @@ import type { Endpoint, InheritedSockets, RelayAddress } from './api.js';
 
 /** The listeners of a relay, on sockets of its own or of a service manager; and the face that the HTTP server shows on each. */
 export class Listeners {
-  /** The ports of both faces, for redirects: the well-known ones until a listener is open. */
+  /** The plain and the TLS port, for redirects; the well-known ports until a listener is open. */
   readonly ports = { plain: 80, tls: 443 };
   private readonly faces = new Map<ListenerId, Face>();
 

@@ -1,4 +1,4 @@
-/** What a relay needs that is not a setting: its keys and its certificate. */
+/** The keys, certificates and lists of a relay: everything that is read from files. */
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { certDirOf, dataDirOf, isAcmeMode, keyFileOf, parseEabKey, type Settings } from '../config.js';
@@ -15,20 +15,23 @@ import { type AdmissionMaterials, loadAdmission } from './admission.js';
 export interface Materials {
   readonly keys: KeyPair;
   readonly meshKey: string | undefined;
-  /** Who vouches for other relays; only where there are some to mesh with. */
+  /** Authorities that may vouch for other relays; only if the relay has a mesh. */
   readonly roots: Roots | undefined;
-  /** Those that are not got by ACME, the default one first. */
+  /** Certificates that do not come by ACME; the default certificate is first. */
   readonly certificates: readonly CertificateSource[];
-  /** What the operator should hear of and need not act upon at once, in a sentence each. */
+  /** Sentences for the operator about what needs no immediate action. */
   readonly warnings: readonly string[];
-  /** The key of the external account at the certificate authority. */
+  /** The key of the external account at the CA. */
   readonly eabKey: Uint8Array | undefined;
-  /** `undefined` where there is no rate file. */
+  /** `undefined` if there is no rate file. */
   readonly rate: RateLimit | undefined;
   readonly admission: AdmissionMaterials;
 }
 
-/** Reads, and where it is ours to do so makes, everything that is kept in files. Throws {@link ConfigError} with every problem. */
+/**
+ * Reads every file that the settings name, and makes those that the relay may make. Throws {@link ConfigError} with
+ * every problem.
+ */
 export async function loadMaterials(settings: Settings): Promise<Materials> {
   const problems: Problem[] = [];
   const load = loader(settings, problems);
@@ -127,16 +130,16 @@ async function wideDirectories(settings: Settings): Promise<string[]> {
     ...(privateKey ? [] : [dirname(keyFileOf(settings))]),
     ...(keepsCertificates ? [certDirOf(settings)] : []),
   ];
-  // The data directory, where these are below it.
+  // The data directory counts if one of them lies in it.
   const dataDir = keepsCertificates && certDir === undefined ? dataDirOf(settings) : settings.dataDir;
   const above = dataDir !== undefined && kept.some((path) => dirname(path) === dataDir) ? [dataDir] : [];
   const wide = await writableByOthers([...above, ...kept]);
   return wide.map(
-    ({ path, mode }) => `${path} has the mode ${mode}: others may put keys of theirs in it; chmod 700 keeps them out`,
+    ({ path, mode }) => `${path} has the mode ${mode}: other users may replace the keys in it; chmod 700 prevents that`,
   );
 }
 
-/** The receive limit, as the rate file has it now. */
+/** Reads the receive limit from the rate file. */
 export async function loadRate({ rateConfig }: Settings): Promise<RateLimit | undefined> {
   return rateConfig === undefined ? undefined : loadRateConfig(rateConfig);
 }
@@ -150,8 +153,8 @@ async function loadEabKey(file: string | undefined, given: string | undefined): 
 }
 
 /**
- * Where certificates come from, and the setting that says so. The default one comes first. `warn` hears why one of the
- * relay's own was made anew.
+ * The sources of certificates, each with the setting that names it; the default certificate is first. `warn` is told
+ * why a self-made certificate was replaced.
  */
 function certificateSources(settings: Settings, warn: (text: string) => void): [keyof Settings, SourceOptions][] {
   const { certMode, certificate, certificates, certDir, hostname } = settings;

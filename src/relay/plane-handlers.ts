@@ -26,7 +26,7 @@ import { runCommands } from './commands.js';
 import type { Listeners } from './listeners.js';
 import type { StrangersLog } from './strangers.js';
 
-/** The parts of a relay that the reports of its plane are for. */
+/** The parts of a relay that handle the reports of its plane. */
 export interface Reported {
   readonly plane: DataPlane;
   readonly registry: Registry;
@@ -38,10 +38,10 @@ export interface Reported {
   readonly strangers: StrangersLog;
 }
 
-/** Lines of one kind that clients can cause at will: at most this many at once, then one in this many milliseconds. */
+/** Log lines of one kind that clients can cause at will: this many at once, then one in this many milliseconds. */
 const LINES = [5, 30_000] as const;
 
-/** Turns what the data plane reports into work for the other parts, lines of the log, and events for the embedding program. */
+/** Handles the reports of the data plane: it calls other parts, logs, and emits events for the embedding program. */
 export class PlaneHandlers implements PlaneEvents {
   private to!: Reported;
   private readonly clientLog: ClientLog;
@@ -57,7 +57,7 @@ export class PlaneHandlers implements PlaneEvents {
     this.clientLog = new ClientLog(logger, settings);
   }
 
-  /** The parts need the plane, and the plane needs its handlers: they are connected before the plane listens or reports. */
+  /** Connects the parts, before the plane listens or reports: they need the plane, and the plane needs its handlers. */
   connect(parts: Reported): void {
     this.to = parts;
   }
@@ -100,7 +100,7 @@ export class PlaneHandlers implements PlaneEvents {
     const client = registry.get(id);
     this.clientLog.ends(id, reason);
     gate.gone(id);
-    // A client that was refused is in no registry.
+    // The registry does not know a refused client.
     if (!client) return;
     runCommands(plane, registry.disconnected(id));
     this.logger.debug({ client: shortKey(client.key), id, reason }, 'client disconnected');
@@ -176,12 +176,12 @@ export class PlaneHandlers implements PlaneEvents {
     }
   }
 
-  /** Calls the listeners of the embedding program. An exception of theirs is counted, and ends nothing. */
+  /** Emits an event for the embedding program. An exception in one of its handlers is counted and ends nothing. */
   private tell<Name extends keyof RelayEvents>(event: Name, ...args: RelayEvents[Name]): void {
     this.faults.barrier.emit(this.emitter, event, args);
   }
 
-  /** Logs what clients can cause at will; the next line counts the lines that were held back. */
+  /** Logs an event that clients can cause at will. A line reports how many lines were held back before it. */
   private sometimes(limit: LineLimit, facts: object, text: string): void {
     const heldBack = limit.take(performance.now());
     if (heldBack === undefined) this.logger.debug(facts, text);

@@ -2,24 +2,28 @@ import type { Settings } from '../config.js';
 import type { PlanePolicy } from '../plane/plane.js';
 import { MOST_CONNECTIONS } from './descriptors.js';
 
-/** As often as derper asks for them. */
+/** derper's interval between samples of round trips, in milliseconds. */
 const ROUND_TRIPS = 10_000;
 
-/** Connections of each pool of those that are not admitted, where there may be many connections. */
+/** Most connections in each pool of unadmitted connections. */
 const POOL = 4096;
 /** Handshakes of one listener that wait for a certificate. */
 const PARKED = 1024;
 /**
- * The part of all connections that one pool of strangers has. The pools of both listeners together use at most half of the
- * descriptors, an HTTP connection over TLS counting three: strangers never keep out a client that there is a place for.
+ * The share of all connections that one pool of strangers may have. The pools of both listeners together then use at
+ * most half of the descriptors, even though a TLS connection of the HTTP server uses three, so strangers never keep out
+ * a client that could be served.
  */
 const STRANGERS = 1 / 16;
-/** The part of all connections that log in, or wait for admission: a slow verifier makes thousands wait at once. */
+/**
+ * The share of all connections that may be logging in or waiting for admission: a slow verifier makes thousands wait at
+ * once.
+ */
 const LOGINS = 1 / 4;
 
 /**
- * The bounds of the plane: what settings and the rate file decide, and what is the same everywhere. `connections` is how
- * many there may be at once; where those are few, the pools of strangers leave more than half of them to clients.
+ * The policy of the plane: some values come from settings and the rate file, the others are fixed. `connections` is the
+ * bound of connections; if it is low, the pools of strangers leave more than half of it to clients.
  */
 export function planePolicy(
   settings: Settings,
@@ -37,12 +41,12 @@ export function planePolicy(
       handshakes: pool,
       parkedHandshakes: Math.min(PARKED, pool),
       pendingLogins: Math.min(POOL, Math.ceil(connections * LOGINS)),
-      // A real ClientInfo has about a hundred bytes: room for 4096 of them, and for a few as large as they may be.
+      // A real ClientInfo has about a hundred bytes: room for 4096 of them, and for some of maximum length.
       loginBytes: 16 << 20,
       duplexes: pool,
       perAddress: overAll.perAddress,
       exempt: overAll.exempt,
-      // Twenty thousand presences; a dump waits at half of it.
+      // Twenty thousand PeerPresent frames; a dump pauses at half of this.
       controlBytes: 1 << 20,
       leftoverBytes: 64 << 10,
       peerGoneSubscriptions: 65536,
@@ -61,14 +65,14 @@ export function planePolicy(
       meshWrite: 30_000,
       linkWrite: 5_000,
       linkSilence: 120_000,
-      // A client that has vanished is closed within a minute.
+      // A vanished client is closed within a minute.
       silence: 45_000,
       pong: settings.tcpUserTimeout,
     },
     queueDepth: settings.queueDepth,
-    // 700 KB a queue of packets of 1400 B.
+    // A full queue of 1400 B packets takes 700 KB.
     linkQueueDepth: 512,
-    // Clients give a silent connection up after 120 s.
+    // Clients give up on a silent connection after 120 s.
     keepAlive: { interval: 60_000, jitter: 5_000 },
     notHere: { burst: 3, perSecond: 1 },
     tcp: {
@@ -79,7 +83,7 @@ export function planePolicy(
     acceptRate: perSecond === Number.POSITIVE_INFINITY ? null : { perSecond, burst },
     tellFailures,
     watchedDrops: settings.verboseDrops,
-    // A new object each time: it is a new rate, with full buckets.
+    // A new object: the plane recognises a new rate by it, and refills the buckets.
     receiveRate: rate && rate.bytesPerSecond > 0 ? { ...rate } : null,
   };
 }

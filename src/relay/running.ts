@@ -28,14 +28,14 @@ import { PlaneHandlers } from './plane-handlers.js';
 import { planePolicy } from './policy.js';
 import { StrangersLog } from './strangers.js';
 
-/** How long a relay waits for others, and what bounds its plane: tests have less patience, and narrower bounds. */
+/** Deadlines and plane limits of a relay; tests use tighter ones. */
 export interface RelayTimes {
   readonly mesh?: MeshTimes | undefined;
   readonly certificates?: CertificateTimes | undefined;
   readonly policy?: ((usual: PlanePolicy) => PlanePolicy) | undefined;
 }
 
-/** What one start of a relay is made of. */
+/** The parts and settings for one start of a relay. */
 export interface RunningOptions {
   readonly settings: Settings;
   readonly create: PlaneFactory;
@@ -43,12 +43,12 @@ export interface RunningOptions {
   readonly times: RelayTimes;
   readonly faults: FaultLog;
   readonly logger: Logger;
-  /** Where the events for the embedding program are emitted. */
+  /** Emits the events for the embedding program. */
   readonly emitter: EventEmitter<RelayEvents>;
   readonly hooks: Pick<RelayOptions, 'dnsHook' | 'onAdmit' | 'sockets'>;
 }
 
-/** The parts of a relay between its start and its close, each made of those before it. */
+/** The parts of a relay from its start to its close; each one is made from those before it. */
 export class RunningRelay {
   readonly plane: DataPlane;
   readonly registry: Registry;
@@ -68,7 +68,7 @@ export class RunningRelay {
   private policy: PlanePolicy;
   private rate: RateLimit | undefined;
 
-  /** Throws a `PlaneRefusal` where the plane cannot run here. */
+  /** Throws a `PlaneRefusal` if the plane cannot run here. */
   constructor(private readonly options: RunningOptions) {
     const { settings, create, materials, times, faults, logger, emitter, hooks } = options;
     const { keys, meshKey, roots } = materials;
@@ -248,7 +248,7 @@ export class RunningRelay {
     return times.policy?.(usual) ?? usual;
   }
 
-  /** Reads the files of admission again. Rejects with what is wrong with the first that cannot be used. */
+  /** Reads the header and key files of admission again. Rejects at the first faulty one. */
   async reloadAdmission(): Promise<void> {
     for (const file of this.admission.headers) await file.load();
     await this.gate.reload();
@@ -277,7 +277,7 @@ function makePlane(make: () => DataPlane): DataPlane {
   } catch (cause) {
     const message =
       `the native plane cannot start its threads: ${reasonOf(cause)}; allow more of them (ulimit -u, TasksMax= of a unit, ` +
-      'the limit of processes of a container), ask for fewer, or take the plane js, which has none';
+      'the process limit of a container), set fewer workers, or use plane js, which needs none';
     throw new PlaneRefusal({ path: 'workers', message }, cause);
   }
 }

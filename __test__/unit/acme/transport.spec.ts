@@ -119,9 +119,9 @@ describe('an account', () => {
   });
 
   it.each<[string, string, RegExp]>([
-    ['no directory', '{}', /is no ACME directory: it has no newAccount/],
-    ['a page', '<html>', /the answer is no JSON object/],
-    ['a list', '[1]', /is no ACME directory/],
+    ['no directory', '{}', /is not an ACME directory: it has no newAccount/],
+    ['a page', '<html>', /the answer is not a JSON object/],
+    ['a list', '[1]', /is not an ACME directory/],
   ])('is not got from %s', async (_what, body, message) => {
     const url = await serve((_request, response) => response.end(body));
     const client = new AcmeClient({ directory: url, key: privateKey }, transport(), never);
