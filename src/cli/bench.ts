@@ -1,4 +1,4 @@
-/** `derpkit bench`: measures relays beside each other, and writes down what came of it. */
+/** `derpkit bench`: measures relays side by side, and writes a record. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { type Command, Option } from 'commander';
@@ -37,7 +37,7 @@ interface BenchOptions {
   readonly list?: true;
 }
 
-/** What only a clone of the sources knows; `npm run bench` tells it by variables. */
+/** Facts that only a clone knows; `npm run bench` passes them in variables. */
 const CLONE = 'DERPKIT_BENCH_CLONE';
 const DERPER_MISSING = 'DERPKIT_BENCH_DERPER_MISSING';
 
@@ -108,7 +108,7 @@ async function bench(options: BenchOptions): Promise<number> {
     ...(cores && { cores }),
     contenders: contenders.map(({ name, about }) => ({ name, about })),
     absent,
-    // Where there is no derper, the last one is what the others are measured by.
+    // Without derper, the others are compared with the last contender.
     baseline: (contenders.find(({ name }) => name === 'derper') ?? contenders.at(-1))?.name ?? '',
     scenarios: profile.scenarios,
     runs: [],
@@ -116,7 +116,7 @@ async function bench(options: BenchOptions): Promise<number> {
   if (earlier) refuseOther(earlier, contenders, kit);
   const path = options.resume ?? join(options.out, 'record', `${record.date.slice(0, 19).replaceAll(':', '')}.json`);
   return await measure({
-    // A record that is gone on with knows what it was about.
+    // A continued record keeps its own settings.
     profile: earlier ? { ...profile, rounds: earlier.rounds, scenarios: earlier.scenarios } : profile,
     contenders,
     record,
@@ -137,7 +137,7 @@ async function measure({ profile, contenders, record, path, stage }: Measurement
   const progress = new Progress(process.stderr);
   const interrupted = new AbortController();
   const onSignal = () => {
-    // A second one is for those whom the first one does not end.
+    // A second signal ends a process that the first one did not.
     if (interrupted.signal.aborted) process.exit(130);
     interrupted.abort();
     void stage.close();
@@ -171,7 +171,7 @@ async function measure({ profile, contenders, record, path, stage }: Measurement
   return isClean(record) ? 0 : 1;
 }
 
-/** The picture that the README shows, and on standard output the table below it. */
+/** Writes the README's picture, and the table for below it to standard output. */
 function draw(from: string, out: string): number {
   const record = readRecord(from);
   const drawing = picture(record);
@@ -186,7 +186,7 @@ function chosenProfile({ quick, full, tiny, scenario = [], rounds, seconds, targ
   const given = { rounds: positive('--rounds', rounds, true), seconds: positive('--seconds', seconds, false) };
   const named = tiny ? 'tiny' : quick ? 'quick' : full ? 'full' : 'default';
   const profile = profileOf(named, given);
-  // A relay that runs already speaks one of the two.
+  // A running relay speaks either TLS or plain TCP.
   const spoken = profile.scenarios.filter(({ transport }) => !target || transport === (tls ? 'tls' : 'plain'));
   const scenarios = matching(spoken, scenario);
   if (scenarios.length === 0) {
@@ -219,7 +219,7 @@ function coresFor(options: BenchOptions, count: number, taskset: boolean): Cores
   return { relay: relayCores ?? '0', generator: generatorCores ?? '1' };
 }
 
-/** Figures of another machine, or of other builds, are not put beside these. */
+/** Refuses to add figures of another machine or of other builds to a record. */
 function refuseOther(record: RunRecord, contenders: readonly Contender[], kit: RunRecord['machine']): void {
   const told = (facts: unknown) => JSON.stringify(facts);
   if (told(record.machine) !== told(kit)) throw new Error('the record is of another machine, or of other builds');

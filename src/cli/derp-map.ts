@@ -1,10 +1,10 @@
-/** What a tailnet has to be told of this relay, ready to paste. */
+/** The DERP map entry of this relay for a tailnet, ready to paste. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { stringify } from 'yaml';
 import { REGION_ID } from './terminal.js';
 
 export interface RelayFacts {
-  /** The name or address that clients use. */
+  /** The name or address that clients connect to. */
   readonly host: string;
   readonly derpPort: number;
   /** -1 for none, as in a DERP map. */
@@ -29,7 +29,7 @@ export function policyDerpMap({ host, derpPort, stunPort, fingerprint }: RelayFa
   return JSON.stringify({ derpMap: { Regions: { [REGION_ID]: region } } }, null, 2);
 }
 
-/** The same as a file for headscale's `derp.paths`. */
+/** The file for headscale's `derp.paths`. */
 export function headscaleDerpMap({ host, derpPort, stunPort, fingerprint }: RelayFacts): string {
   const node = {
     name: `${REGION_ID}a`,
@@ -42,6 +42,6 @@ export function headscaleDerpMap({ host, derpPort, stunPort, fingerprint }: Rela
     certname: `sha256-raw:${fingerprint}`,
   };
   const region = { regionid: REGION_ID, regioncode: 'derpkit', regionname: 'derpkit', nodes: [node] };
-  // A number, not a text that looks like one: headscale's decoder tells them apart.
+  // A Map keeps the region id a number; headscale's decoder refuses a string.
   return stringify({ regions: new Map([[REGION_ID, region]]) }, { lineWidth: 0 });
 }

@@ -46,7 +46,7 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
           ? pinnedNode(hostname, relay.fingerprint)
           : undefined;
       announce(relay, `derper ${VERSION}`, spelling, node);
-      // Most likely `-stun false`, which to Go is `-stun` and a word.
+      // The likely cause is `-stun false`, which Go reads as `-stun` and an argument.
       if (ignored.length > 0)
         relay.logger.warn(`ignored, because it is not a flag: ${shown(ignored)} (booleans are written -name=false)`);
     };
@@ -74,7 +74,7 @@ function badSyntax(error: unknown): number {
   return 2;
 }
 
-/** Settings of the flags, and of the few variables that derper knows. Throws {@link ConfigError}. */
+/** The settings from the flags and from the variables that derper reads. Throws {@link ConfigError}. */
 function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
   const value = (name: string) => values.get(name) ?? FLAGS.find((flag) => flag.name === name)?.fallback ?? '';
   const dev = isTrue(value('dev'));
@@ -110,7 +110,7 @@ function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
   return config;
 }
 
-/** As derper asks: at every login, all of them, and nothing is remembered. */
+/** As in derper, every verifier is asked at every login, and no answer is cached. */
 function admissionOf(value: (name: string) => string, problems: Problem[]): RelayConfig['admission'] {
   const given = value('verify-client-url');
   const isUrl = URL.canParse(given) && /^https?:$/.test(new URL(given).protocol);
@@ -135,7 +135,7 @@ function problemsOf(config: RelayConfig): readonly Problem[] {
   }
 }
 
-/** What is not derper's to be set by flags, and what its variables set. */
+/** Settings from variables, for what derper's flags do not cover. */
 function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Record<SettingName, unknown>> {
   const settings: Partial<Record<SettingName, unknown>> = {};
   if (env.DERPKIT_PLANE) settings.plane = env.DERPKIT_PLANE;
@@ -147,7 +147,7 @@ function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Recor
     const given = name.startsWith('limits.') && env[variableOf(name)];
     if (given) settings[name] = given;
   }
-  // As derper, which makes an order when a client asks, and agrees to whatever it is told to agree to.
+  // As in derper, an order starts when a client asks for the certificate; an own directory needs agreed terms.
   settings['acme.atStart'] = false;
   if (env.DERPKIT_ACME_DIRECTORY) {
     settings['acme.directory'] = env.DERPKIT_ACME_DIRECTORY;
@@ -174,7 +174,7 @@ function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Recor
   return settings;
 }
 
-/** A variable that is true, false or not set, as Go reads it. */
+/** A boolean variable, as Go reads it; `undefined` if it is not set. */
 function truth(name: string, env: NodeJS.ProcessEnv, problems: Problem[]): boolean | undefined {
   const text = env[name];
   if (!text) return undefined;
@@ -183,7 +183,7 @@ function truth(name: string, env: NodeJS.ProcessEnv, problems: Problem[]): boole
   return value;
 }
 
-/** The mode matters only where there is TLS: on port 443, or in manual mode. */
+/** The mode matters only with TLS: on port 443, or in manual mode. */
 function certModeOf(mode: string, port: number | undefined, problems: Problem[]): 'manual' | 'off' | AcmeMode {
   if (mode === 'manual') return mode;
   if (mode === 'letsencrypt' || mode === 'gcp') return port === 443 ? mode : 'off';
@@ -194,7 +194,7 @@ function certModeOf(mode: string, port: number | undefined, problems: Problem[])
   return 'off';
 }
 
-/** A flag whose function is missing refuses to start, unless it asks for what is done anyway. */
+/** A flag without an implementation ends the start, unless it asks for the default. */
 function notThereYet(values: FlagValues): Problem[] {
   return FLAGS.filter((flag) => !flag.setting && values.has(flag.name) && !asksForDefault(flag, values)).map(
     ({ name }) => ({ path: `-${name}`, message: 'this flag of derper is not implemented yet' }),
@@ -209,9 +209,9 @@ function asksForDefault({ name, type, fallback }: DerperFlag, values: FlagValues
   return value === fallback;
 }
 
-/** Problems carry the names of settings; a user of derper knows its flags and variables. */
+/** Names a setting as derper's users know it: by its flag or variable. */
 function spelling(setting: string): string {
-  // Those of no setting carry their own.
+  // Problems without a setting name their flag or variable themselves.
   if (/^-|^TS_/.test(setting)) return setting;
   const VARIABLES: Record<string, string> = {
     plane: 'DERPKIT_PLANE',

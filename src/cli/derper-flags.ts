@@ -1,4 +1,4 @@
-/** derper's 35 flags: its names, types and defaults, and what each is here. */
+/** derper's 35 flags: names, types, defaults, and their settings here. */
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,8 +7,8 @@ import type { GoFlag } from './goflags.js';
 
 export interface DerperFlag extends GoFlag {
   /**
-   * The setting that the flag is; `special` where `derper.ts` makes settings of it. Without one, the function is not
-   * there yet, and anything but the default refuses to start.
+   * The setting of the flag; `special` if `derper-command.ts` derives settings from it. A flag without one is not
+   * implemented, and any value but its default ends the start.
    */
   readonly setting?: SettingName | 'special';
 }

@@ -1,4 +1,4 @@
-/** `derpkit`: the relay with settings of its own, a relay to try out, and what version this is. */
+/** The command `derpkit`: a relay with derpkit's own settings, a relay to try out, and further commands. */
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
@@ -23,11 +23,11 @@ import { runRelay } from './run-relay.js';
 import { flagOf, type Gathered, gather, variableOf } from './sources.js';
 import { announce, explain, inOneLine, pinnedNode, type Spelling } from './terminal.js';
 
-/** The command line of a process is no place for secrets: anyone on the machine can read it. */
+/** Settings without a flag: every user of the machine can read the command line of a process. */
 const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey', 'acme.eabKey'];
-/** The variables that `start` heeds: how it runs, not what it serves, which is promised. */
+/** Variables that `start` reads. They change how it runs, but not what it promises to serve. */
 const START_VARIABLES: readonly SettingName[] = ['dataDir', 'plane', 'logFormat', 'logLevel'];
-/** Hosts that lead other machines to themselves. */
+/** Loopback names, which are useless to other machines. */
 const LOOPBACK = /^(?:localhost|127\..*|::1)$/;
 
 const program = new Command('derpkit')
@@ -79,7 +79,7 @@ program
 addHealth(program);
 addBench(program);
 
-// Of a mistyped command the few others are the answer; of an option there are too many.
+// After a mistyped command the help is short enough to show; after a mistyped option it is too long.
 program.showHelpAfterError();
 for (const command of program.commands)
   command.showHelpAfterError(`derpkit ${command.name()} --help lists the options.`);
@@ -88,7 +88,7 @@ if (process.argv.length > 2) await program.parseAsync();
 else program.outputHelp();
 
 async function run(flags: Record<string, unknown>): Promise<number> {
-  // Until it is known where settings come from, problems come with their place.
+  // Until the sources of the settings are known, problems keep their paths.
   let spelling: Spelling = (place) => place;
   try {
     const gathered = await gather(flags, process.env);
@@ -150,7 +150,7 @@ async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions):
   const env = Object.fromEntries(START_VARIABLES.map(variableOf).map((name) => [name, process.env[name]]));
   const { config, spelling } = await gather(chosen, env);
   const spelt: Spelling = (setting) => ({ hostname: '--host', listen: '--port' })[setting] ?? spelling(setting);
-  // npm keeps options that stand before its `--` to itself.
+  // npm takes options in front of its `--` for itself.
   const command = process.env.npm_lifecycle_event === 'start' ? 'npm start -- ' : '';
   try {
     if (!/^\d+$/.test(port) || !parseAddress(`:${port}`))
@@ -166,7 +166,7 @@ async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions):
   }
 }
 
-/** What an operator needs next. */
+/** The next steps of the operator. */
 function summary(relay: Relay, host: string, command: string): string {
   const { derp, http, stun } = relay.address as NonNullable<Relay['address']>;
   const facts = {
@@ -206,7 +206,7 @@ async function version(): Promise<number> {
   }
 }
 
-/** What is wrong with an option is said with its name alone: the value of an unknown one may be a secret. */
+/** The message for a faulty option, without its value: the value of an unknown option may be a secret. */
 function withoutValue(text: string): string {
   const [, beginning, option = ''] = /^(error: unknown option ')(-[\s\S]*)/.exec(text) ?? [];
   if (!beginning) return text;
@@ -218,8 +218,9 @@ function withoutValue(text: string): string {
 function optionsOf({ name, description, fallback, kind }: SettingInfo): Option[] {
   if (kind === 'objects') return [];
   if (kind === 'boolean') {
-    // What is on by default is turned off by a flag, and on again where a variable or the file has turned it off. In this
-    // order: without the other before it, commander takes --no-x to say that x is on, whatever variables and file say.
+    // A setting that is on by default has a flag to turn it off, and one to turn it on again over a variable or the
+    // file. The order matters: with `--no-x` alone, commander sets x to true, and that would override variables and
+    // file.
     const on = new Option(flagOf(name), description);
     const off = new Option(flagOf(name, true), `do not ${description}`);
     return fallback === 'true' ? [on.hideHelp(), off] : [on, off.hideHelp()];

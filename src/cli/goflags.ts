@@ -1,27 +1,30 @@
-/** Command-line flags as Go's `flag` package reads and describes them: `-x`, `--x`, `=value`, or the next word. */
+/** Command-line flags as Go's `flag` package parses and describes them: `-x`, `--x`, `=value`, or the next argument. */
 
 export interface GoFlag {
   readonly name: string;
   readonly type: 'bool' | 'string' | 'int' | 'float' | 'duration';
-  /** As the usage shows it; empty where Go shows none (empty strings, false). */
+  /** The default in the usage text; empty if Go shows none (empty string, false). */
   readonly fallback: string;
   readonly usage: string;
 }
 
-/** The command line does not follow the syntax: exit status 2. */
+/** The command line is malformed: exit status 2. */
 export class FlagError extends Error {
   override name = 'FlagError';
 }
 
-/** `-h` or `-help` was asked for, and is not a flag of its own. */
+/** `-h` or `-help` was given, and is not one of the flags. */
 export class HelpRequested extends Error {
   override name = 'HelpRequested';
 }
 
-/** The values that were given, as text; of several for one flag, the last. */
+/** The given values as text; of a repeated flag, the last. */
 export type FlagValues = ReadonlyMap<string, string>;
 
-/** Throws {@link FlagError} or {@link HelpRequested}. `ignored` is told what comes behind the last flag, if anything. */
+/**
+ * Parses flags. Throws {@link FlagError} or {@link HelpRequested}. `ignored` gets the arguments behind the last flag,
+ * if any.
+ */
 export function parseGoFlags(
   args: readonly string[],
   flags: readonly GoFlag[],
@@ -31,7 +34,7 @@ export function parseGoFlags(
   const values = new Map<string, string>();
   for (let index = 0; index < args.length; index++) {
     const word = args[index] as string;
-    // The first word that is no flag ends them, and derper takes no other words.
+    // The first argument that is not a flag ends the flags; derper accepts no other arguments.
     if (word === '--' || word === '-' || !word.startsWith('-')) {
       const rest = args.slice(word === '--' ? index + 1 : index);
       if (rest.length > 0) ignored(rest);
@@ -59,13 +62,13 @@ export function parseGoFlags(
   return values;
 }
 
-/** Go's usage text: the flags in order of name, each with its type and default. */
+/** Go's usage text: the flags sorted by name, each with type and default. */
 export function goUsage(program: string, flags: readonly GoFlag[]): string {
   const sorted = flags.toSorted((a, b) => (a.name < b.name ? -1 : 1));
   const lines = sorted.map(({ name, type, fallback, usage }) => {
     const shown = type === 'string' ? JSON.stringify(fallback) : fallback;
     const suffix = fallback === '' ? '' : ` (default ${shown})`;
-    // Go puts the text of one-letter booleans on the same line; derper has none of those.
+    // Go puts the text of one-letter booleans on the same line, but derper has none.
     return `  -${name}${type === 'bool' ? '' : ` ${type}`}\n    \t${usage}${suffix}`;
   });
   return `Usage of ${program}:\n${lines.join('\n')}\n`;

@@ -10,9 +10,9 @@ import { FrameType, HEADER_LENGTH, KEY_LENGTH, MAGIC } from '../protocol/wire.js
 import { gather } from './sources.js';
 import { explain, type Spelling } from './terminal.js';
 
-/** Milliseconds from the start to the relay's key. Orchestrators wait a little longer. */
+/** Milliseconds from the start to the relay's key; container runtimes wait a little longer. */
 const PATIENCE = 4000;
-/** More than a relay's answer to an upgrade has. */
+/** Longest head of a relay's answer to an upgrade, in bytes. */
 const LONGEST_HEAD = 4096;
 const GREETING = HEADER_LENGTH + MAGIC.length + KEY_LENGTH;
 
@@ -61,8 +61,8 @@ function ownTarget({ listen: { host, port }, certMode, hostname }: Settings): Ta
 }
 
 /**
- * The key that the relay greets its clients with. It logs nobody in: whom the relay admits is another question. The
- * certificate of this machine's own relay is not checked, for it may be one that clients pin.
+ * The key in the relay's greeting. Does not log in, because admission is another question. Does not verify the
+ * certificate: it is this machine's relay, whose certificate may be one that clients pin.
  */
 async function greetingOf({ url: text, name }: Target): Promise<NodeKey> {
   const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -93,7 +93,7 @@ async function greetingOf({ url: text, name }: Target): Promise<NodeKey> {
   }
 }
 
-/** The key of a ServerKey frame: 5 B header, 8 B magic, 32 B key. */
+/** The key in a ServerKey frame: 5 B header, 8 B magic, 32 B key. */
 function keyIn(frame: Buffer): NodeKey {
   const magic = frame.subarray(HEADER_LENGTH, HEADER_LENGTH + MAGIC.length);
   if (frame[0] !== FrameType.ServerKey || !magic.equals(MAGIC)) throw new Error('the answer is not DERP');

@@ -1,11 +1,11 @@
-/** How the commands begin: what they are made of is loaded where a failure of that can still be put into words. */
+/** How commands start: their modules are loaded here, so that a failure to load them still gets a readable message. */
 
-/** File descriptors that a relay needs to start and to serve a few clients. */
+/** File descriptors that a relay needs to start and to serve some clients. */
 const LEAST_DESCRIPTORS = 256;
 
 /**
- * Loads a command and lets it run. Where the system has no file descriptor left for its modules, the process says what to
- * do, and ends with status 1. This file imports nothing, because an import is what fails.
+ * Loads a command and runs it. If the system has no file descriptor left for its modules, says what to do and exits
+ * with status 1. This file imports nothing, because it is an import that fails.
  */
 export async function launch(name: string, load: () => Promise<unknown>): Promise<void> {
   try {
@@ -18,7 +18,7 @@ export async function launch(name: string, load: () => Promise<unknown>): Promis
   }
 }
 
-/** Node wraps some of the system's errors, and says of others no more than their text. */
+/** Node wraps some system errors, and reports others only in the message. */
 function isOutOfDescriptors(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { code } = error as NodeJS.ErrnoException;

@@ -1,4 +1,4 @@
-/** Gathers settings: flags over environment over a config file. Remembers where each came from. */
+/** Gathers settings: flags override variables, variables override the config file. Remembers the source of each. */
 import { readFile } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { type ParseError, parse as parseJsonc, printParseErrorCode } from 'jsonc-parser';
@@ -9,7 +9,7 @@ import { ConfigError, reasonOf } from '../errors.js';
 import type { Spelling } from './terminal.js';
 
 export interface Gathered {
-  /** Unchecked: `createRelay` does that. */
+  /** Not checked; `createRelay` checks it. */
   readonly config: RelayConfig;
   /** The settings file, if there is one. */
   readonly file: string | undefined;
@@ -44,7 +44,7 @@ export async function gather(
   return { config: merged as RelayConfig, file: configFile, spelling };
 }
 
-/** The setting that a flag's attribute is: `limitsConnections` is `limits.connections`. */
+/** The setting of a commander attribute: `limitsConnections` is `limits.connections`. */
 function nameOf(attribute: string): string {
   return (
     SETTINGS.find(({ name }) => name.replaceAll(/\.(.)/g, (_, first) => first.toUpperCase()) === attribute)?.name ??
@@ -61,12 +61,14 @@ function isIn(config: Readonly<Record<string, unknown>>, setting: string): boole
   return true;
 }
 
-/** `httpPort` is `--http-port`, and `limits.connections` is `--limits-connections`. */
+/** The flag of a setting: `httpPort` is `--http-port`, `limits.connections` is `--limits-connections`. */
 export function flagOf(setting: string, negated = false): string {
   return `--${negated ? 'no-' : ''}${words(setting).join('-')}`;
 }
 
-/** `httpPort` is `DERPKIT_HTTP_PORT`, and `limits.connections` is `DERPKIT_LIMITS_CONNECTIONS`. */
+/**
+ * The variable of a setting: `httpPort` is `DERPKIT_HTTP_PORT`, `limits.connections` is `DERPKIT_LIMITS_CONNECTIONS`.
+ */
 export function variableOf(setting: string): string {
   return `DERPKIT_${words(setting).join('_').toUpperCase()}`;
 }
@@ -106,7 +108,7 @@ function readJsonc(text: string): Read {
     value,
     errors: errors.map(({ error, offset }) => ({
       line: lineAt(text, offset),
-      // Such as `CommaExpected`.
+      // Turns a code such as `CommaExpected` into words.
       message: words(printParseErrorCode(error)).join(' ').trim(),
     })),
   };
@@ -114,10 +116,10 @@ function readJsonc(text: string): Read {
 
 function readYaml(text: string): Read {
   const document = parseDocument(text, { prettyErrors: false });
-  // What is missing at the end is missing in the last line that has something.
+  // A fault at the end of the file is reported for its last line with text.
   const written = text.trimEnd();
   const errors = document.errors.map(({ message, pos }) => ({ line: lineAt(written, pos[0]), message }));
-  // To YAML a star is a reference: `listen: *:443` is one to nothing.
+  // In YAML, a star begins an alias: `listen: *:443` is an alias without an anchor.
   visit(document, {
     Alias: (_key, alias) => {
       if (alias.resolve(document)) return;

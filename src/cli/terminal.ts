@@ -3,18 +3,20 @@ import { SETTINGS } from '../config.js';
 import { ConfigError, DerpkitError, ListenError, type ListenSetting, reasonOf } from '../errors.js';
 import type { Relay } from '../relay.js';
 
-/** The user's own spelling of a setting: a flag, a variable, a line of a file. */
+/** Spells a setting as the user did: a flag, a variable, a line of a file. */
 export type Spelling = (setting: string) => string;
 
-/** The first of the region ids that Tailscale leaves to its users. */
+/** The first region id that Tailscale leaves to its users. */
 export const REGION_ID = 900;
 
-/** A DERPNode as derper logs it: what is to be known of a relay on the usual ports whose certificate nobody vouches for. */
+/**
+ * A DERPNode as derper logs it: what clients need to know of a relay with a self-signed certificate on the usual ports.
+ */
 export function pinnedNode(host: string, fingerprint: string): object {
   return { Name: 'custom', RegionID: REGION_ID, HostName: host, CertName: `sha256-raw:${fingerprint}` };
 }
 
-/** What an operator looks for in the log after a start. `node` is for a certificate that clients pin. */
+/** Logs what an operator looks for after a start. `node` is for a certificate that clients pin. */
 export function announce(relay: Relay, program: string, spelling: Spelling, node: object | undefined): void {
   const { logger, plane, publicKey } = relay;
   const { derp, http, stun } = relay.address ?? {};
@@ -41,8 +43,8 @@ function isLoopback(address: string): boolean {
 }
 
 /**
- * One line for each thing that is wrong, naming it as the user does; the stack only of what is our fault. `command` is
- * what a flag has to stand behind, where that is not obvious.
+ * One line for each problem, with the user's spelling of the setting; a stack only for faults of derpkit. `command` is
+ * what a flag must follow, if that is not obvious.
  */
 export function explain(program: string, error: unknown, spelling: Spelling, command = ''): string {
   if (error instanceof ConfigError) {
@@ -76,7 +78,7 @@ const WAYS_OUT: Record<ListenSetting, string> = {
   stunPort: 'another port',
 };
 
-/** All listeners have the address of the relay's own; a name is looked up. */
+/** Errors of the address: all listeners use the host of `listen`, which may be a name. */
 const WRONG_ADDRESS = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL', 'ENOTFOUND', 'EAI_AGAIN', 'ENODATA']);
 
 function listenAdvice({ setting, cause }: ListenError, spelling: Spelling): string {

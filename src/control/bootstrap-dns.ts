@@ -1,17 +1,20 @@
-/** Addresses of names that clients may need before they can resolve any: looked up now and then, served from memory. */
+/**
+ * Addresses of names that clients may need before they have a resolver: looked up at intervals, and answered from
+ * memory.
+ */
 import { lookup, Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import type { Barrier } from '../faults/barrier.js';
 import { addressBytes } from '../protocol/frame.js';
 
 export interface BootstrapNames {
-  /** Names that everyone is told of. */
+  /** Names that every client gets. */
   readonly published: readonly string[];
-  /** Names that only those are told of who ask for them: `name`, or `name/txt-name` for a gradual rollout. */
+  /** Names that only a client gets that asks for them: `name`, or `name/txt-name` for a gradual rollout. */
   readonly unpublished: readonly string[];
 }
 
-/** How names are resolved; that of the system, outside of tests. Both reject if they cannot. */
+/** Resolves names: the system's resolver, except in tests. Both methods reject if they fail. */
 export interface NameResolver {
   addresses(name: string): Promise<readonly string[]>;
   texts(name: string): Promise<readonly string[]>;
@@ -19,14 +22,14 @@ export interface NameResolver {
 
 interface Entry {
   readonly addresses: readonly string[];
-  /** Of clients that are told of an unpublished name, 0 to 1. */
+  /** The share of clients that get an unpublished name, 0 to 1. */
   readonly share: number;
 }
 
 const REFRESH = 10 * 60_000;
-/** For one list. */
+/** Milliseconds to resolve one list. */
 const BUDGET = 60_000;
-/** Names that were asked for; more than so many are attackers' inventions, and forgotten. */
+/** Most names that are counted as queried; an attacker could invent any number. */
 const MOST_QUERIED = 500;
 
 export class BootstrapDns {
@@ -53,12 +56,12 @@ export class BootstrapDns {
     private readonly random: () => number = Math.random,
   ) {}
 
-  /** How many different names were asked for lately. */
+  /** The number of different names that clients queried lately. */
   get queriedDomains(): number {
     return this.queried.size;
   }
 
-  /** Resolves both lists, and again every ten minutes until {@link stop}. */
+  /** Resolves both lists now, and every ten minutes until {@link stop}. */
   start(): void {
     if (this.stopped || (this.names.published.length === 0 && this.names.unpublished.length === 0)) return;
     this.timer = setTimeout(() => this.start(), REFRESH).unref();
@@ -73,7 +76,7 @@ export class BootstrapDns {
   async refresh(): Promise<void> {
     if (this.names.published.length > 0) {
       const entries = await this.resolveAll(this.names.published);
-      // Clients try them in turn, and would all begin with IPv6.
+      // Shuffled, because clients try the addresses in order, and all would begin with IPv6.
       const shuffled = [...entries].map(([name, entry]): [string, Entry] => [
         name,
         { ...entry, addresses: shuffle(entry.addresses, this.random) },
@@ -84,7 +87,7 @@ export class BootstrapDns {
     if (this.names.unpublished.length > 0) this.unpublished = await this.resolveAll(this.names.unpublished);
   }
 
-  /** The answer to a request from `address` for `query`; `null` or empty asks for no name. */
+  /** The answer to a request from `address` for `query`; `null` or empty means no name. */
   answer(query: string | null, address: string): string {
     this.counts.requests += 1;
     if (!query) return this.publishedJson;
@@ -122,7 +125,7 @@ export class BootstrapDns {
   }
 }
 
-/** The last text that is a percentage counts. */
+/** The percentage in the last TXT record that has one. */
 function shareOf(texts: readonly string[]): number {
   const percents = texts.filter((text) => /^[+-]?\d+$/.test(text)).map(Number);
   return (percents.findLast((percent) => percent >= 0 && percent <= 100) ?? 0) / 100;
@@ -132,8 +135,8 @@ const MASK_64 = (1n << 64n) - 1n;
 const MASK_128 = (1n << 128n) - 1n;
 
 /**
- * Whether a client is among the `share` that is told of a name: always the same ones, by their addresses, and the ones
- * that derper would choose.
+ * Whether a client belongs to the `share` that gets a name. The choice depends on its address alone, and equals
+ * derper's.
  */
 export function isWithin(share: number, address: string, random: () => number): boolean {
   if (share === 0) return false;
@@ -144,7 +147,7 @@ export function isWithin(share: number, address: string, random: () => number): 
   return share > firstFloat(bytes.readBigUInt64LE(0), bytes.readBigUInt64LE(8));
 }
 
-/** What Go's PCG with this seed returns as its first Float64. */
+/** The first Float64 of Go's PCG with this seed. */
 function firstFloat(high: bigint, low: bigint): number {
   const multiplier = 0x2360ed051fc65da44385df649fccf645n;
   const increment = 0x5851f42d4c957f2d14057b7ef767814fn;
@@ -158,7 +161,7 @@ function firstFloat(high: bigint, low: bigint): number {
   return Number(mixed & ((1n << 53n) - 1n)) / 2 ** 53;
 }
 
-/** As Go prints it: tabs, names in their order, no newline at the end. */
+/** JSON as Go prints it: tabs, sorted names, no newline at the end. */
 function jsonOf(entries: ReadonlyMap<string, Entry>): string {
   if (entries.size === 0) return 'null';
   const rows = [...entries]

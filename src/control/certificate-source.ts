@@ -1,4 +1,4 @@
-/** Certificates that are read from files: which files, and how they are read again without a moment without one. */
+/** Certificates from files: which files, and how they are read again while the old certificate stays in service. */
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { reasonOf } from '../errors.js';
@@ -12,25 +12,25 @@ import {
   timeProblem,
 } from './certificates.js';
 
-/** How a relay came by a certificate, in words. */
+/** Where a certificate comes from, in words. */
 export type Origin = 'from files' | 'made by this relay' | 'from the settings';
 
 export interface SourceOptions {
-  /** For messages: its file, or what else it is. */
+  /** Its name in messages: its file, or another description. */
   readonly name: string;
   readonly origin: Origin;
-  /** Files that it is made of; read again when one of them has changed. */
+  /** The files that it is made of; a change in one of them makes the relay read all again. */
   readonly paths: readonly string[];
-  /** Whether clients get it that name nobody, or a name that no certificate is for. */
+  /** Whether it also serves clients that send no server name, or one that no certificate covers. */
   readonly isDefault: boolean;
   readonly load: () => Promise<ServerCertificate>;
-  /** Whether loading makes another one, if this one is not valid. */
+  /** Whether `load` makes a new certificate if the old one is not valid. */
   readonly renews: boolean;
 }
 
 export class CertificateSource {
   private constructor(
-    /** The setting that says where it comes from. */
+    /** The setting that it comes from. */
     readonly place: string,
     readonly options: SourceOptions,
     private held: ServerCertificate,
@@ -44,12 +44,15 @@ export class CertificateSource {
     return this.held;
   }
 
-  /** Goes back to a certificate from before. */
+  /** Returns to an earlier certificate. */
   restore(certificate: ServerCertificate): void {
     this.held = certificate;
   }
 
-  /** Reads the files again. Whether there is another certificate now; rejects with what is wrong, and keeps the old one then. */
+  /**
+   * Reads the files again. Returns whether the certificate changed. If the new one is faulty, rejects and keeps the old
+   * one.
+   */
   async reload(now: Date): Promise<boolean> {
     const { paths, isDefault, load } = this.options;
     if (paths.length === 0) return false;
@@ -66,14 +69,14 @@ export class CertificateSource {
   }
 }
 
-/** Files of a certificate, wherever they lie. The two may be one. */
+/** The files of a certificate, at any path. Both may be one file. */
 export interface CertificateFiles {
   readonly chainFile: string;
   readonly keyFile: string;
   readonly default: boolean;
 }
 
-/** A certificate from files of its own, for the names that it is valid for. */
+/** A certificate from files of its own, for the names that it covers. */
 export function filesSource({ chainFile, keyFile, default: isDefault }: CertificateFiles): SourceOptions {
   const load = async () => {
     const [chain, key] = await Promise.all([textOf(chainFile), textOf(keyFile)]);
@@ -88,7 +91,7 @@ export function filesSource({ chainFile, keyFile, default: isDefault }: Certific
   return { name: chainFile, origin: 'from files', paths, isDefault, load, renews: false };
 }
 
-/** derper's manual mode, whose files are named like the host. */
+/** The certificate of derper's manual mode, whose files are named after the host. */
 export function manualSource(directory: string, hostname: string, load: SourceOptions['load']): SourceOptions {
   const paths = manualPaths(directory, hostname);
   const name = certificateFile(directory, hostname);

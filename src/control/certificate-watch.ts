@@ -1,9 +1,9 @@
-/** Sees to it that the certificate that is served is valid now: at the start, and while clocks and years go on. */
+/** Ensures that the served certificate is valid: at the start, and as time passes. */
 import { type ServerCertificate, timeProblem } from './certificates.js';
 
 export interface WatchedCertificate {
   readonly current: () => ServerCertificate;
-  /** Makes another one of the relay's own, if this one is not valid; absent where the operator brings it. */
+  /** Makes a new certificate if the relay's own one is not valid; absent if the operator provides it. */
   readonly renew?: (() => Promise<ServerCertificate>) | undefined;
   readonly replaced: (certificate: ServerCertificate) => void;
   readonly warn: (text: string) => void;
@@ -14,7 +14,7 @@ export class CertificateWatch {
 
   constructor(private readonly parts: WatchedCertificate) {}
 
-  /** Looks at it once. What is wrong is said once, until it is something else. */
+  /** Checks it once. Warns about a problem once, until it changes. */
   async look(now: Date): Promise<void> {
     const { current, renew, replaced, warn } = this.parts;
     const problem = timeProblem(current(), now);

@@ -8,31 +8,31 @@ import type { NodeKey } from '../protocol/key.js';
 import { makeParent, readIfThere, writeFileAtomic } from './files.js';
 import { metaCertificate, selfSignedCertificate } from './x509.js';
 
-/** A server certificate as it was loaded, without the meta certificate. */
+/** A loaded server certificate, without the meta certificate. */
 export interface ServerCertificate {
   /** DER, leaf first. */
   readonly chain: readonly Uint8Array[];
   /** PKCS#8 DER. */
   readonly privateKey: Uint8Array;
-  /** Server names that it is served for; any name, and none, if empty. */
+  /** The server names that get it; if empty, any name and none. */
   readonly names: readonly string[];
-  /** What its key is, in words. */
+  /** The kind of its key, in words. */
   readonly kind: string;
-  /** When the leaf is valid. */
+  /** The validity of the leaf. */
   readonly validFrom: Date;
   readonly validUntil: Date;
-  /** The names and addresses that the leaf is valid for. */
+  /** The names and addresses that the leaf covers. */
   readonly validFor: readonly string[];
-  /** Lower-case hex SHA-256 of the leaf: clients can pin it as `sha256-raw:…`. */
+  /** SHA-256 of the leaf in lower-case hex; clients can pin it as `sha256-raw:…`. */
   readonly fingerprint: string;
 }
 
-/** How long a certificate that a relay makes for an address of its own lasts; derper's figure. */
+/** Lifetime in days of a certificate that the relay makes for its own address: derper's figure. */
 const ADDRESS_CERTIFICATE_DAYS = 365;
-/** One that clients pin by its fingerprint: a new one means new settings for every client. */
+/** Lifetime in days of a pinned certificate. It is long, because each new one needs new settings in every client. */
 const PINNED_CERTIFICATE_DAYS = 3650;
 
-/** What is wrong with a chain or a key in PEM. */
+/** A chain or key in PEM is faulty. */
 export class PemError extends Error {
   override name = 'PemError';
 
@@ -45,8 +45,8 @@ export class PemError extends Error {
 }
 
 /**
- * Loads `<hostname>.crt` and `.key` from the directory, as derper's `-certmode=manual` does. For an address, not a name, a
- * missing pair is made. Throws an Error that says what is missing or wrong.
+ * Loads `<hostname>.crt` and `<hostname>.key` from the directory, like derper's `-certmode=manual`. For an IP address,
+ * makes a missing pair. Throws an Error that says what is missing or faulty.
  */
 export async function manualCertificate(directory: string, hostname: string, now: Date): Promise<ServerCertificate> {
   const { chain, key } = await loadFiles(directory, hostname);
@@ -61,7 +61,7 @@ export async function manualCertificate(directory: string, hostname: string, now
       ? { chain, key }
       : await makePair(directory, hostname, [hostname], ADDRESS_CERTIFICATE_DAYS, now);
   return inFiles(directory, hostname, () => {
-    // Clients name a server without the final dot that its name may have.
+    // The server name of a client has no final dot, even if the host name does.
     const certificate = parsePair(pair, isAddress ? [] : [withoutFinalDot(hostname)]);
     const { validFor } = certificate;
     if (!isAmong(validFor, hostname)) {
@@ -72,15 +72,15 @@ export async function manualCertificate(directory: string, hostname: string, now
   });
 }
 
-/** The files of {@link manualCertificate}. */
+/** The files that {@link manualCertificate} reads. */
 export function manualPaths(directory: string, hostname: string): string[] {
   const base = join(directory, fileName(hostname));
   return [`${base}.crt`, `${base}.key`];
 }
 
 /**
- * The relay's own certificate for `hosts`, kept in the directory; made anew if it is missing, is not valid yet or any more, or
- * lacks one of the hosts. `replaced` hears why one that was there is not used any more.
+ * The relay's own certificate for `hosts`, stored in the directory. Makes a new one if it is missing, not valid now, or
+ * lacks a host. `replaced` is told why an existing one was replaced.
  */
 export async function keptCertificate(
   directory: string,
@@ -103,20 +103,22 @@ export async function keptCertificate(
   return made;
 }
 
-/** What is wrong with the time of a certificate, as the end of a sentence about it; `undefined` if nothing is. */
+/** How a certificate is out of its validity, as the end of a sentence about it; `undefined` if it is valid. */
 export function timeProblem({ validFrom, validUntil }: ServerCertificate, now: Date): string | undefined {
   if (now < validFrom) return `is not valid before ${validFrom.toISOString()}: one of the clocks is wrong`;
   if (now > validUntil) return `has expired, on ${validUntil.toISOString()}`;
   return undefined;
 }
 
-/** `undefined` where key and certificate do not belong together: half of what was kept has been lost. */
+/** `undefined` if key and certificate do not match: one half of the pair was lost. */
 function parsePairOfKey(pair: PemPair): ServerCertificate | undefined {
   const [leaf] = parseChain(pair.chain);
   return leaf.checkPrivateKey(parseKey(pair.key)) ? parsePair(pair, []) : undefined;
 }
 
-/** Chain and key in PEM; the key in PKCS#8, SEC1 or PKCS#1. Throws {@link PemError} where the two do not fit together. */
+/**
+ * Parses chain and key in PEM; the key may be PKCS#8, SEC1 or PKCS#1. Throws {@link PemError} if the two do not match.
+ */
 export function parsePair(pair: PemPair, names: readonly string[]): ServerCertificate {
   const chain = parseChain(pair.chain);
   const [leaf] = chain;
@@ -134,13 +136,13 @@ export function parsePair(pair: PemPair, names: readonly string[]): ServerCertif
   };
 }
 
-/** A certificate, and for which names it is served; for all, and for clients without a name, if there are none. */
+/** A certificate and the names that get it. Without names, it serves any name, and clients that send none. */
 export interface ServedCertificate {
   readonly certificate: ServerCertificate;
   readonly names: readonly string[];
 }
 
-/** What the plane serves: each chain, and the meta certificate behind it. */
+/** The set for the plane: each chain, with the meta certificate behind it. */
 export function servedSet(
   served: readonly ServedCertificate[],
   otherwise: CertificateSet['otherwise'],
@@ -159,14 +161,14 @@ export interface PemPair {
   readonly key: string;
 }
 
-/** Such as `a key of rsa, 1024 bits` or `a key of secp256k1`. */
+/** The kind of a key, such as `a key of rsa, 1024 bits` or `a key of secp256k1`. */
 function kindOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): string {
   const { modulusLength, namedCurve } = asymmetricKeyDetails ?? {};
   if (modulusLength !== undefined) return `a key of ${asymmetricKeyType}, ${modulusLength} bits`;
   return `a key of ${namedCurve ?? asymmetricKeyType ?? 'an unknown kind'}`;
 }
 
-/** Where the chain of this name is. */
+/** The path of the chain of a name. */
 export function certificateFile(directory: string, name: string): string {
   return `${join(directory, fileName(name))}.crt`;
 }
@@ -176,7 +178,7 @@ function fileName(hostname: string): string {
   return hostname.replace(/[^A-Za-z0-9.-]/g, '');
 }
 
-/** By its alternative names, as clients look at it; the common name does not count. */
+/** Whether the leaf covers a host. Only its alternative names count, as for clients, not the common name. */
 export function isFor(leaf: X509Certificate, host: string): boolean {
   return isAmong(namesIn(leaf.subjectAltName), host);
 }
@@ -187,12 +189,12 @@ function parseChain(pem: string): readonly [X509Certificate, ...X509Certificate[
     const [leaf, ...rest] = blocks.map((block) => new X509Certificate(block));
     if (leaf) return [leaf, ...rest];
   } catch {
-    // What OpenSSL says of it helps nobody.
+    // OpenSSL's message would not help.
   }
   throw new PemError('chain', 'there is no certificate in the chain, or none in PEM');
 }
 
-/** The first key in the text, whatever stands around it. */
+/** Parses the first key in the text, whatever surrounds it. */
 function parseKey(pem: string): KeyObject {
   const [block = '', kind] = /-----BEGIN ((?:[A-Z]+ )?PRIVATE KEY)-----[\s\S]*?-----END \1-----/.exec(pem) ?? [];
   if (kind === 'ENCRYPTED PRIVATE KEY' || /^Proc-Type:.*ENCRYPTED/m.test(block)) {
@@ -210,7 +212,7 @@ async function loadPair(directory: string, name: string): Promise<PemPair | unde
   return chain !== undefined && key !== undefined ? { chain, key } : undefined;
 }
 
-/** Either may be missing. */
+/** Reads both files; either may be missing. */
 async function loadFiles(directory: string, name: string): Promise<{ [Part in keyof PemPair]: string | undefined }> {
   const read = async (extension: string) => {
     const path = `${join(directory, fileName(name))}.${extension}`;
@@ -222,7 +224,7 @@ async function loadFiles(directory: string, name: string): Promise<{ [Part in ke
   return { chain, key };
 }
 
-/** Says which file it is that is wrong. */
+/** Adds the path of the faulty file to an error. */
 function inFiles<T>(directory: string, name: string, parse: () => T): T {
   try {
     return parse();
@@ -246,7 +248,7 @@ async function makePair(
   const base = join(directory, fileName(name));
   try {
     await makeParent(base);
-    // The key first: a certificate without its key would be taken for a pair that lost one half.
+    // The key goes first: a certificate without its key would look like a pair of which one half was lost.
     await writeFileAtomic(`${base}.key`, key, 0o600);
     await writeFileAtomic(`${base}.crt`, chain, 0o644);
   } catch (error) {

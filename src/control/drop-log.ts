@@ -3,20 +3,20 @@ import type { PacketDrop } from '../plane/plane.js';
 import type { NodeKey } from '../protocol/key.js';
 import { LineLimit } from './line-limit.js';
 
-/** Lines of one key to another: this many at once, then one in this time. derper's. */
+/** derper's limit of lines for one pair of keys: this many at once, then one in this many milliseconds. */
 const BURST = 5;
 const INTERVAL = 30_000;
-/** Pairs of keys that are remembered, the most recent ones. derper's. */
+/** derper's limit of remembered pairs; the oldest is forgotten. */
 const PAIRS = 100;
-/** Lines of all pairs together: a sender can have as many keys as it likes, each of which makes a pair. */
+/** The limit of lines for all pairs together: a sender can use any number of keys, and each makes a pair. */
 const BURST_OF_ALL = 500;
 const INTERVAL_OF_ALL = 1000;
 
-/** What is to be logged of one key's packets to another. */
+/** A log line about packets from one key to another. */
 export interface DropLine {
   readonly source: NodeKey;
   readonly destination: NodeKey;
-  /** Packets since the last line, by reason. */
+  /** Dropped packets since the last line, by reason. */
   readonly packets: Readonly<Partial<Record<DropReason, number>>>;
 }
 
@@ -28,8 +28,8 @@ interface Pair {
 }
 
 /**
- * Turns drops into lines of a log, few enough to be read. What is held back is told of with the pair's next line; if none
- * comes, the metrics have it all.
+ * Turns drops into few log lines. Drops that are held back appear in the pair's next line; without one, only metrics
+ * count them.
  */
 export class DropLog {
   private readonly pairs = new Map<string, Pair>();
@@ -39,7 +39,7 @@ export class DropLog {
     this.all = new LineLimit(BURST_OF_ALL, INTERVAL_OF_ALL, now);
   }
 
-  /** What is to be logged now, on a clock in milliseconds. */
+  /** The lines to log now. `now` is in milliseconds. */
   lines(drops: readonly PacketDrop[], now: number): DropLine[] {
     const touched = new Set<Pair>();
     for (const { source, destination, reason, packets } of drops) {
@@ -58,7 +58,7 @@ export class DropLog {
       limit: new LineLimit(BURST, INTERVAL, now),
       packets: {},
     };
-    // The last one is the most recent.
+    // The last entry of the map is the most recent.
     this.pairs.delete(name);
     this.pairs.set(name, pair);
     if (this.pairs.size > PAIRS) this.pairs.delete(this.pairs.keys().next().value as string);

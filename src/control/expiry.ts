@@ -1,30 +1,30 @@
-/** How certificates stand, and when their end is worth a line in the log. */
+/** The state of certificates, and warnings before they expire. */
 import { X509Certificate } from 'node:crypto';
 import type { ServerCertificate } from './certificates.js';
 
 const DAY = 24 * 60 * 60 * 1000;
-/** Before the end; of a short lifetime a third, if that is less. */
+/** Milliseconds before the expiry at which to warn; for short lifetimes a third of the lifetime, if that is less. */
 const WARNINGS = [14 * DAY, 3 * DAY];
 
-/** What operators see of a certificate, or of a name that has none yet. */
+/** The state of a certificate, or of a name that has none yet, for operators. */
 export interface CertificateState {
-  /** The names and addresses that it is for. */
+  /** The names and addresses that it covers. */
   readonly names: readonly string[];
   readonly issuer: string;
-  /** Milliseconds since the epoch; 0 where there is no certificate. */
+  /** Milliseconds since the epoch; 0 if there is no certificate. */
   readonly from: number;
   readonly until: number;
-  /** How the relay came by it. */
+  /** Where it comes from. */
   readonly origin: string;
-  /** What happens to it next. */
+  /** The next step, such as its renewal. */
   readonly next: string;
-  /** Why the last attempt to get another one has failed; empty if it has not. */
+  /** Why the last renewal failed; empty after a success. */
   readonly trouble: string;
-  /** Failures in a row; `undefined` where nothing is tried. */
+  /** Failed renewals in a row; `undefined` if the relay does not renew it. */
   readonly failures: number | undefined;
 }
 
-/** What a leaf says of itself. */
+/** The facts in a leaf. */
 export function leafState({ chain, validFor }: ServerCertificate) {
   const { issuer, validFrom, validTo } = new X509Certificate(chain[0] as Uint8Array);
   return {
@@ -35,16 +35,16 @@ export function leafState({ chain, validFor }: ServerCertificate) {
   };
 }
 
-/** Tells of each certificate that runs out, once for each time before its end that is worth it. */
+/** Warns once at each of some times before a certificate expires. */
 export class ExpiryWarnings {
   private readonly told = new Set<string>();
 
-  /** Lines for the log. */
+  /** The warnings that are due at `now`. */
   lines(states: readonly CertificateState[], now: number): string[] {
     return states.flatMap(({ names, from, until, trouble, failures }) => {
-      // What renews itself is due at a third of its lifetime, and worth a line only if that fails.
+      // A certificate that the relay renews is due at a third of its lifetime; only a failure is worth a warning.
       if (until === 0 || (failures !== undefined && trouble === '')) return [];
-      // That it has run out is said elsewhere, of what does not renew itself.
+      // Another message reports the expiry of a certificate that the relay does not renew.
       if (failures === undefined && now > until) return [];
       const passed = WARNINGS.filter((before) => now >= until - Math.min(before, (until - from) / 3));
       const key = `${names.join()} ${until} ${passed.length}`;

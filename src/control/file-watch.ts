@@ -1,7 +1,7 @@
-/** Says when files have changed, links that lead to others included. Looks at them: what links lead to cannot be watched. */
+/** Reports changed files, links to other files included. It polls, because the targets of links cannot be watched. */
 import { stat } from 'node:fs/promises';
 
-/** How often files are looked at, in milliseconds. A change is told of when they have been the same for one look. */
+/** Milliseconds between looks. A change is reported once the files have been stable for one look. */
 export const LOOK_AT_FILES = 5000;
 
 export class FileWatch {
@@ -25,9 +25,9 @@ export class FileWatch {
     clearInterval(this.timer);
   }
 
-  /** Of two files that belong together one may be written already: only what has settled is told of. */
+  /** Reports only stable files: of a pair, one file may already be new and the other not. */
   private async look(): Promise<void> {
-    // A file of a network that is down may keep us waiting.
+    // Reading from a network file system that is down may block for long.
     if (this.looking) return;
     this.looking = true;
     const seen = (await Promise.all(this.paths.map(identity))).join('\n');
@@ -41,7 +41,7 @@ export class FileWatch {
   }
 }
 
-/** Another text for another file, or for other contents. */
+/** A text that differs if the file or its contents do. */
 async function identity(path: string): Promise<string> {
   try {
     const { dev, ino, size, mtimeMs, ctimeMs } = await stat(path);

@@ -6,14 +6,14 @@ import { promisify } from 'node:util';
 
 const sync = promisify(fsync);
 
-/** Replaces a file as a whole, or not at all: a crash leaves the old one or the new one. */
+/** Replaces a file atomically: after a crash, it has its old or its new contents. */
 export async function writeFileAtomic(path: string, data: string, mode: number): Promise<void> {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
   try {
     const file = await open(temporary, 'wx', mode);
     try {
       await file.writeFile(data);
-      // Not `file.sync()`: under Yarn's Plug'n'Play, file handles do not have it.
+      // Under Yarn's Plug'n'Play, file handles have no `sync()`.
       await sync(file.fd);
     } finally {
       await file.close();
@@ -26,24 +26,24 @@ export async function writeFileAtomic(path: string, data: string, mode: number):
   }
 }
 
-/** What is kept in them is for this user alone, whatever the umask says. */
+/** The mode of directories for keys: access for this user alone, whatever the umask says. */
 const PRIVATE = 0o700;
-/** Group and others may write. */
+/** The permission bits that let group or others write. */
 const WRITABLE = 0o022;
 
-/** A file of another user, which root replaces, stays that user's. */
+/** A file of another user that root replaces keeps its owner. */
 async function keepOwner(path: string, temporary: string): Promise<void> {
   const [old, made] = await Promise.all([stat(path).catch(() => undefined), stat(temporary)]);
   if (!old || (old.uid === made.uid && old.gid === made.gid)) return;
   await chown(temporary, old.uid, old.gid).catch(() => undefined);
 }
 
-/** Makes the directory that `path` is to be written in, and those above it that are missing: for this user alone. */
+/** Makes the directory of `path`, and missing ones above it, for this user alone. */
 export async function makeParent(path: string): Promise<void> {
   await makeDirectory(dirname(path));
 }
 
-/** Those of the directories that others may write to, each with its mode: whoever may can put a key of theirs in place of ours. */
+/** The directories, with their modes, that other users may write to, and so replace the keys in them. */
 export async function writableByOthers(directories: readonly string[]): Promise<{ path: string; mode: string }[]> {
   const looked = [...new Set(directories)].map(async (path) => {
     const found = await stat(path).catch(() => undefined);
@@ -53,14 +53,17 @@ export async function writableByOthers(directories: readonly string[]): Promise<
   return wide.map(({ path, bits }) => ({ path, mode: `0${bits.toString(8)}` }));
 }
 
-/** Not `mkdir` with `recursive`: in Node 20 that never comes back where the system goes on saying ENOENT, as below /proc. */
+/**
+ * Makes a directory and its parents. In Node 20, a recursive `mkdir` never returns if the system keeps answering
+ * ENOENT, as below /proc.
+ */
 async function makeDirectory(path: string): Promise<void> {
   const failure = await mkdir(path, PRIVATE).catch((error: NodeJS.ErrnoException) => error);
   if (typeof failure !== 'object' || failure.code === 'EEXIST') return;
   if (failure.code !== 'ENOENT' || dirname(path) === path) throw failure;
   await makeDirectory(dirname(path));
   await mkdir(path, PRIVATE).catch((error: NodeJS.ErrnoException) => {
-    // Another process may be at it too.
+    // Another process may have made it meanwhile.
     if (error.code !== 'EEXIST') throw error;
   });
 }

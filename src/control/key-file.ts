@@ -9,7 +9,10 @@ import {
 } from '../protocol/key.js';
 import { makeParent, readIfThere, writeFileAtomic } from './files.js';
 
-/** Reads a key file of derper's form, or makes one (0600, atomically). Throws an Error that says what is wrong with it. */
+/**
+ * Reads a key file in derper's format, or makes one atomically with the mode 0600. Throws an Error that says what is
+ * wrong with the file.
+ */
 export async function loadOrMakeKey(path: string): Promise<KeyPair> {
   const text = await readIfThere(path);
   if (text !== undefined) return parseKeyFile(text);
@@ -23,7 +26,7 @@ export async function loadOrMakeKey(path: string): Promise<KeyPair> {
   return keys;
 }
 
-/** Tab-indented JSON without a final newline: what derper writes, to the byte. */
+/** The key file exactly as derper writes it: JSON with tabs, without a final newline. */
 export function formatKeyFile(keys: KeyPair): string {
   return JSON.stringify({ PrivateKey: formatPrivateKey(keys.privateKey) }, null, '\t');
 }
@@ -41,7 +44,7 @@ function parseKeyFile(text: string): KeyPair {
   return keyPairOf(privateKey);
 }
 
-/** Reads a mesh key. Throws an Error that says what is wrong with the file, never what is in it. */
+/** Reads a mesh key. Throws an Error that says what is wrong with the file, without repeating its contents. */
 export async function loadMeshKey(path: string): Promise<string> {
   const text = await readIfThere(path);
   if (text === undefined) throw new Error('there is no such file');

@@ -1,12 +1,12 @@
 /**
- * How many lines of one kind a log gets: some at once, then one in each interval. What others can cause, as often as they
- * like, has to go through one of these, or be said at level debug.
+ * Limits the log lines of one kind: some at once, then one in each interval. Every line that peers can cause at will
+ * needs such a limit, or the level debug.
  */
 export class LineLimit {
   private left: number;
   private heldBack = 0;
 
-  /** `interval` and `now` are milliseconds, of a clock that never goes back. */
+  /** `interval` and `now` are milliseconds of a monotonic clock. */
   constructor(
     private readonly burst: number,
     private readonly interval: number,
@@ -15,7 +15,10 @@ export class LineLimit {
     this.left = burst;
   }
 
-  /** Asks for a line: how many were held back since the last one, or `undefined` if this one is held back, too. */
+  /**
+   * Asks for a line. Returns the number of lines held back since the last one, or `undefined` if this line is held
+   * back, too.
+   */
   take(now: number): number | undefined {
     this.left = Math.min(this.burst, this.left + (now - this.since) / this.interval);
     this.since = now;

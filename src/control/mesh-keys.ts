@@ -1,15 +1,15 @@
-/** How many keys the relays of the mesh may announce, all of them together. */
+/** Bounds the number of keys that all relays of the mesh announce. */
 import type { NodeKey } from '../protocol/key.js';
 import { KeyQueue } from '../protocol/key-queue.js';
 
-/** Below this part of the limit there is room again for those whose keys were passed over. */
+/** Once usage falls below this part of the limit, relays with ignored keys are dialled again. */
 const ROOM_AGAIN = 0.75;
 
-/** The keys that one link has announced, as far as they were taken. */
+/** The keys of one link that this relay has accepted. */
 export class AnnouncedKeys extends KeyQueue {
-  /** Keys of this link that were not taken, or were forgotten for others' sake, since the relay started. */
+  /** Keys of this link that were ignored, or forgotten in favour of other links, since the relay started. */
   passedOver = 0;
-  /** It has announced keys that are not here. */
+  /** True if the link has announced keys that this relay does not hold. */
   lacks = false;
 
   constructor(readonly owner: KeyOwner) {
@@ -23,19 +23,18 @@ export class AnnouncedKeys extends KeyQueue {
 }
 
 export interface KeyOwner {
-  /** The first of its keys is passed over since it was connected. */
+  /** The relay ignores a key of the link, for the first time since the link was opened. */
   onCrowded(): void;
-  /** One of its keys had to go, so that another link's could come. */
+  /** A key of the link was forgotten to make room for another link's. */
   onForgotten(key: NodeKey): void;
-  /** There is room again for what it lacks. */
+  /** There is room again for the keys that were ignored. */
   onRoom(): void;
 }
 
 /**
- * What all links have announced. The keys of a link that announces more than any other are passed over when there is no
- * room left; a smaller one's are taken, and the largest forgets its oldest one for each. So what is known stays known, and
- * no relay can push out those of the others. There are as few links as there are relays in the settings: the largest is
- * looked for.
+ * The keys of all links, within a limit. When it is reached, the keys of the link with the most are ignored, and the
+ * keys of any other link replace the oldest of that link. So one relay cannot push out the keys of others. There are
+ * few links, so the largest is found by a search.
  */
 export class MeshKeys {
   private readonly links = new Set<AnnouncedKeys>();
@@ -43,14 +42,14 @@ export class MeshKeys {
 
   constructor(private readonly limit: number) {}
 
-  /** The keys of one more link. */
+  /** Makes the key set of a new link. */
   link(owner: KeyOwner): AnnouncedKeys {
     const keys = new AnnouncedKeys(owner);
     this.links.add(keys);
     return keys;
   }
 
-  /** True if the key of a link is taken, or was before. */
+  /** Adds a key of a link. Returns whether the relay holds it now. */
   add(keys: AnnouncedKeys, key: NodeKey): boolean {
     if (keys.has(key)) return true;
     if (this.total >= this.limit && !this.makeRoom(keys)) return false;
@@ -59,14 +58,14 @@ export class MeshKeys {
     return true;
   }
 
-  /** True if the key of a link was here. */
+  /** Removes a key of a link. Returns whether the relay held it. */
   delete(keys: AnnouncedKeys, key: NodeKey): boolean {
     const known = keys.delete(key);
     if (known) this.freed(1);
     return known;
   }
 
-  /** The link has ended. */
+  /** Removes all keys of a link that has ended. */
   clear(keys: AnnouncedKeys): void {
     const { size } = keys;
     keys.clear();
@@ -96,7 +95,7 @@ export class MeshKeys {
     if (this.total > this.limit * ROOM_AGAIN) return;
     for (const keys of this.links) {
       if (!keys.lacks) continue;
-      // Once, until it lacks some again.
+      // Only once, until another key of the link is ignored.
       keys.lacks = false;
       keys.owner.onRoom();
     }

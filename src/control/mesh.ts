@@ -1,4 +1,4 @@
-/** The relays that this one meshes with: dials them, follows what they say of who is there, and dials again. */
+/** The relays of the mesh: dials them, follows the clients that they announce, and dials again. */
 import { lookup } from 'node:dns/promises';
 import { reasonOf } from '../errors.js';
 import type { Barrier } from '../faults/barrier.js';
@@ -7,55 +7,61 @@ import { formatNodeKey, type NodeKey, shortKey } from '../protocol/key.js';
 import { type AnnouncedKeys, type KeyOwner, MeshKeys } from './mesh-keys.js';
 import { PeerCount } from './peer-count.js';
 
-/** A relay to mesh with. */
+/** A relay of the mesh. */
 export interface MeshPeer {
-  /** What its certificate is for; an address without brackets. */
+  /** The name that its certificate must cover; an address has no brackets. */
   readonly host: string;
-  /** The Host header: with brackets, and with the port unless it is 443. */
+  /** The Host header: with brackets, and with the port unless that is 443. */
   readonly authority: string;
   readonly port: number;
-  /** Where it is, if that is not what `host` resolves to. */
+  /** The host to connect to, if it differs from `host`. */
   readonly dialHost: string;
 }
 
-/** What of the plane, the registry and the log the mesh uses. */
+/** What the mesh uses of plane, registry and log. */
 export interface MeshParts {
   readonly ownKey: NodeKey;
   readonly meshKey: string;
   readonly roots: readonly Uint8Array[];
-  /** How many keys all relays together may announce. */
+  /** The number of keys that all relays together may announce. */
   readonly mostKeys: number;
   dial(link: LinkId, target: DialTarget): void;
   hangUp(link: LinkId): void;
-  /** A link says that a key is there, or no longer. */
+  /** A link has announced a key, or withdrawn it. */
   onChange(link: LinkId, key: NodeKey, present: boolean): void;
   log(level: 'info' | 'warn' | 'debug', facts: object, text: string): void;
   readonly barrier: Barrier;
 }
 
 export interface MeshTimes {
-  /** For names, TCP, TLS, HTTP and login together, as of derper's clients. */
+  /** Milliseconds for name lookup, TCP, TLS, HTTP and login together; equals that of derper's clients. */
   readonly connect: number;
-  /** Before the next try; up to `jitter` more, so that relays that lost each other do not meet in the middle for ever. */
+  /**
+   * Milliseconds before the next dial, plus up to `jitter`, so that two relays do not keep dialling each other at one
+   * time.
+   */
   readonly retry: number;
   readonly jitter: number;
 }
 
 export const MESH_TIMES: MeshTimes = { connect: 10_000, retry: 5_000, jitter: 1_000 };
 
-/** A relay that this one meshes with, and how its link stands. */
+/** A relay of the mesh and the state of its link. */
 export interface MeshStatus {
-  /** As it stands in the settings: `host` or `host:port`. */
+  /** The relay as the settings name it: `host` or `host:port`. */
   readonly relay: string;
-  /** `connecting`: a dial is under way; `waiting`: before the next dial; `self`: it is this relay, which is never dialled again. */
+  /**
+   * `connecting`: a dial is in progress; `waiting`: until the next dial; `self`: it is this relay, which is not dialled
+   * again.
+   */
   readonly state: 'connecting' | 'connected' | 'waiting' | 'self';
-  /** Gauge: node keys that it has announced. */
+  /** Gauge: node keys that it announces. */
   readonly peers: number;
-  /** Node keys that it has announced and that were passed over, or forgotten later: there were more than `limits.meshKeys`. */
+  /** Node keys of it that were ignored, or forgotten later, because of `limits.meshKeys`. */
   readonly passedOver: number;
-  /** Its key, `nodekey:<hex>`, once it was connected. */
+  /** Its key, `nodekey:<hex>`; `undefined` before the first connection. */
   readonly publicKey: string | undefined;
-  /** Why the last try failed, or the last link ended; empty if nothing has yet. */
+  /** Why the last dial failed or the last link ended; empty if neither happened yet. */
   readonly trouble: string;
 }
 
@@ -82,7 +88,7 @@ export class Mesh {
     for (const watch of this.watches) void this.parts.barrier.settle('a mesh link', watch.run());
   }
 
-  /** Dials no more. Links are closed with their plane. */
+  /** Stops dialling. The plane closes the links. */
   stop(): void {
     for (const watch of this.watches) watch.stop();
   }
@@ -106,27 +112,27 @@ export class Mesh {
   }
 }
 
-/** How a dial, and the link that came of it, ended. */
+/** How a dial or its link ended. */
 interface Outcome {
   readonly opened: boolean;
   readonly reason: string;
 }
 
-/** One relay's turn of connecting, following, and waiting, which goes on for ever, or until it turns out to be ourselves. */
+/** The loop for one relay: dial, follow, wait. It ends only if the relay turns out to be this one. */
 class Watch implements KeyOwner {
   private state: MeshStatus['state'] = 'connecting';
   private serverKey: NodeKey | undefined;
   private link: LinkId | undefined;
   private opened = false;
   private ended: ((outcome: Outcome) => void) | undefined;
-  /** Keys that the link has announced: what is to be undone when it ends. */
+  /** The keys that the link has announced; they are withdrawn when it ends. */
   private readonly announced: AnnouncedKeys;
   private readonly count: PeerCount;
   private stopped = false;
-  /** Ends a wait between two tries. */
+  /** Ends the wait before the next dial. */
   private wake: (() => void) | undefined;
   private trouble = '';
-  /** What has been said of it since the relay was last of use. */
+  /** The last logged trouble, until the relay works again. */
   private told = '';
 
   constructor(
@@ -164,7 +170,7 @@ class Watch implements KeyOwner {
   private async connectOnce(): Promise<void> {
     const { opened, reason } = await this.connect();
     if (this.stopped) return;
-    // Every relay announces at least us.
+    // Every relay announces at least our own key, so a link without keys was refused.
     const refused = opened && this.announced.size === 0;
     this.undo();
     if (this.isSelf()) return;
@@ -214,7 +220,7 @@ class Watch implements KeyOwner {
     this.parts.onChange(this.link as LinkId, key, false);
   }
 
-  /** A relay says who is there when it is asked, and not again. */
+  /** A relay announces its clients only at the start of a link, so a new link is needed. */
   onRoom(): void {
     if (this.link === undefined) return;
     const { authority: relay } = this.peer;
@@ -226,7 +232,7 @@ class Watch implements KeyOwner {
     this.ended?.({ opened: this.opened, reason });
   }
 
-  /** Dials the relay's addresses in their order, until one lets us in, and waits for the end of that. */
+  /** Dials the relay's addresses in order until one admits us; resolves when that link ends. */
   private async connect(): Promise<Outcome> {
     const until = performance.now() + this.times.connect;
     const { dialHost, host, authority, port } = this.peer;
@@ -239,7 +245,7 @@ class Watch implements KeyOwner {
     const failures: string[] = [];
     for (const [index, address] of addresses.entries()) {
       if (this.stopped) break;
-      // One that swallows everything leaves time for the others.
+      // An address that never answers leaves time for the others.
       const timeout = Math.max(0, until - performance.now()) / (addresses.length - index);
       const outcome = await this.dial({
         address: { address, port },
@@ -265,7 +271,7 @@ class Watch implements KeyOwner {
     });
   }
 
-  /** What the link had announced is there no longer. */
+  /** Withdraws every key that the link has announced. */
   private undo(): void {
     const link = this.link;
     this.link = undefined;
@@ -292,7 +298,7 @@ class Watch implements KeyOwner {
   private report(opened: boolean, reason: string): void {
     const { authority: relay } = this.peer;
     const server = this.serverKey && shortKey(this.serverKey);
-    // What is wrong every five seconds is told of once.
+    // A dial every five seconds may fail in one way; it is logged once.
     const level = reason === this.told ? 'debug' : 'warn';
     this.trouble = reason;
     this.told = reason;
@@ -301,7 +307,7 @@ class Watch implements KeyOwner {
   }
 }
 
-/** All addresses of a name, in the order that the system prefers; an address is its own. */
+/** All addresses of a name, in the system's order. An address stands for itself. */
 async function resolve(host: string, patience: number): Promise<string[]> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

@@ -1,14 +1,14 @@
 import type { Barrier } from '../faults/barrier.js';
 
-/** How long after the last of a row of announcements the row counts as over, and how long at most. */
+/** Milliseconds after the last announcement at which the initial flood counts as over, and the longest it may take. */
 const SETTLED = 200;
 const SETTLED_AT_LATEST = 2000;
-/** How often a count that changes is told. */
+/** Milliseconds between two reports of a changing count. */
 const EVERY = 10_000;
 
 /**
- * When to say how many peers a mesh link has announced: once the flood that it begins with is over, and then, as long as
- * the count changes, every ten seconds.
+ * Decides when to report the number of keys of a mesh link: once the initial flood of announcements is over, then every
+ * ten seconds while the number changes.
  */
 export class PeerCount {
   private count = 0;
@@ -22,7 +22,7 @@ export class PeerCount {
     private readonly barrier: Barrier,
   ) {}
 
-  /** The link is open. */
+  /** The link has opened. */
   start(): void {
     this.flooding = true;
     this.count = 0;
@@ -30,7 +30,7 @@ export class PeerCount {
     this.arm(SETTLED_AT_LATEST);
   }
 
-  /** There are as many now; with somebody `gone`, the flood was over. */
+  /** The count has changed. A withdrawn key (`gone`) shows that the initial flood is over. */
   changed(count: number, gone: boolean): void {
     this.count = count;
     if (!this.flooding) {

@@ -1,18 +1,20 @@
 import { readFile } from 'node:fs/promises';
 import { MAX_BODY_LENGTH } from '../protocol/wire.js';
 
-/** Receive limit of clients. Zeros limit nothing. */
+/** The receive limit of clients. Zeros set no limit. */
 export interface RateLimit {
   readonly bytesPerSecond: number;
   readonly burst: number;
 }
 
-/** Reads derper's rate file. Rejects where there is none, or something else in it. */
+/** Reads derper's rate file. Rejects if it is missing or malformed. */
 export async function loadRateConfig(path: string): Promise<RateLimit> {
   return parseRateConfig(await readFile(path, 'utf8'));
 }
 
-/** Its names are read in any case, others passed over. Throws what is wrong, for people. */
+/**
+ * Parses the rate file. Names match in any case; unknown names are ignored. Throws an Error that says what is wrong.
+ */
 export function parseRateConfig(text: string): RateLimit {
   let config: unknown;
   try {
@@ -26,7 +28,7 @@ export function parseRateConfig(text: string): RateLimit {
   }
   const bytesPerSecond = numberOf(config, 'PerClientRateLimitBytesPerSec');
   const burst = numberOf(config, 'PerClientRateBurstBytes');
-  // A bucket smaller than the largest frame would never let that pass.
+  // The largest frame must fit into the bucket, or it would never pass.
   return bytesPerSecond === 0
     ? { bytesPerSecond, burst: 0 }
     : { bytesPerSecond, burst: Math.max(burst, MAX_BODY_LENGTH) };

@@ -1,10 +1,10 @@
-/** Which authorities are trusted to vouch for other relays. */
+/** The authorities that may vouch for other relays. */
 import { readdir, readFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { reasonOf } from '../errors.js';
 
-/** Where systems keep what they trust; Go, and so derper, takes the first that is there. */
+/** The systems' bundles; Go, and so derper, reads the first that exists. */
 const SYSTEM_BUNDLES = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
@@ -15,15 +15,16 @@ const SYSTEM_BUNDLES = [
 ];
 
 export interface Roots {
-  /** DER, each once. */
+  /** DER, without duplicates. */
   readonly certificates: readonly Uint8Array[];
-  /** What the environment names and cannot be read, in a sentence each. */
+  /** One sentence for each file of the environment that cannot be read. */
   readonly problems: readonly string[];
 }
 
 /**
- * Node's own, the system's, and what `NODE_EXTRA_CA_CERTS` adds. As with Go, `SSL_CERT_FILE` and `SSL_CERT_DIR` replace
- * the system's file and directories; Node's own count as the system's, and are left out where both are replaced.
+ * Node's own authorities, the system's, and those of `NODE_EXTRA_CA_CERTS`. As in Go, `SSL_CERT_FILE` and
+ * `SSL_CERT_DIR` replace the system's file and directories. Node's own count as the system's, and are omitted if both
+ * are replaced.
  */
 export async function loadRoots(env: NodeJS.ProcessEnv, bundles: readonly string[] = SYSTEM_BUNDLES): Promise<Roots> {
   const { SSL_CERT_FILE: file, SSL_CERT_DIR: directories, NODE_EXTRA_CA_CERTS: extra } = env;
@@ -46,7 +47,7 @@ export async function loadRoots(env: NodeJS.ProcessEnv, bundles: readonly string
   return { certificates: [...unique].map((base64) => new Uint8Array(Buffer.from(base64, 'base64'))), problems };
 }
 
-/** The same certificates in PEM. */
+/** The certificates in PEM. */
 export function pemOf(certificates: readonly Uint8Array[]): string[] {
   return certificates.map((der) => {
     const lines = Buffer.from(der)
@@ -64,7 +65,7 @@ async function firstOf(paths: readonly string[]): Promise<string[]> {
   return [];
 }
 
-/** Everything that can be read: in such a directory there are links, and files that are none. */
+/** Reads every readable file: such a directory contains links, and files that are not certificates. */
 async function inDirectories(directories: readonly string[], problems: string[]): Promise<string[]> {
   const texts: string[] = [];
   for (const directory of directories) {

@@ -1,6 +1,6 @@
 import type { CounterName } from '../plane/counters.js';
 
-/** No more than one line in this time. */
+/** Milliseconds between two lines. */
 const INTERVAL = 60_000;
 const FULL_POOL = 'strangers come faster than they log in: some made room for others, or were refused';
 const FULL_SHARE =
@@ -9,10 +9,10 @@ const FULL_SHARE =
 /** How often it is looked whether there is anything to say. */
 const LOOK = 5_000;
 
-/** How many connections made room for others, and how many were refused, by what was full: the share of an address, or a pool. */
+/** Connections that were evicted or refused, by what was full: the share of an address, or a pool. */
 export type StrangerFigures = Record<'evicted' | 'refused', Record<'address' | 'pool', number>>;
 
-/** Those of a plane, and those of the HTTP server. */
+/** The sum of the plane's figures and the HTTP server's. */
 export function strangerFigures(
   counters: Readonly<Record<CounterName, number>>,
   visitors: StrangerFigures,
@@ -24,7 +24,7 @@ export function strangerFigures(
   return { evicted: of('evicted'), refused: of('refused') };
 }
 
-/** What one has that another has not. */
+/** How much `one` exceeds `other`. */
 function difference(one: StrangerFigures, other: StrangerFigures): StrangerFigures {
   const of = (name: 'evicted' | 'refused') => ({
     address: one[name].address - other[name].address,
@@ -43,14 +43,14 @@ export interface StrangerNews extends StrangerFigures {
 
 const NONE: StrangerFigures = { evicted: { address: 0, pool: 0 }, refused: { address: 0, pool: 0 } };
 
-/** What a flood comes to in the log: one line a minute at most. */
+/** Reports a flood of connections in the log, with at most one line a minute. */
 export class StrangerLog {
   private last = NONE;
   private since = Number.NEGATIVE_INFINITY;
   private timer: NodeJS.Timeout | undefined;
   private address: string | undefined;
 
-  /** `say` gets what has come since it was called last. */
+  /** `say` gets the increase since its last call. */
   constructor(
     private readonly figures: () => StrangerFigures,
     private readonly perAddress: () => number,
@@ -70,7 +70,7 @@ export class StrangerLog {
     clearInterval(this.timer);
   }
 
-  /** Says what there is to be said at `now`, in milliseconds of a clock that never goes back. */
+  /** Reports what is due. `now` is in milliseconds of a monotonic clock. */
   look(now: number): void {
     if (now - this.since < INTERVAL) return;
     const figures = this.figures();

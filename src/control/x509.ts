@@ -1,4 +1,4 @@
-/** Makes the two kinds of certificate that a relay makes for itself. */
+/** Makes the relay's own two kinds of certificates. */
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 import { isIP } from 'node:net';
 import { AsnConvert, AsnIntegerBigIntConverter, OctetString } from '@peculiar/asn1-schema';
@@ -35,16 +35,16 @@ const COMMON_NAME = '2.5.4.3';
 const ED25519 = '1.3.101.112';
 const ECDSA_WITH_SHA256 = '1.2.840.10045.4.3.2';
 
-/** A certificate that nobody has to have signed, and its key. */
+/** A self-signed certificate and its key. */
 export interface SelfSigned {
   readonly der: Uint8Array;
   readonly privateKey: KeyObject;
 }
 
 /**
- * The certificate that ends every chain we send: it carries the relay's DERP key and protocol version in the handshake,
- * which saves a TLS 1.3 client a round trip. Its own key signs it and is thrown away. The form, down to the one extension
- * and the common name of 71 characters, is what clients look for.
+ * The certificate at the end of every chain that the relay sends. It carries the relay's DERP key and protocol version
+ * in the handshake, which saves a TLS 1.3 client a round trip. Its own key signs it and is discarded. Clients expect
+ * this exact form, down to the single extension and the common name of 71 characters.
  */
 export function metaCertificate(serverKey: NodeKey, now: Date): Uint8Array {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
@@ -61,17 +61,17 @@ export function metaCertificate(serverKey: NodeKey, now: Date): Uint8Array {
   });
 }
 
-/** A self-signed ECDSA P-256 server certificate for `hosts`, names and addresses; the first is its common name. */
+/** A self-signed ECDSA P-256 server certificate for `hosts` (names and addresses); the first one is its common name. */
 export function selfSignedCertificate(hosts: readonly string[], days: number, now: Date): SelfSigned {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const names = hosts.map((host) =>
     isIP(host) === 0 ? new GeneralName({ dNSName: host }) : new GeneralName({ iPAddress: host }),
   );
   const der = signed({
-    // Positive, and 127 bits of it random.
+    // Positive, with 127 random bits.
     serial: BigInt(`0x${randomBytes(16).toString('hex')}`) >> 1n,
     name: commonName(hosts[0] as string),
-    // Clocks differ a little.
+    // Clocks may differ a little.
     from: new Date(now.getTime() - DAY / 24),
     until: new Date(now.getTime() + days * DAY),
     extensions: [

@@ -1,4 +1,4 @@
-/** A certificate authority with the account that we have there. */
+/** A certificate authority, and the relay's account there. */
 import { generateKeyPairSync, type KeyObject, type X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { AcmeClient } from '../../acme/client.js';
@@ -8,20 +8,23 @@ import { certificateId, type Suggestion, suggestionOf } from '../../acme/renewal
 import { Transport } from '../../acme/transport.js';
 import { ACCOUNT_FILES, type CertificateCache } from './cache.js';
 
-/** For all of an order, in milliseconds: derper's five minutes. */
+/** Milliseconds for a whole order: derper's five minutes. */
 export const ORDER_TIMEOUT = 5 * 60 * 1000;
 const ASK_TIMEOUT = 60 * 1000;
 
 export interface AuthorityOptions {
-  /** URL of the CA's directory. */
+  /** The URL of the CA's ACME directory. */
   readonly directory: string;
   readonly email?: string | undefined;
   readonly externalAccount?: ExternalAccount | undefined;
-  /** The profile that certificates of names are ordered by; the CA's own choice without one. */
+  /** The profile for certificates of names; without one, the CA's default. */
   readonly profile?: string | undefined;
-  /** The same for certificates of addresses. */
+  /** The profile for certificates of IP addresses. */
   readonly ipProfile?: string | undefined;
-  /** Who vouches for the CA's server, PEM. Asked for with each order, so that a changed bundle is heeded. */
+  /**
+   * Returns the authorities that may vouch for the CA's server, in PEM. Called for each order, so that a changed bundle
+   * takes effect.
+   */
   readonly roots: () => Promise<readonly string[]>;
   readonly userAgent: string;
 }
@@ -38,7 +41,10 @@ export class Authority {
     return this.options.directory;
   }
 
-  /** Gets a certificate for a name or an address, PEM with its chain. `solvers` are the ways to show that it is ours. */
+  /**
+   * Orders a certificate for a name or an address; resolves with it and its chain in PEM. `solvers` answer the CA's
+   * challenges.
+   */
   async issue(
     name: string,
     key: KeyObject,
@@ -51,18 +57,18 @@ export class Authority {
     return this.withClient(accountKey, ORDER_TIMEOUT, async (client) => {
       await client.register();
       const suggested = replaced && (await client.renewalInfo(certificateId(replaced) ?? '').catch(() => undefined));
-      // Only a CA that knows the certificate takes it as replaced.
+      // The order names the replaced certificate only if the CA has issued that.
       const replaces = suggested && replaced ? certificateId(replaced) : undefined;
       const request = { identifier: { type, value: name } as const, profile: type === 'ip' ? ipProfile : profile };
       return issue(client, { ...request, replaces }, key, solvers(accountKey));
     });
   }
 
-  /** When the CA wants a certificate renewed, `moment` (0 to 1) into its window; `undefined` where it does not say. */
+  /** When the CA suggests a renewal, at `moment` (0 to 1) of its window; `undefined` if it makes no suggestion. */
   async suggestion(certificate: X509Certificate, moment: number): Promise<Suggestion | undefined> {
     const id = certificateId(certificate);
     if (id === undefined) return undefined;
-    // Nothing of this is signed: any key will do.
+    // No request here is signed, so any key will do.
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
     return this.withClient(privateKey, ASK_TIMEOUT, async (client) => {
       const answer = await client.renewalInfo(id);
@@ -70,7 +76,7 @@ export class Authority {
     });
   }
 
-  /** Ends what is under way. */
+  /** Aborts the requests in progress. */
   stop(): void {
     this.stopped.abort();
   }

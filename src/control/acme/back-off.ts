@@ -1,18 +1,21 @@
-/** How long to wait after a failure: a CA that refuses is not asked in a loop. */
+/** How long to wait after a failure, so that the relay does not ask a refusing CA in a loop. */
 
 const MINUTE = 60 * 1000;
 
-/** In milliseconds. */
+/** All times are milliseconds. */
 export interface BackOffTimes {
   readonly first: number;
   readonly most: number;
-  /** How far a CA may put the next attempt off. */
+  /** The longest delay that a CA may ask for. */
   readonly mostAsked: number;
 }
 
 export const BACK_OFF: BackOffTimes = { first: MINUTE, most: 3 * 60 * MINUTE, mostAsked: 24 * 60 * MINUTE };
 
-/** Tripled with every failure in a row, with up to a fifth more; never before the CA wants to be asked again. */
+/**
+ * The time of the next attempt: the delay triples with each failure in a row, plus up to a fifth at random, and is
+ * never shorter than the CA asks.
+ */
 export function nextAttempt(
   { first, most, mostAsked }: BackOffTimes,
   failures: number,

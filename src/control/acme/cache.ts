@@ -1,6 +1,6 @@
 /**
- * The directory of `-certdir` in the ACME modes, with the files that Go's autocert and derper keep in it, to the byte: a
- * directory carries over from derper to us, and back.
+ * The directory of `-certdir` in the ACME modes. Its files equal those of Go's autocert and of derper to the byte, so
+ * that derper and this relay can take over each other's directory.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
 import { rm } from 'node:fs/promises';
@@ -13,7 +13,7 @@ export interface PemTexts {
   readonly key: string;
 }
 
-/** The account of certificates for names, and derper's second one, for addresses. */
+/** The account key of certificates for names, and derper's second one for IP addresses. */
 export const ACCOUNT_FILES = {
   dns: ['acme_account+key', 'acme_account.key'],
   ip: ['acme-account.key'],
@@ -22,7 +22,7 @@ export const ACCOUNT_FILES = {
 export class CertificateCache {
   constructor(readonly directory: string) {}
 
-  /** Reads an account key, or makes one. The first of `names` is the one that is written. */
+  /** Reads an account key, or makes one. Writes a new key under the first of `names`. */
   async accountKey(names: readonly string[]): Promise<KeyObject> {
     for (const name of names) {
       const text = await this.read(name);
@@ -38,7 +38,10 @@ export class CertificateCache {
     return privateKey;
   }
 
-  /** The certificate of a name: autocert's one file, the key first. With `rsa` the one for clients without ECDSA. */
+  /**
+   * Reads the certificate of a name: autocert's single file, key first. `rsa` selects the one for clients without
+   * ECDSA.
+   */
   async readName(name: string, rsa = false): Promise<PemTexts | undefined> {
     const text = await this.read(rsa ? `${name}+rsa` : name);
     return text === undefined ? undefined : { chain: text, key: text };
@@ -48,7 +51,7 @@ export class CertificateCache {
     await this.write(name, sec1(key) + normal(chain), 0o600);
   }
 
-  /** The certificate of an address: derper's pair of files. */
+  /** Reads the certificate of an address: derper's pair of files. */
   async readAddress(address: string): Promise<PemTexts | undefined> {
     const base = addressFile(address);
     const [chain, key] = await Promise.all([this.read(`${base}.crt`), this.read(`${base}.key`)]);
@@ -57,12 +60,12 @@ export class CertificateCache {
 
   async writeAddress(address: string, key: KeyObject, chain: string): Promise<void> {
     const base = addressFile(address);
-    // The key first: a certificate with another key would be refused, and a new one ordered.
+    // The key goes first: a pair with the wrong key is refused and ordered again.
     await this.write(`${base}.key`, sec1(key), 0o600);
     await this.write(`${base}.crt`, normal(chain), 0o644);
   }
 
-  /** The answer to HTTP-01, for relays that share the directory. */
+  /** Stores the answer to HTTP-01 for relays that share the directory. */
   async putToken(token: string, value: string): Promise<void> {
     await this.write(`${token}+http-01`, value, 0o600);
   }
@@ -75,7 +78,7 @@ export class CertificateCache {
     await rm(this.path(`${token}+http-01`), { force: true });
   }
 
-  /** The answer to TLS-ALPN-01. */
+  /** Stores the answer to TLS-ALPN-01. */
   async putChallenge(name: string, der: Uint8Array, key: KeyObject): Promise<void> {
     await this.write(`${name}+token`, sec1(key) + new X509Certificate(der).toString(), 0o600);
   }
@@ -107,8 +110,8 @@ export class CertificateCache {
   }
 
   /**
-   * Keeps other relays that share the directory from ordering the same certificate. Resolves with what ends that, or with
-   * `undefined` while another one is at it.
+   * Locks a name against other relays that share the directory. Resolves with a function that unlocks it, or with
+   * `undefined` while another relay holds the lock.
    */
   lock(name: string): Promise<(() => Promise<void>) | undefined> {
     return takeLock(this.path(`${addressFile(name)}+lock`));
@@ -143,7 +146,7 @@ function sec1(key: KeyObject): string {
   return key.export({ type, format: 'pem' } as never).toString();
 }
 
-/** Certificates alone, with nothing around them: autocert takes a file with anything else in it for a broken one. */
+/** The certificates alone: autocert treats a file with any other text in it as broken. */
 function normal(chain: string): string {
   const blocks = chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   return blocks.map((block) => new X509Certificate(block).toString()).join('');

@@ -1,4 +1,4 @@
-/** The answers to challenges while they are open: over HTTP, in handshakes, and in the DNS. */
+/** The answers to open challenges: over HTTP, in TLS handshakes, and in the DNS. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import type { Solver } from '../../acme/issue.js';
 import { keyAuthorization } from '../../acme/jws.js';
@@ -17,24 +17,24 @@ export class Challenges {
   private readonly tokens = new Map<string, string>();
   private readonly served = new Map<string, Certificate>();
 
-  /** `onChange` is called when other certificates answer challenges than before. */
+  /** `onChange` is called when the certificates that answer challenges change. */
   constructor(
     private readonly cache: CertificateCache,
     private readonly onChange: () => void,
   ) {}
 
-  /** What handshakes for `acme-tls/1` are answered with. */
+  /** The certificates that answer handshakes for `acme-tls/1`. */
   get certificates(): readonly Certificate[] {
     return [...this.served.values()];
   }
 
-  /** The answer to the token, or `undefined` if it is none of ours, nor of a relay that shares the directory. */
+  /** The answer for a token; `undefined` if it belongs neither to this relay nor to one that shares the directory. */
   async answer(token: string): Promise<string | undefined> {
     if (!/^[A-Za-z0-9_-]{1,256}$/.test(token)) return undefined;
     return this.tokens.get(token) ?? (await this.cache.token(token).catch(() => undefined));
   }
 
-  /** Looks whether a relay that shares the directory waits for TLS-ALPN-01 for this name. */
+  /** Serves the TLS-ALPN-01 answer of a relay that shares the directory, if there is one for this name. */
   async shared(name: string): Promise<boolean> {
     const text = await this.cache.challenge(name).catch(() => undefined);
     if (!text || this.served.has(name)) return this.served.has(name);
@@ -55,7 +55,7 @@ export class Challenges {
       present: async (_name, token) => {
         const value = keyAuthorization(token, key);
         this.tokens.set(token, value);
-        // For others; what cannot be written, this relay still answers itself.
+        // For the other relays. If the write fails, this relay still answers.
         await this.cache.putToken(token, value).catch(() => undefined);
         return async () => {
           this.tokens.delete(token);
@@ -86,7 +86,7 @@ export class Challenges {
       present: async (name, token) => {
         const record = dnsRecord(name, keyAuthorization(token, key));
         await hook('present', record.name, record.value);
-        // A record that stays does no harm; the next one stands beside it.
+        // A record that stays does no harm: the next one is added beside it.
         return () => hook('cleanup', record.name, record.value).catch(() => undefined);
       },
     };

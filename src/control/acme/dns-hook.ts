@@ -1,9 +1,10 @@
-/** DNS-01 by a command of the operator's: `COMMAND present NAME VALUE`, and `cleanup` with the same when it is over. */
+/** DNS-01 by the operator's command: `COMMAND present NAME VALUE`, and later `COMMAND cleanup NAME VALUE`. */
 import { execFile } from 'node:child_process';
 
 /**
- * Sets a TXT record for DNS-01 (`present`), or removes it (`cleanup`). `name` is the whole name, `_acme-challenge.…`, `value` the
- * text of the record. `present` resolves when the record can be seen; where it rejects, the order of the certificate fails.
+ * Sets a TXT record for DNS-01 (`present`), or removes it (`cleanup`). `name` is the full name, `_acme-challenge.…`;
+ * `value` is the text of the record. `present` resolves once the record is visible; if it rejects, the order of the
+ * certificate fails.
  */
 export type DnsHook = (action: 'present' | 'cleanup', name: string, value: string) => Promise<void>;
 
@@ -21,7 +22,7 @@ export function commandHook(command: string, timeout = TIMEOUT): DnsHook {
     });
 }
 
-/** The last line of what the command says, else how it ended. */
+/** The last line of the command's output, else how the command ended. */
 function reason(error: Error & { killed?: boolean; code?: unknown }, stderr: string, timeout: number): string {
   if (error.killed) return `it did not end within ${timeout / 1000} s`;
   const said = stderr.trim().split('\n').at(-1)?.slice(0, 300);

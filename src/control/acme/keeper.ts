@@ -1,4 +1,7 @@
-/** One name or address and its certificate: got when it is wanted, renewed in time, kept while the CA cannot be had. */
+/**
+ * Keeps the certificate of one name or address: orders it when it is wanted, renews it in time, and keeps it while the
+ * CA is unreachable.
+ */
 import { generateKeyPairSync, type KeyObject, type X509Certificate } from 'node:crypto';
 import { AcmeError } from '../../acme/problem.js';
 import { lifetimeOf, renewalTime, type Suggestion } from '../../acme/renewal.js';
@@ -7,13 +10,13 @@ import type { ServerCertificate } from '../certificates.js';
 import type { Attempt } from './attempts.js';
 import { BACK_OFF, type BackOffTimes, nextAttempt } from './back-off.js';
 
-/** How the keeper of one name gets what it needs. */
+/** The operations that the keeper of one name uses. */
 export interface KeeperSource {
-  /** What is kept in files and can still be used, with its key. */
+  /** Loads the stored certificate with its key, if it is still usable. */
   load(): Promise<KeptCertificate | undefined>;
-  /** Orders a certificate; PEM with its chain. */
+  /** Orders a certificate; resolves with it and its chain in PEM. */
   order(key: KeyObject, replaced: X509Certificate | undefined): Promise<string>;
-  /** Takes in a chain that was issued for the key. Throws where the two are no certificate for the name. */
+  /** Checks a chain that was issued for the key. Throws if the two are not a certificate for the name. */
   accept(key: KeyObject, chain: string): KeptCertificate;
   store(key: KeyObject, chain: string): Promise<void>;
   /** The file of {@link recall} and {@link remember}, for people. */
@@ -24,7 +27,7 @@ export interface KeeperSource {
   remember(attempt: Attempt | undefined): Promise<void>;
   /** Keeps relays that share the files from ordering at once; `undefined` while another one does. */
   lock(): Promise<(() => Promise<void>) | undefined>;
-  /** When the CA wants a certificate renewed; `moment` is where in its window, 0 to 1. */
+  /** When the CA suggests a renewal; `moment` is the position in its window, 0 to 1. */
   suggestion(certificate: X509Certificate, moment: number): Promise<Suggestion | undefined>;
   random(): number;
 }
@@ -34,19 +37,19 @@ export interface KeptCertificate extends ServerCertificate {
 }
 
 export interface KeeperEvents {
-  /** There is another certificate than before. */
+  /** The certificate has changed. */
   changed(): void;
   log(level: 'info' | 'warn' | 'error', facts: object, text: string): void;
 }
 
-/** In milliseconds. */
+/** All times are milliseconds. */
 export interface KeeperTimes {
   readonly backOff: BackOffTimes;
-  /** How often a keeper looks whether something is due: timers do not count the time that a machine sleeps. */
+  /** The interval at which a keeper checks what is due. Timers do not count the time for which a machine sleeps. */
   readonly look: number;
-  /** Before looking again whether another relay has got the certificate. */
+  /** The pause before another look at a name that another relay has locked. */
   readonly locked: number;
-  /** Between an order that was filled and the next one, whatever the CA suggests; of short lifetimes half of them. */
+  /** The least time between two successful orders, whatever the CA suggests; for short lifetimes, half the lifetime. */
   readonly apart: number;
 }
 
@@ -54,20 +57,20 @@ const HOUR = 60 * 60 * 1000;
 
 export const KEEPER_TIMES: KeeperTimes = { backOff: BACK_OFF, look: HOUR / 2, locked: 2000, apart: HOUR };
 
-/** Between questions to a CA that does not say when to renew. */
+/** The interval of polls of a CA that makes no suggestion. */
 const ASK_AGAIN = 6 * HOUR;
 
 export class Keeper {
   certificate: KeptCertificate | undefined;
-  /** Why the last attempt has failed; empty if it has not. */
+  /** Why the last attempt failed; empty after a success. */
   trouble = '';
   failures = 0;
-  /** When the next order may be made, in milliseconds since the epoch. */
+  /** The time of the next order, in milliseconds since the epoch. */
   next = 0;
   private askAt = 0;
   private moment = 0;
   private noEarlier = 0;
-  /** The last complaint about files, which are looked at again and again. */
+  /** The last complaint about the files, so that it is logged once. */
   private said = '';
   /** Whether the files say what the last order has come to. */
   private isRemembered = false;
@@ -80,11 +83,11 @@ export class Keeper {
     private readonly source: KeeperSource,
     private readonly events: KeeperEvents,
     private readonly times: KeeperTimes,
-    /** Whether orders are made without anybody who asks. */
+    /** Whether the keeper orders before a client asks. */
     private readonly eager: boolean,
   ) {}
 
-  /** What comes next, for people. */
+  /** The next step, in words. */
   get plan(): string {
     if (this.flight) return 'an order is under way';
     const at = new Date(this.next).toISOString();
@@ -93,19 +96,19 @@ export class Keeper {
     return this.certificate ? `renewed at ${at}` : 'ordered when a client asks';
   }
 
-  /** Whether there is a certificate that has not run out. */
+  /** Whether there is a certificate that has not expired. */
   get isUsable(): boolean {
     return this.certificate !== undefined && lifetimeOf(this.certificate.leaf).until > Date.now();
   }
 
-  /** Whether a handshake has something to wait for: an order under way, or one that may be made now. */
+  /** Whether a handshake should wait: an order is in progress, or starts now. */
   want(): boolean {
     if (this.stopped) return false;
     if (!this.flight && this.next <= Date.now()) this.begin();
     return this.flight !== undefined;
   }
 
-  /** Reads what is in the files, asks the CA when to renew, and sees to what is due. */
+  /** Reads the files, polls the CA for a suggestion, and does what is due. */
   async look(): Promise<void> {
     if (this.flight) return;
     await this.readFiles();
@@ -115,7 +118,7 @@ export class Keeper {
     this.arm();
   }
 
-  /** Resolves when no order is under way. */
+  /** Resolves when no order is in progress. */
   async settled(): Promise<void> {
     await this.flight;
   }
@@ -133,7 +136,7 @@ export class Keeper {
     this.flight = flight;
   }
 
-  /** Gets a certificate, from a relay that shares the files or from the CA. Never rejects. */
+  /** Gets a certificate from the files of another relay, or from the CA. Never rejects. */
   private async fly(): Promise<void> {
     try {
       const release = await this.ownLock();
@@ -155,11 +158,11 @@ export class Keeper {
     }
   }
 
-  /** Waits for relays that share the files; `undefined` if one of them has got the certificate meanwhile. */
+  /** Waits for the lock; `undefined` if another relay got the certificate meanwhile. */
   private async ownLock(): Promise<(() => Promise<void>) | undefined> {
     for (;;) {
       const release = await this.source.lock().catch((error: Error) => {
-        // Where nothing can be written, no other relay orders either.
+        // If no file can be written here, no relay that shares the directory can order either.
         const text = `the certificate directory cannot be written to: ${reasonOf(error)}`;
         this.events.log('warn', { name: this.name }, text);
         return async () => {};
@@ -205,7 +208,7 @@ export class Keeper {
     if (!kept || this.stopped) return;
     const held = this.certificate;
     if (held?.fingerprint === kept.fingerprint) return;
-    // Of two, the one that is good for longer: a file that is older than what is served was put there by nobody who renews.
+    // Keeps the certificate that expires later: an older file does not come from a renewal.
     if (held && lifetimeOf(held.leaf).until > lifetimeOf(kept.leaf).until) return;
     this.adopt(kept);
   }
@@ -291,14 +294,14 @@ export class Keeper {
     this.arm();
   }
 
-  /** Asks the CA when to renew. A CA that does not say, or cannot be had, is asked again later. */
+  /** Polls the CA for a suggestion. Polls again later if the CA makes none or is unreachable. */
   private async ask({ leaf }: KeptCertificate): Promise<void> {
     const again = Date.now() + ASK_AGAIN;
     this.askAt = again;
     const suggestion = await this.source.suggestion(leaf, this.moment).catch(() => undefined);
     if (!suggestion || this.stopped || this.certificate?.leaf !== leaf || this.failures > 0) return;
     const { at, askAt, explanation } = suggestion;
-    // Somebody may want the CA to be asked once more meanwhile.
+    // A call of `look` may have asked for an earlier poll meanwhile.
     if (this.askAt === again) this.askAt = askAt;
     const next = Math.max(at, this.noEarlier);
     if (next < this.next && explanation) {
@@ -308,7 +311,7 @@ export class Keeper {
   }
 }
 
-/** What to look at, by the kind of the CA's complaint. */
+/** What the operator can check, by the type of the CA's error. */
 function advice(error: Error): string {
   const type = error instanceof AcmeError ? error.type : '';
   if (/^(?:connection|unauthorized|incorrectResponse|tls)$/.test(type)) {

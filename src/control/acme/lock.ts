@@ -1,22 +1,25 @@
-/** A file that is there while one relay, of those that share a directory, does something. */
+/** A lock file: it exists while one of the relays that share a directory works on a name. */
 import { open, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { makeParent, readIfThere } from '../files.js';
 
-/** An order takes five minutes at most, so a lock that is older was left behind, in milliseconds. */
+/** Milliseconds after which a lock is stale. An order takes five minutes at most. */
 const STALE = 6 * 60 * 1000;
 
-/** The locks of this process. */
+/** The locks that this process holds. */
 const held = new Set<string>();
 
-/** Resolves with what gives the lock back, or with `undefined` while another relay has it. Rejects where it cannot be made. */
+/**
+ * Takes a lock. Resolves with a function that releases it, or with `undefined` while another relay holds it. Rejects if
+ * the file cannot be made.
+ */
 export async function takeLock(path: string): Promise<(() => Promise<void>) | undefined> {
   if (held.has(path)) return undefined;
   held.add(path);
   let taken = false;
   try {
     await makeParent(path);
-    // The second time, one that was left behind is out of the way.
+    // The second attempt follows the removal of a stale lock.
     taken = (await make(path)) || ((await isStale(path)) && (await make(path)));
   } finally {
     if (!taken) held.delete(path);
@@ -45,7 +48,7 @@ async function make(path: string): Promise<boolean> {
   }
 }
 
-/** Whether its owner has ended without giving it back; then it is taken away. */
+/** Whether the owner has ended without releasing the lock; removes it in that case. */
 async function isStale(path: string): Promise<boolean> {
   const made = await stat(path).catch(() => undefined);
   const [host, pid] = ((await readIfThere(path)) ?? '').split(' ');
@@ -56,7 +59,10 @@ async function isStale(path: string): Promise<boolean> {
   return true;
 }
 
-/** This process has none of the locks that it does not know of: one with its number was another process's. */
+/**
+ * Whether the process runs. A lock with this process's id that this process does not hold belonged to an earlier
+ * process.
+ */
 function isRunning(pid: number): boolean {
   if (pid === process.pid) return false;
   try {

@@ -1,4 +1,4 @@
-/** Certificates by ACME: for which names, who waits for them, and what answers a CA's challenges. */
+/** Certificates by ACME: for which names, for which waiting handshakes, and the answers to the CA's challenges. */
 
 import { type KeyObject, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
@@ -15,40 +15,40 @@ import type { DnsHook } from './dns-hook.js';
 import { Keeper, type KeeperTimes, type KeptCertificate } from './keeper.js';
 
 export interface AcmeOptions {
-  /** The names that are known from the start. */
+  /** The names that are configured. */
   readonly names: readonly string[];
-  /** Whether another name may be ordered for, too; the names of Tailscale's own relays are such. */
+  /** Whether a further name may have a certificate, such as the names of Tailscale's own relays. */
   readonly allows: (name: string) => boolean;
-  /** Addresses to have certificates for; `any` is each one of this machine that clients come to. */
+  /** Addresses to get certificates for; `any` is every address of this machine that clients connect to. */
   readonly addresses: 'any' | readonly string[];
-  /** Whether orders are made at once, and not only when a client asks. */
+  /** Whether to order at once, and not when a client first asks. */
   readonly eager: boolean;
-  /** How names are shown to be ours, the best way first; addresses by all of them that are not `dns-01`. */
+  /** The challenges for names, the preferred one first. Addresses use all of them but `dns-01`. */
   readonly challenges: readonly ChallengeType[];
   readonly dnsHook: DnsHook | undefined;
 }
 
 export interface AcmeEvents {
-  /** There are other certificates than before. */
+  /** The set of certificates has changed. */
   changed(): void;
-  /** Handshakes that have nothing to wait for any more. */
+  /** Ends handshakes that wait for a certificate in vain. */
   giveUp(ids: readonly ConnectionId[]): void;
   log(level: 'info' | 'warn' | 'error', facts: object, text: string): void;
   readonly barrier: Barrier;
 }
 
-/** Addresses of one machine, and names of one pattern. What is beyond that has no certificate. */
+/** Most keepers: addresses of one machine, and names of one pattern. Any further name gets no certificate. */
 const MOST_KEEPERS = 32;
 /** Handshakes that are remembered as waiting for one name: the last ones, as many as may be parked. */
 const MOST_WAITING = 1024;
 
-/** For what is under way when the relay closes, in milliseconds. */
+/** Milliseconds that orders in progress have when the relay closes. */
 const PATIENCE = 1000;
 
 export class AcmeManager {
   private readonly keepers = new Map<string, Keeper>();
   private readonly waiting = new Map<string, Set<ConnectionId>>();
-  /** Addresses of this machine that clients of an address that is named have come to. */
+  /** For each configured address, the local addresses at which its clients arrive. */
   private readonly behind = new Map<string, Set<string>>();
   private readonly rsa = new Map<string, ServerCertificate>();
   private readonly challenges: Challenges;
@@ -65,7 +65,10 @@ export class AcmeManager {
     this.challenges = new Challenges(cache, () => this.events.changed());
   }
 
-  /** Reads what is kept, and sees to what is missing. Call it when the listeners are open: the CA comes to them. */
+  /**
+   * Loads the stored certificates, and orders the missing ones. The listeners must be open, because the CA connects to
+   * them.
+   */
   async start(): Promise<void> {
     const { names, addresses } = this.options;
     const known = [...names, ...(addresses === 'any' ? [] : addresses)];
@@ -74,20 +77,20 @@ export class AcmeManager {
     this.events.changed();
   }
 
-  /** Looks at the files again, and at what is due. */
+  /** Reads the files again, and does what is due. */
   async reload(): Promise<void> {
     await Promise.all([...this.keepers.values()].map((keeper) => keeper.look()));
     await this.readRsa();
     this.events.changed();
   }
 
-  /** Ends what is under way; resolves when nothing is. */
+  /** Aborts everything in progress; resolves when it has ended. */
   async stop(): Promise<void> {
     this.stopped = true;
     this.authority.stop();
     for (const keeper of this.keepers.values()) keeper.stop();
     const settled = Promise.all([...this.keepers.values()].map((keeper) => keeper.settled()));
-    // A command for DNS-01 may take its time, for which nobody waits.
+    // A command for DNS-01 may take longer; the relay does not wait for it.
     await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, PATIENCE).unref())]);
   }
 
@@ -105,7 +108,7 @@ export class AcmeManager {
     else this.events.giveUp([id]);
   }
 
-  /** What is served, the challenges included. */
+  /** The certificates to serve, without the answers to challenges. */
   served(): { readonly certificate: ServerCertificate; readonly names: readonly string[] }[] {
     return [...this.keepers.values()].flatMap(({ name, certificate }) => {
       if (!certificate) return [];
@@ -134,7 +137,7 @@ export class AcmeManager {
     return [...this.keepers.values()];
   }
 
-  /** The answer to a request for a challenge over HTTP, as autocert gives it. `host` is the Host header. */
+  /** Answers a challenge over HTTP as autocert does. `host` is the Host header. */
   async answer(host: string, path: string): Promise<{ status: number; text: string }> {
     const name = host
       .replace(/:\d+$/, '')
@@ -153,11 +156,11 @@ export class AcmeManager {
     return names.includes(name) || allows(name);
   }
 
-  /** For which address a client that has come to `local`, and named nothing, gets a certificate. */
+  /** The address whose certificate a client gets that connected to `local` and sent no name. */
   private addressFor(local: string): string | undefined {
     const { addresses } = this.options;
     if (addresses === 'any' || addresses.includes(local)) return local;
-    // Behind address translation the address that the client has dialled is none of this machine's.
+    // Behind a NAT, the address that the client dialled is not a local one.
     return addresses.find((address) => isIP(address) === isIP(local)) ?? addresses[0];
   }
 
@@ -241,7 +244,9 @@ export class AcmeManager {
     });
   }
 
-  /** autocert keeps a second certificate for clients without ECDSA. It is served while it is good; none is ordered. */
+  /**
+   * Loads autocert's second certificate, for clients without ECDSA. It is served while it is valid, and never ordered.
+   */
   private async readRsa(): Promise<void> {
     for (const name of this.options.names) {
       const pair = await this.cache.readName(name, true).catch(() => undefined);
@@ -252,7 +257,7 @@ export class AcmeManager {
   }
 }
 
-/** What autocert takes from its cache; anything else is as good as nothing. Throws where it is no pair. */
+/** Whether autocert would accept the stored pair; it ignores any other. Throws if the two are not a pair. */
 function usable(name: string, pair: PemPair): KeptCertificate | undefined {
   const certificate = parsePair(pair, [name]);
   const leaf = new X509Certificate(certificate.chain[0] as Uint8Array);

@@ -1,17 +1,17 @@
-/** Reads an admission controller's answer as Go's decoder does: the first JSON value, whatever comes behind it. */
+/** Reads the answer of an admission controller as Go's decoder does: only the first JSON value counts. */
 import { endOfString, membersOf } from '../../protocol/members.js';
 
-/** How much of an answer derper reads. */
+/** Bytes of an answer that derper reads. */
 export const MOST_ANSWER = 4 << 10;
 
-/** `Allow` of the first JSON value. `undefined` if that is not whole, or nothing that Go would take. */
+/** The `Allow` of the first JSON value. `undefined` if that is incomplete, or Go would refuse it. */
 export function readAllow(body: string): boolean | undefined {
   const text = firstObject(body);
   if (text === undefined) return startsWithNull(body) ? false : undefined;
   let allow = false;
   try {
     JSON.parse(text);
-    // Names match in any case, the last of several wins, and `null` leaves it alone.
+    // As in Go: names match in any case, the last of repeated names counts, and `null` changes nothing.
     for (const [name, value] of membersOf(text)) {
       if (!/^allow$/iu.test(name) || value === 'null') continue;
       if (value !== 'true' && value !== 'false') return undefined;
@@ -23,7 +23,7 @@ export function readAllow(body: string): boolean | undefined {
   return allow;
 }
 
-/** The text of an object at the front, blanks before it left out; `undefined` if there is none, or not all of it. */
+/** The text of the object at the start, after blanks; `undefined` if there is none, or it is incomplete. */
 export function firstObject(body: string): string | undefined {
   const start = /^[ \t\r\n]*\{/.exec(body)?.[0].length;
   if (start === undefined) return undefined;

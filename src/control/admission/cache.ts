@@ -1,20 +1,20 @@
-/** What a verifier has said of clients, and for how long that counts. Pure: `now` is in milliseconds on any clock. */
+/** The answers of a verifier, and how long each one counts. Pure: `now` is in milliseconds on any clock. */
 
 export interface CacheTimes {
-  /** How long an answer counts without asking again; 0 is not at all. */
+  /** Milliseconds for which an answer counts; 0 is not at all. */
   readonly allow: number;
   readonly deny: number;
-  /** How long a client that was allowed stays so while its verifier cannot be asked, from the first failure on. */
+  /** Milliseconds for which an admitted client stays admitted while its verifier fails, from the first failure on. */
   readonly grace: number;
 }
 
-/** Entries of each kind. Strangers can bring about refusals alone, so they can push out nobody who was let in. */
+/** Most entries of each kind. Unknown clients can cause only refusals, so they never evict an admission. */
 const MOST_ALLOWED = 65_536;
 const MOST_DENIED = 4096;
 
 interface Allowed {
   at: number;
-  /** When the first failure since then was; 0 if there was none. */
+  /** When the verifier first failed since then; 0 if it did not. */
   failedAt: number;
   /** Nobody may be let in by it without asking. */
   isOutdated: boolean;
@@ -31,7 +31,7 @@ export class AnswerCache {
 
   constructor(private readonly times: CacheTimes) {}
 
-  /** An answer that still counts: `true`, the reason of a refusal, or `undefined`. */
+  /** An answer that still counts: `true`, the reason of a refusal, or `undefined` if there is none. */
   fresh(question: string, now: number): true | string | undefined {
     const allowed = this.allowed.get(question);
     if (allowed && !allowed.isOutdated && allowed.failedAt === 0 && now - allowed.at < this.times.allow) return true;
@@ -39,12 +39,12 @@ export class AnswerCache {
     return denied && now - denied.at < this.times.deny ? denied.reason : undefined;
   }
 
-  /** Whether the last known good answer still counts, now that the verifier has failed. */
+  /** Whether the last admission still counts, although the verifier fails now. */
   inGrace(question: string, now: number): boolean {
     const allowed = this.allowed.get(question);
     if (!allowed) return false;
     if (allowed.failedAt === 0) {
-      // It was not asked of all this time: what is older than that is not known any more.
+      // The verifier was not asked for so long that the old answer no longer counts.
       if (now - allowed.at > this.times.allow + this.times.grace) return false;
       allowed.failedAt = now;
     }
@@ -69,7 +69,7 @@ export class AnswerCache {
   }
 }
 
-/** The last ones are those that were used last. */
+/** Adds an entry as the most recently used one, and evicts the least recently used ones. */
 function remember<T>(entries: Map<string, T>, name: string, entry: T, most: number): void {
   entries.delete(name);
   entries.set(name, entry);

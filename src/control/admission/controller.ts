@@ -1,4 +1,4 @@
-/** Asks an admission controller, such as headscale's /verify, by HTTP. */
+/** Asks an admission controller, such as headscale's /verify, over HTTP. */
 import { Agent, type IncomingHttpHeaders } from 'node:http';
 import { Agent as TlsAgent } from 'node:https';
 import type { SecureContext } from 'node:tls';
@@ -11,14 +11,14 @@ import { isSocks } from './socks.js';
 import { addressOf, proxyAuthorization, SocksAgent, TunnelAgent } from './tunnel.js';
 import { ALLOWED, type Answer, denied, failed, type Question, type Verifier } from './verifier.js';
 
-/** Go's. */
+/** Go's limit. */
 const MOST_REDIRECTS = 10;
 
 export interface ControllerOptions {
   readonly url: URL;
-  /** Sent with each question, but not to where another origin redirects. */
+  /** Headers of each request. They are not sent to another origin after a redirect. */
   readonly headers: () => Readonly<Record<string, string>>;
-  /** Whom to trust, where the URL is one of HTTPS; Node's own roots if it is left out. */
+  /** The trusted authorities for an HTTPS URL; Node's own by default. */
   readonly secureContext?: SecureContext;
   readonly env: ProxyVariables;
 }
@@ -31,11 +31,11 @@ interface Request {
 export class Controller implements Verifier {
   readonly name: string;
   readonly bySource = true;
-  /** By origin: a redirect may lead elsewhere. */
+  /** Agents by origin: a redirect may lead to another one. */
   private readonly agents = new Map<string, Agents>();
 
   constructor(private readonly options: ControllerOptions) {
-    // Whatever else a URL has may be a secret.
+    // The rest of the URL may contain a secret.
     this.name = options.url.origin;
     this.agents.set(options.url.origin, this.agentsFor(options.url));
   }
@@ -67,7 +67,7 @@ export class Controller implements Verifier {
     return allow ? ALLOWED : denied('not allowed');
   }
 
-  /** Redirects are followed as Go does it. */
+  /** Sends the request, and follows redirects as Go does. */
   private async follow(first: Request, body: string, signal: AbortSignal): Promise<Reply> {
     let request = first;
     for (let redirects = 0; ; redirects++) {
@@ -121,7 +121,7 @@ export class Controller implements Verifier {
       if (url.protocol === 'http:') return proxy?.protocol === 'https:' ? new TlsAgent(secure) : new Agent(options);
       return proxy ? new TunnelAgent(proxy, addressOf(url), secureContext, options) : new TlsAgent(secure);
     };
-    // Elsewhere than at the URL itself nothing is kept.
+    // Connections to other origins than the URL's are not kept.
     return { kept: one(url.origin === this.options.url.origin ? KEPT : {}), fresh: one({}) };
   }
 }

@@ -1,4 +1,4 @@
-/** Where one verifier is asked: its cache, its questions under way, its failures, and its figures. */
+/** One verifier with its surroundings: cache, concurrent questions, failures, figures. */
 import { AnswerCache, type CacheTimes } from './cache.js';
 import { PendingQuestions } from './pending.js';
 import type { Answer, Question, Verifier } from './verifier.js';
@@ -6,21 +6,21 @@ import type { Answer, Question, Verifier } from './verifier.js';
 export const OUTCOMES = ['allowed', 'denied', 'error', 'timeout', 'cached', 'kicked'] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
-/** Seconds. */
+/** Upper bounds of the histogram, in seconds. */
 export const TIME_BOUNDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const;
 
-/** As long as derper takes for it. */
+/** derper's deadline for a check, in milliseconds. */
 const CHECK_TIMEOUT = 5000;
-/** How often it is logged that a verifier fails. */
+/** Milliseconds between two log lines about a failing verifier. */
 const SAY_AGAIN = 60_000;
 
 export interface DeskOptions {
-  /** What it is called in logs and metrics. */
+  /** Its name in logs and metrics. */
   readonly name: string;
   readonly verifier: Verifier;
-  /** Milliseconds for an answer; 0 for as long as the client waits. */
+  /** Milliseconds for an answer; 0 is as long as the client waits. */
   readonly timeout: number;
-  /** Clients are let in where the verifier cannot be reached at all. */
+  /** Whether clients are admitted while the verifier cannot be reached. */
   readonly failOpen: boolean;
   readonly cache: CacheTimes;
   readonly atOnce: number;
@@ -30,9 +30,12 @@ export interface DeskOptions {
 
 export interface Asked {
   readonly signal: AbortSignal;
-  /** It is to be asked, whatever it has said before. */
+  /** Ask the verifier even if a cached answer still counts. */
   readonly anew: boolean;
-  /** The client is connected because this verifier let it in; for how long the verifier has failed since, if it has. */
+  /**
+   * Set for a client that is connected because this verifier admitted it: the milliseconds for which the verifier has
+   * failed since.
+   */
   readonly standing?: { readonly failedFor: number };
 }
 
@@ -44,7 +47,7 @@ export class Desk {
   readonly name: string;
   readonly local: boolean;
   readonly counts: Record<Outcome, number> = { allowed: 0, denied: 0, error: 0, timeout: 0, cached: 0, kicked: 0 };
-  /** Answers by the time they took, in the order of {@link TIME_BOUNDS}, and those that took longer; with their sum. */
+  /** A histogram of answer times over {@link TIME_BOUNDS}; the last count has slower answers. */
   readonly times = { counts: new Array<number>(TIME_BOUNDS.length + 1).fill(0), sum: 0 };
   lastError: { readonly text: string; readonly at: Date } | undefined;
   private failing = false;
@@ -76,12 +79,12 @@ export class Desk {
     return `${this.failing ? 'fails' : 'ok'}${busy}${error ?? ''}`;
   }
 
-  /** What is wrong with the verifier, where it can tell; empty if nothing is. */
+  /** What is wrong with the verifier, if it can tell; empty if nothing is. */
   async check(): Promise<string> {
     return (await this.options.verifier.check?.(AbortSignal.timeout(CHECK_TIMEOUT))) ?? '';
   }
 
-  /** Rejects when the signal aborts, and never otherwise. */
+  /** Asks about a client, from the cache if possible. Rejects only when the signal aborts. */
   async ask(question: Question, { signal, anew, standing }: Asked): Promise<Verdict> {
     const { verifier, now, failOpen, cache } = this.options;
     const name = verifier.bySource ? `${question.key}${question.address}` : question.key;
@@ -108,7 +111,7 @@ export class Desk {
     this.options.verifier.close();
   }
 
-  /** Asks the verifier itself, once for all that want to know, and notes what it says. */
+  /** Asks the verifier, once for all clients with this question, and notes the answer. */
   private async put(name: string, question: Question, whileWanted: AbortSignal): Promise<Answer> {
     const { verifier, timeout, now } = this.options;
     const abort = new AbortController();
@@ -118,7 +121,7 @@ export class Desk {
     const before = performance.now();
     try {
       const answer = await verifier.ask(question, abort.signal);
-      // Nobody wants to know any more; what came of it is no answer.
+      // No client waits for this answer, and the abort may have caused it, so it does not count.
       if (whileWanted.aborted) return answer;
       this.note(answer, (performance.now() - before) / 1000);
       if (answer.kind === 'allowed') this.cache.allow(name, now());
@@ -148,7 +151,7 @@ export class Desk {
     this.options.log('info', { verifier: this.name }, 'a verifier answers again');
   }
 
-  /** Once in a while: a relay asks often, and the figures have it all. */
+  /** Logs a failure, at a bounded rate; the figures count every one. */
   private sayFailure(reason: string): void {
     const now = performance.now();
     if (now - this.saidAt < SAY_AGAIN) return;

@@ -1,32 +1,34 @@
 import { type Desk, OUTCOMES, TIME_BOUNDS } from './desk.js';
 
-/** How often one verifier came to one outcome. */
+/** How often a verifier came to an outcome. */
 export interface AdmissionOutcome {
-  /** The verifier's name, as in logs, and the outcome: `allowed`, `denied`, `error`, `timeout`, `cached` or `kicked`. */
+  /**
+   * The verifier's name, as in the log, and the outcome: `allowed`, `denied`, `error`, `timeout`, `cached` or `kicked`.
+   */
   readonly of: readonly [verifier: string, outcome: string];
-  /** How often, since the relay's start. */
+  /** How often since the relay's start. */
   readonly value: number;
 }
 
-/** How long answers of verifiers took. */
+/** A histogram of the verifiers' answer times. */
 export interface AdmissionTimes {
-  /** Upper bounds in seconds, rising. */
+  /** Upper bounds in seconds, ascending. */
   readonly bounds: readonly number[];
-  /** How many answers took at most each bound, and longer than the bound before; the last count is of those beyond all bounds. */
+  /** Answers between each bound and the bound before; the last count has answers above all bounds. */
   readonly counts: readonly number[];
-  /** Seconds that all answers took together. */
+  /** Seconds of all answers together. */
   readonly sum: number;
 }
 
-/** What admission has done since the relay's start. */
+/** Figures of admission since the relay's start. */
 export interface AdmissionFigures {
   /** One row for each verifier and outcome. */
   readonly outcomes: readonly AdmissionOutcome[];
-  /** Times of all verifiers together. */
+  /** The answer times of all verifiers together. */
   readonly times: AdmissionTimes;
 }
 
-/** `others` decide without being asked: lists of who is denied, the embedder's hook. */
+/** Adds the outcomes of `others`, which decide without a verifier: deny lists and the hook. */
 export function figuresOf(
   desks: readonly Desk[],
   others: ReadonlyMap<string, Readonly<Partial<Record<(typeof OUTCOMES)[number], number>>>>,

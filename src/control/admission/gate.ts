@@ -13,27 +13,27 @@ import { consult, type Policy } from './policy.js';
 import { Recheck, type Standing } from './recheck.js';
 
 export interface GateOptions {
-  /** What a login alone says: mesh peers, whom nobody else is asked about, and apps that are not wanted. */
+  /** Decides what the login alone tells: mesh peers, which no verifier is asked about, and unwanted apps. */
   readonly rights: Admit;
   /** The apps that `rights` refuses, for clients that are connected already. */
   readonly deniedApps: readonly string[];
   readonly policy: Policy;
   readonly desks: readonly Desk[];
-  /** The files that desks answer from. */
+  /** The files of verifiers that are key lists. */
   readonly lists: readonly KeyFile[];
-  /** Keys that are refused, whatever anybody else says. */
+  /** Keys that are refused, whatever a verifier says. */
   readonly deny: KeyFile | undefined;
-  /** Milliseconds between two questions about a connected client; 0 for none. */
+  /** Milliseconds between two rechecks of a connected client; 0 for none. */
   readonly recheck: number;
-  /** For how long a connected client stays while those that let it in cannot be asked. */
+  /** Milliseconds for which a connected client stays while the verifiers that admitted it fail. */
   readonly grace: number;
   readonly onAdmit: OnAdmit | undefined;
-  /** How long the hook may take. */
+  /** Milliseconds that the hook may take. */
   readonly hookTimeout: number;
 }
 
 export interface GateEvents {
-  /** A connected client is not allowed any more. */
+  /** Closes a connected client that is no longer admitted. */
   kick(id: ConnectionId): void;
   /** A connected client has another receive limit; `null` is that of everybody. */
   limit(id: ConnectionId, receiveLimit: ReceiveRate | null): void;
@@ -66,10 +66,10 @@ interface Refused {
 
 type Decision = Passed | Refused;
 
-/** Lines about refused clients: this many at once, then one in this many milliseconds. */
+/** Log lines about refused clients: this many at once, then one in this many milliseconds. */
 const LINES = [5, 500] as const;
 
-/** The names of what decides without being asked, in logs and metrics. */
+/** Names of the deciders that are not verifiers, in logs and metrics. */
 const DENY = 'deny';
 const HOOK = 'onAdmit';
 const BAD_APP = 'an app that is not allowed';
@@ -79,7 +79,7 @@ export class Gate {
   private recheck: Recheck<AdmitClient> | undefined;
   private readonly lines = new LineLimit(...LINES, performance.now());
   private readonly others = new Map<string, Partial<Record<Outcome, number>>>();
-  /** How often a list has changed. */
+  /** Counts changes of the lists. */
   private generation = 0;
 
   constructor(
@@ -97,7 +97,7 @@ export class Gate {
     return new Recheck({ interval, ask: (client, signal) => this.askAgain(client, signal) });
   }
 
-  /** Whether nothing here has anything against anybody. */
+  /** Whether every client is admitted: there is no verifier, no deny list and no hook. */
   get isOpen(): boolean {
     const { desks, deny, onAdmit } = this.options;
     return desks.length === 0 && !deny && !onAdmit;
@@ -159,19 +159,19 @@ export class Gate {
     return this.decideFor(login, admission);
   }
 
-  /** A connection has ended, wherever it was. */
+  /** A connection has ended, at any stage. */
   gone(id: ConnectionId): void {
     this.waiting.get(id)?.abort();
     this.waiting.delete(id);
     this.recheck?.remove(id);
   }
 
-  /** Reads the lists again, without waiting for their turn. */
+  /** Reads the lists again, without waiting for the next look. */
   async reload(): Promise<void> {
     for (const file of this.files()) await file.reload();
   }
 
-  /** What is wrong with the verifiers, for `/debug/check`. */
+  /** Faults of the verifiers, for `/debug/check`. */
   async check(): Promise<readonly string[]> {
     const found = await Promise.all(this.options.desks.map((desk) => desk.check()));
     return found.filter((problem) => problem !== '');
@@ -238,7 +238,7 @@ export class Gate {
     // Whoever has gone is not let in later.
     if (!decision || this.waiting.get(id) !== abort) return undefined;
     this.waiting.delete(id);
-    // Whatever is still being asked is not needed any more.
+    // The questions that are still open are no longer needed.
     abort.abort();
     if (decision.kind === 'refused') return this.refuse({ ...login, peer }, decision);
     if (this.recheck) {
@@ -251,7 +251,7 @@ export class Gate {
     return decision.admission;
   }
 
-  /** Rejects when the signal aborts. */
+  /** Decides about a key. Rejects when the signal aborts. */
   private async decide(
     key: NodeKey,
     who: AdmitClient,

@@ -1,4 +1,4 @@
-/** Headers that are sent with questions, from a file: secrets do not belong in settings that everyone may read. */
+/** Headers for questions, from a file: settings may be readable to all, and a header may be a secret. */
 import { readFile } from 'node:fs/promises';
 
 export class HeadersFile {
@@ -6,13 +6,16 @@ export class HeadersFile {
 
   constructor(readonly path: string) {}
 
-  /** Reads it, again too. Rejects if it cannot be used; the headers before stay then. */
+  /** Reads the file, the first time or again. If it is faulty, rejects and keeps the last headers. */
   async load(): Promise<void> {
     this.headers = parseHeaders(await readFile(this.path, 'utf8'));
   }
 }
 
-/** `Name: value`, one a line; `#` at its beginning makes a line a comment. Throws what is wrong, without repeating it. */
+/**
+ * Parses lines of `Name: value`; a line that starts with `#` is a comment. Throws an error that does not repeat the
+ * text.
+ */
 export function parseHeaders(text: string): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const [index, line] of text.split('\n').entries()) {

@@ -1,48 +1,48 @@
-/** The embedder's own decision about a client. */
+/** The embedding program's own decision about a client. */
 import type { ReceiveRate, TlsVersion } from '../../plane/plane.js';
 
-/** What is known of a client that has logged in, or is connected and asked about again. */
+/** A client that has logged in, or is connected and decided about again. */
 export interface AdmitClient {
-  /** `nodekey:<hex>`: it has proven that the key is its own. */
+  /** `nodekey:<hex>`. The client has proven that it holds the key. */
   readonly key: string;
-  /** Printable ASCII, at most 32 characters; empty if the client gave none. */
+  /** Printable ASCII, at most 32 characters; empty if the client sent none. */
   readonly appName: string;
-  /** The version of the protocol that the client says it speaks. */
+  /** The protocol version that the client announces. */
   readonly version: number;
   /** The client's IP address; empty if unknown. */
   readonly address: string;
   /** The client's TCP port; 0 if unknown. */
   readonly port: number;
-  /** The version of TLS that the client came with; `null` without TLS. */
+  /** The TLS version of the connection; `null` without TLS. */
   readonly tlsVersion: TlsVersion | null;
-  /** Whether the client is connected already, and is asked about again. */
+  /** Whether the client is connected already. */
   readonly again: boolean;
 }
 
-/** A decision that limits what the client may send. */
+/** A decision that admits the client with a receive limit. */
 export interface AdmitWithLimit {
-  /** The limit. Further frames wait; none is lost. */
+  /** The limit. Frames beyond it wait; none is lost. */
   readonly receive: {
-    /** Bytes of frames per second, more than 0. */
+    /** Bytes of frames per second; more than 0. */
     readonly bytesPerSecond: number;
-    /** Bytes at once. At least the largest frame, to which smaller values are raised; that is the default, too. */
+    /** Bytes at once. A value below the largest frame is raised to it, which is also the default. */
     readonly burst?: number;
   };
 }
 
-/** A decision that refuses the client, with its reason. */
+/** A decision that refuses the client with a reason. */
 export interface AdmitRefusal {
-  /** The reason, for the relay's log; the client does not see it. */
+  /** The reason for the relay's log; the client does not see it. */
   readonly refuse: string;
 }
 
-/** `true` lets the client in, `false` refuses it, and so does {@link AdmitRefusal}. {@link AdmitWithLimit} lets it in. */
+/** `true` admits the client, {@link AdmitWithLimit} too; `false` and {@link AdmitRefusal} refuse it. */
 export type AdmitDecision = boolean | AdmitRefusal | AdmitWithLimit;
 
 /**
- * Decides about a client. The signal aborts when the client has gone, or after 15 s, which refuses it. A hook that throws,
- * rejects, or answers anything else refuses the client, too; for a client that is connected this counts as a failure, for which
- * `admission.cache.grace` holds.
+ * Decides about a client. The signal aborts when the client leaves, or after 15 s, which refuses it. A hook that
+ * throws, rejects, or returns anything else also refuses the client. For a connected client this counts as a failure
+ * instead, and `admission.cache.grace` applies.
  */
 export type OnAdmit = (client: AdmitClient, signal: AbortSignal) => AdmitDecision | Promise<AdmitDecision>;
 
@@ -50,7 +50,7 @@ export type HookAnswer =
   | { readonly kind: 'allowed'; readonly receiveLimit: ReceiveRate | null }
   | { readonly kind: 'denied' | 'failed'; readonly reason: string };
 
-/** Asks the hook. Rejects when the signal aborts; a hook that throws, or answers something else, has failed. */
+/** Calls the hook. Rejects when the signal aborts. A hook that throws, or returns an invalid decision, has failed. */
 export async function askHook(
   hook: OnAdmit,
   client: AdmitClient,

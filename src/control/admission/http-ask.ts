@@ -1,4 +1,4 @@
-/** One request to a verifier, bounded in time and in bytes. */
+/** One HTTP request to a verifier, with bounds of time and size. */
 import { type Agent, type IncomingHttpHeaders, type IncomingMessage, type RequestOptions, request } from 'node:http';
 import { request as requestTls } from 'node:https';
 
@@ -7,15 +7,15 @@ export interface Asking {
   readonly tls?: boolean;
   readonly agents: Agents;
   readonly body?: string;
-  /** Bytes of the answer's body that are read. */
+  /** Bytes of the body to read. */
   readonly limit: number;
-  /** Ends the request, whatever it has come to. */
+  /** Aborts the request at any stage. */
   readonly signal: AbortSignal;
-  /** Whether the first bytes of the body are enough, so that its end need not come. */
+  /** Whether the bytes so far suffice, so that the rest of the body is not needed. */
   readonly enough?: (body: string) => boolean;
 }
 
-/** The agent whose connections are kept, and one for a question that has met a kept one at its end. */
+/** The agent with kept connections, and one for the repetition of a question whose kept connection had ended. */
 export interface Agents {
   readonly kept: Agent;
   readonly fresh: Agent;
@@ -25,18 +25,18 @@ export interface Reply {
   readonly status: number;
   readonly statusText: string;
   readonly headers: IncomingHttpHeaders;
-  /** The first bytes of the body, up to the limit; invalid UTF-8 is replaced. */
+  /** The start of the body, up to the limit; invalid UTF-8 is replaced. */
   readonly body: string;
-  /** What broke the body off before its end, if anything did. */
+  /** The error that cut the body off, if there was one. */
   readonly broken: Error | undefined;
 }
 
-/** Sockets to one verifier that are kept between questions. */
+/** How many sockets to one verifier stay open between questions. */
 export const KEPT = { keepAlive: true, maxSockets: 64, maxFreeSockets: 4 } as const;
 
 /**
- * Rejects if no head of an answer comes. A kept socket that the other side has closed meanwhile is no failure: then the
- * question is asked once more, on a socket of its own.
+ * Sends a request. Rejects if no head of an answer arrives. A kept socket that the verifier has closed is no failure:
+ * the request is repeated once, on a new socket.
  */
 export async function ask(asking: Asking): Promise<Reply> {
   try {
@@ -48,7 +48,7 @@ export async function ask(asking: Asking): Promise<Reply> {
   return askOnce(asking, asking.agents.fresh);
 }
 
-/** A kept socket failed before any byte of an answer. */
+/** A kept socket failed before the first byte of an answer. */
 class StaleSocket extends Error {}
 
 function askOnce({ options, tls, body, limit, signal, enough }: Asking, agent: Agent): Promise<Reply> {
@@ -58,7 +58,7 @@ function askOnce({ options, tls, body, limit, signal, enough }: Asking, agent: A
       resolve(read(response, limit, enough));
     });
     asked.on('error', (cause) => reject(asked.reusedSocket ? new StaleSocket('', { cause }) : cause));
-    // Nobody has asked for another protocol.
+    // The request asked for no upgrade.
     asked.on('upgrade', (_response, socket) => {
       socket.destroy();
       reject(new Error('the answer changes the protocol'));
@@ -81,7 +81,7 @@ function read(response: IncomingMessage, limit: number, enough: Asking['enough']
       length += chunk.length;
       if (length < limit && !enough?.(Buffer.concat(chunks).toString())) return;
       done();
-      // The rest is not read, so its socket is of no more use.
+      // The rest stays unread, so the socket cannot be used again.
       if (!response.complete) response.destroy();
     });
     response.on('end', () => done());

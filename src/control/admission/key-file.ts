@@ -1,4 +1,4 @@
-/** A file of node keys that is watched, and replaced whole. */
+/** A watched file of node keys; a change replaces the whole list. */
 import type { BigIntStats } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
 import { reasonOf } from '../../errors.js';
@@ -6,17 +6,18 @@ import type { NodeKey } from '../../protocol/key.js';
 import { MOST_LIST_BYTES, parseKeyList } from './key-list.js';
 
 /**
- * How often it is looked at: by asking, not by being told, since that works on every file system, through bind mounts and
- * behind links. A changed file is read when it has not changed for as long again, so that a list is not read half written.
+ * Milliseconds between looks at the file. Polling works on every file system, through bind mounts and links;
+ * notification does not. A changed file is read once it has been stable for one look, so that no half-written list is
+ * read.
  */
 const LOOK_AGAIN = 250;
-/** What is wrong with a file is said once in this time. */
+/** Milliseconds between two log lines about a faulty file. */
 const SAY_AGAIN = 60_000;
 
 export interface KeyFileEvents {
-  /** The list is another one now. */
+  /** The list has changed. */
   changed(before: ReadonlySet<NodeKey>, after: ReadonlySet<NodeKey>): void;
-  /** It cannot be read, or is no list; the one before stays. */
+  /** The file cannot be read, or is malformed; the last list stays. */
   trouble(message: string): void;
 }
 
@@ -33,13 +34,13 @@ export class KeyFile {
 
   constructor(readonly path: string) {}
 
-  /** Reads it the first time. Rejects if there is no list. */
+  /** Reads the file for the first time. Rejects if it is missing or malformed. */
   async load(): Promise<void> {
     this.seen = await stampOf(this.path);
     this.keys = await readKeys(this.path);
   }
 
-  /** In words, for people. */
+  /** Its state, in words. */
   get state(): string {
     return `${this.keys.size} keys${this.trouble && `, the last ones that could be read; ${this.trouble}`}`;
   }
@@ -58,7 +59,7 @@ export class KeyFile {
     clearTimeout(this.timer);
   }
 
-  /** Reads it now. Rejects if there is no list in it; the one before stays. */
+  /** Reads the file now. If it is missing or malformed, rejects and keeps the last list. */
   async reload(): Promise<void> {
     this.take(await stampOf(this.path), await readKeys(this.path));
   }
@@ -100,7 +101,7 @@ async function stampOf(path: string): Promise<string> {
 }
 
 async function readKeys(path: string): Promise<Set<NodeKey>> {
-  // A pipe or a device might never end, or never begin.
+  // Reading a pipe or a device might never end.
   if (!(await stat(path)).isFile()) throw new Error('that is no file');
   const file = await open(path);
   try {

@@ -1,10 +1,13 @@
-/** Lists of node keys, as operators write them. Pure. */
+/** Lists of node keys in text files. Pure. */
 import { type NodeKey, parseNodeKeyHex } from '../../protocol/key.js';
 
-/** Half a million keys. */
+/** Longest list in bytes: half a million keys. */
 export const MOST_LIST_BYTES = 32 << 20;
 
-/** One key a line, `nodekey:` and 64 hex digits or the digits alone; `#` begins a comment. Throws what is wrong, and where. */
+/**
+ * Parses one key on each line: `nodekey:` and 64 hex digits, or the digits alone; `#` begins a comment. Throws an error
+ * that says what is wrong, and on which line.
+ */
 export function parseKeyList(text: string): Set<NodeKey> {
   const keys = new Set<NodeKey>();
   let number = 0;
@@ -20,7 +23,7 @@ export function parseKeyList(text: string): Set<NodeKey> {
   return keys;
 }
 
-/** What is in the first and not in the second. */
+/** The keys of `before` that `after` lacks. */
 export function missingFrom(before: ReadonlySet<NodeKey>, after: ReadonlySet<NodeKey>): NodeKey[] {
   return [...before].filter((key) => !after.has(key));
 }

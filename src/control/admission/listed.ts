@@ -1,7 +1,7 @@
 import type { KeyFile } from './key-file.js';
 import { ALLOWED, type Answer, denied, type Question, type Verifier } from './verifier.js';
 
-/** Lets in the keys of a file. */
+/** A verifier that admits the keys of a file. */
 export class Listed implements Verifier {
   readonly name: string;
   readonly bySource = false;

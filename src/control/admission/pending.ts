@@ -1,9 +1,9 @@
-/** Questions under way: equal ones are one, and no more than some are asked at once. */
+/** Questions in progress: equal questions are asked once, and only a bounded number at once. */
 
 interface Pending<T> {
   readonly answer: Promise<T>;
   readonly abort: AbortController;
-  /** Those that still want to know. */
+  /** How many callers wait for the answer. */
   waiting: number;
 }
 
@@ -14,12 +14,15 @@ export class PendingQuestions<T> {
 
   constructor(private readonly atOnce: number) {}
 
-  /** Questions that are being asked, and those that wait for their turn. */
+  /** Questions that are being asked, and questions that wait for their turn. */
   get counts(): { readonly asking: number; readonly waiting: number } {
     return { asking: this.asking, waiting: this.queue.size };
   }
 
-  /** Asks, or joins whom has asked the same. Rejects when `signal` aborts; when all have gone, so does the question. */
+  /**
+   * Asks a question, or joins an equal one. Rejects when `signal` aborts. When every caller has aborted, the question
+   * is aborted.
+   */
   ask(question: string, signal: AbortSignal, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const known = this.pending.get(question) ?? this.begin(question, ask);
     known.waiting += 1;
@@ -27,7 +30,7 @@ export class PendingQuestions<T> {
       const leave = () => {
         known.waiting -= 1;
         if (known.waiting === 0) {
-          // Nobody is to join what is being given up.
+          // No further caller may join a question that is being aborted.
           if (this.pending.get(question) === known) this.pending.delete(question);
           known.abort.abort();
         }
@@ -58,14 +61,14 @@ export class PendingQuestions<T> {
     try {
       return await ask(signal);
     } finally {
-      // Whoever is next takes this place.
+      // The next question in the queue takes this turn.
       const [next] = this.queue;
       if (next) next();
       else this.asking -= 1;
     }
   }
 
-  /** Resolves with a place among those that are asked. */
+  /** Resolves when the question may be asked. */
   private turn(signal: AbortSignal): Promise<void> {
     if (this.asking < this.atOnce) {
       this.asking += 1;

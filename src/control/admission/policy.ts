@@ -1,17 +1,17 @@
-/** What the answers of several verifiers come to. */
+/** Combines the answers of several verifiers. */
 import type { Desk, Verdict } from './desk.js';
 
 export type Policy = 'any' | 'all';
 
-/** Asks one desk. Rejects when the client has gone. */
+/** Asks one verifier. Rejects when the client has left. */
 export type AskDesk = (desk: Desk) => Promise<Verdict>;
 
 export type Outcome =
-  /** `by` are the desks that let the client in. */
+  /** `by`: the verifiers that admitted the client. */
   | { readonly kind: 'allowed'; readonly by: readonly Desk[]; readonly failures: readonly Failure[] }
   | { readonly kind: 'refused'; readonly by: string; readonly desk?: Desk; readonly reason: string };
 
-/** A verifier that could not be asked, though the client was let in. */
+/** A verifier that failed, although the client was admitted. */
 export interface Failure {
   readonly desk: Desk;
   readonly how: string;
@@ -22,7 +22,7 @@ export function consult(policy: Policy, desks: readonly Desk[], ask: AskDesk): P
   return policy === 'all' ? all(desks, ask) : any(desks, ask);
 }
 
-/** One after the other, as derper does: who is refused by one is no business of the next. */
+/** One after the other, as derper does: a verifier is not told about a client that one before it refused. */
 async function all(desks: readonly Desk[], ask: AskDesk): Promise<Outcome> {
   const failures: Failure[] = [];
   for (const desk of desks) {
@@ -33,7 +33,7 @@ async function all(desks: readonly Desk[], ask: AskDesk): Promise<Outcome> {
   return { kind: 'allowed', by: desks, failures };
 }
 
-/** Those that answer from memory first, and then all others at once: the first that allows decides. */
+/** First those that answer from memory, then all others at once. The first that admits the client decides. */
 async function any(desks: readonly Desk[], ask: AskDesk): Promise<Outcome> {
   const refusals: { desk: Desk; verdict: Verdict & { reason: string } }[] = [];
   const allowedBy = async (asked: readonly Desk[]): Promise<Outcome | undefined> => {

@@ -1,4 +1,4 @@
-/** Which proxy a request goes through, as Go reads the variables of the environment. Pure. */
+/** Selects the proxy of a request from environment variables, as Go does. Pure. */
 import { BlockList, isIP } from 'node:net';
 
 /** What a proxy may speak. */
@@ -7,15 +7,15 @@ const KINDS = /^(?:https?|socks5h?):$/i;
 export type ProxyVariables = Readonly<Record<string, string | undefined>>;
 
 /**
- * The proxy for a URL; `undefined` for none. Throws where a variable names something that is no proxy, without repeating
- * it: it may have a password.
+ * The proxy for a URL; `undefined` for none. Throws if a variable does not name a proxy, without repeating its value,
+ * which may contain a password.
  */
 export function proxyFor(url: URL, env: ProxyVariables): URL | undefined {
   const tls = url.protocol === 'https:';
   const name = tls ? 'HTTPS_PROXY' : 'HTTP_PROXY';
   const value = variable(name, env);
   if (value === '' || !isProxied(url, variable('NO_PROXY', env))) return undefined;
-  // Set by whoever sends a request to a CGI program: nobody's configuration.
+  // In a CGI program, the sender of the request sets HTTP_PROXY; it must not count.
   if (!tls && env.REQUEST_METHOD) throw new Error('HTTP_PROXY is not used where REQUEST_METHOD is set');
   const [, scheme = ''] = /^([a-z][a-z\d+.-]*):\/\//i.exec(value) ?? [];
   if (scheme !== '' && !KINDS.test(`${scheme}:`)) {
@@ -29,7 +29,7 @@ function variable(name: string, env: ProxyVariables): string {
   return env[name] || env[name.toLowerCase()] || '';
 }
 
-/** `host:port` alone is one of HTTP. */
+/** A bare `host:port` means an HTTP proxy. */
 function parse(text: string): URL | undefined {
   for (const candidate of [text, `http://${text}`]) {
     const url = URL.canParse(candidate) ? new URL(candidate) : undefined;
@@ -52,7 +52,10 @@ function isLoopback(host: string): boolean {
   return host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
-/** An entry is a network, an address or a name, the last two perhaps with a port. A name stands for what is below it too. */
+/**
+ * Whether an entry covers a host. An entry is a network, an address or a name; the latter two may have a port. A name
+ * covers its subdomains, too.
+ */
 function covers(entry: string, host: string, port: string): boolean {
   const [, network = '', bits = ''] = /^([^/]+)\/(\d+)$/.exec(entry) ?? [];
   const family = isIP(network);
@@ -61,7 +64,7 @@ function covers(entry: string, host: string, port: string): boolean {
   const name = bracketed ?? (plain === '' && isIP(entry) === 6 ? entry : plain);
   if (wanted && wanted !== port) return false;
   if (isIP(name) !== 0) return isIP(host) === isIP(name) && inNetwork(host, name, isIP(name) === 4 ? 32 : 128);
-  // An address is none of a name's, whatever it ends with.
+  // A name entry never covers an IP address, however that ends.
   if (name === '' || isIP(host) !== 0) return false;
   const below = name.replace(/^\*\./, '.');
   return below.startsWith('.') ? host.endsWith(below) : host === below || host.endsWith(`.${below}`);

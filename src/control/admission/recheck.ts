@@ -3,26 +3,26 @@ import type { ReceiveRate } from '../../plane/plane.js';
 import type { NodeKey } from '../../protocol/key.js';
 import { Rounds } from './rounds.js';
 
-/** How many are asked about at once: few, so that logins have the verifiers for themselves. */
+/** Concurrent questions: few, so that logins come first. */
 const AT_ONCE = 16;
 
-/** A client that was let in, and what is to be known to ask about it again. */
+/** A connected client, with the facts that a recheck needs. */
 export interface Standing<Who> {
   readonly id: number;
   readonly key: NodeKey;
   readonly who: Who;
-  /** Which verifiers have let it in; a bit each, by their places. */
+  /** The verifiers that admitted it: one bit for each, by index. */
   letInBy: number;
-  /** Since when verifiers have failed that were asked about it again; 0 if they have not. */
+  /** When the verifiers began to fail in rechecks of it; 0 while they answer. */
   failingSince: number;
   /** What it may send, if that is limited for it alone. */
   receiveLimit: ReceiveRate | null;
 }
 
 export interface RecheckOptions<Who> {
-  /** Milliseconds; 0 to ask only about those that `recheck` names. */
+  /** Milliseconds; 0 to recheck only the keys passed to `now`. */
   readonly interval: number;
-  /** Asks about one. Rejects when the signal aborts. */
+  /** Rechecks one client. Rejects when the signal aborts. */
   readonly ask: (client: Standing<Who>, signal: AbortSignal) => Promise<void>;
   readonly random?: () => number;
 }
@@ -31,7 +31,7 @@ export class Recheck<Who> {
   private readonly clients = new Map<number, Standing<Who>>();
   private readonly byKey = new Map<NodeKey, Set<Standing<Who>>>();
   private readonly rounds: Rounds<Standing<Who>> | undefined;
-  /** Those that wait to be asked about, each once. */
+  /** Clients that wait for a recheck, each once. */
   private readonly queue = new Set<Standing<Who>>();
   private readonly asking = new Map<Standing<Who>, AbortController>();
   private timer: NodeJS.Timeout | undefined;
@@ -45,7 +45,7 @@ export class Recheck<Who> {
   start(): void {
     if (!this.rounds) return;
     const { rounds } = this;
-    // An answer that is on its way is as good as the next one.
+    // A recheck in progress counts as this one.
     const others = () => rounds.next().filter((client) => !this.asking.has(client));
     this.timer = setInterval(() => this.enqueue(others()), rounds.tick).unref();
   }
@@ -75,7 +75,7 @@ export class Recheck<Who> {
     this.asking.get(client)?.abort();
   }
 
-  /** Asks about every connection of these keys now, before those whose turn has come. */
+  /** Rechecks every connection of these keys now, before those in the queue. */
   now(keys: Iterable<NodeKey>): void {
     if (this.closed) return;
     const first = [...keys].flatMap((key) => [...(this.byKey.get(key) ?? [])]);
@@ -106,14 +106,14 @@ export class Recheck<Who> {
   }
 
   private async ask(client: Standing<Who>): Promise<void> {
-    // A list has changed since.
+    // A list has changed since the question in progress was asked.
     this.asking.get(client)?.abort();
     const abort = new AbortController();
     this.asking.set(client, abort);
     try {
       await this.options.ask(client, abort.signal);
     } catch {
-      // It has gone meanwhile.
+      // The client has left meanwhile.
     } finally {
       if (this.asking.get(client) === abort) this.asking.delete(client);
       this.pump();

@@ -1,6 +1,6 @@
-/** Whose turn it is to be asked about again: everyone once in an interval, spread over it. Pure: time comes as ticks. */
+/** Schedules rechecks: each client once in an interval, spread over it. Pure: time comes as ticks. */
 
-/** An interval has at most as many parts; each is a second or longer. */
+/** Most parts of an interval; each lasts at least a second. */
 const MOST_PARTS = 600;
 
 export class Rounds<Member> {
@@ -23,7 +23,7 @@ export class Rounds<Member> {
     return this.partOf.size;
   }
 
-  /** It keeps its place in every round, so that its turns are an interval apart. */
+  /** Adds a member at a random position, which it keeps, so that its turns are an interval apart. */
   add(member: Member): void {
     const part = this.parts[Math.floor(this.random() * this.parts.length)] as Set<Member>;
     part.add(member);
@@ -35,7 +35,7 @@ export class Rounds<Member> {
     this.partOf.delete(member);
   }
 
-  /** Those whose turn has come. */
+  /** The members whose turn is now. */
   next(): readonly Member[] {
     const part = this.parts[this.at] as Set<Member>;
     this.at = (this.at + 1) % this.parts.length;

@@ -7,20 +7,23 @@ import { type Agents, ask, KEPT, type Reply } from './http-ask.js';
 import type { MacApp } from './mac-app.js';
 import { ALLOWED, type Answer, denied, failed, type Question, type Verifier } from './verifier.js';
 
-/** What Go's client of this version says of itself. */
+/** The capability version that Go's client of this version sends. */
 const CAPABILITY = '148';
-/** tailscaled answers no request with another one. */
+/** tailscaled refuses requests with another Host. */
 const HOST = 'local-tailscaled.sock';
-/** A node with all its capabilities is far smaller. */
+/** Longest answer in bytes. A node with all its capabilities is far smaller. */
 const LIMIT = 1 << 20;
-/** A tailscaled that is started beside the relay is waited for, as derper does: for so long after the start, so often. */
+/**
+ * As derper does, waits for a tailscaled that starts beside the relay: milliseconds after the start, and between
+ * attempts.
+ */
 const PATIENCE = 2000;
 const TRY_AGAIN = 250;
-/** For how long tailscaled is believed to be logged in. */
+/** Milliseconds for which tailscaled is assumed to stay logged in. */
 const BELIEVED = 1000;
 
 export interface TailscaledOptions {
-  /** A Unix socket, or a named pipe of Windows. */
+  /** A Unix socket, or a named pipe on Windows. */
   readonly socket: string;
   /** Where the app is looked for before that; only macOS has one. */
   readonly app?: MacApp | undefined;
@@ -48,12 +51,12 @@ export class Tailscaled implements Verifier {
     if (!isReply(reply)) return reply;
     if (reply.status === 200) return this.isNode(reply) ? ALLOWED : failed(`${this.name}: the answer is no JSON`);
     if (reply.status !== 404) return failed(this.strange(reply));
-    // One that is not logged in knows nobody: that is no word about the client.
+    // A tailscaled that is not logged in knows no node, so its answer says nothing about the client.
     const trouble = await this.notRunning(signal);
     return trouble ?? denied('not found in the local tailscaled');
   }
 
-  /** Whether this tailscaled knows itself. */
+  /** Whether tailscaled is logged in. */
   async check(signal: AbortSignal): Promise<string> {
     const status = await this.status(signal);
     if ('kind' in status) return `tailscaled: ${status.kind === 'allowed' ? '' : status.reason}`;
@@ -136,7 +139,7 @@ export class Tailscaled implements Verifier {
     return failed(`${this.name}: ${why}`, { unreached: true });
   }
 
-  /** An answer that says neither yes nor no. */
+  /** Describes an answer that is neither yes nor no. */
   private strange({ status, statusText, headers, body }: Reply): string {
     const said = body.trim().slice(0, 100);
     if (body.includes("invalid 'addr' parameter")) {

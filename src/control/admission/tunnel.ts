@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream';
 import { connect, type SecureContext } from 'node:tls';
 import { dialSocks, isSocks, type Target } from './socks.js';
 
-/** How long a proxy may take for its answer. The question that waits for it has a deadline of its own. */
+/** Milliseconds that a proxy has for its answer. The question itself has its own deadline. */
 const PATIENCE = 10_000;
 
 type Connected = (error: Error | null, socket?: Duplex) => void;
@@ -21,7 +21,7 @@ export class TunnelAgent extends TlsAgent {
     super(options);
   }
 
-  // Node calls it with a callback, and takes the socket from there; its types know only the other way.
+  // Node calls this with a callback and takes the socket from it; Node's types omit that form.
   override createConnection(_options: unknown, connected: Connected): undefined {
     const { proxy, target } = this;
     const dialled = isSocks(proxy) ? dialSocks(proxy, target) : dialTunnel(proxy, target);

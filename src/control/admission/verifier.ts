@@ -1,7 +1,7 @@
-/** What every source of decisions about clients has in common. */
+/** The interface of all sources of decisions about clients. */
 import type { NodeKey } from '../../protocol/key.js';
 
-/** Whether the client with this key, which comes from this address, may use the relay. */
+/** Whether the client with this key and address may use the relay. */
 export interface Question {
   readonly key: NodeKey;
   /** IP text; empty if unknown. */
@@ -11,21 +11,24 @@ export interface Question {
 export type Answer =
   | { readonly kind: 'allowed' }
   | { readonly kind: 'denied'; readonly reason: string }
-  /** There was no usable answer. `unreached`: not even the head of one. The reason is for the operator, without secrets. */
+  /**
+   * The verifier gave no usable answer; `unreached` if not even the head of one arrived. The reason is for the operator
+   * and contains no secrets.
+   */
   | { readonly kind: 'failed'; readonly reason: string; readonly timeout: boolean; readonly unreached: boolean };
 
 export interface Verifier {
-  /** For logs and metrics. It has no secrets. */
+  /** Its name in logs and metrics, without secrets. */
   readonly name: string;
   /** Whether the client's address is part of the question. */
   readonly bySource: boolean;
-  /** Answers from memory, at once. */
+  /** Whether it answers at once, from memory. */
   readonly local?: boolean;
-  /** Never rejects, but for an abort of the signal. */
+  /** Asks the question. Rejects only when the signal aborts. */
   ask(question: Question, signal: AbortSignal): Promise<Answer>;
   /** What is wrong, for `/debug/check`; empty if nothing is. */
   check?(signal: AbortSignal): Promise<string>;
-  /** Lets go of sockets and timers. */
+  /** Closes sockets and timers. */
   close(): void;
 }
 
