@@ -48,7 +48,9 @@ describe.each(PLANES)('derpkit serve, on the %s plane', (plane) => {
     await relay.printed(/client refused key=\S+ address=127\.0\.0\.1 by="keys \S+" reason="not in the list"$/m);
     expect(await staying.fence()).toEqual([]);
     writeFileSync(list, 'nonsense\n');
-    await relay.printed(/warn: a list of keys cannot be used, and its last contents hold: line 1 is no node key/);
+    await relay.printed(
+      /warn: a list of keys cannot be used, and its last contents stay in force: line 1 is not a node key/,
+    );
     expect(await staying.fence()).toEqual([]);
     await relay.stop();
   });
@@ -90,7 +92,7 @@ describe('secrets', () => {
 describe('what cannot be used ends the start', () => {
   it.each([
     ['a list that is not there', (path: string) => [{ keys: path }], 'keys', 'no such file or directory'],
-    ['a list that is none', (_path: string, bad: string) => [{ keys: bad }], 'keys', 'line 1 is no node key'],
+    ['a list that is none', (_path: string, bad: string) => [{ keys: bad }], 'keys', 'line 1 is not a node key'],
     [
       'headers that are not there',
       (path: string) => [{ url: 'http://127.0.0.1/', headersFile: path }],

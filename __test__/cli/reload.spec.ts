@@ -69,7 +69,7 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane', (plane) => {
       const { relay, port, write } = await startWith(plane, LIMIT);
       write(bad);
       relay.signal('SIGHUP');
-      await relay.printed(/error: a file cannot be used, and its last contents hold: \S+/);
+      await relay.printed(/error: a file cannot be used, and its last contents stay in force: \S+/);
       expect(await metric(port, 'derp_rate_limit_per_client_bytes_per_second')).toBe(1);
       // A good one is taken afterwards.
       write(NO_LIMIT);
@@ -104,7 +104,9 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with certificates from file
     await expect(shown(first.chain)).rejects.toThrow();
     write({ ...second, key: first.key });
     relay.signal('SIGHUP');
-    await relay.printed(/error: a file cannot be used, and its last contents hold: \S*derp.test.key: the private key/);
+    await relay.printed(
+      /error: a file cannot be used, and its last contents stay in force: \S*derp.test.key: the private key/,
+    );
     await shown(second.chain);
     expect((await relay.stop()).code).toBe(0);
   });

@@ -265,7 +265,7 @@ describe.each(LANES)('a link, $name', (lane) => {
       const other = await OtherRelay.start();
       const relay = await dialling(other);
       await (await other.linked()).wire.destroy();
-      await untilTrouble(relay, / and said nothing: does it have the same mesh key\?$/);
+      await untilTrouble(relay, / and announced no client: does it have this relay's mesh key\?$/);
     });
   });
 

@@ -13,7 +13,10 @@ export interface DerperFlag extends GoFlag {
   readonly setting?: SettingName | 'special';
 }
 
-/** The flags, with the defaults that these variables and the files of the machine make. As derper, it knows no other home than HOME. */
+/**
+ * The flags, with the defaults that these variables and the machine's files give. As in derper, only HOME names the
+ * home directory.
+ */
 export function derperFlags({ HOME = '', XDG_CACHE_HOME }: NodeJS.ProcessEnv): readonly DerperFlag[] {
   const cacheDir = XDG_CACHE_HOME || (HOME && join(HOME, '.cache'));
   return [

@@ -3,7 +3,7 @@
 import { launch } from './launch.js';
 import { catchSignals } from './signals.js';
 
-/** The commands that run a relay; a signal ends any other as it ends most programs. */
+/** The commands that run a relay. A signal ends any other command, as it does most programs. */
 const RELAYS: readonly (string | undefined)[] = ['serve', 'start'];
 
 if (RELAYS.includes(process.argv[2])) catchSignals();

@@ -1,4 +1,4 @@
-/** Runs the relay of a command from its start to its end, as signals ask. */
+/** Runs the relay of a command from its start to its end, and obeys signals. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../errors.js';
 import { toggleDebug } from '../logger.js';
@@ -6,14 +6,14 @@ import type { Relay } from '../relay.js';
 import { ServiceManager } from './service-manager.js';
 import { endBySignal, heedSignals } from './signals.js';
 
-/** When a second signal is meant to end what the first one could not. */
+/** Milliseconds after which a second signal ends the process at once. */
 const IMPATIENCE = 1000;
 /** How long a relay whose plane has failed may take to close. */
 const FAULT_PATIENCE = 5000;
 
 /**
- * Starts the relay, and runs it until SIGINT or SIGTERM, which end the process. `reload` does what SIGHUP asks for; without
- * it there is nothing to read again. Rejects if the relay cannot be started.
+ * Starts the relay and runs it until SIGINT or SIGTERM, which ends the process. SIGHUP calls `reload`; without it,
+ * there is nothing to read again. Rejects if the relay cannot start.
  */
 export async function runRelay(
   relay: Relay,
@@ -29,7 +29,7 @@ export async function runRelay(
   try {
     await relay.start();
   } catch (error) {
-    // The signal that has closed it ends the process.
+    // The signal that closed the relay ends the process.
     if (signals.isEnding) await new Promise(() => {});
     throw error;
   }
@@ -49,7 +49,7 @@ export async function runRelay(
   process.exit(end === 'fault' ? 1 : 0);
 }
 
-/** What signals do to one relay. Each phase of it gives SIGHUP and the signals that end it another meaning. */
+/** The signals of one relay. SIGHUP and the signals that end it act differently in each phase of the relay. */
 class Signals {
   readonly ended: Promise<NodeJS.Signals>;
   private phase: 'starting' | 'open' | 'ending' = 'starting';
@@ -89,13 +89,13 @@ class Signals {
   readonly end = (signal: NodeJS.Signals): void => {
     const now = performance.now();
     if (this.askedAt === undefined) this.askedAt = now;
-    // npm passes on the Ctrl-C that the whole process group has had already; a person waits before the second one.
+    // npm repeats the Ctrl-C that the whole process group has received; a person waits before the second one.
     else if (now - this.askedAt > IMPATIENCE) process.exit(1);
     if (this.phase === 'starting') void this.giveUp(signal);
     this.resolveEnded(signal);
   };
 
-  /** A reload that is asked for while the relay starts comes after the start: it may have read its files before. */
+  /** A reload requested during the start happens after the start, which may have read the files before the request. */
   readonly reload = (): void => {
     if (this.phase === 'starting') this.missedReload = true;
     else if (this.phase === 'open') void this.reread();
@@ -105,7 +105,7 @@ class Signals {
     toggleDebug(this.relay.logger);
   };
 
-  /** Ends a start: in order where nothing holds that up, such as a file on a network that is down. */
+  /** Ends a start: in order, unless something blocks that, such as a file on a network that is down. */
   private async giveUp(signal: NodeJS.Signals): Promise<void> {
     this.ending();
     const closed = this.relay.close().then(() => true);

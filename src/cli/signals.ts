@@ -1,28 +1,28 @@
 /**
- * What signals mean to a command that runs a relay. They are caught before anything else is loaded: Node resets what its
- * parent process has set, so that SIGHUP would end the relay under nohup, too. This file imports nothing, and has to work
- * where nothing else can be loaded.
+ * Catches signals for a command that runs a relay, before any other module is loaded: Node resets the dispositions that
+ * its parent process set, so that even under nohup SIGHUP would end the relay. This file imports nothing, because it
+ * must work even if no other module can be loaded.
  */
 
-/** What a command does about signals once it has a relay. */
+/** How a command acts on signals once it has a relay. */
 export interface SignalActions {
   /** Ends the command. */
   readonly end: (signal: NodeJS.Signals) => void;
   /** Reads settings and files again. */
   readonly reload: () => void;
-  /** Turns debug logging on, and off again. */
+  /** Turns debug logging on or off. */
   readonly toggleDebug: () => void;
 }
 
-/** Windows sends SIGHUP when a console is closed, and ends the process soon after. */
+/** Windows sends SIGHUP when a console closes, and ends the process soon after. */
 const ENDS: readonly NodeJS.Signals[] =
   process.platform === 'win32' ? ['SIGINT', 'SIGTERM', 'SIGBREAK', 'SIGHUP'] : ['SIGINT', 'SIGTERM'];
 
 let actions: SignalActions | undefined;
-/** What was asked for before there was a relay. */
+/** Signals that arrived before there was a relay. */
 const missed = { reload: false, toggleDebug: false };
 
-/** Catches signals from here on. Until {@link heedSignals}, those that end a program end this one. */
+/** Catches signals from now on. Until {@link heedSignals}, a signal that ends programs by default ends this one. */
 export function catchSignals(): void {
   for (const signal of ENDS) process.on(signal, () => (actions ? actions.end(signal) : endBySignal(signal)));
   if (!ENDS.includes('SIGHUP')) {
@@ -31,7 +31,7 @@ export function catchSignals(): void {
       else missed.reload = true;
     });
   }
-  // Without a handler, Node opens its debugger on SIGUSR1.
+  // Without a handler, SIGUSR1 opens Node's debugger.
   process.on('SIGUSR1', () => {
     if (actions) actions.toggleDebug();
     else missed.toggleDebug = !missed.toggleDebug;
@@ -41,7 +41,7 @@ export function catchSignals(): void {
   closeDebugger();
 }
 
-/** Hands the signals over, with those that came before. */
+/** Passes signals to `next`, earlier ones included. */
 export function heedSignals(next: SignalActions): void {
   actions = next;
   if (missed.toggleDebug) next.toggleDebug();
@@ -49,8 +49,9 @@ export function heedSignals(next: SignalActions): void {
 }
 
 /**
- * Ends the process as the signal ends a program that does not catch it, whatever still waits: a read of a file on a network
- * that is down would hold `process.exit` up. To process 1 such a signal does nothing, so that process 1 exits with status 0.
+ * Ends the process as the signal ends a program that does not catch it. `process.exit` would wait for pending reads,
+ * such as of a file on a network that is down. The default action does not apply to process 1, so process 1 exits with
+ * status 0.
  */
 export function endBySignal(signal: NodeJS.Signals): void {
   if (process.pid === 1) process.exit(0);
@@ -58,7 +59,7 @@ export function endBySignal(signal: NodeJS.Signals): void {
   process.kill(process.pid, signal);
 }
 
-/** Closes the debugger that a SIGUSR1 has opened while Node itself started; not one that somebody has asked for. */
+/** Closes the debugger that a SIGUSR1 opened while Node itself started, unless a debugger was requested. */
 function closeDebugger(): void {
   const options = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(' ')];
   if (options.some((option) => /^--inspect(?:-brk|-wait)?(?:=|$)/.test(option))) return;

@@ -17,7 +17,10 @@ export interface Gathered {
   readonly spelling: Spelling;
 }
 
-/** `flags` are settings by name, and the config file as `config`. Rejects with a {@link ConfigError}, its paths in the user's words. */
+/**
+ * `flags` has settings by name, and the path of the config file as `config`. Rejects with a {@link ConfigError}, whose
+ * paths are in the user's spelling.
+ */
 export async function gather(
   { config, ...flags }: Readonly<Record<string, unknown>>,
   env: NodeJS.ProcessEnv,
@@ -77,7 +80,9 @@ function words(setting: string): string[] {
   return setting.split(/(?=[A-Z])|\./).map((word) => word.toLowerCase());
 }
 
-/** JSON with comments (`.json`, `.jsonc`) or YAML (anything else). Rejects with a {@link ConfigError}. */
+/**
+ * Reads a config file: JSON with comments (`.json`, `.jsonc`), otherwise YAML. Rejects with a {@link ConfigError}.
+ */
 async function readConfigFile(path: string, source: string): Promise<Record<string, unknown>> {
   let text: string;
   try {

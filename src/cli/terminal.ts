@@ -1,4 +1,4 @@
-/** What the commands print: about a relay that has started, and about what is wrong. */
+/** The messages of the commands: about a started relay, and about errors. */
 import { SETTINGS } from '../config.js';
 import { ConfigError, DerpkitError, ListenError, type ListenSetting, reasonOf } from '../errors.js';
 import type { Relay } from '../relay.js';

@@ -24,7 +24,7 @@ export class CertificateWatch {
       try {
         replaced(await renew());
       } catch (error) {
-        this.say(`the relay's own certificate ${problem}, and cannot be made anew: ${(error as Error).message}`, warn);
+        this.say(`the relay's own certificate ${problem}, and cannot be replaced: ${(error as Error).message}`, warn);
       }
     } else {
       this.say(`the certificate ${problem}: clients refuse it; replace it`, warn);

@@ -51,7 +51,7 @@ export class ExpiryWarnings {
       if (passed.length === 0 || this.told.has(key)) return [];
       this.told.add(key);
       const end = new Date(until).toISOString();
-      return [now > until ? `it has run out, on ${end}` : `it runs out on ${end}`].map(
+      return [now > until ? `it expired on ${end}` : `it expires on ${end}`].map(
         (what) => `the certificate for ${names.join(', ')}: ${what}${trouble && `, and cannot be renewed: ${trouble}`}`,
       );
     });

@@ -174,7 +174,7 @@ class Watch implements KeyOwner {
     const refused = opened && this.announced.size === 0;
     this.undo();
     if (this.isSelf()) return;
-    this.report(opened, refused ? `${reason} and said nothing: does it have the same mesh key?` : reason);
+    this.report(opened, refused ? `${reason} and announced no client: does it have this relay's mesh key?` : reason);
   }
 
   stop(): void {

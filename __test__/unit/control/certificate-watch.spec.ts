@@ -71,5 +71,5 @@ it('says that it cannot make another one, and goes on', async () => {
     warn: (text) => warnings.push(text),
   });
   for (const days of [31, 32]) await watch.look(inDays(days));
-  expect(warnings).toEqual([expect.stringMatching(/has expired, on .*, and cannot be made anew: no room$/)]);
+  expect(warnings).toEqual([expect.stringMatching(/has expired, on .*, and cannot be replaced: no room$/)]);
 });

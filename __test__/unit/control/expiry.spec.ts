@@ -36,13 +36,13 @@ describe('a certificate that runs out', () => {
     expect(days(failing, 90)).toEqual([14, 3]);
     const [line] = new ExpiryWarnings().lines([failing], 80 * DAY);
     expect(line).toBe(
-      'the certificate for a.test: it runs out on 1970-04-01T00:00:00.000Z, and cannot be renewed: no answer in time',
+      'the certificate for a.test: it expires on 1970-04-01T00:00:00.000Z, and cannot be renewed: no answer in time',
     );
   });
 
   it('is warned of when it has', () => {
     expect(new ExpiryWarnings().lines([state(90, { failures: 1, trouble: 'no' })], 91 * DAY)).toEqual([
-      'the certificate for a.test: it has run out, on 1970-04-01T00:00:00.000Z, and cannot be renewed: no',
+      'the certificate for a.test: it expired on 1970-04-01T00:00:00.000Z, and cannot be renewed: no',
     ]);
   });
 

@@ -75,7 +75,7 @@ export class Controller implements Verifier {
       const { location } = reply.headers;
       if (![301, 302, 303, 307, 308].includes(reply.status) || !location) return reply;
       if (redirects >= MOST_REDIRECTS - 1) throw new Error(`${MOST_REDIRECTS} redirects are too many`);
-      if (!URL.canParse(location, request.url.href)) throw new Error('a redirect leads to what is no URL');
+      if (!URL.canParse(location, request.url.href)) throw new Error('a redirect leads to an invalid URL');
       const url = new URL(location, request.url);
       if (!/^https?:$/.test(url.protocol)) throw new Error(`a redirect leads to ${url.protocol}`);
       request = { url, method: reply.status < 304 ? 'GET' : request.method };

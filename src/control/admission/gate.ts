@@ -217,7 +217,7 @@ export class Gate {
         this.events.log(
           'warn',
           { file: file.path },
-          `a list of keys cannot be used, and its last contents hold: ${problem}`,
+          `a list of keys cannot be used, and its last contents stay in force: ${problem}`,
         ),
     });
   }

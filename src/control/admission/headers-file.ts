@@ -21,7 +21,8 @@ export function parseHeaders(text: string): Record<string, string> {
   for (const [index, line] of text.split('\n').entries()) {
     if (/^\s*(?:#.*)?$/.test(line)) continue;
     const [, name, value] = /^([!#$%&'*+.^_`|~\w-]+):\s*([\t\x20-\x7e\x80-\xff]*?)\s*$/.exec(line) ?? [];
-    if (name === undefined || value === undefined) throw new Error(`line ${index + 1} is no header, Name: value`);
+    if (name === undefined || value === undefined)
+      throw new Error(`line ${index + 1} is not a header of the form Name: value`);
     headers[name] = value;
   }
   return headers;

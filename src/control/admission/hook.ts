@@ -76,7 +76,7 @@ export async function askHook(
     return answerOf(await Promise.race([asked, gone]), leastBurst);
   } catch (error) {
     if (signal.aborted) throw error;
-    return { kind: 'failed', reason: late ? 'onAdmit is late' : `onAdmit has thrown: ${textOf(error)}` };
+    return { kind: 'failed', reason: late ? 'onAdmit is late' : `onAdmit threw: ${textOf(error)}` };
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', onGone);

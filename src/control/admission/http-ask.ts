@@ -61,7 +61,7 @@ function askOnce({ options, tls, body, limit, signal, enough }: Asking, agent: A
     // The request asked for no upgrade.
     asked.on('upgrade', (_response, socket) => {
       socket.destroy();
-      reject(new Error('the answer changes the protocol'));
+      reject(new Error('the answer switches the protocol'));
     });
     asked.end(body);
   });

@@ -102,7 +102,7 @@ async function stampOf(path: string): Promise<string> {
 
 async function readKeys(path: string): Promise<Set<NodeKey>> {
   // Reading a pipe or a device might never end.
-  if (!(await stat(path)).isFile()) throw new Error('that is no file');
+  if (!(await stat(path)).isFile()) throw new Error('it is not a regular file');
   const file = await open(path);
   try {
     const { size } = await file.stat();

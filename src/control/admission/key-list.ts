@@ -17,7 +17,7 @@ export function parseKeyList(text: string): Set<NodeKey> {
     if (written === '') continue;
     const key = parseNodeKeyHex(written.replace(/^nodekey:/, ''));
     if (key === undefined)
-      throw new Error(`line ${number} is no node key: nodekey: and 64 hex digits, or the digits alone`);
+      throw new Error(`line ${number} is not a node key: nodekey: and 64 hex digits, or the digits alone`);
     keys.add(key);
   }
   return keys;

@@ -49,7 +49,7 @@ export class Tailscaled implements Verifier {
   async ask({ key }: Question, signal: AbortSignal): Promise<Answer> {
     const reply = await this.get(`whois?addr=${encodeURIComponent(formatNodeKey(key))}`, signal);
     if (!isReply(reply)) return reply;
-    if (reply.status === 200) return this.isNode(reply) ? ALLOWED : failed(`${this.name}: the answer is no JSON`);
+    if (reply.status === 200) return this.isNode(reply) ? ALLOWED : failed(`${this.name}: the answer is not JSON`);
     if (reply.status !== 404) return failed(this.strange(reply));
     // A tailscaled that is not logged in knows no node, so its answer says nothing about the client.
     const trouble = await this.notRunning(signal);
@@ -88,7 +88,7 @@ export class Tailscaled implements Verifier {
     if (!isReply(reply)) return reply;
     if (reply.status !== 200) return failed(this.strange(reply));
     const status = parsed(reply.body) as { BackendState?: unknown; Self?: { PublicKey?: unknown } | null } | undefined;
-    if (!status || typeof status.BackendState !== 'string') return failed(`${this.name} does not tell its state`);
+    if (!status || typeof status.BackendState !== 'string') return failed(`${this.name} does not report its state`);
     const self = /^nodekey:(.*)$/.exec(String(status.Self?.PublicKey))?.[1];
     const key = self === undefined ? undefined : parseNodeKeyHex(self);
     return { state: status.BackendState.slice(0, 40), ...(key && { self: key }) };
@@ -148,7 +148,7 @@ export class Tailscaled implements Verifier {
     if (status === 403)
       return `${this.name}: access denied (${said}); the relay has to run as root, or as its operator`;
     if (headers['tailscale-version'] === undefined) {
-      return `${this.name}: what answers there is not tailscaled (${status} ${statusText})`;
+      return `${this.name}: the server there is not tailscaled (${status} ${statusText})`;
     }
     return `${this.name}: ${status} ${statusText}: ${said}`;
   }
@@ -158,7 +158,7 @@ const CASES: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such socket; tailscaled does not run, or its directory is not mounted here',
   ENOTSOCK: 'that is not a socket',
   ECONNREFUSED:
-    'nothing listens there: tailscaled has ended, or has made its socket anew (then mount the directory, not the socket)',
+    'nothing listens there: tailscaled has ended, or has replaced its socket (then mount the directory, not the socket)',
   EACCES: 'permission denied; the relay has to be allowed to open the socket',
   ECONNRESET: 'it closes connections without an answer',
 };

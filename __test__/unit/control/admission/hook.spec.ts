@@ -38,7 +38,7 @@ describe('askHook', () => {
   );
 
   it('takes what it throws, now or later, for a failure', async () => {
-    const answer = { kind: 'failed', reason: 'onAdmit has thrown: oh' };
+    const answer = { kind: 'failed', reason: 'onAdmit threw: oh' };
     expect(
       await ask(() => {
         throw new Error('oh');
