@@ -1,4 +1,7 @@
-/** `derpkit health`: asks a relay for DERP, as a client does, and says whether it answers. For container health checks. */
+/**
+ * `derpkit health`: asks a relay for DERP, as a client does, and reports whether it answers. For health checks of
+ * containers.
+ */
 import { connect as connectTcp, isIP, isIPv6, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Command } from 'commander';

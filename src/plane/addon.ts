@@ -14,7 +14,7 @@ const NOTHING = /no such file$|^Cannot find module/;
 /** What glibc and musl say of a library that asks for more than they have. */
 const OLD_SYSTEM = /version `\w+_[\d.]+' not found|undefined symbol: |Error relocating .*: symbol not found/;
 
-/** What every addon has, of whatever version. */
+/** What an addon of any version exports. */
 interface Versioned {
   version(): string;
 }

@@ -14,7 +14,7 @@ export function unfit(text: string, cause: unknown): Error {
   return new Error(text, { cause });
 }
 
-/** The error that `listen` rejects with; its cause is the system's. */
+/** The error with which `listen` rejects; its cause is the system's error. */
 export function listenError({ kind, host, port, fd }: ListenSpec, cause: Error): DerpkitError {
   if (fd !== undefined) return new DerpkitError('ERR_LISTEN', `cannot listen on descriptor ${fd} (${kind})`, { cause });
   const where = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;

@@ -60,7 +60,7 @@ export function notify(socket: string, state: string): void {
   findAddon<Binding>().binding.notify(socket, state);
 }
 
-/** Planes of one addon. */
+/** The factory of planes that use this addon. */
 export function nativePlane(binding: Pick<Binding, 'BindingPlane'>): PlaneFactory {
   return (options, events) => new NativePlane(binding, options, events);
 }
@@ -110,7 +110,7 @@ class NativePlane implements DataPlane {
         return spec.kind === 'stun'
           ? this.plane.listenStunOn(fd)
           : this.plane.listenOn(fd, spec.derp, spec.kind === 'tls');
-      // As Node does it, a name is its first address.
+      // As in Node, a name stands for its first address.
       const { address } = await lookup(spec.host || '::');
       if (spec.kind === 'stun') return this.plane.listenStun(address, spec.port);
       return this.plane.listen(address, spec.port, spec.derp, spec.kind === 'tls');

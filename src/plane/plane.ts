@@ -146,7 +146,7 @@ export interface DataPlane {
   /** Resolves when every thread that moves packets has made a turn: a sign of life. Never, where one of them makes none. */
   pulse(): Promise<void>;
 
-  /** Closes listeners, connections and links, and resolves when nothing of the plane is left. Idempotent. */
+  /** Closes listeners, connections and links; resolves when all are closed. May be called again. */
   shutdown(): Promise<void>;
 }
 

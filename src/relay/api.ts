@@ -158,7 +158,7 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
    * hangs. Throws `ERR_STATE` before `start` and after `close`.
    */
   pulse(): Promise<void>;
-  /** Whether there are files for `reload` to read. */
+  /** Whether the settings name files that `reload` can read. */
   readonly reloads: boolean;
   /**
    * Reads the rate file, lists of keys, files with headers, and certificates again, where there are any. Rejects if one of

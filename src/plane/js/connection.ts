@@ -43,7 +43,7 @@ type Phase = 'login' | 'waiting' | 'open' | 'closed';
 export interface ConnectionContext extends ForwardingContext {
   /** DERP connections, from the greeting to their end. */
   readonly connections: Map<ConnectionId, Connection>;
-  /** Those that have ended, and whose clients still read what waits for them. */
+  /** Ended connections whose clients still read the data queued for them. */
   readonly leaving: Set<Connection>;
 }
 

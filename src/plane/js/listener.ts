@@ -382,7 +382,7 @@ function listening(server: Server, spec: ListenSpec, refused: () => void): Promi
         failed(new Error('its address is none of IP'));
         return;
       }
-      // What the system has no descriptor or memory for is not there; the others are.
+      // A connection fails if the system has no descriptor or memory for it; the listener goes on.
       server.on('error', () => refused());
       resolve();
     });
