@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheDirectory } from './cache.mjs';
-import { goAvailable, makeOnce } from './peers.mjs';
+import { makeOnce, whyNoGo } from './peers.mjs';
 
 const VERSION = 'v1.7.12';
 
@@ -12,7 +12,7 @@ export async function actionlint() {
   const finished = join(cacheDirectory(), 'actionlint', VERSION);
   const program = join(finished, process.platform === 'win32' ? 'actionlint.exe' : 'actionlint');
   if (existsSync(program)) return program;
-  const missing = goAvailable();
+  const missing = whyNoGo();
   if (missing) throw new Error(missing);
   process.stderr.write('derpkit: building actionlint; this takes a minute, once\n');
   await makeOnce(finished, async (directory) => {

@@ -9,7 +9,7 @@ import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ensureBuilt, ensureInstalled, fail, root, say } from './ensure.mjs';
 import { ensureGenerator, missingToolchain } from './native.mjs';
-import { buildPeers, goAvailable } from './peers.mjs';
+import { buildPeers, whyNoGo } from './peers.mjs';
 
 /** The rows of the README: what a packet, a login, and an idle client cost, and what overload and restarts do. */
 const ASKED = [
@@ -33,7 +33,7 @@ async function measure() {
   const env = { ...process.env, DERPKIT_BENCH_CLONE: root };
   const wanted = args.includes('--contenders') ? args[args.indexOf('--contenders') + 1] : 'derper';
   if (wanted?.includes('derper') && !args.includes('--derper')) {
-    const reason = goAvailable();
+    const reason = whyNoGo();
     if (reason) env.DERPKIT_BENCH_DERPER_MISSING = reason;
     else args.push('--derper', (await buildPeers()).derper);
   }

@@ -5,7 +5,7 @@ export interface Peers {
   readonly interop: string;
 }
 
-export function goAvailable(): string | undefined;
+export function whyNoGo(): string | undefined;
 export function buildPeers(): Promise<Peers>;
 
 /** Absolute paths of an ACME server for tests, and of the DNS server that it asks. */

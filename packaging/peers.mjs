@@ -25,7 +25,7 @@ const PROGRAMS = [
 ];
 
 /** Why the peers cannot be built here, or `undefined` if they can. */
-export function goAvailable() {
+export function whyNoGo() {
   const { error, status, stderr } = spawnSync('go', ['env', 'GOVERSION'], { cwd: MODULE, env: goEnvironment() });
   if (error) return `Go cannot be run (${error.message}); the real clients are built with it: https://go.dev/dl`;
   return status === 0 ? undefined : `Go does not work here: ${stderr.toString().trim()}`;
@@ -33,7 +33,7 @@ export function goAvailable() {
 
 /** Builds the peers, or finds them built. Any number of processes may do so at once. */
 export async function buildPeers() {
-  const missing = goAvailable();
+  const missing = whyNoGo();
   if (missing) throw new Error(missing);
   const finished = join(cacheDirectory(), 'peers', fingerprint());
   if (!existsSync(finished)) {

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { cacheDirectory } from './cache.mjs';
-import { goAvailable, goEnvironment, makeOnce } from './peers.mjs';
+import { goEnvironment, makeOnce, whyNoGo } from './peers.mjs';
 
 const run = promisify(execFile);
 const MODULES = fileURLToPath(new URL('../__test__/interop/', import.meta.url));
@@ -28,7 +28,7 @@ export function builtTailnet() {
 
 /** Builds the binaries, or finds them built. */
 export async function buildTailnet() {
-  const missing = goAvailable();
+  const missing = whyNoGo();
   if (missing) throw new Error(missing);
   if (!builtTailnet()) {
     process.stderr.write('derpkit: building headscale and tailscaled; this takes ten minutes or more, once\n');

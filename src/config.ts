@@ -42,7 +42,6 @@ export type { SettingInfo } from './config/groups.js';
 export type { RelayConfig, SettingName } from './config/relay-config.js';
 export {
   type Address,
-  type MeshPeer,
   parseAddress,
   parseBool,
   parseFloatAsGo,

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { buildPeers, goAvailable } from '../../packaging/peers.mjs';
+import { buildPeers, whyNoGo } from '../../packaging/peers.mjs';
 import { freePort, reachable } from '../../src/bench/processes.js';
 import { readRecord } from '../../src/bench/record.js';
 import { matching, profileOf, type Scenario } from '../../src/bench/scenarios.js';
@@ -20,7 +20,7 @@ let derper: string | undefined;
 beforeAll(async () => {
   const { status, stderr } = spawnSync('cargo', ['build', '--locked', '--package', 'derp-bench'], { cwd: ROOT });
   expect(status, stderr.toString()).toBe(0);
-  derper = goAvailable() ? undefined : (await buildPeers()).derper;
+  derper = whyNoGo() ? undefined : (await buildPeers()).derper;
 }, 600_000);
 
 function bench(out: string, ...args: string[]): Command {

@@ -2,10 +2,10 @@
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { sendPacketFrame } from '../../src/protocol/frame.js';
-import { Bench, NO_RIGHTS } from '../helpers/bench.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
+import { NO_RIGHTS, PlaneHarness } from '../helpers/plane-harness.js';
 import { eventually } from '../helpers/wait.js';
 
 nothingIsLeft();
@@ -18,37 +18,37 @@ const OVER = LANES.flatMap((lane) =>
 
 describe.each(OVER)('a connection that comes back, $name', ({ lane, kind }) => {
   /** A connection that is an HTTP server's, and has said this. */
-  async function handed(bench: Bench, ...said: (string | Uint8Array)[]) {
-    const wire = await bench.wire();
+  async function handed(harness: PlaneHarness, ...said: (string | Uint8Array)[]) {
+    const wire = await harness.wire();
     wire.write(...said);
-    const [id, stream] = await eventually(() => [...bench.duplexes].at(-1), 'the connection to be handed over');
+    const [id, stream] = await eventually(() => [...harness.duplexes].at(-1), 'the connection to be handed over');
     return { wire, id, stream };
   }
 
   it('goes on behind everything that it was answered, however slowly that leaves', async () => {
-    const bench = await Bench.open(lane, {}, kind);
-    const { wire, id, stream } = await handed(bench, REQUEST);
+    const harness = await PlaneHarness.open(lane, {}, kind);
+    const { wire, id, stream } = await handed(harness, REQUEST);
     expect(stream.read(REQUEST.length).toString()).toBe(REQUEST);
     wire.stopReading();
     const answer = Buffer.alloc(6 << 20, 'answer ');
     stream.write(answer);
-    bench.plane.adopt(id, { framing: 'raw', leftover: Buffer.alloc(0), notIdeal: false });
+    harness.plane.adopt(id, { framing: 'raw', leftover: Buffer.alloc(0), notIdeal: false });
     wire.goOnReading();
     expect((await wire.take(answer.length)).equals(answer)).toBe(true);
-    const client = new DerpClient(wire, bench.keys.publicKey, { start: 'none' });
+    const client = new DerpClient(wire, harness.keys.publicKey, { start: 'none' });
     const done = client.login();
-    bench.plane.admit((await eventually(() => bench.logins[0], 'a login')).id, NO_RIGHTS);
+    harness.plane.admit((await eventually(() => harness.logins[0], 'a login')).id, NO_RIGHTS);
     await done;
     await client.close();
-    expect(await bench.endOf(id)).toBe('disconnected');
+    expect(await harness.endOf(id)).toBe('disconnected');
   });
 
   it('loses nothing of what came meanwhile', async () => {
-    const bench = await Bench.open(lane, {}, kind);
-    const { client: reader } = await bench.admitted();
-    const info = new DerpClient(reader.wire, bench.keys.publicKey);
+    const harness = await PlaneHarness.open(lane, {}, kind);
+    const { client: reader } = await harness.admitted();
+    const info = new DerpClient(reader.wire, harness.keys.publicKey);
     const login = info.clientInfo;
-    const { wire, id, stream } = await handed(bench, REQUEST, login.subarray(0, 50));
+    const { wire, id, stream } = await handed(harness, REQUEST, login.subarray(0, 50));
     stream.resume();
     const read: Buffer[] = [];
     stream.on('data', (chunk: Buffer) => read.push(chunk));
@@ -59,25 +59,25 @@ describe.each(OVER)('a connection that comes back, $name', ({ lane, kind }) => {
     wire.write(login.subarray(50), sendPacketFrame(reader.key, Buffer.from('one')));
     await wire.flushed();
     const leftover = Buffer.concat(read).subarray(REQUEST.length);
-    bench.plane.adopt(id, { framing: 'raw', leftover, notIdeal: false });
+    harness.plane.adopt(id, { framing: 'raw', leftover, notIdeal: false });
     wire.write(sendPacketFrame(reader.key, Buffer.from('two')));
-    bench.plane.admit((await eventually(() => bench.logins[1], 'a login')).id, NO_RIGHTS);
+    harness.plane.admit((await eventually(() => harness.logins[1], 'a login')).id, NO_RIGHTS);
     expect(await reader.expectPacket('one')).toBe(info.key);
     expect(await reader.expectPacket('two')).toBe(info.key);
     await wire.destroy();
-    await bench.endOf(id);
+    await harness.endOf(id);
   });
 
   it('that the server has seen the end of ends at once, and is not heard of', async () => {
     // No deadline ends it before the test does.
-    const bench = await Bench.open(lane, { deadlines: { clientInfo: 600_000, head: 600_000 } }, kind);
-    const { wire, id, stream } = await handed(bench, REQUEST);
+    const harness = await PlaneHarness.open(lane, { deadlines: { clientInfo: 600_000, head: 600_000 } }, kind);
+    const { wire, id, stream } = await handed(harness, REQUEST);
     stream.resume();
     wire.end();
     await once(stream, 'end');
-    bench.plane.adopt(id, { framing: 'raw', leftover: Buffer.alloc(0), notIdeal: false });
-    await eventually(() => bench.plane.counters.read('logins_failed') === 1, 'the connection to end');
-    expect(bench.logins).toEqual([]);
-    expect(bench.ends.get(id)).toBeUndefined();
+    harness.plane.adopt(id, { framing: 'raw', leftover: Buffer.alloc(0), notIdeal: false });
+    await eventually(() => harness.plane.counters.read('logins_failed') === 1, 'the connection to end');
+    expect(harness.logins).toEqual([]);
+    expect(harness.ends.get(id)).toBeUndefined();
   });
 });

@@ -3,12 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { encodeFrame } from '../../src/protocol/frame.js';
 import { nodeKeyBytes, readNodeKey } from '../../src/protocol/key.js';
 import { FrameType, HEADER_LENGTH, PeerGoneReason } from '../../src/protocol/wire.js';
-import { Bench } from '../helpers/bench.js';
 import { Bystanders } from '../helpers/bystanders.js';
 import { DerpClient } from '../helpers/client.js';
 import { ask } from '../helpers/http.js';
 import { LANES, LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
+import { PlaneHarness } from '../helpers/plane-harness.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
 import { numbered } from '../helpers/traffic.js';
 import { eventually } from '../helpers/wait.js';
@@ -102,20 +102,20 @@ describe.each(LANES)('what cannot be acted upon yet, $name', (lane) => {
   const ahead = Buffer.concat(Array(13).fill(encodeFrame(0x71 as FrameType, Buffer.alloc(5000, 1))));
 
   it('has the same budget before an admission', async () => {
-    const bench = await Bench.open(lane, { limits: { partialBytes: 170_000 } });
-    const held = () => bench.plane.counters.read('held:partial_bytes');
-    const first = await bench.loggingIn();
+    const harness = await PlaneHarness.open(lane, { limits: { partialBytes: 170_000 } });
+    const held = () => harness.plane.counters.read('held:partial_bytes');
+    const first = await harness.loggingIn();
     first.client.send(ahead);
     await eventually(() => held() >= ahead.length, 'what the first has sent ahead');
-    const second = await bench.loggingIn();
+    const second = await harness.loggingIn();
     second.client.send(ahead);
     await eventually(() => held() >= 2 * ahead.length, 'what the second has sent ahead');
-    expect(bench.ends.size).toBe(0);
-    const third = await bench.loggingIn();
+    expect(harness.ends.size).toBe(0);
+    const third = await harness.loggingIn();
     third.client.send(ahead);
-    expect(await bench.endOf(first.login.id)).toBe('over_budget');
+    expect(await harness.endOf(first.login.id)).toBe('over_budget');
     for (const { client, login } of [second, third]) {
-      bench.plane.admit(login.id, { mesh: false, receiveLimit: null });
+      harness.plane.admit(login.id, { mesh: false, receiveLimit: null });
       await client.expect('ServerInfo');
       expect(await client.fence()).toEqual([]);
     }
@@ -123,16 +123,16 @@ describe.each(LANES)('what cannot be acted upon yet, $name', (lane) => {
   });
 
   it('has it behind a receive limit, and when the budget comes down', async () => {
-    const bench = await Bench.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } });
-    const held = () => bench.plane.counters.read('held:partial_bytes');
-    const clients = [await bench.admitted(), await bench.admitted()];
+    const harness = await PlaneHarness.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } });
+    const held = () => harness.plane.counters.read('held:partial_bytes');
+    const clients = [await harness.admitted(), await harness.admitted()];
     for (const { client } of clients) client.send(begun(client, 60_000, 60_037), ahead);
-    await eventually(() => bench.plane.counters.read('rate_limit_waits') === 2, 'both to be held back');
-    const { client: late, id } = await bench.admitted();
+    await eventually(() => harness.plane.counters.read('rate_limit_waits') === 2, 'both to be held back');
+    const { client: late, id } = await harness.admitted();
     late.send(begun(late, 60_000, 40_000));
     await eventually(() => held() >= 40_000, 'another one’s part of a frame');
-    bench.plane.policy(bench.policy({ limits: { partialBytes: 1 } }));
-    expect(await bench.endOf(id)).toBe('over_budget');
+    harness.plane.policy(harness.policy({ limits: { partialBytes: 1 } }));
+    expect(await harness.endOf(id)).toBe('over_budget');
     await eventually(() => held() === 0, 'nothing to be held any more');
   });
 });
@@ -183,26 +183,26 @@ describe.each(LANES_AND_TLS)('what waits to be sent, $name', (lane) => {
   });
 
   it('closes whoever has the most and no packet to lose', async () => {
-    const bench = await Bench.open(
+    const harness = await PlaneHarness.open(
       lane,
       { limits: { queuedBytes: 400_000 }, deadlines: { write: 0 } },
       lane.tls ? 'tls' : 'tcp',
     );
-    const { client, id } = await bench.admitted();
-    const { client: other, id: otherId } = await bench.admitted();
+    const { client, id } = await harness.admitted();
+    const { client: other, id: otherId } = await harness.admitted();
     client.wire.stopReading();
     const control = encodeFrame(FrameType.Health, Buffer.alloc(60_000));
     // The system takes the first of them.
     await eventually(() => {
-      if (!bench.ends.has(id)) bench.plane.send([id], control);
-      bench.plane.send([otherId], encodeFrame(FrameType.Health, Buffer.alloc(10)));
-      return bench.ends.has(id);
+      if (!harness.ends.has(id)) harness.plane.send([id], control);
+      harness.plane.send([otherId], encodeFrame(FrameType.Health, Buffer.alloc(10)));
+      return harness.ends.has(id);
     }, 'it to be closed');
-    expect(bench.ends.get(id)).toBe('over_budget');
-    expect(bench.plane.counters.read('over_budget:queued_bytes')).toBe(1);
+    expect(harness.ends.get(id)).toBe('over_budget');
+    expect(harness.plane.counters.read('over_budget:queued_bytes')).toBe(1);
     for (const { type } of await other.fence()) expect(type).toBe('Odd');
-    expect(bench.ends.size).toBe(1);
-    await eventually(() => bench.plane.counters.read('held:queued_bytes') === 0, 'nothing to wait any more');
+    expect(harness.ends.size).toBe(1);
+    await eventually(() => harness.plane.counters.read('held:queued_bytes') === 0, 'nothing to wait any more');
   });
 });
 
@@ -211,11 +211,11 @@ describe.each(LANES)('who is told that others have left, $name', (lane) => {
   const source = (number: number) => readNodeKey(Buffer.alloc(32, number));
 
   it('has a budget over all clients, beyond which the one that is told of most forgets the oldest', async () => {
-    const bench = await Bench.open(lane, { limits: { peerGonePairs: 40 } });
-    const { client: peer, login } = await bench.loggingIn();
-    bench.plane.admit(login.id, { mesh: true, receiveLimit: null });
+    const harness = await PlaneHarness.open(lane, { limits: { peerGonePairs: 40 } });
+    const { client: peer, login } = await harness.loggingIn();
+    harness.plane.admit(login.id, { mesh: true, receiveLimit: null });
     await peer.expect('ServerInfo');
-    const [few, some, most] = [await bench.admitted(), await bench.admitted(), await bench.admitted()];
+    const [few, some, most] = [await harness.admitted(), await harness.admitted(), await harness.admitted()];
     for (const [{ client }, sources] of [
       [few, 8],
       [some, 15],
@@ -227,10 +227,10 @@ describe.each(LANES)('who is told that others have left, $name', (lane) => {
       }
     }
     // Eight are free; of the others there are forty-five.
-    expect(bench.plane.counters.read('held:peer_gone_pairs')).toBe(40);
-    expect(bench.plane.counters.read('over_budget:peer_gone_pairs')).toBe(5);
-    for (let number = 1; number <= 30; number++) bench.plane.gone(source(number), PeerGoneReason.Disconnected);
-    await bench.plane.snapshot(0, 0);
+    expect(harness.plane.counters.read('held:peer_gone_pairs')).toBe(40);
+    expect(harness.plane.counters.read('over_budget:peer_gone_pairs')).toBe(5);
+    for (let number = 1; number <= 30; number++) harness.plane.gone(source(number), PeerGoneReason.Disconnected);
+    await harness.plane.snapshot(0, 0);
     const told = async ({ client }: { client: DerpClient }) =>
       (await client.fence()).map((frame) => (frame.type === 'PeerGone' ? frame.key : frame));
     const keys = (from: number, to: number) =>
@@ -238,20 +238,20 @@ describe.each(LANES)('who is told that others have left, $name', (lane) => {
     expect(await told(few)).toEqual(keys(1, 8));
     expect(await told(some)).toEqual(keys(1, 15));
     expect(await told(most)).toEqual(keys(6, 30));
-    expect(bench.plane.counters.read('held:peer_gone_pairs')).toBe(0);
+    expect(harness.plane.counters.read('held:peer_gone_pairs')).toBe(0);
   });
 
   it('counts nothing of those who have left', async () => {
-    const bench = await Bench.open(lane);
-    const { client: peer, login } = await bench.loggingIn();
-    bench.plane.admit(login.id, { mesh: true, receiveLimit: null });
+    const harness = await PlaneHarness.open(lane);
+    const { client: peer, login } = await harness.loggingIn();
+    harness.plane.admit(login.id, { mesh: true, receiveLimit: null });
     await peer.expect('ServerInfo');
-    const { client, id } = await bench.admitted();
+    const { client, id } = await harness.admitted();
     for (let number = 1; number <= 20; number++) peer.forwardPacket(source(number), client.key, 'hello');
     for (let number = 1; number <= 20; number++) await client.expectPacket('hello');
-    expect(bench.plane.counters.read('held:peer_gone_pairs')).toBe(20);
+    expect(harness.plane.counters.read('held:peer_gone_pairs')).toBe(20);
     await client.close();
-    await bench.endOf(id);
-    expect(bench.plane.counters.read('held:peer_gone_pairs')).toBe(0);
+    await harness.endOf(id);
+    expect(harness.plane.counters.read('held:peer_gone_pairs')).toBe(0);
   });
 });

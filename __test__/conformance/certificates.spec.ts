@@ -4,9 +4,9 @@ import type { ConnectionOptions } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { parsePair } from '../../src/control/certificates.js';
 import type { Certificate, CertificateNeed, CertificateSet } from '../../src/plane/plane.js';
-import { Bench } from '../helpers/bench.js';
 import { LANES, type Lane } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
+import { PlaneHarness } from '../helpers/plane-harness.js';
 import { type PolicyChanges, pemPair } from '../helpers/relay.js';
 import { clientHello, HAS_OPENSSL, inRecords, rsaPair } from '../helpers/tls.js';
 import { eventually } from '../helpers/wait.js';
@@ -47,10 +47,10 @@ interface Waiting {
   readonly outcome: Promise<Wire | NodeJS.ErrnoException>;
 }
 
-async function park(bench: Bench, tls: ConnectionOptions): Promise<Waiting> {
-  const before = bench.needs.length;
-  const outcome = bench.wire(tls).catch((error: Error) => error);
-  const need = await eventually(() => bench.needs[before], 'a certificate to be asked for');
+async function park(harness: PlaneHarness, tls: ConnectionOptions): Promise<Waiting> {
+  const before = harness.needs.length;
+  const outcome = harness.wire(tls).catch((error: Error) => error);
+  const need = await eventually(() => harness.needs[before], 'a certificate to be asked for');
   return { need, outcome };
 }
 
@@ -60,14 +60,14 @@ async function opened({ outcome }: Waiting): Promise<Wire> {
   throw wire;
 }
 
-function open(lane: Lane, policy: PolicyChanges = {}, set = NOBODY): Promise<Bench> {
-  return Bench.open(lane, policy, 'tls', set);
+function open(lane: Lane, policy: PolicyChanges = {}, set = NOBODY): Promise<PlaneHarness> {
+  return PlaneHarness.open(lane, policy, 'tls', set);
 }
 
 describe.each(LANES)('certificates, $name', (lane) => {
   it('are asked for, once, and the handshake goes on when they are there', async () => {
-    const bench = await open(lane);
-    const waiting = await park(bench, { servername: 'Relay.Test', ALPNProtocols: ['x', 'http/1.1'] });
+    const harness = await open(lane);
+    const waiting = await park(harness, { servername: 'Relay.Test', ALPNProtocols: ['x', 'http/1.1'] });
     expect(waiting.need).toEqual({
       id: expect.any(Number),
       serverName: 'relay.test',
@@ -75,76 +75,76 @@ describe.each(LANES)('certificates, $name', (lane) => {
       alpn: ['x', 'http/1.1'],
     });
     // Nobody else's.
-    bench.plane.certificates(asking(certificate(['other.test'])));
-    await bench.plane.snapshot(0, 0);
+    harness.plane.certificates(asking(certificate(['other.test'])));
+    await harness.plane.snapshot(0, 0);
     const wanted = certificate(['relay.test']);
-    bench.plane.certificates(asking(certificate(['other.test']), wanted));
+    harness.plane.certificates(asking(certificate(['other.test']), wanted));
     const wire = await opened(waiting);
     expect(shown(wire)).toBe(fingerprint(wanted));
     expect(wire.tlsSocket.alpnProtocol).toBe('http/1.1');
-    expect(bench.needs).toHaveLength(1);
+    expect(harness.needs).toHaveLength(1);
     // Whoever comes now need not wait.
-    expect(shown(await bench.wire({ servername: 'RELAY.test' }))).toBe(fingerprint(wanted));
-    expect(bench.needs).toHaveLength(1);
+    expect(shown(await harness.wire({ servername: 'RELAY.test' }))).toBe(fingerprint(wanted));
+    expect(harness.needs).toHaveLength(1);
   });
 
   it.each(['TLSv1.2', 'TLSv1.3'] as const)(
     'that were waited for serve DERP, under the same id; %s',
     async (version) => {
-      const bench = await open(lane);
-      const asked = bench.loggingIn({ tls: { servername: 'relay.test', maxVersion: version } });
-      const need = await eventually(() => bench.needs[0], 'a certificate to be asked for');
-      bench.plane.certificates(asking(certificate(['relay.test'])));
+      const harness = await open(lane);
+      const asked = harness.loggingIn({ tls: { servername: 'relay.test', maxVersion: version } });
+      const need = await eventually(() => harness.needs[0], 'a certificate to be asked for');
+      harness.plane.certificates(asking(certificate(['relay.test'])));
       const { client, login } = await asked;
       expect(login).toMatchObject({ id: need.id, tlsVersion: version === 'TLSv1.3' ? '1.3' : '1.2' });
-      bench.plane.admit(login.id, { mesh: false, receiveLimit: null });
+      harness.plane.admit(login.id, { mesh: false, receiveLimit: null });
       await client.expect('ServerInfo');
       expect(await client.fence()).toEqual([]);
     },
   );
 
   it('are for the address that a client without a name has come to', async () => {
-    const bench = await open(lane);
-    const waiting = await park(bench, {});
+    const harness = await open(lane);
+    const waiting = await park(harness, {});
     expect(waiting.need).toMatchObject({ serverName: '', localAddress: '127.0.0.1', alpn: [] });
     const wanted = certificate(['127.0.0.1']);
-    bench.plane.certificates(asking(certificate(['127.0.0.2', 'relay.test']), wanted));
+    harness.plane.certificates(asking(certificate(['127.0.0.2', 'relay.test']), wanted));
     expect(shown(await opened(waiting))).toBe(fingerprint(wanted));
   });
 
   it.runIf(HAS_OPENSSL)('may be of RSA; of two for a name a client gets the one that it can verify', async () => {
     const [ecdsa, rsa] = [certificate(['relay.test']), rsaCertificate(['relay.test', 'rsa.test'])];
-    const bench = await open(lane, {}, asking(ecdsa, rsa));
+    const harness = await open(lane, {}, asking(ecdsa, rsa));
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
       const client = (servername: string, sigalgs?: string) =>
-        bench.wire({ servername, minVersion: version, maxVersion: version, ...(sigalgs && { sigalgs }) });
+        harness.wire({ servername, minVersion: version, maxVersion: version, ...(sigalgs && { sigalgs }) });
       expect(shown(await client('rsa.test'))).toBe(fingerprint(rsa));
       expect(shown(await client('relay.test'))).toBe(fingerprint(ecdsa));
       expect(shown(await client('relay.test', 'rsa_pss_rsae_sha256'))).toBe(fingerprint(rsa));
       expect(shown(await client('relay.test', 'ecdsa_secp256r1_sha256'))).toBe(fingerprint(ecdsa));
     }
-    const { client } = await bench.admitted({ tls: { servername: 'rsa.test' } });
+    const { client } = await harness.admitted({ tls: { servername: 'rsa.test' } });
     expect(await client.fence()).toEqual([]);
   });
 
   it('for a protocol are for handshakes that ask for it', async () => {
     const [ordinary, challenge] = [certificate(['relay.test']), certificate(['relay.test'], ACME)];
-    const bench = await open(lane, {}, asking(ordinary));
+    const harness = await open(lane, {}, asking(ordinary));
     // An authority that asks is not content with what clients get.
-    const waiting = await park(bench, { servername: 'relay.test', ALPNProtocols: [ACME] });
+    const waiting = await park(harness, { servername: 'relay.test', ALPNProtocols: [ACME] });
     expect(waiting.need.alpn).toEqual([ACME]);
-    bench.plane.certificates(asking(challenge, ordinary));
+    harness.plane.certificates(asking(challenge, ordinary));
     const wire = await opened(waiting);
     expect([shown(wire), wire.tlsSocket.alpnProtocol]).toEqual([fingerprint(challenge), ACME]);
     for (const tls of [{ ALPNProtocols: ['http/1.1'] }, {}]) {
-      const client = await bench.wire({ servername: 'relay.test', ...tls });
+      const client = await harness.wire({ servername: 'relay.test', ...tls });
       expect(shown(client)).toBe(fingerprint(ordinary));
     }
     // Nor is the challenge what anybody gets who has no other.
-    bench.plane.certificates({ certificates: [challenge, ordinary], otherwise: 'first' });
-    await bench.plane.snapshot(0, 0);
-    expect(shown(await bench.wire({ servername: 'other.test' }))).toBe(fingerprint(ordinary));
-    expect(bench.needs).toHaveLength(1);
+    harness.plane.certificates({ certificates: [challenge, ordinary], otherwise: 'first' });
+    await harness.plane.snapshot(0, 0);
+    expect(shown(await harness.wire({ servername: 'other.test' }))).toBe(fingerprint(ordinary));
+    expect(harness.needs).toHaveLength(1);
   });
 
   it('are waited for by an authority alone, where that alone may ask', async () => {
@@ -165,36 +165,39 @@ describe.each(LANES)('certificates, $name', (lane) => {
   });
 
   it.each(['first', 'refuse'] as const)('are not waited for any more when others are to get %s', async (otherwise) => {
-    const bench = await open(lane);
-    const waiting = await park(bench, { servername: 'relay.test' });
+    const harness = await open(lane);
+    const waiting = await park(harness, { servername: 'relay.test' });
     const only = certificate(['other.test']);
-    bench.plane.certificates({ certificates: [only], otherwise });
+    harness.plane.certificates({ certificates: [only], otherwise });
     if (otherwise === 'first') expect(shown(await opened(waiting))).toBe(fingerprint(only));
     else expect(await waiting.outcome).toMatchObject(REFUSED);
   });
 
   it('are not waited for by whoever is closed', async () => {
-    const bench = await open(lane);
-    const [first, second] = [await park(bench, { servername: 'a.test' }), await park(bench, { servername: 'b.test' })];
-    bench.plane.close(first.need.id + 1000, 'closed');
-    bench.plane.close(first.need.id, 'closed');
+    const harness = await open(lane);
+    const [first, second] = [
+      await park(harness, { servername: 'a.test' }),
+      await park(harness, { servername: 'b.test' }),
+    ];
+    harness.plane.close(first.need.id + 1000, 'closed');
+    harness.plane.close(first.need.id, 'closed');
     expect(await first.outcome).toBeInstanceOf(Error);
-    bench.plane.certificates(asking(certificate(['a.test', 'b.test'])));
+    harness.plane.certificates(asking(certificate(['a.test', 'b.test'])));
     await opened(second);
-    expect(bench.ends.size).toBe(0);
+    expect(harness.ends.size).toBe(0);
   });
 
   it('are waited for until their own deadline, and the handshake has its own behind it', async () => {
-    const bench = await open(lane, { deadlines: { certificate: 600, handshake: 200 } });
+    const harness = await open(lane, { deadlines: { certificate: 600, handshake: 200 } });
     const start = performance.now();
-    const waiting = await park(bench, { servername: 'relay.test' });
+    const waiting = await park(harness, { servername: 'relay.test' });
     expect(await waiting.outcome).toBeInstanceOf(Error);
     expect(performance.now() - start).toBeGreaterThan(595);
     // One that goes on, but not to its end.
-    const wire = await Wire.open({ host: '127.0.0.1', port: bench.port });
+    const wire = await Wire.open({ host: '127.0.0.1', port: harness.port });
     wire.write(await clientHello('relay.test'));
-    await eventually(() => bench.needs.length === 2, 'a certificate to be asked for');
-    bench.plane.certificates(asking(certificate(['relay.test'])));
+    await eventually(() => harness.needs.length === 2, 'a certificate to be asked for');
+    harness.plane.certificates(asking(certificate(['relay.test'])));
     await wire.take(5);
     await wire.ended();
   });
@@ -246,31 +249,31 @@ describe.each(LANES)('certificates, $name', (lane) => {
 
   it('are found for a name that comes in pieces', async () => {
     const wanted = certificate(['relay.test']);
-    const bench = await open(lane, {}, asking(wanted));
+    const harness = await open(lane, {}, asking(wanted));
     const hello = await clientHello('relay.test');
     for (const bytes of [hello, inRecords(hello, 1), inRecords(hello, 100)]) {
-      const wire = await Wire.open({ host: '127.0.0.1', port: bench.port });
+      const wire = await Wire.open({ host: '127.0.0.1', port: harness.port });
       await wire.writeSplit(bytes, 1, 4, 5, 6, 9, 10, 60, 200);
       // A ServerHello.
       expect((await wire.take(6))[5]).toBe(2);
       expect(wire.isOver).toBe(false);
     }
-    expect(bench.needs).toEqual([]);
+    expect(harness.needs).toEqual([]);
   });
 
   it('do not save whoever sends nonsense while it waits', async () => {
-    const bench = await open(lane);
+    const harness = await open(lane);
     const hello = await clientHello('relay.test');
     const wires = await Promise.all(
       [1, 1000, 300_000].map(async (length) => {
-        const wire = await Wire.open({ host: '127.0.0.1', port: bench.port });
+        const wire = await Wire.open({ host: '127.0.0.1', port: harness.port });
         wire.write(hello, Buffer.alloc(length, 'nonsense'));
         return wire;
       }),
     );
-    await eventually(() => bench.needs.length === 3, 'three certificates to be asked for');
-    const patient = await park(bench, { servername: 'relay.test' });
-    bench.plane.certificates(asking(certificate(['relay.test'])));
+    await eventually(() => harness.needs.length === 3, 'three certificates to be asked for');
+    const patient = await park(harness, { servername: 'relay.test' });
+    harness.plane.certificates(asking(certificate(['relay.test'])));
     await opened(patient);
     for (const wire of wires.slice(1)) await wire.ended();
     await (wires[0] as Wire).destroy();
@@ -279,11 +282,11 @@ describe.each(LANES)('certificates, $name', (lane) => {
   it('are waited for by a flood, which nobody else feels, and which goes on when it may', async () => {
     const cap = 64;
     const here = certificate(['here.test']);
-    const bench = await open(lane, { limits: { parkedHandshakes: cap } }, asking(here));
+    const harness = await open(lane, { limits: { parkedHandshakes: cap } }, asking(here));
     const tls = { servername: 'here.test' };
-    const [a, b] = [(await bench.admitted({ tls })).client, (await bench.admitted({ tls })).client];
+    const [a, b] = [(await harness.admitted({ tls })).client, (await harness.admitted({ tls })).client];
     const flood = [...Array(3 * cap)].map((_, number) =>
-      bench.wire({ servername: `${number}.test` }).catch((error: Error) => error),
+      harness.wire({ servername: `${number}.test` }).catch((error: Error) => error),
     );
     let over = 0;
     for (const outcome of flood) void outcome.then(() => (over += 1));
@@ -292,22 +295,22 @@ describe.each(LANES)('certificates, $name', (lane) => {
     expect(bench.plane.counters.read('strangers_evicted:pool')).toBe(2 * cap);
     // Packets, logins and new certificates go on as if nothing was.
     for (let round = 0; round < 10; round++) {
-      bench.plane.certificates(asking(here, certificate([`round-${round}.test`])));
+      harness.plane.certificates(asking(here, certificate([`round-${round}.test`])));
       a.sendPacket(b.key, `round ${round}`);
       await b.expectPacket(`round ${round}`);
-      const { client } = await bench.admitted({ tls });
+      const { client } = await harness.admitted({ tls });
       await client.close();
     }
-    bench.plane.certificates(asking(here, certificate(bench.needs.map(({ serverName }) => serverName))));
+    harness.plane.certificates(asking(here, certificate(harness.needs.map(({ serverName }) => serverName))));
     const outcomes = await Promise.all(flood);
     expect(outcomes.filter((outcome) => outcome instanceof Wire)).toHaveLength(cap);
     for (const client of [a, b]) expect(await client.fence()).toEqual([]);
   });
 
   it('are not waited for when the plane ends', async () => {
-    const bench = await open(lane);
-    const waiting = await park(bench, { servername: 'relay.test' });
-    await bench.plane.shutdown();
+    const harness = await open(lane);
+    const waiting = await park(harness, { servername: 'relay.test' });
+    await harness.plane.shutdown();
     expect(await waiting.outcome).toBeInstanceOf(Error);
   });
 });

@@ -2,11 +2,11 @@ import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { peerPresentFrame, sendPacketFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair } from '../../src/protocol/key.js';
-import { Bench, NO_RIGHTS } from '../helpers/bench.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft, openSockets } from '../helpers/leaks.js';
 import { OtherRelay } from '../helpers/other-relay.js';
+import { NO_RIGHTS, PlaneHarness } from '../helpers/plane-harness.js';
 import { MESH_KEY, ownCertificate, startRelay, type TestRelay } from '../helpers/relay.js';
 import { BAD_RECORD, SealedClient } from '../helpers/sealed.js';
 import { fill, numbered, QUEUE_DEPTH } from '../helpers/traffic.js';
@@ -56,38 +56,38 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
   it.each(FACES.filter(({ way }) => way !== 'close unread'))(
     'waits for its admission with its end: $way over $face',
     async ({ face, way }) => {
-      const bench = await Bench.open(lane, {}, face);
-      const { client: receiver } = await bench.admitted();
+      const harness = await PlaneHarness.open(lane, {}, face);
+      const { client: receiver } = await harness.admitted();
       // The second is more than is read ahead of an admission; a reset would take back what does not fit.
       for (const count of way === 'end' ? [1, 30] : [1]) {
-        const { client, login } = await bench.loggingIn();
+        const { client, login } = await harness.loggingIn();
         client.send(...row(receiver, count, 4000));
         await leave(client, way);
         // The end is there, and would be seen by now.
         for (let time = 0; time < 20; time++) expect(await receiver.fence()).toEqual([]);
-        expect(bench.ends.has(login.id)).toBe(false);
-        bench.plane.admit(login.id, NO_RIGHTS);
+        expect(harness.ends.has(login.id)).toBe(false);
+        harness.plane.admit(login.id, NO_RIGHTS);
         await expectRow(receiver, count);
-        expect(await bench.endOf(login.id)).toBe('disconnected');
+        expect(await harness.endOf(login.id)).toBe('disconnected');
       }
     },
   );
 
   it('waits for no admission if it is nothing', async () => {
-    const bench = await Bench.open(lane);
-    const { client, login } = await bench.loggingIn();
+    const harness = await PlaneHarness.open(lane);
+    const { client, login } = await harness.loggingIn();
     client.wire.end();
-    expect(await bench.endOf(login.id)).toBe('disconnected');
+    expect(await harness.endOf(login.id)).toBe('disconnected');
   });
 
   it.each(['tcp', 'tls'] as const)('is refused with it, over %s', async (face) => {
-    const bench = await Bench.open(lane, {}, face);
-    const { client: receiver } = await bench.admitted();
-    const { client, login } = await bench.loggingIn();
+    const harness = await PlaneHarness.open(lane, {}, face);
+    const { client: receiver } = await harness.admitted();
+    const { client, login } = await harness.loggingIn();
     client.send(...row(receiver, 1));
     await leave(client, 'end');
-    bench.plane.refuse(login.id);
-    expect(await bench.endOf(login.id)).toBe('refused');
+    harness.plane.refuse(login.id);
+    expect(await harness.endOf(login.id)).toBe('refused');
     expect(await receiver.fence()).toEqual([]);
   });
 
@@ -135,34 +135,34 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
   it.each(FACES.filter(({ way }) => way !== 'close unread'))(
     'waits for its receive limit with its end: $way over $face',
     async ({ face, way }) => {
-      const bench = await Bench.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } }, face);
-      const { client, id } = await bench.admitted();
-      const { client: receiver } = await bench.admitted();
+      const harness = await PlaneHarness.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } }, face);
+      const { client, id } = await harness.admitted();
+      const { client: receiver } = await harness.admitted();
       client.sendPacket(receiver.key, numbered(99, 65_536 - 32));
       client.sendPacket(receiver.key, numbered(99));
       for (let time = 0; time < 2; time++) expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(99);
-      expect(bench.plane.counters.read('rate_limit_waits')).toBe(1);
+      expect(harness.plane.counters.read('rate_limit_waits')).toBe(1);
       client.send(...row(receiver, 10));
       await leave(client, way);
-      const { client: other } = await bench.admitted();
+      const { client: other } = await harness.admitted();
       for (let time = 0; time < 20; time++) expect(await other.fence()).toEqual([]);
-      expect(bench.ends.has(id)).toBe(false);
-      bench.plane.policy(bench.policy({ receiveRate: null }));
+      expect(harness.ends.has(id)).toBe(false);
+      harness.plane.policy(harness.policy({ receiveRate: null }));
       await expectRow(receiver, 10);
-      expect(await bench.endOf(id)).toBe('disconnected');
+      expect(await harness.endOf(id)).toBe('disconnected');
     },
   );
 
   it.each(['a record that does not open', 'a fatal alert'])(
     'waits for its receive limit with %s',
     async (violation) => {
-      const bench = await Bench.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } }, 'tls');
-      const { client: receiver } = await bench.admitted();
-      const sealed = await SealedClient.open({ host: '127.0.0.1', port: bench.port, tls: {} });
-      const client = new DerpClient(new Wire(sealed.tls), bench.keys.publicKey);
+      const harness = await PlaneHarness.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } }, 'tls');
+      const { client: receiver } = await harness.admitted();
+      const sealed = await SealedClient.open({ host: '127.0.0.1', port: harness.port, tls: {} });
+      const client = new DerpClient(new Wire(sealed.tls), harness.keys.publicKey);
       const loggedIn = client.login();
-      const { id } = await eventually(() => bench.logins.find(({ key }) => key === client.key), 'a login');
-      bench.plane.admit(id, NO_RIGHTS);
+      const { id } = await eventually(() => harness.logins.find(({ key }) => key === client.key), 'a login');
+      harness.plane.admit(id, NO_RIGHTS);
       await loggedIn;
       client.sendPacket(receiver.key, numbered(99, 65_536 - 32));
       client.sendPacket(receiver.key, numbered(99));
@@ -170,11 +170,11 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
       for (const frame of row(receiver, 10)) client.send(frame);
       await client.wire.flushed();
       sealed.send(violation === 'a fatal alert' ? await sealed.fatalAlert() : BAD_RECORD);
-      const { client: other } = await bench.admitted();
+      const { client: other } = await harness.admitted();
       for (let time = 0; time < 20; time++) expect(await other.fence()).toEqual([]);
-      bench.plane.policy(bench.policy({ receiveRate: null }));
+      harness.plane.policy(harness.policy({ receiveRate: null }));
       await expectRow(receiver, 10);
-      await bench.endOf(id);
+      await harness.endOf(id);
     },
   );
 
@@ -236,21 +236,21 @@ describe.each(LANES_AND_TLS)('what another relay has said before it ends its lin
   it.each(FACES.filter(({ face, way }) => way === 'end' || (way === 'reset' && face === 'tcp')))(
     'is heard before the end: $way over $face',
     async ({ face, way }) => {
-      const bench = await Bench.open(lane);
+      const harness = await PlaneHarness.open(lane);
       const other = await OtherRelay.start(face === 'tls');
       const keys = Array.from({ length: 100 }, () => generateKeyPair().publicKey);
       const address = { address: '127.0.0.1', port: other.port };
       const roots = face === 'tls' ? [new X509Certificate(ownCertificate().chain).raw] : null;
       const target = { host: 'localhost', authority: `localhost:${other.port}`, meshKey: MESH_KEY, timeout: 10_000 };
-      bench.plane.dial(1, { ...target, address, roots });
+      harness.plane.dial(1, { ...target, address, roots });
       const end = await other.linked();
       end.send(...keys.map((key) => peerPresentFrame({ key, address: '192.0.2.1', port: 1, flags: 0, appName: '' })));
       await leave(end, way);
       await eventually(
-        () => bench.heard.includes('the end'),
-        () => `the end of the link; it has said ${bench.heard.length} things`,
+        () => harness.heard.includes('the end'),
+        () => `the end of the link; it has said ${harness.heard.length} things`,
       );
-      expect(bench.heard).toEqual([...keys, 'the end']);
+      expect(harness.heard).toEqual([...keys, 'the end']);
     },
   );
 });

@@ -1,12 +1,12 @@
 /** Attackers who come and stay, and newcomers who have nothing to do with them: whatever the former do, the latter get in. */
 import { describe, expect, it } from 'vitest';
-import { Bench } from '../helpers/bench.js';
 import { Bystanders } from '../helpers/bystanders.js';
 import { DerpClient } from '../helpers/client.js';
 import { Flood, loopbackAddresses } from '../helpers/flood.js';
 import { ask } from '../helpers/http.js';
 import { LANES, LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
+import { PlaneHarness } from '../helpers/plane-harness.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
 import { WebSocketClient } from '../helpers/websocket.js';
@@ -136,10 +136,10 @@ describe.each(LANES)('bounds of strangers, $name', (lane) => {
   });
 
   it('take the place of nobody who waits for admission', async () => {
-    const bench = await Bench.open(lane, { limits: { ...NARROW, pendingLogins: 3 }, deadlines: NEVER });
-    const waiting = [await bench.loggingIn(), await bench.loggingIn()];
+    const harness = await PlaneHarness.open(lane, { limits: { ...NARROW, pendingLogins: 3 }, deadlines: NEVER });
+    const waiting = [await harness.loggingIn(), await harness.loggingIn()];
     const greeted = async () => {
-      const client = new DerpClient(await bench.wire(), bench.keys.publicKey);
+      const client = new DerpClient(await harness.wire(), harness.keys.publicKey);
       client.wire.write(client.head);
       await client.wire.take(45);
       return client;
@@ -147,18 +147,18 @@ describe.each(LANES)('bounds of strangers, $name', (lane) => {
     const first = await greeted();
     const second = await greeted();
     await first.closed();
-    expect(bench.plane.counters.read('strangers_evicted:pool')).toBe(1);
+    expect(harness.plane.counters.read('strangers_evicted:pool')).toBe(1);
     second.wire.write(second.clientInfo);
-    await eventually(() => bench.logins.length === 3, 'the third login');
-    const late = new DerpClient(await bench.wire(), bench.keys.publicKey);
+    await eventually(() => harness.logins.length === 3, 'the third login');
+    const late = new DerpClient(await harness.wire(), harness.keys.publicKey);
     late.wire.write(late.head);
     await late.closed();
-    expect(bench.plane.counters.read('strangers_refused:pool')).toBe(1);
+    expect(harness.plane.counters.read('strangers_refused:pool')).toBe(1);
     for (const { client, login } of waiting) {
-      bench.plane.admit(login.id, { mesh: false, receiveLimit: null });
+      harness.plane.admit(login.id, { mesh: false, receiveLimit: null });
       await client.expect('ServerInfo');
     }
-    expect(bench.ends.size).toBe(0);
+    expect(harness.ends.size).toBe(0);
   });
 
   it('hold for each address, and not for those that are exempt', async () => {

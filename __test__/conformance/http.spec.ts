@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { bystanderPair } from '../helpers/bystanders.js';
 import { DerpClient, upgradeRequest } from '../helpers/client.js';
 import { ask } from '../helpers/http.js';
 import { LANES } from '../helpers/lanes.js';
@@ -29,15 +30,6 @@ const ERROR = { 'content-type': 'text/plain; charset=utf-8', 'x-content-type-opt
 /** A relay with TLS and the plain HTTP that stands beside it. */
 function startBoth(lane: (typeof LANES)[number], config = {}): Promise<TestRelay> {
   return startRelay(lane, { tls: true, config: { httpPort: 0, ...config } });
-}
-
-/** Two DERP clients, and whether they still get through to each other. */
-async function bystanders(relay: TestRelay): Promise<() => Promise<void>> {
-  const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
-  return async () => {
-    a.sendPacket(b.key, 'undisturbed');
-    expect(await b.expectPacket('undisturbed')).toBe(a.key);
-  };
 }
 
 describe.each(LANES)('HTTP, $name', (lane) => {
@@ -238,7 +230,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
 
     it('is refused or closed, and costs nobody else', async () => {
       const relay = await startBoth(lane);
-      const undisturbed = await bystanders(relay);
+      const undisturbed = await bystanderPair(relay);
       const { host, port } = relay.target();
       for (const [name, bytes] of GARBAGE) {
         // Within TLS, on the TLS port without it, and on the plain one.
@@ -257,7 +249,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
 
     it.each([false, true])('because its head is too long ends; TLS %s', async (tls) => {
       const relay = await startRelay(lane, { tls });
-      const undisturbed = await bystanders(relay);
+      const undisturbed = await bystanderPair(relay);
       for (const head of [
         upgradeRequest({ 'X-Long': 'x'.repeat(17_000) }),
         `GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: x\r\n\r\n`,
@@ -294,7 +286,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       { transport: 'TLS', tls: true },
     ])('in sending its head is cut off at the deadline, over $transport', async ({ tls }) => {
       const relay = await startRelay(lane, { tls, policy });
-      const undisturbed = await bystanders(relay);
+      const undisturbed = await bystanderPair(relay);
       const start = performance.now();
       const silent = await Wire.open(relay.target());
       const half = await Wire.open(relay.target());
@@ -314,7 +306,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
 
     it('in its handshake is cut off at the deadline', async () => {
       const relay = await startRelay(lane, { tls: true, policy });
-      const undisturbed = await bystanders(relay);
+      const undisturbed = await bystanderPair(relay);
       const { host, port } = relay.target();
       const start = performance.now();
       const silent = await Wire.open({ host, port });
@@ -361,7 +353,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
     await late.takeThrough('\r\n\r\n');
     await held[1]?.ended();
     expect([held[0], ...others].filter((wire) => wire?.isOver)).toEqual([]);
-    await (await bystanders(relay))();
+    await (await bystanderPair(relay))();
   });
 
   it('is not held by a client that was answered, and never closes its side', async () => {
@@ -399,7 +391,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
 
   it('survives clients that break off at any point', async () => {
     const relay = await startRelay(lane);
-    const undisturbed = await bystanders(relay);
+    const undisturbed = await bystanderPair(relay);
     const before = openSockets();
     const request = 'POST /derp/probe HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345';
     for (let length = 0; length <= request.length; length += 9) {

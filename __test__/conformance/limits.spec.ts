@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { ReceiveRate } from '../../src/plane/plane.js';
 import { sendPacketFrame } from '../../src/protocol/frame.js';
-import { Bench } from '../helpers/bench.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
+import { PlaneHarness } from '../helpers/plane-harness.js';
 import { MESH_KEY, startRelay } from '../helpers/relay.js';
 import { numbered } from '../helpers/traffic.js';
 import { eventually } from '../helpers/wait.js';
@@ -111,10 +111,10 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
   });
 
   it('of what a client may send count frames without their headers, and let the one that is too much through', async () => {
-    const bench = await Bench.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } });
-    const { client } = await bench.admitted();
-    const { client: receiver } = await bench.admitted();
-    const waits = () => bench.plane.counters.read('rate_limit_waits');
+    const harness = await PlaneHarness.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } });
+    const { client } = await harness.admitted();
+    const { client: receiver } = await harness.admitted();
+    const waits = () => harness.plane.counters.read('rate_limit_waits');
     // All that there is, to the byte: 32 of each frame are the key.
     for (const number of [1, 2]) client.sendPacket(receiver.key, numbered(number, 65_568 / 2 - 32));
     for (const number of [1, 2]) expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(number);
@@ -125,10 +125,10 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     client.wire.write(Buffer.concat([(tooMuch as Buffer).subarray(500), next as Buffer]));
     expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(3);
     // Long enough for it to have come: it is behind the one that has, and in the same write.
-    const { client: other } = await bench.admitted();
+    const { client: other } = await harness.admitted();
     other.sendPacket(receiver.key, 'undisturbed');
     await receiver.expectPacket('undisturbed');
-    bench.plane.policy(bench.policy({ receiveRate: null }));
+    harness.plane.policy(harness.policy({ receiveRate: null }));
     expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(4);
     expect(waits()).toBe(1);
   });
@@ -136,19 +136,19 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
   it.each(['tcp', 'tls'] as const)(
     'hold what was sent before its sender left, and lose none of it, over %s',
     async (kind) => {
-      const bench = await Bench.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } }, kind);
-      const { client, id } = await bench.admitted();
-      const { client: receiver } = await bench.admitted();
+      const harness = await PlaneHarness.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } }, kind);
+      const { client, id } = await harness.admitted();
+      const { client: receiver } = await harness.admitted();
       const frames = Array.from({ length: 70 }, (_, number) => sendPacketFrame(receiver.key, numbered(number, 1000)));
       client.wire.write(Buffer.concat(frames));
-      await eventually(() => bench.plane.counters.read('rate_limit_waits') === 1, 'it to be held back');
+      await eventually(() => harness.plane.counters.read('rate_limit_waits') === 1, 'it to be held back');
       client.wire.end();
-      await eventually(() => bench.plane.counters.read('packets_received:other') > 60, 'all that was permitted');
-      expect(bench.ends.has(id)).toBe(false);
-      bench.plane.policy(bench.policy({ receiveRate: null }));
+      await eventually(() => harness.plane.counters.read('packets_received:other') > 60, 'all that was permitted');
+      expect(harness.ends.has(id)).toBe(false);
+      harness.plane.policy(harness.policy({ receiveRate: null }));
       for (let number = 0; number < 70; number++)
         expect((await receiver.expect('RecvPacket')).packet.readUInt32BE()).toBe(number);
-      expect(await bench.endOf(id)).toBe('disconnected');
+      expect(await harness.endOf(id)).toBe('disconnected');
     },
   );
 
@@ -159,13 +159,13 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
       [null, narrow, true],
       [narrow, wide, false],
     ] as const) {
-      const bench = await Bench.open(lane, { receiveRate: policy });
-      const { client, login } = await bench.loggingIn();
-      bench.plane.admit(login.id, { mesh: false, receiveLimit: own });
+      const harness = await PlaneHarness.open(lane, { receiveRate: policy });
+      const { client, login } = await harness.loggingIn();
+      harness.plane.admit(login.id, { mesh: false, receiveLimit: own });
       await client.expect('ServerInfo');
       for (const number of [1, 2, 3]) client.sendPacket(client.key, numbered(number));
       expect((await client.expect('RecvPacket')).packet.readUInt32BE()).toBe(1);
-      const waits = () => bench.plane.counters.read('rate_limit_waits');
+      const waits = () => harness.plane.counters.read('rate_limit_waits');
       if (held) await eventually(() => waits() > 0, 'it to be held back');
       else expect(await client.fence()).toHaveLength(2);
       expect(waits() > 0).toBe(held);

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { encodeFrame } from '../../src/protocol/frame.js';
 import { sealClientInfo } from '../../src/protocol/login.js';
 import { FrameType, HEADER_LENGTH, KEY_LENGTH, NONCE_LENGTH } from '../../src/protocol/wire.js';
+import { bystanderPair } from '../helpers/bystanders.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
@@ -17,16 +18,6 @@ function header(type: number, length: number): Buffer {
   bytes[0] = type;
   bytes.writeUInt32BE(length, 1);
   return bytes;
-}
-
-/** Two clients of a relay, and whether packets still get from one to the other. */
-async function bystanders(relay: TestRelay): Promise<() => Promise<void>> {
-  const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
-  return async () => {
-    a.sendPacket(b.key, 'undisturbed');
-    expect(await b.expectPacket('undisturbed')).toBe(a.key);
-    expect(await a.fence()).toEqual([]);
-  };
 }
 
 /** What a client sends behind its request that is no login. `own` is the ClientInfo that it could have sent. */
@@ -135,7 +126,7 @@ function flipped(frame: Buffer, index: number): Buffer {
 describe.each(LANES)('logging in, $name', (lane) => {
   it('fails, silently and alone, with anything that is no login', async () => {
     const relay = await startRelay(lane);
-    const undisturbed = await bystanders(relay);
+    const undisturbed = await bystanderPair(relay);
     let failures = 0;
     for (const [name, bytes] of BAD_LOGINS) {
       const client = await DerpClient.dial(relay);
@@ -214,7 +205,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
       ['half a ClientInfo', (info: Buffer): Buffer => info.subarray(0, 60)],
     ])('for a client that sends %s', async (_name, part) => {
       const relay = await startRelay(lane, { policy });
-      const undisturbed = await bystanders(relay);
+      const undisturbed = await bystanderPair(relay);
       const client = await DerpClient.dial(relay);
       const before = performance.now();
       client.wire.write(client.head, part(client.clientInfo));
@@ -250,7 +241,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
 
   it('may be given up half way', async () => {
     const relay = await startRelay(lane);
-    const undisturbed = await bystanders(relay);
+    const undisturbed = await bystanderPair(relay);
     for (const length of [0, 3, 5, 60]) {
       const client = await DerpClient.dial(relay);
       client.wire.write(client.head, client.clientInfo.subarray(0, length));
@@ -263,7 +254,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
 
   it('may be given up right behind the ClientInfo', async () => {
     const relay = await startRelay(lane);
-    const undisturbed = await bystanders(relay);
+    const undisturbed = await bystanderPair(relay);
     for (let time = 0; time < 10; time++) {
       const client = await DerpClient.dial(relay);
       client.wire.write(client.head, client.clientInfo);
@@ -282,7 +273,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
 
     it('in the number of connections that have sent no request', async () => {
       const relay = await startRelay(lane, { policy: { limits: { handshakes: 3 }, deadlines: NEVER } });
-      const undisturbed = await bystanders(relay);
+      const undisturbed = await bystanderPair(relay);
       const idle = [await DerpClient.dial(relay), await DerpClient.dial(relay), await DerpClient.dial(relay)];
       idle[1]?.wire.write('GET /de');
       await settled(relay);
@@ -302,7 +293,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
 
     it('in the number of handshakes', async () => {
       const relay = await startRelay(lane, { tls: true, policy: { limits: { handshakes: 2 }, deadlines: NEVER } });
-      const undisturbed = await bystanders(relay);
+      const undisturbed = await bystanderPair(relay);
       const idle = [await plain(relay), await plain(relay)];
       await settled(relay);
       const late = await DerpClient.connect(relay);
@@ -315,7 +306,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
 
     it('in the number of logins that wait', async () => {
       const relay = await startRelay(lane, { policy: { limits: { pendingLogins: 3 } } });
-      const undisturbed = await bystanders(relay);
+      const undisturbed = await bystanderPair(relay);
       const waiting = await Promise.all([0, 1, 2].map(() => DerpClient.dial(relay)));
       for (const client of waiting) {
         client.wire.write(client.head);
@@ -345,7 +336,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
 
     it('in the bytes of logins that are not whole', async () => {
       const relay = await startRelay(lane, { policy: { limits: { loginBytes: 5000 } } });
-      const undisturbed = await bystanders(relay);
+      const undisturbed = await bystanderPair(relay);
       const partial = async (bytes: number) => {
         const client = await DerpClient.dial(relay);
         client.wire.write(client.head);

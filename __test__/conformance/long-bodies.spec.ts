@@ -3,11 +3,11 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import type { ConnectionOptions } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import { Bench } from '../helpers/bench.js';
 import type { DerpClient } from '../helpers/client.js';
 import { LANES, type Lane } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { bytesHeld } from '../helpers/memory.js';
+import { PlaneHarness } from '../helpers/plane-harness.js';
 import { eventually, turn } from '../helpers/wait.js';
 import type { Wire } from '../helpers/wire.js';
 
@@ -76,12 +76,12 @@ class Sink {
 
 /** A connection that is HTTP's, both ends of it, and two clients who have nothing to do with it. */
 async function open(lane: Lane, tls: ConnectionOptions | undefined) {
-  const bench = await Bench.open(lane, {}, tls ? 'tls' : 'tcp');
-  const others = [(await bench.admitted()).client, (await bench.admitted()).client] as const;
-  const wire = await bench.wire(tls);
+  const harness = await PlaneHarness.open(lane, {}, tls ? 'tls' : 'tcp');
+  const others = [(await harness.admitted()).client, (await harness.admitted()).client] as const;
+  const wire = await harness.wire(tls);
   wire.stream.allowHalfOpen = true;
   wire.write(REQUEST);
-  const stream = await eventually(() => [...bench.duplexes.values()][0], 'a stream');
+  const stream = await eventually(() => [...harness.duplexes.values()][0], 'a stream');
   stream.on('error', () => undefined);
   await eventually(() => (stream.read(REQUEST.length) as Buffer | null)?.toString() === REQUEST, 'the request');
   return { wire, stream, others };

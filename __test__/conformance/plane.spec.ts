@@ -5,10 +5,10 @@ import { SNAPSHOT_COLUMNS } from '../../src/plane/plane.js';
 import { encodeFrame, peerGoneFrame, sendPacketFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { FrameType } from '../../src/protocol/wire.js';
-import { Bench, NO_RIGHTS } from '../helpers/bench.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
+import { NO_RIGHTS, PlaneHarness } from '../helpers/plane-harness.js';
 import { eventually } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
 
@@ -17,8 +17,8 @@ nothingIsLeft();
 describe.each(LANES)('a plane, $name', (lane) => {
   describe('with a login that waits for admission', () => {
     it('tells all about it', async () => {
-      const bench = await Bench.open(lane, {}, 'tls');
-      const { client, login } = await bench.loggingIn({ appName: 'app', prober: true, idealNode: 'x' });
+      const harness = await PlaneHarness.open(lane, {}, 'tls');
+      const { client, login } = await harness.loggingIn({ appName: 'app', prober: true, idealNode: 'x' });
       expect(login).toEqual({
         id: expect.any(Number),
         key: client.key,
@@ -30,132 +30,132 @@ describe.each(LANES)('a plane, $name', (lane) => {
     });
 
     it('has a bound on those who say nothing for each of its listeners', async () => {
-      const bench = await Bench.open(lane, { limits: { handshakes: 2 } });
+      const harness = await PlaneHarness.open(lane, { limits: { handshakes: 2 } });
       const spec = { kind: 'tcp', derp: true, host: '127.0.0.1', port: 0 } as const;
-      const { port } = await bench.plane.listen(spec);
+      const { port } = await harness.plane.listen(spec);
       const other = [await Wire.open({ host: spec.host, port }), await Wire.open({ host: spec.host, port })];
-      const silent = [await bench.wire(), await bench.wire(), await bench.wire()];
+      const silent = [await harness.wire(), await harness.wire(), await harness.wire()];
       // The one that came first makes room.
       await silent[0]?.ended();
       expect([...other, ...silent.slice(1)].filter((wire) => wire.isOver)).toEqual([]);
-      expect(bench.plane.counters.read('strangers_evicted:pool')).toBe(1);
-      expect(bench.plane.counters.read('connections_refused')).toBe(0);
+      expect(harness.plane.counters.read('strangers_evicted:pool')).toBe(1);
+      expect(harness.plane.counters.read('connections_refused')).toBe(0);
     });
 
     it('ends it when it is refused', async () => {
-      const bench = await Bench.open(lane);
-      const { client, login } = await bench.loggingIn();
-      bench.plane.refuse(login.id);
+      const harness = await PlaneHarness.open(lane);
+      const { client, login } = await harness.loggingIn();
+      harness.plane.refuse(login.id);
       await client.closed();
-      expect(await bench.endOf(login.id)).toBe('refused');
-      expect(bench.plane.counters.read('logins_failed')).toBe(1);
+      expect(await harness.endOf(login.id)).toBe('refused');
+      expect(harness.plane.counters.read('logins_failed')).toBe(1);
     });
 
     it('ends it for whatever reason it is told', async () => {
-      const bench = await Bench.open(lane);
-      const { client, login } = await bench.loggingIn();
-      bench.plane.close(login.id, 'closed');
+      const harness = await PlaneHarness.open(lane);
+      const { client, login } = await harness.loggingIn();
+      harness.plane.close(login.id, 'closed');
       await client.closed();
-      expect(await bench.endOf(login.id)).toBe('closed');
+      expect(await harness.endOf(login.id)).toBe('closed');
     });
 
     it('ends it at the deadline for admission', async () => {
-      const bench = await Bench.open(lane, { deadlines: { admission: 300 } });
+      const harness = await PlaneHarness.open(lane, { deadlines: { admission: 300 } });
       const start = performance.now();
-      const { client, login } = await bench.loggingIn();
+      const { client, login } = await harness.loggingIn();
       await client.closed();
       expect(performance.now() - start).toBeGreaterThan(295);
-      expect(await bench.endOf(login.id)).toBe('admission_timeout');
+      expect(await harness.endOf(login.id)).toBe('admission_timeout');
       // Too late, and without consequence.
-      bench.plane.admit(login.id, NO_RIGHTS);
-      const { total } = await bench.plane.snapshot(0, 1);
+      harness.plane.admit(login.id, NO_RIGHTS);
+      const { total } = await harness.plane.snapshot(0, 1);
       expect(total).toBe(0);
     });
 
     it('notices that the client has gone', async () => {
-      const bench = await Bench.open(lane);
-      const { client, login } = await bench.loggingIn();
+      const harness = await PlaneHarness.open(lane);
+      const { client, login } = await harness.loggingIn();
       await client.close();
-      expect(await bench.endOf(login.id)).toBe('disconnected');
+      expect(await harness.endOf(login.id)).toBe('disconnected');
     });
 
     it('sends it nothing, and lets nobody send to it', async () => {
-      const bench = await Bench.open(lane);
-      const { client: sender } = await bench.admitted();
-      const { client, login } = await bench.loggingIn();
-      bench.plane.send([login.id], peerGoneFrame(sender.key, 0));
-      await bench.plane.snapshot(0, 0);
+      const harness = await PlaneHarness.open(lane);
+      const { client: sender } = await harness.admitted();
+      const { client, login } = await harness.loggingIn();
+      harness.plane.send([login.id], peerGoneFrame(sender.key, 0));
+      await harness.plane.snapshot(0, 0);
       sender.sendPacket(client.key, 'too early');
       await sender.fence();
-      expect(bench.plane.counters.read('packets_dropped:unknown_dest:other')).toBe(1);
-      bench.plane.admit(login.id, NO_RIGHTS);
+      expect(harness.plane.counters.read('packets_dropped:unknown_dest:other')).toBe(1);
+      harness.plane.admit(login.id, NO_RIGHTS);
       await client.expect('ServerInfo');
       expect(await client.fence()).toEqual([]);
     });
 
     it('keeps what it sends ahead, and goes on with that', async () => {
-      const bench = await Bench.open(lane);
-      const { client, login } = await bench.loggingIn();
+      const harness = await PlaneHarness.open(lane);
+      const { client, login } = await harness.loggingIn();
       const count = 50;
       for (let packet = 0; packet < count; packet++) client.sendPacket(client.key, `ahead ${packet}`);
       await client.wire.flushed();
-      expect(bench.plane.counters.read('packets_received:other')).toBe(0);
-      bench.plane.admit(login.id, NO_RIGHTS);
+      expect(harness.plane.counters.read('packets_received:other')).toBe(0);
+      harness.plane.admit(login.id, NO_RIGHTS);
       await client.expect('ServerInfo');
       for (let packet = 0; packet < count; packet++) await client.expectPacket(`ahead ${packet}`);
     });
 
     it('does not keep more than it may', async () => {
-      const bench = await Bench.open(lane, { limits: { leftoverBytes: 4096 } });
-      const { client, login } = await bench.loggingIn();
+      const harness = await PlaneHarness.open(lane, { limits: { leftoverBytes: 4096 } });
+      const { client, login } = await harness.loggingIn();
       const stranger = generateKeyPair().publicKey;
       const count = 600;
       // More than all buffers of the system take.
       for (let packet = 0; packet < count; packet++) client.send(sendPacketFrame(stranger, Buffer.alloc(60_000)));
-      const { client: other } = await bench.admitted();
+      const { client: other } = await harness.admitted();
       await other.fence();
       expect(client.wire.stream.writableLength).toBeGreaterThan(1 << 20);
-      bench.plane.admit(login.id, NO_RIGHTS);
+      harness.plane.admit(login.id, NO_RIGHTS);
       await client.expect('ServerInfo');
       await client.fence();
-      expect(bench.plane.counters.read('packets_received:other')).toBe(count);
+      expect(harness.plane.counters.read('packets_received:other')).toBe(count);
     });
   });
 
   it('does nothing about ids that there are not', async () => {
-    const bench = await Bench.open(lane);
-    const { client, id } = await bench.admitted();
+    const harness = await PlaneHarness.open(lane);
+    const { client, id } = await harness.admitted();
     await client.close();
-    await bench.endOf(id);
+    await harness.endOf(id);
     for (const gone of [id, id + 1000]) {
-      bench.plane.admit(gone, NO_RIGHTS);
-      bench.plane.refuse(gone);
-      bench.plane.close(gone, 'closed');
-      bench.plane.send([gone], peerGoneFrame(client.key, 0), { pull: true });
-      bench.plane.adopt(gone, { framing: 'raw', leftover: Buffer.alloc(0), notIdeal: false });
+      harness.plane.admit(gone, NO_RIGHTS);
+      harness.plane.refuse(gone);
+      harness.plane.close(gone, 'closed');
+      harness.plane.send([gone], peerGoneFrame(client.key, 0), { pull: true });
+      harness.plane.adopt(gone, { framing: 'raw', leftover: Buffer.alloc(0), notIdeal: false });
     }
-    bench.plane.gone(client.key, 0);
-    expect(await bench.plane.snapshot(0, 10)).toMatchObject({ total: 0 });
-    expect(bench.pulls).toEqual([]);
-    expect(bench.ends.size).toBe(1);
+    harness.plane.gone(client.key, 0);
+    expect(await harness.plane.snapshot(0, 10)).toMatchObject({ total: 0 });
+    expect(harness.pulls).toEqual([]);
+    expect(harness.ends.size).toBe(1);
   });
 
   it('admits once', async () => {
-    const bench = await Bench.open(lane);
-    const { client, id } = await bench.admitted();
-    bench.plane.admit(id, NO_RIGHTS);
-    bench.plane.refuse(id + 1);
-    await bench.plane.snapshot(0, 0);
+    const harness = await PlaneHarness.open(lane);
+    const { client, id } = await harness.admitted();
+    harness.plane.admit(id, NO_RIGHTS);
+    harness.plane.refuse(id + 1);
+    await harness.plane.snapshot(0, 0);
     expect(await client.fence()).toEqual([]);
   });
 
   it('sends control frames to all that are named, in order', async () => {
-    const bench = await Bench.open(lane);
-    const all = [await bench.admitted(), await bench.admitted(), await bench.admitted()];
+    const harness = await PlaneHarness.open(lane);
+    const all = [await harness.admitted(), await harness.admitted(), await harness.admitted()];
     const [named, unnamed] = [all.slice(0, 2), all.slice(2)];
     const keys = [...Array(5)].map(() => generateKeyPair().publicKey);
     for (const key of keys) {
-      bench.plane.send(
+      harness.plane.send(
         named.map(({ id }) => id),
         Buffer.concat([peerGoneFrame(key, 0), peerGoneFrame(key, 1)]),
       );
@@ -167,47 +167,47 @@ describe.each(LANES)('a plane, $name', (lane) => {
       }
     }
     for (const { client } of unnamed) expect(await client.fence()).toEqual([]);
-    await eventually(() => bench.plane.counters.read('peer_gone_not_here_frames') === 10, 'all to be counted');
-    expect(bench.plane.counters.read('peer_gone_disconnected_frames')).toBe(10);
-    expect(bench.pulls).toEqual([]);
+    await eventually(() => harness.plane.counters.read('peer_gone_not_here_frames') === 10, 'all to be counted');
+    expect(harness.plane.counters.read('peer_gone_disconnected_frames')).toBe(10);
+    expect(harness.pulls).toEqual([]);
   });
 
   it('says once for every `pull` that there is room again', async () => {
-    const bench = await Bench.open(lane, { limits: { controlBytes: 1000 } });
-    const { client, id } = await bench.admitted();
+    const harness = await PlaneHarness.open(lane, { limits: { controlBytes: 1000 } });
+    const { client, id } = await harness.admitted();
     const key = generateKeyPair().publicKey;
     for (let count = 1; count <= 5; count++) {
-      bench.plane.send([id], peerGoneFrame(key, 0), { pull: true });
-      await eventually(() => bench.pulls.length === count, 'a pull');
+      harness.plane.send([id], peerGoneFrame(key, 0), { pull: true });
+      await eventually(() => harness.pulls.length === count, 'a pull');
       await client.expect('PeerGone');
     }
     expect(await client.fence()).toEqual([]);
-    expect(bench.pulls).toEqual(Array(5).fill(id));
+    expect(harness.pulls).toEqual(Array(5).fill(id));
   });
 
   it('closes whoever has more control frames waiting than may be', async () => {
-    const bench = await Bench.open(lane, { limits: { controlBytes: 1000 } });
-    const { client, id } = await bench.admitted();
-    const { client: other } = await bench.admitted();
-    bench.plane.send([id], encodeFrame(FrameType.Health, Buffer.alloc(2000)));
+    const harness = await PlaneHarness.open(lane, { limits: { controlBytes: 1000 } });
+    const { client, id } = await harness.admitted();
+    const { client: other } = await harness.admitted();
+    harness.plane.send([id], encodeFrame(FrameType.Health, Buffer.alloc(2000)));
     await client.closed();
-    expect(await bench.endOf(id)).toBe('control_overflow');
+    expect(await harness.endOf(id)).toBe('control_overflow');
     expect(await other.fence()).toEqual([]);
   });
 
   it('closes connections that are open', async () => {
-    const bench = await Bench.open(lane);
-    const { client, id } = await bench.admitted();
-    bench.plane.close(id, 'closed');
-    bench.plane.close(id, 'closed_by_peer');
+    const harness = await PlaneHarness.open(lane);
+    const { client, id } = await harness.admitted();
+    harness.plane.close(id, 'closed');
+    harness.plane.close(id, 'closed_by_peer');
     await client.closed();
-    expect(await bench.endOf(id)).toBe('closed');
+    expect(await harness.endOf(id)).toBe('closed');
   });
 
   it('has figures of every client, page by page', async () => {
-    const bench = await Bench.open(lane);
-    const all = [await bench.admitted(), await bench.admitted(), await bench.admitted()];
-    await bench.loggingIn();
+    const harness = await PlaneHarness.open(lane);
+    const all = [await harness.admitted(), await harness.admitted(), await harness.admitted()];
+    await harness.loggingIn();
     const [first, second] = all as [(typeof all)[0], (typeof all)[0]];
     for (const size of [10, 20, 30]) first.client.sendPacket(second.client.key, Buffer.alloc(size));
     first.client.sendPacket(generateKeyPair().publicKey, Buffer.alloc(5));
@@ -249,48 +249,48 @@ describe.each(LANES)('a plane, $name', (lane) => {
   });
 
   it('takes another policy while it runs', async () => {
-    const bench = await Bench.open(lane, { keepAlive: { interval: 60_000, jitter: 0 } });
-    const { client: before } = await bench.admitted();
-    bench.plane.policy(bench.policy({ keepAlive: { interval: 50, jitter: 0 }, limits: { pendingLogins: 0 } }));
-    await bench.plane.snapshot(0, 0);
-    const refused = new DerpClient(await bench.wire(), bench.keys.publicKey);
+    const harness = await PlaneHarness.open(lane, { keepAlive: { interval: 60_000, jitter: 0 } });
+    const { client: before } = await harness.admitted();
+    harness.plane.policy(harness.policy({ keepAlive: { interval: 50, jitter: 0 }, limits: { pendingLogins: 0 } }));
+    await harness.plane.snapshot(0, 0);
+    const refused = new DerpClient(await harness.wire(), harness.keys.publicKey);
     refused.wire.write(refused.head);
     await refused.closed();
-    bench.plane.policy(bench.policy({ keepAlive: { interval: 50, jitter: 0 } }));
-    await bench.plane.snapshot(0, 0);
-    const { client: after } = await bench.admitted();
+    harness.plane.policy(harness.policy({ keepAlive: { interval: 50, jitter: 0 } }));
+    await harness.plane.snapshot(0, 0);
+    const { client: after } = await harness.admitted();
     await after.expect('KeepAlive');
     // What was armed before stays as it was armed.
     expect(await before.fence()).toEqual([]);
   });
 
   it('takes other certificates while it runs, and leaves connections alone', async () => {
-    const bench = await Bench.open(lane, {}, 'tls');
-    const { client } = await bench.admitted();
-    const leaf = bench.serve('another.test');
-    await bench.plane.snapshot(0, 0);
-    const wire = await bench.wire();
+    const harness = await PlaneHarness.open(lane, {}, 'tls');
+    const { client } = await harness.admitted();
+    const leaf = harness.serve('another.test');
+    await harness.plane.snapshot(0, 0);
+    const wire = await harness.wire();
     expect(wire.tlsSocket.getPeerX509Certificate()?.fingerprint256).toBe(leaf.fingerprint256);
     expect(client.wire.tlsSocket.getPeerX509Certificate()?.fingerprint256).not.toBe(leaf.fingerprint256);
     expect(await client.fence()).toEqual([]);
   });
 
   it('closes connections to a TLS listener while there is no certificate', async () => {
-    const bench = await Bench.open(lane);
-    const { port } = await bench.plane.listen({ kind: 'tls', derp: true, host: '127.0.0.1', port: 0 });
+    const harness = await PlaneHarness.open(lane);
+    const { port } = await harness.plane.listen({ kind: 'tls', derp: true, host: '127.0.0.1', port: 0 });
     await expect(Wire.open({ host: '127.0.0.1', port, tls: {} })).rejects.toThrow();
   });
 
   it('cannot listen where somebody else does', async () => {
-    const bench = await Bench.open(lane);
-    const { port } = await bench.plane.listen({ kind: 'tcp', derp: true, host: '127.0.0.1', port: 0 });
-    const again = bench.plane.listen({ kind: 'tcp', derp: true, host: '127.0.0.1', port });
+    const harness = await PlaneHarness.open(lane);
+    const { port } = await harness.plane.listen({ kind: 'tcp', derp: true, host: '127.0.0.1', port: 0 });
+    const again = harness.plane.listen({ kind: 'tcp', derp: true, host: '127.0.0.1', port });
     await expect(again).rejects.toMatchObject({ code: 'ERR_LISTEN', cause: { code: 'EADDRINUSE' } });
   });
 
   it('listens where a name leads', async () => {
-    const bench = await Bench.open(lane);
-    const { address, port } = await bench.plane.listen({ kind: 'tcp', derp: true, host: 'localhost', port: 0 });
+    const harness = await PlaneHarness.open(lane);
+    const { address, port } = await harness.plane.listen({ kind: 'tcp', derp: true, host: 'localhost', port: 0 });
     expect(['127.0.0.1', '::1']).toContain(address);
     await Wire.open({ host: address, port });
   });
@@ -299,36 +299,36 @@ describe.each(LANES)('a plane, $name', (lane) => {
     ['an address of nobody here', { host: '192.0.2.1', port: 0 }, 'EADDRNOTAVAIL'],
     ['a name of nobody', { host: 'no.such.host.invalid', port: 0 }, expect.stringMatching(/^(?:ENOTFOUND|EAI_AGAIN)$/)],
   ])('cannot listen at %s', async (_, where, code) => {
-    const bench = await Bench.open(lane);
-    const listening = bench.plane.listen({ kind: 'tcp', derp: true, ...where });
+    const harness = await PlaneHarness.open(lane);
+    const listening = harness.plane.listen({ kind: 'tcp', derp: true, ...where });
     await expect(listening).rejects.toMatchObject({ code: 'ERR_LISTEN', cause: { code } });
   });
 
   it('shuts down once, and tells of every end', async () => {
-    const bench = await Bench.open(lane);
-    const { client, id } = await bench.admitted();
-    const { login } = await bench.loggingIn();
-    await Promise.all([bench.plane.shutdown(), bench.plane.shutdown()]);
-    await bench.plane.shutdown();
-    expect(bench.ends).toEqual(
+    const harness = await PlaneHarness.open(lane);
+    const { client, id } = await harness.admitted();
+    const { login } = await harness.loggingIn();
+    await Promise.all([harness.plane.shutdown(), harness.plane.shutdown()]);
+    await harness.plane.shutdown();
+    expect(harness.ends).toEqual(
       new Map([
         [id, 'shutdown'],
         [login.id, 'shutdown'],
       ]),
     );
     await client.closed();
-    await expect(bench.wire()).rejects.toThrow('ECONNREFUSED');
+    await expect(harness.wire()).rejects.toThrow('ECONNREFUSED');
   });
 
   it('hands over what is not DERP with nothing read of it, and ends it when it is told to', async () => {
-    const bench = await Bench.open(lane);
-    const wires = [await bench.wire(), await bench.wire()];
+    const harness = await PlaneHarness.open(lane);
+    const wires = [await harness.wire(), await harness.wire()];
     for (const wire of wires) {
       wire.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
       wire.write('and more');
     }
-    await eventually(() => bench.duplexes.size === 2, 'two streams');
-    const [first, second] = [...bench.duplexes] as [[number, Duplex], [number, Duplex]];
+    await eventually(() => harness.duplexes.size === 2, 'two streams');
+    const [first, second] = [...harness.duplexes] as [[number, Duplex], [number, Duplex]];
     for (const [, stream] of [first, second]) {
       let text = '';
       stream.on('data', (chunk: Buffer) => {
@@ -343,23 +343,23 @@ describe.each(LANES)('a plane, $name', (lane) => {
       stream.write('hello');
     }
     for (const wire of wires) expect((await wire.take(5)).toString()).toBe('hello');
-    bench.plane.close(first[0], 'closed');
+    harness.plane.close(first[0], 'closed');
     await eventually(() => wires.some((wire) => wire.isOver), 'one of them to end');
     expect(wires.filter((wire) => wire.isOver)).toHaveLength(1);
-    await bench.plane.shutdown();
+    await harness.plane.shutdown();
     for (const wire of wires) await wire.ended();
     expect(second[1].destroyed).toBe(true);
-    expect(bench.ends.size).toBe(0);
+    expect(harness.ends.size).toBe(0);
   });
 
   it('never gives an id twice', async () => {
-    const bench = await Bench.open(lane);
+    const harness = await PlaneHarness.open(lane);
     const ids: number[] = [];
     for (let count = 0; count < 5; count++) {
-      const { client, login } = await bench.loggingIn();
+      const { client, login } = await harness.loggingIn();
       ids.push(login.id);
       await client.close();
-      await bench.endOf(login.id);
+      await harness.endOf(login.id);
     }
     expect(ids).toEqual(ids.toSorted((a, b) => a - b));
     expect(new Set(ids).size).toBe(5);

@@ -1,8 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { balanced } from '../helpers/balance.js';
 import { DerpClient, discoPacket } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
+import { MESH_KEY, startRelay } from '../helpers/relay.js';
 import { fill, numbered, QUEUE_DEPTH } from '../helpers/traffic.js';
 import { eventually } from '../helpers/wait.js';
 
@@ -10,16 +11,6 @@ nothingIsLeft();
 
 /** No write deadline, and no limit of the same kind below it. */
 const FOR_EVER = { tcpWriteTimeout: 0, tcpUserTimeout: 0 };
-
-/** Every packet that was taken in has left, or was dropped for a reason. */
-async function balanced(relay: TestRelay): Promise<void> {
-  const sum = () => Object.values(relay.drops()).reduce((total, count) => total + count, relay.count('packets_sent'));
-  const received = () => relay.count('packets_received:disco') + relay.count('packets_received:other');
-  await eventually(
-    () => sum() === received(),
-    () => `${received()} packets to be accounted for, not ${sum()}: ${JSON.stringify(relay.drops())}`,
-  );
-}
 
 describe.each(LANES_AND_TLS)('a client that does not read, $name', (lane) => {
   it.each([false, true])('loses its oldest packets, and nobody else loses any; TLS %s', async (tls) => {

@@ -1,5 +1,6 @@
 /** Clients that an attack has nothing to do with, and all that has to be as it was when the attack is over. */
 import { expect } from 'vitest';
+import { balanced } from './balance.js';
 import { type ClientOptions, DerpClient, describeFrame } from './client.js';
 import { openSockets } from './leaks.js';
 import type { TestRelay } from './relay.js';
@@ -60,7 +61,7 @@ export class Bystanders {
     }
     const { total } = await this.relay.dataPlane.snapshot(0, 0);
     expect(total).toBe(gauges.connections);
-    await this.balanced();
+    await balanced(this.relay);
   }
 
   private gauges(): Record<(typeof GAUGES)[number], number> {
@@ -72,22 +73,16 @@ export class Bystanders {
     for (const way of this.ways) way.send(ROUND);
     for (const way of this.ways) await way.arrived();
   }
+}
 
-  /** Every packet that was taken in has left, or was dropped for a reason. */
-  private async balanced(): Promise<void> {
-    const { relay } = this;
-    const [received, left] = [
-      () =>
-        relay.count('packets_received:disco') +
-        relay.count('packets_received:other') +
-        relay.count('packets_forwarded_in'),
-      () => Object.values(relay.drops()).reduce((sum, count) => sum + count, relay.count('packets_sent')),
-    ];
-    await eventually(
-      () => received() === left(),
-      () => `${received()} packets to be accounted for, not ${left()}: ${JSON.stringify(relay.drops())}`,
-    );
-  }
+/** Connects two clients. The returned function checks that a packet still gets from one to the other. */
+export async function bystanderPair(relay: TestRelay): Promise<() => Promise<void>> {
+  const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+  return async () => {
+    a.sendPacket(b.key, 'undisturbed');
+    expect(await b.expectPacket('undisturbed')).toBe(a.key);
+    expect(await a.fence()).toEqual([]);
+  };
 }
 
 /** Numbered packets from one to the other. */

@@ -15,7 +15,8 @@ import {
 } from '../../src/protocol/frame.js';
 import { generateKeyPair, type KeyPair, type NodeKey, nodeKeyHex, readNodeKey } from '../../src/protocol/key.js';
 import { openServerInfo, sealClientInfo } from '../../src/protocol/login.js';
-import { DISCO_MAGIC, FrameType, HEADER_LENGTH, KEY_LENGTH, MAGIC, MIN_DISCO_LENGTH } from '../../src/protocol/wire.js';
+import { DISCO_MAGIC, FrameType, KEY_LENGTH, MAGIC, MIN_DISCO_LENGTH } from '../../src/protocol/wire.js';
+import { FrameCutter } from './frame-cutter.js';
 import { Changes, PATIENCE } from './wait.js';
 import { type Target, Wire } from './wire.js';
 
@@ -67,7 +68,7 @@ export class DerpClient implements AsyncIterable<Frame> {
   readonly keys: KeyPair;
   private readonly frames: Frame[] = [];
   private readonly changes = new Changes();
-  private partial: Buffer = Buffer.alloc(0);
+  private readonly cutter = new FrameCutter((type, body) => this.onFrame(type, body));
   /** Packets go here instead of into the row of frames, if set: for counting many of them. */
   onPacket: ((source: NodeKey, packet: Buffer) => void) | undefined;
 
@@ -252,15 +253,7 @@ export class DerpClient implements AsyncIterable<Frame> {
   }
 
   private onBytes(bytes: Buffer): void {
-    const all = this.partial.length === 0 ? bytes : Buffer.concat([this.partial, bytes]);
-    let at = 0;
-    while (all.length - at >= HEADER_LENGTH) {
-      const end = at + HEADER_LENGTH + all.readUInt32BE(at + 1);
-      if (end > all.length) break;
-      this.onFrame(all[at] as number, all.subarray(at + HEADER_LENGTH, end));
-      at = end;
-    }
-    this.partial = all.subarray(at);
+    this.cutter.push(bytes);
     this.changes.notify();
   }
 

@@ -3,13 +3,8 @@ import { connect, type Socket } from 'node:net';
 import { connect as secure } from 'node:tls';
 import { pingFrame } from '../../src/protocol/frame.js';
 import { readNodeKey } from '../../src/protocol/key.js';
-import {
-  FrameType,
-  HEADER_LENGTH,
-  KEY_LENGTH,
-  PEER_GONE_LENGTH,
-  PEER_PRESENT_LENGTH,
-} from '../../src/protocol/wire.js';
+import { FrameType, KEY_LENGTH, PEER_GONE_LENGTH, PEER_PRESENT_LENGTH } from '../../src/protocol/wire.js';
+import { FrameCutter } from '../helpers/frame-cutter.js';
 import { Changes } from '../helpers/wait.js';
 import { type Actor, nameOf } from './cast.js';
 import { type Label, labelOf } from './packet.js';
@@ -34,7 +29,7 @@ export class Peer {
   readonly localPort: number;
   private receipts: Receipt[] = [];
   private readonly changes = new Changes();
-  private partial: Buffer = Buffer.alloc(0);
+  private readonly cutter = new FrameCutter((type, body) => this.onFrame(type, body));
   /** Frames before ServerInfo are part of the login. */
   private loggedIn = false;
   /** What is sent as soon as it has come, and the end behind it. */
@@ -155,15 +150,7 @@ export class Peer {
   }
 
   private onBytes(bytes: Buffer): void {
-    const all = this.partial.length === 0 ? bytes : Buffer.concat([this.partial, bytes]);
-    let at = 0;
-    while (all.length - at >= HEADER_LENGTH) {
-      const end = at + HEADER_LENGTH + all.readUInt32BE(at + 1);
-      if (end > all.length) break;
-      this.onFrame(all[at] as number, all.subarray(at + HEADER_LENGTH, end));
-      at = end;
-    }
-    this.partial = all.subarray(at);
+    this.cutter.push(bytes);
     this.changes.notify();
   }
 

@@ -1,7 +1,7 @@
 /** The DERP map entry of this relay for a tailnet, ready to paste. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { stringify } from 'yaml';
-import { REGION_ID } from './terminal.js';
+import { REGION_ID } from './messages.js';
 
 export interface RelayFacts {
   /** The name or address that clients connect to. */

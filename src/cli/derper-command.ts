@@ -12,6 +12,7 @@ import { VERSION } from '../version.js';
 import { type DerperFlag, derperFlags } from './derper-flags.js';
 import { FlagError, type FlagValues, goUsage, HelpRequested, parseGoFlags } from './goflags.js';
 import { takeSockets, withSockets } from './inherited-sockets.js';
+import { announce, explain, pinnedNode } from './messages.js';
 import { runRelay } from './run-relay.js';
 import { variableOf } from './sources.js';
 import { announce, explain, pinnedNode } from './terminal.js';

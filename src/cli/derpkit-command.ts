@@ -19,6 +19,7 @@ import { addBench } from './bench.js';
 import { headscaleDerpMap, policyDerpMap } from './derp-map.js';
 import { addHealth } from './health.js';
 import { takeSockets, withSockets } from './inherited-sockets.js';
+import { announce, explain, pinnedNode, type Spelling } from './messages.js';
 import { runRelay } from './run-relay.js';
 import { flagOf, type Gathered, gather, variableOf } from './sources.js';
 import { announce, explain, inOneLine, pinnedNode, type Spelling } from './terminal.js';

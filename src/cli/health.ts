@@ -10,8 +10,8 @@ import { reasonOf } from '../errors.js';
 import { formatNodeKey, type NodeKey, readNodeKey } from '../protocol/key.js';
 import { endOfSwitching, upgradeRequest } from '../protocol/upgrade.js';
 import { FrameType, HEADER_LENGTH, KEY_LENGTH, MAGIC } from '../protocol/wire.js';
+import { explain, type Spelling } from './messages.js';
 import { gather } from './sources.js';
-import { explain, type Spelling } from './terminal.js';
 
 /** Milliseconds from the start to the relay's key; container runtimes wait a little longer. */
 const PATIENCE = 4000;

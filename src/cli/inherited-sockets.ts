@@ -1,7 +1,7 @@
 /** The sockets that a service manager such as systemd has opened for the relay. */
 import { ConfigError, type Problem } from '../errors.js';
 import type { InheritedSockets } from '../relay.js';
-import type { Spelling } from './terminal.js';
+import type { Spelling } from './messages.js';
 
 /** The first descriptor of those that are handed over. */
 const FIRST = 3;

@@ -6,7 +6,7 @@ import { parseDocument, visit } from 'yaml';
 import { isPlainObject, putSetting } from '../config/groups.js';
 import { type RelayConfig, SETTINGS, type SettingName } from '../config.js';
 import { ConfigError, reasonOf } from '../errors.js';
-import type { Spelling } from './terminal.js';
+import type { Spelling } from './messages.js';
 
 export interface Gathered {
   /** Not checked; `createRelay` checks it. */

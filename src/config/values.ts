@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { parseDuration } from '../protocol/duration.js';
 import { withoutFinalDot } from '../protocol/host-name.js';
 import { parseNodeKeyHex } from '../protocol/key.js';
+import type { MeshPeer } from '../protocol/mesh-peer.js';
 
 const BOOL = 'must be true or false';
 const DURATION = 'must be a duration such as 1m30s, 2s or 500ms, and not negative';
@@ -174,17 +175,6 @@ export function parseAddress(text: string): Address | undefined {
   if (bracketed !== undefined && bracketed !== '' && isIP(bracketed) === 0) return undefined;
   const number = service === 'https' ? 443 : service === 'http' ? 80 : /^\d{0,5}$/.test(service) ? Number(service) : -1;
   return number >= 0 && number <= 65535 ? { host, port: number } : undefined;
-}
-
-/** A relay to mesh with, from an entry of `-mesh-with`. */
-export interface MeshPeer {
-  /** A name without a final dot, or an address without brackets; its certificate must cover it. */
-  readonly host: string;
-  /** The authority, as in a URL: with brackets, and with the port unless that is 443. */
-  readonly authority: string;
-  readonly port: number;
-  /** The host to connect to, at the port above. */
-  readonly dialHost: string;
 }
 
 /** Reads `host` or `host:port`, optionally followed by `/dialhost`. */

@@ -6,6 +6,7 @@ import { lookup, Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import type { Barrier } from '../faults/barrier.js';
 import { addressBytes } from '../protocol/frame.js';
+import { inTime } from './in-time.js';
 
 export interface BootstrapNames {
   /** Names that every client gets. */
@@ -109,14 +110,15 @@ export class BootstrapDns {
   private async resolveAll(names: readonly string[]): Promise<Map<string, Entry>> {
     const entries = new Map<string, Entry>();
     const end = performance.now() + BUDGET;
+    const answered = <T>(answer: Promise<T>) => inTime(answer, end - performance.now(), 'no answer in time');
     for (const each of names) {
       const [name = '', ...rest] = each.split('/');
       const textName = rest.join('/');
       try {
-        const addresses = await within(end, this.resolver.addresses(name));
+        const addresses = await answered(this.resolver.addresses(name));
         entries.set(name, { addresses, share: textName === '' ? 1 : 0 });
         if (textName === '') continue;
-        entries.set(name, { addresses, share: shareOf(await within(end, this.resolver.texts(textName))) });
+        entries.set(name, { addresses, share: shareOf(await answered(this.resolver.texts(textName))) });
       } catch (error) {
         this.warn(each, error as Error);
       }
@@ -180,19 +182,6 @@ function shuffle<T>(list: readonly T[], random: () => number): T[] {
     [shuffled[index], shuffled[other]] = [shuffled[other] as T, shuffled[index] as T];
   }
   return shuffled;
-}
-
-async function within<T>(end: number, promise: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('no answer in time')), Math.max(0, end - performance.now()));
-    timer.unref();
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function systemResolver(): NameResolver {

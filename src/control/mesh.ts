@@ -4,19 +4,10 @@ import { reasonOf } from '../errors.js';
 import type { Barrier } from '../faults/barrier.js';
 import type { DialTarget, LinkChange, LinkId } from '../plane/plane.js';
 import { formatNodeKey, type NodeKey, shortKey } from '../protocol/key.js';
+import type { MeshPeer } from '../protocol/mesh-peer.js';
+import { inTime } from './in-time.js';
 import { type AnnouncedKeys, type KeyOwner, MeshKeys } from './mesh-keys.js';
 import { PeerCount } from './peer-count.js';
-
-/** A relay of the mesh. */
-export interface MeshPeer {
-  /** The name that its certificate must cover; an address has no brackets. */
-  readonly host: string;
-  /** The Host header: with brackets, and with the port unless that is 443. */
-  readonly authority: string;
-  readonly port: number;
-  /** The host to connect to, if it differs from `host`. */
-  readonly dialHost: string;
-}
 
 /** What the mesh uses of plane, registry and log. */
 export interface MeshParts {
@@ -309,14 +300,7 @@ class Watch implements KeyOwner {
 
 /** All addresses of a name, in the system's order. An address stands for itself. */
 async function resolve(host: string, patience: number): Promise<string[]> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error('its name is not resolved in time')), patience).unref();
-  });
-  try {
-    const addresses = await Promise.race([lookup(host, { all: true, verbatim: true }), late]);
-    return addresses.map(({ address }) => address);
-  } finally {
-    clearTimeout(timer);
-  }
+  const found = lookup(host, { all: true, verbatim: true });
+  const addresses = await inTime(found, patience, 'its name is not resolved in time');
+  return addresses.map(({ address }) => address);
 }

@@ -1,21 +1,16 @@
 import { readFile } from 'node:fs/promises';
+import type { ReceiveRate } from '../plane/plane.js';
 import { MAX_BODY_LENGTH } from '../protocol/wire.js';
 
-/** The receive limit of clients. Zeros set no limit. */
-export interface RateLimit {
-  readonly bytesPerSecond: number;
-  readonly burst: number;
-}
-
-/** Reads derper's rate file. Rejects if it is missing or malformed. */
-export async function loadRateConfig(path: string): Promise<RateLimit> {
+/** Reads derper's rate file: the receive limit of clients. Zeros set no limit. Rejects if it is missing or malformed. */
+export async function loadRateConfig(path: string): Promise<ReceiveRate> {
   return parseRateConfig(await readFile(path, 'utf8'));
 }
 
 /**
  * Parses the rate file. Names match in any case; unknown names are ignored. Throws an Error that says what is wrong.
  */
-export function parseRateConfig(text: string): RateLimit {
+export function parseRateConfig(text: string): ReceiveRate {
   let config: unknown;
   try {
     config = JSON.parse(text);

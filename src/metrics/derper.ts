@@ -8,13 +8,13 @@ import {
   WRITE_FRAMES_BOUNDS,
 } from '../plane/counters.js';
 import { type CertificateFigures, certificateMetrics } from './certificates.js';
-import { bare, type Entry, type HistogramFigures, histogram, int, labels, set, type Value } from './exposition.js';
+import { bare, type Entry, histogram, int, labels, set, type Value } from './exposition.js';
 
 export interface MetricSources {
   readonly version: string;
   readonly plane: 'js' | 'native';
   readonly counters: Readonly<Record<CounterName, number>>;
-  readonly clients: ClientFigures;
+  readonly clients: RelayFigures;
   readonly webSocketAccepts: number;
   /** Unadmitted connections that were evicted or refused, by what was full. */
   readonly strangers: Record<'evicted' | 'refused', Readonly<Record<string, number>>>;
@@ -55,25 +55,6 @@ export interface MeshFigures {
 export interface TlsFigures {
   readonly requests: Readonly<Record<string, number>>;
   readonly active: Readonly<Record<string, number>>;
-}
-
-export interface ClientFigures {
-  readonly connections: number;
-  readonly home: number;
-  readonly notIdeal: number;
-  readonly dupKeys: number;
-  readonly dupConnections: number;
-  readonly dupConnectionsEver: number;
-  readonly homeMovesIn: number;
-  readonly homeMovesOut: number;
-  readonly localKeys: number;
-  readonly totalKeys: number;
-  readonly watchers: number;
-  readonly multiCreated: number;
-  readonly multiDeleted: number;
-  readonly deleteOther: number;
-  readonly meshBatches: HistogramFigures;
-  readonly meshLoops: HistogramFigures;
 }
 
 export interface BootstrapFigures {

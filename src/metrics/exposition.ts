@@ -1,4 +1,5 @@
 /** Metrics as derper publishes them: one tree, in Prometheus text and in expvar JSON. Pure. */
+import type { HistogramFigures } from '../registry/figures.js';
 
 export type Value =
   /** A counted value. It is a counter, unless the prefix of its key names another type. */
@@ -18,16 +19,6 @@ export type Value =
   | { readonly kind: 'set'; readonly entries: readonly Entry[] }
   /** A metric whose labels are the information: versions, kinds. `text` is its JSON value. */
   | { readonly kind: 'info'; readonly text: string; readonly labels: Readonly<Record<string, string>> };
-
-/**
- * A histogram: how many values fell between each bound and the bound before; the last count has the values above all
- * bounds.
- */
-export interface HistogramFigures {
-  readonly bounds: readonly number[];
-  readonly counts: readonly number[];
-  readonly sum: number;
-}
 
 /** A key may begin with `gauge_` or `counter_`. The prefix is the type; in Prometheus text the name omits it. */
 export type Entry = readonly [key: string, value: Value];

@@ -6,9 +6,10 @@ import { CertificateSource, filesSource, manualSource, type SourceOptions } from
 import { certificateFile, keptCertificate, manualCertificate, PemError, parsePair } from '../control/certificates.js';
 import { writableByOthers } from '../control/files.js';
 import { loadMeshKey, loadOrMakeKey } from '../control/key-file.js';
-import { loadRateConfig, type RateLimit } from '../control/rate-config.js';
+import { loadRateConfig } from '../control/rate-config.js';
 import { loadRoots, type Roots } from '../control/roots.js';
 import { ConfigError, type Problem, reasonOf } from '../errors.js';
+import type { ReceiveRate } from '../plane/plane.js';
 import { type KeyPair, keyPairOf, parsePrivateKey } from '../protocol/key.js';
 import { type AdmissionMaterials, loadAdmission } from './admission.js';
 
@@ -24,7 +25,7 @@ export interface Materials {
   /** The key of the external account at the CA. */
   readonly eabKey: Uint8Array | undefined;
   /** `undefined` if there is no rate file. */
-  readonly rate: RateLimit | undefined;
+  readonly rate: ReceiveRate | undefined;
   readonly admission: AdmissionMaterials;
 }
 
@@ -140,7 +141,7 @@ async function wideDirectories(settings: Settings): Promise<string[]> {
 }
 
 /** Reads the receive limit from the rate file. */
-export async function loadRate({ rateConfig }: Settings): Promise<RateLimit | undefined> {
+export async function loadRate({ rateConfig }: Settings): Promise<ReceiveRate | undefined> {
   return rateConfig === undefined ? undefined : loadRateConfig(rateConfig);
 }
 

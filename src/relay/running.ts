@@ -66,7 +66,7 @@ export class RunningRelay {
   private settings: Settings;
   private admission: AdmissionMaterials;
   private policy: PlanePolicy;
-  private rate: RateLimit | undefined;
+  private rate: ReceiveRate | undefined;
 
   /** Throws a `PlaneRefusal` if the plane cannot run here. */
   constructor(private readonly options: RunningOptions) {

@@ -1,8 +1,9 @@
 /** The watch loop alone, above a plane that does nothing but note what it is asked for. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Mesh, type MeshParts, type MeshPeer } from '../../../src/control/mesh.js';
+import { Mesh, type MeshParts } from '../../../src/control/mesh.js';
 import type { DialTarget, LinkId } from '../../../src/plane/plane.js';
 import { formatNodeKey, type NodeKey } from '../../../src/protocol/key.js';
+import type { MeshPeer } from '../../../src/protocol/mesh-peer.js';
 import { STRICT } from '../../helpers/strict-barrier.js';
 import { settled } from '../plane/context.js';
 

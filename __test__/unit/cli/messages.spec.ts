@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { explain } from '../../../src/cli/terminal.js';
+import { explain } from '../../../src/cli/messages.js';
 import { ConfigError, DerpkitError, ListenError } from '../../../src/errors.js';
 
 const spelling = (setting: string) => `<${setting}>`;

@@ -30,7 +30,7 @@ import { type Target, Wire } from './wire.js';
 export const NO_RIGHTS = { mesh: false, receiveLimit: null };
 
 /** A plane with one listener, and what it has told. */
-export class Bench implements PlaneEvents {
+export class PlaneHarness implements PlaneEvents {
   readonly keys = generateKeyPair();
   readonly logins: Login[] = [];
   readonly ends = new Map<number, CloseReason>();
@@ -65,13 +65,13 @@ export class Bench implements PlaneEvents {
     policy: PolicyChanges = {},
     kind: 'tcp' | 'tls' = 'tcp',
     set?: CertificateSet,
-  ): Promise<Bench> {
-    const bench = new Bench(lane, policy);
-    if (set) bench.plane.certificates(set);
-    else if (kind === 'tls') bench.serve('localhost');
-    const { port } = await bench.plane.listen({ kind, derp: true, host: '127.0.0.1', port: 0 });
-    bench.target = { host: '127.0.0.1', port, ...(kind === 'tls' && { tls: {} }) };
-    return bench;
+  ): Promise<PlaneHarness> {
+    const harness = new PlaneHarness(lane, policy);
+    if (set) harness.plane.certificates(set);
+    else if (kind === 'tls') harness.serve('localhost');
+    const { port } = await harness.plane.listen({ kind, derp: true, host: '127.0.0.1', port: 0 });
+    harness.target = { host: '127.0.0.1', port, ...(kind === 'tls' && { tls: {} }) };
+    return harness;
   }
 
   policy(changes: PolicyChanges): ReturnType<typeof planePolicy> {
