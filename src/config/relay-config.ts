@@ -199,8 +199,8 @@ export interface AcmeConfig {
   /** The IP addresses of {@link ipCerts}. Default: those of this machine that clients connect to. */
   readonly ipAddresses?: ListSetting | undefined;
   /**
-   * Whether the relay orders certificates when it starts; with `false`, when a client first asks for one. Default
-   * `true`.
+   * Whether the relay orders certificates when it starts; with `false`, when a client first asks for one.
+   * Default `true`.
    */
   readonly atStart?: BooleanSetting | undefined;
   /** Settings of DNS-01. */
