@@ -41,8 +41,8 @@ function outcomes(relay: TestRelay, outcome: string): number {
   return rows.filter(({ of }) => of[1] === outcome).reduce((sum, { value }) => sum + value, 0);
 }
 
-describe.each(LANES)('answers are remembered, $name', (lane) => {
-  it('those that allow and those that do not, and the key file is not asked for either', async () => {
+describe.each(LANES)('the answers of verifiers, $name', (lane) => {
+  it('the relay caches admissions and refusals, but no answers of a key file', async () => {
     const asked = await verifier(ALLOW);
     const relay = await startRelay(lane, { config: { admission: { verifiers: [{ url: asked.url }] } } });
     const [friend, stranger] = [generateKeyPair(), generateKeyPair()];
@@ -53,7 +53,7 @@ describe.each(LANES)('answers are remembered, $name', (lane) => {
     expect(outcomes(relay, 'cached')).toBe(4);
   });
 
-  it('and the last good one counts while the verifier fails, for as long as the grace lasts', async () => {
+  it('the last admission counts while the verifier fails, until the grace ends', async () => {
     const asked = await verifier(ALLOW);
     const cache = { allow: 0, deny: 0, grace: '1h' };
     const relay = await startRelay(lane, { config: { admission: { verifiers: [{ url: asked.url }], cache } } });
@@ -79,7 +79,7 @@ describe.each(LANES)('answers are remembered, $name', (lane) => {
     expect(await isLetIn(strict, { keys: friend })).toBe(false);
   });
 
-  it('and equal questions are asked once, of the others no more than may be', async () => {
+  it('the relay asks equal questions once, and bounds the number of different ones', async () => {
     const held: (() => void)[] = [];
     const asked = await verifier((one, socket) => void held.push(() => void ALLOW(one, socket)));
     const admission: Admission = { verifiers: [{ url: asked.url, timeout: '1m' }], questions: 2 };
@@ -103,8 +103,8 @@ describe.each(LANES)('answers are remembered, $name', (lane) => {
   });
 });
 
-describe.each(LANES)('clients that are connected are asked about again, $name', (lane) => {
-  it('and closed when they are not allowed any more, though packets flow', async () => {
+describe.each(LANES)('rechecks of connected clients, $name', (lane) => {
+  it('the relay closes a client that is no longer allowed, even while its packets flow', async () => {
     const refused = new Set<string>();
     const asked = await verifier((one, socket) => {
       const key = /nodekey:[0-9a-f]+/.exec(one.body)?.[0] ?? '';
@@ -126,7 +126,7 @@ describe.each(LANES)('clients that are connected are asked about again, $name', 
     expect(await stays.expect('PeerGone')).toMatchObject({ key: goes.key, reason: 0 });
   });
 
-  it('and no one is closed while the verifier fails, before the grace is over', async () => {
+  it('the relay closes no client while the verifier fails and the grace lasts', async () => {
     const asked = await verifier(ALLOW);
     const relay = await startRelay(lane, {
       config: { admission: { verifiers: [{ url: asked.url }], recheck: '1s', cache: { grace: '1h' } } },
@@ -140,7 +140,7 @@ describe.each(LANES)('clients that are connected are asked about again, $name', 
     await client.closed();
   });
 
-  it('and all are closed when it is', async () => {
+  it('the relay closes every client once the verifier has failed for the whole grace', async () => {
     const asked = await verifier(ALLOW);
     const relay = await startRelay(lane, {
       config: { admission: { verifiers: [{ url: asked.url }], recheck: '1s', cache: { grace: '1500ms' } } },
@@ -151,7 +151,7 @@ describe.each(LANES)('clients that are connected are asked about again, $name', 
     expect(await relay.endOf(client.key)).toBe('refused');
   });
 
-  it('but mesh peers are not', async () => {
+  it('the relay does not recheck mesh peers', async () => {
     const asked = await verifier(DENY);
     const relay = await startRelay(lane, { config: { admission: { verifiers: [{ url: asked.url }], recheck: '1s' } } });
     const peer = await DerpClient.connect(relay, { meshKey: MESH_KEY });
@@ -161,8 +161,8 @@ describe.each(LANES)('clients that are connected are asked about again, $name', 
   });
 });
 
-describe.each(LANES)('a list of keys, $name', (lane) => {
-  it('lets in who is in it, and closes who is not any more, of a key’s connections all', async () => {
+describe.each(LANES)('a key list, $name', (lane) => {
+  it('a key list admits its keys, and the relay closes every connection of a key that is removed', async () => {
     const path = join(directory(), 'allow.txt');
     const [stays, goes, comes] = [generateKeyPair(), generateKeyPair(), generateKeyPair()];
     write(path, stays, goes);
@@ -284,7 +284,7 @@ describe.each(LANES)('a list of keys, $name', (lane) => {
     expect(asked.asked).toHaveLength(before + 1);
   });
 
-  it('is not waited for behind a verifier that is silent', async () => {
+  it('the relay does not wait for a silent verifier once a key list has decided', async () => {
     const slow = await verifier(silence);
     const quick = await verifier(ALLOW);
     const verifiers = [{ url: slow.url, timeout: '1m' }, { url: quick.url }];
@@ -340,7 +340,7 @@ describe.each(LANES)('a storm of logins at a slow verifier, $name', (lane) => {
 });
 
 describe.each(LANES)('two connections of one key, $name', (lane) => {
-  it('are asked about on their own: one that is refused leaves the other alone', async () => {
+  it('the relay decides about each connection of a key, so refusing one leaves the other open', async () => {
     const asked = await verifier(ALLOW);
     const cache = { allow: 0, deny: 0, grace: 0 };
     const relay = await startRelay(lane, { config: { admission: { verifiers: [{ url: asked.url }], cache } } });

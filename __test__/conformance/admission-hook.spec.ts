@@ -9,7 +9,7 @@ import { MESH_KEY, startRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
 
 describe.each(LANES)('onAdmit, $name', (lane) => {
-  it('sees who it is, and decides', async () => {
+  it('onAdmit gets the facts of each client, and its decision counts', async () => {
     const seen: AdmitClient[] = [];
     const onAdmit = async (client: AdmitClient): Promise<AdmitDecision> => {
       seen.push(client);
@@ -41,7 +41,7 @@ describe.each(LANES)('onAdmit, $name', (lane) => {
     ]);
   });
 
-  it('limits what a client may send', async () => {
+  it('onAdmit can limit what a client may send', async () => {
     const onAdmit = ({ appName }: AdmitClient): AdmitDecision =>
       appName === 'slow' ? { receive: { bytesPerSecond: 1000 } } : true;
     const relay = await startRelay(lane, { onAdmit });
@@ -115,7 +115,7 @@ describe.each(LANES)('onAdmit, $name', (lane) => {
     expect(relay.connected).toEqual([]);
   });
 
-  it('is asked again about clients that are connected', async () => {
+  it('onAdmit decides again about connected clients', async () => {
     let allowed = true;
     const asked: boolean[] = [];
     const onAdmit = ({ again }: AdmitClient) => {

@@ -43,20 +43,23 @@ async function fate(relay: TestRelay, options = {}): Promise<'let in' | 'refused
 }
 
 describe.each(LANES)('an admission controller, $name', (lane) => {
-  it.each([true, false])('is understood as derper understands it, failing open: %s', async (failOpen) => {
-    const asked = await verifier(ALLOW);
-    const relay = await startRelay(lane, { config: asDerper([{ url: asked.url, failOpen }]) });
-    const found: Record<string, string> = {};
-    const wanted: Record<string, string> = {};
-    for (const { name, say, fate: expected } of CONTROLLER_ANSWERS) {
-      asked.say = say;
-      found[name] = await fate(relay);
-      wanted[name] = expected === 'unreached' ? (failOpen ? 'let in' : 'refused') : expected;
-    }
-    expect(found).toEqual(wanted);
-  });
+  it.each([true, false])(
+    'the relay reads an admission controller’s answers as derper does, failOpen %s',
+    async (failOpen) => {
+      const asked = await verifier(ALLOW);
+      const relay = await startRelay(lane, { config: asDerper([{ url: asked.url, failOpen }]) });
+      const found: Record<string, string> = {};
+      const wanted: Record<string, string> = {};
+      for (const { name, say, fate: expected } of CONTROLLER_ANSWERS) {
+        asked.say = say;
+        found[name] = await fate(relay);
+        wanted[name] = expected === 'unreached' ? (failOpen ? 'let in' : 'refused') : expected;
+      }
+      expect(found).toEqual(wanted);
+    },
+  );
 
-  it('is asked about every login with the key and the address, and nothing is said of its type', async () => {
+  it('the relay asks an admission controller about every login, with key, address and no content type', async () => {
     const asked = await verifier(ALLOW);
     const relay = await startRelay(lane, { config: asDerper([{ url: `${asked.url}?tailnet=x` }]) });
     const client = await DerpClient.connect(relay);
@@ -78,15 +81,18 @@ describe.each(LANES)('an admission controller, $name', (lane) => {
         void socket.write('HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"Allow":tr'),
       false,
     ],
-  ])('that stops %s is given up; failing open lets clients in: %s', async (_where, say, letsIn) => {
-    const asked = await verifier(say as Say);
-    const open = await startRelay(lane, { config: asDerper([{ url: asked.url, failOpen: true, timeout: 200 }]) });
-    expect(await fate(open)).toBe(letsIn ? 'let in' : 'refused');
-    const closed = await startRelay(lane, { config: asDerper([{ url: asked.url, failOpen: false, timeout: 200 }]) });
-    expect(await fate(closed)).toBe('refused');
-  });
+  ])(
+    'the relay gives up on a controller that stops %s; failOpen admits the client: %s',
+    async (_where, say, letsIn) => {
+      const asked = await verifier(say as Say);
+      const open = await startRelay(lane, { config: asDerper([{ url: asked.url, failOpen: true, timeout: 200 }]) });
+      expect(await fate(open)).toBe(letsIn ? 'let in' : 'refused');
+      const closed = await startRelay(lane, { config: asDerper([{ url: asked.url, failOpen: false, timeout: 200 }]) });
+      expect(await fate(closed)).toBe('refused');
+    },
+  );
 
-  it('that is not there refuses, or lets in where it fails open', async () => {
+  it('an unreachable controller refuses clients, or admits them with failOpen', async () => {
     const gone = await verifier(ALLOW);
     const { url } = gone;
     await gone.close();
@@ -96,7 +102,7 @@ describe.each(LANES)('an admission controller, $name', (lane) => {
     expect(await fate(closed)).toBe('refused');
   });
 
-  it('is asked about no mesh peer', async () => {
+  it('the relay asks no admission controller about mesh peers', async () => {
     const asked = await verifier(DENY);
     const relay = await startRelay(lane, { config: asDerper([{ url: asked.url }]) });
     await DerpClient.connect(relay, { meshKey: MESH_KEY });
@@ -104,7 +110,7 @@ describe.each(LANES)('an admission controller, $name', (lane) => {
     expect(asked.asked).toHaveLength(1);
   });
 
-  it('is asked about no app that is not allowed', async () => {
+  it('the relay asks no admission controller about an app that is not allowed', async () => {
     const asked = await verifier(ALLOW);
     const config = { ...asDerper([{ url: asked.url }]), disallowAppNames: ['one'] };
     Object.assign(config.admission ?? {}, { deny: { apps: ['two'] } });
@@ -117,7 +123,7 @@ describe.each(LANES)('an admission controller, $name', (lane) => {
 });
 
 describe.each(LANES)('a tailscaled, $name', (lane) => {
-  it('is understood as derper understands it', async () => {
+  it('the relay reads tailscaled’s answers as derper does', async () => {
     const socket = socketPath();
     const asked = await verifier(silence, socket);
     const relay = await startRelay(lane, { config: asDerper([{ tailscaled: socket, timeout: 0 }]) });
@@ -129,7 +135,7 @@ describe.each(LANES)('a tailscaled, $name', (lane) => {
     expect(found).toEqual(Object.fromEntries(TAILSCALED_ANSWERS.map(({ name, fate: expected }) => [name, expected])));
   });
 
-  it('is asked as Go’s client asks', async () => {
+  it('the relay asks tailscaled as Go’s client does', async () => {
     const socket = socketPath();
     const keys = generateKeyPair();
     const name = formatNodeKey(keys.publicKey);
@@ -144,7 +150,7 @@ describe.each(LANES)('a tailscaled, $name', (lane) => {
     expect(await fate(relay)).toBe('refused');
   });
 
-  it('that makes its socket anew is found again', async () => {
+  it('the relay finds a tailscaled again that has replaced its socket', async () => {
     const socket = socketPath();
     const relay = await startRelay(lane, { config: asDerper([{ tailscaled: socket }]) });
     expect(await fate(relay)).toBe('refused');
@@ -161,7 +167,7 @@ describe.each(LANES)('a tailscaled, $name', (lane) => {
     expect(await fate(relay)).toBe('let in');
   });
 
-  it('and a controller both have to let a client in, and the controller is not asked in vain', async () => {
+  it('a tailscaled and a controller must both admit a client, and a refusal of the first spares the second', async () => {
     const socket = socketPath();
     const keys = generateKeyPair();
     await verifier(tailscaled(new Set([formatNodeKey(keys.publicKey)])), socket);
@@ -176,8 +182,8 @@ describe.each(LANES)('a tailscaled, $name', (lane) => {
   });
 });
 
-describe.each(LANES)('while a client waits, $name', (lane) => {
-  it('the others go on, and it is let in when the answer comes', async () => {
+describe.each(LANES)('a client that waits for admission, $name', (lane) => {
+  it('a client that waits delays no other, and is admitted when the answer comes', async () => {
     const answers: (() => void)[] = [];
     const asked = await verifier((one, socket) => void answers.push(() => void ALLOW(one, socket)));
     const relay = await startRelay(lane, { config: asDerper([{ url: asked.url, timeout: '1m' }]) });
@@ -193,7 +199,7 @@ describe.each(LANES)('while a client waits, $name', (lane) => {
     expect(await early.fence()).toEqual([]);
   });
 
-  it('what it sends is delivered when it is let in, and nowhere when it is not', async () => {
+  it('packets sent before the decision arrive after an admission, and never after a refusal', async () => {
     const answers = new Map<string, Say>();
     const held: (() => void)[] = [];
     const asked = await verifier((one, socket) => {
@@ -219,7 +225,7 @@ describe.each(LANES)('while a client waits, $name', (lane) => {
     expect(await receiver.fence()).not.toContainEqual(expect.objectContaining({ type: 'RecvPacket' }));
   });
 
-  it('what it sends before it half-closes is delivered, and then it ends', async () => {
+  it('packets sent before a half-close arrive after the admission, and then the connection ends', async () => {
     const held: (() => void)[] = [];
     const asked = await verifier((one, socket) => void held.push(() => void ALLOW(one, socket)));
     const relay = await startRelay(lane, { config: asDerper([{ url: asked.url, timeout: '1m' }]) });
@@ -234,7 +240,7 @@ describe.each(LANES)('while a client waits, $name', (lane) => {
     expect(await relay.endOf(sender.key)).toBe('disconnected');
   });
 
-  it('and gives up, the question is given up, and it is not let in later', async () => {
+  it('a client that leaves while it waits aborts the question, and is not admitted later', async () => {
     let gone = false;
     const asked = await verifier((_one, socket) => {
       socket.on('close', () => {
@@ -250,7 +256,7 @@ describe.each(LANES)('while a client waits, $name', (lane) => {
     expect(relay.connected).toEqual([]);
   });
 
-  it('the plane gives it up after its deadline', async () => {
+  it('the plane ends a client that waits longer than the admission deadline', async () => {
     const asked = await verifier(silence);
     const config = asDerper([{ url: asked.url, timeout: 0 }]);
     const relay = await startRelay(lane, { config, policy: { deadlines: { admission: 200 } } });

@@ -16,7 +16,7 @@ const OVER = LANES.flatMap((lane) =>
   (['tcp', 'tls'] as const).map((kind) => ({ name: `${lane.name}, ${kind}`, lane, kind })),
 );
 
-describe.each(OVER)('a connection that comes back, $name', ({ lane, kind }) => {
+describe.each(OVER)('adopting a connection from the HTTP server, $name', ({ lane, kind }) => {
   /** A connection that is an HTTP server's, and has said this. */
   async function handed(harness: PlaneHarness, ...said: (string | Uint8Array)[]) {
     const wire = await harness.wire();
@@ -25,7 +25,7 @@ describe.each(OVER)('a connection that comes back, $name', ({ lane, kind }) => {
     return { wire, id, stream };
   }
 
-  it('goes on behind everything that it was answered, however slowly that leaves', async () => {
+  it('an adopted connection sends DERP behind every pending answer, however slowly those leave', async () => {
     const harness = await PlaneHarness.open(lane, {}, kind);
     const { wire, id, stream } = await handed(harness, REQUEST);
     expect(stream.read(REQUEST.length).toString()).toBe(REQUEST);
@@ -43,7 +43,7 @@ describe.each(OVER)('a connection that comes back, $name', ({ lane, kind }) => {
     expect(await harness.endOf(id)).toBe('disconnected');
   });
 
-  it('loses nothing of what came meanwhile', async () => {
+  it('an adopted connection keeps every byte that arrived meanwhile', async () => {
     const harness = await PlaneHarness.open(lane, {}, kind);
     const { client: reader } = await harness.admitted();
     const info = new DerpClient(reader.wire, harness.keys.publicKey);
@@ -68,7 +68,7 @@ describe.each(OVER)('a connection that comes back, $name', ({ lane, kind }) => {
     await harness.endOf(id);
   });
 
-  it('that the server has seen the end of ends at once, and is not heard of', async () => {
+  it('an adopted connection that has already ended closes at once, and raises no login', async () => {
     // No deadline ends it before the test does.
     const harness = await PlaneHarness.open(lane, { deadlines: { clientInfo: 600_000, head: 600_000 } }, kind);
     const { wire, id, stream } = await handed(harness, REQUEST);

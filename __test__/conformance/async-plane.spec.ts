@@ -43,7 +43,7 @@ function setUp(answers: Record<string, () => unknown> = {}) {
 const ANSWERS = { shutdown: async () => undefined, snapshot: async () => ({ total: 7, rows: new Float64Array(2) }) };
 
 describe('a plane behind delays', () => {
-  it('lets nothing cross at once, and everything in order', async () => {
+  it('a delayed plane lets no call cross at once, and keeps their order', async () => {
     const { plane, down } = setUp(ANSWERS);
     for (let id = 0; id < 50; id++) plane.close(id, 'closed');
     expect(down).toEqual([]);
@@ -52,7 +52,7 @@ describe('a plane behind delays', () => {
     expect(down[50]).toEqual(['snapshot', 0, 1]);
   });
 
-  it('keeps the events of a connection in order, and mixes those of several', async () => {
+  it('a delayed plane keeps the events of each connection in order, and mixes those of several', async () => {
     const { plane, up, raise } = setUp(ANSWERS);
     for (let round = 0; round < 20; round++) {
       for (let id = 0; id < 5; id++) raise.prefer(id, round % 2 === 0);
@@ -68,7 +68,7 @@ describe('a plane behind delays', () => {
     expect(up.map(([, id]) => id)).not.toEqual(Array.from({ length: 100 }, (_, index) => index % 5));
   });
 
-  it('copies what crosses, both ways', async () => {
+  it('a delayed plane copies data in both directions', async () => {
     const { plane, down, up, raise } = setUp(ANSWERS);
     const frames = Buffer.from('frames');
     const ids = [1, 2];
@@ -83,7 +83,7 @@ describe('a plane behind delays', () => {
     expect(up[0]?.[2]).toBeInstanceOf(PassThrough);
   });
 
-  it('refuses functions and instances of classes', () => {
+  it('a delayed plane refuses functions and class instances', () => {
     const { plane, raise } = setUp(ANSWERS);
     class Admission {
       mesh = false;
@@ -95,7 +95,7 @@ describe('a plane behind delays', () => {
     expect(() => raise.prefer(1, Promise.resolve(true) as never)).toThrow('instance of Promise');
   });
 
-  it('passes errors on with their code and cause, without their class', async () => {
+  it('a delayed plane passes errors with code and cause, but without their class', async () => {
     const cause = Object.assign(new Error('in use'), { code: 'EADDRINUSE' });
     const { plane } = setUp({
       ...ANSWERS,
@@ -110,7 +110,7 @@ describe('a plane behind delays', () => {
     expect(error).not.toBeInstanceOf(DerpkitError);
   });
 
-  it('shuts down behind everything that was asked before, and ahead of no event', async () => {
+  it('a delayed plane shuts down behind every earlier call and delivers every event first', async () => {
     let raise: PlaneEvents | undefined;
     const {
       plane,
@@ -130,7 +130,7 @@ describe('a plane behind delays', () => {
     expect(up.map(([name]) => name)).toEqual(Array(10).fill('closed'));
   });
 
-  it('is as random as its seed', () => {
+  it('a delayed plane repeats its delays for a given seed', () => {
     const row = (seed: number) => {
       const random = seeded(seed);
       return Array.from({ length: 1000 }, random);

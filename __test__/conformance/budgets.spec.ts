@@ -44,7 +44,7 @@ async function metrics(relay: TestRelay): Promise<Map<string, number>> {
 }
 
 describe.each(LANES_AND_TLS)('partial frames, $name', (lane) => {
-  it('of all clients have a budget, beyond which those that hold much for longest are closed', async () => {
+  it('the relay bounds partial frames over all clients, and closes those that have been large for longest', async () => {
     const limit = 300_000;
     const relay = await startRelay(lane, { config: { limits: { partialBytes: limit } } });
     const bystanders = await Bystanders.join(relay);
@@ -85,7 +85,7 @@ describe.each(LANES_AND_TLS)('partial frames, $name', (lane) => {
     expect(relay.drops()).toEqual({});
   });
 
-  it('of ordinary packets are free', async () => {
+  it('partial frames of ordinary packets count against no limit', async () => {
     const relay = await startRelay(lane, { config: { limits: { partialBytes: 1 } } });
     const reader = await DerpClient.connect(relay);
     const senders = await Promise.all([...Array(5)].map(() => DerpClient.connect(relay)));
@@ -97,11 +97,11 @@ describe.each(LANES_AND_TLS)('partial frames, $name', (lane) => {
   });
 });
 
-describe.each(LANES)('what cannot be acted upon yet, $name', (lane) => {
+describe.each(LANES)('data that waits to be processed, $name', (lane) => {
   /** Frames that nobody answers. */
   const ahead = Buffer.concat(Array(13).fill(encodeFrame(0x71 as FrameType, Buffer.alloc(5000, 1))));
 
-  it('has the same budget before an admission', async () => {
+  it('data sent before an admission counts against the limit of partial bytes', async () => {
     const harness = await PlaneHarness.open(lane, { limits: { partialBytes: 170_000 } });
     const held = () => harness.plane.counters.read('held:partial_bytes');
     const first = await harness.loggingIn();
@@ -122,7 +122,7 @@ describe.each(LANES)('what cannot be acted upon yet, $name', (lane) => {
     await eventually(() => held() === 0, 'nothing to be held any more');
   });
 
-  it('has it behind a receive limit, and when the budget comes down', async () => {
+  it('data behind a receive limit counts too, also after the limit was lowered', async () => {
     const harness = await PlaneHarness.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } });
     const held = () => harness.plane.counters.read('held:partial_bytes');
     const clients = [await harness.admitted(), await harness.admitted()];
@@ -137,8 +137,8 @@ describe.each(LANES)('what cannot be acted upon yet, $name', (lane) => {
   });
 });
 
-describe.each(LANES_AND_TLS)('what waits to be sent, $name', (lane) => {
-  it('has a budget over all clients, beyond which the one with the most loses its oldest', async () => {
+describe.each(LANES_AND_TLS)('data that waits to be sent, $name', (lane) => {
+  it('the relay bounds queued bytes over all clients, and drops the oldest packets of the largest', async () => {
     const limit = 1 << 20;
     const relay = await startRelay(lane, { config: { ...FOR_EVER, limits: { queuedBytes: limit } } });
     const bystanders = await Bystanders.join(relay);
@@ -182,7 +182,7 @@ describe.each(LANES_AND_TLS)('what waits to be sent, $name', (lane) => {
     });
   });
 
-  it('closes whoever has the most and no packet to lose', async () => {
+  it('the relay closes the client with the most queued bytes if it has no packet to drop', async () => {
     const harness = await PlaneHarness.open(
       lane,
       { limits: { queuedBytes: 400_000 }, deadlines: { write: 0 } },
@@ -206,11 +206,11 @@ describe.each(LANES_AND_TLS)('what waits to be sent, $name', (lane) => {
   });
 });
 
-describe.each(LANES)('who is told that others have left, $name', (lane) => {
+describe.each(LANES)('pairs of a client and its sources, $name', (lane) => {
   /** Keys that nobody here has. */
   const source = (number: number) => readNodeKey(Buffer.alloc(32, number));
 
-  it('has a budget over all clients, beyond which the one that is told of most forgets the oldest', async () => {
+  it('the relay bounds pairs over all clients, and the client with the most forgets its oldest source', async () => {
     const harness = await PlaneHarness.open(lane, { limits: { peerGonePairs: 40 } });
     const { client: peer, login } = await harness.loggingIn();
     harness.plane.admit(login.id, { mesh: true, receiveLimit: null });
@@ -241,7 +241,7 @@ describe.each(LANES)('who is told that others have left, $name', (lane) => {
     expect(harness.plane.counters.read('held:peer_gone_pairs')).toBe(0);
   });
 
-  it('counts nothing of those who have left', async () => {
+  it('a client that has left counts for no pair', async () => {
     const harness = await PlaneHarness.open(lane);
     const { client: peer, login } = await harness.loggingIn();
     harness.plane.admit(login.id, { mesh: true, receiveLimit: null });

@@ -65,7 +65,7 @@ async function shown(relay: TestRelay, servername: string): Promise<string | und
 const of = ({ chain }: Pair) => new X509Certificate(chain).fingerprint256;
 
 describe.each(LANES)('certificates from files, $name', (lane) => {
-  it('are chosen by server name; without a default others are refused', async () => {
+  it('the server name selects a certificate from files; without a default, unknown names are refused', async () => {
     const directory = temporary();
     const [a, b, wild] = [
       pemPair(['a.test', 'also.test']),
@@ -84,7 +84,7 @@ describe.each(LANES)('certificates from files, $name', (lane) => {
     }
   });
 
-  it('have a default, if one says so', async () => {
+  it('a certificate marked default serves unknown names', async () => {
     const directory = temporary();
     const [a, b] = [pemPair(['a.test']), pemPair(['b.test'])];
     const certificates = [write(directory, 'a', a), { ...write(directory, 'b', b), default: true }];
@@ -93,7 +93,7 @@ describe.each(LANES)('certificates from files, $name', (lane) => {
     for (const name of ['', 'c.test', 'b.test']) expect(await shown(relay, name)).toBe(of(b));
   });
 
-  it.runIf(HAS_OPENSSL)('may have keys of every kind', async () => {
+  it.runIf(HAS_OPENSSL)('certificate files may hold keys of every kind', async () => {
     const directory = temporary();
     const kinds = { rsa: ['rsa:2048'], p384: ['ec', '-pkeyopt', 'ec_paramgen_curve:P-384'], ed25519: ['ed25519'] };
     const certificates = Object.entries(kinds).map(([name, kind]) => {
@@ -110,7 +110,7 @@ describe.each(LANES)('certificates from files, $name', (lane) => {
     }
   });
 
-  it('are taken when they change, and no connection notices', async () => {
+  it('a changed certificate is served without disturbing connections', async () => {
     const directory = temporary();
     const [first, second] = [pemPair(['relay.test']), pemPair(['relay.test'])];
     const log = new Log();
@@ -126,7 +126,7 @@ describe.each(LANES)('certificates from files, $name', (lane) => {
     expect(relay.disconnected).toEqual([]);
   });
 
-  it('are taken when a link to them is swapped', async () => {
+  it('a certificate is served after a link to its files was swapped', async () => {
     const directory = temporary();
     const [first, second] = [pemPair(['relay.test']), pemPair(['relay.test'])];
     for (const [name, pair] of Object.entries({ first, second })) {
@@ -159,25 +159,28 @@ describe.each(LANES)('certificates from files, $name', (lane) => {
     ['half a key', ({ key }) => ({ key: key.slice(0, key.length / 2) }), /\.key: there is no private key/],
     ['one that has run out', () => expired('relay.test'), /\.crt has expired/],
     ['one for another name', () => pemPair(['other.test']), /\.crt is not valid for relay\.test/],
-  ])('that are %s are refused in one line, and the old one is served on', async (_what, bad, message) => {
-    const directory = temporary();
-    const good = pemPair(['relay.test']);
-    write(directory, 'relay.test', good);
-    const log = new Log();
-    const relay = await open(lane, { certDir: directory, hostname: 'relay.test' }, log);
-    write(directory, 'relay.test', { ...good, ...bad(good) });
-    const error = await relay.relay.reload().catch((caught: Error) => caught);
-    expect(String(error)).toMatch(message);
-    expect(String(error)).not.toContain('\n');
-    expect(await shown(relay, 'relay.test')).toBe(of(good));
-    // And a good one is taken behind it.
-    const next = pemPair(['relay.test']);
-    write(directory, 'relay.test', next);
-    await relay.relay.reload();
-    expect(await shown(relay, 'relay.test')).toBe(of(next));
-  });
+  ])(
+    'certificate files that are %s are refused in one line, and the old certificate stays in service',
+    async (_what, bad, message) => {
+      const directory = temporary();
+      const good = pemPair(['relay.test']);
+      write(directory, 'relay.test', good);
+      const log = new Log();
+      const relay = await open(lane, { certDir: directory, hostname: 'relay.test' }, log);
+      write(directory, 'relay.test', { ...good, ...bad(good) });
+      const error = await relay.relay.reload().catch((caught: Error) => caught);
+      expect(String(error)).toMatch(message);
+      expect(String(error)).not.toContain('\n');
+      expect(await shown(relay, 'relay.test')).toBe(of(good));
+      // And a good one is taken behind it.
+      const next = pemPair(['relay.test']);
+      write(directory, 'relay.test', next);
+      await relay.relay.reload();
+      expect(await shown(relay, 'relay.test')).toBe(of(next));
+    },
+  );
 
-  it('are told of in metrics, and at /debug/certificates', async () => {
+  it('metrics and /debug/certificates show certificates from files', async () => {
     const directory = temporary();
     const pair = pemPair(['a.test', 'b.test']);
     const relay = await open(lane, { certificates: [write(directory, 'a', pair)], hostname: 'a.test' });

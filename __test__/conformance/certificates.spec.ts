@@ -64,8 +64,8 @@ function open(lane: Lane, policy: PolicyChanges = {}, set = NOBODY): Promise<Pla
   return PlaneHarness.open(lane, policy, 'tls', set);
 }
 
-describe.each(LANES)('certificates, $name', (lane) => {
-  it('are asked for, once, and the handshake goes on when they are there', async () => {
+describe.each(LANES)('parked handshakes, $name', (lane) => {
+  it('the plane asks once for a missing certificate, and continues the handshake when it arrives', async () => {
     const harness = await open(lane);
     const waiting = await park(harness, { servername: 'Relay.Test', ALPNProtocols: ['x', 'http/1.1'] });
     expect(waiting.need).toEqual({
@@ -103,7 +103,7 @@ describe.each(LANES)('certificates, $name', (lane) => {
     },
   );
 
-  it('are for the address that a client without a name has come to', async () => {
+  it('the certificate for a client without a server name is that of its destination address', async () => {
     const harness = await open(lane);
     const waiting = await park(harness, {});
     expect(waiting.need).toMatchObject({ serverName: '', localAddress: '127.0.0.1', alpn: [] });
@@ -112,22 +112,25 @@ describe.each(LANES)('certificates, $name', (lane) => {
     expect(shown(await opened(waiting))).toBe(fingerprint(wanted));
   });
 
-  it.runIf(HAS_OPENSSL)('may be of RSA; of two for a name a client gets the one that it can verify', async () => {
-    const [ecdsa, rsa] = [certificate(['relay.test']), rsaCertificate(['relay.test', 'rsa.test'])];
-    const harness = await open(lane, {}, asking(ecdsa, rsa));
-    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-      const client = (servername: string, sigalgs?: string) =>
-        harness.wire({ servername, minVersion: version, maxVersion: version, ...(sigalgs && { sigalgs }) });
-      expect(shown(await client('rsa.test'))).toBe(fingerprint(rsa));
-      expect(shown(await client('relay.test'))).toBe(fingerprint(ecdsa));
-      expect(shown(await client('relay.test', 'rsa_pss_rsae_sha256'))).toBe(fingerprint(rsa));
-      expect(shown(await client('relay.test', 'ecdsa_secp256r1_sha256'))).toBe(fingerprint(ecdsa));
-    }
-    const { client } = await harness.admitted({ tls: { servername: 'rsa.test' } });
-    expect(await client.fence()).toEqual([]);
-  });
+  it.runIf(HAS_OPENSSL)(
+    'a client gets the one of two certificates that it can verify, such as one with RSA',
+    async () => {
+      const [ecdsa, rsa] = [certificate(['relay.test']), rsaCertificate(['relay.test', 'rsa.test'])];
+      const harness = await open(lane, {}, asking(ecdsa, rsa));
+      for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+        const client = (servername: string, sigalgs?: string) =>
+          harness.wire({ servername, minVersion: version, maxVersion: version, ...(sigalgs && { sigalgs }) });
+        expect(shown(await client('rsa.test'))).toBe(fingerprint(rsa));
+        expect(shown(await client('relay.test'))).toBe(fingerprint(ecdsa));
+        expect(shown(await client('relay.test', 'rsa_pss_rsae_sha256'))).toBe(fingerprint(rsa));
+        expect(shown(await client('relay.test', 'ecdsa_secp256r1_sha256'))).toBe(fingerprint(ecdsa));
+      }
+      const { client } = await harness.admitted({ tls: { servername: 'rsa.test' } });
+      expect(await client.fence()).toEqual([]);
+    },
+  );
 
-  it('for a protocol are for handshakes that ask for it', async () => {
+  it('a certificate for a protocol serves only handshakes that offer the protocol', async () => {
     const [ordinary, challenge] = [certificate(['relay.test']), certificate(['relay.test'], ACME)];
     const harness = await open(lane, {}, asking(ordinary));
     // An authority that asks is not content with what clients get.
@@ -173,7 +176,7 @@ describe.each(LANES)('certificates, $name', (lane) => {
     else expect(await waiting.outcome).toMatchObject(REFUSED);
   });
 
-  it('are not waited for by whoever is closed', async () => {
+  it('a parked connection can be closed', async () => {
     const harness = await open(lane);
     const [first, second] = [
       await park(harness, { servername: 'a.test' }),
@@ -187,7 +190,7 @@ describe.each(LANES)('certificates, $name', (lane) => {
     expect(harness.ends.size).toBe(0);
   });
 
-  it('are waited for until their own deadline, and the handshake has its own behind it', async () => {
+  it('a parked handshake has a deadline of its own, and its full handshake deadline afterwards', async () => {
     const harness = await open(lane, { deadlines: { certificate: 600, handshake: 200 } });
     const start = performance.now();
     const waiting = await park(harness, { servername: 'relay.test' });
@@ -247,7 +250,7 @@ describe.each(LANES)('certificates, $name', (lane) => {
     for (const wire of silent) await wire.destroy();
   });
 
-  it('are found for a name that comes in pieces', async () => {
+  it('a server name that arrives in pieces selects its certificate', async () => {
     const wanted = certificate(['relay.test']);
     const harness = await open(lane, {}, asking(wanted));
     const hello = await clientHello('relay.test');
@@ -261,7 +264,7 @@ describe.each(LANES)('certificates, $name', (lane) => {
     expect(harness.needs).toEqual([]);
   });
 
-  it('do not save whoever sends nonsense while it waits', async () => {
+  it('a parked client that sends garbage is closed', async () => {
     const harness = await open(lane);
     const hello = await clientHello('relay.test');
     const wires = await Promise.all(
@@ -279,7 +282,7 @@ describe.each(LANES)('certificates, $name', (lane) => {
     await (wires[0] as Wire).destroy();
   });
 
-  it('are waited for by a flood, which nobody else feels, and which goes on when it may', async () => {
+  it('a flood of parked handshakes delays no other client, and goes on when a certificate arrives', async () => {
     const cap = 64;
     const here = certificate(['here.test']);
     const harness = await open(lane, { limits: { parkedHandshakes: cap } }, asking(here));
@@ -307,7 +310,7 @@ describe.each(LANES)('certificates, $name', (lane) => {
     for (const client of [a, b]) expect(await client.fence()).toEqual([]);
   });
 
-  it('are not waited for when the plane ends', async () => {
+  it('parked handshakes end when the plane shuts down', async () => {
     const harness = await open(lane);
     const waiting = await park(harness, { servername: 'relay.test' });
     await harness.plane.shutdown();

@@ -62,7 +62,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       ['plain TCP', false, undefined],
       ['TLS 1.2', true, TLS_12],
       ['TLS 1.3', true, TLS_13],
-    ])('is answered with exactly the 101 and the greeting over %s', async (_name, tls, options) => {
+    ])('an upgrade over %s is answered with exactly the 101 and the greeting', async (_name, tls, options) => {
       const relay = await startRelay(lane, { tls });
       const wire = await Wire.open(relay.target(options));
       wire.write(upgradeRequest());
@@ -73,14 +73,14 @@ describe.each(LANES)('connecting, $name', (lane) => {
       ['plain TCP', false, undefined],
       ['TLS 1.2', true, TLS_12],
       ['TLS 1.3', true, TLS_13],
-    ])('with fast start has no HTTP answer, over %s', async (_name, tls, options) => {
+    ])('a fast start over %s gets no HTTP answer', async (_name, tls, options) => {
       const relay = await startRelay(lane, { tls });
       const wire = await Wire.open(relay.target(options));
       wire.write(upgradeRequest({ 'Derp-Fast-Start': '1' }));
       expect(await wire.take(45)).toEqual(greeting(relay));
     });
 
-    it('takes a head for what it is, in every spelling, and does not look at what it need not', async () => {
+    it('the relay accepts an upgrade in every valid spelling, and ignores irrelevant fields', async () => {
       const relay = await startRelay(lane);
       for (const [name, head] of UPGRADES) {
         const wire = await Wire.open(relay.target());
@@ -93,7 +93,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       expect(relay.count('accepts')).toBe(UPGRADES.length);
     });
 
-    it('is demanded of requests without one, with exactly derper’s answer', async () => {
+    it('a request without an upgrade gets exactly derper’s demand for one', async () => {
       const relay = await startRelay(lane);
       for (const upgrade of ['', 'h2c', 'derp, websocket', 'derpx']) {
         const wire = await Wire.open(relay.target());
@@ -110,7 +110,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       expect(relay.count('accepts')).toBe(0);
     });
 
-    it('is nowhere but at its path', async () => {
+    it('an upgrade at any other path is no DERP upgrade', async () => {
       const relay = await startRelay(lane);
       for (const path of ['/derp/', '/derp/x', '/derpx', '/DERP', '/', '/?/derp']) {
         const wire = await Wire.open(relay.target());
@@ -134,7 +134,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
         '501 Not Implemented',
         'Unsupported transfer encoding',
       ],
-    ])('with %j is refused', async (fields, status, text = status) => {
+    ])('an upgrade with %j is refused', async (fields, status, text = status) => {
       const relay = await startRelay(lane);
       // As the first request, and as a later one.
       for (const before of ['', 'GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n']) {
@@ -149,7 +149,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       expect(relay.count('accepts')).toBe(0);
     });
 
-    it('with a body that can be read is an upgrade', async () => {
+    it('an upgrade with a readable body is accepted', async () => {
       const relay = await startRelay(lane);
       for (const fields of [
         'Content-Length: 0',
@@ -163,13 +163,13 @@ describe.each(LANES)('connecting, $name', (lane) => {
       }
     });
 
-    it.each(['derp', 'WebSocket'])('to %s leads to a whole login', async (upgrade) => {
+    it.each(['derp', 'WebSocket'])('an upgrade to %s leads to a complete login', async (upgrade) => {
       const relay = await startRelay(lane, { tls: true });
       const client = await DerpClient.connect(relay, { start: 'switch', upgrade });
       expect(await client.fence()).toEqual([]);
     });
 
-    it('is refused where DERP is off', async () => {
+    it('a relay without DERP refuses upgrades', async () => {
       const relay = await startRelay(lane, { config: { derp: false } });
       for (const head of [
         upgradeRequest(),
@@ -184,7 +184,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       }
     });
 
-    it.each([false, true])('works as the second request of a connection, fast start %s', async (fast) => {
+    it.each([false, true])('an upgrade works as the second request of a connection, fast start %s', async (fast) => {
       const relay = await startRelay(lane, { tls: true });
       const client = await DerpClient.dial(relay, { start: fast ? 'fast' : 'switch' });
       client.wire.write('GET /derp/probe HTTP/1.1\r\nHost: x\r\n\r\n');
@@ -196,7 +196,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       await relay.untilFigures({ connections: 1, home: 1 });
     });
 
-    it('as the second request of a connection that ends with it comes to an end', async () => {
+    it('an upgrade as the second request of a connection that ends with it completes', async () => {
       const relay = await startRelay(lane);
       const client = await DerpClient.dial(relay);
       client.wire.write('GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n');
@@ -207,7 +207,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       await relay.untilFigures({ connections: 0 });
     });
 
-    it('takes a ClientInfo that comes together with a second request', async () => {
+    it('the relay reads a ClientInfo that arrives together with a second request', async () => {
       const relay = await startRelay(lane);
       const client = await DerpClient.dial(relay);
       client.wire.write('GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n', client.head, client.clientInfo);
@@ -220,7 +220,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
   });
 
   describe('the first frames', () => {
-    it('are the greeting and ServerInfo, whatever else is waiting', async () => {
+    it('the first frames of the relay are the greeting and ServerInfo, even if others wait', async () => {
       const relay = await startRelay(lane);
       const sender = await DerpClient.connect(relay);
       const first = await DerpClient.connect(relay);
@@ -237,7 +237,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       await second.expect('ServerInfo');
     });
 
-    it('of a client may all come in one segment, or cut anywhere', async () => {
+    it('the first frames of a client may share a segment, or be cut anywhere', async () => {
       const relay = await startRelay(lane);
       const sample = await DerpClient.dial(relay);
       const length = sample.head.length + sample.clientInfo.length;
@@ -270,7 +270,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       await relay.untilFigures({ connections: cuts.length, home: cuts.length });
     });
 
-    it('of a client may come byte by byte', async () => {
+    it('the first frames of a client may arrive byte by byte', async () => {
       const relay = await startRelay(lane, { tls: true });
       const client = await DerpClient.dial(relay);
       const bytes = Buffer.concat([Buffer.from(client.head), client.clientInfo, ...pipelined(client)]);
@@ -279,7 +279,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
     });
   });
 
-  it('counts whoever would rather be on another node as not ideal, and nobody else', async () => {
+  it('a client with Ideal-Node counts as not ideal, and no other does', async () => {
     const relay = await startRelay(lane);
     const fast = await DerpClient.connect(relay, { idealNode: '1a' });
     await DerpClient.connect(relay, { idealNode: 'x', start: 'switch' });
@@ -292,7 +292,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
   });
 
   describe('TLS', () => {
-    it.each(['TLSv1.2', 'TLSv1.3'] as const)('ends the chain of %s with the meta certificate', async (version) => {
+    it.each(['TLSv1.2', 'TLSv1.3'] as const)('the chain of %s ends with the meta certificate', async (version) => {
       const relay = await startRelay(lane, { tls: true });
       const chain = await servedChain(relay.target(), version);
       expect(chain).toHaveLength(2);
@@ -319,7 +319,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       },
     );
 
-    it('is 1.2 at least', async () => {
+    it('the relay speaks TLS 1.2 or newer', async () => {
       const relay = await startRelay(lane, { tls: true });
       const old = { minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const;
       await expect(Wire.open(relay.target(old))).rejects.toThrow(
@@ -329,13 +329,13 @@ describe.each(LANES)('connecting, $name', (lane) => {
       expect((await Wire.open(relay.target())).tlsSocket.getProtocol()).toBe('TLSv1.3');
     });
 
-    it('speaks HTTP/1.1 where HTTP/2 is offered too', async () => {
+    it('the relay selects HTTP/1.1 even if a client also offers HTTP/2', async () => {
       const relay = await startRelay(lane, { tls: true });
       const wire = await Wire.open(relay.target({ ALPNProtocols: ['h2', 'http/1.1'] }));
       expect(wire.tlsSocket.alpnProtocol).toBe('http/1.1');
     });
 
-    it('with a certificate of its own serves any server name, and none', async () => {
+    it('a self-signed relay serves any server name, and none', async () => {
       const relay = await startRelay(lane, { tls: true });
       for (const servername of [undefined, 'localhost', 'anything.test']) {
         const client = await DerpClient.connect(relay, { tls: servername === undefined ? {} : { servername } });
@@ -343,7 +343,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       }
     });
 
-    it('in manual mode serves its host name, and refuses any other and none', async () => {
+    it('in manual mode the relay serves its host name, and refuses others and none', async () => {
       const relay = await startManual(lane, 'relay.test');
       const served = await DerpClient.connect(relay, { tls: { servername: 'relay.test' } });
       expect(await served.fence()).toEqual([]);
@@ -357,7 +357,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
       expect(await served.fence()).toEqual([]);
     });
 
-    it('in manual mode for an address serves any name, and none', async () => {
+    it('in manual mode for an IP address the relay serves any server name, and none', async () => {
       const relay = await startManual(lane, '127.0.0.1');
       for (const tls of [{ servername: 'other.test' }, {}]) await DerpClient.connect(relay, { tls });
       await relay.untilFigures({ connections: 2 });

@@ -12,7 +12,7 @@ nothingIsLeft();
 const CLIENTS = 20;
 
 describe.each(LANES_AND_TLS)('conservation, $name', (lane) => {
-  it.each([false, true])('loses nothing of paced traffic; TLS %s', async (tls) => {
+  it.each([false, true])('the relay loses no packet of paced traffic; TLS %s', async (tls) => {
     const crowd = new Crowd(await startRelay(lane, { tls }));
     await crowd.join(CLIENTS);
     const keys = crowd.clients.map(({ key }) => key);
@@ -26,7 +26,7 @@ describe.each(LANES_AND_TLS)('conservation, $name', (lane) => {
     expect(crowd.delivered).toBe(25 * 5 * CLIENTS);
   });
 
-  it.each([false, true])('accounts for every packet of a flood; TLS %s', async (tls) => {
+  it.each([false, true])('the relay accounts for every packet of a flood; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls, config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 } });
     const crowd = new Crowd(relay);
     await crowd.join(CLIENTS);
@@ -52,7 +52,7 @@ describe.each(LANES_AND_TLS)('conservation, $name', (lane) => {
     expect(relay.disconnected).toEqual([]);
   });
 
-  it('accounts for every packet while clients come and go', async () => {
+  it('the relay accounts for every packet while clients connect and leave', async () => {
     const relay = await startRelay(lane, { config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 } });
     const crowd = new Crowd(relay);
     await crowd.join(8);

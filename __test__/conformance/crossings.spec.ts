@@ -22,10 +22,10 @@ const WAYS = [
   { name: 'in a WebSocket over TLS', tls: true, webSocket: true },
 ];
 
-describe.each(LANES_AND_TLS)('crossings, $name', (lane) => {
+describe.each(LANES_AND_TLS)('crossings between JavaScript and the addon, $name', (lane) => {
   const native = lane.planeKind === 'native';
 
-  it('are counted both ways, where there is a binding', async () => {
+  it('the counters show the crossings of both directions, if there is a binding', async () => {
     const relay = await startRelay(lane);
     const before = crossings(relay);
     await DerpClient.connect(relay);
@@ -39,7 +39,7 @@ describe.each(LANES_AND_TLS)('crossings, $name', (lane) => {
     }
   });
 
-  it.runIf(native).each(WAYS)('are not made for packets, $name', async ({ tls, webSocket }) => {
+  it.runIf(native).each(WAYS)('packets cause no crossings, $name', async ({ tls, webSocket }) => {
     const relay = await startRelay(lane, { tls });
     const connect = async () => {
       if (!webSocket) return DerpClient.connect(relay);
@@ -64,7 +64,7 @@ describe.each(LANES_AND_TLS)('crossings, $name', (lane) => {
     expect(crossings(relay)).toEqual(before);
   });
 
-  it.runIf(native)('are not made for packets that cross from relay to relay', async () => {
+  it.runIf(native)('packets between meshed relays cause no crossings', async () => {
     const [here, there] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const [from, to] = [await DerpClient.connect(here), await DerpClient.connect(there)];
     await Promise.all([untilRemote(here, 2), untilRemote(there, 2)]);
@@ -90,7 +90,7 @@ describe.each(LANES_AND_TLS)('crossings, $name', (lane) => {
     expect(here.count('packets_forwarded_out')).toBe(10_001);
   });
 
-  it('are few while two connections fight over a key', async () => {
+  it('two connections that fight over a key cause few crossings', async () => {
     const relay = await startRelay(lane);
     const keys = generateKeyPair();
     const clones = [await DerpClient.connect(relay, { keys }), await DerpClient.connect(relay, { keys })] as const;
@@ -115,7 +115,7 @@ describe.each(LANES_AND_TLS)('crossings, $name', (lane) => {
     expect(relay.activeEvents - switches).toBeLessThanOrEqual(100 * seconds + 2);
   });
 
-  it.runIf(native)('are a handful for each client that comes and goes', async () => {
+  it.runIf(native)('a client that connects and leaves causes a handful of crossings', async () => {
     const relay = await startRelay(lane);
     const clients = 1000;
     const before = crossings(relay);

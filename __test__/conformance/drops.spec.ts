@@ -16,8 +16,8 @@ function told(relay: TestRelay): Record<string, number> {
   return sums;
 }
 
-describe.each(LANES_AND_TLS)('drops that are watched, $name', (lane) => {
-  it('are told of with where they came from and why, all of them, and none of other keys', async () => {
+describe.each(LANES_AND_TLS)('drops to watched keys, $name', (lane) => {
+  it('the plane reports every drop to a watched key with source and reason, and none to other keys', async () => {
     const [watched, other] = [generateKeyPair(), generateKeyPair()];
     const policy = { watchedDrops: [watched.publicKey] };
     const relay = await startRelay(lane, { config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 }, policy });

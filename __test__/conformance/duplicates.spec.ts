@@ -28,7 +28,7 @@ async function expectActive(sender: DerpClient, active: DerpClient): Promise<voi
 }
 
 describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {
-  it('get their packets at the newest', async () => {
+  it('the newest connection of a key gets its packets', async () => {
     const relay = await startRelay(lane);
     const { sender, all } = await clones(relay, 1);
     const [first] = all as [DerpClient];
@@ -50,7 +50,7 @@ describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {
     ['an unknown frame without a body', encodeFrame(0x42 as FrameType, Buffer.alloc(0))],
     ['a KeepAlive', encodeFrame(FrameType.KeepAlive, Buffer.alloc(0))],
     ['a packet', sendPacketFrame('\x01'.repeat(32) as Parameters<typeof sendPacketFrame>[0], Buffer.alloc(4))],
-  ])('get their packets at the one that has last sent anything, such as %s', async (_name, frame) => {
+  ])('the connection that last sent a frame, such as %s, gets the packets of its key', async (_name, frame) => {
     const relay = await startRelay(lane);
     const { sender, all } = await clones(relay, 2);
     const [first, second] = all as [DerpClient, DerpClient];
@@ -60,7 +60,7 @@ describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {
     await expectActive(sender, first);
   });
 
-  it('fight over it, and stay', async () => {
+  it('connections that fight over a key stay open', async () => {
     const relay = await startRelay(lane);
     const { sender, all } = await clones(relay, 2);
     const [first, second] = all as [DerpClient, DerpClient];
@@ -74,7 +74,7 @@ describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {
     expect(relay.drops()).toEqual({});
   });
 
-  it('that fight are not reported for every frame of theirs', async () => {
+  it('the plane does not report every change between connections that fight over a key', async () => {
     const relay = await startRelay(lane);
     const { all } = await clones(relay, 2);
     const [first, second] = all as [DerpClient, DerpClient];
@@ -91,7 +91,7 @@ describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {
     expect(relay.activeEvents - before).toBeLessThan(Math.max(frames / 4, (performance.now() - start) / 5));
   });
 
-  it('may send at any of them, under the one key', async () => {
+  it('each connection of a key may send under the key', async () => {
     const relay = await startRelay(lane);
     const { sender: receiver, all } = await clones(relay, 3);
     for (const client of all) {
@@ -100,13 +100,13 @@ describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {
     }
   });
 
-  it('have their pings answered at each of them', async () => {
+  it('each connection of a key gets pongs to its own pings', async () => {
     const relay = await startRelay(lane);
     const { all } = await clones(relay, 3);
     for (const client of all) expect(await client.fence()).toEqual([]);
   });
 
-  it('lose the silent newest to the oldest', async () => {
+  it('the oldest connection takes over when the silent newest one leaves', async () => {
     const relay = await startRelay(lane);
     const { sender, all } = await clones(relay, 3);
     const [first, second, third] = all as [DerpClient, DerpClient, DerpClient];
@@ -116,7 +116,7 @@ describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {
     expect(await second.fence()).toEqual([]);
   });
 
-  it('lose the last writer to the one before it', async () => {
+  it('the connection before takes over when the last writer leaves', async () => {
     const relay = await startRelay(lane);
     const { sender, all } = await clones(relay, 4);
     const [first, second, third, fourth] = all as [DerpClient, DerpClient, DerpClient, DerpClient];
@@ -134,7 +134,7 @@ describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {
     expect(relay.drops()).toEqual({ unknown_dest: 1 });
   });
 
-  it('keep the active one when another leaves', async () => {
+  it('the active connection stays active when another one leaves', async () => {
     const relay = await startRelay(lane);
     const { sender, all } = await clones(relay, 4);
     const [first, second, third, fourth] = all as [DerpClient, DerpClient, DerpClient, DerpClient];
@@ -145,7 +145,7 @@ describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {
     }
   });
 
-  it('are counted: keys, connections, and all there ever were', async () => {
+  it('the metrics count keys with several connections, their connections, and all there ever were', async () => {
     const relay = await startRelay(lane);
     const { all } = await clones(relay, 2);
     await relay.untilFigures({ connections: 3, localKeys: 2, dupKeys: 1, dupConnections: 2, dupConnectionsEver: 1 });
@@ -159,7 +159,7 @@ describe.each(LANES_AND_TLS)('connections of one key, $name', (lane) => {
     await relay.untilFigures({ connections: 3, localKeys: 3, dupKeys: 0, dupConnections: 0, dupConnectionsEver: 3 });
   });
 
-  it('that come and go together leave nothing behind', async () => {
+  it('connections of a key that connect and leave together leave no trace', async () => {
     const relay = await startRelay(lane);
     const { sender, all } = await clones(relay, 1);
     const { keys } = all[0] as DerpClient;

@@ -9,7 +9,7 @@ nothingIsLeft();
 
 const REQUEST = 'GET /generate_204 HTTP/1.1\r\nHost: relay\r\n\r\n';
 
-describe.each(LANES_AND_TLS)('an end of TLS, $name', (lane) => {
+describe.each(LANES_AND_TLS)('the end of a TLS connection, $name', (lane) => {
   describe.each([
     ['in one write with a request', REQUEST],
     ['in one write with a part of a request', REQUEST.slice(0, 20)],
@@ -29,7 +29,7 @@ describe.each(LANES_AND_TLS)('an end of TLS, $name', (lane) => {
       return { client, request, over };
     };
 
-    it('by close_notify is one', async () => {
+    it('a close_notify ends the connection', async () => {
       const { client, request, over } = await start();
       const close = await client.record((tls) => tls.end());
       client.send(request, close);
@@ -38,13 +38,13 @@ describe.each(LANES_AND_TLS)('an end of TLS, $name', (lane) => {
       else expect(answer).not.toMatch(/^HTTP\/1\.1 2/);
     });
 
-    it('by a fatal alert is one', async () => {
+    it('a fatal alert ends the connection', async () => {
       const { client, request, over } = await start();
       client.send(request, await client.fatalAlert());
       await over();
     });
 
-    it('by a record that does not open is one, and is told to the client', async () => {
+    it('a record that does not open ends the connection, and the client is told', async () => {
       const { client, request, over } = await start();
       client.send(request, BAD_RECORD);
       // Node says nothing of it behind an answer.

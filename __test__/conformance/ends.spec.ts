@@ -52,7 +52,7 @@ async function overWebSocket(relay: TestRelay): Promise<{ socket: WebSocketClien
   return { socket, client };
 }
 
-describe.each(LANES_AND_TLS)('what a client has sent before it ends its connection, $name', (lane) => {
+describe.each(LANES_AND_TLS)('the last data of a client, $name', (lane) => {
   it.each(FACES.filter(({ way }) => way !== 'close unread'))(
     'waits for its admission with its end: $way over $face',
     async ({ face, way }) => {
@@ -73,14 +73,14 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
     },
   );
 
-  it('waits for no admission if it is nothing', async () => {
+  it('a client that sent nothing ahead ends without waiting for admission', async () => {
     const harness = await PlaneHarness.open(lane);
     const { client, login } = await harness.loggingIn();
     client.wire.end();
     expect(await harness.endOf(login.id)).toBe('disconnected');
   });
 
-  it.each(['tcp', 'tls'] as const)('is refused with it, over %s', async (face) => {
+  it.each(['tcp', 'tls'] as const)('a refusal discards what a client sent ahead, over %s', async (face) => {
     const harness = await PlaneHarness.open(lane, {}, face);
     const { client: receiver } = await harness.admitted();
     const { client, login } = await harness.loggingIn();
@@ -91,7 +91,7 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
     expect(await receiver.fence()).toEqual([]);
   });
 
-  it.each([false, true])('arrives, all in one write with the request and the login; TLS %s', async (tls) => {
+  it.each([false, true])('packets in one write with request and login arrive; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls });
     const receiver = await DerpClient.connect(relay);
     for (let time = 0; time < 20; time++) {
@@ -104,7 +104,7 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
     }
   });
 
-  it.each([false, true])('arrives, as soon as ServerInfo is there; TLS %s', async (tls) => {
+  it.each([false, true])('packets sent right after ServerInfo arrive before the end; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls });
     const receiver = await DerpClient.connect(relay);
     for (let time = 0; time < 60; time++) {
@@ -116,7 +116,7 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
     }
   });
 
-  it.each(FACES)('arrives behind all that came before: $way over $face', async ({ face, way }) => {
+  it.each(FACES)('everything arrives that a client sent before $way over $face', async ({ face, way }) => {
     const relay = await startRelay(lane, { tls: face === 'tls' });
     const receiver = await DerpClient.connect(relay);
     const sender = await DerpClient.connect(relay);
@@ -178,7 +178,7 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
     },
   );
 
-  it.each([false, true])('arrives of a WebSocket that is closed in the same write; TLS %s', async (tls) => {
+  it.each([false, true])('packets of a WebSocket that closes in the same write arrive; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls });
     const receiver = await DerpClient.connect(relay);
     const close = clientFrame(closePayload(1000), { opcode: Opcode.Close });
@@ -197,7 +197,7 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
     ['its close frame', true],
     ['the end of its connection', false],
     ['the end of its connection', true],
-  ])('arrives of a WebSocket, all in one write with the request, the login and %s; TLS %s', async (how, tls) => {
+  ])('packets of a WebSocket in one write with request, login and %s arrive; TLS %s', async (how, tls) => {
     const relay = await startRelay(lane, { tls });
     const receiver = await DerpClient.connect(relay);
     for (let time = 0; time < 10; time++) {
@@ -215,7 +215,7 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
     }
   });
 
-  it('arrives of a mesh peer', async () => {
+  it('the last packets of a mesh peer arrive', async () => {
     const relay = await startRelay(lane);
     const receiver = await DerpClient.connect(relay);
     for (let time = 0; time < 20; time++) {
@@ -231,7 +231,7 @@ describe.each(LANES_AND_TLS)('what a client has sent before it ends its connecti
   });
 });
 
-describe.each(LANES_AND_TLS)('what another relay has said before it ends its link, $name', (lane) => {
+describe.each(LANES_AND_TLS)('the last data of another relay, $name', (lane) => {
   // Node does not reset what it has accepted over TLS.
   it.each(FACES.filter(({ face, way }) => way === 'end' || (way === 'reset' && face === 'tcp')))(
     'is heard before the end: $way over $face',
@@ -255,10 +255,10 @@ describe.each(LANES_AND_TLS)('what another relay has said before it ends its lin
   );
 });
 
-describe.each(LANES_AND_TLS)('a client that sends no more, and reads on, $name', (lane) => {
+describe.each(LANES_AND_TLS)('a client that ends only its sending side, $name', (lane) => {
   const FOR_EVER = { tcpWriteTimeout: 0, tcpUserTimeout: 0 };
 
-  it.each([false, true])('gets what it has caused; TLS %s', async (tls) => {
+  it.each([false, true])('a half-closed client gets the frames that it caused; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls });
     for (let time = 0; time < 20; time++) {
       const client = await DerpClient.connect(relay);
@@ -271,42 +271,48 @@ describe.each(LANES_AND_TLS)('a client that sends no more, and reads on, $name',
     }
   });
 
-  it.each([false, true])('gets what waits for it, though it has left for everybody else; TLS %s', async (tls) => {
-    const relay = await startRelay(lane, { tls, config: FOR_EVER });
-    const [sender, client] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
-    const got: number[] = [];
-    client.onPacket = (_source, packet) => got.push(packet.readUInt32BE());
-    client.wire.stopReading();
-    const sent = await fill(relay, sender, client);
-    client.wire.end();
-    expect(await relay.endOf(client.key)).toBe('disconnected');
-    sender.sendPacket(client.key, numbered(sent));
-    await sender.fence();
-    client.wire.goOnReading();
-    await client.closed();
-    const dropped = relay.drops().queue_head as number;
-    expect(got).toHaveLength(sent - dropped);
-    expect(got.slice(-QUEUE_DEPTH)).toEqual(Array.from({ length: QUEUE_DEPTH }, (_, at) => sent - QUEUE_DEPTH + at));
-    expect(relay.drops()).toEqual({ queue_head: dropped, unknown_dest: 1 });
-    expect(relay.count('packets_sent')).toBe(sent - dropped);
-  });
+  it.each([false, true])(
+    'a half-closed client gets its queued packets, although it has left for others; TLS %s',
+    async (tls) => {
+      const relay = await startRelay(lane, { tls, config: FOR_EVER });
+      const [sender, client] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+      const got: number[] = [];
+      client.onPacket = (_source, packet) => got.push(packet.readUInt32BE());
+      client.wire.stopReading();
+      const sent = await fill(relay, sender, client);
+      client.wire.end();
+      expect(await relay.endOf(client.key)).toBe('disconnected');
+      sender.sendPacket(client.key, numbered(sent));
+      await sender.fence();
+      client.wire.goOnReading();
+      await client.closed();
+      const dropped = relay.drops().queue_head as number;
+      expect(got).toHaveLength(sent - dropped);
+      expect(got.slice(-QUEUE_DEPTH)).toEqual(Array.from({ length: QUEUE_DEPTH }, (_, at) => sent - QUEUE_DEPTH + at));
+      expect(relay.drops()).toEqual({ queue_head: dropped, unknown_dest: 1 });
+      expect(relay.count('packets_sent')).toBe(sent - dropped);
+    },
+  );
 
-  it.each([false, true])('but does not, is let go of after the write deadline; TLS %s', async (tls) => {
-    const relay = await startRelay(lane, { tls, config: { tcpWriteTimeout: 500 } });
-    const sender = await DerpClient.connect(relay);
-    const before = openSockets();
-    const client = await DerpClient.connect(relay);
-    client.wire.stopReading();
-    const sent = await fill(relay, sender, client, 1);
-    client.wire.end();
-    expect(await relay.endOf(client.key)).toBe('disconnected');
-    const lost = () => Object.values(relay.drops()).reduce((sum, count) => sum + count, 0);
-    await eventually(
-      () => relay.count('packets_sent') + lost() === sent,
-      () => `${sent} packets to be accounted for: ${JSON.stringify(relay.drops())}`,
-    );
-    expect(relay.drops().gone_disconnected).toBeGreaterThan(0);
-    // The client's own is one of them.
-    await eventually(() => openSockets() === before + 1, 'its socket to be closed');
-  });
+  it.each([false, true])(
+    'a half-closed client that does not read is closed after the write deadline; TLS %s',
+    async (tls) => {
+      const relay = await startRelay(lane, { tls, config: { tcpWriteTimeout: 500 } });
+      const sender = await DerpClient.connect(relay);
+      const before = openSockets();
+      const client = await DerpClient.connect(relay);
+      client.wire.stopReading();
+      const sent = await fill(relay, sender, client, 1);
+      client.wire.end();
+      expect(await relay.endOf(client.key)).toBe('disconnected');
+      const lost = () => Object.values(relay.drops()).reduce((sum, count) => sum + count, 0);
+      await eventually(
+        () => relay.count('packets_sent') + lost() === sent,
+        () => `${sent} packets to be accounted for: ${JSON.stringify(relay.drops())}`,
+      );
+      expect(relay.drops().gone_disconnected).toBeGreaterThan(0);
+      // The client's own is one of them.
+      await eventually(() => openSockets() === before + 1, 'its socket to be closed');
+    },
+  );
 });

@@ -147,49 +147,52 @@ const CASES = LANES.filter(({ name }) => name !== 'js-async').flatMap((lane) =>
 );
 
 describe.each(CASES)('$name, TLS $tls', ({ lane, tls }) => {
-  it.each(['before', 'after'])('each handler in turn throws, %s it has done its work', async (when) => {
-    const handlers = await handlersOf(lane, tls);
-    expect(handlers.length).toBeGreaterThan(12);
-    const plants = handlers.flatMap((what) =>
-      [...Array(what === EVENTS ? OCCASIONS : 1).keys()].map((occasion) => ({ what, occasion })),
-    );
-    const rig = await Rig.start(lane, tls);
-    let planted: { what: string; occasion: number } | undefined;
-    let thrown = 0;
-    let struck = () => {};
-    onHandler((what, act) => {
-      if (what !== planted?.what) return act();
-      if (planted.occasion > 0) {
-        planted.occasion -= 1;
-        return act();
-      }
-      planted = undefined;
-      thrown += 1;
-      if (what.startsWith('STUN')) struck();
-      if (when === 'after') act();
-      throw new Error(`planted: ${what}`);
-    });
-    for (const plant of plants) {
-      const handler = `${plant.what}, ${plant.occasion}`;
-      const there = [await rig.client(), await rig.client()] as const;
-      rig.struck = new Promise((resolve) => {
-        struck = resolve;
+  it.each(['before', 'after'])(
+    'an exception of each handler in turn ends only its subject, thrown %s its work',
+    async (when) => {
+      const handlers = await handlersOf(lane, tls);
+      expect(handlers.length).toBeGreaterThan(12);
+      const plants = handlers.flatMap((what) =>
+        [...Array(what === EVENTS ? OCCASIONS : 1).keys()].map((occasion) => ({ what, occasion })),
+      );
+      const rig = await Rig.start(lane, tls);
+      let planted: { what: string; occasion: number } | undefined;
+      let thrown = 0;
+      let struck = () => {};
+      onHandler((what, act) => {
+        if (what !== planted?.what) return act();
+        if (planted.occasion > 0) {
+          planted.occasion -= 1;
+          return act();
+        }
+        planted = undefined;
+        thrown += 1;
+        if (what.startsWith('STUN')) struck();
+        if (when === 'after') act();
+        throw new Error(`planted: ${what}`);
       });
-      planted = plant;
-      await rig.everything();
-      planted = undefined;
-      const [a, b] = [await rig.client(), await rig.client()];
-      a.sendPacket(b.key, handler);
-      await b.expectPacket(handler);
-      // Those who were there have nothing to do with it; what is everybody's in turn, a deadline or events, may be theirs.
-      expect(there.filter(({ wire }) => wire.isOver).length, handler).toBeLessThanOrEqual(1);
-      for (const client of [...there, a, b]) await client.close();
-      await eventually(() => rig.relay.figures().connections === 0, `the books to balance after ${handler}`);
-    }
-    expect(thrown).toBeGreaterThan(10);
-  });
+      for (const plant of plants) {
+        const handler = `${plant.what}, ${plant.occasion}`;
+        const there = [await rig.client(), await rig.client()] as const;
+        rig.struck = new Promise((resolve) => {
+          struck = resolve;
+        });
+        planted = plant;
+        await rig.everything();
+        planted = undefined;
+        const [a, b] = [await rig.client(), await rig.client()];
+        a.sendPacket(b.key, handler);
+        await b.expectPacket(handler);
+        // Those who were there have nothing to do with it; what is everybody's in turn, a deadline or events, may be theirs.
+        expect(there.filter(({ wire }) => wire.isOver).length, handler).toBeLessThanOrEqual(1);
+        for (const client of [...there, a, b]) await client.close();
+        await eventually(() => rig.relay.figures().connections === 0, `the books to balance after ${handler}`);
+      }
+      expect(thrown).toBeGreaterThan(10);
+    },
+  );
 
-  it('a listener of the embedding program that throws, or rejects, is no reason to end a client', async () => {
+  it('an exception or rejection of an embedder’s listener ends no client', async () => {
     const rig = await Rig.start(lane, tls);
     const heard: string[] = [];
     rig.relay.on('connected', () => {

@@ -56,7 +56,7 @@ const CLOSING_MESH_PEERS: [name: string, bytes: Buffer][] = [
 ];
 
 describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
-  it('that break the protocol close its connection at their header, and no other', async () => {
+  it('a frame that breaks the protocol ends its connection at the header, and no other', async () => {
     const relay = await startRelay(lane);
     const undisturbed = await DerpClient.connect(relay);
     for (const [name, bytes] of CLOSING) {
@@ -70,7 +70,7 @@ describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
     await relay.untilFigures({ connections: 1 });
   });
 
-  it('that break the protocol close a mesh peer too', async () => {
+  it('a frame that breaks the protocol ends a mesh peer, too', async () => {
     const relay = await startRelay(lane);
     for (const [name, bytes] of CLOSING_MESH_PEERS) {
       const client = await DerpClient.connect(relay, { meshKey: MESH_KEY });
@@ -80,7 +80,7 @@ describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
     }
   });
 
-  it('of unknown and meaningless types are passed over up to 65568 bytes', async () => {
+  it('frames of unknown or meaningless types are skipped up to 65568 bytes', async () => {
     const relay = await startRelay(lane);
     const client = await DerpClient.connect(relay);
     for (const type of PASSED_OVER) {
@@ -93,7 +93,7 @@ describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
     expect(await client.fence()).toEqual([]);
   });
 
-  it.each([8, 9, 500, 1000])('that are pings of %d bytes are answered with their first 8', async (length) => {
+  it.each([8, 9, 500, 1000])('a ping of %d bytes is answered with its first 8', async (length) => {
     const relay = await startRelay(lane);
     const client = await DerpClient.connect(relay);
     const data = Buffer.from(Array.from({ length }, (_, index) => index & 0xff));
@@ -103,7 +103,7 @@ describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
     await relay.untilCount('sent_pong', 1);
   });
 
-  it('that are pings count, also when their length closes the connection', async () => {
+  it('pings are counted, even if their length ends the connection', async () => {
     const relay = await startRelay(lane);
     for (const length of [7, 1001]) {
       const client = await DerpClient.connect(relay);
@@ -114,7 +114,7 @@ describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
     expect(relay.count('sent_pong')).toBe(0);
   });
 
-  it('that say where home is count once, however often they come', async () => {
+  it('a client’s home counts once, however often it announces it', async () => {
     const relay = await startRelay(lane);
     const client = await DerpClient.connect(relay);
     const other = await DerpClient.connect(relay);
@@ -130,21 +130,24 @@ describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
     await relay.untilFigures({ home: 1, connections: 1, homeMovesIn: 0, homeMovesOut: 0 });
   });
 
-  it.each([false, true])('may end anywhere: that is the end of its connection, and no fault; TLS %s', async (tls) => {
-    const relay = await startRelay(lane, { tls });
-    // Between two frames, within a header, behind it, within the body.
-    for (const length of [0, 1, 3, 5, 30, 44]) {
-      const client = await DerpClient.connect(relay);
-      const sendPacket = Buffer.concat([header(FrameType.SendPacket, 40), nodeKeyBytes(client.key), Buffer.alloc(8)]);
-      client.send(sendPacket.subarray(0, length));
-      client.wire.end();
-      await client.closed();
-      expect(await relay.endOf(client.key), `after ${length} bytes`).toBe('disconnected');
-    }
-    expect(relay.count('bytes_received')).toBe(0);
-  });
+  it.each([false, true])(
+    'a stream that ends inside a frame ends its connection without a fault; TLS %s',
+    async (tls) => {
+      const relay = await startRelay(lane, { tls });
+      // Between two frames, within a header, behind it, within the body.
+      for (const length of [0, 1, 3, 5, 30, 44]) {
+        const client = await DerpClient.connect(relay);
+        const sendPacket = Buffer.concat([header(FrameType.SendPacket, 40), nodeKeyBytes(client.key), Buffer.alloc(8)]);
+        client.send(sendPacket.subarray(0, length));
+        client.wire.end();
+        await client.closed();
+        expect(await relay.endOf(client.key), `after ${length} bytes`).toBe('disconnected');
+      }
+      expect(relay.count('bytes_received')).toBe(0);
+    },
+  );
 
-  it('that were whole before the connection ended are acted on', async () => {
+  it('complete frames before the end of a connection take effect', async () => {
     const relay = await startRelay(lane);
     const [leaving, staying] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     leaving.sendPacket(staying.key, 'last words');
@@ -153,7 +156,7 @@ describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
     expect(await staying.expect('PeerGone')).toEqual({ type: 'PeerGone', key: leaving.key, reason: 0 });
   });
 
-  it('may be cut anywhere, over TLS too', async () => {
+  it('frames may be cut anywhere, over TLS too', async () => {
     const relay = await startRelay(lane, { tls: true });
     const client = await DerpClient.connect(relay);
     const packet = Buffer.concat([
@@ -173,7 +176,7 @@ describe.each(LANES_AND_TLS)('frames of a client, $name', (lane) => {
     expect(await client.fence()).toEqual([]);
   });
 
-  it('that announce much and bring little cost no other client anything', async () => {
+  it('a frame that announces much and brings little costs other clients nothing', async () => {
     const relay = await startRelay(lane);
     const liars = await Promise.all([...Array(20)].map(() => DerpClient.connect(relay)));
     for (const liar of liars) liar.send(header(FrameType.SendPacket, 65568), Buffer.alloc(10));

@@ -40,7 +40,7 @@ async function stuck(relay: TestRelay, step: number): Promise<DerpClient> {
 }
 
 describe.each(LANES)('a flood, $name', (lane) => {
-  it(`of ${FLOOD} half-open connections keeps nobody out, and leaves nothing`, async () => {
+  it(`a flood of ${FLOOD} half-open connections keeps no client out, and leaves no trace`, async () => {
     const relay = await startRelay(lane, { policy: { deadlines: NEVER } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -68,30 +68,33 @@ describe.each(LANES)('a flood, $name', (lane) => {
   it.each([
     ['that send no request', 0, { handshakes: 50 }],
     ['that do not log in', 2, { pendingLogins: 50 }],
-  ])('of connections %s is kept within the limit, and the relay is open all the time', async (_name, step, limits) => {
-    const relay = await startRelay(lane, { policy: { limits, deadlines: NEVER } });
-    const bystanders = await Bystanders.join(relay);
-    await bystanders.during(async () => {
-      const flood = await Promise.all([...Array(150)].map(() => stuck(relay, step)));
-      await relay.untilCount('strangers_evicted:pool', 100);
-      const ended = () => flood.filter(({ wire }) => wire.isOver).length;
-      await eventually(
-        () => ended() === 100,
-        () => `100 of them to be ended, not ${ended()}`,
-      );
-      const late = await DerpClient.connect(relay);
-      expect(await late.fence()).toEqual([]);
-      await late.close();
-      expect(relay.count('connections_refused')).toBe(0);
-      for (const { wire } of flood) await wire.destroy();
-    });
-  });
+  ])(
+    'a flood of connections %s stays within the limit, and the relay accepts clients throughout',
+    async (_name, step, limits) => {
+      const relay = await startRelay(lane, { policy: { limits, deadlines: NEVER } });
+      const bystanders = await Bystanders.join(relay);
+      await bystanders.during(async () => {
+        const flood = await Promise.all([...Array(150)].map(() => stuck(relay, step)));
+        await relay.untilCount('strangers_evicted:pool', 100);
+        const ended = () => flood.filter(({ wire }) => wire.isOver).length;
+        await eventually(
+          () => ended() === 100,
+          () => `100 of them to be ended, not ${ended()}`,
+        );
+        const late = await DerpClient.connect(relay);
+        expect(await late.fence()).toEqual([]);
+        await late.close();
+        expect(relay.count('connections_refused')).toBe(0);
+        for (const { wire } of flood) await wire.destroy();
+      });
+    },
+  );
 
   it.each([
     ['no request', 0, { head: 400 }],
     ['no ClientInfo', 2, { clientInfo: 400 }],
     ['half a ClientInfo', 3, { clientInfo: 400 }],
-  ])('of connections with %s ends at the deadline by itself', async (_name, step, deadlines) => {
+  ])('a flood of connections with %s ends by itself at the deadline', async (_name, step, deadlines) => {
     const relay = await startRelay(lane, { policy: { deadlines } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -104,7 +107,7 @@ describe.each(LANES)('a flood, $name', (lane) => {
     await relay.untilCount('logins_failed', step === 0 ? 0 : 60);
   });
 
-  it('of resets at every step leaves nothing', async () => {
+  it('a flood of resets at every step leaves no trace', async () => {
     const relay = await startRelay(lane);
     const random = seeded(SEED);
     const bystanders = await Bystanders.join(relay);
@@ -132,7 +135,7 @@ describe.each(LANES)('a flood, $name', (lane) => {
     expect(relay.disconnected).toHaveLength(relay.connected.length - 2);
   });
 
-  it('of ten clients with one key delivers everything they send, and everything to them once', async () => {
+  it('ten clients with one key deliver everything they send, and get each packet once', async () => {
     const relay = await startRelay(lane);
     const bystanders = await Bystanders.join(relay);
     const keys = generateKeyPair();

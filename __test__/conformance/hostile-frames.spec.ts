@@ -44,7 +44,7 @@ async function expectEveryKind(client: DerpClient, what: string): Promise<void> 
 }
 
 describe.each(LANES_AND_TLS)('hostile frames, $name', (lane) => {
-  it.each([false, true])('that are split at every byte are what they were; TLS %s', async (tls) => {
+  it.each([false, true])('frames that are split at every byte keep their meaning; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -62,7 +62,7 @@ describe.each(LANES_AND_TLS)('hostile frames, $name', (lane) => {
     expect(relay.drops()).toEqual({});
   });
 
-  it('whose lengths are longer than what comes swallow what follows, and act on none of it', async () => {
+  it('frames that announce too many bytes swallow what follows, and none of it takes effect', async () => {
     const relay = await startRelay(lane);
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -81,7 +81,7 @@ describe.each(LANES_AND_TLS)('hostile frames, $name', (lane) => {
     });
   });
 
-  it('whose lengths are shorter than what comes end their connection at the rest, and no other', async () => {
+  it('frames that announce too few bytes end their connection at the rest, and no other', async () => {
     const relay = await startRelay(lane);
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -104,7 +104,7 @@ describe.each(LANES_AND_TLS)('hostile frames, $name', (lane) => {
     });
   });
 
-  it('of which the last is not whole are no packets, however their connection ends', async () => {
+  it('an incomplete last frame is no packet, however its connection ends', async () => {
     const relay = await startRelay(lane);
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -126,7 +126,7 @@ describe.each(LANES_AND_TLS)('hostile frames, $name', (lane) => {
   it.each([
     ['clients', undefined],
     ['mesh peers', MESH_KEY],
-  ])('that are random bytes, of %s, cost their connections and nothing else', async (who, meshKey) => {
+  ])('random bytes of %s end their connections and cost nothing else', async (who, meshKey) => {
     const relay = await startRelay(lane);
     const random = seeded(SEED + who.length);
     const bystanders = await Bystanders.join(relay);

@@ -66,7 +66,7 @@ function ports(relay: TestRelay, tls: boolean): Target[] {
 }
 
 describe.each(LANES_AND_TLS)('garbage, $name', (lane) => {
-  it.each([false, true])('on every TCP port costs its connection and nothing else; TLS %s', async (tls) => {
+  it.each([false, true])('garbage on any TCP port ends its connection and costs nothing else; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls, config: { httpPort: tls ? 0 : -1 } });
     const random = seeded(SEED);
     const bystanders = await Bystanders.join(relay);
@@ -92,7 +92,7 @@ describe.each(LANES_AND_TLS)('garbage, $name', (lane) => {
     if (tls) expect((await ask(relay.httpTarget(), '/')).status).toBe(302);
   });
 
-  it.each([false, true])('that is a head without bounds is not kept, on any port; TLS %s', async (tls) => {
+  it.each([false, true])('the relay does not keep an endless head, on any port; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls, config: { httpPort: tls ? 0 : -1 } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -112,7 +112,7 @@ describe.each(LANES_AND_TLS)('garbage, $name', (lane) => {
     expect(relay.count('accepts')).toBe(2);
   });
 
-  it('on the STUN port gets no answer, and keeps nobody from theirs', async () => {
+  it('garbage on the STUN port gets no answer, and keeps no client from its own', async () => {
     const relay = await startRelay(lane, { config: { stun: true, stunPort: 0 } });
     const random = seeded(SEED);
     const bystanders = await Bystanders.join(relay);

@@ -35,7 +35,7 @@ async function growth(plane: Parameters<typeof bytesHeld>[0], attack: () => Prom
 
 // The plane behind delays is the same one, and holds the same.
 describe.each(LANES_AND_TLS.filter(({ name }) => name !== 'js-async'))('memory, $name', (lane) => {
-  it('is bounded for readers that never read, and is there again when they are gone', async () => {
+  it('memory for clients that never read is bounded, and freed when they leave', async () => {
     const relay = await startRelay(lane, { config: FOR_EVER });
     const bystanders = await Bystanders.join(relay);
     const attack = async () => {
@@ -58,7 +58,7 @@ describe.each(LANES_AND_TLS.filter(({ name }) => name !== 'js-async'))('memory, 
     await bystanders.during(async () => expect(await growth(lane.planeKind, attack)).toBeLessThan(MOST));
   });
 
-  it('is bounded for logins that never are whole, and is there again when they are gone', async () => {
+  it('memory for incomplete logins is bounded, and freed when they leave', async () => {
     const relay = await startRelay(lane, { policy: { limits: { loginBytes: 8 * MIB } } });
     const bystanders = await Bystanders.join(relay);
     const [each, count] = [200_000, 100];
@@ -78,7 +78,7 @@ describe.each(LANES_AND_TLS.filter(({ name }) => name !== 'js-async'))('memory, 
     expect(await late.fence()).toEqual([]);
   });
 
-  it('is bounded for frames that never are whole, however many clients have begun them', async () => {
+  it('memory for incomplete frames is bounded, however many clients have begun one', async () => {
     const relay = await startRelay(lane);
     const bystanders = await Bystanders.join(relay);
     const [count, each] = [2000, 65_536];
@@ -111,7 +111,7 @@ describe.each(LANES_AND_TLS.filter(({ name }) => name !== 'js-async'))('memory, 
     expect(relay.count('held:partial_bytes')).toBe(0);
   }, 180_000);
 
-  it('is bounded for clients that send and never read the answers', async () => {
+  it('memory for answers that clients never read is bounded', async () => {
     const relay = await startRelay(lane, { config: FOR_EVER });
     const bystanders = await Bystanders.join(relay);
     const pings = Buffer.concat([...Array(5000)].map(() => pingFrame(Buffer.alloc(8))));
@@ -129,7 +129,7 @@ describe.each(LANES_AND_TLS.filter(({ name }) => name !== 'js-async'))('memory, 
     await bystanders.during(async () => expect(await growth(lane.planeKind, attack)).toBeLessThan(MOST));
   });
 
-  it('is not given to frames before they come', async () => {
+  it('the relay reserves no memory for a frame before it arrives', async () => {
     const relay = await startRelay(lane);
     const bystanders = await Bystanders.join(relay);
     const attack = async () => {
@@ -148,7 +148,7 @@ describe.each(LANES_AND_TLS.filter(({ name }) => name !== 'js-async'))('memory, 
     await bystanders.during(async () => expect(await growth(lane.planeKind, attack)).toBeLessThan(MOST));
   });
 
-  it('of what is sent ahead of the login is bounded, and none of it is lost', async () => {
+  it('memory for data ahead of a login is bounded, and none of the data is lost', async () => {
     const relay = await startRelay(lane);
     const bystanders = await Bystanders.join(relay);
     const attack = async () => {

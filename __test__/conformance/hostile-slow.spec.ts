@@ -113,21 +113,34 @@ describe.each(LANES_AND_TLS)('a client that is slow, $name', (lane) => {
         if (TOLD[deadline] !== undefined) expect([0, TOLD[deadline]], name).toContain(said.length);
         await loris.wire.destroy();
       }
-    };
-    let watched: () => Promise<unknown> = attack;
-    for (const relay of relays.values()) {
-      const [bystanders, inner] = [await Bystanders.join(relay), watched];
-      watched = () => bystanders.during(inner);
-    }
-    await watched();
-    for (const [deadline, relay] of relays) {
-      await relay.untilCount('logins_failed', deadline === 'clientInfo' ? 2 * EACH : 0);
-      expect(relay.connected).toHaveLength(2);
-      expect(relay.count('connections_refused')).toBe(0);
-    }
-  });
+      const attack = async () => {
+        const begun = STEPS.flatMap(({ deadline, name, step }) => {
+          const relay = relays.get(deadline);
+          return relay ? [...Array(EACH)].map(async () => ({ deadline, name, loris: await step(relay) })) : [];
+        });
+        const all = await Promise.all(begun);
+        await trickle(all.map(({ loris }) => loris));
+        for (const { deadline, name, loris } of all) {
+          const said = await loris.wire.rest();
+          if (TOLD[deadline] !== undefined) expect(said, name).toHaveLength(TOLD[deadline]);
+          await loris.wire.destroy();
+        }
+      };
+      let watched: () => Promise<unknown> = attack;
+      for (const relay of relays.values()) {
+        const [bystanders, inner] = [await Bystanders.join(relay), watched];
+        watched = () => bystanders.during(inner);
+      }
+      await watched();
+      for (const [deadline, relay] of relays) {
+        await relay.untilCount('logins_failed', deadline === 'clientInfo' ? 2 * EACH : 0);
+        expect(relay.connected).toHaveLength(2);
+        expect(relay.count('connections_refused')).toBe(0);
+      }
+    },
+  );
 
-  it.each([false, true])('in the body of a frame may be: it waits for itself alone; TLS %s', async (tls) => {
+  it.each([false, true])('a client may send a frame slowly, and delays no other; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls, policy: { deadlines: { clientInfo: DEADLINE, head: DEADLINE } } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -153,28 +166,31 @@ describe.each(LANES_AND_TLS)('a client that is slow, $name', (lane) => {
     expect(relay.drops()).toEqual({});
   });
 
-  it.each([false, true])('in the body of a request, or in reading the answer, holds nobody up; TLS %s', async (tls) => {
-    const relay = await startRelay(lane, { tls });
-    const bystanders = await Bystanders.join(relay);
-    await bystanders.during(async () => {
-      const wires = await Promise.all([...Array(EACH)].map(() => Wire.open(relay.target())));
-      for (const [index, wire] of wires.entries()) {
-        if (index % 2 === 0) {
-          wire.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n');
-        } else {
-          // Requests whose answers it does not read: they end when its place is full, not when the memory is.
-          wire.stopReading();
-          wire.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(300));
+  it.each([false, true])(
+    'a client that sends a request or reads its answer slowly delays no other; TLS %s',
+    async (tls) => {
+      const relay = await startRelay(lane, { tls });
+      const bystanders = await Bystanders.join(relay);
+      await bystanders.during(async () => {
+        const wires = await Promise.all([...Array(EACH)].map(() => Wire.open(relay.target())));
+        for (const [index, wire] of wires.entries()) {
+          if (index % 2 === 0) {
+            wire.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n');
+          } else {
+            // Requests whose answers it does not read: they end when its place is full, not when the memory is.
+            wire.stopReading();
+            wire.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(300));
+          }
         }
-      }
-      for (let at = 0; at < 10; at++) {
-        for (const [index, wire] of wires.entries()) if (index % 2 === 0) wire.write('x');
-        const wire = await Wire.open(relay.target());
-        wire.write('GET /generate_204 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
-        expect((await wire.rest()).toString()).toMatch(/^HTTP\/1\.1 204 /);
-        await wire.destroy();
-      }
-      for (const wire of wires) await wire.destroy();
-    });
-  });
+        for (let at = 0; at < 10; at++) {
+          for (const [index, wire] of wires.entries()) if (index % 2 === 0) wire.write('x');
+          const wire = await Wire.open(relay.target());
+          wire.write('GET /generate_204 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+          expect((await wire.rest()).toString()).toMatch(/^HTTP\/1\.1 204 /);
+          await wire.destroy();
+        }
+        for (const wire of wires) await wire.destroy();
+      });
+    },
+  );
 });

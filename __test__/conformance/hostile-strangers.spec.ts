@@ -69,7 +69,7 @@ async function served(flood: Flood, newcomer: (from: string, round: number) => P
 }
 
 describe.each(LANES_AND_TLS)('strangers, $name', (lane) => {
-  it.each(ATTACKERS)('that say nothing, from $from, keep no newcomer out', async ({ addresses, least }) => {
+  it.each(ATTACKERS)('silent strangers from $from keep no new client out', async ({ addresses, least }) => {
     const relay = await startRelay(lane, { policy: { limits: NARROW, deadlines: NEVER } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -86,20 +86,23 @@ describe.each(LANES_AND_TLS)('strangers, $name', (lane) => {
     });
   });
 
-  it.each(ATTACKERS)('that keep HTTP connections, from $from, keep no newcomer out', async ({ addresses, least }) => {
-    const relay = await startRelay(lane, { policy: { limits: NARROW, deadlines: NEVER } });
-    const bystanders = await Bystanders.join(relay);
-    await bystanders.during(async () => {
-      const flood = new Flood(relay.target(), { addresses, says: GET });
-      const share = await served(flood, (from, round) =>
-        round % 4 === 0 ? webSocket(relay) : round % 4 === 1 ? login(relay, from) : probe(relay.target(), from),
-      );
-      expect(share).toBeGreaterThanOrEqual(least);
-      await flood.end();
-    });
-  });
+  it.each(ATTACKERS)(
+    'strangers with HTTP connections from $from keep no new client out',
+    async ({ addresses, least }) => {
+      const relay = await startRelay(lane, { policy: { limits: NARROW, deadlines: NEVER } });
+      const bystanders = await Bystanders.join(relay);
+      await bystanders.during(async () => {
+        const flood = new Flood(relay.target(), { addresses, says: GET });
+        const share = await served(flood, (from, round) =>
+          round % 4 === 0 ? webSocket(relay) : round % 4 === 1 ? login(relay, from) : probe(relay.target(), from),
+        );
+        expect(share).toBeGreaterThanOrEqual(least);
+        await flood.end();
+      });
+    },
+  );
 
-  it('that have been greeted, and do not log in, keep no newcomer out', async () => {
+  it('strangers that got the greeting and do not log in keep no new client out', async () => {
     const relay = await startRelay(lane, { policy: { limits: NARROW, deadlines: NEVER } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -116,7 +119,7 @@ describe.each(LANES_AND_TLS)('strangers, $name', (lane) => {
 });
 
 describe.each(LANES)('bounds of strangers, $name', (lane) => {
-  it('are those of each listener: a flood of the plain one leaves the other alone', async () => {
+  it('each listener has its own bound, so a flood of the plain one leaves the other alone', async () => {
     const relay = await startRelay(lane, { tls: true, config: { httpPort: 0 }, policy: { limits: NARROW } });
     const kept = await Wire.open(relay.target());
     kept.write(GET);
@@ -135,7 +138,7 @@ describe.each(LANES)('bounds of strangers, $name', (lane) => {
     await kept.takeThrough('\r\n\r\n');
   });
 
-  it('take the place of nobody who waits for admission', async () => {
+  it('a client that waits for admission does not make room for strangers', async () => {
     const harness = await PlaneHarness.open(lane, { limits: { ...NARROW, pendingLogins: 3 }, deadlines: NEVER });
     const waiting = [await harness.loggingIn(), await harness.loggingIn()];
     const greeted = async () => {
@@ -161,7 +164,7 @@ describe.each(LANES)('bounds of strangers, $name', (lane) => {
     expect(harness.ends.size).toBe(0);
   });
 
-  it('hold for each address, and not for those that are exempt', async () => {
+  it('the bound applies to each address, except exempt ones', async () => {
     const limits = { ...NARROW, exempt: ['127.0.0.3'] };
     const relay = await startRelay(lane, { tls: false, policy: { limits, deadlines: NEVER } });
     for (const [from, most] of [
@@ -186,7 +189,7 @@ describe.each(LANES)('bounds of strangers, $name', (lane) => {
     for (const client of clients) expect(await client.fence()).toEqual([]);
   });
 
-  it('make the patience shorter where more than half is used', async () => {
+  it('deadlines of strangers are shorter while more than half of a bound is used', async () => {
     const relay = await startRelay(lane, {
       tls: false,
       policy: { limits: { ...NARROW, handshakes: 4 }, deadlines: { head: 8000 } },
@@ -201,7 +204,7 @@ describe.each(LANES)('bounds of strangers, $name', (lane) => {
     expect(wires.slice(0, 2).map((wire) => wire.isOver)).toEqual([false, false]);
   });
 
-  it('are counted in the metrics', async () => {
+  it('the metrics count evicted and refused strangers', async () => {
     const relay = await startRelay(lane, { policy: { limits: NARROW, deadlines: NEVER } });
     const flood = new Flood(relay.target(), { addresses: loopbackAddresses(1000) });
     for (let wave = 0; wave < 4; wave++) await flood.wave(WAVE);

@@ -63,7 +63,7 @@ const OVER = LANES.flatMap((lane) =>
 );
 
 describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
-  it('with messages of any size is a client as any other', async () => {
+  it('a WebSocket with messages of any size works as any client', async () => {
     const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -107,7 +107,7 @@ describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
     expect(relay.drops()).toEqual({});
   });
 
-  it('that breaks the framing is told with which code, and is closed alone', async () => {
+  it('a WebSocket that breaks the framing gets the right close code, and is closed alone', async () => {
     const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -123,7 +123,7 @@ describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
     });
   });
 
-  it('that breaks DERP is closed, and a packet behind its own close frame is none', async () => {
+  it('a WebSocket that breaks DERP is closed, and a packet behind its own close frame does not count', async () => {
     const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -145,7 +145,7 @@ describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
     });
   });
 
-  it('that closes gets its own code back', async () => {
+  it('a WebSocket that closes gets its own code back', async () => {
     const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -161,7 +161,7 @@ describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
     });
   });
 
-  it('that goes on sending hears all the same why it is closed', async () => {
+  it('a WebSocket that keeps sending still learns why it is closed', async () => {
     const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -178,7 +178,7 @@ describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
     });
   });
 
-  it('that sends its first frames behind its request, and requests before it, loses nothing of either', async () => {
+  it('a WebSocket loses neither frames behind its request nor requests before it', async () => {
     const relay = await startRelay(lane, { tls });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -196,7 +196,7 @@ describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
     });
   });
 
-  it('is told that the relay closes', async () => {
+  it('a WebSocket is told that the relay closes', async () => {
     const relay = await startRelay(lane, { tls });
     const { socket, client } = await login(relay);
     await relay.relay.close();
@@ -204,7 +204,7 @@ describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
     await client.close();
   });
 
-  it('that never reads loses its oldest packets, and nobody else loses any', async () => {
+  it('a WebSocket that never reads loses its oldest packets, and other clients lose none', async () => {
     const relay = await startRelay(lane, { tls, config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -232,7 +232,7 @@ describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
     });
   });
 
-  it('that never reads is closed after the write deadline, also with little to wait for', async () => {
+  it('a WebSocket that never reads is closed after the write deadline, even with little queued', async () => {
     const relay = await startRelay(lane, { tls, config: { tcpWriteTimeout: 500 } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -264,7 +264,7 @@ describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
     expect(relay.count('write_timeouts')).toBe(2);
   });
 
-  it('with random bytes, before and after its login, costs its connection and nothing else', async () => {
+  it('a WebSocket with random bytes before and after its login ends and costs nothing else', async () => {
     const relay = await startRelay(lane, { tls });
     const random = seeded(SEED);
     const bystanders = await Bystanders.join(relay);
@@ -285,7 +285,7 @@ describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
     expect(relay.disconnected).toHaveLength(relay.connected.length - 2);
   });
 
-  it('that sends half a login, half a header or nothing is closed at the deadline', async () => {
+  it('a WebSocket that sends half a login, half a header or nothing is closed at the deadline', async () => {
     const relay = await startRelay(lane, { tls, policy: { deadlines: { clientInfo: 300 } } });
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {
@@ -303,6 +303,6 @@ describe.each(OVER)('a hostile WebSocket, $name', ({ lane, tls }) => {
 });
 
 /** So that the wire's own bytes are what a test thinks they are. */
-it('numbers are where they are looked for', () => {
+it('the test finds numbers where it looks for them', () => {
   expect(clientFrame(numbered(7, 8), { masked: false }).toString('hex')).toBe('82080000000700000000');
 });

@@ -37,7 +37,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
     { transport: 'plain TCP', tls: false },
     { transport: 'TLS', tls: true },
   ])('at the relay itself, over $transport', ({ tls }) => {
-    it('shows a page about the relay, at / and at any path it does not know', async () => {
+    it('the relay shows a page about itself at / and at any unknown path', async () => {
       const relay = await startRelay(lane, { tls });
       for (const path of ['/', '/?x=1', '/index.html', '/derp/', '/derp/x', '/generate_204/']) {
         const { status, headers, body } = await ask(relay.target(), path);
@@ -52,7 +52,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       expect((await ask(relay.target(), '/', { method: 'POST', body: 'x'.repeat(100_000) })).status).toBe(200);
     });
 
-    it('says that DERP is off', async () => {
+    it('the page says that DERP is off', async () => {
       const relay = await startRelay(lane, { tls, config: { derp: false } });
       expect((await ask(relay.target(), '/')).body).toContain('disabled');
       expect(await ask(relay.target(), '/derp')).toMatchObject({
@@ -63,19 +63,19 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       expect((await ask(relay.target(), '/derp/probe')).status).toBe(200);
     });
 
-    it('shows nothing, if that is wanted', async () => {
+    it('the relay shows an empty page if home is blank', async () => {
       const relay = await startRelay(lane, { tls, config: { home: 'blank' } });
       expect(await ask(relay.target(), '/')).toMatchObject({ status: 200, headers: HTML, body: '' });
     });
 
-    it('redirects, if that is wanted', async () => {
+    it('the relay redirects / if home is a URL', async () => {
       const relay = await startRelay(lane, { tls, config: { home: 'https://example.com/about?x' } });
       const headers = { ...BROWSER_HEADERS, location: 'https://example.com/about?x' };
       expect(await ask(relay.target(), '/some/where')).toMatchObject({ status: 302, headers });
       expect((await ask(relay.target(), '/derp/probe')).status).toBe(200);
     });
 
-    it('answers probes', async () => {
+    it('the relay answers probes', async () => {
       const relay = await startRelay(lane, { tls });
       for (const path of ['/derp/probe', '/derp/latency-check', '/derp/probe?x']) {
         for (const method of ['GET', 'HEAD']) {
@@ -93,14 +93,14 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       }
     });
 
-    it('keeps robots out', async () => {
+    it('the relay keeps robots out', async () => {
       const relay = await startRelay(lane, { tls });
       const headers = { ...BROWSER_HEADERS, 'content-type': 'text/plain; charset=utf-8' };
       const answer = await ask(relay.target(), '/robots.txt');
       expect(answer).toMatchObject({ status: 200, headers, body: 'User-agent: *\nDisallow: /\n' });
     });
 
-    it('shows /debug/ under its own names and addresses alone, and to no proxy', async () => {
+    it('the relay shows /debug/ only under its own names and addresses, and to no proxy', async () => {
       const config = { hostname: 'relay.test', debugHosts: 'other.test' };
       const relay = await startRelay(lane, { tls, config });
       const asked = async (headers: Record<string, string>) =>
@@ -117,12 +117,12 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       }
     });
 
-    it('answers the captive portal check', async () => {
+    it('the relay answers the captive portal check', async () => {
       const relay = await startRelay(lane, { tls });
       await expectCaptivePortalCheck((headers) => ask(relay.target(), '/generate_204?t=1', { headers }));
     });
 
-    it('answers many requests on one connection, also when they come at once', async () => {
+    it('the relay answers many requests on one connection, even if they arrive at once', async () => {
       const relay = await startRelay(lane, { tls });
       const wire = await Wire.open(relay.target());
       const requests = [...Array(3)].map(() => 'GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n');
@@ -134,7 +134,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       await wire.takeThrough('\r\n\r\n');
     });
 
-    it('answers a client that sends no more', async () => {
+    it('the relay answers a client that has ended its sending side', async () => {
       const relay = await startRelay(lane, { tls });
       const wire = await Wire.open(relay.target());
       wire.write('GET /robots.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
@@ -144,7 +144,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       );
     });
 
-    it('takes an offer of another protocol for what it is, and leaves no socket behind', async () => {
+    it('the relay answers a request that offers another protocol, and leaves no socket behind', async () => {
       const relay = await startRelay(lane, { tls });
       const before = openSockets();
       const h2c = { Connection: 'Upgrade, HTTP2-Settings', 'HTTP2-Settings': 'AAMAAABkAAQAAP__', Upgrade: 'h2c' };
@@ -162,8 +162,8 @@ describe.each(LANES)('HTTP, $name', (lane) => {
     });
   });
 
-  describe('beside TLS', () => {
-    it('redirects to it', async () => {
+  describe('HTTP beside TLS', () => {
+    it('plain HTTP redirects to TLS', async () => {
       const relay = await startBoth(lane);
       const { port } = relay.target();
       const plain = relay.httpTarget().port;
@@ -179,7 +179,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       }
     });
 
-    it('redirects behind a port mapping to the port of TLS outside, or to the one that was asked for', async () => {
+    it('plain HTTP behind a port mapping redirects to the outer TLS port, or to the port in the request', async () => {
       const relay = await startBoth(lane);
       for (const host of ['relay.test', `relay.test:${relay.httpTarget().port - 1}`, '[2001:db8::1]']) {
         const answer = await ask(relay.httpTarget(), '/x', { headers: { Host: host } });
@@ -187,7 +187,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       }
     });
 
-    it('refuses what cannot be redirected', async () => {
+    it('plain HTTP refuses requests that it cannot redirect', async () => {
       const relay = await startBoth(lane);
       for (const method of ['POST', 'PUT', 'OPTIONS']) {
         const answer = await ask(relay.httpTarget(), '/', { method });
@@ -195,12 +195,12 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       }
     });
 
-    it('answers the captive portal check itself', async () => {
+    it('plain HTTP answers the captive portal check itself', async () => {
       const relay = await startBoth(lane);
       await expectCaptivePortalCheck((headers) => ask(relay.httpTarget(), '/generate_204', { headers }));
     });
 
-    it('serves no DERP', async () => {
+    it('plain HTTP serves no DERP', async () => {
       const relay = await startBoth(lane);
       const wire = await Wire.open(relay.httpTarget());
       wire.write(upgradeRequest());
@@ -208,13 +208,13 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       expect(relay.count('accepts')).toBe(0);
     });
 
-    it('is not there if it is not wanted', async () => {
+    it('httpPort -1 opens no plain HTTP listener', async () => {
       const relay = await startBoth(lane, { httpPort: -1 });
       expect(relay.relay.address?.http).toBeUndefined();
     });
   });
 
-  describe('that is none', () => {
+  describe('malformed HTTP', () => {
     const GARBAGE: [name: string, bytes: string | Uint8Array][] = [
       ['binary', Buffer.from(Array.from({ length: 64 }, (_, index) => (index * 37) & 0xff)).toString('latin1')],
       ['zeros', Buffer.alloc(100)],
@@ -228,7 +228,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       ['a proxy request', 'CONNECT derp.test:443 HTTP/1.1\r\nHost: derp.test\r\n\r\n'],
     ];
 
-    it('is refused or closed, and costs nobody else', async () => {
+    it('a malformed request is refused or closed, and costs no other client', async () => {
       const relay = await startBoth(lane);
       const undisturbed = await bystanderPair(relay);
       const { host, port } = relay.target();
@@ -247,7 +247,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       expect(relay.disconnected).toEqual([]);
     });
 
-    it.each([false, true])('because its head is too long ends; TLS %s', async (tls) => {
+    it.each([false, true])('a request with too long a head ends its connection; TLS %s', async (tls) => {
       const relay = await startRelay(lane, { tls });
       const undisturbed = await bystanderPair(relay);
       for (const head of [
@@ -267,7 +267,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       expect(relay.count('accepts')).toBe(2);
     });
 
-    it('within the bounds of a head may be as long as they allow', async () => {
+    it('a request may be as long as the bounds of a head allow', async () => {
       const relay = await startRelay(lane);
       const client = await DerpClient.dial(relay);
       const room = (16 << 10) - upgradeRequest({ 'Derp-Fast-Start': '1', 'X-Long': 'x' }).length;
@@ -278,13 +278,13 @@ describe.each(LANES)('HTTP, $name', (lane) => {
     });
   });
 
-  describe('that is slow', () => {
+  describe('slow HTTP clients', () => {
     const policy = { deadlines: { head: 300, handshake: 300 } };
 
     it.each([
       { transport: 'plain TCP', tls: false },
       { transport: 'TLS', tls: true },
-    ])('in sending its head is cut off at the deadline, over $transport', async ({ tls }) => {
+    ])('a client that is slow in sending its head is closed at the deadline, over $transport', async ({ tls }) => {
       const relay = await startRelay(lane, { tls, policy });
       const undisturbed = await bystanderPair(relay);
       const start = performance.now();
@@ -304,7 +304,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       expect(relay.count('accepts')).toBe(2);
     });
 
-    it('in its handshake is cut off at the deadline', async () => {
+    it('a client that is slow in its handshake is closed at the deadline', async () => {
       const relay = await startRelay(lane, { tls: true, policy });
       const undisturbed = await bystanderPair(relay);
       const { host, port } = relay.target();
@@ -318,7 +318,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
       await undisturbed();
     });
 
-    it('is not if it only keeps its connection', async () => {
+    it('a client that only keeps its connection is not closed', async () => {
       const relay = await startRelay(lane, { policy });
       const wire = await Wire.open(relay.target());
       wire.write('GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n');
@@ -330,7 +330,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
     });
   });
 
-  it('is bounded in connections, and DERP is not by it', async () => {
+  it('HTTP connections are bounded, and DERP is not affected by the bound', async () => {
     const relay = await startRelay(lane, { policy: { limits: { duplexes: 2 } } });
     const request = 'GET /generate_204 HTTP/1.1\r\nHost: x\r\n\r\n';
     const held = [await Wire.open(relay.target()), await Wire.open(relay.target())];
@@ -356,7 +356,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
     await (await bystanderPair(relay))();
   });
 
-  it('is not held by a client that was answered, and never closes its side', async () => {
+  it('a client that was answered and never closes holds no connection', async () => {
     const relay = await startRelay(lane, { policy: { limits: { duplexes: 1 } } });
     const { host, port } = relay.target();
     const socket = connect({ host, port, allowHalfOpen: true });
@@ -371,7 +371,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
     expect(socket.writable).toBe(true);
   });
 
-  it('over TLS leaves nothing open for a client that was answered, and never closes its side', async () => {
+  it('a client over TLS that was answered and never closes leaves nothing open', async () => {
     const relay = await startRelay(lane, { tls: true });
     const before = openSockets();
     const { host, port } = relay.target();
@@ -389,7 +389,7 @@ describe.each(LANES)('HTTP, $name', (lane) => {
     await eventually(() => openSockets() === before + clients.length, 'what is the relay’s to be closed');
   });
 
-  it('survives clients that break off at any point', async () => {
+  it('the relay survives clients that disconnect at any point', async () => {
     const relay = await startRelay(lane);
     const undisturbed = await bystanderPair(relay);
     const before = openSockets();

@@ -12,7 +12,7 @@ nothingIsLeft();
 const LATE = 20_000;
 
 describe.each(LANES_AND_TLS)('keepalives and pongs, $name', (lane) => {
-  it('come one interval and part of the jitter after the last', async () => {
+  it('keepalives arrive one interval and part of the jitter after the last', async () => {
     const keepAlive = { interval: 200, jitter: 100 };
     const relay = await startRelay(lane, { policy: { keepAlive } });
     const start = performance.now();
@@ -26,7 +26,7 @@ describe.each(LANES_AND_TLS)('keepalives and pongs, $name', (lane) => {
     expect(performance.now() - start).toBeLessThan(count * (keepAlive.interval + keepAlive.jitter) + LATE);
   });
 
-  it('are spread by the jitter', async () => {
+  it('the jitter spreads keepalives', async () => {
     const keepAlive = { interval: 50, jitter: 400 };
     const relay = await startRelay(lane, { policy: { keepAlive } });
     const waits = await Promise.all(
@@ -41,7 +41,7 @@ describe.each(LANES_AND_TLS)('keepalives and pongs, $name', (lane) => {
     expect(Math.max(...waits)).toBeLessThan(450 + LATE);
   });
 
-  it('come whatever else is going on', async () => {
+  it('keepalives arrive whatever else happens', async () => {
     const relay = await startRelay(lane, { tls: true, policy: { keepAlive: { interval: 150, jitter: 0 } } });
     const client = await DerpClient.connect(relay);
     const frames: string[] = [];
@@ -55,7 +55,7 @@ describe.each(LANES_AND_TLS)('keepalives and pongs, $name', (lane) => {
     expect(frames.filter((type) => type === 'RecvPacket').length).toBeGreaterThan(10);
   });
 
-  it('do not come before the login', async () => {
+  it('no keepalive arrives before the login', async () => {
     const relay = await startRelay(lane, { policy: { keepAlive: { interval: 50, jitter: 0 } } });
     const waiting = await DerpClient.dial(relay);
     waiting.wire.write(waiting.head);
@@ -68,7 +68,7 @@ describe.each(LANES_AND_TLS)('keepalives and pongs, $name', (lane) => {
     await waiting.expect('ServerInfo');
   });
 
-  it('are one per connection of a key, and a client that sends them is understood', async () => {
+  it('each connection of a key gets keepalives, and the relay accepts a client’s own', async () => {
     const relay = await startRelay(lane, { policy: { keepAlive: { interval: 100, jitter: 0 } } });
     const first = await DerpClient.connect(relay);
     const second = await DerpClient.connect(relay, { keys: first.keys });
@@ -85,7 +85,7 @@ describe.each(LANES_AND_TLS)('keepalives and pongs, $name', (lane) => {
     }
   });
 
-  it('that wait for a client to read leave room for one pong', async () => {
+  it('only one pong waits for a client that does not read', async () => {
     const relay = await startRelay(lane, { config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 } });
     const [sender, client] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     let packets = 0;

@@ -25,7 +25,7 @@ function onPortsOf({ relay }: TestRelay): TestRelayOptions {
 }
 
 describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
-  it('says where it is and who it is, once it has started', async () => {
+  it('a started relay tells its address and its key', async () => {
     const relay = newRelay(lane, EVERYTHING);
     expect(relay.relay.address).toBeUndefined();
     expect(relay.relay.publicKey).toBeUndefined();
@@ -39,7 +39,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     expect(relay.relay.fingerprint).toMatch(/^[0-9a-f]{64}$/);
   });
 
-  it.each([false, true])('closes everything, with traffic flowing; TLS %s', async (tls) => {
+  it.each([false, true])('a relay closes everything, even with traffic flowing; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls });
     const clients = await Promise.all([...Array(10)].map(() => DerpClient.connect(relay)));
     const idle = await Wire.open(relay.target());
@@ -73,7 +73,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     expect(accounted).toBe(relay.count('packets_received:other'));
   });
 
-  it('gives its ports back at once', async () => {
+  it('a closed relay frees its ports at once', async () => {
     const first = await startRelay(lane, EVERYTHING);
     const client = await DerpClient.connect(first);
     await first.relay.close();
@@ -83,7 +83,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     expect(await back.fence()).toEqual([]);
   });
 
-  it('has nothing open any more when it says that it is closed', async () => {
+  it('a relay has nothing open once close has resolved', async () => {
     const before = openSockets();
     const relay = await startRelay(lane, EVERYTHING);
     const clients = await Promise.all([...Array(3)].map(() => DerpClient.connect(relay)));
@@ -98,7 +98,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     );
   });
 
-  it('lives beside another in one process', async () => {
+  it('two relays work in one process', async () => {
     const [first, second] = [await startRelay(lane), await startRelay(lane, { tls: true })];
     const keys = generateKeyPair();
     const [here, there] = [await DerpClient.connect(first, { keys }), await DerpClient.connect(second, { keys })];
@@ -115,7 +115,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     expect(await there.expectPacket('still there')).toBe(sender.key);
   });
 
-  it('starts once', async () => {
+  it('a relay starts only once', async () => {
     const relay = newRelay(lane);
     const starting = relay.relay.start();
     await expect(relay.relay.start()).rejects.toMatchObject({ code: 'ERR_STATE' });
@@ -128,7 +128,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
   });
 
   it.each(['figures', 'counters', 'mesh', 'admission', 'reload'] as const)(
-    'answers no call of %s before its start, nor after its close',
+    'a relay refuses a call of %s before its start and after its close',
     async (question) => {
       const ask = async (asked: TestRelay) => asked.relay[question]();
       const refusal = (text: string) => ({ code: 'ERR_STATE', message: text });
@@ -148,13 +148,13 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     },
   );
 
-  it('answers nothing once its start has failed', async () => {
+  it('a relay refuses calls after a failed start', async () => {
     const relay = newRelay(lane, { config: { listen: '192.0.2.1:0' } });
     await expect(relay.relay.start()).rejects.toMatchObject({ code: 'ERR_LISTEN' });
     expect(() => relay.relay.figures()).toThrow(expect.objectContaining({ code: 'ERR_STATE' }));
   });
 
-  it('closes as often as it is asked to, also before it was started', async () => {
+  it('a relay may be closed any number of times, and before its start', async () => {
     const unstarted = newRelay(lane);
     await unstarted.relay.close();
     await expect(unstarted.relay.start()).rejects.toMatchObject({ code: 'ERR_STATE' });
@@ -165,7 +165,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     expect(relay.disconnected).toHaveLength(1);
   });
 
-  it('that is closed while it starts has nothing open in the end', async () => {
+  it('a relay that is closed while it starts has nothing open in the end', async () => {
     const before = openSockets();
     for (const turns of [0, 1, 2, 5, 20]) {
       const relay = newRelay(lane, EVERYTHING);
@@ -180,7 +180,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     }
   });
 
-  it('can be left to `await using`', async () => {
+  it('a relay works with `await using`', async () => {
     let port: number;
     {
       const relay = newRelay(lane);
@@ -192,7 +192,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     await expect(Wire.open({ host: '127.0.0.1', port })).rejects.toThrow('ECONNREFUSED');
   });
 
-  it('tells of every client once that it came, and once that it went', async () => {
+  it('a relay reports each client once when it connects and once when it leaves', async () => {
     const relay = await startRelay(lane);
     const clients = await Promise.all([...Array(20)].map(() => DerpClient.connect(relay)));
     expect(relay.connected.map(({ key }) => key).toSorted()).toEqual(
@@ -211,7 +211,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     );
   });
 
-  describe('whose port is taken', () => {
+  describe('a taken port', () => {
     it.each([
       ['listen', async (port: number) => ({ listen: `127.0.0.1:${port}` })],
       ['httpPort', async (port: number) => ({ httpPort: port })],
@@ -220,22 +220,22 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
       await expectTaken(lane, setting, { ...EVERYTHING.config, ...(await config(taken)) });
     });
 
-    it('says so, naming stunPort, and leaves nothing open', async () => {
+    it('a taken port is reported as stunPort, and nothing stays open', async () => {
       const socket = createSocket('udp4');
       await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
       onTestFinished(() => new Promise<void>((resolve) => void socket.close(() => resolve())));
       await expectTaken(lane, 'stunPort', { ...EVERYTHING.config, stunPort: socket.address().port });
     });
 
-    it('says so of an address that is not this machine’s', async () => {
+    it('an address that is not this machine’s is reported', async () => {
       const relay = newRelay(lane, { config: { listen: '192.0.2.1:0' } });
       const error = await relay.relay.start().catch((reason: unknown) => reason);
       expect(error).toMatchObject({ code: 'ERR_LISTEN', setting: 'listen', cause: { code: 'EADDRNOTAVAIL' } });
     });
   });
 
-  describe('that a stream is attached to', () => {
-    it('serves it as any other client', async () => {
+  describe('an attached stream', () => {
+    it('an attached stream is served as any client', async () => {
       const relay = await startRelay(lane);
       const [ours, theirs] = duplexPair();
       const connecting = DerpClient.over(ours, relay);
@@ -255,7 +255,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
       expect(await other.expect('PeerGone')).toMatchObject({ key: client.key });
     });
 
-    it('ends it with itself', async () => {
+    it('a relay ends an attached stream when it closes', async () => {
       const relay = await startRelay(lane);
       const [ours, theirs] = duplexPair();
       const connecting = DerpClient.over(ours, relay);
@@ -266,7 +266,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
       expect(theirs.destroyed).toBe(true);
     });
 
-    it('does not wait for one that was over before', async () => {
+    it('a relay does not wait for an attached stream that has already ended', async () => {
       const relay = await startRelay(lane);
       const [ours, theirs] = duplexPair();
       ours.destroy();
@@ -275,7 +275,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
       await relay.untilCount('logins_failed', 1);
     });
 
-    it('is not held up by one that nobody reads', async () => {
+    it('an attached stream that is not read does not delay the close', async () => {
       const relay = await startRelay(lane, { config: { tcpWriteTimeout: 300 } });
       const [ours, theirs] = duplexPair();
       const connecting = DerpClient.over(ours, relay);
@@ -291,7 +291,7 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     });
   });
 
-  it('refuses what is for another face of it, and goes on', async () => {
+  it('a face refuses requests that belong to another one, and goes on', async () => {
     const relay = await startRelay(lane, EVERYTHING);
     const wire = await Wire.open(relay.httpTarget());
     wire.write(upgradeRequest());

@@ -24,7 +24,7 @@ function rateFile(config: object): string {
 }
 
 describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
-  it('of what a client may send hold it back, lose nothing, and are nobody else’s', async () => {
+  it('a receive limit delays its client, loses nothing, and affects no other', async () => {
     // For ever, as far as a test is concerned.
     const rateConfig = rateFile({ PerClientRateLimitBytesPerSec: 1 });
     const relay = await startRelay(lane, { config: { rateConfig } });
@@ -134,7 +134,7 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
   });
 
   it.each(['tcp', 'tls'] as const)(
-    'hold what was sent before its sender left, and lose none of it, over %s',
+    'a receive limit delays what a client sent before it left over %s, and loses none of it',
     async (kind) => {
       const harness = await PlaneHarness.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } }, kind);
       const { client, id } = await harness.admitted();
@@ -152,7 +152,7 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     },
   );
 
-  it('of one client hold for it in place of everybody’s', async () => {
+  it('a client’s own limit replaces the common one', async () => {
     const narrow = { bytesPerSecond: 1, burst: 65_568 };
     const wide = { bytesPerSecond: 1e9, burst: 1e9 };
     for (const [policy, own, held] of [
@@ -172,7 +172,7 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     }
   });
 
-  it('of what is sent are not for mesh peers', async () => {
+  it('a receive limit does not apply to mesh peers', async () => {
     const rateConfig = rateFile({ PerClientRateLimitBytesPerSec: 1 });
     const relay = await startRelay(lane, { config: { rateConfig } });
     const peer = await DerpClient.connect(relay, { meshKey: MESH_KEY });
@@ -181,7 +181,7 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     expect(relay.count('rate_limit_waits')).toBe(0);
   });
 
-  it('of connections close those beyond them at once, and the relay goes on', async () => {
+  it('an accept limit closes connections beyond it at once, and the relay goes on', async () => {
     const config = { acceptConnectionLimit: 1e-6, acceptConnectionBurst: 2 };
     const relay = await startRelay(lane, { tls: true, config });
     const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
@@ -191,7 +191,7 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     expect([relay.count('tls_accepts'), relay.count('tls_rejects')]).toEqual([2, 1]);
   });
 
-  it('of apps refuse their clients, but not mesh peers', async () => {
+  it('a disallowed app name refuses clients, but not mesh peers', async () => {
     const relay = await startRelay(lane, { config: { disallowAppNames: 'one,two' } });
     await expect(DerpClient.connect(relay, { appName: 'two' })).rejects.toThrow();
     await DerpClient.connect(relay, { appName: 'One' });

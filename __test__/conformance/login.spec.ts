@@ -124,7 +124,7 @@ function flipped(frame: Buffer, index: number): Buffer {
 }
 
 describe.each(LANES)('logging in, $name', (lane) => {
-  it('fails, silently and alone, with anything that is no login', async () => {
+  it('a malformed login fails, silently and alone', async () => {
     const relay = await startRelay(lane);
     const undisturbed = await bystanderPair(relay);
     let failures = 0;
@@ -141,7 +141,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
     expect(relay.count('accepts')).toBe(2 + failures);
   });
 
-  it('takes every ClientInfo that Go’s decoder takes', async () => {
+  it('the relay accepts every ClientInfo that Go’s decoder accepts', async () => {
     const relay = await startRelay(lane);
     for (const [name, info] of GOOD_INFOS) {
       const client = await DerpClient.connect(relay, { info });
@@ -149,7 +149,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
     }
   });
 
-  it('takes a ClientInfo of 262144 bytes, and no byte more', async () => {
+  it('the relay accepts a ClientInfo of 262144 bytes, and not one byte more', async () => {
     const relay = await startRelay(lane, { tls: true });
     const info = `{"version":2,"pad":"${'x'.repeat(262144 - 72 - 22)}"}`;
     const client = await DerpClient.dial(relay, { info });
@@ -161,7 +161,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
     await longer.closed();
   });
 
-  it('with a wrong mesh key makes a regular client', async () => {
+  it('a wrong mesh key makes an ordinary client', async () => {
     const relay = await startRelay(lane);
     const client = await DerpClient.connect(relay, { meshKey: 'a'.repeat(64) });
     expect(await client.fence()).toEqual([]);
@@ -174,19 +174,19 @@ describe.each(LANES)('logging in, $name', (lane) => {
   it.each([
     ['no mesh key', undefined],
     ['a mesh key of zeros', '0'.repeat(64)],
-  ])('never makes a mesh peer on a relay with %s', async (_name, meshKey) => {
+  ])('no client becomes a mesh peer on a relay with %s', async (_name, meshKey) => {
     const relay = await startRelay(lane, { config: { meshKey } });
     for (const offered of [MESH_KEY, '0'.repeat(64)]) await DerpClient.connect(relay, { meshKey: offered });
     expect(relay.connected.map(({ mesh }) => mesh)).toEqual([false, false]);
   });
 
-  it('takes the mesh key in either case', async () => {
+  it('the relay accepts the mesh key in either case', async () => {
     const relay = await startRelay(lane);
     await DerpClient.connect(relay, { meshKey: MESH_KEY.toUpperCase() });
     expect(relay.connected).toMatchObject([{ mesh: true }]);
   });
 
-  it('reports who it was, and from where', async () => {
+  it('the relay reports the client’s facts and its address', async () => {
     const relay = await startRelay(lane);
     const client = await DerpClient.connect(relay);
     expect(relay.connected).toMatchObject([
@@ -196,14 +196,14 @@ describe.each(LANES)('logging in, $name', (lane) => {
     expect(await relay.endOf(client.key)).toBe('disconnected');
   });
 
-  describe('has a deadline', () => {
+  describe('the login deadline', () => {
     const policy = { deadlines: { clientInfo: 250 } };
 
     it.each([
       ['nothing', (): Buffer => Buffer.alloc(0)],
       ['half a header', (info: Buffer): Buffer => info.subarray(0, 3)],
       ['half a ClientInfo', (info: Buffer): Buffer => info.subarray(0, 60)],
-    ])('for a client that sends %s', async (_name, part) => {
+    ])('a client that sends %s is closed at the login deadline', async (_name, part) => {
       const relay = await startRelay(lane, { policy });
       const undisturbed = await bystanderPair(relay);
       const client = await DerpClient.dial(relay);
@@ -215,7 +215,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
       await undisturbed();
     });
 
-    it('that a trickle of bytes does not move', async () => {
+    it('a trickle of bytes does not extend the login deadline', async () => {
       const relay = await startRelay(lane, { policy });
       const client = await DerpClient.dial(relay);
       client.wire.write(client.head);
@@ -229,7 +229,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
       await relay.untilCount('logins_failed', 1);
     });
 
-    it('that ends with the login', async () => {
+    it('the deadline ends with the login', async () => {
       const relay = await startRelay(lane, { policy });
       const client = await DerpClient.connect(relay);
       const late = await DerpClient.dial(relay);
@@ -239,7 +239,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
     });
   });
 
-  it('may be given up half way', async () => {
+  it('a client may disconnect in the middle of its login', async () => {
     const relay = await startRelay(lane);
     const undisturbed = await bystanderPair(relay);
     for (const length of [0, 3, 5, 60]) {
@@ -252,7 +252,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
     await undisturbed();
   });
 
-  it('may be given up right behind the ClientInfo', async () => {
+  it('a client may disconnect right behind its ClientInfo', async () => {
     const relay = await startRelay(lane);
     const undisturbed = await bystanderPair(relay);
     for (let time = 0; time < 10; time++) {
@@ -267,11 +267,11 @@ describe.each(LANES)('logging in, $name', (lane) => {
     await undisturbed();
   });
 
-  describe('is bounded', () => {
+  describe('the bounds of logins', () => {
     /** Whoever hangs up is noticed, not timed out. */
     const NEVER = { handshake: 600_000, head: 600_000 };
 
-    it('in the number of connections that have sent no request', async () => {
+    it('the number of connections without a request is bounded', async () => {
       const relay = await startRelay(lane, { policy: { limits: { handshakes: 3 }, deadlines: NEVER } });
       const undisturbed = await bystanderPair(relay);
       const idle = [await DerpClient.dial(relay), await DerpClient.dial(relay), await DerpClient.dial(relay)];
@@ -291,7 +291,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
       await half.expect('ServerInfo');
     });
 
-    it('in the number of handshakes', async () => {
+    it('the number of handshakes is bounded', async () => {
       const relay = await startRelay(lane, { tls: true, policy: { limits: { handshakes: 2 }, deadlines: NEVER } });
       const undisturbed = await bystanderPair(relay);
       const idle = [await plain(relay), await plain(relay)];
@@ -304,7 +304,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
       await undisturbed();
     });
 
-    it('in the number of logins that wait', async () => {
+    it('the number of logins that wait is bounded', async () => {
       const relay = await startRelay(lane, { policy: { limits: { pendingLogins: 3 } } });
       const undisturbed = await bystanderPair(relay);
       const waiting = await Promise.all([0, 1, 2].map(() => DerpClient.dial(relay)));
@@ -321,7 +321,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
       await relay.untilFigures({ connections: 5 });
     });
 
-    it('in the number of logins that wait, however many connections were there before', async () => {
+    it('the number of logins that wait is bounded, however many connections came before', async () => {
       const relay = await startRelay(lane, { policy: { limits: { pendingLogins: 3 } } });
       const clients = await Promise.all([...Array(8)].map(() => DerpClient.dial(relay)));
       await settled(relay);
@@ -334,7 +334,7 @@ describe.each(LANES)('logging in, $name', (lane) => {
       await recovered(relay);
     });
 
-    it('in the bytes of logins that are not whole', async () => {
+    it('the bytes of incomplete logins are bounded', async () => {
       const relay = await startRelay(lane, { policy: { limits: { loginBytes: 5000 } } });
       const undisturbed = await bystanderPair(relay);
       const partial = async (bytes: number) => {

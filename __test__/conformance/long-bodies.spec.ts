@@ -115,7 +115,7 @@ function unread(wire: Wire): Duplex {
 
 // The plane behind delays is the same one, and bodies cross nothing.
 describe.each(LANES.filter(({ name }) => name !== 'js-async'))('a body of 100 MB, $name', (lane) => {
-  it.each(FACES)('goes to a client that is slow; %s', async (_, tls) => {
+  it.each(FACES)('a body of 100 MB reaches a slow client; %s', async (_, tls) => {
     const { wire, stream, others } = await open(lane, tls);
     const client = unread(wire);
     const before = await bytesHeld(lane.planeKind);
@@ -137,7 +137,7 @@ describe.each(LANES.filter(({ name }) => name !== 'js-async'))('a body of 100 MB
     for (const other of others) expect(await other.fence()).toEqual([]);
   });
 
-  it.each(FACES)('comes from a client, to somebody who is slow; %s', async (_, tls) => {
+  it.each(FACES)('a body of 100 MB reaches a slow server from a client; %s', async (_, tls) => {
     const { wire, stream, others } = await open(lane, tls);
     const before = await bytesHeld(lane.planeKind);
     const source = new Source();
@@ -156,7 +156,7 @@ describe.each(LANES.filter(({ name }) => name !== 'js-async'))('a body of 100 MB
     for (const other of others) expect(await other.fence()).toEqual([]);
   });
 
-  it.each(FACES)('ends with the client, in the middle; %s', async (_, tls) => {
+  it.each(FACES)('a long body ends with its client, in the middle; %s', async (_, tls) => {
     const { wire, stream, others } = await open(lane, tls);
     unread(wire);
     const source = new Source();

@@ -24,7 +24,7 @@ describe.each(LANES)('conservation across a mesh, $name', (lane) => {
     return { relays, crowd, keys: crowd.clients.map(({ key }) => key) };
   }
 
-  it('loses nothing of paced traffic', async () => {
+  it('the mesh loses no packet of paced traffic', async () => {
     const { relays, crowd, keys } = await crowded();
     for (let round = 0; round < 25; round++) {
       for (const client of crowd.clients) {
@@ -41,7 +41,7 @@ describe.each(LANES)('conservation across a mesh, $name', (lane) => {
     expect(into).toBe(out);
   });
 
-  it('accounts for every packet of a flood', async () => {
+  it('the mesh accounts for every packet of a flood', async () => {
     const { relays, crowd, keys } = await crowded({
       config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 },
       policy: { linkQueueDepth: 4 },

@@ -36,7 +36,7 @@ async function untilTrouble(relay: TestRelay, trouble: string | RegExp): Promise
   expect(link(relay).trouble).toMatch(trouble);
 }
 
-describe.each(LANES)('a link, $name', (lane) => {
+describe.each(LANES)('a mesh link, $name', (lane) => {
   /** A relay that dials another one. */
   async function dialling(other: OtherRelay, policy: PolicyChanges = {}, meshWith = [named(other.port)]) {
     trustOwnCertificate();
@@ -45,8 +45,8 @@ describe.each(LANES)('a link, $name', (lane) => {
     return relay;
   }
 
-  describe('that is dialled', () => {
-    it('asks for raw DERP, logs in with the relay’s key and the mesh key, and watches', async () => {
+  describe('dialling', () => {
+    it('a link asks for raw DERP, logs in with the relay’s key and the mesh key, and watches', async () => {
       const other = await OtherRelay.start();
       const relay = await dialling(other, {}, [`localhost:${other.port}/127.0.0.1`]);
       const end = await other.next();
@@ -64,7 +64,7 @@ describe.each(LANES)('a link, $name', (lane) => {
       expect(link(relay)).toMatchObject({ state: 'connected', relay: `localhost:${other.port}`, trouble: '' });
     });
 
-    it('reads what comes in any pieces', async () => {
+    it('a link reads data in pieces of any size', async () => {
       const other = await OtherRelay.start();
       const relay = await dialling(other);
       const end = await other.next();
@@ -95,7 +95,7 @@ describe.each(LANES)('a link, $name', (lane) => {
         Buffer.concat([Buffer.from(SWITCHING), greeting(), encodeFrame(FrameType.ServerInfo, Buffer.alloc(60))]),
         /ServerInfo does not open/,
       ],
-    ])('ends where the other %s, and is dialled again', async (_name, answer, trouble) => {
+    ])('a link ends if the other relay %s, and is dialled again', async (_name, answer, trouble) => {
       const other = await OtherRelay.start();
       const relay = await dialling(other);
       const end = await other.next();
@@ -107,14 +107,14 @@ describe.each(LANES)('a link, $name', (lane) => {
       await eventually(() => link(relay).state === 'connected', 'the link to be up after all');
     });
 
-    it('ends where the other closes at once', async () => {
+    it('a link ends if the other relay closes at once', async () => {
       const other = await OtherRelay.start();
       const relay = await dialling(other);
       await (await other.next()).wire.destroy();
       await untilTrouble(relay, /closed|broke|reset/);
     });
 
-    it('ends where the other says nothing', async () => {
+    it('a link ends if the other relay stays silent', async () => {
       const other = await OtherRelay.start(true);
       trustOwnCertificate();
       const relay = meshNode(lane, {
@@ -129,7 +129,7 @@ describe.each(LANES)('a link, $name', (lane) => {
       await other.next();
     });
 
-    it('is not made where nobody is, nor to a name that there is not', async () => {
+    it('a link fails if no relay listens, or the name does not exist', async () => {
       const other = await OtherRelay.start();
       trustOwnCertificate();
       // No name has a part so long: nobody is asked for it.
@@ -143,15 +143,15 @@ describe.each(LANES)('a link, $name', (lane) => {
     });
   });
 
-  describe('over TLS', () => {
-    it('is not made to whom nobody vouches for', async () => {
+  describe('dialling over TLS', () => {
+    it('a link refuses a relay whose certificate no authority vouches for', async () => {
       const other = await OtherRelay.start(true, pemPair(['localhost', '127.0.0.1']));
       const relay = await dialling(other);
       await untilTrouble(relay, /^its certificate is not trusted: ./);
       expect(other.waiting).toBe(0);
     });
 
-    it('is not made to whom nobody vouches for, whatever the environment says of that', async () => {
+    it('a link refuses such a relay even if NODE_TLS_REJECT_UNAUTHORIZED is set', async () => {
       vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
       onTestFinished(() => void vi.unstubAllEnvs());
       const other = await OtherRelay.start(true, pemPair(['localhost', '127.0.0.1']));
@@ -160,7 +160,7 @@ describe.each(LANES)('a link, $name', (lane) => {
       expect(other.waiting).toBe(0);
     });
 
-    it('is not made to whom another name vouches for', async () => {
+    it('a link refuses a relay whose certificate is for another name', async () => {
       const other = await OtherRelay.start();
       // The certificate has localhost, 127.0.0.1 and ::1.
       const relay = await dialling(other, {}, [`other.test:${other.port}/127.0.0.1`]);
@@ -172,7 +172,7 @@ describe.each(LANES)('a link, $name', (lane) => {
   it.each([
     ['an address', 'localhost', (port: number) => `127.0.0.1:${port}`],
     ['a name', '127.0.0.1', (port: number) => `localhost:${port}/127.0.0.1`],
-  ])('is not made to %s that is not in the certificate, whoever vouches for it', async (_name, host, entry) => {
+  ])('a link refuses %s that the certificate lacks, whoever signed it', async (_name, host, entry) => {
     const pair = pemPair([host]);
     const other = await OtherRelay.start(true, pair);
     trustOwnCertificate(pair.chain);
@@ -182,8 +182,8 @@ describe.each(LANES)('a link, $name', (lane) => {
     expect(other.waiting).toBe(0);
   });
 
-  describe('that is up', () => {
-    it('takes thousands of peers at once, and forgets them with the link', async () => {
+  describe('an open link', () => {
+    it('a link takes thousands of peers at once, and forgets them when it ends', async () => {
       const other = await OtherRelay.start();
       const relay = await dialling(other);
       const end = await other.linked();
@@ -200,7 +200,7 @@ describe.each(LANES)('a link, $name', (lane) => {
       await other.linked();
     });
 
-    it('passes over what it does not know, and frames of other lengths', async () => {
+    it('a link skips frames of unknown type or length', async () => {
       const other = await OtherRelay.start();
       const relay = await dialling(other);
       const end = await other.linked();
@@ -222,7 +222,7 @@ describe.each(LANES)('a link, $name', (lane) => {
       await untilRemote(relay, 0);
     });
 
-    it('ends with a frame that is longer than any', async () => {
+    it('a link ends at a frame longer than any valid one', async () => {
       const other = await OtherRelay.start();
       const relay = await dialling(other);
       const end = await other.linked();
@@ -233,7 +233,7 @@ describe.each(LANES)('a link, $name', (lane) => {
       await untilTrouble(relay, /frame of type 6 has 1048577 bytes/);
     });
 
-    it('ends, sooner or later, where the other talks nonsense', async () => {
+    it('a link ends, sooner or later, if the other relay sends garbage', async () => {
       const other = await OtherRelay.start();
       const relay = await dialling(other);
       const random = seeded(SEED);
@@ -249,7 +249,7 @@ describe.each(LANES)('a link, $name', (lane) => {
       }
     });
 
-    it('ends when the other is silent for too long', async () => {
+    it('a link ends if the other relay is silent for too long', async () => {
       const other = await OtherRelay.start();
       const relay = await dialling(other, { deadlines: { linkSilence: 400 } });
       const end = await other.linked();
@@ -261,7 +261,7 @@ describe.each(LANES)('a link, $name', (lane) => {
       await untilRemote(relay, 0);
     });
 
-    it('says what may be wrong where the other ends it without a word', async () => {
+    it('the log suggests a cause if the other relay ends the link without a word', async () => {
       const other = await OtherRelay.start();
       const relay = await dialling(other);
       await (await other.linked()).wire.destroy();
@@ -269,8 +269,8 @@ describe.each(LANES)('a link, $name', (lane) => {
     });
   });
 
-  describe('that nobody reads', () => {
-    it('drops the oldest, delays nobody here, and ends', async () => {
+  describe('an unread link', () => {
+    it('a link that the other relay does not read drops its oldest packets, delays no client, and ends', async () => {
       const other = await OtherRelay.start();
       const relay = await dialling(other, { linkQueueDepth: 8, deadlines: { linkWrite: 1500 } });
       const end = await other.linked();
@@ -302,7 +302,7 @@ describe.each(LANES)('a link, $name', (lane) => {
     });
   });
 
-  it('passes over the keys that are more than may be announced, and reaches the others', async () => {
+  it('a relay ignores keys beyond the limit, and still reaches the others', async () => {
     const other = await OtherRelay.start();
     trustOwnCertificate();
     const config = { limits: { meshKeys: 4 } };
@@ -329,7 +329,7 @@ describe.each(LANES)('a link, $name', (lane) => {
     expect(link(relay)).toMatchObject({ state: 'connected', peers: 2, passedOver: 2 });
   });
 
-  it('that has ended drops what its routes lead to, until they are changed', async () => {
+  it('packets for an ended link are dropped until their routes change', async () => {
     const other = await OtherRelay.start();
     const relay = await dialling(other);
     const alice = await DerpClient.connect(relay);
@@ -347,7 +347,7 @@ describe.each(LANES)('a link, $name', (lane) => {
     expect(await alice.expect('PeerGone')).toEqual({ type: 'PeerGone', key: far, reason: 1 });
   });
 
-  it('to oneself is closed, and not made again', async () => {
+  it('a link to the relay itself is closed, and not dialled again', async () => {
     trustOwnCertificate();
     const other = await OtherRelay.start();
     const [port] = (await freePorts(1)) as [number];
@@ -365,7 +365,7 @@ describe.each(LANES)('a link, $name', (lane) => {
     expect(relay.relay.figures().watchers).toBe(0);
   });
 
-  it('dials no more once the relay is closed', async () => {
+  it('a closed relay dials no more', async () => {
     const other = await OtherRelay.start();
     const relay = await dialling(other);
     const end = await other.next();
