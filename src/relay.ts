@@ -99,7 +99,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   }
 
   reload(config?: RelayConfig): Promise<ReloadReport> {
-    // One after the other: of two, the one that was asked for last has the last word.
+    // One reload after the other: the last call must decide.
     const reloaded = this.reloaded.then(() => this.takeOver(config));
     this.reloaded = reloaded.catch(() => {});
     return reloaded;

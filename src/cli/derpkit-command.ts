@@ -19,10 +19,9 @@ import { addBench } from './bench.js';
 import { headscaleDerpMap, policyDerpMap } from './derp-map.js';
 import { addHealth } from './health.js';
 import { takeSockets, withSockets } from './inherited-sockets.js';
-import { announce, explain, pinnedNode, type Spelling } from './messages.js';
+import { announce, explain, inOneLine, pinnedNode, type Spelling } from './messages.js';
 import { runRelay } from './run-relay.js';
 import { flagOf, type Gathered, gather, variableOf } from './sources.js';
-import { announce, explain, inOneLine, pinnedNode, type Spelling } from './terminal.js';
 
 /** Settings without a flag: every user of the machine can read the command line of a process. */
 const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey', 'acme.eabKey'];
@@ -123,7 +122,7 @@ function rereading(
   };
 }
 
-/** What clients have to be told of a certificate that nobody vouches for. */
+/** The DERP map node that clients need for a self-signed certificate. */
 function pinned(relay: Relay, config: RelayConfig): object | undefined {
   const { hostname = 'localhost', certMode = 'self-signed', certificates } = config;
   const { address, fingerprint } = relay;

@@ -65,7 +65,7 @@ export function inOneLine({ problems }: ConfigError, spelling: Spelling): string
   return problems.map(({ path, message }) => `${spelt(path, spelling)}: ${message}`).join('; ');
 }
 
-/** A path is a setting, or leads into one: `certificate.key` is a part of the setting `certificate`. */
+/** A path is a setting, or leads into one: `certificate.key` is part of the setting `certificate`. */
 function spelt(path: string, spelling: Spelling): string {
   const names = ['certificate', ...SETTINGS.map(({ name }) => name)];
   const setting = names.find((name) => path.startsWith(`${name}.`)) ?? path;

@@ -13,7 +13,7 @@ export interface Gathered {
   readonly config: RelayConfig;
   /** The settings file, if there is one. */
   readonly file: string | undefined;
-  /** Where a setting came from, in the user's words; its flag, if it was not given. */
+  /** How the user spelt a setting; its flag if it was not given. */
   readonly spelling: Spelling;
 }
 

@@ -6,13 +6,16 @@ import { Networks } from '../plane/networks.js';
 import { covers, hostOfField, withoutFinalDot } from '../protocol/host-name.js';
 
 export interface DebugAccessOptions extends DebugRules {
-  /** Names that requests may be for, beside addresses and `localhost`; a first label may be a star. Read anew each time. */
+  /**
+   * Host names that requests may use, besides addresses and `localhost`. The first label may be a star. Called at each
+   * request.
+   */
   readonly hosts: () => readonly string[];
 }
 
 /** Who may see `/debug/`, beside those that always may. */
 export interface DebugRules {
-  /** An address that is let in, compared as text. */
+  /** A client address with access, compared as text. */
   readonly allowIp?: string | undefined;
   /** Networks with access, `address/bits`. */
   readonly trustedCidrs: readonly string[];
@@ -95,7 +98,7 @@ export class DebugAccess {
   isNear(address: string): boolean {
     if (isIP(address) === 0) return false;
     if (address === this.rules.allowIp) return true;
-    // A zone names an interface of this machine; no rule here is about one.
+    // The zone of an address names an interface of this machine, to which no rule applies.
     if (address.includes('%')) return false;
     return (NEAR.has(address) && !CHROMEBOOKS.has(address)) || this.trusted.has(address);
   }

@@ -26,7 +26,7 @@ export interface SiteOptions extends HomeOptions {
   readonly challengeAnswer: ((host: string, path: string) => Promise<{ status: number; text: string }>) | undefined;
   readonly debugAccess: DebugAccess;
   readonly debug: DebugSource;
-  /** Whether those who may not see `/debug/` are told how they could. For development. */
+  /** Whether a client without access to `/debug/` is told how to get it. For development. */
   readonly debugHint: () => boolean;
 }
 

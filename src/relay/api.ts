@@ -171,7 +171,7 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
    * a `ConfigError`, and changes nothing, if the settings or a file that they newly name cannot be used.
    */
   reload(config?: RelayConfig): Promise<ReloadReport>;
-  /** Whether every client may use the relay: no setting, and no `onAdmit`, says which may. */
+  /** Whether every client may use the relay: neither a setting nor `onAdmit` restricts admission. */
   readonly admitsEverybody: boolean;
   /**
    * Figures of admission; `undefined` if every client is admitted. Throws `ERR_STATE` before `start` and after `close`.

@@ -66,7 +66,7 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
 
 /** What a reload has read anew; parts that have not changed are absent. */
 export interface Reread {
-  readonly rate: RateLimit | undefined;
+  readonly rate: ReceiveRate | undefined;
   readonly admission: AdmissionMaterials | undefined;
   readonly certificates: readonly CertificateSource[] | undefined;
   readonly warnings: readonly string[];
@@ -98,7 +98,7 @@ type Load = <T>(
 /** Loads values one by one, and adds to the problems why one cannot be had. */
 function loader(settings: Settings, problems: Problem[]): Load {
   return async (setting, file, value) => {
-    // Where a place was not chosen, it is one in the data directory.
+    // A file without a setting of its own lies in the data directory.
     const path = setting in settings || setting.includes('.') ? setting : 'dataDir';
     try {
       return await value();
@@ -123,7 +123,7 @@ async function loadCertificates(
   return certificates;
 }
 
-/** Of the directories that keys are kept in. */
+/** Warns about directories of keys that other users may write to. */
 async function wideDirectories(settings: Settings): Promise<string[]> {
   const { privateKey, certificate, certificates, certMode, certDir } = settings;
   const keepsCertificates = !certificate && certificates.length === 0 && certMode !== 'off';

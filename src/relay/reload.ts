@@ -1,8 +1,8 @@
 /** What a relay takes over while it runs: other settings, and other contents of its files. */
 import { isDeepStrictEqual } from 'node:util';
 import { type RelayConfig, SETTINGS, type Settings } from '../config.js';
-import type { RateLimit } from '../control/rate-config.js';
 import { reasonOf } from '../errors.js';
+import type { ReceiveRate } from '../plane/plane.js';
 import type { ReloadReport } from './api.js';
 import { RelayCertificates } from './certificates.js';
 import { loadRate, type Reread, rereadMaterials } from './materials.js';
@@ -19,7 +19,7 @@ export const LIVE_SETTINGS: readonly (keyof RelayConfig)[] = [
 export interface Reloadable {
   /** Takes other settings over, with what was read for them. Throws, and changes nothing, if the plane refuses a certificate. */
   apply(settings: Settings, reread: Reread): void;
-  limit(rate: RateLimit | undefined): void;
+  limit(rate: ReceiveRate | undefined): void;
   reloadAdmission(): Promise<void>;
   readonly certificates: { reload(): Promise<void> };
 }

@@ -12,7 +12,7 @@ import { HttpServer } from '../http/server.js';
 import { Visitors } from '../http/visitors.js';
 import { type Logger, setLogLevel } from '../logger.js';
 import { openFiles } from '../metrics/process.js';
-import type { DataPlane, PlaneFactory, PlanePolicy } from '../plane/plane.js';
+import type { DataPlane, PlaneFactory, PlanePolicy, ReceiveRate } from '../plane/plane.js';
 import { PresenceFlag } from '../protocol/wire.js';
 import type { Client } from '../registry/client.js';
 import { Registry } from '../registry/registry.js';
@@ -230,8 +230,8 @@ export class RunningRelay {
     for (const client of this.registry.clients()) if ((client.flags & PresenceFlag.MeshPeer) === 0) yield client;
   }
 
-  /** Sets another receive limit, for the clients that are connected, too. */
-  limit(rate: RateLimit | undefined): void {
+  /** Sets a new receive limit, for connected clients, too. */
+  limit(rate: ReceiveRate | undefined): void {
     this.rate = rate;
     this.renew();
   }
@@ -270,7 +270,7 @@ function debugRules({ debugAllowIp, debugTrustedCidrs, debugKeyFile }: Settings)
   return { allowIp: debugAllowIp, trustedCidrs: debugTrustedCidrs, keyFile: debugKeyFile };
 }
 
-/** The system may refuse what a plane needs: threads, mostly. */
+/** Makes the plane. The system may refuse what it needs, mostly threads. */
 function makePlane(make: () => DataPlane): DataPlane {
   try {
     return make();

@@ -71,7 +71,7 @@ export class Desk {
     this.times.sum = before.times.sum;
   }
 
-  /** What is to be known of it, in words: whether it answers, what is under way, and what went wrong last. */
+  /** Its state in words: whether it answers, the questions in progress, and the last failure. */
   get state(): string {
     const { asking, waiting } = this.pending.counts;
     const busy = asking > 0 ? `, ${asking} questions under way, ${waiting} waiting` : '';

@@ -49,7 +49,7 @@ export interface ConnectedClient {
   readonly appName: string;
 }
 
-/** Whoever was let in, and by whom. */
+/** An admitted client, and the verifiers that admitted it. */
 interface Passed {
   readonly kind: 'passed';
   readonly admission: Admission;
@@ -149,8 +149,8 @@ export class Gate {
   }
 
   /**
-   * Decides about a login, at once where nobody has to be asked. `null` refuses it; `undefined` where the client has gone
-   * meanwhile.
+   * Decides about a login, at once if no verifier has to be asked. `null` refuses the client; `undefined` means that it
+   * left meanwhile.
    */
   login(login: Login): Admission | null | Promise<Admission | null | undefined> {
     const admission = this.options.rights(login);
@@ -235,7 +235,7 @@ export class Gate {
       generation = this.generation;
       decision = await this.decide(key, who, admission, abort.signal).catch(() => undefined);
     } while (rules !== this.options && this.waiting.get(id) === abort);
-    // Whoever has gone is not let in later.
+    // A client that has left is not admitted.
     if (!decision || this.waiting.get(id) !== abort) return undefined;
     this.waiting.delete(id);
     // The questions that are still open are no longer needed.
