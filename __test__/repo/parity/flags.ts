@@ -2,9 +2,11 @@ import type { Row } from './table.ts';
 
 const MANUAL = 'cli/derper.spec.ts#TLS with the chain of the certificate directory, for its name alone';
 const EXTERNAL_ACCOUNT = 'interop/acme-trouble.spec.ts#an external account is shown, where the CA wants one';
-const ACCEPTS = 'conformance/limits.spec.ts#of connections close those beyond them at once, and the relay goes on';
+const ACCEPTS =
+  'conformance/limits.spec.ts#an accept limit closes connections beyond it at once, and the relay goes on';
 
-const CONTROLLER = 'conformance/admission.spec.ts#is understood as derper understands it, failing open';
+const CONTROLLER =
+  'conformance/admission.spec.ts#the relay reads an admission controller’s answers as derper does, failOpen';
 const LOCAL = 'interop/differential/admission-cases.ts#a node, and a stranger';
 
 /** In the order of `derper -h`. */
@@ -38,14 +40,14 @@ export const FLAGS: readonly Row[] = [
     name: '-disallow-app-names',
     test: 'interop/differential/frame-cases.ts#an app name that is not allowed',
   },
-  { name: '-home', test: 'conformance/http.spec.ts#redirects, if that is wanted' },
+  { name: '-home', test: 'conformance/http.spec.ts#the relay redirects / if home is a URL' },
   { name: '-hostname', test: MANUAL },
-  { name: '-http-port', test: 'conformance/http.spec.ts#redirects to it' },
+  { name: '-http-port', test: 'conformance/http.spec.ts#plain HTTP redirects to TLS' },
   { name: '-mesh-psk-file', test: 'cli/derper-flags.spec.ts#-mesh-psk-file that is not there' },
   { name: '-mesh-with', test: 'cli/mesh.spec.ts#-mesh-with: two relays find each other, and say so' },
   {
     name: '-rate-config',
-    test: 'conformance/limits.spec.ts#of what a client may send hold it back, lose nothing, and are nobody else’s',
+    test: 'conformance/limits.spec.ts#a receive limit delays its client, loses nothing, and affects no other',
   },
   { name: '-secrets-cache-dir' },
   { name: '-secrets-path-prefix' },

@@ -48,7 +48,7 @@ export const FRAME_TYPES: readonly Row[] = [
   { name: '0x05 RecvPacket', test: `${FRAMES}to itself` },
   {
     name: '0x06 KeepAlive',
-    test: 'conformance/keepalive.spec.ts#come one interval and part of the jitter after the last',
+    test: 'conformance/keepalive.spec.ts#keepalives arrive one interval and part of the jitter after the last',
   },
   { name: '0x07 NotePreferred', test: `${FRAMES}NotePreferred` },
   { name: '0x08 PeerGone', test: `${FRAMES}a peer that goes, having sent` },
