@@ -43,7 +43,7 @@ async function metricsOf(relay: TestRelay): Promise<Map<string, number>> {
 }
 
 describe.each(LANES)('relays that mesh, $name', (lane) => {
-  it('carry packets both ways, each way in order, and count them', async () => {
+  it('meshed relays carry packets both ways, each way in order, and count them', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const alice = await join(a, [b]);
     const bob = await join(b, [a]);
@@ -68,7 +68,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     expect([...links]).toEqual([expect.any(Number), 101, bytes, 0, 0, expect.any(Number)]);
   });
 
-  it('carry packets as long as any', async () => {
+  it('meshed relays carry packets of the greatest length', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const [alice, bob] = [await join(a, [b]), await join(b, [a])];
     for (const length of [0, 1, 65535, 65536]) {
@@ -78,7 +78,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     }
   });
 
-  it('tell of a peer that leaves the region, those that had packets of it and no others', async () => {
+  it('meshed relays report a peer that leaves the region to those that had its packets, and to no others', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const alice = await join(a, [b]);
     const [bob, carol] = [await join(b, [a]), await join(b, [a])];
@@ -92,7 +92,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     expect(await bob.expect('PeerGone')).toEqual({ type: 'PeerGone', key: alice.key, reason: 1 });
   });
 
-  it('forget a peer that the other does not have after all', async () => {
+  it('a relay forgets a peer that the other relay turns out not to have', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const alice = await join(a, [b]);
     const ghost = generateKeyPair().publicKey;
@@ -110,7 +110,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     expect(a.count('packets_forwarded_out')).toBe(1);
   });
 
-  it('prefer a connection of their own, and fall back on the other relay’s', async () => {
+  it('a relay prefers its own connection of a key, and falls back on the other relay’s', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const alice = await join(a, [b]);
     const there = await join(b, [a]);
@@ -129,7 +129,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     expect(await alice.fence()).toEqual([]);
   });
 
-  it('say nothing of a client that moves from one to the other', async () => {
+  it('meshed relays report nothing when a client moves from one to the other', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const alice = await join(a, [b]);
     const bob = await join(b, [a]);
@@ -143,7 +143,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     expect(a.count('peer_gone_disconnected_frames')).toBe(0);
   });
 
-  it('have one way to a key that is on two of them, and the other when that is gone', async () => {
+  it('a key on two relays is reached through one, and through the other when that one loses it', async () => {
     const [a, b, c] = (await startMesh(lane, 3)) as [TestRelay, TestRelay, TestRelay];
     const alice = await join(a, [b, c]);
     const onB = await join(b, [a, c]);
@@ -168,7 +168,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     expect(await alice.expect('PeerGone')).toEqual({ type: 'PeerGone', key: onC.key, reason: PeerGoneReason.NotHere });
   });
 
-  it('go one hop, and no further', async () => {
+  it('a packet takes one hop, and no further', async () => {
     const ports = (await freePorts(3)) as [number, number, number];
     trustOwnCertificate();
     const [portA, portB, portC] = ports;
@@ -185,7 +185,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     expect(b.count('packets_forwarded_in')).toBe(0);
   });
 
-  it('drop what was on its way to a link that has ended, say who is gone, and connect again', async () => {
+  it('a relay drops packets for an ended link, reports peers as gone, and connects again', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const [alice, bob] = [await join(a, [b]), await join(b, [a])];
     await passes(bob, alice, 'hello');
@@ -212,7 +212,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     await passes(alice, bob, 'as before');
   });
 
-  it('have no use for one another where their mesh keys differ', async () => {
+  it('relays with different mesh keys do not mesh', async () => {
     trustOwnCertificate();
     const [portA, portB] = (await freePorts(2)) as [number, number];
     const a = meshNode(lane, { port: portA, meshWith: [named(portB)] });
@@ -230,7 +230,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     await bob.fence();
   });
 
-  it('find each other again after a restart', async () => {
+  it('relays mesh again after a restart', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const alice = await join(a, [b]);
     const { port } = b.target();
@@ -245,7 +245,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     await passes(bob, alice, 'and back');
   });
 
-  it('tell of it in their metrics and on their pages', async () => {
+  it('metrics and pages show the relays of the mesh', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const alice = await join(a, [b]);
     const bob = await join(b, [a]);
@@ -278,7 +278,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     }, 'the link to be down');
   });
 
-  it('close a client for a mesh peer of another’s', async () => {
+  it('a mesh peer can close a client of the other relay', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const alice = await join(a, [b]);
     const bob = await join(b, [a]);

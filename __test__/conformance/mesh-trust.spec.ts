@@ -9,7 +9,7 @@ import { eventually } from '../helpers/wait.js';
 nothingIsLeft();
 
 describe.each(LANES)('the certificate of another relay, $name', (lane) => {
-  it('is believed where derper believes it, and nowhere else; why not is said in words', async () => {
+  it('a relay trusts the certificates that derper trusts, and no others, and logs why not', async () => {
     const setups = trustSetups();
     const shown = await ShownCertificates.open(setups);
     onTestFinished(() => shown.close());

@@ -54,8 +54,8 @@ async function expectNothing(relay: TestRelay, client: DerpClient): Promise<void
 }
 
 describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
-  describe('that watch', () => {
-    it('are told of everyone who is there, themselves included', async () => {
+  describe('watching', () => {
+    it('a watcher is told every connected client, itself included', async () => {
       const relay = await startRelay(lane);
       const regular = await DerpClient.connect(relay);
       const prober = await DerpClient.connect(relay, { prober: true });
@@ -82,7 +82,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       for (const client of [regular, peer]) expect(await client.fence()).toEqual([]);
     });
 
-    it('are told who comes and who goes', async () => {
+    it('a watcher is told when clients connect and leave', async () => {
       const relay = await startRelay(lane);
       const watchers = [await meshPeer(relay), await meshPeer(relay)];
       for (const watcher of watchers) {
@@ -101,7 +101,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       await relay.untilCount('peer_gone_disconnected_frames', 2);
     });
 
-    it('are told of each other, and stop being told when they leave', async () => {
+    it('watchers are told of each other until they leave', async () => {
       const relay = await startRelay(lane);
       const [first, second] = [await meshPeer(relay), await meshPeer(relay)];
       first.watch();
@@ -114,7 +114,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       await relay.untilFigures({ watchers: 1 });
     });
 
-    it('are told of every duplicate, and that the key has gone with the last', async () => {
+    it('a watcher is told of every duplicate, and that the key is gone with the last', async () => {
       const relay = await startRelay(lane);
       const watcher = await meshPeer(relay);
       watcher.watch();
@@ -130,7 +130,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       await expectNothing(relay, watcher);
     });
 
-    it('are told of a key once in a dump: as its active connection', async () => {
+    it('a dump names each key once, as its active connection', async () => {
       const relay = await startRelay(lane);
       const first = await DerpClient.connect(relay, { appName: 'first' });
       const second = await DerpClient.connect(relay, { keys: first.keys, appName: 'second' });
@@ -150,7 +150,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       await eventually(async () => (await dump())?.appName === 'second', 'the second one to be announced');
     });
 
-    it('are told everything again when they ask again', async () => {
+    it('a watcher gets a new dump when it watches again', async () => {
       const relay = await startRelay(lane);
       const client = await DerpClient.connect(relay);
       const watcher = await meshPeer(relay);
@@ -164,7 +164,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       await relay.untilFigures({ watchers: 1 });
     });
 
-    it('are told nothing if they are the relay itself', async () => {
+    it('a watcher that is the relay itself is told nothing', async () => {
       const relay = await startRelay(lane);
       const self = await meshPeer(relay, { keys: relay.keys });
       self.watch();
@@ -176,7 +176,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       await relay.untilFigures({ watchers: 0, connections: 2 });
     });
 
-    it('are told of clients that have no address, or one of IPv6', async () => {
+    it('a watcher is told of clients without an address, and of IPv6 clients', async () => {
       const relay = await startRelay(lane);
       const attach = async (address: string) => {
         const [ours, theirs] = duplexPair();
@@ -194,7 +194,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       ]);
     });
 
-    it('are told of thousands, however little fits into what waits for them', async () => {
+    it('a watcher is told thousands of clients, however few fit into its queue', async () => {
       // A crowd that logs in all at once may take its time.
       const deadlines = { meshWrite: 0, clientInfo: 600_000, admission: 600_000 };
       const policy = { limits: { controlBytes: 48 << 10 }, deadlines };
@@ -227,7 +227,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       expect(relay.disconnected).toEqual([]);
     });
 
-    it('but do not read are closed when too much waits for them', async () => {
+    it('a watcher that does not read is closed when too much is queued for it', async () => {
       const policy = { limits: { controlBytes: 1000 } };
       const relay = await startRelay(lane, { policy, config: { tcpUserTimeout: 0 } });
       const [watcher, other] = [await meshPeer(relay), await meshPeer(relay)];
@@ -256,8 +256,8 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
     });
   });
 
-  describe('that forward', () => {
-    it('have their packets delivered, with the source they name', async () => {
+  describe('forwarding', () => {
+    it('a forwarded packet arrives with the source that it names', async () => {
       const relay = await startRelay(lane);
       const [peer, client] = [await meshPeer(relay), await DerpClient.connect(relay)];
       const source = generateKeyPair().publicKey;
@@ -274,7 +274,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       expect(relay.count('packets_forwarded_out')).toBe(0);
     });
 
-    it('and name no source have it delivered without one', async () => {
+    it('a forwarded packet without a source arrives without one', async () => {
       const relay = await startRelay(lane);
       const [peer, client] = [await meshPeer(relay), await DerpClient.connect(relay)];
       peer.forwardPacket('\0'.repeat(32) as NodeKey, client.key, 'old');
@@ -283,7 +283,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       expect(await client.fence()).toEqual([]);
     });
 
-    it('to nobody are told so, if it is discovery', async () => {
+    it('a mesh peer is told if a forwarded discovery packet has no receiver', async () => {
       const relay = await startRelay(lane, { policy: { notHere: { burst: 3, perSecond: 0.001 } } });
       const [peer, source] = [await meshPeer(relay), await DerpClient.connect(relay)];
       const stranger = generateKeyPair().publicKey;
@@ -298,7 +298,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       expect(relay.count('packets_forwarded_in')).toBe(6);
     });
 
-    it('may send packets of their own too', async () => {
+    it('a mesh peer may also send packets of its own', async () => {
       const relay = await startRelay(lane);
       const [peer, client] = [await meshPeer(relay), await DerpClient.connect(relay)];
       peer.sendPacket(client.key, 'from a peer');
@@ -308,8 +308,8 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
     });
   });
 
-  describe('that close a client', () => {
-    it('close all of its connections, and nothing else', async () => {
+  describe('closing clients', () => {
+    it('a mesh peer closes all connections of a key, and nothing else', async () => {
       const relay = await startRelay(lane);
       const peer = await meshPeer(relay);
       const first = await DerpClient.connect(relay);
@@ -328,7 +328,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       expect(await (await DerpClient.connect(relay, { keys: first.keys })).fence()).toEqual([]);
     });
 
-    it('that is not there change nothing', async () => {
+    it('closing an absent client changes nothing', async () => {
       const relay = await startRelay(lane);
       const [peer, client] = [await meshPeer(relay), await DerpClient.connect(relay)];
       peer.closePeer(generateKeyPair().publicKey);
@@ -339,7 +339,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       expect(await peer.fence()).toEqual([]);
     });
 
-    it('may be the one', async () => {
+    it('a mesh peer may close itself', async () => {
       const relay = await startRelay(lane);
       const peer = await meshPeer(relay);
       peer.closePeer(peer.key);

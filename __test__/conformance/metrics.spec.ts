@@ -33,7 +33,7 @@ function histogram(samples: Map<string, number>, name: string) {
 }
 
 describe.each(LANES)('the metrics, $name', (lane) => {
-  it.each([false, true])('count the frames of each write, but not the login; TLS %s', async (tls) => {
+  it.each([false, true])('the metrics count the frames of each write, but none of the login; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls });
     const [from, to] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const written = async () => histogram(await varz(relay), 'derp_buffered_write_frames');
@@ -55,7 +55,7 @@ describe.each(LANES)('the metrics, $name', (lane) => {
     expect(upTo('1')).toBeLessThan(count);
   });
 
-  it.each([false, true])('average how long packets wait; TLS %s', async (tls) => {
+  it.each([false, true])('the metrics average how long packets wait; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls, config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 } });
     const [sender, slow, other] = [
       await DerpClient.connect(relay),
@@ -89,7 +89,7 @@ describe.each(LANES)('the metrics, $name', (lane) => {
     expect(await average()).toBe(0);
   });
 
-  it.each(['TLSv1.2', 'TLSv1.3'] as const)('count who is there over %s', async (version) => {
+  it.each(['TLSv1.2', 'TLSv1.3'] as const)('the metrics count clients over %s', async (version) => {
     const tls = { minVersion: version, maxVersion: version };
     const relay = await startRelay(lane, { tls: true });
     const sample = `derper_tls_active_version{version="${version.slice(4)}"}`;
@@ -125,7 +125,7 @@ describe.each(LANES)('the metrics, $name', (lane) => {
     await eventually(async () => (await active()) === 2, 'two to be gone');
   });
 
-  it('count a WebSocket over TLS while it is there', async () => {
+  it('the metrics count a WebSocket over TLS while it is connected', async () => {
     const relay = await startRelay(lane, { tls: true });
     const active = async () => (await varz(relay)).get('derper_tls_active_version{version="1.3"}');
     const socket = await WebSocketClient.open(relay);
@@ -136,25 +136,28 @@ describe.each(LANES)('the metrics, $name', (lane) => {
     await eventually(async () => (await active()) === 1, 'it to be gone');
   });
 
-  it.skipIf(lane.planeKind !== 'native' || process.platform !== 'linux')('count round trips of TCP', async () => {
-    const relay = await startRelay(lane, { policy: { tcp: { roundTrips: 50 } } });
-    const sums = async () => {
-      const rows = [...(await varz(relay))].filter(([name]) => name.startsWith('derp_tcp_rtt{'));
-      return new Map(rows.map(([name, count]) => [name.slice('derp_tcp_rtt{le="'.length, -2), count]));
-    };
-    expect(await sums()).toEqual(new Map());
-    const client = await DerpClient.connect(relay);
-    // Nothing on loopback is further away than this, and every sample is in one row.
-    await eventually(async () => ((await sums()).get('10ms') ?? 0) >= 3, 'three samples');
-    expect([...(await sums()).keys()]).toEqual(['10ms']);
-    await client.close();
-    const [ours, theirs] = duplexPair();
-    await relay.dataPlane.attach(theirs, { address: '', port: 0 });
-    await DerpClient.over(ours, relay);
-    await eventually(async () => ((await sums()).get('non-tcp') ?? 0) > 0, 'a connection that is none of TCP’s');
-  });
+  it.skipIf(lane.planeKind !== 'native' || process.platform !== 'linux')(
+    'the metrics count round trips of TCP',
+    async () => {
+      const relay = await startRelay(lane, { policy: { tcp: { roundTrips: 50 } } });
+      const sums = async () => {
+        const rows = [...(await varz(relay))].filter(([name]) => name.startsWith('derp_tcp_rtt{'));
+        return new Map(rows.map(([name, count]) => [name.slice('derp_tcp_rtt{le="'.length, -2), count]));
+      };
+      expect(await sums()).toEqual(new Map());
+      const client = await DerpClient.connect(relay);
+      // Nothing on loopback is further away than this, and every sample is in one row.
+      await eventually(async () => ((await sums()).get('10ms') ?? 0) >= 3, 'three samples');
+      expect([...(await sums()).keys()]).toEqual(['10ms']);
+      await client.close();
+      const [ours, theirs] = duplexPair();
+      await relay.dataPlane.attach(theirs, { address: '', port: 0 });
+      await DerpClient.over(ours, relay);
+      await eventually(async () => ((await sums()).get('non-tcp') ?? 0) > 0, 'a connection that is none of TCP’s');
+    },
+  );
 
-  it.runIf(lane.planeKind === 'native')('count no round trips where the policy says so', async () => {
+  it.runIf(lane.planeKind === 'native')('the metrics count no round trips if the policy disables them', async () => {
     const relay = await startRelay(lane, { policy: { tcp: { roundTrips: 0 } } });
     const other = await startRelay(lane, { policy: { tcp: { roundTrips: 20 } } });
     await DerpClient.connect(relay);
@@ -167,7 +170,7 @@ describe.each(LANES)('the metrics, $name', (lane) => {
     expect(body).not.toContain('derp_tcp_rtt{');
   });
 
-  it('count what mesh peers are told, and in how many parts', async () => {
+  it('the metrics count the frames for mesh peers, and their batches', async () => {
     const relay = await startRelay(lane);
     const peer = await DerpClient.connect(relay, { meshKey: MESH_KEY });
     for (let count = 0; count < 3; count++) await DerpClient.connect(relay);

@@ -24,8 +24,8 @@ async function expectNothingSaid(relay: TestRelay, client: DerpClient): Promise<
   expect(await client.fence()).toEqual([]);
 }
 
-describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane) => {
-  it('is whoever got a packet of it, once', async () => {
+describe.each(LANES_AND_TLS)('PeerGone, $name', (lane) => {
+  it('a client is told once that a peer has left that sent it packets', async () => {
     const relay = await startRelay(lane);
     const [leaving, told] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     for (let count = 0; count < 3; count++) await talk(leaving, told);
@@ -36,7 +36,7 @@ describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane)
     expect(relay.count('peer_gone_not_here_frames')).toBe(0);
   });
 
-  it('is everybody who did, for whatever reason it left', async () => {
+  it('every client that got packets is told, whatever the reason for leaving', async () => {
     const relay = await startRelay(lane);
     const clients = await Promise.all([...Array(6)].map(() => DerpClient.connect(relay)));
     const leaving = await DerpClient.connect(relay);
@@ -49,7 +49,7 @@ describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane)
     await relay.untilCount('peer_gone_disconnected_frames', clients.length);
   });
 
-  it('is not whoever only sent packets to it, or whose packets it got', async () => {
+  it('a client that only sent to a peer, or whose packets the peer got, is not told', async () => {
     const relay = await startRelay(lane);
     const [leaving, sender, stranger] = [
       await DerpClient.connect(relay),
@@ -62,7 +62,7 @@ describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane)
     await expectNothingSaid(relay, stranger);
   });
 
-  it('is not itself', async () => {
+  it('a client is not told about itself', async () => {
     const relay = await startRelay(lane);
     const client = await DerpClient.connect(relay);
     await talk(client, client);
@@ -72,7 +72,7 @@ describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane)
     expect(relay.count('peer_gone_disconnected_frames')).toBe(0);
   });
 
-  it('is told again only after another packet', async () => {
+  it('a client is told again only after another packet', async () => {
     const relay = await startRelay(lane);
     const [leaving, told] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const { keys } = leaving;
@@ -89,7 +89,7 @@ describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane)
     expect(await told.expect('PeerGone')).toEqual({ type: 'PeerGone', key: keys.publicKey, reason: 0 });
   });
 
-  it('is told when the last connection of a key has left, not before', async () => {
+  it('clients are told when the last connection of a key has left, and not before', async () => {
     const relay = await startRelay(lane);
     const told = await DerpClient.connect(relay);
     const first = await DerpClient.connect(relay);
@@ -104,7 +104,7 @@ describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane)
     await expectNothingSaid(relay, told);
   });
 
-  it('is a connection, not its key: the next one starts anew', async () => {
+  it('the connection is told and not the key, so the next connection starts anew', async () => {
     const relay = await startRelay(lane);
     const [leaving, first] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     await talk(leaving, first);
@@ -114,7 +114,7 @@ describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane)
     await expectNothingSaid(relay, second);
   });
 
-  it('is of duplicates only the one that got the packet', async () => {
+  it('of several connections of a key, only the one that got the packet is told', async () => {
     const relay = await startRelay(lane);
     const leaving = await DerpClient.connect(relay);
     const first = await DerpClient.connect(relay);
@@ -127,7 +127,7 @@ describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane)
     await expectNothingSaid(relay, first);
   });
 
-  it('includes those who got its packets through a mesh peer', async () => {
+  it('a client that got packets through a mesh peer is told, too', async () => {
     const relay = await startRelay(lane);
     const [source, told] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const peer = await DerpClient.connect(relay, { meshKey: MESH_KEY });
@@ -137,7 +137,7 @@ describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane)
     expect(await told.expect('PeerGone')).toEqual({ type: 'PeerGone', key: source.key, reason: 0 });
   });
 
-  it('does not include those whose packet was dropped', async () => {
+  it('a client whose packets were all dropped is not told', async () => {
     const relay = await startRelay(lane);
     const [leaving, gone] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const { keys } = gone;
@@ -149,7 +149,7 @@ describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane)
     await expectNothingSaid(relay, back);
   });
 
-  it('is told of as many as are remembered, the latest', async () => {
+  it('a connection is told about a bounded number of peers, the latest', async () => {
     const relay = await startRelay(lane, { policy: { limits: { peerGoneSubscriptions: 2 } } });
     const told = await DerpClient.connect(relay);
     const clients = [await DerpClient.connect(relay), await DerpClient.connect(relay), await DerpClient.connect(relay)];
@@ -161,7 +161,7 @@ describe.each(LANES_AND_TLS)('who is told that a client has left, $name', (lane)
     await expectNothingSaid(relay, told);
   });
 
-  it('is told apart from "not here", and both are counted', async () => {
+  it('the reasons "disconnected" and "not here" differ, and both are counted', async () => {
     const relay = await startRelay(lane);
     const [leaving, told] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     await talk(leaving, told);

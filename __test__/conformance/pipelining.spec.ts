@@ -11,7 +11,7 @@ nothingIsLeft();
 const REQUEST = 'GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n';
 
 describe.each(LANES)('requests of one connection, $name', (lane) => {
-  it.each([false, true])('are answered in their order, one after the other, for ever; TLS %s', async (tls) => {
+  it.each([false, true])('requests are answered in order, any number on one connection; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls });
     const wire = await Wire.open(relay.target());
     for (let count = 0; count < 300; count++) {
@@ -20,7 +20,7 @@ describe.each(LANES)('requests of one connection, $name', (lane) => {
     }
   });
 
-  it.each([false, true])('may be sent ahead; TLS %s', async (tls) => {
+  it.each([false, true])('requests may be sent ahead of answers; TLS %s', async (tls) => {
     const relay = await startRelay(lane, { tls });
     const wire = await Wire.open(relay.target());
     const challenges = Array.from({ length: 32 }, (_, index) => `x${index}`);
@@ -36,7 +36,7 @@ describe.each(LANES)('requests of one connection, $name', (lane) => {
     ['in one write', false, true],
     ['byte by byte behind the upgrade', true, false],
     ['byte by byte behind the upgrade', true, true],
-  ])('may be followed by a login, %s; TLS %s %s', async (_, slowly, tls) => {
+  ])('a login may follow requests, %s; TLS %s %s', async (_, slowly, tls) => {
     const relay = await startRelay(lane, { tls });
     const other = await DerpClient.connect(relay);
     const client = await DerpClient.dial(relay);
@@ -54,7 +54,7 @@ describe.each(LANES)('requests of one connection, $name', (lane) => {
     expect(await other.expectPacket('behind it all')).toBe(client.key);
   });
 
-  it('by the thousand, from somebody who reads no answer, cost the connection and nobody else', async () => {
+  it('thousands of requests from a client that reads no answer end its connection, and affect no other', async () => {
     const relay = await startRelay(lane);
     const bystanders = await Bystanders.join(relay);
     await bystanders.during(async () => {

@@ -15,8 +15,8 @@ import { Wire } from '../helpers/wire.js';
 nothingIsLeft();
 
 describe.each(LANES)('a plane, $name', (lane) => {
-  describe('with a login that waits for admission', () => {
-    it('tells all about it', async () => {
+  describe('a login that waits for admission', () => {
+    it('the plane reports every fact of a login', async () => {
       const harness = await PlaneHarness.open(lane, {}, 'tls');
       const { client, login } = await harness.loggingIn({ appName: 'app', prober: true, idealNode: 'x' });
       expect(login).toEqual({
@@ -29,7 +29,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
       });
     });
 
-    it('has a bound on those who say nothing for each of its listeners', async () => {
+    it('the plane bounds silent connections of each listener', async () => {
       const harness = await PlaneHarness.open(lane, { limits: { handshakes: 2 } });
       const spec = { kind: 'tcp', derp: true, host: '127.0.0.1', port: 0 } as const;
       const { port } = await harness.plane.listen(spec);
@@ -42,7 +42,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
       expect(harness.plane.counters.read('connections_refused')).toBe(0);
     });
 
-    it('ends it when it is refused', async () => {
+    it('the plane closes a login that is refused', async () => {
       const harness = await PlaneHarness.open(lane);
       const { client, login } = await harness.loggingIn();
       harness.plane.refuse(login.id);
@@ -51,7 +51,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
       expect(harness.plane.counters.read('logins_failed')).toBe(1);
     });
 
-    it('ends it for whatever reason it is told', async () => {
+    it('the plane closes a login for any reason that it is given', async () => {
       const harness = await PlaneHarness.open(lane);
       const { client, login } = await harness.loggingIn();
       harness.plane.close(login.id, 'closed');
@@ -59,7 +59,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
       expect(await harness.endOf(login.id)).toBe('closed');
     });
 
-    it('ends it at the deadline for admission', async () => {
+    it('the plane closes a login at the admission deadline', async () => {
       const harness = await PlaneHarness.open(lane, { deadlines: { admission: 300 } });
       const start = performance.now();
       const { client, login } = await harness.loggingIn();
@@ -72,14 +72,14 @@ describe.each(LANES)('a plane, $name', (lane) => {
       expect(total).toBe(0);
     });
 
-    it('notices that the client has gone', async () => {
+    it('the plane notices that a waiting client has left', async () => {
       const harness = await PlaneHarness.open(lane);
       const { client, login } = await harness.loggingIn();
       await client.close();
       expect(await harness.endOf(login.id)).toBe('disconnected');
     });
 
-    it('sends it nothing, and lets nobody send to it', async () => {
+    it('the plane sends a waiting client nothing, and delivers nothing from it', async () => {
       const harness = await PlaneHarness.open(lane);
       const { client: sender } = await harness.admitted();
       const { client, login } = await harness.loggingIn();
@@ -93,7 +93,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
       expect(await client.fence()).toEqual([]);
     });
 
-    it('keeps what it sends ahead, and goes on with that', async () => {
+    it('the plane keeps what a waiting client sends ahead, and processes it after admission', async () => {
       const harness = await PlaneHarness.open(lane);
       const { client, login } = await harness.loggingIn();
       const count = 50;
@@ -105,7 +105,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
       for (let packet = 0; packet < count; packet++) await client.expectPacket(`ahead ${packet}`);
     });
 
-    it('does not keep more than it may', async () => {
+    it('the plane keeps only a bounded amount of data ahead of an admission', async () => {
       const harness = await PlaneHarness.open(lane, { limits: { leftoverBytes: 4096 } });
       const { client, login } = await harness.loggingIn();
       const stranger = generateKeyPair().publicKey;
@@ -122,7 +122,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
     });
   });
 
-  it('does nothing about ids that there are not', async () => {
+  it('the plane ignores commands for unknown ids', async () => {
     const harness = await PlaneHarness.open(lane);
     const { client, id } = await harness.admitted();
     await client.close();
@@ -140,7 +140,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(harness.ends.size).toBe(1);
   });
 
-  it('admits once', async () => {
+  it('the plane admits a connection once', async () => {
     const harness = await PlaneHarness.open(lane);
     const { client, id } = await harness.admitted();
     harness.plane.admit(id, NO_RIGHTS);
@@ -149,7 +149,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(await client.fence()).toEqual([]);
   });
 
-  it('sends control frames to all that are named, in order', async () => {
+  it('the plane sends control frames to every given connection, in order', async () => {
     const harness = await PlaneHarness.open(lane);
     const all = [await harness.admitted(), await harness.admitted(), await harness.admitted()];
     const [named, unnamed] = [all.slice(0, 2), all.slice(2)];
@@ -172,7 +172,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(harness.pulls).toEqual([]);
   });
 
-  it('says once for every `pull` that there is room again', async () => {
+  it('the plane reports room once for every `pull`', async () => {
     const harness = await PlaneHarness.open(lane, { limits: { controlBytes: 1000 } });
     const { client, id } = await harness.admitted();
     const key = generateKeyPair().publicKey;
@@ -185,7 +185,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(harness.pulls).toEqual(Array(5).fill(id));
   });
 
-  it('closes whoever has more control frames waiting than may be', async () => {
+  it('the plane closes a connection with too many control frames queued', async () => {
     const harness = await PlaneHarness.open(lane, { limits: { controlBytes: 1000 } });
     const { client, id } = await harness.admitted();
     const { client: other } = await harness.admitted();
@@ -195,7 +195,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(await other.fence()).toEqual([]);
   });
 
-  it('closes connections that are open', async () => {
+  it('the plane closes open connections', async () => {
     const harness = await PlaneHarness.open(lane);
     const { client, id } = await harness.admitted();
     harness.plane.close(id, 'closed');
@@ -204,7 +204,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(await harness.endOf(id)).toBe('closed');
   });
 
-  it('has figures of every client, page by page', async () => {
+  it('the plane has figures of every client, in pages', async () => {
     const harness = await PlaneHarness.open(lane);
     const all = [await harness.admitted(), await harness.admitted(), await harness.admitted()];
     await harness.loggingIn();
@@ -248,7 +248,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(rest[0]).toBe(all[2]?.id);
   });
 
-  it('takes another policy while it runs', async () => {
+  it('the plane takes a new policy while it runs', async () => {
     const harness = await PlaneHarness.open(lane, { keepAlive: { interval: 60_000, jitter: 0 } });
     const { client: before } = await harness.admitted();
     harness.plane.policy(harness.policy({ keepAlive: { interval: 50, jitter: 0 }, limits: { pendingLogins: 0 } }));
@@ -264,7 +264,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(await before.fence()).toEqual([]);
   });
 
-  it('takes other certificates while it runs, and leaves connections alone', async () => {
+  it('the plane takes new certificates while it runs, and leaves connections alone', async () => {
     const harness = await PlaneHarness.open(lane, {}, 'tls');
     const { client } = await harness.admitted();
     const leaf = harness.serve('another.test');
@@ -275,20 +275,20 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(await client.fence()).toEqual([]);
   });
 
-  it('closes connections to a TLS listener while there is no certificate', async () => {
+  it('the plane closes connections to a TLS listener without a certificate', async () => {
     const harness = await PlaneHarness.open(lane);
     const { port } = await harness.plane.listen({ kind: 'tls', derp: true, host: '127.0.0.1', port: 0 });
     await expect(Wire.open({ host: '127.0.0.1', port, tls: {} })).rejects.toThrow();
   });
 
-  it('cannot listen where somebody else does', async () => {
+  it('the plane cannot listen on a port in use', async () => {
     const harness = await PlaneHarness.open(lane);
     const { port } = await harness.plane.listen({ kind: 'tcp', derp: true, host: '127.0.0.1', port: 0 });
     const again = harness.plane.listen({ kind: 'tcp', derp: true, host: '127.0.0.1', port });
     await expect(again).rejects.toMatchObject({ code: 'ERR_LISTEN', cause: { code: 'EADDRINUSE' } });
   });
 
-  it('listens where a name leads', async () => {
+  it('the plane listens at the address of a name', async () => {
     const harness = await PlaneHarness.open(lane);
     const { address, port } = await harness.plane.listen({ kind: 'tcp', derp: true, host: 'localhost', port: 0 });
     expect(['127.0.0.1', '::1']).toContain(address);
@@ -298,13 +298,13 @@ describe.each(LANES)('a plane, $name', (lane) => {
   it.each([
     ['an address of nobody here', { host: '192.0.2.1', port: 0 }, 'EADDRNOTAVAIL'],
     ['a name of nobody', { host: 'no.such.host.invalid', port: 0 }, expect.stringMatching(/^(?:ENOTFOUND|EAI_AGAIN)$/)],
-  ])('cannot listen at %s', async (_, where, code) => {
+  ])('the plane cannot listen at %s', async (_, where, code) => {
     const harness = await PlaneHarness.open(lane);
     const listening = harness.plane.listen({ kind: 'tcp', derp: true, ...where });
     await expect(listening).rejects.toMatchObject({ code: 'ERR_LISTEN', cause: { code } });
   });
 
-  it('shuts down once, and tells of every end', async () => {
+  it('the plane shuts down once, and reports every end', async () => {
     const harness = await PlaneHarness.open(lane);
     const { client, id } = await harness.admitted();
     const { login } = await harness.loggingIn();
@@ -320,7 +320,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
     await expect(harness.wire()).rejects.toThrow('ECONNREFUSED');
   });
 
-  it('hands over what is not DERP with nothing read of it, and ends it when it is told to', async () => {
+  it('the plane hands over a connection that is not DERP with its bytes unread, and ends it on command', async () => {
     const harness = await PlaneHarness.open(lane);
     const wires = [await harness.wire(), await harness.wire()];
     for (const wire of wires) {
@@ -352,7 +352,7 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(harness.ends.size).toBe(0);
   });
 
-  it('never gives an id twice', async () => {
+  it('the plane never reuses an id', async () => {
     const harness = await PlaneHarness.open(lane);
     const ids: number[] = [];
     for (let count = 0; count < 5; count++) {

@@ -30,7 +30,7 @@ const withoutThreads: SelectedPlane = {
 };
 
 describe('a plane that gets too few threads', () => {
-  it('is an error that names the setting, the reason and what to do', async () => {
+  it('a plane without threads reports the setting, the reason and what to do', async () => {
     const relay = composeRelay(settings, withoutThreads);
     const error = await relay.start().catch((reason: Error) => reason);
     expect(error).toBeInstanceOf(PlaneRefusal);
@@ -44,7 +44,7 @@ describe('a plane that gets too few threads', () => {
     ]);
   });
 
-  it('gives way to another one, if that may be', async () => {
+  it('a plane without threads gives way to the other one under auto', async () => {
     const relay = composeRelay(settings, { ...withoutThreads, instead: selectPlane('js') });
     onTestFinished(() => relay.close());
     await relay.start();

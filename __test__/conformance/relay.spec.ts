@@ -16,7 +16,7 @@ const TRANSPORTS = [
 ] as const;
 
 describe.each(LANES)('packets, $name', (lane) => {
-  it.each(TRANSPORTS)('of every size get there and back, over $transport', async ({ tls }) => {
+  it.each(TRANSPORTS)('packets of every size arrive in both directions, over $transport', async ({ tls }) => {
     const relay = await startRelay(lane, { tls: tls !== undefined });
     const options = { ...(tls && { tls }) };
     const [a, b] = [await DerpClient.connect(relay, options), await DerpClient.connect(relay, options)];
@@ -38,7 +38,7 @@ describe.each(LANES)('packets, $name', (lane) => {
     expect(relay.drops()).toEqual({});
   });
 
-  it('of more than 64 KiB close the connection, and are relayed to nobody', async () => {
+  it('a packet of more than 64 KiB ends its connection, and is not relayed', async () => {
     const relay = await startRelay(lane);
     const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     a.sendPacket(b.key, 'before');
@@ -50,7 +50,7 @@ describe.each(LANES)('packets, $name', (lane) => {
     expect(relay.count('packets_received:other')).toBe(1);
   });
 
-  it('go between transports', async () => {
+  it('packets cross between transports', async () => {
     const relay = await startRelay(lane, { tls: true });
     const old = await DerpClient.connect(relay, { tls: { maxVersion: 'TLSv1.2' }, start: 'switch' });
     const fresh = await DerpClient.connect(relay);
@@ -60,14 +60,14 @@ describe.each(LANES)('packets, $name', (lane) => {
     expect(await old.expectPacket('down')).toBe(fresh.key);
   });
 
-  it('may go to oneself', async () => {
+  it('a client may send packets to itself', async () => {
     const relay = await startRelay(lane);
     const client = await DerpClient.connect(relay);
     for (let count = 0; count < 10; count++) client.sendPacket(client.key, `echo ${count}`);
     for (let count = 0; count < 10; count++) expect(await client.expectPacket(`echo ${count}`)).toBe(client.key);
   });
 
-  it('have their kinds counted', async () => {
+  it('packets are counted by kind', async () => {
     const relay = await startRelay(lane);
     const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const almost = discoPacket(1, 61);
@@ -80,7 +80,7 @@ describe.each(LANES)('packets, $name', (lane) => {
     expect(relay.count('packets_received:other')).toBe(3);
   });
 
-  it('keep their order, sender by sender and kind by kind', async () => {
+  it('packets keep their order, for each sender and kind', async () => {
     const relay = await startRelay(lane, { tls: true });
     const senders = await Promise.all([0, 1, 2].map(() => DerpClient.connect(relay)));
     const receiver = await DerpClient.connect(relay);
@@ -118,8 +118,8 @@ describe.each(LANES)('packets, $name', (lane) => {
     }
   });
 
-  describe('to nobody', () => {
-    it('are dropped in silence', async () => {
+  describe('packets to absent clients', () => {
+    it('packets to an absent client are dropped without an answer', async () => {
       const relay = await startRelay(lane);
       const client = await DerpClient.connect(relay);
       for (const packet of [Buffer.alloc(0), Buffer.alloc(62), Buffer.alloc(1400)]) {
@@ -133,7 +133,7 @@ describe.each(LANES)('packets, $name', (lane) => {
       expect(relay.count('packets_sent')).toBe(0);
     });
 
-    it('are answered if they are discovery: three at once, then one a second', async () => {
+    it('discovery packets to an absent client get answers: three at once, then one a second', async () => {
       const relay = await startRelay(lane, { policy: { notHere: { burst: 3, perSecond: 0.001 } } });
       const [client, other] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
       const strangers = [...Array(8)].map(() => generateKeyPair().publicKey);
@@ -150,7 +150,7 @@ describe.each(LANES)('packets, $name', (lane) => {
       expect(relay.count('peer_gone_disconnected_frames')).toBe(0);
     });
 
-    it('are answered again after a while', async () => {
+    it('answers about absent clients resume after a while', async () => {
       const relay = await startRelay(lane, { policy: { notHere: { burst: 1, perSecond: 10 } } });
       const client = await DerpClient.connect(relay);
       const stranger = generateKeyPair().publicKey;
@@ -165,7 +165,7 @@ describe.each(LANES)('packets, $name', (lane) => {
       expect(sent).toBeGreaterThan(answers);
     });
 
-    it('may be for the relay’s own key, or for none', async () => {
+    it('packets to the relay’s own key, or to the zero key, are dropped', async () => {
       const relay = await startRelay(lane);
       const client = await DerpClient.connect(relay);
       const zero = '\0'.repeat(32) as typeof client.key;
@@ -177,7 +177,7 @@ describe.each(LANES)('packets, $name', (lane) => {
       ]);
     });
 
-    it('arrive as soon as somebody is there, and no longer than that', async () => {
+    it('packets arrive from when their receiver connects until it leaves', async () => {
       const relay = await startRelay(lane);
       const client = await DerpClient.connect(relay);
       const keys = generateKeyPair();

@@ -34,16 +34,16 @@ async function plainWire(relay: TestRelay): Promise<Wire> {
   return Wire.open({ host, port });
 }
 
-describe.each(LANES)('what is sent for a request, $name', (lane) => {
+describe.each(LANES)('request heads, $name', (lane) => {
   describe.each([false, true])('TLS %s', (tls) => {
-    it.each(NO_HEADS)('is refused at once: %s', async (_name, bytes) => {
+    it.each(NO_HEADS)('bytes that cannot be a request are refused at once: %s', async (_name, bytes) => {
       const relay = await startRelay(lane, { tls, policy: PATIENT });
       const wire = await Wire.open(relay.target());
       wire.write(Buffer.from(bytes, 'latin1'));
       expect((await wire.rest()).toString('latin1')).toBe(REFUSED);
     });
 
-    it('is refused in pieces, too', async () => {
+    it('bytes that cannot be a request are refused in pieces, too', async () => {
       const relay = await startRelay(lane, { tls, policy: PATIENT });
       const wire = await Wire.open(relay.target());
       const bytes = Buffer.from('SSH-2.0-OpenSSH_9.2p1\r\n');
@@ -51,7 +51,7 @@ describe.each(LANES)('what is sent for a request, $name', (lane) => {
       expect((await wire.rest()).toString('latin1')).toBe(REFUSED);
     });
 
-    it('may end its lines with line feeds alone', async () => {
+    it('a request may end its lines with LF alone', async () => {
       const relay = await startRelay(lane, { tls, policy: PATIENT });
       for (const request of [PROBE, PROBE.replace('\n', '\r\n'), PROBE.replace(/\n$/, '\r\n')]) {
         const wire = await Wire.open(relay.target());
@@ -60,7 +60,7 @@ describe.each(LANES)('what is sent for a request, $name', (lane) => {
       }
     });
 
-    it('may end the lines of an upgrade so, and then logs in', async () => {
+    it('an upgrade may end its lines with LF alone, and logs in then', async () => {
       const relay = await startRelay(lane, { tls, policy: PATIENT });
       const client = await DerpClient.dial(relay);
       client.wire.write(client.head.replaceAll('\r\n', '\n'), client.clientInfo);
@@ -72,7 +72,7 @@ describe.each(LANES)('what is sent for a request, $name', (lane) => {
       await client.expectPacket('a\nb\r\nc');
     });
 
-    it('may end the lines of a WebSocket handshake so', async () => {
+    it('a WebSocket handshake may end its lines with LF alone', async () => {
       const relay = await startRelay(lane, { tls, policy: PATIENT });
       const wire = await Wire.open(relay.target());
       const lines = [
@@ -86,7 +86,7 @@ describe.each(LANES)('what is sent for a request, $name', (lane) => {
       expect(await wire.take(2)).toEqual(Buffer.of(0x82, 45));
     });
 
-    it('may have a body behind line feeds, which stays as it is', async () => {
+    it('a body behind lines that end with LF alone stays unchanged', async () => {
       const relay = await startRelay(lane, { tls, policy: PATIENT });
       const wire = await Wire.open(relay.target());
       wire.write(
@@ -97,7 +97,7 @@ describe.each(LANES)('what is sent for a request, $name', (lane) => {
       expect((await wire.takeThrough('\r\n')).toString()).toBe('HTTP/1.1 200 OK\r\n');
     });
 
-    it('is the same where there is no DERP', async () => {
+    it('a relay without DERP reads request heads in the same way', async () => {
       const relay = await startRelay(lane, { tls, policy: PATIENT, config: { derp: false } });
       const [bad, good] = [await Wire.open(relay.target()), await Wire.open(relay.target())];
       bad.write('GET /\r\n');
@@ -107,7 +107,7 @@ describe.each(LANES)('what is sent for a request, $name', (lane) => {
     });
   });
 
-  it('is the same at the plain listener beside TLS', async () => {
+  it('the plain listener beside TLS reads request heads in the same way', async () => {
     const relay = await startRelay(lane, { tls: true, policy: PATIENT, config: { httpPort: 0 } });
     const [bad, good] = [await Wire.open(relay.httpTarget()), await Wire.open(relay.httpTarget())];
     bad.write('GET /\r\n');
@@ -116,9 +116,9 @@ describe.each(LANES)('what is sent for a request, $name', (lane) => {
     expect((await good.takeThrough('\r\n')).toString()).toBe('HTTP/1.1 204 No Content\r\n');
   });
 
-  describe('in the clear to TLS', () => {
+  describe('plain text at a TLS listener', () => {
     it.each(['GET / HTTP/1.1\r\nHost: x\r\n\r\n', 'HEAD /', 'POST /x HTTP/1.1\r\n', 'PUT /', 'OPTIONS * HTTP/1.1'])(
-      'is told so: %j',
+      'HTTP at a TLS listener is told so: %j',
       async (request) => {
         const relay = await startRelay(lane, { tls: true, policy: PATIENT });
         const wire = await plainWire(relay);
@@ -127,7 +127,7 @@ describe.each(LANES)('what is sent for a request, $name', (lane) => {
       },
     );
 
-    it('is told so byte by byte', async () => {
+    it('HTTP at a TLS listener is told so byte by byte', async () => {
       const relay = await startRelay(lane, { tls: true, policy: PATIENT });
       const wire = await plainWire(relay);
       await wire.writeSplit(Buffer.from('GET /'), 1, 2, 3, 4);
@@ -135,7 +135,7 @@ describe.each(LANES)('what is sent for a request, $name', (lane) => {
     });
 
     it.each(['DELETE / HTTP/1.1\r\n', 'GEX / HTTP/1.1\r\n', 'EHLO x\r\n', 'SSH-2.0-x\r\n'])(
-      'is over at once, without such words: %j',
+      'other plain text at a TLS listener is closed at once, without an answer: %j',
       async (bytes) => {
         const relay = await startRelay(lane, { tls: true, policy: PATIENT });
         const [whole, pieces] = [await plainWire(relay), await plainWire(relay)];

@@ -13,47 +13,50 @@ nothingIsLeft();
 const FOR_EVER = { tcpWriteTimeout: 0, tcpUserTimeout: 0 };
 
 describe.each(LANES_AND_TLS)('a client that does not read, $name', (lane) => {
-  it.each([false, true])('loses its oldest packets, and nobody else loses any; TLS %s', async (tls) => {
-    const relay = await startRelay(lane, { tls, config: FOR_EVER });
-    const [sender, frozen, other] = [
-      await DerpClient.connect(relay),
-      await DerpClient.connect(relay),
-      await DerpClient.connect(relay),
-    ];
-    const got: number[] = [];
-    frozen.onPacket = (_source, packet) => got.push(packet.readUInt32BE());
-    frozen.wire.stopReading();
-    let sent = 0;
-    while ((relay.drops().queue_head ?? 0) < 2 * QUEUE_DEPTH) {
-      sender.sendPacket(frozen.key, numbered(sent));
-      // Whatever becomes of the others', these come at once, both ways.
-      sender.sendPacket(other.key, `to ${sent}`);
-      expect(await other.expectPacket(`to ${sent}`)).toBe(sender.key);
-      other.sendPacket(sender.key, `from ${sent}`);
-      expect(await sender.expectPacket(`from ${sent}`)).toBe(other.key);
-      sent += 1;
-      expect(sent).toBeLessThan(2000);
-    }
-    frozen.wire.goOnReading();
-    await eventually(
-      () => got.at(-1) === sent - 1,
-      () => `packet ${sent - 1} after ${got.at(-1)}`,
-    );
-    // What was on its way, a gap, and then what fits into the queue: the newest.
-    const dropped = relay.drops().queue_head as number;
-    expect(got).toEqual(got.toSorted((a, b) => a - b));
-    expect(got).toHaveLength(sent - dropped);
-    expect(got.slice(-QUEUE_DEPTH)).toEqual(
-      Array.from({ length: QUEUE_DEPTH }, (_, index) => sent - QUEUE_DEPTH + index),
-    );
-    expect(got[0]).toBe(0);
-    expect(relay.drops()).toEqual({ queue_head: dropped });
-    expect(relay.count('bytes_dropped:queue_head:other')).toBe(dropped * 65536);
-    await relay.untilCount('packets_sent', 3 * sent - dropped);
-    expect(relay.disconnected).toEqual([]);
-  });
+  it.each([false, true])(
+    'a client that does not read loses its oldest packets, and other clients lose none; TLS %s',
+    async (tls) => {
+      const relay = await startRelay(lane, { tls, config: FOR_EVER });
+      const [sender, frozen, other] = [
+        await DerpClient.connect(relay),
+        await DerpClient.connect(relay),
+        await DerpClient.connect(relay),
+      ];
+      const got: number[] = [];
+      frozen.onPacket = (_source, packet) => got.push(packet.readUInt32BE());
+      frozen.wire.stopReading();
+      let sent = 0;
+      while ((relay.drops().queue_head ?? 0) < 2 * QUEUE_DEPTH) {
+        sender.sendPacket(frozen.key, numbered(sent));
+        // Whatever becomes of the others', these come at once, both ways.
+        sender.sendPacket(other.key, `to ${sent}`);
+        expect(await other.expectPacket(`to ${sent}`)).toBe(sender.key);
+        other.sendPacket(sender.key, `from ${sent}`);
+        expect(await sender.expectPacket(`from ${sent}`)).toBe(other.key);
+        sent += 1;
+        expect(sent).toBeLessThan(2000);
+      }
+      frozen.wire.goOnReading();
+      await eventually(
+        () => got.at(-1) === sent - 1,
+        () => `packet ${sent - 1} after ${got.at(-1)}`,
+      );
+      // What was on its way, a gap, and then what fits into the queue: the newest.
+      const dropped = relay.drops().queue_head as number;
+      expect(got).toEqual(got.toSorted((a, b) => a - b));
+      expect(got).toHaveLength(sent - dropped);
+      expect(got.slice(-QUEUE_DEPTH)).toEqual(
+        Array.from({ length: QUEUE_DEPTH }, (_, index) => sent - QUEUE_DEPTH + index),
+      );
+      expect(got[0]).toBe(0);
+      expect(relay.drops()).toEqual({ queue_head: dropped });
+      expect(relay.count('bytes_dropped:queue_head:other')).toBe(dropped * 65536);
+      await relay.untilCount('packets_sent', 3 * sent - dropped);
+      expect(relay.disconnected).toEqual([]);
+    },
+  );
 
-  it('loses regular packets to regular ones only, and discovery to discovery', async () => {
+  it('regular packets push out only regular ones, and discovery packets only discovery packets', async () => {
     const relay = await startRelay(lane, { config: FOR_EVER });
     const [sender, frozen] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const got: string[] = [];
@@ -74,7 +77,7 @@ describe.each(LANES_AND_TLS)('a client that does not read, $name', (lane) => {
     await eventually(() => got.filter((kind) => kind === 'disco').length === QUEUE_DEPTH, 'all of the discovery');
   });
 
-  it('has a queue as deep as was asked for', async () => {
+  it('a client has queues of the configured depth', async () => {
     const relay = await startRelay(lane, { config: { ...FOR_EVER, queueDepth: 3 } });
     const [sender, frozen] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const got: number[] = [];
@@ -88,26 +91,29 @@ describe.each(LANES_AND_TLS)('a client that does not read, $name', (lane) => {
     expect(got.at(-4)).toBeLessThan(sent - QUEUE_DEPTH);
   });
 
-  it.each([false, true])('is closed after the write deadline, its packets accounted for; TLS %s', async (tls) => {
-    const relay = await startRelay(lane, { tls, config: { tcpWriteTimeout: 800 } });
-    const [sender, frozen, other] = [
-      await DerpClient.connect(relay),
-      await DerpClient.connect(relay),
-      await DerpClient.connect(relay),
-    ];
-    frozen.wire.stopReading();
-    await fill(relay, sender, frozen);
-    expect(await relay.endOf(frozen.key)).toBe('write_timeout');
-    expect(relay.count('write_timeouts')).toBe(1);
-    await balanced(relay);
-    // Something was under way, something was queued, and somebody else is as well as ever.
-    expect(relay.drops()).toMatchObject({ write_error: expect.any(Number), gone_disconnected: QUEUE_DEPTH });
-    sender.sendPacket(other.key, 'still here');
-    expect(await other.expectPacket('still here')).toBe(sender.key);
-    expect(relay.disconnected).toHaveLength(1);
-  });
+  it.each([false, true])(
+    'a client that does not read is closed after the write deadline, its packets accounted for; TLS %s',
+    async (tls) => {
+      const relay = await startRelay(lane, { tls, config: { tcpWriteTimeout: 800 } });
+      const [sender, frozen, other] = [
+        await DerpClient.connect(relay),
+        await DerpClient.connect(relay),
+        await DerpClient.connect(relay),
+      ];
+      frozen.wire.stopReading();
+      await fill(relay, sender, frozen);
+      expect(await relay.endOf(frozen.key)).toBe('write_timeout');
+      expect(relay.count('write_timeouts')).toBe(1);
+      await balanced(relay);
+      // Something was under way, something was queued, and somebody else is as well as ever.
+      expect(relay.drops()).toMatchObject({ write_error: expect.any(Number), gone_disconnected: QUEUE_DEPTH });
+      sender.sendPacket(other.key, 'still here');
+      expect(await other.expectPacket('still here')).toBe(sender.key);
+      expect(relay.disconnected).toHaveLength(1);
+    },
+  );
 
-  it('has a deadline of its own if it is a mesh peer', async () => {
+  it('a mesh peer has its own write deadline', async () => {
     const policy = { deadlines: { meshWrite: 1600 } };
     const relay = await startRelay(lane, { config: { tcpWriteTimeout: 500, tcpUserTimeout: 0 }, policy });
     const sender = await DerpClient.connect(relay);
@@ -123,7 +129,7 @@ describe.each(LANES_AND_TLS)('a client that does not read, $name', (lane) => {
     await balanced(relay);
   });
 
-  it.each([false, true])('but reads a little now and then is not closed; TLS %s', async (tls) => {
+  it.each([false, true])('a client that reads a little at times is not closed; TLS %s', async (tls) => {
     const deadline = 700;
     const relay = await startRelay(lane, { tls, config: { tcpWriteTimeout: deadline } });
     const [sender, slow] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
@@ -147,7 +153,7 @@ describe.each(LANES_AND_TLS)('a client that does not read, $name', (lane) => {
     expect(relay.count('write_timeouts')).toBe(0);
   });
 
-  it('and hangs up leaves nothing unaccounted for', async () => {
+  it('a client that disconnects unread leaves no packet unaccounted for', async () => {
     const relay = await startRelay(lane, { config: FOR_EVER });
     const [sender, frozen] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     frozen.wire.stopReading();

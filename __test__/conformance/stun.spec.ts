@@ -77,7 +77,7 @@ const V6 = '00000000000000000000000000000001';
 describe.each(LANES)('STUN, $name', (lane) => {
   const config = { stun: true, stunPort: 0 };
 
-  it('makes the requests that are known to be right', () => {
+  it('the test makes requests that equal known ones', () => {
     expect(bindingRequest('01'.repeat(12)).toString('hex')).toBe(
       '000100142112a442010101010101010101010101802200087461696c6e6f646580280004355f9b89',
     );
@@ -86,7 +86,7 @@ describe.each(LANES)('STUN, $name', (lane) => {
     );
   });
 
-  it('tells an IPv4 client its address', async () => {
+  it('STUN tells an IPv4 client its address', async () => {
     const relay = await startRelay(lane, { config });
     const client = await StunClient.open(relay, '127.0.0.1');
     for (const id of ['01'.repeat(12), 'f0'.repeat(12)]) {
@@ -98,7 +98,7 @@ describe.each(LANES)('STUN, $name', (lane) => {
     expect(relay.count('stun_addrfamily:ipv6')).toBe(0);
   });
 
-  it.skipIf(!HAS_V6)('tells an IPv6 client its address', async () => {
+  it.skipIf(!HAS_V6)('STUN tells an IPv6 client its address', async () => {
     const relay = await startRelay(lane, { config: { ...config, listen: '[::1]:0' } });
     const client = await StunClient.open(relay, '::1');
     client.send(bindingRequest('02'.repeat(12)));
@@ -107,7 +107,7 @@ describe.each(LANES)('STUN, $name', (lane) => {
     expect(relay.count('stun_addrfamily:ipv6')).toBe(1);
   });
 
-  it.skipIf(!HAS_V6)('tells both their addresses on one socket, each in its family', async () => {
+  it.skipIf(!HAS_V6)('STUN answers both families on one socket', async () => {
     const relay = await startRelay(lane, { config: { ...config, listen: ':0' } });
     const [v4, v6] = [await StunClient.open(relay, '127.0.0.1'), await StunClient.open(relay, '::1')];
     v4.send(bindingRequest('03'.repeat(12)));
@@ -119,7 +119,7 @@ describe.each(LANES)('STUN, $name', (lane) => {
     expect(relay.count('stun_addrfamily:ipv6')).toBe(1);
   });
 
-  it('says nothing to anything else', async () => {
+  it('STUN answers nothing but binding requests', async () => {
     const relay = await startRelay(lane, { config });
     const client = await StunClient.open(relay, '127.0.0.1');
     const id = '05'.repeat(12);
@@ -154,7 +154,7 @@ describe.each(LANES)('STUN, $name', (lane) => {
     expect(relay.count('stun_addrfamily:ipv4')).toBe(1);
   });
 
-  it('looks at the datagram, not at the length that it gives for itself', async () => {
+  it('STUN goes by the length of the datagram, not by the length in the header', async () => {
     const relay = await startRelay(lane, { config });
     const client = await StunClient.open(relay, '127.0.0.1');
     const id = '07'.repeat(12);
@@ -165,7 +165,7 @@ describe.each(LANES)('STUN, $name', (lane) => {
     expect((await client.next()).toString('hex')).toBe(bindingResponse(id, V4, client.port));
   });
 
-  it('passes over attributes that it does not know, padded to four bytes', async () => {
+  it('STUN skips unknown attributes, padded to four bytes', async () => {
     const relay = await startRelay(lane, { config });
     const client = await StunClient.open(relay, '127.0.0.1');
     const id = '08'.repeat(12);
@@ -173,7 +173,7 @@ describe.each(LANES)('STUN, $name', (lane) => {
     expect((await client.next()).toString('hex')).toBe(bindingResponse(id, V4, client.port));
   });
 
-  it('answers from the address that was asked', async () => {
+  it('STUN answers from the address that was asked', async () => {
     const relay = await startRelay(lane, { config: { ...config, listen: ':0' } });
     const id = '09'.repeat(12);
     for (const [type, from, addresses] of [
@@ -192,13 +192,13 @@ describe.each(LANES)('STUN, $name', (lane) => {
     }
   });
 
-  it('is not answered by two relays', async () => {
+  it('two relays do not share a STUN port', async () => {
     const relay = await startRelay(lane, { config: { ...config, listen: ':0' } });
     const second = newRelay(lane, { config: { ...config, listen: ':0', stunPort: relay.relay.address?.stun?.port } });
     await expect(second.relay.start()).rejects.toMatchObject({ code: 'ERR_LISTEN' });
   });
 
-  it('answers everyone of many', async () => {
+  it('STUN answers each of many clients', async () => {
     const relay = await startRelay(lane, { config });
     const clients = await Promise.all([...Array(10)].map(() => StunClient.open(relay, '127.0.0.1')));
     for (let round = 1; round <= 10; round++) {
@@ -211,7 +211,7 @@ describe.each(LANES)('STUN, $name', (lane) => {
     await relay.untilCount('stun_requests:success', 100);
   });
 
-  it('is not there if it is not wanted', async () => {
+  it('STUN can be turned off', async () => {
     const relay = await startRelay(lane, { config: { stun: false } });
     expect(relay.relay.address?.stun).toBeUndefined();
   });

@@ -45,7 +45,7 @@ class Reader {
 }
 
 describe.each(LANES_AND_TLS)('a packet tap, $name', (lane) => {
-  it('shows what is relayed, and what there is nobody for', async () => {
+  it('the tap shows packets that are relayed, and packets without a receiver', async () => {
     const relay = await startRelay(lane);
     const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const mesh = await DerpClient.connect(relay, { meshKey: MESH_KEY });
@@ -86,7 +86,7 @@ describe.each(LANES_AND_TLS)('a packet tap, $name', (lane) => {
     expect(await b.expectPacket('one')).toBe(a.key);
   });
 
-  it('shows the packets of one client, and as much of each as is wanted', async () => {
+  it('the tap can show the packets of one client, and a part of each', async () => {
     const relay = await startRelay(lane);
     const [a, b, c] = [
       await DerpClient.connect(relay),
@@ -112,7 +112,7 @@ describe.each(LANES_AND_TLS)('a packet tap, $name', (lane) => {
     ]);
   });
 
-  it('is one at a time, and ends when it is told to', async () => {
+  it('there is one tap at a time, and it can be stopped', async () => {
     const relay = await startRelay(lane);
     const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const first = new Reader(relay.dataPlane.tap(ALL));
@@ -137,7 +137,7 @@ describe.each(LANES_AND_TLS)('a packet tap, $name', (lane) => {
     expect(first.frames).toHaveLength(1);
   });
 
-  it('passes packets over when nobody releases them, and says how many', async () => {
+  it('the tap misses packets while no batch is released, and counts them', async () => {
     const relay = await startRelay(lane);
     const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const reader = new Reader(relay.dataPlane.tap(ALL));
@@ -173,7 +173,7 @@ describe.each(LANES_AND_TLS)('a packet tap, $name', (lane) => {
     expect(seen).toEqual([...new Set(seen)].sort((one, other) => one - other));
   });
 
-  it('takes back what was forgotten', async () => {
+  it('the tap gets batches back that were forgotten', async () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const relay = await startRelay(lane);

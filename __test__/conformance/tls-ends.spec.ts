@@ -51,9 +51,9 @@ function certificateOf(kind: 'ec' | 'rsa'): { chain: string; key: string } {
   return kind === 'ec' ? ownCertificate() : rsaPair();
 }
 
-describe.each(LANES)('TLS, $name', (lane) => {
+describe.each(LANES)('the end of TLS, $name', (lane) => {
   describe.each(VERSIONS)('%s', (version) => {
-    it.each(FAULTS)('is over with %s, and peers are told', async (_name, bytes) => {
+    it.each(FAULTS)('%s ends a TLS connection, and peers are told', async (_name, bytes) => {
       const relay = await startRelay(lane, { tls: true });
       const peer = await DerpClient.connect(relay);
       const { tls, client } = await breakable(relay, version);
@@ -67,22 +67,22 @@ describe.each(LANES)('TLS, $name', (lane) => {
       expect(await relay.endOf(client.key)).toBe('disconnected');
     });
 
-    it('is over with a fault before the request', async () => {
+    it('a TLS fault before the request ends the connection', async () => {
       const relay = await startRelay(lane, { tls: true });
       const tls = await BreakableTls.open(relay.target(), version);
       tls.inject(record(APPLICATION_DATA, Buffer.alloc(64, 7)));
       await tls.over();
     });
 
-    describe('ends with an alert', () => {
-      it('where no request comes', async () => {
+    describe('alerts', () => {
+      it('TLS ends with an alert if no request arrives', async () => {
         const relay = await startRelay(lane, { tls: true, policy: { deadlines: { head: 100 } } });
         const { tls } = await breakable(relay, version);
         await tls.over();
         expect(tls.endsWithAlert).toBe(true);
       });
 
-      it('where no login comes', async () => {
+      it('TLS ends with an alert if no login arrives', async () => {
         const relay = await startRelay(lane, { tls: true, policy: { deadlines: { clientInfo: 100 } } });
         const { tls } = await breakable(relay, version);
         tls.wire.write(upgradeRequest());
@@ -90,7 +90,7 @@ describe.each(LANES)('TLS, $name', (lane) => {
         expect(tls.endsWithAlert).toBe(true);
       });
 
-      it('where the first frame is no login', async () => {
+      it('TLS ends with an alert if the first frame is not a login', async () => {
         const relay = await startRelay(lane, { tls: true });
         const { tls } = await breakable(relay, version);
         tls.wire.write(upgradeRequest(), encodeFrame(FrameType.Ping, Buffer.alloc(8)));
@@ -98,7 +98,7 @@ describe.each(LANES)('TLS, $name', (lane) => {
         expect(tls.endsWithAlert).toBe(true);
       });
 
-      it('where a login is refused', async () => {
+      it('TLS ends with an alert if the login is refused', async () => {
         const relay = await startRelay(lane, { tls: true, config: { disallowAppNames: ['unwanted'] } });
         const { tls, client } = await breakable(relay, version, { appName: 'unwanted' });
         tls.wire.write(client.head, client.clientInfo);
@@ -106,7 +106,7 @@ describe.each(LANES)('TLS, $name', (lane) => {
         expect(tls.endsWithAlert).toBe(true);
       });
 
-      it('where a client breaks the protocol', async () => {
+      it('TLS ends with an alert if the client breaks the protocol', async () => {
         const relay = await startRelay(lane, { tls: true });
         const { tls, client } = await breakable(relay, version);
         await client.login();
@@ -115,7 +115,7 @@ describe.each(LANES)('TLS, $name', (lane) => {
         expect(tls.endsWithAlert).toBe(true);
       });
 
-      it('where a mesh peer closes a client', async () => {
+      it('TLS ends with an alert if a mesh peer closes the client', async () => {
         const relay = await startRelay(lane, { tls: true });
         const { tls, client } = await breakable(relay, version);
         await client.login();
@@ -125,17 +125,20 @@ describe.each(LANES)('TLS, $name', (lane) => {
         expect(tls.endsWithAlert).toBe(true);
       });
 
-      it.each(['close_notify', 'FIN alone'])('where a client has said its last word, with %s', async (how) => {
-        const relay = await startRelay(lane, { tls: true });
-        const { tls, client } = await breakable(relay, version);
-        await client.login();
-        if (how === 'FIN alone') tls.endBelow();
-        else tls.wire.end();
-        await tls.over();
-        expect(tls.endsWithAlert).toBe(true);
-      });
+      it.each(['close_notify', 'FIN alone'])(
+        'TLS ends with an alert if the client ends its side with %s',
+        async (how) => {
+          const relay = await startRelay(lane, { tls: true });
+          const { tls, client } = await breakable(relay, version);
+          await client.login();
+          if (how === 'FIN alone') tls.endBelow();
+          else tls.wire.end();
+          await tls.over();
+          expect(tls.endsWithAlert).toBe(true);
+        },
+      );
 
-      it('where the relay ends', async () => {
+      it('TLS ends with an alert if the relay closes', async () => {
         const relay = await startRelay(lane, { tls: true });
         const { tls, client } = await breakable(relay, version);
         await client.login();
@@ -146,7 +149,7 @@ describe.each(LANES)('TLS, $name', (lane) => {
     });
   });
 
-  it.skipIf(!HAS_OPENSSL)('is not negotiated again', async () => {
+  it.skipIf(!HAS_OPENSSL)('TLS is never renegotiated', async () => {
     const relay = await startRelay(lane, { tls: true });
     const target = relay.target();
     // Node's client cannot be made to send the request without waiting for the answer; OpenSSL's can.
@@ -172,7 +175,7 @@ describe.each(LANES)('TLS, $name', (lane) => {
     const keys = { ec: 'ECDSA', rsa: 'RSA' } as const;
 
     it.skipIf(!HAS_OPENSSL).each(['ec', 'rsa'] as const)(
-      'takes suites with forward secrecy and an AEAD, with an %s key',
+      'TLS 1.2 uses only suites with forward secrecy and an AEAD, with an %s key',
       async (kind) => {
         const relay = await startRelay(lane, { tls: true, config: { certificate: certificateOf(kind) } });
         const suites = ['AES128-GCM-SHA256', 'AES256-GCM-SHA384', 'CHACHA20-POLY1305'];

@@ -15,7 +15,7 @@ const FOR_EVER = 3_600_000;
 
 describe.each(LANES)('a silent client, $name', (lane) => {
   describe.runIf(lane.planeKind === 'js')('of the JavaScript plane', () => {
-    it.each([false, true])('that answers no Ping is closed, and its peers are told; TLS %s', async (tls) => {
+    it.each([false, true])('a client that answers no Ping is closed, and its peers are told; TLS %s', async (tls) => {
       const relay = await startRelay(lane, { tls, policy: { deadlines: { silence: 100, pong: 100 } } });
       const peer = await DerpClient.connect(relay, { info: { CanAckPings: false } });
       const client = await DerpClient.connect(relay);
@@ -27,7 +27,7 @@ describe.each(LANES)('a silent client, $name', (lane) => {
       expect(await relay.endOf(client.key)).toBe('disconnected');
     });
 
-    it('that answers is pinged again and again, with other bytes', async () => {
+    it('a client that answers is pinged again, with other bytes each time', async () => {
       const relay = await startRelay(lane, { policy: { deadlines: { silence: 100, pong: FOR_EVER } } });
       const client = await DerpClient.connect(relay);
       const pings = new Set<string>();
@@ -40,7 +40,7 @@ describe.each(LANES)('a silent client, $name', (lane) => {
       expect(relay.disconnected).toEqual([]);
     });
 
-    it('is content with anything that comes', async () => {
+    it('any frame of a client counts as its answer', async () => {
       const relay = await startRelay(lane, { policy: { deadlines: { silence: 100, pong: FOR_EVER } } });
       const client = await DerpClient.connect(relay);
       for (let count = 0; count < 3; count++) {
@@ -49,14 +49,14 @@ describe.each(LANES)('a silent client, $name', (lane) => {
       }
     });
 
-    it('is not closed before its time', async () => {
+    it('a client is not closed before its deadline', async () => {
       const relay = await startRelay(lane, { policy: { deadlines: { silence: 100, pong: FOR_EVER } } });
       const client = await DerpClient.connect(relay);
       await client.expect('Ping');
       expect(await client.fence()).toEqual([]);
     });
 
-    it('that does not say that it answers is not asked, and stays', async () => {
+    it('a client that does not announce that it answers is not pinged, and stays', async () => {
       const relay = await startRelay(lane, { policy: { deadlines: { silence: 50, pong: 50 } } });
       const clients = await Promise.all(
         [{ CanAckPings: false }, { CanAckPings: null }].map((info) => DerpClient.connect(relay, { info })),
@@ -66,7 +66,7 @@ describe.each(LANES)('a silent client, $name', (lane) => {
       for (const client of clients) expect(await client.fence()).toEqual([]);
     });
 
-    it.each(['silence', 'pong'])('is not asked where its %s has no end', async (deadline) => {
+    it.each(['silence', 'pong'])('a client is not pinged if the deadline of %s is 0', async (deadline) => {
       const deadlines = { silence: 50, pong: 50, [deadline]: 0 };
       const relay = await startRelay(lane, { policy: { deadlines, keepAlive: { interval: 300, jitter: 0 } } });
       const client = await DerpClient.connect(relay);
@@ -74,7 +74,7 @@ describe.each(LANES)('a silent client, $name', (lane) => {
       expect(await client.fence()).toEqual([]);
     });
 
-    it('is not given up while its receive limit keeps it from being heard', async () => {
+    it('a client is not closed while its receive limit keeps its frames unread', async () => {
       const receiveRate = { bytesPerSecond: 65568, burst: 65568 };
       const relay = await startRelay(lane, { policy: { receiveRate, deadlines: { silence: 50, pong: 150 } } });
       const client = await DerpClient.connect(relay);
@@ -88,7 +88,7 @@ describe.each(LANES)('a silent client, $name', (lane) => {
     });
   });
 
-  it.runIf(lane.planeKind === 'native')('of the native plane is not asked', async () => {
+  it.runIf(lane.planeKind === 'native')('the native plane pings no client', async () => {
     const policy = { deadlines: { silence: 50, pong: 50 }, keepAlive: { interval: 300, jitter: 0 } };
     const relay = await startRelay(lane, { policy });
     const client = await DerpClient.connect(relay);

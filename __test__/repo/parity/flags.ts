@@ -67,7 +67,7 @@ export const FLAGS: readonly Row[] = [
   },
   {
     name: '-tcp-write-timeout',
-    test: 'conformance/slow-receivers.spec.ts#is closed after the write deadline, its packets accounted for',
+    test: 'conformance/slow-receivers.spec.ts#a client that does not read is closed after the write deadline, its packets accounted for; TLS',
   },
   {
     name: '-unpublished-bootstrap-dns-names',
@@ -86,7 +86,7 @@ export const VARIABLES: readonly Row[] = [
   },
   {
     name: 'TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH',
-    test: 'conformance/slow-receivers.spec.ts#has a queue as deep as was asked for',
+    test: 'conformance/slow-receivers.spec.ts#a client has queues of the configured depth',
   },
   {
     name: 'TS_ALLOW_DEBUG_IP',
@@ -101,7 +101,7 @@ export const VARIABLES: readonly Row[] = [
   },
   {
     name: 'TS_DERP_DISABLE_RTT_STATS',
-    test: 'conformance/metrics.spec.ts#count no round trips where the policy says so',
+    test: 'conformance/metrics.spec.ts#the metrics count no round trips if the policy disables them',
   },
   { name: 'TS_DERP_SENDER_CARDINALITY', note: 'refuses to start; only `/debug/traffic` shows what it is for' },
   {

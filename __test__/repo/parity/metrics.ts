@@ -70,30 +70,30 @@ const PROCESS = 'unit/metrics/process.spec.ts#';
 const MORE: readonly Row[] = [
   {
     name: 'derp_average_queue_duration_ms',
-    test: `${FIGURES}average how long packets wait`,
+    test: `${FIGURES}the metrics average how long packets wait`,
     note: 'a packet that passes without a queue counts as one that has not waited',
   },
   {
     name: 'derp_buffered_write_frames',
-    test: `${FIGURES}count the frames of each write, but not the login`,
+    test: `${FIGURES}the metrics count the frames of each write, but none of the login`,
     note: 'frames that left with one write of a socket, which is what we have in place of a buffer that is flushed',
   },
   {
     name: 'derp_mesh_update_batch_size',
-    test: `${FIGURES}count what mesh peers are told, and in how many parts`,
+    test: `${FIGURES}the metrics count the frames for mesh peers, and their batches`,
     note: 'a change is told at once, and is a batch of one; a dump comes in batches of up to 500',
   },
   {
     name: 'derp_mesh_update_loop_count',
-    test: `${FIGURES}count what mesh peers are told, and in how many parts`,
+    test: `${FIGURES}the metrics count the frames for mesh peers, and their batches`,
     note: 'batches of one dump',
   },
   {
     name: 'derp_tcp_rtt',
-    test: `${FIGURES}count round trips of TCP`,
+    test: `${FIGURES}the metrics count round trips of TCP`,
     note: 'no rows on the JavaScript plane, as derper has none beside Linux: Node does not tell',
   },
-  { name: 'derper_tls_active_version', test: `${FIGURES}count who is there over` },
+  { name: 'derper_tls_active_version', test: `${FIGURES}the metrics count clients over` },
   { name: 'process_max_fds', test: `${PROCESS}limits` },
   { name: 'process_network_receive_bytes_total', test: `${PROCESS}network` },
   { name: 'process_network_transmit_bytes_total', test: `${PROCESS}network` },

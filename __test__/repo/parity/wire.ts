@@ -37,7 +37,7 @@ export const ENDPOINTS: readonly Row[] = [
   { name: '/debug/gc', never: true },
   { name: '/debug/pprof/', never: true },
   { name: '/debug/set-mutex-profile-fraction', never: true },
-  { name: 'STUN', test: 'conformance/stun.spec.ts#makes the requests that are known to be right' },
+  { name: 'STUN', test: 'conformance/stun.spec.ts#the test makes requests that equal known ones' },
 ];
 
 export const FRAME_TYPES: readonly Row[] = [
