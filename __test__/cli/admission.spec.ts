@@ -24,7 +24,7 @@ function serve(directory: string, admission: object, listen = '127.0.0.1:0'): st
 }
 
 describe.each(PLANES)('derpkit serve, on the %s plane', (plane) => {
-  it('closes a client whose key is taken out of the list, and says so', async () => {
+  it('derpkit serve closes a client whose key leaves the list, and logs it', async () => {
     const directory = temporary();
     const list = join(directory, 'allow.txt');
     const [stays, goes] = [generateKeyPair(), generateKeyPair()];
@@ -56,8 +56,8 @@ describe.each(PLANES)('derpkit serve, on the %s plane', (plane) => {
   });
 });
 
-describe('secrets', () => {
-  it('of verifiers are nowhere to be seen', async () => {
+describe('secrets of verifiers', () => {
+  it('secrets of verifiers appear nowhere', async () => {
     const verifier = await TestVerifier.listen(reply('500 Internal Server Error'));
     onTestFinished(() => verifier.close());
     const directory = temporary();
@@ -89,7 +89,7 @@ describe('secrets', () => {
   });
 });
 
-describe('what cannot be used ends the start', () => {
+describe('unusable verifiers end the start', () => {
   it.each([
     ['a list that is not there', (path: string) => [{ keys: path }], 'keys', 'no such file or directory'],
     ['a list that is none', (_path: string, bad: string) => [{ keys: bad }], 'keys', 'line 1 is not a node key'],
@@ -113,7 +113,7 @@ describe('what cannot be used ends the start', () => {
     expect(stderr).toContain(message);
   });
 
-  it('-verify-client-url of another protocol', async () => {
+  it('-verify-client-url refuses another protocol', async () => {
     const args = ['-c', join(temporary(), 'key'), '-a', '127.0.0.1:0', '-stun=false', '-verify-client-url=ftp://x'];
     const { code, stderr } = await run('derper', args);
     expect(code).toBe(1);
@@ -121,7 +121,7 @@ describe('what cannot be used ends the start', () => {
   });
 });
 
-describe('a relay that anyone may use', () => {
+describe('a relay without admission', () => {
   const WARNING = /warn: every client that can reach this relay may use it; (\S+)/;
 
   it.each([
@@ -139,7 +139,7 @@ describe('a relay that anyone may use', () => {
     expect(WARNING.exec(stderr)?.[1]).toBe(setting);
   });
 
-  it('does not, where nobody else can reach it, or verifiers are asked', async () => {
+  it('a relay logs no such warning if no other machine reaches it, or verifiers decide', async () => {
     const directory = temporary();
     const list = join(directory, 'allow.txt');
     write(list);
@@ -152,7 +152,7 @@ describe('a relay that anyone may use', () => {
 });
 
 describe('derper -verify-clients', () => {
-  it('without a tailscaled lets nobody in, and says what is missing', async () => {
+  it('without a tailscaled it admits no client, and says what is missing', async () => {
     const directory = temporary();
     const socket = join(directory, 'tailscaled.sock');
     const args = [

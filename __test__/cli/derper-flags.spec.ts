@@ -49,7 +49,7 @@ function plain(...flags: string[]): string[] {
   return ['-c', join(temporary(), 'derper.key'), '-a', '127.0.0.1:0', '-stun=false', ...flags];
 }
 
-describe('syntax', () => {
+describe('the syntax of derper’s flags', () => {
   it.each([['-h'], ['-help'], ['--help']])('%s lists every flag, and is no error', async (flag) => {
     const { code, stdout, stderr } = await run('derper', [flag]);
     expect(code).toBe(0);
@@ -77,20 +77,20 @@ describe('syntax', () => {
     expect(lines(stderr).slice(0, 2)).toEqual([message, 'Usage of derper:']);
   });
 
-  it('-version prints one line, whatever else is asked for', async () => {
+  it('-version prints one line, whatever else is given', async () => {
     const { code, stdout, stderr } = await run('derper', ['--version', '-a', 'nonsense', '-mesh-with=x']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^\d+\.\d+\.\d+\S*\n$/);
   });
 
-  it('one dash or two, and a value behind = or in the next word', async () => {
+  it('a flag takes one dash or two, and its value behind = or as the next argument', async () => {
     const key = join(temporary(), 'derper.key');
     const relay = start('derper', ['--c', key, '-a=127.0.0.1:0', '--stun=f', '--tcp-write-timeout', '0', '-derp']);
     await relay.printed(/serving DERP over plain HTTP address=127\.0\.0\.1/);
     expect((await relay.stop()).code).toBe(0);
   });
 
-  it('a word that is no flag ends the flags, and is told of: -stun false is easily written', async () => {
+  it('the first argument that is no flag ends the flags, with a warning, such as for -stun false', async () => {
     const relay = start('derper', [...plain(), '-derp', 'false', '-bogus']);
     await relay.printed(
       /warn: ignored, because it is not a flag: false, and 1 behind it \(booleans are written -name=false\)$/m,
@@ -106,7 +106,7 @@ describe('syntax', () => {
   });
 });
 
-describe('flags whose function is not there yet', () => {
+describe('flags that are not implemented', () => {
   it.each(NOT_YET)('-%s refuses to start', async (name, _same, other) => {
     const { code, stdout, stderr } = await run('derper', [...plain(), `-${name}=${other}`]);
     expect(code).toBe(1);
@@ -114,14 +114,14 @@ describe('flags whose function is not there yet', () => {
     expect(lines(stderr)).toEqual([`derper: -${name}: this flag of derper is not implemented yet`]);
   });
 
-  it('are taken with their defaults, which are what is done anyway', async () => {
+  it('flags that are not implemented are accepted with their defaults', async () => {
     const relay = start('derper', [...plain(), ...NOT_YET.map(([name, same]) => `-${name}=${same}`)]);
     await relay.printed(/serving DERP over plain HTTP/);
     expect((await relay.stop()).code).toBe(0);
   });
 });
 
-it('flags whose function is there are taken with their defaults', async () => {
+it('implemented flags are accepted with their defaults', async () => {
   const own = ['a', 'c', 'stun', 'stun-port'];
   const others = FLAGS.filter(([name, , , there]) => there && !own.includes(name));
   const relay = start('derper', [...plain(), ...others.map(([name, same]) => `-${name}=${same}`)]);
@@ -129,7 +129,7 @@ it('flags whose function is there are taken with their defaults', async () => {
   expect((await relay.stop()).code).toBe(0);
 });
 
-describe('values that cannot be used', () => {
+describe('unusable values of derper’s flags', () => {
   it.each([
     ['-a', 'nonsense', /must be host:port/],
     ['-a', '1.2.3.4:66000', /must be host:port/],
@@ -141,7 +141,7 @@ describe('values that cannot be used', () => {
     ['-tcp-user-timeout', '-1s', /must be a duration/],
     ['-tcp-write-timeout', '-1s', /must be a duration/],
     ['-hostname', 'a b', /must be a host name or an IP address/],
-  ])('%s %s exits 1, in one line with the flag', async (flag, value, message) => {
+  ])('%s %s exits with 1, and one line names the flag', async (flag, value, message) => {
     const { code, stdout, stderr } = await run('derper', [...plain(), flag, value]);
     expect(code).toBe(1);
     expect(stdout).toBe('');
@@ -150,7 +150,7 @@ describe('values that cannot be used', () => {
     expect(stderr).toMatch(message);
   });
 
-  it('are all told of at once, each on its line', async () => {
+  it('unusable values are all reported, each on its line', async () => {
     const { code, stderr } = await run(
       'derper',
       plain('-ace', '-mesh-with=x', '-certmode=x', '-home=x', '-http-port=-2', '-tcp-write-timeout=-1s'),
@@ -186,21 +186,21 @@ describe('values that cannot be used', () => {
     [['-hostname=192.0.2.1'], ['-hostname']],
     [['-certmode=manual', '-hostname=a.example.com', '-acme-ip-certs'], ['-acme-ip-certs']],
     [['-hostname=a.example.com', '-acme-eab-kid=k', '-acme-eab-key=a b'], ['-acme-eab-key']],
-  ])('%j: certificates that cannot be had are told of by their flags', async (flags, named) => {
+  ])('%j: missing certificates are reported by their flags', async (flags, named) => {
     const { code, stderr } = await run('derper', ['-c', join(temporary(), 'k'), '-a', ':443', ...flags]);
     expect(code).toBe(1);
     expect(lines(stderr).map((line) => line.split(': ')[1])).toEqual(named);
     expect(stderr).not.toContain('a b');
   });
 
-  it('without -c there is no key, except for root', async ({ skip }) => {
+  it('without -c, only root has a default key file', async ({ skip }) => {
     const { code, stderr } = await run('derper', ['-a', '127.0.0.1:0'], { unprivileged: true });
     if (/Cannot find (?:module|package)|EACCES/.test(stderr)) skip('only root can read the build');
     expect(code).toBe(1);
     expect(lines(stderr)).toEqual(['derper: -c: must name a key file; the relay makes it if it is missing']);
   });
 
-  it('the mesh key of -dev is checked, and not shown', async () => {
+  it('the mesh key of -dev is checked, and never shown', async () => {
     const { code, stderr } = await run('derper', ['-dev', '-stun=false'], {
       env: { TAILSCALE_DERPER_MESH_KEY: 'not-so-secret' },
     });
@@ -209,15 +209,15 @@ describe('values that cannot be used', () => {
   });
 });
 
-describe('files that cannot be used', () => {
-  it('-mesh-psk-file that is not there', async () => {
+describe('unusable files of derper’s flags', () => {
+  it('a missing -mesh-psk-file is refused', async () => {
     const path = join(temporary(), 'mesh.key');
     const { code, stderr } = await run('derper', plain('-mesh-psk-file', path));
     expect(code).toBe(1);
     expect(lines(stderr)).toEqual([`derper: -mesh-psk-file: ${path}: there is no such file`]);
   });
 
-  it('-mesh-psk-file with something else in it, which is not shown', async () => {
+  it('a malformed -mesh-psk-file is refused, and never shown', async () => {
     const path = join(temporary(), 'mesh.key');
     writeFileSync(path, 'not-so-secret\n');
     const { code, stdout, stderr } = await run('derper', plain('-mesh-psk-file', path));
@@ -230,7 +230,7 @@ describe('files that cannot be used', () => {
     ['garbage', 'not-so-secret', 'not a key file: it is not JSON'],
     ['another JSON', '{"Key":"not-so-secret"}', 'not a key file: it has no "PrivateKey" of the form'],
     ['a bad key', '{"PrivateKey":"privkey:not-so-secret"}', 'not a key file: it has no "PrivateKey" of the form'],
-  ])('-c with %s, which is not shown', async (_name, text, message) => {
+  ])('-c with %s is refused, and never shown', async (_name, text, message) => {
     const path = join(temporary(), 'derper.key');
     writeFileSync(path, text);
     const { code, stderr } = await run('derper', ['-c', path, '-a', '127.0.0.1:0', '-stun=false']);
@@ -240,7 +240,7 @@ describe('files that cannot be used', () => {
     expect(stderr).not.toContain('secret');
   });
 
-  it('-c that may not be read, or cannot be made', async ({ skip }) => {
+  it('-c is refused if it cannot be read or made', async ({ skip }) => {
     const directory = temporary();
     const path = join(directory, 'derper.key');
     writeFileSync(path, '{}', { mode: 0o000 });
@@ -259,7 +259,7 @@ describe('files that cannot be used', () => {
     expect(absent.code).toBe(1);
   });
 
-  it('-c that is a directory', async () => {
+  it('-c is refused if it is a directory', async () => {
     const path = temporary();
     const { code, stderr } = await run('derper', ['-c', path, '-a', '127.0.0.1:0', '-stun=false']);
     expect(code).toBe(1);

@@ -41,8 +41,8 @@ function manual(directory: string, hostname: string, ...more: string[]): string[
   return [...LOOPBACK, '-certmode=manual', '-hostname', hostname, ...files, '-stun=false', '-http-port=-1', ...more];
 }
 
-describe('serving', () => {
-  it('plain HTTP and STUN', async () => {
+describe('derper serves', () => {
+  it('derper serves plain HTTP and STUN', async () => {
     const relay = start('derper', [...LOOPBACK, '-c', join(temporary(), 'derper.key'), '-stun-port=0']);
     const port = await portOf(relay, 'DERP over plain HTTP');
     const client = await logIn(port, await keyOf(relay));
@@ -53,7 +53,7 @@ describe('serving', () => {
     expect(relay.stderr).not.toMatch(/serving HTTP/);
   });
 
-  it('no DERP and no STUN where that is not wanted', async () => {
+  it('derper serves neither DERP nor STUN if they are off', async () => {
     const relay = startPlain(['-derp=false', '-home=blank']);
     const port = await portOf(relay, 'DERP over plain HTTP');
     expect((await get(port, '/derp')).status).toBe(404);
@@ -62,7 +62,7 @@ describe('serving', () => {
     expect(relay.stderr).not.toMatch(/serving STUN/);
   });
 
-  it('TLS with the chain of the certificate directory, for its name alone', async () => {
+  it('derper serves TLS with the chain of the certificate directory, only for its name', async () => {
     const directory = temporary();
     const [pair, issuer] = [pemPair(['derp.test']), pemPair(['issuer.test'])];
     mkdirSync(join(directory, 'certs'));
@@ -88,7 +88,7 @@ describe('serving', () => {
     expect(redirect.status).toBe(302);
   });
 
-  it('TLS for an address, with a certificate that it makes, keeps, and tells of', async () => {
+  it('derper serves TLS for an IP address with a certificate that it makes, keeps, and logs', async () => {
     const directory = temporary();
     const first = start('derper', manual(directory, '127.0.0.1'));
     const { leaf } = await handshake(await portOf(first, 'DERP over TLS'));
@@ -111,7 +111,7 @@ describe('serving', () => {
     expect(fingerprintOf(again.leaf)).toBe(fingerprintOf(leaf));
   });
 
-  it('-dev: plain HTTP on port 3340, a key that is nowhere', async ({ skip }) => {
+  it('derper -dev serves plain HTTP on port 3340, with a key that it does not store', async ({ skip }) => {
     if (!(await isFree(3340))) skip('somebody else has port 3340');
     const directory = temporary();
     const relay = start('derper', ['-dev', '-stun=false', '-a', 'ignored', '-c', join(directory, 'derper.key')]);
@@ -122,7 +122,7 @@ describe('serving', () => {
     await relay.stop();
   });
 
-  it('in one process', async ({ skip }) => {
+  it('derper serves in a single process', async ({ skip }) => {
     if (!existsSync('/proc/self/stat')) skip('the system does not tell whose child a process is');
     const relay = startPlain();
     const client = await logIn(await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay));
@@ -133,7 +133,7 @@ describe('serving', () => {
   });
 });
 
-describe('certificates that cannot be used', () => {
+describe('unusable certificates of derper', () => {
   const pair = pemPair(['derp.test']);
   const other = pemPair(['other.test']);
 
@@ -153,7 +153,7 @@ describe('certificates that cannot be used', () => {
       { crt: other.chain, key: other.key },
       /derp\.test\.crt is not valid for derp\.test: it is for other\.test$/,
     ],
-  ])('%s: one line with flag and file', async (_name, files, message) => {
+  ])('%s: one line names flag and file', async (_name, files, message) => {
     const directory = temporary();
     mkdirSync(join(directory, 'certs'));
     for (const [kind, text] of Object.entries(files))
@@ -166,7 +166,7 @@ describe('certificates that cannot be used', () => {
     expect(stderr).not.toContain('secret');
   });
 
-  it('one file that is a directory', async () => {
+  it('one file that is a directory is refused', async () => {
     const directory = temporary();
     mkdirSync(join(directory, 'certs', 'derp.test.crt'), { recursive: true });
     const { code, stderr } = await run('derper', manual(directory, 'derp.test'));
@@ -177,8 +177,8 @@ describe('certificates that cannot be used', () => {
   });
 });
 
-describe('the key file', () => {
-  it('is made in derper’s form, for its owner alone, and used again', async () => {
+describe('derper’s key file', () => {
+  it('a key file is made in derper’s form, readable by its owner alone, and used again', async () => {
     const path = join(temporary(), 'var', 'lib', 'derper.key');
     const args = [...LOOPBACK, '-stun=false', '-c', path];
     const first = start('derper', args);
@@ -198,10 +198,10 @@ describe('the key file', () => {
   });
 });
 
-describe('the log', () => {
+describe('derper’s log', () => {
   const STAMP = /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d /;
 
-  it('is plain lines on standard error', async () => {
+  it('the log has plain lines on standard error', async () => {
     const relay = startPlain([], { env: { DERPKIT_PLANE: 'js', DERPKIT_LOG_LEVEL: 'debug' } });
     const client = await logIn(await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay));
     await relay.printed(/client connected/);
@@ -221,7 +221,7 @@ describe('the log', () => {
     ]);
   });
 
-  it.each(['js', 'native'])('does not grow with those who come and go (%s)', async (plane) => {
+  it.each(['js', 'native'])('the log does not grow with clients that connect and leave (%s)', async (plane) => {
     const relay = startPlain(['-disallow-app-names', 'banned'], { env: { DERPKIT_PLANE: plane } });
     const port = await portOf(relay, 'DERP over plain HTTP');
     const nodeKey = await keyOf(relay);
@@ -240,7 +240,7 @@ describe('the log', () => {
       expect(line).toMatch(/ client refused key=nodekey:[0-9a-f]{64} address=\S+ app=banned by=/);
   });
 
-  it('is JSON where that is asked for, and the same', async () => {
+  it('the log is JSON if asked for, with equal contents', async () => {
     const relay = startPlain([], { env: { DERPKIT_PLANE: 'js', DERPKIT_LOG_FORMAT: 'json' } });
     await relay.printed(/serving DERP/);
     const { stdout, stderr } = await relay.stop('SIGINT');
@@ -257,7 +257,7 @@ describe('the log', () => {
     expect(entries.at(-1)).toMatchObject({ because: 'SIGINT' });
   });
 
-  it('has as much as is asked for', async () => {
+  it('the log has the requested level', async () => {
     const port = await freePort();
     const relay = startPlain(['-a', `127.0.0.1:${port}`], { env: { DERPKIT_LOG_LEVEL: 'silent' } });
     const answer = await eventually(() => get(port, '/derp/probe').catch(() => undefined), 'an answer');
@@ -266,7 +266,7 @@ describe('the log', () => {
   });
 });
 
-describe('the environment', () => {
+describe('derper’s variables', () => {
   it.each([
     ['DERPKIT_PLANE', 'js', /plane=js reason="it was selected"/],
     ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '5', /serving DERP/],
@@ -278,7 +278,7 @@ describe('the environment', () => {
     ['TS_DERP_DISABLE_RTT_STATS', '', /serving DERP/],
     ['TS_DERP_SENDER_CARDINALITY', 'false', /serving DERP/],
     ['DERP_DEBUG_LOGS', '0', /serving DERP/],
-  ])('%s=%s', async (name, value, pattern) => {
+  ])('the variable works: %s=%s', async (name, value, pattern) => {
     const relay = startPlain([], { env: { [name]: value } });
     await relay.printed(pattern);
     await relay.printed(/serving DERP/);
@@ -298,7 +298,7 @@ describe('the environment', () => {
     ['DERP_DEBUG_LOGS', 'on', /^must be true or false$/],
     ['DERP_PROBER_DEBUG_LOGS', '2', /^must be true or false$/],
     ['TS_DEBUG_VERBOSE_DROPS', 'nodekey:abc', /^must be node keys of 64 hex digits, separated by commas$/],
-  ])('%s=%s is refused, in one line with the variable', async (name, value, message) => {
+  ])('%s=%s is refused, and one line names the variable', async (name, value, message) => {
     const { code, stderr } = await startPlain([], { env: { [name]: value } }).end();
     expect(code).toBe(1);
     expect(lines(stderr)).toHaveLength(1);
@@ -307,8 +307,8 @@ describe('the environment', () => {
   });
 });
 
-describe.each(PLANES)('logs that are asked for, on the %s plane', (plane) => {
-  it('DERP_DEBUG_LOGS: what every client does', async () => {
+describe.each(PLANES)('derper’s debug logs, on the %s plane', (plane) => {
+  it('DERP_DEBUG_LOGS logs what every client does', async () => {
     const relay = startPlain([], { env: { DERPKIT_PLANE: plane, DERP_DEBUG_LOGS: 'true' } });
     const client = await logIn(await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay));
     const key = nodeKeyHex(client.key);
@@ -320,7 +320,7 @@ describe.each(PLANES)('logs that are asked for, on the %s plane', (plane) => {
     expect((await relay.stop()).code).toBe(0);
   });
 
-  it('DERP_PROBER_DEBUG_LOGS: the same of probers alone', async () => {
+  it('DERP_PROBER_DEBUG_LOGS logs what probers do', async () => {
     const relay = startPlain([], { env: { DERPKIT_PLANE: plane, DERP_PROBER_DEBUG_LOGS: '1' } });
     const [port, nodeKey] = [await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay)];
     await logIn(port, nodeKey);
@@ -330,7 +330,7 @@ describe.each(PLANES)('logs that are asked for, on the %s plane', (plane) => {
     expect(stderr.match(/client logs in/g)).toHaveLength(1);
   });
 
-  it('TS_DEBUG_VERBOSE_DROPS: what is dropped on its way to a key, and to no other', async () => {
+  it('TS_DEBUG_VERBOSE_DROPS logs packets dropped on their way to a key, and to no other', async () => {
     const [watched, other] = [generateKeyPair().publicKey, generateKeyPair().publicKey];
     const env = { DERPKIT_PLANE: plane, TS_DEBUG_VERBOSE_DROPS: nodeKeyHex(watched).toUpperCase() };
     const relay = startPlain([], { env });
@@ -345,36 +345,41 @@ describe.each(PLANES)('logs that are asked for, on the %s plane', (plane) => {
   });
 });
 
-it('DERPKIT_PLANE=native says why it cannot be had, where it cannot', async () => {
+it('DERPKIT_PLANE=native says why the native plane cannot be loaded', async () => {
   const line = [process.execPath, withoutNative('derper'), ...LOOPBACK, '-c', join(temporary(), 'derper.key')] as const;
   const { code, stderr } = await new Command([...line], { env: { DERPKIT_PLANE: 'native' } }).end();
   expect(code).toBe(1);
   expect(lines(stderr)).toEqual([expect.stringMatching(/^derper: DERPKIT_PLANE: .*native plane/)]);
 });
 
-describe('ports that cannot be had', () => {
-  it.each(['-a', '-http-port', '-stun-port'])('%s: one line with port and flag, and nothing left', async (flag) => {
-    const directory = temporary();
-    const taken = flag === '-stun-port' ? await takenUdpPort() : await takenPort();
-    const value = flag === '-a' ? `:${taken}` : String(taken);
-    const args = [
-      ...manual(directory, '127.0.0.1'),
-      '-a=:0',
-      '-stun=true',
-      '-stun-port=0',
-      '-http-port=0',
-      flag,
-      value,
-    ];
-    const { code, stdout, stderr } = await run('derper', args);
-    expect(code).toBe(1);
-    expect(stdout).toBe('');
-    expect(lines(stderr)).toHaveLength(1);
-    expect(stderr).toMatch(new RegExp(`^derper: cannot listen on :${taken} \\(\\w+\\): the port is already in use; `));
-    expect(stderr).toMatch(new RegExp(`choose another port.* with ${flag}$`, 'm'));
-  });
+describe('unavailable ports', () => {
+  it.each(['-a', '-http-port', '-stun-port'])(
+    '%s: one line names port and flag, and no process stays',
+    async (flag) => {
+      const directory = temporary();
+      const taken = flag === '-stun-port' ? await takenUdpPort() : await takenPort();
+      const value = flag === '-a' ? `:${taken}` : String(taken);
+      const args = [
+        ...manual(directory, '127.0.0.1'),
+        '-a=:0',
+        '-stun=true',
+        '-stun-port=0',
+        '-http-port=0',
+        flag,
+        value,
+      ];
+      const { code, stdout, stderr } = await run('derper', args);
+      expect(code).toBe(1);
+      expect(stdout).toBe('');
+      expect(lines(stderr)).toHaveLength(1);
+      expect(stderr).toMatch(
+        new RegExp(`^derper: cannot listen on :${taken} \\(\\w+\\): the port is already in use; `),
+      );
+      expect(stderr).toMatch(new RegExp(`choose another port.* with ${flag}$`, 'm'));
+    },
+  );
 
-  it('an address of another machine', async () => {
+  it('an address of another machine is refused', async () => {
     const { code, stderr } = await startPlain(['-a', '192.0.2.1:0']).end();
     expect(code).toBe(1);
     expect(lines(stderr)).toHaveLength(1);
@@ -384,34 +389,37 @@ describe('ports that cannot be had', () => {
   });
 });
 
-describe('the end', () => {
-  it.each(['SIGTERM', 'SIGINT'] as const)('%s: status 0, at once, whoever is connected', async (signal) => {
-    const directory = temporary();
-    const relay = start('derper', [...manual(directory, '127.0.0.1'), '-http-port=0', '-stun=true', '-stun-port=0']);
-    const [port, httpPort] = [await portOf(relay, 'DERP over TLS'), await portOf(relay, 'HTTP')];
-    const nodeKey = await keyOf(relay);
-    const clients = await Promise.all([1, 2, 3].map(() => logIn(port, nodeKey, {})));
-    // And some who are not that far: idle on HTTP, in the middle of a request, of a handshake.
-    const others = await Promise.all(
-      [httpPort, httpPort, port].map((to) => Wire.open({ host: '127.0.0.1', port: to })),
-    );
-    others[1]?.write('GET / HTTP/1.1\r\n');
-    others[2]?.write('\x16\x03');
-    await Promise.all(others.map((wire) => wire.flushed()));
-    // It waits for none of them: their own deadlines are ten seconds and more.
-    const { code } = await relay.stop(signal);
-    expect(code).toBe(0);
-    await Promise.all([...clients.map((client) => client.closed()), ...others.map((wire) => wire.ended())]);
-  });
+describe('the end of derper', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s ends it at once with status 0, whatever clients are connected',
+    async (signal) => {
+      const directory = temporary();
+      const relay = start('derper', [...manual(directory, '127.0.0.1'), '-http-port=0', '-stun=true', '-stun-port=0']);
+      const [port, httpPort] = [await portOf(relay, 'DERP over TLS'), await portOf(relay, 'HTTP')];
+      const nodeKey = await keyOf(relay);
+      const clients = await Promise.all([1, 2, 3].map(() => logIn(port, nodeKey, {})));
+      // And some who are not that far: idle on HTTP, in the middle of a request, of a handshake.
+      const others = await Promise.all(
+        [httpPort, httpPort, port].map((to) => Wire.open({ host: '127.0.0.1', port: to })),
+      );
+      others[1]?.write('GET / HTTP/1.1\r\n');
+      others[2]?.write('\x16\x03');
+      await Promise.all(others.map((wire) => wire.flushed()));
+      // It waits for none of them: their own deadlines are ten seconds and more.
+      const { code } = await relay.stop(signal);
+      expect(code).toBe(0);
+      await Promise.all([...clients.map((client) => client.closed()), ...others.map((wire) => wire.ended())]);
+    },
+  );
 
-  it('a signal that comes again and again does no harm', async () => {
+  it('a repeated signal does no harm', async () => {
     const relay = startPlain();
     await portOf(relay, 'DERP over plain HTTP');
     while (relay.signal('SIGINT')) await turn(1);
     expect(await relay.end()).toMatchObject({ code: 0, signal: null });
   });
 
-  it('a start that does not get on can be ended too', async ({ skip }) => {
+  it('a signal ends a start that hangs', async ({ skip }) => {
     const path = join(temporary(), 'derper.key');
     const made = await new Command(['mkfifo', path]).end().catch(() => undefined);
     if (made?.code !== 0) skip('there is no mkfifo');

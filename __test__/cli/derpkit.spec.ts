@@ -5,8 +5,8 @@ import { describe, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
 import { type Bin, binPath, Command, lines, run, temporary, withoutNative } from './commands.js';
 
-describe('version', () => {
-  it('prints version, protocol, and which plane for what reason', async () => {
+describe('derpkit version', () => {
+  it('derpkit version prints version, protocol, and the plane with its reason', async () => {
     const { code, stdout, stderr } = await run('derpkit', ['version']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(lines(stdout)).toEqual([
@@ -16,7 +16,7 @@ describe('version', () => {
     ]);
   });
 
-  it('heeds DERPKIT_PLANE', async () => {
+  it('derpkit version reads DERPKIT_PLANE', async () => {
     const { code, stdout } = await run('derpkit', ['version'], { env: { DERPKIT_PLANE: 'js' } });
     expect(code).toBe(0);
     expect(stdout).toMatch(/^plane: js \(it was selected\)$/m);
@@ -25,7 +25,7 @@ describe('version', () => {
   it.each([
     ['native', /^derpkit: DERPKIT_PLANE: .*native plane/],
     ['bogus', /^derpkit: DERPKIT_PLANE: must be auto, native or js$/],
-  ])('says why there is no plane %s', async (plane, message) => {
+  ])('derpkit version says why there is no plane %s', async (plane, message) => {
     const command = new Command([process.execPath, withoutNative('derpkit'), 'version'], {
       env: { DERPKIT_PLANE: plane },
     });
@@ -35,7 +35,7 @@ describe('version', () => {
     expect(lines(stderr)).toEqual([expect.stringMatching(message)]);
   });
 
-  it('is that of --version, and of derper -version', async () => {
+  it('derpkit --version and derper -version print the version', async () => {
     const [derpkit, derper] = await Promise.all([run('derpkit', ['--version']), run('derper', ['-version'])]);
     const expected = { code: 0, signal: null, stdout: `${manifest.version}\n`, stderr: '' };
     expect(derpkit).toEqual(expected);
@@ -43,7 +43,7 @@ describe('version', () => {
   });
 });
 
-describe('help', () => {
+describe('derpkit help', () => {
   const COMMANDS = ['serve', 'start', 'version', 'health', 'bench', 'help'];
   const commands = (text: string) => [...text.matchAll(/^ {2}([a-z]+)(?: \[\w+\])? {2,}\S/gm)].map(([, name]) => name);
 
@@ -54,7 +54,7 @@ describe('help', () => {
     for (const line of lines(stdout)) expect(line.length).toBeLessThanOrEqual(120);
   });
 
-  it('is what comes of no command', async () => {
+  it('derpkit without a command prints the help', async () => {
     const { code, stdout, stderr } = await run('derpkit', []);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(commands(stdout)).toEqual(COMMANDS);
@@ -63,21 +63,21 @@ describe('help', () => {
   it.each([
     [['bogus'], "error: unknown command 'bogus'"],
     [['--bogus'], "error: unknown option '--bogus'"],
-  ])('is what comes of %j, behind what is wrong', async (args, message) => {
+  ])('%j prints what is wrong, and then the help', async (args, message) => {
     const { code, stdout, stderr } = await run('derpkit', args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(lines(stderr)[0]).toBe(message);
     expect(commands(stderr)).toEqual(COMMANDS);
   });
 
-  it('of a mistyped command names the one that is meant', async () => {
+  it('the help for a mistyped command suggests the right one', async () => {
     const { code, stderr } = await run('derpkit', ['sevre']);
     expect(code).toBe(2);
     expect(stderr).toMatch(/Did you mean serve\?/);
   });
 });
 
-it.each<Bin>(['derpkit', 'derper'])('%s runs through a symbolic link, as a package manager makes one', async (bin) => {
+it.each<Bin>(['derpkit', 'derper'])('%s runs through a symbolic link, as package managers make one', async (bin) => {
   const link = join(temporary(), bin);
   symlinkSync(binPath(bin), link);
   // By its first line, from anywhere.

@@ -28,50 +28,53 @@ it
     PLANES.flatMap((plane) =>
       [false, true].flatMap((tls) => [false, true].map((bounded) => ({ plane, tls, bounded }))),
     ),
-  )('at the limit of descriptors: $plane, TLS $tls, bounded $bounded', async ({ plane, tls, bounded }) => {
-  const relay = startLimited(LIMIT, [
-    ...[process.execPath, binPath('derpkit'), 'serve', '--data-dir', join(temporary(), 'data')],
-    ...['--listen=127.0.0.1:0', '--http-port=-1', '--stun-port=0', `--plane=${plane}`],
-    ...(tls ? [] : ['--cert-mode=off']),
-    ...(bounded ? [] : [`--limits-connections=${UNBOUNDED}`]),
-  ]);
-  const port = await portOf(relay, tls ? 'DERP over TLS' : 'DERP over plain HTTP');
-  const stunPort = await portOf(relay, 'STUN');
-  const key = await keyOf(relay);
-  const newcomer = () => logIn(port, key, tls ? {} : undefined);
-  const clients = [await newcomer(), await newcomer()] as const;
-  await exchange(clients, 'before');
-  // Connections that were there before, each for one thing that needs a descriptor.
-  const kept = await Promise.all([...Array(8)].map(() => keptAlive(port, tls)));
+  )(
+  'the relay works at the limit of descriptors: $plane, TLS $tls, bounded $bounded',
+  async ({ plane, tls, bounded }) => {
+    const relay = startLimited(LIMIT, [
+      ...[process.execPath, binPath('derpkit'), 'serve', '--data-dir', join(temporary(), 'data')],
+      ...['--listen=127.0.0.1:0', '--http-port=-1', '--stun-port=0', `--plane=${plane}`],
+      ...(tls ? [] : ['--cert-mode=off']),
+      ...(bounded ? [] : [`--limits-connections=${UNBOUNDED}`]),
+    ]);
+    const port = await portOf(relay, tls ? 'DERP over TLS' : 'DERP over plain HTTP');
+    const stunPort = await portOf(relay, 'STUN');
+    const key = await keyOf(relay);
+    const newcomer = () => logIn(port, key, tls ? {} : undefined);
+    const clients = [await newcomer(), await newcomer()] as const;
+    await exchange(clients, 'before');
+    // Connections that were there before, each for one thing that needs a descriptor.
+    const kept = await Promise.all([...Array(8)].map(() => keptAlive(port, tls)));
 
-  const stranger = new Stranger(port);
-  await stranger.takeAll(relay, LIMIT);
-  // Some are left, or none: what this is about.
-  if (bounded) expect(descriptorsOf(relay.pid)).toBeLessThan(LIMIT - 10);
-  else expect(descriptorsOf(relay.pid)).toBe(LIMIT);
-  for (const [index, wire] of kept.entries()) {
-    if (index % 4 === 0) expect(await ask(wire, '/debug/varz')).toBe(200);
-    else if (index % 4 === 1) expect(await ask(wire, '/debug/check')).toBe(200);
-    else if (index % 4 === 2) await askForWebSocket(wire);
-    else await askForDerp(wire);
-    await exchange(clients, `after request ${index}`);
+    const stranger = new Stranger(port);
     await stranger.takeAll(relay, LIMIT);
-  }
-  if (tls) await tryTls(port);
-  expect((await askStun(stunPort)).readUInt16BE()).toBe(0x0101);
-  await exchange(clients, 'at the end');
+    // Some are left, or none: what this is about.
+    if (bounded) expect(descriptorsOf(relay.pid)).toBeLessThan(LIMIT - 10);
+    else expect(descriptorsOf(relay.pid)).toBe(LIMIT);
+    for (const [index, wire] of kept.entries()) {
+      if (index % 4 === 0) expect(await ask(wire, '/debug/varz')).toBe(200);
+      else if (index % 4 === 1) expect(await ask(wire, '/debug/check')).toBe(200);
+      else if (index % 4 === 2) await askForWebSocket(wire);
+      else await askForDerp(wire);
+      await exchange(clients, `after request ${index}`);
+      await stranger.takeAll(relay, LIMIT);
+    }
+    if (tls) await tryTls(port);
+    expect((await askStun(stunPort)).readUInt16BE()).toBe(0x0101);
+    await exchange(clients, 'at the end');
 
-  stranger.leave();
-  const late = await eventually(() => newcomer().catch(() => undefined), 'a newcomer to be let in');
-  await exchange([clients[0], late], 'welcome');
-  const wire = await keptAlive(port, tls);
-  expect(await ask(wire, '/debug/varz')).toBe(200);
-  expect(await askForWebSocket(await keptAlive(port, tls))).toBe(101);
-  expect((await relay.stop()).code).toBe(0);
-});
+    stranger.leave();
+    const late = await eventually(() => newcomer().catch(() => undefined), 'a newcomer to be let in');
+    await exchange([clients[0], late], 'welcome');
+    const wire = await keptAlive(port, tls);
+    expect(await ask(wire, '/debug/varz')).toBe(200);
+    expect(await askForWebSocket(await keptAlive(port, tls))).toBe(101);
+    expect((await relay.stop()).code).toBe(0);
+  },
+);
 
 it.each(PLANES.flatMap((plane) => [false, true].map((tls) => ({ plane, tls }))))(
-  'room for connections comes back, however they end: $plane, TLS $tls',
+  'descriptors are free again however connections end: $plane, TLS $tls',
   async ({ plane, tls }) => {
     const relay = start('derpkit', [
       ...['serve', '--data-dir', join(temporary(), 'data'), '--listen=127.0.0.1:0', '--http-port=-1', '--stun-port=0'],
@@ -96,7 +99,7 @@ it.each(PLANES.flatMap((plane) => [false, true].map((tls) => ({ plane, tls }))))
 );
 
 it.runIf(process.platform === 'linux').each(['derpkit', 'derper'] as const)(
-  '%s says what to do where there are too few descriptors to load its own modules',
+  '%s says what to do if there are too few descriptors to load its modules',
   async (bin) => {
     const { code, stdout, stderr } = await startLimited(60, [process.execPath, binPath(bin), '--version']).end();
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });

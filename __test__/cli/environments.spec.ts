@@ -35,14 +35,14 @@ function shared(): string {
   return directory;
 }
 
-describe.runIf(CAN_BE_MADE).each(ENVIRONMENTS)('where there is %s', (_, prefix) => {
+describe.runIf(CAN_BE_MADE).each(ENVIRONMENTS)('an environment with %s', (_, prefix) => {
   function start(program: string, args: readonly string[], variables: readonly string[] = []): Command {
     const line = [...prefix(), 'env', ...variables, process.execPath, program, ...args];
     return new Command(line as [string, ...string[]]);
   }
   const run = (bin: Bin, ...args: string[]) => start(binPath(bin), args).end();
 
-  it('commands print what they are asked for', async () => {
+  it('commands print their result', async () => {
     expect(await run('derper', '-version')).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/^\d/),
@@ -77,7 +77,7 @@ describe.runIf(CAN_BE_MADE).each(ENVIRONMENTS)('where there is %s', (_, prefix) 
     expect(relay.stderr).not.toMatch(/ error: |has failed/);
   });
 
-  it.each(PLANE_KINDS)('derpkit serve runs with directories that are named, on the plane %s', async (plane) => {
+  it.each(PLANE_KINDS)('derpkit serve runs with explicit directories, on the plane %s', async (plane) => {
     const args = ['serve', '--listen', '127.0.0.1:0', '--http-port', '-1', '--stun-port', '0', '--data-dir', shared()];
     const relay = start(binPath('derpkit'), args, [`DERPKIT_PLANE=${plane}`]);
     await portOf(relay, 'DERP over TLS');
@@ -85,7 +85,7 @@ describe.runIf(CAN_BE_MADE).each(ENVIRONMENTS)('where there is %s', (_, prefix) 
   });
 });
 
-describe.runIf(CAN_BE_MADE)('derpkit for a user that the system does not know', () => {
+describe.runIf(CAN_BE_MADE)('a user without a home', () => {
   const start = (args: readonly string[]) =>
     new Command([...STRANGER, process.execPath, binPath('derpkit'), ...args] as [string, ...string[]]);
 
@@ -98,7 +98,7 @@ describe.runIf(CAN_BE_MADE)('derpkit for a user that the system does not know', 
     });
   });
 
-  it('needs none where all files are named', async () => {
+  it('no home is needed if the settings name every file', async () => {
     const args = ['serve', '--listen', '127.0.0.1:0', '--cert-mode', 'off', '--no-stun'];
     const relay = start([...args, '--key-file', join(shared(), 'derper.key')]);
     await portOf(relay, 'DERP over plain HTTP');

@@ -13,33 +13,36 @@ async function listening(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-describe('a relay is healthy', () => {
-  it.each(['self-signed', 'off'])('when it greets, with the certificate mode %s', async (mode) => {
-    const args = [
-      '--data-dir',
-      temporary(),
-      '--listen=127.0.0.1:0',
-      '--http-port=-1',
-      '--no-stun',
-      '--cert-mode',
-      mode,
-    ];
-    const relay = start('derpkit', ['serve', ...args]);
-    const port = await portOf(relay, mode === 'off' ? 'DERP over plain HTTP' : 'DERP over TLS');
-    const url = `${mode === 'off' ? 'http' : 'https'}://localhost:${port}`;
-    expect(await health(url)).toMatchObject({
-      code: 0,
-      stdout: `${url} answers DERP: ${(await keyOf(relay)).toString()}\n`,
-      stderr: '',
-    });
-  });
+describe('a healthy relay', () => {
+  it.each(['self-signed', 'off'])(
+    'a relay that sends its greeting is healthy, with the certificate mode %s',
+    async (mode) => {
+      const args = [
+        '--data-dir',
+        temporary(),
+        '--listen=127.0.0.1:0',
+        '--http-port=-1',
+        '--no-stun',
+        '--cert-mode',
+        mode,
+      ];
+      const relay = start('derpkit', ['serve', ...args]);
+      const port = await portOf(relay, mode === 'off' ? 'DERP over plain HTTP' : 'DERP over TLS');
+      const url = `${mode === 'off' ? 'http' : 'https'}://localhost:${port}`;
+      expect(await health(url)).toMatchObject({
+        code: 0,
+        stdout: `${url} answers DERP: ${(await keyOf(relay)).toString()}\n`,
+        stderr: '',
+      });
+    },
+  );
 });
 
-describe('a relay is found by the variables that it runs with', () => {
+describe('the address for the health check', () => {
   it.each([
     ['DERPKIT_CERT_MODE', 'off', 'http'],
     ['DERPKIT_HOSTNAME', 'relay.example.com', 'https'],
-  ])('as by %s=%s', async (name, value, scheme) => {
+  ])('the health check reads the relay’s variables, as by %s=%s', async (name, value, scheme) => {
     const port = await freePort();
     const env = { DERPKIT_LISTEN: `:${port}`, DERPKIT_HTTP_PORT: '-1', DERPKIT_STUN: 'false', [name]: value };
     const relay = start('derpkit', ['serve', '--data-dir', temporary()], { env });
@@ -53,14 +56,14 @@ describe('a relay is found by the variables that it runs with', () => {
     expect((await run('derpkit', ['health'], { env })).code).toBe(1);
   });
 
-  it('and not by variables that no relay would run with', async () => {
+  it('the health check ignores variables that no relay would accept', async () => {
     const { code, stderr } = await run('derpkit', ['health'], { env: { DERPKIT_LISTEN: 'nowhere' } });
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringMatching(/^derpkit: DERPKIT_LISTEN: /) });
   });
 });
 
-describe('a relay is not healthy', () => {
-  it('when nothing listens', async () => {
+describe('an unhealthy relay', () => {
+  it('a relay is unhealthy if nothing listens', async () => {
     const url = `https://127.0.0.1:${await freePort()}`;
     expect(await health(url)).toEqual({
       code: 1,
@@ -70,26 +73,26 @@ describe('a relay is not healthy', () => {
     });
   });
 
-  it('when a web server answers in its place', async () => {
+  it('a relay is unhealthy if a web server answers instead', async () => {
     const url = `http://127.0.0.1:${await listening(createHttpServer((_, response) => response.end('hello')))}`;
     const { code, stderr } = await health(url);
     expect({ code, stderr }).toEqual({ code: 1, stderr: `derpkit health: ${url}: it answers "HTTP/1.1 200 OK"\n` });
   });
 
-  it('when it accepts and says nothing', async () => {
+  it('a relay is unhealthy if it accepts and sends nothing', async () => {
     const url = `http://127.0.0.1:${await listening(createServer())}`;
     const { code, stderr } = await health(url);
     expect({ code, stderr }).toEqual({ code: 1, stderr: `derpkit health: ${url}: no answer within 4 s\n` });
   });
 
-  it('when it closes without a greeting', async () => {
+  it('a relay is unhealthy if it closes without a greeting', async () => {
     const url = `http://127.0.0.1:${await listening(createServer((socket) => socket.end()))}`;
     const { code, stderr } = await health(url);
     expect(code).toBe(1);
     expect(stderr).toMatch(/the relay closed the connection before it sent its key|connection reset by peer/);
   });
 
-  it.each(['relay.example.com', 'ftp://relay', ''])('when %j is no URL of one', async (url) => {
+  it.each(['relay.example.com', 'ftp://relay', ''])('a relay is unhealthy if %j is not a URL of one', async (url) => {
     const { code, stderr } = await health(url);
     expect({ code, stderr }).toEqual({
       code: 1,

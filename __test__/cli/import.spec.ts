@@ -46,7 +46,7 @@ async function callsOf(modules: readonly string[], watched: string): Promise<rea
   return printed;
 }
 
-it('no module asks the system when it is imported, but for those that run a command', async () => {
+it('no module queries the system when it is imported, except those that run a command', async () => {
   const dist = join(ROOT, 'dist');
   const modules = readdirSync(dist, { recursive: true, encoding: 'utf8' })
     .filter((path) => path.endsWith('.js') && !/^cli[/\\](?:derper|derpkit)(?:-command)?\.js$/.test(path))

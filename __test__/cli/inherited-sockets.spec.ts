@@ -24,7 +24,7 @@ async function relays(relay: Command, port: number, tls?: { readonly rejectUnaut
 describe.each(PLANES)('sockets of a service manager, on the %s plane', (plane) => {
   const env = { DERPKIT_PLANE: plane };
 
-  it('carry TLS, plain HTTP and STUN', async () => {
+  it('inherited sockets carry TLS, plain HTTP and STUN', async () => {
     const sockets = [await udp(), await tcp(), await tcp()] as const;
     const [stun, derp, http] = sockets;
     const relay = activate('derpkit', ['serve', ...data()], { sockets, names: 'stun:derp:http', env });
@@ -37,7 +37,7 @@ describe.each(PLANES)('sockets of a service manager, on the %s plane', (plane) =
     expect((await relay.stop()).code).toBe(0);
   });
 
-  it('work for derper, too', async () => {
+  it('inherited sockets work for derper, too', async () => {
     const derp = await tcp();
     const args = ['-a', ':3340', '-stun=false', '-c', join(temporary(), 'derper.key')];
     const relay = activate('derper', args, { sockets: [derp], names: 'derp', env });
@@ -45,7 +45,7 @@ describe.each(PLANES)('sockets of a service manager, on the %s plane', (plane) =
     await relays(relay, derp.port);
   });
 
-  it('of all addresses serve both families', async () => {
+  it('inherited sockets of all addresses serve both families', async () => {
     const [derp, stun] = [await tcp('::'), await udp('::')];
     const args = ['serve', ...data(), '--cert-mode=off'];
     const relay = activate('derpkit', args, { sockets: [derp, stun], names: 'derp:stun', env });
@@ -54,7 +54,7 @@ describe.each(PLANES)('sockets of a service manager, on the %s plane', (plane) =
     expect((await fetch(`http://[::1]:${derp.port}/generate_204`)).status).toBe(204);
   });
 
-  it('are closed in child processes', async () => {
+  it('inherited sockets are closed in child processes', async () => {
     const derp = await tcp();
     const args = ['serve', ...data(), '--cert-mode=off', '--no-stun'];
     const relay = activate('derpkit', args, { sockets: [derp], names: 'derp', env });
@@ -77,7 +77,7 @@ describe.each(PLANES)('sockets of a service manager, on the %s plane', (plane) =
   });
 });
 
-describe('sockets that the relay has no use for', () => {
+describe('inherited sockets without a use', () => {
   it.each([
     [
       'web',
@@ -105,7 +105,7 @@ describe('sockets that the relay has no use for', () => {
       'the inherited socket http: is not needed without TLS: the socket derp has all of HTTP; take it away, or choose a certMode',
     ],
     ['stun', 1, 'the inherited socket stun: is not needed, because stun is false; take it away, or turn STUN on'],
-  ])('end the start: %s', async (names, count, message) => {
+  ])('they end the start: %s', async (names, count, message) => {
     const sockets = await Promise.all([...Array(count)].map(() => tcp()));
     const args = ['serve', ...data(), '--listen=127.0.0.1:0', '--cert-mode=off', '--no-stun'];
     const relay = activate('derpkit', args, { sockets, env: {}, ...(names !== undefined && { names }) });
@@ -113,7 +113,7 @@ describe('sockets that the relay has no use for', () => {
     expect({ code, stderr }).toEqual({ code: 1, stderr: `derpkit: ${message}\n` });
   });
 
-  it("are another process's where LISTEN_PID says so", async () => {
+  it('sockets belong to another process if LISTEN_PID says so', async () => {
     const env = { LISTEN_PID: '1', LISTEN_FDS: '1', LISTEN_FDNAMES: 'web' };
     const args = ['serve', ...data(), '--listen=127.0.0.1:0', '--cert-mode=off', '--no-stun'];
     const relay = start('derpkit', args, { env });

@@ -27,8 +27,8 @@ function derper(directory: string, hostname: string, port: number, ...flags: str
   return [...own, '-certmode=manual', '-certdir', directory, '-hostname', hostname, ...flags];
 }
 
-describe('relays', () => {
-  it('-mesh-with: two relays find each other, and say so', async () => {
+describe('meshed commands', () => {
+  it('-mesh-with: two relays find each other, and log it', async () => {
     const { directory, meshKeyFile, roots } = shared();
     const [here, there] = (await freePorts(2)) as [number, number];
     const trusting = { env: { SSL_CERT_FILE: roots } };
@@ -52,7 +52,7 @@ describe('relays', () => {
     expect((await one.stop()).code).toBe(0);
   });
 
-  it('do not trust whom nobody vouches for, and say why', async () => {
+  it('-mesh-with: relays refuse a certificate that no authority signed, and log why', async () => {
     const { directory, meshKeyFile } = shared();
     const [port] = (await freePorts(1)) as [number];
     const flags = ['-mesh-psk-file', meshKeyFile, `-mesh-with=localhost:${port}/127.0.0.1`];
@@ -63,7 +63,7 @@ describe('relays', () => {
     expect((await relay.stop()).code).toBe(0);
   });
 
-  it('of derpkit serve take the same from variables', async () => {
+  it('derpkit serve reads the mesh from variables', async () => {
     const { directory, roots } = shared();
     const [here, there] = (await freePorts(2)) as [number, number];
     const nodes = [here, there].map((port, index) =>
@@ -84,7 +84,7 @@ describe('relays', () => {
   });
 });
 
-describe('-mesh-with that cannot be used', () => {
+describe('unusable values of -mesh-with', () => {
   const wrong = 'must be relays as host or host/dialhost, separated by commas without blanks';
 
   it.each([
@@ -92,7 +92,7 @@ describe('-mesh-with that cannot be used', () => {
     ['a, b', wrong],
     ['https://a', wrong],
     ['a:b', wrong],
-  ])('%j exits 1', async (value, message) => {
+  ])('%j exits with 1', async (value, message) => {
     const { meshKeyFile } = shared();
     const { code, stdout, stderr } = await run('derper', plain('-mesh-psk-file', meshKeyFile, `-mesh-with=${value}`));
     expect({ code, stdout, lines: lines(stderr) }).toEqual({
@@ -105,13 +105,13 @@ describe('-mesh-with that cannot be used', () => {
   it.each([
     ['no mesh key', []],
     ['no mesh key of -dev', ['-dev']],
-  ])('for %s', async (_name, flags) => {
+  ])('-mesh-with refuses %s', async (_name, flags) => {
     const { code, stderr } = await run('derper', plain('-mesh-with=a', ...flags));
     expect(code).toBe(1);
     expect(lines(stderr)).toEqual(['derper: -mesh-with: needs the mesh key that all relays of the mesh share']);
   });
 
-  it('for a mesh key of zeros, which is none', async () => {
+  it('-mesh-with refuses a mesh key of zeros', async () => {
     const { meshKeyFile } = shared();
     writeFileSync(meshKeyFile, '0'.repeat(64));
     const { code, stderr } = await run('derper', plain('-mesh-psk-file', meshKeyFile, '-mesh-with=a'));

@@ -20,7 +20,7 @@ async function npm(args: readonly string[], cwd: string): Promise<Result> {
 }
 
 describe('the lock file', () => {
-  it('has everything that an installation asks for, on whatever system', () => {
+  it('the lock file has every package that an installation needs, on any system', () => {
     const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as Lock;
     const places = Object.keys(lock.packages);
     const missing = Object.entries(lock.packages).flatMap(([place, { dependencies, optionalDependencies }]) =>
@@ -41,7 +41,7 @@ interface Lock {
 }
 
 describe('the package', () => {
-  it('has what runs and what is read, and none of what it is made of', async () => {
+  it('the package contains what runs and what users read, and no sources', async () => {
     // Without its scripts: these would build anew under the feet of the other tests.
     const { stdout } = await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT);
     const [{ files }] = JSON.parse(stdout) as [{ files: { path: string; mode: number }[] }];
@@ -66,7 +66,7 @@ describe('the package', () => {
     }
   });
 
-  it('works where it is installed', { timeout: 120_000 }, async () => {
+  it('the package works once it is installed', { timeout: 120_000 }, async () => {
     const directory = temporary();
     const project = join(directory, 'project');
     mkdirSync(project);

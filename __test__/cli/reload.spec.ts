@@ -35,7 +35,7 @@ async function metric(port: number, name: string): Promise<number> {
 }
 
 describe.each(PLANE_KINDS)('SIGHUP, on the %s plane', (plane) => {
-  it('has the rate file read again, and what is in it holds for who is connected', async () => {
+  it('the rate file is read again, and applies to connected clients', async () => {
     const { relay, port, write } = await startWith(plane, NO_LIMIT);
     const nodeKey = await keyOf(relay);
     const [client, other] = [await logIn(port, nodeKey), await logIn(port, nodeKey)];
@@ -64,7 +64,7 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane', (plane) => {
   });
 
   it.each(['{', '[]', '{"PerClientRateLimitBytesPerSec": "x"}'])(
-    'keeps what there was, if there is %s',
+    '%s is refused, and the rate from before stays in force',
     async (bad) => {
       const { relay, port, write } = await startWith(plane, LIMIT);
       write(bad);
@@ -82,7 +82,7 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane', (plane) => {
 });
 
 describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with certificates from files', (plane) => {
-  it('has them read again; one that cannot be used is told of in one line', async () => {
+  it('certificates are read again; one line reports an unusable one', async () => {
     const directory = temporary();
     const write = ({ chain, key }: { chain: string; key: string }) => {
       writeFileSync(join(directory, 'derp.test.key'), key);
@@ -138,7 +138,7 @@ async function serve(plane: string, text: string, env = {}, flags: readonly stri
 }
 
 describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with a settings file', (plane) => {
-  it('applies what can be applied, and names what takes a restart, but no value', async () => {
+  it('settings that can change are applied; for others a line names the setting that needs a restart, but no value', async () => {
     const { relay, port, reload } = await serve(
       plane,
       'meshKey: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n',
@@ -170,7 +170,7 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with a settings file', (pla
     expect(stderr).not.toMatch(/aaaa|bbbb/);
   });
 
-  it('leaves to flags and variables what they have set', async () => {
+  it('settings of flags and variables stay as they are', async () => {
     const env = { DERPKIT_LOG_LEVEL: 'info' };
     const { relay, reload } = await serve(plane, '', env, ['--debug-hosts', 'a.test']);
     const text = 'logLevel: silent\ndebugHosts: b.test\ndebugHint: true\n';
@@ -192,7 +192,7 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with a settings file', (pla
       'debugHint: true\nrateConfig: /nowhere/rate.json\n',
       /error: .* hold: relay\.yaml: rateConfig: \/nowhere\/rate\.json: no such file or directory\n/,
     ],
-  ])('leaves everything as it is, if the file says %j', async (bad, message) => {
+  ])('everything stays as it is if the file has %j', async (bad, message) => {
     const { relay, reload } = await serve(plane, '');
     await reload(bad, message);
     await reload('debugHint: true\n', /changed settings are in force settings=debugHint\n/);
@@ -201,7 +201,7 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with a settings file', (pla
   });
 });
 
-it('a second relay at the same port is told so, and the first one goes on', async () => {
+it('a second relay at one port is refused, and the first one goes on', async () => {
   const first = start('derper', ['-a', '127.0.0.1:0', '-stun=false', '-c', join(temporary(), 'derper.key')]);
   const port = await portOf(first, 'DERP over plain HTTP');
   const args = ['-a', `127.0.0.1:${port}`, '-stun=false', '-c', join(temporary(), 'derper.key')];

@@ -49,8 +49,8 @@ function problems(stderr: string): string[] {
   return lines(stderr).map((line) => /^derpkit: (.*?): (?:must|there|cannot|a |the )/.exec(line)?.[1] ?? line);
 }
 
-describe('serving', () => {
-  it('with a certificate of its own, which it tells of', async () => {
+describe('derpkit serve', () => {
+  it('it serves with a certificate of its own, and logs its pin', async () => {
     const directory = temporary();
     const relay = serve(directory, ['--hostname', 'relay.test']);
     const port = await portOf(relay, 'DERP over TLS');
@@ -80,7 +80,7 @@ describe('serving', () => {
   it.each([
     ['from years to come, made while the clock was wrong', 400, /\/derpkit\.crt is not valid before /],
     ['that has expired', -60, /\/derpkit\.crt has expired, on /],
-  ])('with another certificate in place of one %s, whose pin it tells of', async (_name, days, why) => {
+  ])('it replaces a certificate %s, and logs the new pin', async (_name, days, why) => {
     const directory = temporary();
     const certs = join(directory, 'data', 'certs');
     mkdirSync(certs, { recursive: true, mode: 0o700 });
@@ -96,7 +96,7 @@ describe('serving', () => {
     await relay.printed(new RegExp(`clients pin as sha256-raw:${fingerprintOf(leaf)}`));
   });
 
-  it('with the other plane where the native one cannot use the certificate, and says so', async () => {
+  it('it takes the other plane if the native one cannot use the certificate, and says so', async () => {
     const directory = temporary();
     const certs = manualPair(directory, 'ed448');
     const relay = serve(directory, certs);
@@ -110,7 +110,7 @@ describe('serving', () => {
     );
   });
 
-  it('with a data directory for its user alone, whatever the umask', async () => {
+  it('it makes the data directory for its user alone, whatever the umask', async () => {
     const directory = temporary();
     const data = join(directory, 'above', 'data');
     const script = 'umask 0; exec "$0" "$@"';
@@ -122,7 +122,7 @@ describe('serving', () => {
     expect((await relay.stop()).stderr).not.toContain('has the mode');
   });
 
-  it('with a data directory that others may write to, of which it warns', async () => {
+  it('it warns about a data directory that other users may write to', async () => {
     const directory = temporary();
     const data = join(directory, 'data');
     mkdirSync(data);
@@ -136,7 +136,7 @@ describe('serving', () => {
     expect(statSync(data).mode & 0o777).toBe(0o777);
   });
 
-  it('without what is turned off', async () => {
+  it('it serves nothing that is turned off', async () => {
     const relay = serve(temporary(), ['--no-stun', '--no-derp', '--cert-mode=off']);
     const port = await portOf(relay, 'DERP over plain HTTP');
     expect((await get(port, '/derp')).status).toBe(404);
@@ -144,7 +144,7 @@ describe('serving', () => {
   });
 });
 
-describe('settings', () => {
+describe('settings of derpkit serve', () => {
   const YAML = `# A relay
 listen: 127.0.0.1:0
 certMode: off
@@ -152,7 +152,7 @@ stun: false
 home: blank
 `;
 
-  it('come from a YAML file', async () => {
+  it('settings come from a YAML file', async () => {
     const directory = temporary();
     const yaml = file(directory, 'relay.yaml', `${YAML}dataDir: ${join(directory, 'data')}\n`);
     const relay = start('derpkit', ['serve', '--config', yaml]);
@@ -161,7 +161,7 @@ home: blank
     expect(relay.stderr).not.toMatch(/serving STUN/);
   });
 
-  it('come from a file of JSON with comments, which a variable may name', async () => {
+  it('settings come from a JSON file with comments, which a variable may name', async () => {
     const directory = temporary();
     const settings = { listen: '127.0.0.1:0', certMode: 'off', stunPort: 0, dataDir: join(directory, 'data') };
     const json = file(
@@ -174,7 +174,7 @@ home: blank
     await portOf(relay, 'STUN');
   });
 
-  it('of a variable win over the file, of a flag over both', async () => {
+  it('variables override the file, and flags override both', async () => {
     const directory = temporary();
     const yaml = file(directory, 'relay.yaml', YAML);
     const env = { DERPKIT_HOME: 'https://variable.test/', DERPKIT_STUN: 'true', DERPKIT_LOG_FORMAT: '' };
@@ -188,7 +188,7 @@ home: blank
     ['the file', YAML, {}, []],
     ['a variable', '', { DERPKIT_STUN: 'false' }, []],
     ['a flag, against the others', 'stun: true\n', { DERPKIT_STUN: 'true' }, ['--no-stun']],
-  ])('turn off by %s what is on by default', async (_name, text, env, flags) => {
+  ])('%s turns off a setting that is on by default', async (_name, text, env, flags) => {
     const directory = temporary();
     const relay = serve(directory, ['--cert-mode=off', '--config', file(directory, 'relay.yaml', text), ...flags], {
       env,
@@ -198,12 +198,12 @@ home: blank
     expect(stderr).not.toMatch(/serving STUN/);
   });
 
-  it('turn on by a flag what a variable has turned off', async () => {
+  it('a flag turns on a setting that a variable turned off', async () => {
     const relay = serve(temporary(), ['--stun', '--cert-mode=off'], { env: { DERPKIT_STUN: 'false' } });
     await portOf(relay, 'STUN');
   });
 
-  it('that are secrets come from variables or files, never from flags', async () => {
+  it('secrets come from variables or files, never from flags', async () => {
     const secret = `privkey:${'18'.repeat(31)}58`;
     const directory = temporary();
     const env = { DERPKIT_PRIVATE_KEY: secret, DERPKIT_MESH_KEY: 'ab'.repeat(32), DERPKIT_LOG_LEVEL: 'trace' };
@@ -217,7 +217,7 @@ home: blank
     expect(refused.stderr).toMatch(/unknown option '--private-key'/);
   });
 
-  it('from certificates in the file itself', async () => {
+  it('certificates may stand in the file itself', async () => {
     const directory = temporary();
     const pair = pemPair(['own.test']);
     const yaml = file(directory, 'relay.yaml', `certificate: ${JSON.stringify(pair)}\n`);
@@ -226,8 +226,8 @@ home: blank
   });
 });
 
-describe('settings that cannot be used', () => {
-  it('are all told of at once, each in the words of who gave it', async () => {
+describe('unusable settings of derpkit serve', () => {
+  it('unusable settings are all reported, each as its source spells it', async () => {
     const directory = temporary();
     const text = `
 hostname: "a b"
@@ -278,7 +278,7 @@ tcpWriteTimeout: 5 minutes
     expect(stderr).not.toContain('secret');
   });
 
-  it('are told of together with those that contradict each other', async () => {
+  it('unusable settings are reported together with contradictions', async () => {
     const env = { DERPKIT_PRIVATE_KEY: `privkey:${'18'.repeat(32)}`, DERPKIT_KEY_FILE: 'key' };
     const args = ['--cert-mode=letsencrypt', '--http-port=8443', '--listen=:8443', '--home=x'];
     const { code, stderr } = await run('derpkit', ['serve', ...args], { env });
@@ -297,7 +297,7 @@ tcpWriteTimeout: 5 minutes
     ['relay.yaml', 'stun: true\nhome: blank\nstun: false\n', 'relay.yaml:3: '],
     ['relay.json', '{\n  "stun": true\n  "home": "blank"\n}\n', 'relay.json:3: '],
     ['relay.yaml', '- listen\n', 'relay.yaml: '],
-  ])('a file %s that reads %j is told of with its line', async (name, text, place) => {
+  ])('a file %s that reads %j is reported with its line', async (name, text, place) => {
     const { code, stderr } = await run('derpkit', ['serve', '--config', file(temporary(), name, text)]);
     expect(code).toBe(1);
     expect(stderr.startsWith(`derpkit: ${place}`)).toBe(true);
@@ -307,7 +307,7 @@ tcpWriteTimeout: 5 minutes
   it.each([
     ['--config', ['--config', '/nonexistent/relay.yaml'], {}],
     ['DERPKIT_CONFIG', [], { DERPKIT_CONFIG: '/nonexistent/relay.yaml' }],
-  ])('a file that is not there is the fault of %s', async (source, args, env) => {
+  ])('a missing file is reported as the fault of %s', async (source, args, env) => {
     const { code, stderr } = await run('derpkit', ['serve', ...args], { env });
     expect(code).toBe(1);
     expect(lines(stderr)).toEqual([`derpkit: ${source}: no such file or directory: /nonexistent/relay.yaml`]);
@@ -317,7 +317,7 @@ tcpWriteTimeout: 5 minutes
     [['--bogus'], /^error: unknown option '--bogus'$/m],
     [['--listen'], /^error: option '--listen <value>' argument missing$/m],
     [['extra'], /^error: too many arguments for 'serve'/m],
-  ])('%j exits 2, and says where help is', async (args, message) => {
+  ])('%j exits with 2, and says where to find help', async (args, message) => {
     const { code, stdout, stderr } = await run('derpkit', ['serve', ...args]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toMatch(message);
@@ -335,14 +335,14 @@ tcpWriteTimeout: 5 minutes
     ['derpkit', '--mesh-key', 'SECRET', 'serve'],
     ['derper', '-mesh-psk=SECRET'],
     ['derper', '-mesh-psk', 'SECRET'],
-  ])('the value of an option that there is not is no one’s to read: %j', async (bin, ...args) => {
+  ])('the value of an unknown option is never shown: %j', async (bin, ...args) => {
     const { code, stdout, stderr } = await run(bin, args);
     expect(code).toBe(2);
     expect(stderr).toMatch(/(?:unknown option '|not defined: )-/);
     expect(stdout + stderr).not.toContain('SECRET');
   });
 
-  it('a plane that there is not', async () => {
+  it('an unknown plane is refused', async () => {
     const { code, stderr } = await new Command([
       process.execPath,
       withoutNative('derpkit'),
@@ -353,7 +353,7 @@ tcpWriteTimeout: 5 minutes
     expect(lines(stderr)).toEqual([expect.stringMatching(/^derpkit: --plane: .*native plane/)]);
   });
 
-  it('a certificate that the plane cannot use: the setting, the file, the reason, and what to do', async () => {
+  it('a certificate that the plane cannot use is reported with setting, file, reason and advice', async () => {
     const directory = temporary();
     const { code, stderr } = await serve(directory, [...manualPair(directory, 'ed448'), '--plane=native']).end();
     expect(code).toBe(1);
@@ -364,7 +364,7 @@ tcpWriteTimeout: 5 minutes
     ]);
   });
 
-  it('an address that is none of this machine’s', async () => {
+  it('an address that is not this machine’s is refused', async () => {
     const { code, stderr } = await serve(temporary(), ['--listen', 'nosuch.invalid:0']).end();
     expect(code).toBe(1);
     expect(stderr).toMatch(
@@ -372,7 +372,7 @@ tcpWriteTimeout: 5 minutes
     );
   });
 
-  it('a port that somebody else has', async () => {
+  it('a port in use is refused', async () => {
     const port = await takenPort();
     const { code, stderr } = await serve(temporary(), ['--http-port', String(port), '--listen', ':0']).end();
     expect(code).toBe(1);
@@ -382,7 +382,7 @@ tcpWriteTimeout: 5 minutes
   });
 });
 
-describe('kept files that cannot be used', () => {
+describe('unusable files of derpkit serve', () => {
   it.each([
     ['derper.key', 'derper.key: not a key file: it is not JSON'],
     ['certs/derpkit.crt', 'certs/derpkit.crt: there is no certificate in the chain, or none in PEM'],
@@ -402,14 +402,14 @@ describe('kept files that cannot be used', () => {
     expect(readFileSync(join(data, name), 'utf8')).toBe('not-so-secret');
   });
 
-  it('a data directory that is a file', async () => {
+  it('a data directory that is a file is refused', async () => {
     const path = file(temporary(), 'data', '');
     const { code, stderr } = await run('derpkit', ['serve', '--data-dir', path, '--no-stun', '--cert-mode=off']);
     expect(code).toBe(1);
     expect(lines(stderr)).toEqual([`derpkit: --data-dir: ${path}/derper.key: not a directory`]);
   });
 
-  it('a certificate of the file that is none', async () => {
+  it('a malformed certificate in the file is refused', async () => {
     const directory = temporary();
     const yaml = file(directory, 'relay.yaml', 'certificate: { chain: not-so-secret, key: not-so-secret }\n');
     const { code, stderr } = await serve(directory, ['--config', yaml]).end();

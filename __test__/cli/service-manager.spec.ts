@@ -27,9 +27,9 @@ function datagrams({ stdout }: Command): string[] {
   return told.filter((line) => line !== 'BARRIER=1');
 }
 
-describe.each(PLANES.filter((plane) => plane === 'native' || NOTIFY))('on the %s plane', (plane) => {
+describe.each(PLANES.filter((plane) => plane === 'native' || NOTIFY))('a service manager, on the %s plane', (plane) => {
   it.each(['path', 'abstract'] as const)(
-    'a relay tells what it does to a socket with a name of the kind %s',
+    'a relay reports its state to a socket with a name of the kind %s',
     async (kind) => {
       const { socket, told } = await listener(kind);
       const relay = serve(plane, socket);
@@ -47,7 +47,7 @@ describe.each(PLANES.filter((plane) => plane === 'native' || NOTIFY))('on the %s
     },
   );
 
-  it('the time of a reload is of the clock that the manager compares it with', async () => {
+  it('the time of a reload comes from the manager’s clock', async () => {
     const { socket, told } = await listener('path');
     const relay = serve(plane, socket);
     await told.printed(/^READY=1 /m);
@@ -58,7 +58,7 @@ describe.each(PLANES.filter((plane) => plane === 'native' || NOTIFY))('on the %s
     expect(BigInt(time)).toBeLessThanOrEqual(process.hrtime.bigint() / 1000n);
   });
 
-  it('a manager that is not there is no reason to end, and is told of once', async () => {
+  it('a relay goes on if its manager is gone, and logs it once', async () => {
     const relay = serve(plane, join(temporary(), 'nobody'));
     await relay.printed(/the service manager cannot be told how the relay is, and may end it: /);
     relay.signal('SIGHUP');
@@ -77,10 +77,10 @@ const STANDING_STILL = `data:text/javascript,${encodeURIComponent(`
   });
 `)}`;
 
-describe('the watchdog', () => {
+describe('the watchdog of a service manager', () => {
   const HALF_A_SECOND = { WATCHDOG_USEC: '500000' };
 
-  it.runIf(PLANES.includes('native'))('gets signs of life, and none while JavaScript stands still', async () => {
+  it.runIf(PLANES.includes('native'))('a relay sends signs of life, and none while JavaScript hangs', async () => {
     const { socket, told } = await listener('path');
     const still = join(temporary(), 'still');
     writeFileSync(still, '');
@@ -101,7 +101,7 @@ describe('the watchdog', () => {
     await eventually(() => told.stdout.length > before.length, 'another sign of life');
   });
 
-  it('is for another process where WATCHDOG_PID says so', async () => {
+  it('the watchdog belongs to another process if WATCHDOG_PID says so', async () => {
     const { socket, told } = await listener('path');
     const relay = serve(PLANES.at(-1) as string, socket, { ...HALF_A_SECOND, WATCHDOG_PID: '1' });
     await told.printed(/^READY=1/m);
@@ -110,9 +110,12 @@ describe('the watchdog', () => {
     expect(told.stdout).not.toContain('WATCHDOG');
   });
 
-  it.runIf(NOTIFY)('is turned off by a relay on the JavaScript plane, which has no signs of life', async () => {
-    const { socket, told } = await listener('path');
-    serve('js', socket, HALF_A_SECOND);
-    await told.printed(/^READY=1 STATUS=.* WATCHDOG_USEC=0$/m);
-  });
+  it.runIf(NOTIFY)(
+    'a relay on the JavaScript plane turns the watchdog off, because it has no independent signs of life',
+    async () => {
+      const { socket, told } = await listener('path');
+      serve('js', socket, HALF_A_SECOND);
+      await told.printed(/^READY=1 STATUS=.* WATCHDOG_USEC=0$/m);
+    },
+  );
 });

@@ -47,7 +47,7 @@ function isOpen(port: number): Promise<boolean> {
 }
 
 describe.each(COMMANDS)('%s, while its modules load', (_, bin, args) => {
-  it.each(PLANE_KINDS)('hears SIGHUP, SIGUSR1 and SIGUSR2, and goes on to run, on the plane %s', async (plane) => {
+  it.each(PLANE_KINDS)('it takes SIGHUP, SIGUSR1 and SIGUSR2, and goes on to run, on the plane %s', async (plane) => {
     const debugPort = await freePort();
     const { env, reached, release } = stall(bin, `--inspect-port=${debugPort}`);
     const relay = start(bin, args(temporary()), { env: { ...env, DERPKIT_PLANE: plane } });
@@ -63,14 +63,14 @@ describe.each(COMMANDS)('%s, while its modules load', (_, bin, args) => {
     expect(stderr.match(/Debugger|SIGHUP is ignored/g)).toEqual(['SIGHUP is ignored']);
   });
 
-  it('ends by SIGTERM, without a word', async () => {
+  it('SIGTERM ends it without a message', async () => {
     const { env, reached } = stall(bin);
     const relay = start(bin, args(temporary()), { env });
     await reached();
     expect(await relay.stop()).toEqual({ code: null, signal: 'SIGTERM', stdout: '', stderr: '' });
   });
 
-  it.runIf(HAS_NAMESPACES)('ends by SIGTERM with status 0, if it is process 1', async () => {
+  it.runIf(HAS_NAMESPACES)('SIGTERM ends it with status 0 if it is process 1', async () => {
     const { env, reached } = stall(bin);
     const relay = new Command([...NAMESPACE, process.execPath, binPath(bin), ...args(temporary())], { env });
     await reached();
@@ -85,14 +85,14 @@ describe.each(PLANE_KINDS)('a relay that waits for a file of its settings, on th
     return start('derper', args, { env: { DERPKIT_PLANE: plane } });
   }
 
-  it('ends by SIGTERM', async () => {
+  it('SIGTERM ends it while it waits', async () => {
     const file = new Pipe(join(temporary(), 'rate.json'));
     const relay = startWith(file);
     await file.isRead();
     expect(await relay.stop()).toEqual({ code: null, signal: 'SIGTERM', stdout: '', stderr: '' });
   });
 
-  it('goes on after SIGHUP, and reads the file again when it has started', async () => {
+  it('it goes on after SIGHUP, and reads the file again once it has started', async () => {
     const file = new Pipe(join(temporary(), 'rate.json'));
     const relay = startWith(file);
     await file.isRead();
@@ -107,7 +107,7 @@ describe.each(PLANE_KINDS)('a relay that waits for a file of its settings, on th
 });
 
 describe('derpkit serve, while it reads its settings', () => {
-  it('goes on after SIGHUP', async () => {
+  it('it goes on after SIGHUP while it reads', async () => {
     const file = new Pipe(join(temporary(), 'relay.yaml'));
     const relay = start('derpkit', ['serve', '--config', file.path, '--data-dir', temporary()]);
     await file.isRead();
@@ -124,7 +124,7 @@ describe('derpkit serve, while it reads its settings', () => {
     expect(await relay.stop()).toMatchObject({ code: null, signal: 'SIGTERM' });
   });
 
-  it('ends by SIGTERM', async () => {
+  it('SIGTERM ends it while it reads', async () => {
     const file = new Pipe(join(temporary(), 'relay.yaml'));
     const relay = start('derpkit', ['serve', '--config', file.path]);
     await file.isRead();
@@ -132,10 +132,10 @@ describe('derpkit serve, while it reads its settings', () => {
   });
 });
 
-describe.each(PLANE_KINDS)('a relay that runs, on the plane %s', (plane) => {
+describe.each(PLANE_KINDS)('a running relay, on the plane %s', (plane) => {
   const env = { DERPKIT_PLANE: plane };
 
-  it.each(COMMANDS)('has nothing to read again on SIGHUP, says so once, and goes on: %s', async (_, bin, args) => {
+  it.each(COMMANDS)('a relay without files to read ignores SIGHUP, and says so once: %s', async (_, bin, args) => {
     const relay = start(bin, args(temporary()), { env });
     await relay.printed(RUNS);
     relay.signal('SIGHUP');
@@ -148,7 +148,7 @@ describe.each(PLANE_KINDS)('a relay that runs, on the plane %s', (plane) => {
     expect({ code, said: stderr.match(/SIGHUP/g) }).toEqual({ code: 0, said: ['SIGHUP'] });
   });
 
-  it.each(COMMANDS)('goes on after SIGHUP under nohup: %s', async (_, bin, args) => {
+  it.each(COMMANDS)('a relay under nohup goes on after SIGHUP: %s', async (_, bin, args) => {
     const relay = new Command(['nohup', process.execPath, binPath(bin), ...args(temporary())], { env });
     await relay.printed(RUNS);
     relay.signal('SIGHUP');
@@ -156,7 +156,7 @@ describe.each(PLANE_KINDS)('a relay that runs, on the plane %s', (plane) => {
     expect((await relay.stop()).code).toBe(0);
   });
 
-  it('ends with status 0 by SIGTERM, however many signals come until it has ended', async () => {
+  it('SIGTERM ends a relay with status 0, however many signals follow', async () => {
     const [, bin, args] = COMMANDS[0] as (typeof COMMANDS)[number];
     const relay = start(bin, args(temporary()), { env });
     await relay.printed(RUNS);
@@ -171,7 +171,7 @@ describe.each(PLANE_KINDS)('a relay that runs, on the plane %s', (plane) => {
     expect(await relay.end()).toMatchObject({ code: 0, signal: null });
   });
 
-  it('turns debug logging on by SIGUSR1, and off by the next one, and opens no debugger', async () => {
+  it('SIGUSR1 turns debug logging on, and off again, and opens no debugger', async () => {
     const debugPort = await freePort();
     const [, bin, args] = COMMANDS[0] as (typeof COMMANDS)[number];
     const relay = start(bin, args(temporary()), { env: { ...env, NODE_OPTIONS: `--inspect-port=${debugPort}` } });
@@ -189,7 +189,7 @@ describe.each(PLANE_KINDS)('a relay that runs, on the plane %s', (plane) => {
     expect(stderr).not.toContain('client disconnected');
   });
 
-  it('closes the debugger that SIGUSR1 has opened while Node started, and leaves one that was asked for', async () => {
+  it('a relay closes a debugger that SIGUSR1 opened during Node’s start, and keeps a requested one', async () => {
     const directory = temporary();
     const opening = join(directory, 'opening.mjs');
     writeFileSync(
@@ -213,7 +213,7 @@ while (!url()) await new Promise((resolve) => setTimeout(resolve, 5));
     }
   });
 
-  it('takes no notice of SIGUSR2', async () => {
+  it('a relay ignores SIGUSR2', async () => {
     const [, bin, args] = COMMANDS[0] as (typeof COMMANDS)[number];
     const relay = start(bin, args(temporary()), { env });
     const port = await portOf(relay, 'DERP over plain HTTP');
@@ -236,8 +236,8 @@ function script(text: string): Command {
   return new Command([process.execPath, path]);
 }
 
-describe('a relay that does not come to the end of its close', () => {
-  it('ends with status 1 by a second SIGTERM, unless that comes within a second of the first', async () => {
+describe('a relay whose close hangs', () => {
+  it('a second SIGTERM ends a hanging close with status 1, unless it follows within a second', async () => {
     const relay = script(`
       import { createRelay } from 'dist/index.js';
       import { runRelay } from 'dist/cli/run-relay.js';
@@ -264,7 +264,7 @@ describe('a relay that does not come to the end of its close', () => {
   });
 });
 
-it('a program that has a relay by the library keeps the signals for itself', async () => {
+it('a program that embeds a relay keeps its signals', async () => {
   const program = script(`
     import { createRelay } from 'dist/index.js';
     const relay = createRelay({ listen: '127.0.0.1:0', certMode: 'off', stun: false, privateKey: 'privkey:${'07'.repeat(32)}' });

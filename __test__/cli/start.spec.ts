@@ -253,7 +253,7 @@ describe('npm start', () => {
     }
   });
 
-  it('installs what is missing, once, and builds what has changed', { timeout: 120_000 }, async () => {
+  it('npm start installs missing packages once, and builds changed sources', { timeout: 120_000 }, async () => {
     const directory = clone();
     const tools = withoutRust(directory);
     // Stands for npm: it is asked to install, and what it would install is there.
@@ -289,7 +289,7 @@ describe('npm start', () => {
     expect(broken.stderr.match(/failed/g)).toHaveLength(1);
   });
 
-  it.runIf(LONG)('in a bare clone, with a real installation', { timeout: 600_000 }, async () => {
+  it.runIf(LONG)('npm start works in a bare clone, with a real installation', { timeout: 600_000 }, async () => {
     const directory = clone();
     // The tools find what is theirs in the home directory.
     const { HOME = '' } = process.env;
@@ -303,7 +303,7 @@ describe('npm start', () => {
 });
 
 describe('derpkit start', () => {
-  it('for a chosen host has it in certificate, URLs and maps', async () => {
+  it('derpkit start uses a given host in certificate, URLs and maps', async () => {
     const directory = join(temporary(), 'data');
     const ports = await threePorts();
     const args = ['start', '--data-dir', directory, ...flags(ports), '--host', '192.0.2.7', '--http-port', '-1'];
@@ -320,7 +320,7 @@ describe('derpkit start', () => {
     expect(await relay.stop('SIGINT')).toMatchObject({ code: 0, stderr: '' });
   });
 
-  it('serves what it promises, whatever variables are set for derpkit serve', async () => {
+  it('derpkit start serves what it promises, whatever variables are set for derpkit serve', async () => {
     const directory = temporary();
     const env = {
       DERPKIT_CERT_MODE: 'off',
@@ -359,7 +359,7 @@ describe('derpkit start', () => {
     expect(lines(stderr)).toEqual([message]);
   });
 
-  it('says what is wrong with a variable, too', async () => {
+  it('derpkit start reports an unusable variable, too', async () => {
     const env = { DERPKIT_PLANE: 'bogus', DERPKIT_DATA_DIR: temporary() };
     const { code, stderr } = await run('derpkit', ['start'], { env });
     expect(code).toBe(1);

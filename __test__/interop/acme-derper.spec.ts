@@ -125,7 +125,7 @@ describe.each(['js', 'native'])('derper -certmode letsencrypt, %s', (plane) => {
     await theirs.stop();
   });
 
-  it('serves what autocert has written, without an order, and goes on with its account', async ({ skip }) => {
+  it('a certificate of autocert is served without an order, and its account is used', async ({ skip }) => {
     if (!isOurs) skip('port 443 cannot be listened on');
     const certificates = join(temporary(), 'certs');
     const written = await byAutocert(certificates);
@@ -147,7 +147,7 @@ describe.each(['js', 'native'])('derper -certmode letsencrypt, %s', (plane) => {
     await again.stop();
   });
 
-  it('names are served alike', async ({ skip }) => {
+  it('both relays serve names alike', async ({ skip }) => {
     if (!isOurs) skip('port 443 cannot be listened on');
     const certificates = join(temporary(), 'certs');
     const { fingerprint256 } = await byAutocert(certificates);
@@ -159,7 +159,7 @@ describe.each(['js', 'native'])('derper -certmode letsencrypt, %s', (plane) => {
     }
   });
 
-  it('challenges over HTTP are answered alike', async ({ skip }) => {
+  it('both relays answer HTTP challenges alike', async ({ skip }) => {
     if (!isOurs) skip('port 443 cannot be listened on');
     const certificates = join(temporary(), 'certs');
     mkdirSync(certificates);
@@ -181,7 +181,7 @@ describe.each(['js', 'native'])('derper -certmode letsencrypt, %s', (plane) => {
     expect(answers[0]?.map(({ status }) => status)).toEqual([200, 404, 403, 404, 302]);
   });
 
-  it('-acme-ip-certs: a certificate for the address, which Tailscale’s client takes', async ({ skip }) => {
+  it('-acme-ip-certs gets a certificate for the address, which Tailscale’s client accepts', async ({ skip }) => {
     if (!isOurs) skip('port 443 cannot be listened on');
     const certificates = join(temporary(), 'certs');
     const ours = await start('derpkit', certificates, ['-acme-ip-certs']);

@@ -53,7 +53,7 @@ function fill(disk: string): boolean {
 }
 
 describe.each(LANES)('ACME in trouble, $name', (lane) => {
-  it('an external account is shown, where the CA wants one', async () => {
+  it('the relay proves an external account to a CA that requires one', async () => {
     const strict = await authority.another({ eab: true });
     const acme = { directory: strict.directory, email: 'someone@example.com' };
     const log = new Log();
@@ -69,13 +69,13 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
     }
   });
 
-  it('nonces that the CA does not take are followed by others', async () => {
+  it('the relay replaces nonces that the CA refuses', async () => {
     const forgetful = await authority.another({ env: { PEBBLE_WFE_NONCEREJECT: '40' } });
     const relay = await authority.relay(lane, temporary(), { acme: { directory: forgetful.directory } });
     expect((await shown(relay)).checkHost(NAME)).toBe(NAME);
   });
 
-  it('a CA that is away is asked again, ever later; then the certificate is there', async () => {
+  it('the relay retries an unreachable CA at growing intervals, and gets the certificate in the end', async () => {
     const { port } = new URL(authority.pebble.directory);
     const closed = Number(port) + 1;
     const log = new Log();
@@ -89,7 +89,7 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
     await eventually(() => shown(relay).catch(() => undefined), 'the certificate');
   });
 
-  it('a CA that refuses is quoted, and not asked in a loop; clients do not wait', async () => {
+  it('the relay quotes a CA that refuses, does not ask in a loop, and lets no client wait', async () => {
     const hostname = 'blocked.example.com';
     const log = new Log();
     const options = { logger: log.logger, certificateTimes: NEVER };
@@ -104,7 +104,7 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
     expect(log.lines.filter((line) => line.startsWith('error'))).toHaveLength(1);
   });
 
-  it('a CA that says nothing holds nobody up: the relay serves what it has, and closes', async () => {
+  it('a silent CA delays nothing: the relay serves what it has, and closes', async () => {
     const silent = createServer(() => undefined);
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', () => resolve()));
     const { port } = silent.address() as { port: number };
@@ -116,7 +116,7 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
     silent.close();
   });
 
-  it('a name that leads elsewhere is complained of with what to look at, by each way', async () => {
+  it('the log says what to check if a name leads elsewhere, for each challenge', async () => {
     const log = new Log();
     const lost = await authority.another({ httpPort: 1, tlsPort: 1 });
     const options = { logger: log.logger, certificateTimes: NEVER };
@@ -125,7 +125,7 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
     expect(line).toMatch(/by http-01: .*; .*by tls-alpn-01: .*\(is port 80 of this machine reachable/);
   });
 
-  it('two relays that share a directory make one order, and answer for each other', async () => {
+  it('two relays that share a directory place one order, and answer for each other', async () => {
     const directory = temporary();
     const { orders } = authority.pebble;
     // The CA comes to the first one alone, and the second one asks.
@@ -192,7 +192,7 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
     await eventually(() => read(directory, NAME)?.includes(fresh.toString()), 'the file');
   });
 
-  it('a renewal that the CA wants loses nothing of what 200 clients say meanwhile', async () => {
+  it('a renewal at the CA’s request loses no packet of 200 clients', async () => {
     const directory = temporary();
     const times = { ...SOON, keeper: { ...KEEPER, apart: 0 } };
     const log = new Log();
@@ -231,7 +231,7 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
     expect(log.find(/wants a renewal.*example.com.why/)).toBeDefined();
   });
 
-  it('a directory that cannot be written to leaves the relay running, and says so', async () => {
+  it('a directory without write access is logged, and the relay goes on', async () => {
     const directory = join(temporary(), 'certs');
     // A file where the directory should be is a directory that nobody can write to, root neither.
     writeFileSync(directory, '');

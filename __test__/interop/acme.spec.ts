@@ -12,7 +12,7 @@ import { Authority, DAY, getHttp, NAME, read, shown, temporary } from './acme.ts
 const authority = Authority.forThisFile();
 
 describe.each(LANES)('ACME, $name', (lane) => {
-  it('HTTP-01: a certificate is there for the first client, which waits for it, and is kept as autocert keeps it', async () => {
+  it('HTTP-01: the first client waits for the certificate, which is stored as autocert does', async () => {
     const directory = temporary();
     const relay = await authority.relay(lane, directory);
     const certificate = await shown(relay);
@@ -34,14 +34,14 @@ describe.each(LANES)('ACME, $name', (lane) => {
     expect(authority.pebble.orders).toBe(orders);
   });
 
-  it('TLS-ALPN-01, where there is no plain port', async () => {
+  it('TLS-ALPN-01 works without a plain port', async () => {
     const byHttp = authority.pebble.validatedOverHttp;
     const relay = await authority.relay(lane, temporary(), { httpPort: -1 });
     expect((await shown(relay)).checkHost(NAME)).toBe(NAME);
     expect(authority.pebble.validatedOverHttp).toBe(byHttp);
   });
 
-  it('DNS-01 by a function, and by a command', async () => {
+  it('DNS-01 works with a function, and with a command', async () => {
     const asked: string[] = [];
     const dnsHook: DnsHook = async (action, name, value) => {
       asked.push(`${action} ${name}`);
@@ -62,7 +62,7 @@ exec ${process.execPath} -e 'fetch(process.argv[1], {method: "POST", body: proce
     expect((await shown(second, byCommand.hostname)).checkHost(byCommand.hostname)).toBe(byCommand.hostname);
   });
 
-  it('an IP certificate, for the address that a client without a name comes to', async () => {
+  it('an IP certificate serves the address that a client without a server name connects to', async () => {
     const directory = temporary();
     const acme = { ipCerts: true, profile: 'shortlived', atStart: false };
     const relay = await authority.relay(lane, directory, { hostname: '127.0.0.1', acme });
@@ -77,7 +77,7 @@ exec ${process.execPath} -e 'fetch(process.argv[1], {method: "POST", body: proce
     await expect(shown(relay, 'other.example.com')).rejects.toThrow();
   });
 
-  it('an IP certificate by TLS-ALPN-01, for clients that come by way of address translation', async () => {
+  it('an IP certificate by TLS-ALPN-01 serves clients behind a NAT', async () => {
     // The relay hears on every address; the one that is named is where the CA comes to.
     const acme = { ipCerts: true, profile: 'shortlived', ipAddresses: ['127.0.0.9'] };
     const listen = `0.0.0.0:${authority.ports.main}`;
@@ -90,7 +90,7 @@ exec ${process.execPath} -e 'fetch(process.argv[1], {method: "POST", body: proce
     await expect(shown(relay, 'other.example.com')).rejects.toThrow();
   });
 
-  it('strangers start no order, and handshakes for the name share one', async () => {
+  it('unknown names start no order, and handshakes for the name share one', async () => {
     const orders = authority.pebble.orders;
     const relay = await authority.relay(lane, temporary(), { hostname: 'many.example.com', acme: { atStart: false } });
     for (const name of ['stranger.example.com', 'example.com', '', 'x.many.example.com']) {
@@ -109,7 +109,7 @@ exec ${process.execPath} -e 'fetch(process.argv[1], {method: "POST", body: proce
     await expect(shown(relay, 'stranger.example.com')).rejects.toThrow();
   });
 
-  it('only tokens that are known are answered over HTTP, and only for the name', async () => {
+  it('HTTP answers only known tokens, and only for the name', async () => {
     const relay = await authority.relay(lane, temporary());
     await shown(relay);
     const ask = async (path: string, host = NAME) => {

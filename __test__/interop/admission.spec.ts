@@ -40,7 +40,7 @@ describe.skipIf(!binaries)('a tailnet', () => {
       ['tailscaled', () => ['-verify-clients', '-socket', neighbour.socket]],
       ['headscale', () => ['-verify-client-url', tailnet.verifyUrl, '-verify-client-url-fail-open=false']],
       ['both', () => ['-verify-clients', '-socket', neighbour.socket, '-verify-client-url', tailnet.verifyUrl]],
-    ])('by %s lets in who is in it, and no stranger', async (by, flags) => {
+    ])('a relay that verifies by %s admits nodes of the tailnet, and no others', async (by, flags) => {
       const relay = await start(side, `${side}-${by}`, flags());
       expect(await isLetIn(relay, member.keys)).toBe(true);
       expect(await isLetIn(relay, neighbour.keys)).toBe(true);
@@ -48,7 +48,7 @@ describe.skipIf(!binaries)('a tailnet', () => {
     });
   });
 
-  it('closes who is taken out of it, and lets that node in nowhere again', async () => {
+  it('a relay closes a node that is removed from the tailnet, and admits it nowhere again', async () => {
     const verifiers = [
       ['tailscaled', { tailscaled: neighbour.socket }],
       ['headscale', { url: tailnet.verifyUrl }],

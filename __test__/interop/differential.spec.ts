@@ -46,7 +46,7 @@ function play(side: Asked, one: Case): Promise<readonly string[]> {
   return transcript;
 }
 
-it('gives every case a name of its own', () => {
+it('every case has its own name', () => {
   expect(CASES.length).toBeGreaterThan(400);
   expect(new Set(CASES.map(({ name }) => name)).size).toBe(CASES.length);
 });

@@ -29,12 +29,12 @@ beforeAll(async () => {
 afterAll(() => workspace?.remove());
 
 describe('the interop program', () => {
-  it('has the scenarios that are run here', async () => {
+  it('the program and this suite have equal scenarios', async () => {
     const { stdout } = await run(workspace.peers.interop, ['-list']);
     expect(stdout.trim().split('\n')).toEqual([...SCENARIOS, ...RING_SCENARIOS]);
   });
 
-  it('makes the protocol vectors that are in the repository', async () => {
+  it('the program makes the protocol vectors of the repository', async () => {
     const { stdout } = await run(workspace.peers.interop, ['-vectors'], { maxBuffer: 1 << 24 });
     expect(stdout).toBe(readFileSync(new URL('../vectors/protocol.json', import.meta.url), 'utf8'));
   });
@@ -77,7 +77,7 @@ describe.each<Ran>([
     await Promise.all([secure?.stop(), plain?.stop()]);
   });
 
-  it.runIf(plane)('has the plane that was asked for', async () => {
+  it.runIf(plane)('the relay has the requested plane', async () => {
     // Its port may be there before its word.
     for (const relay of [secure, plain]) await expect.poll(() => relay.output).toContain(`plane=${plane}`);
   });
@@ -103,7 +103,7 @@ describe.each<Ran>([
     await runScenario(workspace, scenario, flags, { 'TLS relay': secure, 'plain relay': plain });
   };
 
-  it('satisfies derpprobe', async () => {
+  it('derpprobe accepts the relay', async () => {
     const relay = await start('probed', '127.0.0.1', PROBED_NAME);
     try {
       expect(await probe(relay)).toEqual([
@@ -118,7 +118,7 @@ describe.each<Ran>([
     }
   });
 
-  it('ends on SIGTERM, with status 0', async () => {
+  it('SIGTERM ends the relay with status 0', async () => {
     expect(await Promise.all([secure.stop(), plain.stop()])).toEqual([0, 0]);
   });
 });

@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => workspace?.remove());
 
 it.each(['derper', 'derpkit'] as const)(
-  '%s believes the certificates that the table says, and no others',
+  '%s trusts the certificates that the table lists, and no others',
   async (who) => {
     const setups = trustSetups();
     const shown = await ShownCertificates.open(setups);

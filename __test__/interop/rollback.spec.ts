@@ -21,7 +21,7 @@ describe.each<[Implementation, Implementation]>([
   ['derpkit', 'derper'],
   ['derper', 'derpkit'],
 ])('%s, then %s, and back', (first, second) => {
-  it('keep the key, and the certificate of an IP address', async () => {
+  it('the key and the certificate of an IP address stay', async () => {
     // Nothing is there at first: who comes first makes the key, the directory and the certificate.
     const certificates = join(workspace.directory, `${first}-first`);
     const key = join(workspace.directory, `${first}-first.key`);

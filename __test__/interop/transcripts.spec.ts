@@ -64,14 +64,14 @@ async function play(side: Side, scenario: string): Promise<readonly string[]> {
 }
 
 describe.each(['js', 'native'] as const)('beside derper, the %s plane', (side) => {
-  it.each(TRANSCRIBED)('tells the clients of %s the same', async (scenario) => {
+  it.each(TRANSCRIBED)('both relays send clients of %s equal frames', async (scenario) => {
     const theirs = await transcript('derper', scenario);
     expect(theirs.length).toBeGreaterThan(1);
     expect(await transcript(side, scenario)).toEqual(theirs);
   });
 });
 
-it('two scenarios are told apart, and so are two packets', async () => {
+it('the comparison tells two scenarios apart, and two packets', async () => {
   expect(await transcript('js', 'relay-tls')).not.toEqual(await transcript('derper', 'relay-to-self'));
   const packets = (await transcript('derper', 'relay-tls')).filter((line) => line.startsWith('packet of '));
   expect(new Set(packets).size).toBeGreaterThan(30);

@@ -20,7 +20,7 @@ function plane(page?: Parameters<typeof faultyPlanes>[0]) {
 /** What is written on the Rust side after the view was made. */
 const NUMBERED = Object.fromEntries(COUNTER_NAMES.map((name, row) => [name, row + 1]));
 
-it('the counters page is the plane’s own memory', () => {
+it('the counter page is the plane’s own memory', () => {
   const { counters, binding, page } = plane();
   binding.numberCounters();
   expect(counters.readAll()).toEqual(NUMBERED);
@@ -29,7 +29,7 @@ it('the counters page is the plane’s own memory', () => {
   expect(new CounterPage(new BigUint64Array(page)).readAll()).toEqual(NUMBERED);
 });
 
-it('where JavaScript may not see it, every reading copies it', () => {
+it('each reading copies the counter page if JavaScript cannot view it', () => {
   const { counters, binding } = plane(() => null);
   binding.numberCounters();
   // To ask for the copy is a crossing.

@@ -44,7 +44,7 @@ function counted(addon: Binding) {
   return { create: nativePlane({ BindingPlane: Counted }), calls, methods };
 }
 
-it('every call and every callback is counted, and there are no others', async () => {
+it('every call and every callback is counted, and nothing else', async () => {
   const { create, calls, methods } = counted(loadAddon<Binding>(addonPath()));
   const keys = generateKeyPair();
   const settings = parseSettings({

@@ -60,7 +60,7 @@ it.each([
   }
 });
 
-it('a thousand planes leave nothing', async () => {
+it('a thousand planes leave no trace', async () => {
   const program = [process.execPath, '--expose-gc', join(PROGRAMS, 'again.mjs'), '1000'] as const;
   const { code, stdout, stderr } = await new Command([...program], { patience: 100_000 }).end();
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -71,7 +71,7 @@ it('a thousand planes leave nothing', async () => {
   expect(after.megabytes - before.megabytes).toBeLessThan(100);
 });
 
-it('planes in many threads leave nothing', async () => {
+it('planes in many threads leave no trace', async () => {
   const { code, stdout, stderr } = await new Command([process.execPath, join(PROGRAMS, 'threads.mjs'), '20']).end();
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   const { before, after } = JSON.parse(stdout);

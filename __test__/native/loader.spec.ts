@@ -57,14 +57,14 @@ function wordsOfTheSystem(place: string): string {
   throw new Error(`${place} can be loaded`);
 }
 
-it('an addon that was built here is taken, and named', async () => {
+it('the addon of this clone is loaded, and named', async () => {
   const { command, place } = packageWith((at) => copyFileSync(addonPath(), at));
   const { code, stdout, stderr } = await planeOf(command);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toContain(`plane: native (${place})`);
 });
 
-it('without one, the error has the platform and every place', async () => {
+it('without an addon, the error lists the platform and every place', async () => {
   const { command, place } = packageWith();
   await expectRefused(command, place, 'there is no such file', 'npm run build');
 });
@@ -72,7 +72,7 @@ it('without one, the error has the platform and every place', async () => {
 it.each([
   ['damaged', 'no library, whatever it is called'],
   ['for another processor', forAnotherProcessor()],
-])('one that is %s is refused in the words of the system', async (_name, bytes) => {
+])('an addon that is %s is refused with the system’s reason', async (_name, bytes) => {
   const { command, place } = packageWith((at) => writeFileSync(at, bytes));
   await expectRefused(
     command,
@@ -82,7 +82,7 @@ it.each([
   );
 });
 
-it('one that asks for a newer C library is refused in the words of the system', async () => {
+it('an addon that needs a newer C library is refused with the system’s reason', async () => {
   const { command, place } = packageWith((at) => writeFileSync(at, forNewerSystem()));
   const words = wordsOfTheSystem(place);
   expect(words).toContain("version `GLIBC_9.99' not found");
@@ -94,12 +94,12 @@ it('one that asks for a newer C library is refused in the words of the system', 
   );
 });
 
-it('an addon of another program is none', async () => {
+it('an addon of another program is refused', async () => {
   const { command, place } = packageWith((at) => copyFileSync(otherAddon(), at));
   await expectRefused(command, place, 'it is an addon, but none of derpkit', 'mended by a new installation');
 });
 
-it('one of another version is none', async () => {
+it('an addon of another version is refused', async () => {
   const { command, place } = packageWith((at) => copyFileSync(addonPath(), at), '99.0.0');
   await expectRefused(
     command,
@@ -109,7 +109,7 @@ it('one of another version is none', async () => {
   );
 });
 
-it('one in a package of another version is none, and its file is named', async () => {
+it('an addon of another version in a package is refused, and its file is named', async () => {
   const { command } = packageWith();
   // Beside what asks for it: the other modules are those of the clone.
   const modules = join(dirname(command), '..', 'node_modules', '@derpkit', `native-${TARGET}`);

@@ -14,7 +14,7 @@ const LONG = process.env.DERPKIT_LONG !== undefined;
 const [CLIENTS, STORM] = LONG ? [8000, 20_000] : [3000, 1500];
 
 it.runIf(process.platform === 'linux')(
-  'an idle client costs less than 3 KB, when it has come, after traffic, and after others have come and gone',
+  'an idle client costs less than 3 KB when new, after traffic, and after other clients came and left',
   { timeout: LONG ? 600_000 : 120_000 },
   async () => {
     const bench = generator();

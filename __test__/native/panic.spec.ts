@@ -16,7 +16,7 @@ import { faultyPlanes, ROOT, workers } from './addon.js';
 
 nothingIsLeft();
 
-it('a worker that panics ends the relay, with a word to everybody', async () => {
+it('a worker that panics ends the relay, and every party is told', async () => {
   const { create, made } = faultyPlanes();
   const keys = generateKeyPair();
   const settings = parseSettings({

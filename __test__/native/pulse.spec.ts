@@ -12,7 +12,7 @@ import { faultyPlanes } from './addon.js';
 
 nothingIsLeft();
 
-it('a plane gives no sign of life while one of its workers hangs, and then one for each question', async () => {
+it('a plane gives no sign of life while a worker hangs, and then one for each question', async () => {
   const { create, made } = faultyPlanes();
   const settings = parseSettings({
     listen: '127.0.0.1:0',

@@ -9,7 +9,7 @@ import { Wire } from '../helpers/wire.js';
 import { ROOT } from './addon.js';
 import { generator } from './generator.js';
 
-it('a relay whose JavaScript stands still for seconds loses nothing and nobody', async () => {
+it('a relay loses no client and no packet while its JavaScript hangs for seconds', async () => {
   const keys = generateKeyPair();
   const file = join(temporary(), 'still');
   const bench = generator();

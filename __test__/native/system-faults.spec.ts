@@ -33,7 +33,7 @@ const CASES = [
   { fault: 'duplicate', request: WEB_SOCKET },
 ] as const;
 
-it.each(CASES)('a system that refuses to $fault costs the connection it is asked for, and no other', async (row) => {
+it.each(CASES)('a system that refuses to $fault costs only the connection that asked for it', async (row) => {
   const { fault, request } = row;
   const { create, made } = faultyPlanes();
   const keys = generateKeyPair();

@@ -11,7 +11,7 @@ it.skipIf(process.platform !== 'linux').each([
   [0, availableParallelism()],
   [1, 1],
   [3, 3],
-])('workers: %s', async (given, expected) => {
+])('the native plane starts as many workers as the setting asks for: %s', async (given, expected) => {
   const relay = createRelay({
     listen: '127.0.0.1:0',
     certMode: 'off',

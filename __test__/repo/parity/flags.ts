@@ -1,7 +1,7 @@
 import type { Row } from './table.ts';
 
-const MANUAL = 'cli/derper.spec.ts#TLS with the chain of the certificate directory, for its name alone';
-const EXTERNAL_ACCOUNT = 'interop/acme-trouble.spec.ts#an external account is shown, where the CA wants one';
+const MANUAL = 'cli/derper.spec.ts#derper serves TLS with the chain of the certificate directory, only for its name';
+const EXTERNAL_ACCOUNT = 'interop/acme-trouble.spec.ts#the relay proves an external account to a CA that requires one';
 const ACCEPTS =
   'conformance/limits.spec.ts#an accept limit closes connections beyond it at once, and the relay goes on';
 
@@ -11,7 +11,7 @@ const LOCAL = 'interop/differential/admission-cases.ts#a node, and a stranger';
 
 /** In the order of `derper -h`. */
 export const FLAGS: readonly Row[] = [
-  { name: '-a', test: 'cli/derper.spec.ts#plain HTTP and STUN' },
+  { name: '-a', test: 'cli/derper.spec.ts#derper serves plain HTTP and STUN' },
   { name: '-accept-connection-burst', test: ACCEPTS },
   { name: '-accept-connection-limit', test: ACCEPTS },
   { name: '-ace' },
@@ -20,22 +20,22 @@ export const FLAGS: readonly Row[] = [
   { name: '-acme-email', test: EXTERNAL_ACCOUNT },
   {
     name: '-acme-ip-certs',
-    test: 'interop/acme.spec.ts#an IP certificate, for the address that a client without a name comes to',
+    test: 'interop/acme.spec.ts#an IP certificate serves the address that a client without a server name connects to',
     note: 'by TLS-ALPN-01, too',
   },
   {
     name: '-bootstrap-dns-names',
     test: 'unit/control/bootstrap-dns.spec.ts#is nothing until names are resolved, and those that could be after that',
   },
-  { name: '-c', test: 'interop/rollback.spec.ts#keep the key, and the certificate of an IP address' },
-  { name: '-certdir', test: 'interop/rollback.spec.ts#keep the key, and the certificate of an IP address' },
+  { name: '-c', test: 'interop/rollback.spec.ts#the key and the certificate of an IP address stay' },
+  { name: '-certdir', test: 'interop/rollback.spec.ts#the key and the certificate of an IP address stay' },
   {
     name: '-certmode',
     test: MANUAL,
     note: '`letsencrypt` and `gcp`: [interop/acme-derper.spec.ts](../__test__/interop/acme-derper.spec.ts)',
   },
-  { name: '-derp', test: 'cli/derper.spec.ts#no DERP and no STUN where that is not wanted' },
-  { name: '-dev', test: 'cli/derper.spec.ts#-dev: plain HTTP on port 3340, a key that is nowhere' },
+  { name: '-derp', test: 'cli/derper.spec.ts#derper serves neither DERP nor STUN if they are off' },
+  { name: '-dev', test: 'cli/derper.spec.ts#derper -dev serves plain HTTP on port 3340, with a key that it does not store' },
   {
     name: '-disallow-app-names',
     test: 'interop/differential/frame-cases.ts#an app name that is not allowed',
@@ -43,8 +43,8 @@ export const FLAGS: readonly Row[] = [
   { name: '-home', test: 'conformance/http.spec.ts#the relay redirects / if home is a URL' },
   { name: '-hostname', test: MANUAL },
   { name: '-http-port', test: 'conformance/http.spec.ts#plain HTTP redirects to TLS' },
-  { name: '-mesh-psk-file', test: 'cli/derper-flags.spec.ts#-mesh-psk-file that is not there' },
-  { name: '-mesh-with', test: 'cli/mesh.spec.ts#-mesh-with: two relays find each other, and say so' },
+  { name: '-mesh-psk-file', test: 'cli/derper-flags.spec.ts#a missing -mesh-psk-file is refused' },
+  { name: '-mesh-with', test: 'cli/mesh.spec.ts#-mesh-with: two relays find each other, and log it' },
   {
     name: '-rate-config',
     test: 'conformance/limits.spec.ts#a receive limit delays its client, loses nothing, and affects no other',
@@ -53,16 +53,16 @@ export const FLAGS: readonly Row[] = [
   { name: '-secrets-path-prefix' },
   { name: '-secrets-url' },
   { name: '-socket', test: LOCAL },
-  { name: '-stun', test: 'cli/derper.spec.ts#no DERP and no STUN where that is not wanted' },
-  { name: '-stun-port', test: 'cli/derper.spec.ts#plain HTTP and STUN' },
+  { name: '-stun', test: 'cli/derper.spec.ts#derper serves neither DERP nor STUN if they are off' },
+  { name: '-stun-port', test: 'cli/derper.spec.ts#derper serves plain HTTP and STUN' },
   {
     name: '-tcp-keepalive-time',
-    test: 'cli/derper-flags.spec.ts#flags whose function is there are taken with their defaults',
+    test: 'cli/derper-flags.spec.ts#implemented flags are accepted with their defaults',
     note: 'emulated by the JavaScript plane; that the socket has it is not tested',
   },
   {
     name: '-tcp-user-timeout',
-    test: 'cli/derper-flags.spec.ts#flags whose function is there are taken with their defaults',
+    test: 'cli/derper-flags.spec.ts#implemented flags are accepted with their defaults',
     note: 'emulated by the JavaScript plane; that the socket has it is not tested',
   },
   {
@@ -76,13 +76,13 @@ export const FLAGS: readonly Row[] = [
   { name: '-verify-client-url', test: CONTROLLER },
   { name: '-verify-client-url-fail-open', test: CONTROLLER },
   { name: '-verify-clients', test: LOCAL },
-  { name: '-version', test: 'cli/derper-flags.spec.ts#-version prints one line, whatever else is asked for' },
+  { name: '-version', test: 'cli/derper-flags.spec.ts#-version prints one line, whatever else is given' },
 ];
 
 export const VARIABLES: readonly Row[] = [
   {
     name: 'TAILSCALE_DERPER_MESH_KEY',
-    test: 'cli/derper-flags.spec.ts#the mesh key of -dev is checked, and not shown',
+    test: 'cli/derper-flags.spec.ts#the mesh key of -dev is checked, and never shown',
   },
   {
     name: 'TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH',
@@ -96,7 +96,7 @@ export const VARIABLES: readonly Row[] = [
   { name: 'TS_DEBUG_KEY_PATH', test: 'interop/differential/http-cases.ts#from afar, with the key' },
   {
     name: 'TS_DEBUG_VERBOSE_DROPS',
-    test: 'cli/derper.spec.ts#TS_DEBUG_VERBOSE_DROPS: what is dropped on its way to a key, and to no other',
+    test: 'cli/derper.spec.ts#TS_DEBUG_VERBOSE_DROPS logs packets dropped on their way to a key, and to no other',
     note: 'packets together, not one by one, as often as derper logs them',
   },
   {
@@ -106,12 +106,12 @@ export const VARIABLES: readonly Row[] = [
   { name: 'TS_DERP_SENDER_CARDINALITY', note: 'refuses to start; only `/debug/traffic` shows what it is for' },
   {
     name: 'DERP_DEBUG_LOGS',
-    test: 'cli/derper.spec.ts#DERP_DEBUG_LOGS: what every client does',
+    test: 'cli/derper.spec.ts#DERP_DEBUG_LOGS logs what every client does',
     note: 'what a connection does, not its frames, of which nothing crosses to the log',
   },
   {
     name: 'DERP_PROBER_DEBUG_LOGS',
-    test: 'cli/derper.spec.ts#DERP_PROBER_DEBUG_LOGS: the same of probers alone',
+    test: 'cli/derper.spec.ts#DERP_PROBER_DEBUG_LOGS logs what probers do',
     note: 'as `DERP_DEBUG_LOGS`',
   },
 ];

@@ -16,7 +16,7 @@ export const ENDPOINTS: readonly Row[] = [
   { name: 'port 80', test: `${HTTP}port80` },
   {
     name: 'port 80: /.well-known/acme-challenge/',
-    test: 'interop/acme-derper.spec.ts#challenges over HTTP are answered alike',
+    test: 'interop/acme-derper.spec.ts#both relays answer HTTP challenges alike',
     note: 'manual mode passes it on, as derper’s does; a port in the Host header is passed over',
   },
   { name: 'CONNECT', test: `${HTTP}CONNECT derp.test:443`, note: 'refused; with `-ace` not yet' },
