@@ -213,9 +213,9 @@ describe.each(LANES)('a plane, $name', (lane) => {
     first.client.sendPacket(generateKeyPair().publicKey, Buffer.alloc(5));
     for (let count = 0; count < 3; count++) await second.client.expect('RecvPacket');
     await first.client.fence();
-    await eventually(() => bench.plane.counters.read('packets_sent') === 3, 'the packets to be counted');
+    await eventually(() => harness.plane.counters.read('packets_sent') === 3, 'the packets to be counted');
     const rows = async (after: number, limit: number) => {
-      const { total, rows } = await bench.plane.snapshot(after, limit);
+      const { total, rows } = await harness.plane.snapshot(after, limit);
       expect(total).toBe(3);
       const width = SNAPSHOT_COLUMNS.length;
       expect(rows.length % width).toBe(0);
@@ -241,10 +241,10 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(await rows(second.id, 2)).toEqual(wanted.slice(2));
     expect(await rows(all[2]?.id ?? 0, 10)).toEqual([]);
     // A page goes on behind a connection that has left meanwhile.
-    bench.plane.close(second.id, 'closed');
-    await bench.endOf(second.id);
-    await eventually(async () => (await bench.plane.snapshot(0, 0)).total === 2, 'the connection to leave');
-    const { rows: rest } = await bench.plane.snapshot(second.id, 10);
+    harness.plane.close(second.id, 'closed');
+    await harness.endOf(second.id);
+    await eventually(async () => (await harness.plane.snapshot(0, 0)).total === 2, 'the connection to leave');
+    const { rows: rest } = await harness.plane.snapshot(second.id, 10);
     expect(rest[0]).toBe(all[2]?.id);
   });
 

@@ -1,4 +1,4 @@
-/** `derper`: the flags, exit statuses and log of the original, over derpkit. */
+/** `derper`: the flags, exit statuses and log of the original, on top of derpkit. */
 
 import { isIP } from 'node:net';
 import type { AcmeMode } from '../config/acme.js';

@@ -150,7 +150,7 @@ export function parseBool(text: string): boolean | undefined {
   return undefined;
 }
 
-/** Go's ParseFloat, of numbers that a rate can be. */
+/** Go's ParseFloat, for the numbers that a rate can be. */
 export function parseFloatAsGo(text: string): number | undefined {
   if (/^\+?inf(?:inity)?$/i.test(text)) return Number.POSITIVE_INFINITY;
   return /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text) ? Number(text) : undefined;

@@ -5,9 +5,9 @@ import type { LiveFeed } from './live-feed.js';
 import { DEBUG_HEADERS, escapeHtml, HTML, sendError, sendPage, TEXT } from './responses.js';
 import { sendTraffic } from './traffic-page.js';
 
-/** What the pages below `/debug/` show. */
+/** The contents of the pages below `/debug/`. */
 export interface DebugSource extends ClientsSource {
-  /** Names and values at the head of the index. */
+  /** Names and values at the top of the index page. */
   facts(): readonly (readonly [name: string, value: string])[];
   /** expvar JSON. */
   vars(): string;
@@ -27,7 +27,7 @@ interface Page {
   send(response: ServerResponse, source: DebugSource, query: string): Promise<void>;
 }
 
-/** By the path below `/debug/`. */
+/** Pages by their path below `/debug/`. */
 const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
   [
     'vars',

@@ -187,6 +187,6 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
    * after `close`.
    */
   clients(): AsyncIterable<ClientStatus>;
-  /** The relays that this one meshes with, in the order of the settings. Throws `ERR_STATE` before `start` and after `close`. */
+  /** The relays of the mesh, in the order of the settings. Throws `ERR_STATE` before `start` and after `close`. */
   mesh(): MeshStatus[];
 }

@@ -35,7 +35,10 @@ export const FLAGS: readonly Row[] = [
     note: '`letsencrypt` and `gcp`: [interop/acme-derper.spec.ts](../__test__/interop/acme-derper.spec.ts)',
   },
   { name: '-derp', test: 'cli/derper.spec.ts#derper serves neither DERP nor STUN if they are off' },
-  { name: '-dev', test: 'cli/derper.spec.ts#derper -dev serves plain HTTP on port 3340, with a key that it does not store' },
+  {
+    name: '-dev',
+    test: 'cli/derper.spec.ts#derper -dev serves plain HTTP on port 3340, with a key that it does not store',
+  },
   {
     name: '-disallow-app-names',
     test: 'interop/differential/frame-cases.ts#an app name that is not allowed',
