@@ -1,4 +1,4 @@
-/** actionlint, which finds mistakes in the workflows: a program of one Go module, built once into the cache. */
+/** Installs actionlint, which finds mistakes in workflows: a Go program, built once into the cache. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { makeOnce, whyNoGo } from './peers.mjs';
 
 const VERSION = 'v1.7.12';
 
-/** The path of the program. Throws with the reason where it cannot be had. */
+/** The path of actionlint. Throws with the reason if it cannot be built. */
 export async function actionlint() {
   const finished = join(cacheDirectory(), 'actionlint', VERSION);
   const program = join(finished, process.platform === 'win32' ? 'actionlint.exe' : 'actionlint');

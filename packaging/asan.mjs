@@ -1,9 +1,9 @@
 /**
  * Runs the native lane of the conformance suite with AddressSanitizer in the addon: `node packaging/asan.mjs [spec…]`.
- * Needs Linux, `ar`, `cc` and a nightly toolchain. The addon that was there before is there again afterwards.
+ * Needs Linux, `ar`, `cc` and a nightly toolchain. Restores the previous addon afterwards.
  *
- * Node has no AddressSanitizer, and Rust links its runtime into programs only. So the runtime that comes with the
- * toolchain is made a shared library, and is loaded before everything else.
+ * Node is not built with AddressSanitizer, and Rust links its runtime only into programs. So this script makes a shared
+ * library of the toolchain's runtime, and preloads it.
  */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -24,12 +24,13 @@ try {
   const host = /^host: (.*)$/m.exec(output('rustc', '+nightly', '-vV'))[1];
   const runtime = sharedRuntime(host);
   replaceAddon(instrumentedAddon(host));
-  // What is slower here may come too late for a test; what AddressSanitizer finds ends the run all the same.
+  // The slowdown may fail a test by time, hence the retries; a report of AddressSanitizer always ends the run.
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
   run(process.execPath, [vitest, 'run', '--project=conformance', '--retry=2', ...process.argv.slice(2)], {
     DERPKIT_LANES: 'native',
     LD_PRELOAD: runtime,
-    // Node leaves to the system what it holds at its end. Vitest hides what a worker writes as it dies.
+    // Node frees its memory only by exiting, so leaks are not reported. Vitest hides the last output of a dying worker,
+    // so reports go to files.
     ASAN_OPTIONS: `detect_leaks=0:log_path=${join(scratch, 'report')}`,
   });
 } catch (error) {
@@ -43,13 +44,13 @@ try {
   rmSync(scratch, { recursive: true });
 }
 
-/** The runtime, but for the part that only a program can have. */
+/** A shared library of the runtime, without the part that only a program can contain. */
 function sharedRuntime(host) {
   const libraries = join(output('rustc', '+nightly', '--print', 'sysroot').trim(), 'lib/rustlib', host, 'lib');
   const archive = join(scratch, 'asan.a');
   copyFileSync(join(libraries, 'librustc-nightly_rt.asan.a'), archive);
   run('ar', ['d', archive, 'asan_preinit.cpp.o']);
-  // The runtime refuses to work where a library of its usual name is loaded, too.
+  // The runtime refuses to work beside a library with its usual name.
   const library = join(scratch, 'rust-asan.so');
   const whole = ['-Wl,--whole-archive', archive, '-Wl,--no-whole-archive'];
   run('cc', ['-shared', '-o', library, ...whole, '-lpthread', '-ldl', '-lm', '-lrt']);
@@ -70,7 +71,7 @@ function replaceAddon(file) {
   if (existsSync(file)) copyFileSync(file, target);
 }
 
-/** Throws, unlike the one of `ensure.mjs`: there is something to be put back. */
+/** Throws, unlike `run` of `ensure.mjs`, because the addon must be restored. */
 function run(command, args, environment = {}) {
   const env = { ...process.env, ...environment };
   const { status } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], env });

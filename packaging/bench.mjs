@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: `derpkit bench` in a clone, with everything that it needs built before: the sources, the load generator,
- * and derper where Go is. `--picture bench/record/X.json [more records]` writes the whole table into bench/README.md, and
- * the rows that people ask about into README.md, with a picture of them.
+ * `npm run bench`: runs `derpkit bench` in a clone, after building the sources, the load generator, and derper if Go is
+ * installed. `--picture bench/record/X.json [more records]` writes the whole table into bench/README.md, and the most
+ * relevant rows with a picture into README.md.
  */
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,9 @@ import { ensureBuilt, ensureInstalled, fail, root, say } from './ensure.mjs';
 import { ensureGenerator, missingToolchain } from './native.mjs';
 import { buildPeers, whyNoGo } from './peers.mjs';
 
-/** The rows of the README: what a packet, a login, and an idle client cost, and what overload and restarts do. */
+/**
+ * The rows of the README: the cost of a packet, a login and an idle client, and the effect of overload and restarts.
+ */
 const ASKED = [
   ...['relay-10x1400-20k/tls', 'relay-10x1400-100k/tls', 'relay-10x1400-flood/tls', 'overload-3x/tls'],
   ...['mesh-10x1400-20k/tls', 'storm/tls', 'restart-2000/tls', 'idle-8000/tls'],
@@ -38,7 +40,7 @@ async function measure() {
     else args.push('--derper', (await buildPeers()).derper);
   }
   const child = spawn(process.execPath, [entry, 'bench', ...args], { cwd: root, stdio: 'inherit', env });
-  // A Ctrl-C reaches both; the one that measures has more to do before it ends.
+  // Ctrl-C reaches both processes; the benchmark has to finish its own work before this one ends.
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => signal === 'SIGTERM' && child.kill(signal));
   child.once('exit', (code) => process.exit(code ?? 1));
 }
@@ -83,7 +85,7 @@ function unique(title, index, titles) {
   return titles.indexOf(title) === index;
 }
 
-/** Replaces the section of the benchmark in a document. */
+/** Replaces the benchmark section of a document. */
 function write(document, paths, paragraphs) {
   const before = readFileSync(join(root, document), 'utf8');
   if (!SECTION.test(before)) fail(`${document} has no section of the benchmark`);

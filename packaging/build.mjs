@@ -1,7 +1,7 @@
 /**
- * `npm run build`: compiles `src` to `dist`, and the native plane where its toolchain is. Where the native plane cannot be
- * compiled the JavaScript plane is enough to go on with, unless `CI` is set or `DERPKIT_PLANE=native` asks for it.
- * `--portable` builds the native plane as a release has it, for older systems than this one; `--javascript` leaves it out.
+ * `npm run build`: compiles `src` to `dist`, and the native plane if its toolchain is installed. If the native plane
+ * cannot be compiled, the JavaScript plane suffices, unless `CI` is set or `DERPKIT_PLANE=native` demands it.
+ * `--portable` builds the native plane for older systems, as a release does; `--javascript` omits it.
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, rmSync, writeFileSync } from 'node:fs';
@@ -29,11 +29,11 @@ function buildNative() {
   if (process.env.CI || process.env.DERPKIT_PLANE === 'native') fail('the native plane cannot be compiled');
   say('the native plane cannot be compiled: Cargo says why above');
   say('packets move in JavaScript until it can; the next start or build tries again');
-  // Without the mark below the sources count as not built.
+  // Without the mark written below, the sources count as not built.
   process.exit(0);
 }
 
-/** The load generator of a release is built along with the addon, for it belongs to its package. */
+/** A release builds the load generator together with the addon, because both go into one package. */
 function compiled() {
   if (!process.argv.includes('--portable')) return buildAddon();
   const script = join(root, 'packaging/prebuild.mjs');

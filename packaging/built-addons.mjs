@@ -1,6 +1,6 @@
 /**
- * Addons that were compiled, by what they are made of: another clone of the sources, or this one at another path, takes what
- * is there instead of compiling for minutes. Cargo itself compiles once for each path.
+ * Keeps compiled addons by a hash of their sources: another clone, or this one at another path, takes a kept addon
+ * instead of compiling for minutes. Cargo itself compiles again for each path.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
@@ -19,12 +19,12 @@ import { join } from 'node:path';
 import { cacheDirectory } from './cache.mjs';
 import { root } from './ensure.mjs';
 
-/** Each has some twenty megabytes. */
+/** Most addons to keep; each has about twenty megabytes. */
 const MOST = 8;
-/** The crates that the addon is made of. */
+/** The crates of the addon. */
 const CRATES = ['derp-net', 'derp-node', 'derp-proto', 'derp-tls'];
 
-/** Where the addon for a target is kept; `options` tell apart what is built otherwise. */
+/** The place of the addon for a target. `options` distinguish different builds. */
 export function keptAddon(target, options) {
   const hash = createHash('sha256').update(JSON.stringify([target, options]));
   hash.update(spawnSync('rustc', ['-vV'], { cwd: root }).stdout ?? '');
@@ -37,7 +37,7 @@ export function keptAddon(target, options) {
   return join(cacheDirectory(), 'addons', `${hash.digest('hex').slice(0, 32)}.node`);
 }
 
-/** Takes the addon if it is kept. */
+/** Copies a kept addon. False if there is none. */
 export function takeAddon(kept, addon) {
   if (!existsSync(kept)) return false;
   copyFileSync(kept, addon);
@@ -46,7 +46,7 @@ export function takeAddon(kept, addon) {
   return true;
 }
 
-/** Keeps an addon, and of all of them the ones used last. */
+/** Keeps an addon, and deletes the least recently used ones beyond the limit. */
 export function keepAddon(addon, kept) {
   const directory = join(kept, '..');
   mkdirSync(directory, { recursive: true });
@@ -58,7 +58,7 @@ export function keepAddon(addon, kept) {
   for (const { path } of dated.sort((a, b) => b.used - a.used).slice(MOST)) rmSync(path, { force: true });
 }
 
-/** Sorted, so that each clone has one order. */
+/** Sorted, so that the order is equal in each clone. */
 function filesIn(directory) {
   return readdirSync(join(root, directory), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())

@@ -1,4 +1,4 @@
-/** Where what is built or installed once, and serves every clone, is kept. */
+/** The cache directory for tools that are built or installed once and serve every clone. */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 

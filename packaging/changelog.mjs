@@ -1,4 +1,4 @@
-/** `node packaging/changelog.mjs VERSION`: prints what CHANGELOG.md says of a version, for its release. */
+/** `node packaging/changelog.mjs VERSION`: prints the section of CHANGELOG.md about a version, for its release. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail, root } from './ensure.mjs';

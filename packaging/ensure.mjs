@@ -1,4 +1,4 @@
-/** Brings a clone to where it can run: dependencies installed, sources built. Does nothing where that is already so. */
+/** Prepares a clone to run: installs dependencies and builds sources, unless both are up to date. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -13,13 +13,13 @@ export function ensureInstalled() {
   if (major < NEEDED[0] || (major === NEEDED[0] && minor < NEEDED[1])) {
     fail(`Node ${NEEDED.join('.')} or newer is needed; this is ${process.versions.node}.`);
   }
-  // npm writes the inner lock file last, so it is as new as the last whole installation.
+  // npm writes this inner lock file last, so its time is that of the last complete installation.
   if (changed(join(root, 'node_modules/.package-lock.json')) >= changed(join(root, 'package-lock.json'))) return;
   say('installing dependencies: half a minute the first time');
   run('npm', ['ci', '--no-audit', '--no-fund']);
 }
 
-/** True if there was something to build. */
+/** Builds the sources if they changed. Returns whether it built. */
 export function ensureBuilt() {
   const sources = [
     ...['src', 'crates'].flatMap((directory) => files(join(root, directory))),
@@ -27,13 +27,13 @@ export function ensureBuilt() {
   ];
   if (changed(join(root, 'dist/.built')) > Math.max(...sources.map(changed))) return false;
   say('building');
-  // What went wrong there has been said.
+  // The build has printed its own errors.
   const { status } = spawnSync(process.execPath, [join(root, 'packaging/build.mjs')], { stdio: ['ignore', 2, 2] });
   if (status !== 0) process.exit(1);
   return true;
 }
 
-/** Runs a command in the clone, its output on standard error; ends this process if it fails. */
+/** Runs a command in the clone with its output on standard error. Ends this process if it fails. */
 export function run(command, args) {
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2] });
   if (error) fail(`${command} cannot be run: ${error.message}`);

@@ -1,6 +1,5 @@
 /**
- * The package managers and the registry that the install suite uses: each as it is published, of one version, in a cache
- * outside of the clone.
+ * Installs the package managers and the registry of the install suite: fixed versions, in a cache outside the clone.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
@@ -11,17 +10,17 @@ import { cacheDirectory } from './cache.mjs';
 const MANIFEST = {
   private: true,
   dependencies: {
-    // Later ones want a newer Node than ours.
+    // Later versions need a newer Node than we support.
     verdaccio: '6.8.0',
     pnpm: '10.34.9',
     '@yarnpkg/cli-dist': '4.18.1',
     bun: '1.4.5',
   },
-  // verdaccio asks for it by a tag, which not every mirror of the registry has.
+  // verdaccio requests this package by a tag that some mirrors lack.
   overrides: { 'node-fetch': '2.7.0' },
 };
 
-/** Installs them, or finds them installed. Returns the script or program of each. */
+/** Installs them, unless they are installed. Returns the path of each script or program. */
 export function packageManagers() {
   const text = JSON.stringify(MANIFEST);
   const cache = join(cacheDirectory(), 'managers');
@@ -37,13 +36,13 @@ export function packageManagers() {
     try {
       renameSync(unfinished, finished);
     } catch (error) {
-      // Another process was faster, and its work is as good.
+      // Another process finished first, and its result is as good.
       if (!existsSync(finished)) throw error;
       rmSync(unfinished, { recursive: true, force: true });
     }
   }
   const modules = join(finished, 'node_modules');
-  // What its install script would link is the binary of this platform's package.
+  // The binary of this platform's package, which bun's install script would link.
   const bun = join(modules, '@oven', `bun-${process.platform}-${process.arch}`, 'bin', 'bun');
   return {
     verdaccio: join(modules, 'verdaccio/bin/verdaccio'),

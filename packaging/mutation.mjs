@@ -1,8 +1,9 @@
 /**
- * Mutation testing: `node packaging/mutation.mjs [--only PART[,PART…]] [--minutes N]`. Changes the code in one place at a
- * time, and expects a test to fail. What survives has to be listed with its reason in `__test__/mutation.md`.
+ * Mutation testing: `node packaging/mutation.mjs [--only PART[,PART…]] [--minutes N]`. Changes the code in one place at
+ * a time, and expects a test to fail. A surviving mutant must be listed with its reason in `__test__/mutation.md`.
  *
- * Results are kept in the cache: a run goes on where the last one ended, and tries again what a change may have changed.
+ * The cache keeps the results: a run continues where the last one ended, and repeats only mutants whose result may have
+ * changed.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -33,7 +34,7 @@ for (const part of parts) {
 }
 process.exit(failed ? 1 : 0);
 
-/** Whether nothing survives in it that is not listed. */
+/** Returns whether every surviving mutant of a part is listed. */
 async function mutate(part) {
   const all = await (part.kind === 'rust' ? listRust : listTypeScript)(part, cache);
   const mutants = sampled(all, part.sample, SEED);
@@ -61,7 +62,7 @@ async function mutate(part) {
   for (const mutant of unlisted) {
     console.log(`${mutant.file}:${mutant.number} survived\n${asEntry(mutant)}`);
   }
-  // Without a deadline only a run that broke leaves something.
+  // Before the deadline, mutants are left over only if the run broke.
   if (notTried > 0 && Date.now() < deadline)
     say(`${part.name}: the run broke; see ${join(cache, 'work', part.name)}/*.log`);
   return unlisted.length === 0 && (notTried === 0 || Date.now() > deadline);

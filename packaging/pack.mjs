@@ -21,7 +21,7 @@ import { join, resolve } from 'node:path';
 import { fail, root, say } from './ensure.mjs';
 import { ensureGenerator, places, targetName, tripleOf } from './native.mjs';
 
-/** What the main package is made of, beside `package.json`. */
+/** The contents of the main package beside `package.json`. */
 const PARTS = ['dist', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md'];
 
 const [out] = process.argv.slice(2);
@@ -32,12 +32,12 @@ mkdirSync(resolve(out), { recursive: true });
 const stage = mkdtempSync(join(tmpdir(), 'derpkit-pack-'));
 try {
   const targets = readdirSync(join(root, 'npm')).filter((target) => existsSync(places(target).addon));
-  // The package of a target has the load generator, too.
+  // A target's package also contains the load generator.
   if (targets.includes(targetName()) && !existsSync(places().generator)) ensureGenerator();
   for (const part of PARTS) cpSync(join(root, part), join(stage, part), { recursive: true });
   for (const target of targets) stageTarget(target);
   writeManifest(targets);
-  // napi-rs's own tool checks that each package is whole, and writes the optional dependencies.
+  // napi-rs's tool checks that each package is complete, and writes the optional dependencies.
   const napi = join(root, 'node_modules/@napi-rs/cli/dist/cli.js');
   run(process.execPath, [napi, 'pre-publish', '--tag-style', 'npm', '--no-gh-release', '--skip-optional-publish']);
   for (const directory of [...targets.map((target) => join('npm', target)), '.']) {
@@ -53,9 +53,9 @@ function stageTarget(target) {
   cpSync(places(target).directory, to, { recursive: true, filter: (path) => !path.endsWith('index.d.ts') });
   cpSync(join(root, 'LICENSE'), join(to, 'LICENSE'));
   write(to, JSON.parse(readFileSync(join(to, 'package.json'), 'utf8')));
-  // What is carried from one job of a workflow to another loses it.
+  // Artifacts of a workflow lose the executable bit on their way between jobs.
   if (existsSync(join(to, 'derp-bench'))) chmodSync(join(to, 'derp-bench'), 0o755);
-  // What is not stripped is four times as large, and its users have no debugger.
+  // Symbols make the addon four times as large, and users need none.
   if (!target.startsWith('linux')) return;
   const objcopy = objcopyFor(target);
   for (const file of [`derpkit.${target}.node`, 'derp-bench'].filter((name) => existsSync(join(to, name)))) {
@@ -66,7 +66,7 @@ function stageTarget(target) {
   }
 }
 
-/** Rust comes with LLVM's tool, which knows all architectures; GNU's knows its own alone. */
+/** Rust brings LLVM's objcopy, which supports every architecture; GNU's supports only its own. */
 function objcopyFor(target) {
   const sysroot = spawnSync('rustc', ['--print', 'sysroot'], { encoding: 'utf8' }).stdout?.trim() ?? '';
   const host = /^host: (.*)$/m.exec(spawnSync('rustc', ['-vV'], { encoding: 'utf8' }).stdout ?? '')?.[1] ?? '';
@@ -82,7 +82,7 @@ function objcopyFor(target) {
   throw new Error(`none of ${names} can be run, which would strip the addon for ${target}`);
 }
 
-/** The main package's manifest, without what is for development alone. */
+/** The main package's manifest, without the fields for development. */
 function writeManifest(targets) {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   manifest.napi.targets = targets.map(tripleOf);
@@ -90,7 +90,7 @@ function writeManifest(targets) {
   write(stage, manifest);
 }
 
-/** A package with provenance names the repository that it is built from: npm compares the two. */
+/** Provenance requires the repository that built the package; npm compares the two. */
 function write(directory, manifest) {
   const { GITHUB_SERVER_URL, GITHUB_REPOSITORY } = process.env;
   const repository = GITHUB_REPOSITORY && { type: 'git', url: `git+${GITHUB_SERVER_URL}/${GITHUB_REPOSITORY}.git` };

@@ -1,6 +1,6 @@
 /**
- * Builds the real peers: Tailscale's own `derper` and `derpprobe`, and `interop`, our scenarios around Tailscale's client.
- * The binaries are kept outside the clone and built anew only when something that goes into them has changed.
+ * Builds the real peers: Tailscale's `derper` and `derpprobe`, and `interop`, our scenarios around Tailscale's client.
+ * The binaries lie outside the clone, and are built again only if their inputs changed.
  */
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
@@ -15,12 +15,12 @@ const run = promisify(execFile);
 
 const MODULE = fileURLToPath(new URL('../__test__/interop/go/', import.meta.url));
 
-/** What to build, and the tags that each needs. `derper` has none: it is what people run. */
+/** The programs with their build tags. `derper` has none, as users build it. */
 const PROGRAMS = [
   { name: 'derper', path: 'tailscale.com/cmd/derper', tags: '' },
-  // Leaves out the userspace network stack, which the prober links but does not use.
+  // Omits the userspace network stack, which the prober links and never uses.
   { name: 'derpprobe', path: 'tailscale.com/cmd/derpprobe', tags: 'ts_omit_netstack,ts_omit_gro' },
-  // Lets the client use a WebSocket, as it does in browsers.
+  // Allows the client to use a WebSocket, as it does in browsers.
   { name: 'interop', path: '.', tags: 'ts_debug_websockets' },
 ];
 
@@ -31,7 +31,7 @@ export function whyNoGo() {
   return status === 0 ? undefined : `Go does not work here: ${stderr.toString().trim()}`;
 }
 
-/** Builds the peers, or finds them built. Any number of processes may do so at once. */
+/** Builds the peers, unless they are built. Any number of processes may call it at once. */
 export async function buildPeers() {
   const missing = whyNoGo();
   if (missing) throw new Error(missing);
@@ -46,10 +46,13 @@ export async function buildPeers() {
   return { derper: binary('derper'), derpprobe: binary('derpprobe'), interop: binary('interop') };
 }
 
-/** Let's Encrypt's small ACME server for tests, and the DNS server that it asks. */
+/** Let's Encrypt's small ACME server for tests, and its DNS server. */
 const PEBBLE = { module: 'github.com/letsencrypt/pebble/v2', version: 'v2.10.3' };
 
-/** Builds pebble and its DNS server, or finds them built. With the toolchain that is there: it needs no newer one. */
+/**
+ * Builds pebble and its DNS server, unless they are built. Uses the installed toolchain, because pebble needs no newer
+ * one.
+ */
 export async function buildPebble() {
   const { status, stdout, error } = spawnSync('go', ['env', 'GOVERSION', 'GOOS', 'GOARCH']);
   if (status !== 0) throw new Error(`Go cannot be run (${error?.message}); https://go.dev/dl`);
@@ -75,13 +78,13 @@ export async function buildPebble() {
   return { pebble: join(finished, 'pebble'), dns: join(finished, 'pebble-challtestsrv') };
 }
 
-/** Fills a directory, which is there as a whole or not at all. */
+/** Fills a directory, and renames it into place when it is complete. */
 export async function makeOnce(finished, fill) {
   const unfinished = join(dirname(finished), `unfinished-${randomUUID()}`);
   await mkdir(unfinished, { recursive: true });
   try {
     await fill(unfinished);
-    // Whoever comes first wins; the others' work is the same and is thrown away.
+    // If another process finished first, its equal result stays and this one is deleted.
     await rename(unfinished, finished).catch((error) => {
       if (!existsSync(finished)) throw error;
     });
@@ -108,13 +111,16 @@ async function build({ path, tags }, directory) {
   }
 }
 
-/** The toolchain that a module's go.mod names, fetched by Go itself if need be; and no silent change of go.mod or go.sum. */
+/**
+ * The environment of Go: the toolchain that the module's go.mod names, downloaded if necessary, and no changes of
+ * go.mod or go.sum.
+ */
 export function goEnvironment(module = MODULE) {
   const version = /^go (\S+)$/m.exec(readFileSync(join(module, 'go.mod'), 'utf8'))?.[1];
   return { ...process.env, GOTOOLCHAIN: `go${version}`, GOFLAGS: '-mod=readonly' };
 }
 
-/** Names what the binaries are made of. */
+/** A hash over everything that the binaries are built from. */
 function fingerprint() {
   const hash = createHash('sha256');
   const toolchain = spawnSync('go', ['env', 'GOVERSION', 'GOOS', 'GOARCH'], { cwd: MODULE, env: goEnvironment() });

@@ -1,7 +1,7 @@
 /**
- * `npm run prebuild -- TARGET…`: the addon and the load generator as a release has them, into `npm/<target>/`. For Linux by
- * zig, whatever system this is; for macOS on macOS. Without a target it does nothing: npm runs what is called `prebuild`
- * before each `npm run build`, too.
+ * `npm run prebuild -- TARGET…`: builds the addon and the load generator of a release into `npm/<target>/`. zig builds
+ * those for Linux on any system; those for macOS need macOS. Without a target it does nothing, because npm also runs a
+ * script of this name before each `npm run build`.
  */
 import { statSync } from 'node:fs';
 import { ensureInstalled, fail, say } from './ensure.mjs';
@@ -30,7 +30,7 @@ function prebuild(target) {
   say(`built for ${target} in ${Math.round((performance.now() - started) / 1000)} s`);
 }
 
-/** What makes zig the compiler, where it is. */
+/** Environment variables that make zig the compiler, if it is installed. */
 function environment(target) {
   try {
     return target.startsWith('linux') ? zigFor(target) : addToRust(target);

@@ -1,7 +1,7 @@
 /**
- * `node packaging/publish.mjs DIRECTORY [option of npm publish…]`: publishes what `npm run pack-all` has packed. The platform
- * packages come first, so that no user gets a `derpkit` whose native plane is not there yet. What the registry has of this
- * version is left as it is: a run that was cut short can be run again.
+ * `node packaging/publish.mjs DIRECTORY [option of npm publish…]`: publishes the packages of `npm run pack-all`. The
+ * platform packages come first, so that `derpkit` never appears without its native plane. Packages that the registry
+ * already has in this version are skipped, so that an interrupted run can be repeated.
  */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';

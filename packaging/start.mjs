@@ -1,4 +1,4 @@
-/** `npm start`: a relay to try out, from nothing but a clone. Everything it makes lies in `.derpkit`. */
+/** `npm start`: runs a relay to try out from a bare clone. Everything that it makes lies in `.derpkit`. */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ensureBuilt, ensureInstalled, root, say } from './ensure.mjs';

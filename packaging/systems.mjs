@@ -1,6 +1,6 @@
 /**
- * Other systems, to run on this one what was built for them: C libraries from Debian's packages, Node from PyPI, and qemu for
- * other processors. All of it lies in the cache outside of the clone, and nothing is installed into this system.
+ * Sets up other systems, to run on this machine what was built for them: C libraries from Debian packages, Node from
+ * PyPI, and qemu for other processors. They lie in the cache outside the clone; this system is not changed.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
@@ -10,7 +10,10 @@ import { cacheDirectory } from './cache.mjs';
 import { fromPyPi } from './zig.mjs';
 
 const GLIBC = ['libc6', 'libstdc++6', 'libgcc-s1'];
-/** Packages by suite and architecture. qemu needs no library of this system. musl of older suites does not run newer Nodes. */
+/**
+ * Packages by suite and architecture. qemu needs no library of this system. musl of older suites does not run recent
+ * Node versions.
+ */
 const PACKAGES = {
   bullseye: { amd64: GLIBC },
   bookworm: { amd64: GLIBC },
@@ -20,7 +23,7 @@ const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
 const MANYLINUX_X64 = ['manylinux2014_x86_64', 'manylinux_2_28_x86_64'];
 
-/** What each is, the target that runs there, and its Node. */
+/** Each system, its target, and its Node. */
 const SYSTEMS = [
   { name: 'Debian 11, x64', target: 'linux-x64-gnu', suite: 'bullseye', node: '20.17.0', wheels: MANYLINUX_X64 },
   { name: 'Debian 12, x64', target: 'linux-x64-gnu', suite: 'bookworm', node: '22.20.0', wheels: MANYLINUX_X64 },
@@ -42,7 +45,7 @@ const SYSTEMS = [
   },
 ];
 
-/** Why no other system can be run here; undefined if they can. */
+/** Why no other system can run here; undefined if they can. */
 export function whyNoSystems() {
   if (process.platform !== 'linux' || process.arch !== 'x64') return 'other systems are set up on Linux x64 only';
   const missing = ['apt-get', 'dpkg-deb', 'tar', 'python3'].find((tool) => spawnSync(tool, ['--version']).error);
@@ -50,7 +53,7 @@ export function whyNoSystems() {
   return existsSync(KEYRING) ? undefined : `${KEYRING} is not there, which Debian's packages are checked with`;
 }
 
-/** The systems, fetched if need be. Throws with the reason where they cannot be had. */
+/** The systems, downloaded if necessary. Throws with the reason if that fails. */
 export function otherSystems() {
   const missing = whyNoSystems();
   if (missing) throw new Error(missing);
@@ -66,10 +69,10 @@ export function otherSystems() {
   ];
 }
 
-/** The last processor of its maker without AES instructions. */
+/** The maker's last processor without AES instructions. */
 export const WITHOUT_AES = 'Nehalem';
 
-/** What stands before a program of that system. */
+/** The command that runs a program of such a system. */
 function runner({ target, suite }, roots) {
   const [, arch, libc] = target.split('-');
   if (arch === 'arm64') return [join(roots, 'trixie-amd64/usr/bin/qemu-aarch64'), '-L', join(roots, `${suite}-arm64`)];
@@ -92,7 +95,7 @@ function libraries() {
     for (const [suite, packages] of Object.entries(PACKAGES)) fetchSuite(suite, packages, unfinished);
     renameSync(unfinished, finished);
   } catch (error) {
-    // Another process was faster, and its work is as good.
+    // Another process finished first, and its result is as good.
     if (!existsSync(finished)) throw error;
   } finally {
     rmSync(unfinished, { recursive: true, force: true });
@@ -100,7 +103,7 @@ function libraries() {
   return finished;
 }
 
-/** With a list of packages of its own: that of this system stays as it is. */
+/** Uses its own package lists, so that the system's stay as they are. */
 function fetchSuite(suite, packages, roots) {
   const state = join(roots, `apt-${suite}`);
   for (const place of ['lists/partial', 'cache/archives/partial', 'debs']) {
@@ -134,7 +137,7 @@ function fetchSuite(suite, packages, roots) {
   rmSync(state, { recursive: true });
 }
 
-/** Where this system, which is a Debian too, has its packages from. */
+/** The package source of this system, which is a Debian, too. */
 function archive() {
   const format = ['indextargets', '--format', '$(ORIGIN) $(LABEL) $(REPO_URI)', 'Created-By: Packages'];
   const { stdout } = spawnSync('apt-get', format, { encoding: 'utf8' });
@@ -146,7 +149,7 @@ function archive() {
 
 function extract(deb, root) {
   mkdirSync(root, { recursive: true });
-  // Of qemu's forty processors two are of use.
+  // Only two of qemu's forty processors are needed.
   const only = deb.includes('qemu-user') ? ['./usr/bin/qemu-aarch64', './usr/bin/qemu-x86_64'] : [];
   needs('sh', ['-c', 'dpkg-deb --fsys-tarfile "$0" | tar -x "$@"', deb, ...only], root);
   // Programs name their loader in `/lib`, which is a link in newer suites.

@@ -1,6 +1,6 @@
 /**
- * Builds what a tailnet of one's own needs: headscale, and tailscaled. That takes minutes (headscale ten, at first), so
- * `npm run test:long` builds them, and other runs use them where they are built. They are kept beside the other peers.
+ * Builds headscale and tailscaled for a private tailnet. The first build takes minutes (headscale ten), so only `npm
+ * run test:long` builds them; other runs use them if they are built. They lie beside the other peers.
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -16,17 +16,20 @@ const run = promisify(execFile);
 const MODULES = fileURLToPath(new URL('../__test__/interop/', import.meta.url));
 
 const TAILSCALE = 'tailscale.com';
-/** A tailscaled without the network stack that not all modules of can be had refuses to run without a device; this one does. */
+/**
+ * tailscaled without its userspace network stack, whose modules are not all available, refuses to run without a device.
+ * This patch removes the refusal.
+ */
 const REFUSAL = { file: 'cmd/tailscaled/tailscaled.go', text: 'if onlyNetstack && !buildfeatures.HasNetstack {' };
 
-/** The binaries, or `undefined` where they are not built. */
+/** The binaries; `undefined` if they are not built. */
 export function builtTailnet() {
   const finished = place();
   if (!existsSync(finished)) return undefined;
   return { headscale: join(finished, 'headscale'), tailscaled: join(finished, 'tailscaled') };
 }
 
-/** Builds the binaries, or finds them built. */
+/** Builds the binaries, unless they are built. */
 export async function buildTailnet() {
   const missing = whyNoGo();
   if (missing) throw new Error(missing);
@@ -53,7 +56,7 @@ async function buildTailscaled(directory) {
   const copy = join(work, 'tailscale');
   await cp(JSON.parse(stdout).Dir, copy, { recursive: true });
   const patched = join(copy, REFUSAL.file);
-  // What is in the cache of modules may not be written.
+  // Files of the module cache are read-only.
   await chmod(patched, 0o644);
   const text = await readFile(patched, 'utf8');
   if (!text.includes(REFUSAL.text)) throw new Error(`${patched} is not what it was: ${REFUSAL.text} is not in it`);
@@ -84,7 +87,7 @@ async function build(module, tags, path, directory, flags = '-mod=readonly') {
   }
 }
 
-/** Named by what the binaries are made of. */
+/** The directory of the binaries, named after their inputs. */
 function place() {
   const hash = createHash('sha256').update(process.platform + process.arch);
   for (const name of ['go-headscale', 'go-tailscaled']) {

@@ -1,6 +1,6 @@
 /**
- * `npm test`: everything from a bare clone, in one command. What a missing tool leaves out is said, with the reason; where
- * `CI` is set, nothing may be left out. `--long` adds the runs that take longer than a change should wait for.
+ * `npm test`: runs all tests from a bare clone. It prints which suites a missing tool excludes, and why; with `CI` set,
+ * no suite may be excluded. `--long` adds runs that are too long for every change.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -28,7 +28,7 @@ const args = process.argv.slice(2).filter((arg) => arg !== '--long');
 const noSystems = long && !leftOut.some(({ suite }) => suite === 'install') && prepareSystems();
 if (noSystems) say(`left out: other systems, in install: ${noSystems}`);
 
-// Tests that were asked for by name are the ones in TypeScript.
+// Names on the command line select TypeScript tests.
 const rust = args.length > 0 || missingToolchain() ? { passed: 0, failed: 0, skipped: 0, status: 0 } : cargoTest();
 
 const report = mkdtempSync(join(tmpdir(), 'derpkit-test-'));
@@ -41,7 +41,7 @@ const { status } = spawnSync(
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${reportFile}`,
-    // What is missing of Cargo has left out the tests of the crates, too.
+    // A missing Cargo also excludes the tests of the crates.
     ...leftOut.map(({ suite }) => `--project=!${suite}`),
     ...args,
   ],
@@ -56,11 +56,11 @@ for (const { suite, reason } of leftOut) say(`left out: ${suite}: ${reason}`);
 if (notBuilt) say(`left out: the real admission of interop: ${notBuilt}`);
 if (noSystems) say(`left out: other systems, in install: ${noSystems}`);
 console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
-// Mutants are of use only where all tests pass.
+// Mutation testing makes sense only if all tests pass.
 const outcome = status === 0 ? rust.status : (status ?? 1);
 process.exit(outcome === 0 && long && args.length === 0 ? mutate() : outcome);
 
-/** The tests of the crates, and how many of them there were. */
+/** Runs the tests of the crates, and counts them. */
 function cargoTest() {
   const { status, stdout } = spawnSync('cargo', ['test', '--workspace', '--locked'], {
     cwd: root,
@@ -74,7 +74,7 @@ function cargoTest() {
   return { passed: sum(1), failed: sum(2), skipped: sum(3), status: status ?? 1 };
 }
 
-/** For an hour; the next run goes on there. */
+/** Runs mutation testing for an hour; the next run continues there. */
 function mutate() {
   const withoutRust = missingToolchain() ? ['--only', 'registry,http,control,admission,acme,plane-js'] : [];
   const script = join(root, 'packaging/mutation.mjs');
@@ -84,7 +84,7 @@ function mutate() {
   );
 }
 
-/** Builds for other systems what the install suite runs on them. Returns why that cannot be done. */
+/** Builds what the install suite runs on other systems. Returns why that is impossible. */
 function prepareSystems() {
   const missing = whyNoSystems();
   if (missing) return missing;
@@ -94,7 +94,7 @@ function prepareSystems() {
   return 'not all targets can be built; what went wrong is said above';
 }
 
-/** Suites that cannot run here, and why. */
+/** The suites that cannot run here, and why. */
 function missing() {
   const toolchain = missingToolchain();
   return [

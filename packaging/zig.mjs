@@ -1,6 +1,6 @@
 /**
- * zig as linker and C compiler: one tool that builds for every Linux, and against a C library as old as a release asks for.
- * It and `cargo-zigbuild`, which puts it before Cargo, come from PyPI as programs, into the cache outside of the clone.
+ * Installs zig as linker and C compiler: it builds for every Linux, against a C library as old as a release requires.
+ * It and `cargo-zigbuild`, which connects it to Cargo, come from PyPI, and lie in the cache outside the clone.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
@@ -11,14 +11,14 @@ import { tripleOf } from './native.mjs';
 
 const PROGRAMS = ['ziglang==0.15.2', 'cargo-zigbuild==0.24.0'];
 
-/** The environment in which Cargo builds for a target with zig. Throws with the reason where it cannot be had. */
+/** The environment in which Cargo builds for a target with zig. Throws with the reason if zig cannot be installed. */
 export function zigFor(target) {
   const tools = installed();
   addToRust(target);
   return { ...process.env, PATH: [join(tools, 'ziglang'), join(tools, 'bin'), process.env.PATH].join(delimiter) };
 }
 
-/** Gives the Rust toolchain the standard library of a target. Throws with the reason where it cannot be had. */
+/** Installs a target's standard library for the Rust toolchain. Throws with the reason if it cannot. */
 export function addToRust(target) {
   const triple = tripleOf(target);
   const { status, stdout, error } = spawnSync('rustc', ['--print', 'target-libdir', '--target', triple]);
@@ -33,7 +33,7 @@ function installed() {
   return fromPyPi('zig', PROGRAMS, 'zig, which builds for other systems');
 }
 
-/** A directory with these distributions of PyPI in it, installed once. `options` are those of pip. */
+/** A directory with these PyPI packages, installed once. `options` are pip's. */
 export function fromPyPi(name, distributions, what, options = []) {
   const id = createHash('sha256')
     .update(JSON.stringify([distributions, options]))
@@ -48,7 +48,7 @@ export function fromPyPi(name, distributions, what, options = []) {
     needs('python3', [...pip, '--disable-pip-version-check', ...options, '--target', unfinished, ...distributions]);
     renameSync(unfinished, finished);
   } catch (error) {
-    // Another process was faster, and its work is as good.
+    // Another process finished first, and its result is as good.
     if (!existsSync(finished)) throw error;
   } finally {
     rmSync(unfinished, { recursive: true, force: true });

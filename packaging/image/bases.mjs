@@ -1,6 +1,6 @@
 /**
- * Bases to build the image on where no image registry is reached: Debian's packages, and the Node and npm of this machine.
- * They have what the published bases have, in the same places. They are kept outside the clone.
+ * Builds base images from Debian packages and this machine's Node and npm, for machines that reach no image registry.
+ * They contain what the published bases do, at equal paths. They are kept outside the clone.
  */
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -14,12 +14,12 @@ import { makeOnce } from '../peers.mjs';
 const run = promisify(execFile);
 
 const SUITE = 'bookworm';
-/** What distroless images are made of: no shell, no package manager. */
+/** The packages of a distroless image, which has no shell and no package manager. */
 const RUN = ['base-files', 'netbase', 'tzdata', 'libc6', 'libgcc-s1', 'libstdc++6'];
 const INSTALL = [...RUN, 'dash', 'coreutils'];
 const CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
 
-/** Why the image cannot be built and run here, or `undefined` if it can. */
+/** Why the image cannot be built and run here; `undefined` if it can. */
 export function imageToolsMissing() {
   if (process.platform !== 'linux' || process.getuid() !== 0) return 'building and running images takes root on Linux';
   const missing = ['buildah', 'runc', 'mmdebstrap'].filter((tool) => spawnSync(tool, ['--version']).error);
@@ -78,7 +78,7 @@ async function addNpm(root) {
   await symlink('/usr/lib/node_modules/npm/bin/npm-cli.js', join(root, 'usr/local/bin/npm'));
 }
 
-/** Of what goes into them. */
+/** The directory of the bases, named after their contents. */
 function place() {
   const contents = JSON.stringify([SUITE, RUN, INSTALL, process.version, process.arch, 1]);
   return join(cacheDirectory(), 'image-bases', createHash('sha256').update(contents).digest('hex').slice(0, 16));

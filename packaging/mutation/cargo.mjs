@@ -1,4 +1,4 @@
-/** Rust: cargo-mutants, installed in the cache. */
+/** Runs Rust mutants with cargo-mutants, which is installed in the cache. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -9,10 +9,10 @@ import { textOf } from './sources.mjs';
 
 const VERSION = '27.1.0';
 
-/** The quick tests first; the others are for what survives them. */
+/** The quick tests run first; the others run only for mutants that survive them. */
 const STAGES = [['--lib'], ['--tests']];
 
-/** Survives the tests beside the code: the others have not been asked yet. */
+/** The state of a mutant that survived the quick tests, before the others have run. */
 const PENDING = 'pending';
 
 export function listRust(part, cache) {
@@ -50,10 +50,10 @@ async function tryWith(tests, part, mutants, cache, deadline, onResult) {
   const byPlace = new Map(mutants.map((mutant) => [mutant.place, mutant]));
   const chosen = mutants.flatMap(({ place }) => ['--re', `^${place.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')}$`]);
   const args = ['mutants', '--package', basename(part.source), '--output', work, '--jobs', '1', '--cap-lints', 'true'];
-  // Times are for what hangs, on a machine that does other work too.
+  // Timeouts detect tests that hang; they are long, because the machine does other work, too.
   const times = ['--minimum-test-timeout', '120', '--build-timeout', '600'];
   const seen = new Set();
-  // Also for the builds, or they would build all tests for each mutant.
+  // Also for builds, which would otherwise build all tests for each mutant.
   const targets = tests.map((target) => `--cargo-arg=${target}`);
   await follow([tool(cache), ...args, ...times, '--no-times', ...chosen, ...targets], {
     cwd: root,
@@ -72,7 +72,7 @@ async function tryWith(tests, part, mutants, cache, deadline, onResult) {
   });
 }
 
-/** It is written anew for each result, and may be half there. */
+/** cargo-mutants rewrites the file for each result, so it may be incomplete. */
 function outcomes(file) {
   if (!existsSync(file)) return [];
   try {
@@ -82,7 +82,7 @@ function outcomes(file) {
   }
 }
 
-/** The file with the test that failed; undefined if none did, as with a mutant that does not compile. */
+/** The file of the test that failed; undefined if none did, such as for a mutant that does not compile. */
 function killer(part, log) {
   let program;
   for (const line of readFileSync(log, 'utf8').split('\n')) {

@@ -1,12 +1,12 @@
-/** Runs a program whose results come one by one, until it ends or its time is over. */
+/** Runs a program and follows its results, until it ends or its time is over. */
 import { spawn } from 'node:child_process';
 import { createWriteStream, existsSync, readFileSync } from 'node:fs';
 
 const LOOK_EVERY = 2_000;
-/** A program that was asked to end may take so long, in milliseconds. */
+/** Milliseconds that a program has to end after SIGTERM. */
 const LAST_WORDS = 15_000;
 
-/** `look` is called again and again, and once after the end. What the program says goes to the file `log`. */
+/** Calls `look` at intervals, and once after the end. The program's output goes to the file `log`. */
 export async function follow([command, ...args], { cwd, env, log, deadline, look }) {
   const output = createWriteStream(log);
   const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -45,7 +45,7 @@ export async function follow([command, ...args], { cwd, env, log, deadline, look
   }
 }
 
-/** Gives the whole lines that a file has got since the last look. */
+/** Reads the complete lines that a file has gained since the last call. */
 function lineReader() {
   let taken = 0;
   return {

@@ -1,11 +1,11 @@
 /**
- * `__test__/mutation.md`: the mutants that may survive, each with its reason. An entry names the file by its heading, the
- * line by its text, and the change; an entry without a change is for every mutant of such a line.
+ * Reads `__test__/mutation.md`: the mutants that may survive, each with a reason. The heading names the file; an entry
+ * names the line by its text, and the change. An entry without a change covers every mutant of such a line.
  */
 const HEADING = /^## `(.+)`$/;
 const ENTRY = /^- (`+) ?(.+?) ?\1(?: → (`+) ?(.+?) ?\3)?: (\S.*)$/;
 
-/** Its entries; throws where one cannot be read. */
+/** The entries of the list; throws if one is malformed. */
 export function parseListed(text) {
   const entries = [];
   let file;
@@ -27,7 +27,7 @@ export function isFor(entry, mutant) {
   );
 }
 
-/** As an entry of the list, but for its reason. */
+/** A mutant in the form of an entry, without the reason. */
 export function asEntry({ line, change }) {
   return `- ${code(line)} → ${code(change)}:`;
 }
@@ -39,8 +39,8 @@ function code(text) {
 }
 
 /**
- * What is to be said of a part: survivors that are not listed, entries whose mutants have all been tried and are killed,
- * and entries for which there is no mutant. Of a sample, the others of its mutants have not been tried.
+ * The report on a part: unlisted survivors, entries whose mutants were all tried and killed, and entries without a
+ * mutant. Of a part with a sample, only the sample was tried.
  */
 export function compare(entries, mutants, statusOf) {
   const tried = mutants.filter((mutant) => ['killed', 'survived'].includes(statusOf(mutant)));

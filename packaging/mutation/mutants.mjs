@@ -1,9 +1,9 @@
-/** What a mutant is called, so that its name outlives edits elsewhere in its file, and which mutants a sample has. */
+/** Names mutants so that the names survive edits elsewhere in a file, and selects samples. */
 import { createHash } from 'node:crypto';
 
 /**
- * Gives each mutant its id. `line` is the text of the line that it begins in, `change` says what it does. Equal changes of
- * equal lines of a file are told apart by their order.
+ * Gives each mutant an id. `line` is the text of its first line, `change` describes it. Equal changes of equal lines in
+ * a file are numbered.
  */
 export function named(mutants) {
   const seen = new Map();
@@ -15,7 +15,7 @@ export function named(mutants) {
   });
 }
 
-/** So many of them. Which ones depends on the seed and their ids, so that an edit replaces few of a sample. */
+/** Selects `count` mutants by the seed and their ids, so that an edit changes little of the selection. */
 export function sampled(mutants, count, seed) {
   if (count === undefined) return mutants;
   const ranked = mutants.map((mutant) => ({ mutant, rank: digest(seed, mutant.id) }));
@@ -24,7 +24,7 @@ export function sampled(mutants, count, seed) {
   return mutants.filter((mutant) => chosen.has(mutant));
 }
 
-/** In one line, and not too long for a list. */
+/** Shortens a text to one line for a list. */
 export function brief(text) {
   const line = text.replace(/\s+/g, ' ').trim();
   return line.length > 120 ? `${line.slice(0, 119)}…` : line;

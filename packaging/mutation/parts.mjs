@@ -1,7 +1,7 @@
 /**
- * What is mutated, and which tests have to notice: for a folder (`flat`: without its folders) its unit tests, and where they
- * are not what tests it, the suites that do. A part with `sample` is too large for every run: so many of its mutants are
- * tried, chosen by a seed, and the rest is left alone.
+ * The parts of the code that are mutated, and the tests that must notice: for a folder (`flat`: without its subfolders)
+ * its unit tests, or the suites that test it instead. A part with `sample` is too large for every run: only a number of
+ * its mutants, selected by a seed, is tried.
  */
 export const PARTS = [
   { name: 'registry', kind: 'typescript', source: 'src/registry', tests: ['__test__/unit/registry'] },
@@ -23,7 +23,7 @@ export const PARTS = [
     name: 'acme',
     kind: 'typescript',
     source: 'src/control/acme',
-    // An authority that is worth the name is a program in Go: `__test__/interop/acme*.spec.ts` tests these.
+    // A useful authority needs a Go program, so `__test__/interop/acme*.spec.ts` tests these files.
     except: ['authority.ts', 'manager.ts'],
     tests: ['__test__/unit/control/acme', '__test__/unit/control/keeper.spec.ts'],
   },
@@ -41,7 +41,7 @@ export const PARTS = [
   { name: 'derp-tls', kind: 'rust', source: 'crates/derp-tls', sample: 300 },
 ];
 
-/** Another seed is another sample: the list of survivors belongs to this one. */
+/** The seed of the samples. Another seed selects another sample, and the list of survivors would not fit. */
 export const SEED = 'derpkit-1';
 
 function conformance(...names) {
