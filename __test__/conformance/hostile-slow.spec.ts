@@ -93,25 +93,14 @@ async function trickle(all: readonly Loris[]): Promise<void> {
 }
 
 describe.each(LANES_AND_TLS)('a client that is slow, $name', (lane) => {
-  it.each([false, true])('at any step of its login is cut off at the deadline; TLS %s', async (tls) => {
-    // One relay for each deadline: what comes before the step is in no hurry.
-    const deadlines: Deadline[] = tls ? ['handshake', 'head', 'clientInfo'] : ['head', 'clientInfo'];
-    const relays = new Map<Deadline, TestRelay>();
-    for (const deadline of deadlines) {
-      relays.set(deadline, await startRelay(lane, { tls, policy: { deadlines: { [deadline]: DEADLINE } } }));
-    }
-    const attack = async () => {
-      const begun = STEPS.flatMap(({ deadline, name, step }) => {
-        const relay = relays.get(deadline);
-        return relay ? [...Array(EACH)].map(async () => ({ deadline, name, loris: await step(relay) })) : [];
-      });
-      const all = await Promise.all(begun);
-      await trickle(all.map(({ loris }) => loris));
-      for (const { deadline, name, loris } of all) {
-        const said = await loris.wire.rest();
-        // A reset takes with it what has come, and has not been read yet on a busy machine.
-        if (TOLD[deadline] !== undefined) expect([0, TOLD[deadline]], name).toContain(said.length);
-        await loris.wire.destroy();
+  it.each([false, true])(
+    'a client that stalls at any step of its login is closed at the deadline; TLS %s',
+    async (tls) => {
+      // One relay for each deadline: what comes before the step is in no hurry.
+      const deadlines: Deadline[] = tls ? ['handshake', 'head', 'clientInfo'] : ['head', 'clientInfo'];
+      const relays = new Map<Deadline, TestRelay>();
+      for (const deadline of deadlines) {
+        relays.set(deadline, await startRelay(lane, { tls, policy: { deadlines: { [deadline]: DEADLINE } } }));
       }
       const attack = async () => {
         const begun = STEPS.flatMap(({ deadline, name, step }) => {
@@ -122,7 +111,8 @@ describe.each(LANES_AND_TLS)('a client that is slow, $name', (lane) => {
         await trickle(all.map(({ loris }) => loris));
         for (const { deadline, name, loris } of all) {
           const said = await loris.wire.rest();
-          if (TOLD[deadline] !== undefined) expect(said, name).toHaveLength(TOLD[deadline]);
+          // A reset takes with it what has come, and has not been read yet on a busy machine.
+          if (TOLD[deadline] !== undefined) expect([0, TOLD[deadline]], name).toContain(said.length);
           await loris.wire.destroy();
         }
       };
