@@ -1,14 +1,14 @@
-/** What building the native plane needs, and where its parts lie. */
+/** The tools that building the native plane needs, and the paths of its results. */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { keepAddon, keptAddon, takeAddon } from './built-addons.mjs';
 import { fail, root, say } from './ensure.mjs';
 
-/** Node's own floor on Linux, so that no addon asks for more than the Node that loads it. */
+/** The oldest glibc that Node itself supports on Linux, so that the addon asks for no newer one. */
 const OLDEST_GLIBC = '2.28';
 
-/** The first tool that is not there, or is too old; undefined if nothing is missing. */
+/** The first missing or outdated tool; undefined if everything is there. */
 export function missingToolchain() {
   const { status, stdout } = spawnSync('cargo', ['--version'], { encoding: 'utf8' });
   if (status !== 0) return 'Cargo';
@@ -18,7 +18,7 @@ export function missingToolchain() {
   return spawnSync('cc', ['--version']).status === 0 ? undefined : 'a C compiler';
 }
 
-/** The name of this platform in those of packages and files, as `src/plane/targets.ts` has it. */
+/** The name of this platform in packages and files, as in `src/plane/targets.ts`. */
 export function targetName() {
   const { platform, arch } = process;
   const libc = process.report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl';
@@ -33,7 +33,7 @@ export function tripleOf(target) {
   return `${cpu}-${system ?? platform}`;
 }
 
-/** Where the addon and the load generator of a target are put: where their package has them, and the loader looks. */
+/** The paths of a target's addon and load generator, where the package has them and the loader looks. */
 export function places(target = targetName()) {
   const directory = join(root, 'npm', target);
   const program = target.startsWith('win32') ? 'derp-bench.exe' : 'derp-bench';
@@ -41,12 +41,13 @@ export function places(target = targetName()) {
 }
 
 /**
- * Builds the addon with napi-rs's own tool. False if that fails, of which the tool has said why. `zig` is the environment
- * that `zig.mjs` gives: it builds for the oldest systems, and for others than this one.
+ * Builds the addon with napi-rs's tool. False if that fails; the tool has printed why. `zig` is the environment from
+ * `zig.mjs`: it builds for the oldest systems, and for other systems than this one.
  */
 export function buildAddon(target = targetName(), { zig } = {}) {
   const { directory, addon } = places(target);
-  // A running process has the old file mapped, so that it must not be written into; and an old one must not be taken for new.
+  // Removes the old file: a running process has it mapped, so it must not be overwritten, and a failed build must not
+  // leave it.
   rmSync(addon, { force: true });
   const kept = keptAddon(target, zig ? 'zig' : 'native');
   if (takeAddon(kept, addon)) {
@@ -64,13 +65,13 @@ export function buildAddon(target = targetName(), { zig } = {}) {
   return built;
 }
 
-/** Builds the load generator; ends this process if that fails. It is made for the same target, of the same dependencies. */
+/** Builds the load generator for the addon's target and with its dependencies. Ends this process if that fails. */
 export function ensureGenerator(target = targetName(), { zig } = {}) {
   const { generator } = places(target);
   const triple = tripleOf(target);
   const options = ['--release', '--locked', '--package', 'derp-bench', '--target'];
   const args = zig ? ['zigbuild', ...options, oldestOf(target)] : ['build', ...options, triple];
-  // As the tool of napi-rs has it for the addon.
+  // napi-rs's tool uses these flags for the addon, too.
   const flags = triple.endsWith('musl') ? { RUSTFLAGS: '-C target-feature=-crt-static' } : {};
   if (!ran('cargo', args, { ...(zig ?? process.env), ...flags })) fail(`cargo ${args.join(' ')} failed`);
   rmSync(generator, { force: true });
@@ -78,7 +79,7 @@ export function ensureGenerator(target = targetName(), { zig } = {}) {
   copyFileSync(join(built, triple, 'release', generator.endsWith('.exe') ? 'derp-bench.exe' : 'derp-bench'), generator);
 }
 
-/** The triple with the C library that a release asks for at least, as zig takes it. */
+/** The triple with the oldest C library of a release, as zig spells it. */
 function oldestOf(target) {
   return target.endsWith('gnu') ? `${tripleOf(target)}.${OLDEST_GLIBC}` : tripleOf(target);
 }

@@ -1,13 +1,14 @@
 /**
- * What was found out about each mutant, in the cache, one line each as it is found: a run that is ended loses nothing.
+ * Keeps the result of each mutant in the cache, one line each, written as it is found, so that an interrupted run loses
+ * nothing.
  *
- * A killed mutant stays killed while its source and the file with the test that killed it are as they were. One that
- * survived is tried again after any change of the tests.
+ * A killed mutant stays killed while its source and the test file that killed it are unchanged. A surviving mutant is
+ * tried again after any change of the tests.
  */
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** `source` and `test` give the digest of a mutated file and of a file with tests, `all` is the one of all tests. */
+/** `source` and `test` return the digest of a mutated file and of a test file; `all` is the digest of all tests. */
 export function openResults(file, { source, test, all }) {
   const results = new Map();
   const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
@@ -19,7 +20,7 @@ export function openResults(file, { source, test, all }) {
   writeFileSync(file, [...results.values()].map((result) => `${JSON.stringify(result)}\n`).join(''));
   return {
     get: (mutant) => results.get(mutant.id),
-    /** `by` is the file with the test that killed it, where that is known. */
+    /** `by` is the test file that killed the mutant, if it is known. */
     add(mutant, status, by) {
       const known = by !== undefined && test(by) !== undefined;
       const tests = known ? { by, tests: test(by) } : { tests: all };
@@ -34,7 +35,7 @@ export function openResults(file, { source, test, all }) {
   }
 }
 
-/** The last line of a run that was killed may be half a line. */
+/** The last line may be incomplete if a run was killed. */
 function parsed(line) {
   try {
     return JSON.parse(line);

@@ -4,7 +4,7 @@ import { join, relative } from 'node:path';
 import { root } from '../ensure.mjs';
 import { digest } from './mutants.mjs';
 
-/** Their paths within the clone, in order. */
+/** The paths of the files within the clone, sorted. */
 export function filesIn(path, extension) {
   if (statSync(join(root, path)).isFile()) return [path];
   return readdirSync(join(root, path), { recursive: true, withFileTypes: true })
@@ -25,7 +25,7 @@ export function textOf(file) {
   return readFileSync(join(root, file), 'utf8');
 }
 
-/** What the results of a part depend on, as it is now: see `results.mjs`. */
+/** The digests that the results of a part depend on: see `results.mjs`. */
 export function digestsOf(part) {
   const sources = sourcesOf(part);
   const tests = part.tests?.flatMap((path) => filesIn(path, '.ts')) ?? filesIn(part.source, '.rs');
@@ -39,7 +39,7 @@ export function digestsOf(part) {
   };
 }
 
-/** In Rust the tests of a module end its file. */
+/** In Rust, the tests of a module stand at the end of its file. */
 function withoutTests(text) {
   return text.split(/^#\[cfg\(test\)\]\nmod /m)[0];
 }

@@ -1,4 +1,7 @@
-/** What Stryker loads of ours: a checker that lets only the wanted mutants be tried, and a reporter that says each result at once. */
+/**
+ * A plugin for Stryker: a checker that restricts a run to the wanted mutants, and a reporter that writes each result at
+ * once.
+ */
 import { appendFileSync, readFileSync } from 'node:fs';
 import { place } from './place.mjs';
 

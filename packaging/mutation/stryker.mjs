@@ -1,6 +1,6 @@
 /**
- * TypeScript: Stryker. It is installed in the cache, not with the clone's packages, because it brings more packages than
- * all the rest of the development does, for a run that most clones never make.
+ * Runs TypeScript mutants with Stryker. It is installed in the cache and not with the clone's packages, because it
+ * needs more packages than all other development, for a run that most clones never make.
  */
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { sourcesOf } from './sources.mjs';
 const VERSION = '9.6.1';
 const PLUGIN = fileURLToPath(new URL('stryker-plugin.mjs', import.meta.url));
 
-/** All mutants of a part. */
+/** Lists all mutants of a part. */
 export async function listTypeScript(part, cache) {
   const module = join(tools(cache), 'node_modules/@stryker-mutator/instrumenter/dist/src/index.js');
   const { Instrumenter } = await import(pathToFileURL(module).href);
@@ -34,7 +34,7 @@ export async function listTypeScript(part, cache) {
   return named(found);
 }
 
-/** Tries them, and hands over each result as it comes. */
+/** Tries mutants, and passes on each result as it arrives. */
 export async function tryTypeScript(part, mutants, cache, deadline, onResult) {
   const work = workCopy(part, cache);
   const results = join(work, 'results.jsonl');
@@ -61,7 +61,7 @@ export async function tryTypeScript(part, mutants, cache, deadline, onResult) {
   });
 }
 
-/** A mutant that no test reaches survives as one does that no test minds. */
+/** A mutant that no test reaches counts as a survivor. */
 const verdict = {
   Killed: 'killed',
   Timeout: 'killed',
@@ -79,18 +79,19 @@ function settings(files) {
     testRunner: 'vitest',
     vitest: { configFile: 'vitest.config.ts', related: false },
     concurrency: 1,
-    // Endless loops are found by their count. This is for what waits, on a machine that does other work too.
+    // Stryker detects endless loops by a count. The timeout is for tests that wait, on a machine that does other work,
+    // too.
     timeoutMS: 30_000,
     dryRunTimeoutMinutes: 10,
     tempDirName: '.sandbox',
-    // Its reader of this file needs an older TypeScript.
+    // Stryker's reader of this file needs an older TypeScript.
     tsconfigFile: 'none.json',
     allowConsoleColors: false,
     clearTextReporter: { logTests: false },
   };
 }
 
-/** The sources once more, so that nothing is written in the clone. */
+/** A copy of the sources, so that nothing in the clone changes. */
 function workCopy(part, cache) {
   const work = join(cache, 'work', part.name);
   rmSync(work, { recursive: true, force: true });
@@ -104,7 +105,7 @@ function workCopy(part, cache) {
   return work;
 }
 
-/** Where Stryker is; installs it if it is not there. It needs a Vitest beside it, of the version that the tests have. */
+/** The directory of Stryker; installs it if necessary. It needs Vitest beside it, in the version of the tests. */
 function tools(cache) {
   const { version: vitest } = JSON.parse(readFileSync(join(root, 'node_modules/vitest/package.json'), 'utf8'));
   const directory = join(cache, `stryker-${VERSION}-vitest-${vitest}`);

@@ -45,7 +45,8 @@ export async function runRelay(
   await relay.close();
   await manager.told();
   if (signals.isRereading && end !== 'fault') endBySignal(end);
-  // Not by returning: while Node winds itself up a signal kills it again, and npm's copy of the Ctrl-C may still be coming.
+  // Exits here: if it returned, a signal would end Node with an error while it shuts down, and npm's copy of the Ctrl-C
+  // may still come.
   process.exit(end === 'fault' ? 1 : 0);
 }
 

@@ -17,7 +17,7 @@ export interface DebugSource extends ClientsSource {
   certificates(): readonly (readonly string[])[];
   /** What feeds the live page. */
   readonly live: LiveFeed;
-  /** What is wrong with the relay's books; empty if nothing is. */
+  /** Inconsistencies of the relay's state; empty if there are none. */
   check(): Promise<readonly string[]>;
 }
 

@@ -19,7 +19,7 @@ export interface RelayFigures {
   readonly connections: number;
   /** Counter: connections that were let in. */
   readonly connectionsEver: number;
-  /** Gauge: connections of clients that have their home at this relay. */
+  /** Gauge: connections of clients whose home is this relay. */
   readonly home: number;
   /** Gauge: connections of clients that prefer another relay of the region (`Ideal-Node`). */
   readonly notIdeal: number;

@@ -33,7 +33,7 @@ export interface Shown {
   readonly gate: Gate;
   readonly mesh: Mesh | undefined;
   readonly certificates: { states(): readonly CertificateState[] };
-  /** How often something has failed that ended no more than what it was for. */
+  /** The number of faults that the relay has survived. */
   readonly faults: { readonly count: number; readonly barrier: Barrier };
 }
 
