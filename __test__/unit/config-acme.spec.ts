@@ -31,7 +31,7 @@ describe('settings of ACME', () => {
     ['gcp without an e-mail address', { ...GCP, acme: { eabKid: 'k', eabKey: 'aaaa' } }, 'acme.email'],
     ['addresses without IP certificates', { ...ACME, acme: { ipAddresses: '192.0.2.1' } }, 'acme.ipAddresses'],
     ['IP certificates from no authority', { certMode: 'manual', acme: { ipCerts: true } }, 'acme.ipCerts'],
-  ])('%s', (_name, config, path) => {
+  ])('a contradiction is reported: %s', (_name, config, path) => {
     expect(problemsOf(config)).toEqual([path]);
   });
 
@@ -43,17 +43,17 @@ describe('settings of ACME', () => {
     ],
     ['an address with IP certificates', { certMode: 'letsencrypt', hostname: '192.0.2.1', acme: { ipCerts: true } }],
     ['an external account', GCP],
-  ])('%s: no contradiction', (_name, config) => {
+  ])('no contradiction is reported: %s', (_name, config) => {
     expect(problemsOf(config)).toEqual([]);
   });
 });
 
 describe('the key of an external account', () => {
-  it.each(['-_8', 'AAEC', '++//', '+/8='])('%s is one, in one of the two alphabets', (text) => {
+  it.each(['-_8', 'AAEC', '++//', '+/8='])('%s is a key in one of the two alphabets', (text) => {
     expect(Buffer.from(parseEabKey(text) as Uint8Array)).toEqual(Buffer.from(text, 'base64'));
   });
 
-  it.each(['', 'a', 'a b', '+/', 'a=', '-/AA', 'AAA=A'])('%j is none', (text) => {
+  it.each(['', 'a', 'a b', '+/', 'a=', '-/AA', 'AAA=A'])('%j is not a key', (text) => {
     expect(parseEabKey(text)).toBeUndefined();
   });
 });

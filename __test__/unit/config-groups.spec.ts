@@ -24,7 +24,7 @@ function parse(given: Record<string, unknown>) {
 }
 
 describe('a shape of groups', () => {
-  it('has settings with dots in their names', () => {
+  it('settings in groups have names with dots', () => {
     expect(settingsOf(shape)).toEqual([
       { name: 'plain', description: 'one', fallback: 'true', kind: 'boolean' },
       { name: 'outer.list', description: 'two', fallback: '', kind: 'objects' },
@@ -32,15 +32,15 @@ describe('a shape of groups', () => {
     ]);
   });
 
-  it('has the defaults of all its settings where nothing is given', () => {
+  it('an empty group has the defaults of its settings', () => {
     expect(parse({})).toEqual({ settings: { plain: true, outer: { list: [], inner: { depth: 3 } } }, problems: [] });
   });
 
-  it('takes groups within groups', () => {
+  it('groups may contain groups', () => {
     expect(parse({ outer: { inner: { depth: '5' } } }).settings).toMatchObject({ outer: { inner: { depth: 5 } } });
   });
 
-  it('reports every problem with its path', () => {
+  it('every problem is reported with its path', () => {
     expect(parse({ outer: { inner: { depth: 10, dept: 1 }, more: 1 }, plane: 1 }).problems).toEqual([
       { path: 'outer.inner.depth', message: 'must be a digit' },
       { path: 'outer.inner.dept', message: 'there is no such setting' },
@@ -53,15 +53,15 @@ describe('a shape of groups', () => {
 describe('a list of objects', () => {
   const expected = [{ url: 'u', timeout: 5000 }];
 
-  it.each([[[{ url: 'u' }]], ['[{"url": "u"}]']])('is %j', (list) => {
+  it.each([[[{ url: 'u' }]], ['[{"url": "u"}]']])('a list of objects may be %j', (list) => {
     expect(parse({ outer: { list } }).settings).toMatchObject({ outer: { list: expected } });
   });
 
-  it.each([['x'], ['{}'], [5], [{ url: 'u' }], ['']])('is not %j', (list) => {
+  it.each([['x'], ['{}'], [5], [{ url: 'u' }], ['']])('a list of objects may not be %j', (list) => {
     expect(parse({ outer: { list } }).problems).toEqual([{ path: 'outer.list', message: WRONG }]);
   });
 
-  it('reports a problem with the place in the list', () => {
+  it('a problem in a list is reported with its index', () => {
     const { problems } = parse({ outer: { list: [{ url: 'u' }, { url: 5 }] } });
     expect(problems).toEqual([{ path: 'outer.list.1.url', message: 'must be a URL' }]);
   });

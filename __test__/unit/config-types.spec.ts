@@ -18,16 +18,16 @@ type Flat<Type> = { [Name in keyof Type]: Type[Name] };
 
 /** The compiler checks these, as part of `npm run lint`. */
 describe('the interface RelayConfig', () => {
-  it('has the fields of the schema, with their types, and no others', () => {
+  it('RelayConfig has exactly the schema’s fields and types', () => {
     expectTypeOf<RelayConfig>().toEqualTypeOf<Input>();
     expectTypeOf<Input>().toEqualTypeOf<RelayConfig>();
   });
 
-  it('names the settings that the schema has', () => {
+  it('SettingName has exactly the schema’s settings', () => {
     expectTypeOf<SettingName>().toEqualTypeOf<Exclude<NameIn<Schema['shape']>, 'certificate'>>();
   });
 
-  it('is not equal to the schema with a field more, one less, one of another type, or another group', () => {
+  it('the comparison notices an additional, a missing or a different field, and another group', () => {
     // @ts-expect-error
     expectTypeOf<Changed<{ readonly more?: string | undefined }>>().toEqualTypeOf<Input>();
     // @ts-expect-error

@@ -24,7 +24,7 @@ afterEach(() => {
 });
 
 describe('defaults', () => {
-  it('are these, and there are no other settings', () => {
+  it('the defaults are these, and there are no other settings', () => {
     vi.spyOn(process, 'getuid').mockReturnValue(0);
     expect(parseSettings({})).toEqual({
       listen: { host: '', port: 443 },
@@ -105,7 +105,7 @@ describe('defaults', () => {
     expect(dataDirOf(parseSettings({ dataDir: '/data' }))).toBe('/data');
   });
 
-  it('of files are below the data directory', () => {
+  it('the relay’s files are in the data directory by default', () => {
     const settings = parseSettings({ dataDir: '/data' });
     expect(keyFileOf(settings)).toBe('/data/derper.key');
     expect(certDirOf(settings)).toBe('/data/certs');
@@ -113,7 +113,7 @@ describe('defaults', () => {
     expect([keyFileOf(named), certDirOf(named)]).toEqual(['/k', '/c']);
   });
 
-  it('in help are those that hold', () => {
+  it('the help shows the actual defaults', () => {
     for (const { name, fallback, kind, description } of SETTINGS) {
       expect(description, name).toMatch(/\S/);
       if (fallback === '') continue;
@@ -125,7 +125,7 @@ describe('defaults', () => {
   });
 });
 
-describe('values', () => {
+describe('values of settings', () => {
   it.each<[SettingName | 'certificate', unknown, unknown]>([
     ['listen', '127.0.0.1:0', { host: '127.0.0.1', port: 0 }],
     ['listen', '[::1]:https', { host: '::1', port: 443 }],
@@ -185,7 +185,7 @@ describe('values', () => {
     expect(settingIn(parseSettings({ meshKey: MESH_KEY, ...configWith(name, given) }), name)).toEqual(expected);
   });
 
-  it('that are undefined are not given', () => {
+  it('an undefined setting takes its default', () => {
     expect(parseSettings({ httpPort: undefined, keyFile: undefined } as unknown as RelayConfig)).toEqual(
       parseSettings({}),
     );
@@ -273,7 +273,7 @@ const BAD: Record<SettingName | 'certificate', readonly unknown[]> = {
   meshWith: ['a b', ' a', 'a/b/c', 'a/', '/b', 'a:b', 'a:0', 'a:65536', '::1', '[::1', '[a]', 'a:1/b:1', 5, null, [5]],
 };
 
-describe('every bad value is one problem of its setting, with something to do about it', () => {
+describe('bad values are one problem of their setting, with advice', () => {
   const all = Object.entries(BAD).flatMap(([name, values]) => values.map((value) => [name, value] as const));
 
   it.each(all)('%s: %j', (name, value) => {
@@ -285,11 +285,11 @@ describe('every bad value is one problem of its setting, with something to do ab
     if (typeof value === 'string' && value.length > 20) expect(JSON.stringify(problems)).not.toContain(value);
   });
 
-  it('for each of all settings', () => {
+  it('every setting has bad values in this table', () => {
     expect(Object.keys(BAD).sort()).toEqual([...SETTINGS.map(({ name }) => name), 'certificate'].sort());
   });
 
-  it('with a path to the part of a value that is wrong', () => {
+  it('a problem inside a value has the path of the part', () => {
     expect(problemsOf({ certificate: { chain: 1 } }).map(({ path }) => path)).toEqual([
       'certificate.chain',
       'certificate.key',
@@ -298,7 +298,7 @@ describe('every bad value is one problem of its setting, with something to do ab
 });
 
 describe('a group of settings', () => {
-  it('may have a part of its settings', () => {
+  it('a group may have some of its settings', () => {
     expect(parseSettings({ limits: { perAddress: 5 } }).limits).toEqual({ ...parseSettings({}).limits, perAddress: 5 });
   });
 
@@ -308,7 +308,7 @@ describe('a group of settings', () => {
     expect(more).toEqual([]);
   });
 
-  it('has no names but its own, and a mistyped one is answered with the right one', () => {
+  it('a group accepts only its own names, and suggests the right one', () => {
     expect(problemsOf({ limits: { perAdress: 1, per_address: 1 }, limitsConnections: 1 })).toEqual([
       { path: 'limits.perAdress', message: 'there is no such setting' },
       { path: 'limits.per_address', message: 'there is no such setting; it is called limits.perAddress' },
@@ -317,7 +317,7 @@ describe('a group of settings', () => {
   });
 });
 
-describe('names that there are not', () => {
+describe('unknown names', () => {
   it.each([
     ['nope', /^there is no such setting$/],
     ['http-port', /httpPort/],
@@ -333,7 +333,7 @@ describe('names that there are not', () => {
 
 const FILES = { chainFile: '/c', keyFile: '/k', default: true };
 
-describe('settings that contradict each other', () => {
+describe('contradictions', () => {
   it.each<[string, object, string]>([
     ['the plain port is the relay’s own', { listen: ':80' }, 'httpPort'],
     ['the plain port is the relay’s own, by default', { httpPort: 443 }, 'httpPort'],
@@ -341,7 +341,7 @@ describe('settings that contradict each other', () => {
     ['two defaults', { certificates: [FILES, FILES] }, 'certificates'],
     ['certificates twice', { certificate: { chain: 'c', key: 'k' }, certificates: [FILES] }, 'certificate'],
     ['two mesh keys', { meshKey: MESH_KEY, meshKeyFile: '/m' }, 'meshKey'],
-  ])('%s', (_name, config, path) => {
+  ])('a contradiction is reported: %s', (_name, config, path) => {
     expect(problemsOf(config).map((problem) => problem.path)).toEqual([path]);
   });
 
@@ -349,13 +349,13 @@ describe('settings that contradict each other', () => {
     ['without TLS there is no plain port beside it', { listen: ':80', certMode: 'off' }],
     ['two ports that the system chooses', { listen: ':0', httpPort: 0 }],
     ['no plain port', { listen: ':80', httpPort: -1 }],
-  ])('%s: no contradiction', (_name, config) => {
+  ])('no contradiction is reported: %s', (_name, config) => {
     expect(() => parseSettings(config)).not.toThrow();
   });
 });
 
-describe('problems', () => {
-  it('come all at once, each once', () => {
+describe('all problems', () => {
+  it('all problems are reported together, each once', () => {
     const problems = problemsOf({
       listen: 'x',
       httpPort: 'x',
@@ -382,7 +382,7 @@ describe('problems', () => {
     );
   });
 
-  it('come from every setting at once', () => {
+  it('every setting can have a problem at once', () => {
     const config = {};
     for (const [name, [value]] of Object.entries(BAD)) putSetting(config, name, value);
     expect(
@@ -398,7 +398,7 @@ describe('Go’s spelling', () => {
     ...['1', 't', 'T', 'TRUE', 'true', 'True'].map((text) => [text, true] as const),
     ...['0', 'f', 'F', 'FALSE', 'false', 'False'].map((text) => [text, false] as const),
     ...['', 'tRUE', 'yes', 'no', '2', ' 1', 'true '].map((text) => [text, undefined] as const),
-  ])('of booleans: %j', (text, value) => {
+  ])('a boolean is read as in Go: %j', (text, value) => {
     expect(parseBool(text)).toBe(value);
   });
 
@@ -431,7 +431,7 @@ describe('Go’s spelling', () => {
     ['1_0s', undefined],
     ['-1s', undefined],
     ['--1s', undefined],
-  ])('of durations: %j', (text, milliseconds) => {
+  ])('a duration is read as in Go: %j', (text, milliseconds) => {
     const parsed = parseDuration(text);
     if (milliseconds === undefined) expect(parsed).toBeUndefined();
     else expect(parsed).toBeCloseTo(milliseconds, 9);
@@ -448,7 +448,7 @@ describe('Go’s spelling', () => {
     [':https', '', 443],
     ['host:00443', 'host', 443],
     [':65535', '', 65535],
-  ])('of addresses: %j', (text, host, port) => {
+  ])('an address is read as in Go: %j', (text, host, port) => {
     expect(parseAddress(text)).toEqual({ host, port });
   });
 
@@ -469,7 +469,7 @@ describe('Go’s spelling', () => {
     'a:65536',
     'a:0x10',
     'a:1:2',
-  ])('of addresses: %j is none', (text) => {
+  ])('an address is refused: %j', (text) => {
     expect(parseAddress(text)).toBeUndefined();
   });
 });

@@ -25,7 +25,7 @@ export const FLAGS: readonly Row[] = [
   },
   {
     name: '-bootstrap-dns-names',
-    test: 'unit/control/bootstrap-dns.spec.ts#is nothing until names are resolved, and those that could be after that',
+    test: 'unit/control/bootstrap-dns.spec.ts#the answer is empty until names resolve, and then has those that did',
   },
   { name: '-c', test: 'interop/rollback.spec.ts#the key and the certificate of an IP address stay' },
   { name: '-certdir', test: 'interop/rollback.spec.ts#the key and the certificate of an IP address stay' },
@@ -74,7 +74,7 @@ export const FLAGS: readonly Row[] = [
   },
   {
     name: '-unpublished-bootstrap-dns-names',
-    test: 'unit/control/bootstrap-dns.spec.ts#tells of a hidden name those who ask for it, and are among its share',
+    test: 'unit/control/bootstrap-dns.spec.ts#an unpublished name is told only to clients that ask and are in its share',
   },
   { name: '-verify-client-url', test: CONTROLLER },
   { name: '-verify-client-url-fail-open', test: CONTROLLER },

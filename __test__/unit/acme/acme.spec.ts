@@ -31,7 +31,7 @@ function parts(text: string): { header: Record<string, unknown>; payload: string
 }
 
 describe('signed requests', () => {
-  it('have the thumbprint of RFC 7638', () => {
+  it('the thumbprint of a key equals that of RFC 7638', () => {
     const n =
       '0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw';
     const key = createPublicKey({ key: { kty: 'RSA', n, e: 'AQAB' }, format: 'jwk' });
@@ -58,12 +58,12 @@ describe('signed requests', () => {
     expect(verify(hash, input, { key: publicKey, dsaEncoding: 'ieee-p1363' }, signature)).toBe(true);
   });
 
-  it('are of keys that a CA takes', () => {
+  it('requests are signed with keys that CAs accept', () => {
     const { privateKey } = generateKeyPairSync('ed25519');
     expect(() => signed(privateKey, {}, '')).toThrow('neither RSA nor of the curves');
   });
 
-  it('bind an external account', () => {
+  it('a request binds an external account', () => {
     const key = Buffer.from('secret');
     const bound = externalAccountBinding({ kid: 'kid', key }, ec, 'https://ca/new');
     const { header, payload, signature, input } = parts(JSON.stringify(bound));
@@ -74,7 +74,7 @@ describe('signed requests', () => {
 });
 
 describe('challenges', () => {
-  it('over DNS', () => {
+  it('the DNS challenge has the record of RFC 8555', () => {
     const value = createHash('sha256').update('t.k').digest('base64url');
     expect(dnsRecord('example.com', 't.k')).toEqual({ name: '_acme-challenge.example.com', value });
     expect(dnsRecord('*.example.com', 't.k').name).toBe('_acme-challenge.example.com');
@@ -84,22 +84,25 @@ describe('challenges', () => {
     ['example.com', 'example.com'],
     ['127.0.0.2', '2.0.0.127.in-addr.arpa'],
     ['2001:db8::1', '1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa'],
-  ])('in handshakes: %s is asked for as %s', (name, asked) => {
+  ])('the TLS-ALPN-01 name of %s is %s', (name, asked) => {
     expect(challengeName(name)).toBe(asked);
   });
 
-  it.each(['example.com', '192.0.2.1', '2001:db8::1'])('certificates for %s say what RFC 8737 wants', (name) => {
-    const { der, privateKey } = alpnCertificate(name, 't.k');
-    const certificate = new X509Certificate(der);
-    expect(certificate.checkPrivateKey(privateKey)).toBe(true);
-    expect(certificate.verify(certificate.publicKey)).toBe(true);
-    expect(certificate.checkHost(name) ?? certificate.checkIP(name)).toBe(name);
-    const { extensions = [] } = AsnConvert.parse(der, Certificate).tbsCertificate;
-    const [found] = extensions.filter(({ extnID }) => extnID === '1.3.6.1.5.5.7.1.31');
-    const digest = createHash('sha256').update('t.k').digest();
-    expect(found?.critical).toBe(true);
-    expect(Buffer.from(found?.extnValue.buffer as ArrayBuffer)).toEqual(Buffer.concat([Buffer.of(4, 32), digest]));
-  });
+  it.each(['example.com', '192.0.2.1', '2001:db8::1'])(
+    'the TLS-ALPN-01 certificate for %s has the form of RFC 8737',
+    (name) => {
+      const { der, privateKey } = alpnCertificate(name, 't.k');
+      const certificate = new X509Certificate(der);
+      expect(certificate.checkPrivateKey(privateKey)).toBe(true);
+      expect(certificate.verify(certificate.publicKey)).toBe(true);
+      expect(certificate.checkHost(name) ?? certificate.checkIP(name)).toBe(name);
+      const { extensions = [] } = AsnConvert.parse(der, Certificate).tbsCertificate;
+      const [found] = extensions.filter(({ extnID }) => extnID === '1.3.6.1.5.5.7.1.31');
+      const digest = createHash('sha256').update('t.k').digest();
+      expect(found?.critical).toBe(true);
+      expect(Buffer.from(found?.extnValue.buffer as ArrayBuffer)).toEqual(Buffer.concat([Buffer.of(4, 32), digest]));
+    },
+  );
 });
 
 describe('certificate requests', () => {
@@ -121,7 +124,7 @@ describe('certificate requests', () => {
 });
 
 describe('renewal', () => {
-  it('is a third of the lifetime before its end, 30 days at the most, and a little later', () => {
+  it('a certificate is renewed a third of its lifetime before it expires, at most 30 days, with a small delay', () => {
     const until = 1000 * DAY;
     expect(renewalTime({ from: until - 90 * DAY, until }, () => 0)).toBe(until - 30 * DAY);
     expect(renewalTime({ from: until - 45 * DAY, until }, () => 0)).toBe(until - 15 * DAY);
@@ -131,7 +134,7 @@ describe('renewal', () => {
     expect(renewalTime({ from: until - 30_000, until }, () => 1)).toBe(until - 9_000);
   });
 
-  it('is named as in RFC 9773', () => {
+  it('a certificate has the name of RFC 9773', () => {
     const pem = `-----BEGIN CERTIFICATE-----
 MIIBQzCB66ADAgECAgUAh2VDITAKBggqhkjOPQQDAjAVMRMwEQYDVQQDEwpFeGFt
 cGxlIENBMCIYDzAwMDEwMTAxMDAwMDAwWhgPMDAwMTAxMDEwMDAwMDBaMBYxFDAS
@@ -146,7 +149,7 @@ yNQwCgYIKoZIzj0EAwIDRwAwRAIge09+S5TZAlw5tgtiVvuERV6cT4mfutXIlwTb
     );
   });
 
-  it('is when the CA says, and it is asked again within bounds', () => {
+  it('the CA suggests when to renew, and is polled within bounds', () => {
     const answer = (body: unknown, after?: string) => ({
       status: 200,
       headers: { 'retry-after': after },
@@ -170,8 +173,8 @@ yNQwCgYIKoZIzj0EAwIDRwAwRAIge09+S5TZAlw5tgtiVvuERV6cT4mfutXIlwTb
   });
 });
 
-describe('what a CA complains of', () => {
-  it('is on one line, in its own words, with when to come again', () => {
+describe('errors of a CA', () => {
+  it('an error of a CA is quoted on one line, with the time for the next attempt', () => {
     const body = JSON.stringify({
       type: 'urn:ietf:params:acme:error:rateLimited',
       detail: 'too many\n\u001b[31mcertificates',
@@ -182,15 +185,18 @@ describe('what a CA complains of', () => {
     expect(error.message).toBe('ordering: too many [31mcertificates; for a.example.com');
   });
 
-  it.each([['<html>'], ['null'], ['[]'], ['{}'], ['{"detail": 5}']])('may be no problem document: %s', (body) => {
-    expect(refusal('ordering', { status: 502, headers: {}, body }, 0).message).toBe('ordering: HTTP status 502');
-  });
+  it.each([['<html>'], ['null'], ['[]'], ['{}'], ['{"detail": 5}']])(
+    'an error may lack a problem document: %s',
+    (body) => {
+      expect(refusal('ordering', { status: 502, headers: {}, body }, 0).message).toBe('ordering: HTTP status 502');
+    },
+  );
 
-  it('is cut where it is long', () => {
+  it('a long error is cut', () => {
     expect(acmeError('x', { detail: 'y'.repeat(10_000) }).message.length).toBeLessThan(600);
   });
 
-  it('names dates, too', () => {
+  it('Retry-After may be a date', () => {
     const at = (value: string) => retryAt({ headers: { 'retry-after': value } }, 0);
     expect(at('Thu, 01 Jan 1970 00:01:00 GMT')).toBe(60_000);
     expect(at('soon')).toBeUndefined();

@@ -34,8 +34,8 @@ function transport(roots: readonly string[] = [chain], timeout = 5000): Transpor
   return made;
 }
 
-describe('the way to a CA', () => {
-  it('takes no certificate that is not vouched for, whatever the environment says', async () => {
+describe('transport to a CA', () => {
+  it('the transport refuses an untrusted certificate, whatever the environment says', async () => {
     process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
     const url = await serve((_request, response) => response.end('{}'));
     const stranger = pemPair(['localhost']).chain;
@@ -43,11 +43,14 @@ describe('the way to a CA', () => {
     expect((await transport().send('GET', url, undefined, never)).body).toBe('{}');
   });
 
-  it.each(['http://127.0.0.1/', 'nonsense', 'file:///etc/passwd'])('is HTTPS: %s', async (url) => {
-    await expect(transport().send('GET', url, undefined, never)).rejects.toThrow('no https:// URL');
-  });
+  it.each(['http://127.0.0.1/', 'nonsense', 'file:///etc/passwd'])(
+    'the transport speaks only HTTPS: %s',
+    async (url) => {
+      await expect(transport().send('GET', url, undefined, never)).rejects.toThrow('no https:// URL');
+    },
+  );
 
-  it('ends where the answer is too long', async () => {
+  it('the transport ends at an answer that is too long', async () => {
     const url = await serve((_request, response) => {
       const more = () => {
         while (response.write(Buffer.alloc(65536))) {}
@@ -61,12 +64,12 @@ describe('the way to a CA', () => {
   it.each<[string, RequestListener]>([
     ['nothing', () => undefined],
     ['half an answer', (_request, response) => response.writeHead(200, { 'Content-Length': 10 }).write('x')],
-  ])('has an end, where the CA says %s', async (_what, answer) => {
+  ])('the transport times out if the CA sends %s', async (_what, answer) => {
     const url = await serve(answer);
     await expect(transport([chain], 100).send('GET', url, undefined, never)).rejects.toThrow('no answer in time');
   });
 
-  it('ends with the relay', async () => {
+  it('the transport ends with the relay', async () => {
     const url = await serve(() => undefined);
     const stop = new AbortController();
     const sent = transport().send('GET', url, undefined, stop.signal);
@@ -75,7 +78,7 @@ describe('the way to a CA', () => {
   });
 });
 
-describe('an account', () => {
+describe('an ACME account', () => {
   /** A CA that takes the third nonce of each request. */
   function forgetful(taken: { posts: number }): RequestListener {
     return (request, response) => {
@@ -98,14 +101,14 @@ describe('an account', () => {
     };
   }
 
-  it('comes back with another nonce, if one is not taken', async () => {
+  it('a request is repeated with a new nonce if the CA refuses one', async () => {
     const taken = { posts: 0 };
     const url = await serve(forgetful(taken));
     await new AcmeClient({ directory: `${url}/dir`, key: privateKey }, transport(), never).register();
     expect(taken.posts).toBe(3);
   });
 
-  it('does not come back for ever', async () => {
+  it('a request is not repeated forever', async () => {
     const taken = { posts: Number.NEGATIVE_INFINITY };
     let posts = 0;
     const answer = forgetful(taken);
@@ -122,7 +125,7 @@ describe('an account', () => {
     ['no directory', '{}', /is not an ACME directory: it has no newAccount/],
     ['a page', '<html>', /the answer is not a JSON object/],
     ['a list', '[1]', /is not an ACME directory/],
-  ])('is not got from %s', async (_what, body, message) => {
+  ])('an account is refused for %s', async (_what, body, message) => {
     const url = await serve((_request, response) => response.end(body));
     const client = new AcmeClient({ directory: url, key: privateKey }, transport(), never);
     await expect(client.register()).rejects.toThrow(message);

@@ -8,7 +8,7 @@ describe('for Tailscale', () => {
   const nodeOf = (more: Partial<typeof facts>) =>
     JSON.parse(policyDerpMap({ ...facts, ...more })).derpMap.Regions['900'];
 
-  it('is a region with one node, pinned by its certificate', () => {
+  it('Tailscale’s map has one region with one node, pinned by its certificate', () => {
     expect(nodeOf({})).toEqual({
       RegionID: 900,
       RegionCode: 'derpkit',
@@ -29,13 +29,13 @@ describe('for Tailscale', () => {
   it.each([
     ['192.0.2.1', { IPv4: '192.0.2.1' }],
     ['2001:db8::1', { IPv6: '2001:db8::1' }],
-  ])('names the address %s, which nothing has to resolve', (host, address) => {
+  ])('Tailscale’s map contains the address %s, so that no name has to resolve', (host, address) => {
     expect(nodeOf({ host, stunPort: -1 }).Nodes[0]).toMatchObject({ HostName: host, STUNPort: -1, ...address });
   });
 });
 
 describe('for headscale', () => {
-  it('is the same, in its spelling, under a number', () => {
+  it('headscale’s map has equal contents, in its spelling, under a number', () => {
     const text = headscaleDerpMap({ ...facts, host: '192.0.2.1' });
     expect(text).toMatch(/^ {2}900:$/m);
     expect(parse(text)).toEqual({
@@ -60,7 +60,7 @@ describe('for headscale', () => {
     });
   });
 
-  it('breaks no long line', () => {
+  it('headscale’s map breaks no long line', () => {
     expect(headscaleDerpMap(facts)).toContain(`certname: sha256-raw:${facts.fingerprint}\n`);
   });
 });

@@ -51,13 +51,13 @@ const UPSTREAM: readonly [name: string, type: DerperFlag['type'], fallback: stri
 const flags = derperFlags({ HOME: home, XDG_CACHE_HOME: '/cache' });
 
 describe('derper’s flags', () => {
-  it('are these 35, with upstream’s types and defaults', () => {
+  it('derper’s flags are these 35, with upstream’s types and defaults', () => {
     expect(UPSTREAM).toHaveLength(35);
     const ours = flags.map(({ name, type, fallback }) => [name, type, fallback]);
     expect(ours.toSorted()).toEqual(UPSTREAM.toSorted());
   });
 
-  it('have one text each, which usage shows', () => {
+  it('each flag has one text, which the usage shows', () => {
     const usage = goUsage('derper', flags);
     for (const { name, usage: text } of flags) {
       expect(text).toMatch(/^\S.*\S$/);
@@ -66,13 +66,13 @@ describe('derper’s flags', () => {
     expect(usage.match(/^ {2}-/gm)).toHaveLength(35);
   });
 
-  it('take their defaults as values', () => {
+  it('each flag accepts its default as a value', () => {
     for (const { name, fallback } of flags) {
       if (fallback !== '') expect(parseGoFlags([`-${name}=${fallback}`], flags).get(name)).toBe(fallback);
     }
   });
 
-  it('that are settings are known ones, each once, and their defaults are settings too', () => {
+  it('flags with a setting name known settings, each once, and their defaults are valid settings', () => {
     const settings = flags.flatMap(({ setting }) => (setting && setting !== 'special' ? [setting] : []));
     expect(new Set(settings).size).toBe(settings.length);
     const names = SETTINGS.map(({ name }) => name);
@@ -83,7 +83,7 @@ describe('derper’s flags', () => {
     }
   });
 
-  it('have the defaults of the settings, but for those of derper’s own', () => {
+  it('flags have the defaults of the settings, except derper’s own defaults', () => {
     const own = ['hostname', 'certDir', 'keyFile', 'meshKeyFile'];
     const defaults = parseSettings({});
     for (const { name, setting, fallback } of flags) {
@@ -102,21 +102,21 @@ function configWith(setting: string, value: unknown): RelayConfig {
 describe('defaults that depend on the user', () => {
   const fallback = (from: readonly DerperFlag[], name: string) => from.find((flag) => flag.name === name)?.fallback;
 
-  it('of the certificate directory', () => {
+  it('the certificate directory depends on the user', () => {
     expect(fallback(derperFlags({ XDG_CACHE_HOME: '', HOME: '/u' }), 'certdir')).toBe(
       '/u/.cache/tailscale/derper-certs',
     );
     for (const env of [{ XDG_CACHE_HOME: '', HOME: '' }, {}]) expect(fallback(derperFlags(env), 'certdir')).toBe('');
   });
 
-  it('of the directory of secrets, which is below HOME or the working directory', () => {
+  it('the directory of secrets is below HOME, or below the working directory', () => {
     expect(fallback(derperFlags({ HOME: '/u', XDG_CACHE_HOME: '/x' }), 'secrets-cache-dir')).toBe(
       '/u/.cache/derper-secrets',
     );
     expect(fallback(derperFlags({}), 'secrets-cache-dir')).toBe('.cache/derper-secrets');
   });
 
-  it('of the mesh key file: one that is there', () => {
+  it('the mesh key file is the first that exists', () => {
     const file = join(home, 'with-key/keys/derp-mesh.key');
     mkdirSync(join(file, '..'), { recursive: true });
     writeFileSync(file, '');

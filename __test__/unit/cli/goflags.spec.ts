@@ -13,7 +13,7 @@ const FLAGS: readonly GoFlag[] = [
 
 const parse = (args: readonly string[]) => Object.fromEntries(parseGoFlags(args, FLAGS));
 
-describe('what Go takes', () => {
+describe('flags that Go accepts', () => {
   it.each<[string[], Record<string, string>]>([
     [[], {}],
     [['-b'], { b: 'true' }],
@@ -48,7 +48,7 @@ describe('what Go takes', () => {
     [['-d=1.5µs'], { d: '1.5µs' }],
     [['-d=0'], { d: '0' }],
     [['-d=-1s'], { d: '-1s' }],
-  ])('%j', (args, values) => {
+  ])('Go’s parser accepts %j', (args, values) => {
     expect(parse(args)).toEqual(values);
   });
 
@@ -60,12 +60,12 @@ describe('what Go takes', () => {
     [['--', '-b'], {}],
     [['-b', '--', '-s'], { b: 'true' }],
     [['-b', '-', '-x'], { b: 'true' }],
-  ])('up to the first word that is no flag: %j', (args, values) => {
+  ])('parsing ends at the first argument that is no flag: %j', (args, values) => {
     expect(parse(args)).toEqual(values);
   });
 });
 
-describe('what Go refuses, in its words', () => {
+describe('flags that Go refuses, in its words', () => {
   it.each<[string[], string]>([
     [['-b=yes'], 'invalid boolean value "yes" for -b: parse error'],
     [['-b='], 'invalid boolean value "" for -b: parse error'],
@@ -95,32 +95,32 @@ describe('what Go refuses, in its words', () => {
     [['--=x'], 'bad flag syntax: --=…'],
     // The first that is wrong is what is told.
     [['-b=yes', '-x'], 'invalid boolean value "yes" for -b: parse error'],
-  ])('%j', (args, message) => {
+  ])('Go’s parser refuses %j', (args, message) => {
     expect(() => parse(args)).toThrow(new FlagError(message));
   });
 
   it.each([[['-h']], [['-help']], [['--help']], [['-h=1']], [['-b', '-help']]])(
-    'and what it answers with help: %j',
+    'Go’s parser answers %j with help',
     (args) => {
       expect(() => parse(args)).toThrow(HelpRequested);
     },
   );
 
-  it('unless there is a flag of that name', () => {
+  it('a flag of that name takes the place of help', () => {
     const flags: readonly GoFlag[] = [{ name: 'h', type: 'string', fallback: '', usage: 'a host' }];
     expect(parseGoFlags(['-h', 'x'], flags).get('h')).toBe('x');
     expect(() => parseGoFlags(['-help'], flags)).toThrow(HelpRequested);
   });
 });
 
-describe('what Go takes, and this does not: spellings that nobody gives a port or a rate', () => {
+describe('flags that Go accepts and this parser does not: spellings that users do not give ports or rates', () => {
   it.each(['-i=0x10', '-i=010', '-i=0b11', '-i=0o17', '-i=1_000', '-i=00', '-f=0x1p4', '-f=1_0'])('%s', (arg) => {
     expect(() => parse([arg])).toThrow(FlagError);
   });
 });
 
-describe('usage', () => {
-  it('is Go’s: by name, type, text and default', () => {
+describe('the usage', () => {
+  it('the usage is Go’s: sorted by name, with type, text and default', () => {
     expect(goUsage('prog', FLAGS)).toBe(
       [
         'Usage of prog:',

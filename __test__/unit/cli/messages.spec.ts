@@ -5,7 +5,7 @@ import { ConfigError, DerpkitError, ListenError } from '../../../src/errors.js';
 const spelling = (setting: string) => `<${setting}>`;
 
 describe('explain', () => {
-  it('has a line for each problem, in the user’s spelling', () => {
+  it('explain prints one line for each problem, in the user’s spelling', () => {
     const error = new ConfigError([
       { path: 'httpPort', message: 'must be a port' },
       { path: 'certificate.key', message: 'must be text' },
@@ -35,7 +35,7 @@ describe('explain', () => {
     expect(explain('prog', error, spelling)).toBe(`prog: cannot listen on :1 (tcp): ${advice}\n`);
   });
 
-  it('has one line for errors with a code, and the stack of our own faults', () => {
+  it('explain prints one line for errors with a code, and a stack for faults of our own', () => {
     expect(explain('prog', new DerpkitError('ERR_STATE', 'text'), spelling)).toBe('prog: text\n');
     expect(explain('prog', new TypeError('oops'), spelling)).toMatch(/^prog: TypeError: oops\n\s+at /);
     expect(explain('prog', 'text', spelling)).toBe('prog: text\n');

@@ -19,17 +19,17 @@ function file(name: string, text: string): string {
   return path;
 }
 
-describe('settings', () => {
+describe('gathering settings', () => {
   const yaml = file('config.yaml', 'httpPort: 1\nstunPort: 2\nhome: file\nqueueDepth: 9\n');
   const env = { DERPKIT_STUN_PORT: '3', DERPKIT_HOME: 'variable', HOME: '/root', DERPKIT_LOG_LEVEL: '' };
   const given = { home: 'flag', derp: false, stun: true };
 
-  it('come from flags over variables over the file', async () => {
+  it('flags override variables, and variables override the file', async () => {
     const { config } = await gather(given, env, yaml);
     expect(config).toEqual({ httpPort: 1, stunPort: '3', home: 'flag', queueDepth: 9, derp: false, stun: true });
   });
 
-  it('are spelled as they were given', async () => {
+  it('a setting is spelt as it was given', async () => {
     const { spelling } = await gather(given, env, yaml);
     expect(spelling('home')).toBe('--home');
     expect(spelling('derp')).toBe('--no-derp');
@@ -38,32 +38,32 @@ describe('settings', () => {
     expect(spelling('httpPort')).toBe('config.yaml: httpPort');
   });
 
-  it('are spelled as flags where they were not given at all', async () => {
+  it('a setting that was not given is spelt as its flag', async () => {
     const { spelling } = await gather(given, env, yaml);
     expect(spelling('listen')).toBe('--listen');
     // An empty variable gives nothing.
     expect(spelling('logLevel')).toBe('--log-level');
   });
 
-  it('of no source are none', async () => {
+  it('without a source there are no settings', async () => {
     expect((await gather({}, {})).config).toEqual({});
   });
 
-  it('may each come from a variable', async () => {
+  it('each setting may come from a variable', async () => {
     const all = Object.fromEntries(SETTINGS.map(({ name }) => [variableOf(name), `value of ${name}`]));
     const expected = {};
     for (const { name } of SETTINGS) putSetting(expected, name, `value of ${name}`);
     expect((await gather({}, all)).config).toEqual(expected);
   });
 
-  it('that there are not are kept, for the checks to name', async () => {
+  it('an unknown setting is kept, so that the check names it', async () => {
     const path = file('unknown.yaml', 'nope: 1\n');
     const gathered = await gather({}, { DERPKIT_NOPE: 'x' }, path);
     expect(gathered.config).toEqual({ nope: 1 });
     expect(gathered.spelling('nope')).toBe('unknown.yaml: nope');
   });
 
-  it('of one group may come from different places', async () => {
+  it('the settings of a group may come from several sources', async () => {
     const path = file('limits.yaml', 'limits: { connections: 1, perAddress: 2, exempt: [10.0.0.0/8] }\n');
     const variables = { DERPKIT_LIMITS_PER_ADDRESS: '3', DERPKIT_LIMITS_CONNECTIONS: '4' };
     const gathered = await gather({ limitsConnections: '5' }, variables, path);
@@ -74,36 +74,36 @@ describe('settings', () => {
     expect(gathered.spelling('limits.meshKeys')).toBe('--limits-mesh-keys');
   });
 
-  it('of a group that is none in the file stay wrong, for the checks to name', async () => {
+  it('a group in the file that is not an object stays wrong, so that the check names it', async () => {
     const gathered = await gather({ limitsConnections: '5' }, {}, file('none.yaml', 'limits: 7\n'));
     expect(gathered.config).toEqual({ limits: 7 });
     expect(gathered.spelling('limits')).toBe('none.yaml: limits');
   });
 
-  it('are neither taken from where every object has them, nor said to be', async () => {
+  it('a name that every object has is no setting', async () => {
     expect((await gather({}, {}, file('empty.yaml', ''))).spelling('listen')).toBe('--listen');
   });
 });
 
-describe('names', () => {
+describe('names of settings', () => {
   it.each([
     ['listen', '--listen', 'DERPKIT_LISTEN'],
     ['httpPort', '--http-port', 'DERPKIT_HTTP_PORT'],
     ['limits.perAddress', '--limits-per-address', 'DERPKIT_LIMITS_PER_ADDRESS'],
     ['tcpKeepaliveTime', '--tcp-keepalive-time', 'DERPKIT_TCP_KEEPALIVE_TIME'],
-  ])('of %s', (setting, flag, variable) => {
+  ])('the flag and the variable of %s follow from its name', (setting, flag, variable) => {
     expect(flagOf(setting)).toBe(flag);
     expect(variableOf(setting)).toBe(variable);
   });
 
-  it('are different ones for each setting', () => {
+  it('flags and variables of different settings differ', () => {
     const of = (name: (setting: string) => string) => new Set(SETTINGS.map((setting) => name(setting.name))).size;
     expect(of(flagOf)).toBe(SETTINGS.length);
     expect(of(variableOf)).toBe(SETTINGS.length);
   });
 });
 
-describe('files', () => {
+describe('config files', () => {
   const expected = { listen: ':8443', stun: false, certificate: { chain: 'c', key: 'k' } };
 
   it.each([
@@ -118,7 +118,7 @@ describe('files', () => {
     ],
     ['a.jsonc', '{"listen": ":8443", "stun": false, "certificate": {"chain": "c", "key": "k"}}\n'],
     ['anchors.yaml', 'certificate: &pair { chain: c, key: k }\nlisten: ":8443"\nstun: false\n'],
-  ])('%s', async (name, text) => {
+  ])('a config file is read: %s', async (name, text) => {
     expect((await gather({}, {}, file(name, text))).config).toEqual(expected);
   });
 
@@ -132,7 +132,7 @@ describe('files', () => {
   });
 });
 
-describe('files that cannot be read', () => {
+describe('unreadable config files', () => {
   it.each<[string, string, number]>([
     ['bad1.yaml', 'a: 1\nb: [1\n', 2],
     ['bad2.yaml', 'a: 1\nb: 2\na: 3\n', 3],
@@ -145,20 +145,20 @@ describe('files that cannot be read', () => {
     ['bad3.json', '{"a": 1}\n{"b": 2}', 2],
     ['bad4.json', '', 1],
     ['bad5.jsonc', '{\n\n  a: 1\n}', 3],
-  ])('%s: the line is named', async (name, text, line) => {
+  ])('the faulty line of a config file is named: %s', async (name, text, line) => {
     const [problem] = await problemsOf(file(name, text));
     expect(problem?.path).toBe(`${name}:${line}`);
     expect(problem?.message).toMatch(/\S/);
   });
 
-  it('name every line that is wrong', async () => {
+  it('every faulty line is named', async () => {
     expect((await problemsOf(file('two.yaml', 'a: 1\na: 2\nb: *x\n'))).map(({ path }) => path)).toEqual([
       'two.yaml:2',
       'two.yaml:3',
     ]);
   });
 
-  it('say what to do about text that begins with a star', async () => {
+  it('text that begins with a star gets advice', async () => {
     expect((await problemsOf(file('star.yaml', 'listen: *:443\n')))[0]?.message).toMatch(/quotes/);
     // The text may be a secret.
     const [problem] = await problemsOf(file('secret.yaml', 'meshKey: *hunter2\n'));
@@ -171,13 +171,13 @@ describe('files that cannot be read', () => {
     ['text.yaml', 'just text'],
     ['number.json', '5'],
     ['list.json', '[]'],
-  ])('%s has no names and values', async (name, text) => {
+  ])('%s is not an object of settings', async (name, text) => {
     expect(await problemsOf(file(name, text))).toEqual([
       { path: name, message: expect.stringMatching(/settings and their values/) },
     ]);
   });
 
-  it('that are not there are the fault of --config', async () => {
+  it('a missing file is reported as the fault of --config', async () => {
     expect(await problemsOf(join(directory, 'nowhere.yaml'))).toEqual([
       { path: '--config', message: expect.stringMatching(/no such file.*nowhere\.yaml/) },
     ]);

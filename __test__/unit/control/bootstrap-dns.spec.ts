@@ -27,36 +27,36 @@ async function opened(published: string[], unpublished: string[] = []): Promise<
 
 const BOTH = '{\n\t"a.test": [\n\t\t"192.0.2.1",\n\t\t"2001:db8::1"\n\t],\n\t"empty.test": []\n}';
 
-describe('rollout', () => {
-  it.each([4, 5, 7, 9, 10])('at one half takes 1.2.3.%i in', (last) => {
+describe('the rollout of unpublished names', () => {
+  it.each([4, 5, 7, 9, 10])('a rollout of one half includes 1.2.3.%i', (last) => {
     expect(isWithin(0.5, `1.2.3.${last}`, Math.random)).toBe(true);
   });
 
-  it.each([6, 8])('at one half leaves 1.2.3.%i out', (last) => {
+  it.each([6, 8])('a rollout of one half excludes 1.2.3.%i', (last) => {
     expect(isWithin(0.5, `1.2.3.${last}`, Math.random)).toBe(false);
   });
 
-  it('at its ends takes in no one, and everyone', () => {
+  it('a rollout of 0 includes no client, and one of 1 every client', () => {
     expect(isWithin(0, '1.2.3.4', () => 0)).toBe(false);
     expect(isWithin(1, 'unknown', () => 1)).toBe(true);
     expect(isWithin(0.5, 'unknown', () => 0)).toBe(false);
   });
 
-  it('on the loopback is a coin', () => {
+  it('a rollout on loopback is random', () => {
     expect(isWithin(0.01, '127.0.0.1', () => 0.4)).toBe(true);
     expect(isWithin(0.99, '::1', () => 0.6)).toBe(false);
   });
 });
 
-describe('the answer', () => {
-  it('is nothing until names are resolved, and those that could be after that', async () => {
+describe('the answer of bootstrap-dns', () => {
+  it('the answer is empty until names resolve, and then has those that did', async () => {
     const early = new BootstrapDns({ published: ['a.test'], unpublished: [] }, () => {}, STRICT, resolver);
     expect(early.answer(null, '')).toBe('');
     expect((await opened(['empty.test', 'a.test', 'broken.test'])).answer(null, '')).toBe(BOTH);
     expect((await opened(['broken.test'])).answer(null, '')).toBe('null');
   });
 
-  it('tells of a hidden name those who ask for it, and are among its share', async () => {
+  it('an unpublished name is told only to clients that ask and are in its share', async () => {
     const names = await opened(
       ['a.test', 'empty.test'],
       ['b.test', 'c.test/half.test', 'd.test/bad.test', 'e.test/none.test'],
@@ -85,7 +85,7 @@ describe('the answer', () => {
     expect(names.queriedDomains).toBe(7);
   });
 
-  it('remembers no more than 500 names that were asked for', async () => {
+  it('at most 500 queried names are remembered', async () => {
     const names = await opened(['a.test']);
     for (let index = 0; index <= 500; index++) names.answer(`${index}.test`, '');
     expect(names.queriedDomains).toBe(0);

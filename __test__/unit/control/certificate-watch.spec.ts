@@ -15,7 +15,7 @@ function made(at: Date): ServerCertificate {
 
 const inDays = (days: number) => new Date(NOW.getTime() + days * DAY);
 
-it('replaces a certificate of the relay’s own that runs out, or that comes from a clock that was wrong', async () => {
+it('the watch replaces a self-made certificate that expires, or that a wrong clock made', async () => {
   let current = made(NOW);
   let now = NOW;
   const replaced: string[] = [];
@@ -43,7 +43,7 @@ it('replaces a certificate of the relay’s own that runs out, or that comes fro
   expect(current.fingerprint).toBe(replaced[1]);
 });
 
-it('warns of one that is the operator’s, once for each thing that is wrong', async () => {
+it('the watch warns about the operator’s certificate, once for each problem', async () => {
   const current = made(NOW);
   const warnings: string[] = [];
   const watch = new CertificateWatch({
@@ -59,7 +59,7 @@ it('warns of one that is the operator’s, once for each thing that is wrong', a
   ]);
 });
 
-it('says that it cannot make another one, and goes on', async () => {
+it('the watch warns if it cannot make a new certificate, and goes on', async () => {
   const current = made(NOW);
   const warnings: string[] = [];
   const watch = new CertificateWatch({

@@ -36,8 +36,8 @@ function pairFor(hosts: readonly string[]): PemPair {
 
 const good = pairFor([HOST]);
 
-describe('manual', () => {
-  it('reads the pair that is named like the host, for that server name alone', async () => {
+describe('manual certificates', () => {
+  it('manual mode reads the pair named after the host, only for that server name', async () => {
     const path = directory({ [`${HOST}.crt`]: good.chain, [`${HOST}.key`]: good.key });
     const loaded = await manualCertificate(path, HOST, NOW);
     const leaf = new X509Certificate(good.chain);
@@ -46,25 +46,28 @@ describe('manual', () => {
     expect(loaded.fingerprint).toBe(createHash('sha256').update(leaf.raw).digest('hex'));
   });
 
-  it('takes a wildcard', async () => {
+  it('manual mode accepts a wildcard', async () => {
     const wild = pairFor(['*.example.com']);
     const path = directory({ [`${HOST}.crt`]: wild.chain, [`${HOST}.key`]: wild.key });
     await expect(manualCertificate(path, HOST, NOW)).resolves.toMatchObject({ names: [HOST] });
   });
 
-  it.each(['*.internal', '*.lan'])('takes the wildcard %s, which Node and OpenSSL do not', async (wildcard) => {
-    const host = wildcard.replace('*', 'relay');
-    const wild = pairFor([wildcard]);
-    const path = directory({ [`${host}.crt`]: wild.chain, [`${host}.key`]: wild.key });
-    await expect(manualCertificate(path, host, NOW)).resolves.toMatchObject({ names: [host], validFor: [wildcard] });
-  });
+  it.each(['*.internal', '*.lan'])(
+    'manual mode accepts the wildcard %s, which Node and OpenSSL refuse',
+    async (wildcard) => {
+      const host = wildcard.replace('*', 'relay');
+      const wild = pairFor([wildcard]);
+      const path = directory({ [`${host}.crt`]: wild.chain, [`${host}.key`]: wild.key });
+      await expect(manualCertificate(path, host, NOW)).resolves.toMatchObject({ names: [host], validFor: [wildcard] });
+    },
+  );
 
-  it('takes a host name with a final dot, which clients leave out', async () => {
+  it('manual mode accepts a host name with a final dot, which clients omit', async () => {
     const path = directory({ [`${HOST}..crt`]: good.chain, [`${HOST}..key`]: good.key });
     await expect(manualCertificate(path, `${HOST}.`, NOW)).resolves.toMatchObject({ names: [HOST] });
   });
 
-  it('sends what stands behind the leaf too, in its order', async () => {
+  it('manual mode also sends what follows the leaf, in order', async () => {
     const between = pairFor(['ca.example.com']).chain;
     const chain = `Some words.\n${good.chain}\nMore words.\n${between}`;
     const path = directory({ [`${HOST}.crt`]: chain, [`${HOST}.key`]: good.key });
@@ -81,14 +84,14 @@ describe('manual', () => {
       { [`${HOST}.crt`]: 'none', [`${HOST}.key`]: good.key },
       /no certificate in the chain/,
     ],
-  ])('misses %s', async (_name, files, message) => {
+  ])('manual mode reports a missing %s', async (_name, files, message) => {
     const path = directory(files);
     await expect(manualCertificate(path, HOST, NOW)).rejects.toThrow(message);
     // Nothing is made for a name.
     expect(readdirSync(path).sort()).toEqual(Object.keys(files).sort());
   });
 
-  it('refuses a certificate of another host, and says what it is for', async () => {
+  it('manual mode refuses a certificate of another host, and says what it covers', async () => {
     const other = pairFor(['other.example.com', '192.0.2.1']);
     const path = directory({ [`${HOST}.crt`]: other.chain, [`${HOST}.key`]: other.key });
     await expect(manualCertificate(path, HOST, NOW)).rejects.toThrow(
@@ -96,12 +99,12 @@ describe('manual', () => {
     );
   });
 
-  it('refuses a key of another certificate', async () => {
+  it('manual mode refuses the key of another certificate', async () => {
     const path = directory({ [`${HOST}.crt`]: good.chain, [`${HOST}.key`]: pairFor([HOST]).key });
     await expect(manualCertificate(path, HOST, NOW)).rejects.toThrow('the private key does not belong');
   });
 
-  it('refuses a key that is none, and does not quote it', async () => {
+  it('manual mode refuses a malformed key, and does not quote it', async () => {
     const path = directory({ [`${HOST}.crt`]: good.chain, [`${HOST}.key`]: good.key.replace('MIG', 'XXX') });
     const error = await manualCertificate(path, HOST, NOW).catch((caught: Error) => caught);
     expect(error).toBeInstanceOf(Error);
@@ -109,14 +112,14 @@ describe('manual', () => {
   });
 });
 
-it('PEM blocks may follow one another without a line end, as files glued together have them', async () => {
+it('PEM blocks may follow each other without a line end, as in concatenated files', async () => {
   const between = pairFor(['ca.example.com']).chain;
   const glued = { chain: good.chain.trimEnd() + between.trimEnd() + good.chain, key: good.chain.trimEnd() + good.key };
   const path = directory({ [`${HOST}.crt`]: glued.chain, [`${HOST}.key`]: glued.key });
   expect((await manualCertificate(path, HOST, NOW)).chain).toHaveLength(3);
 });
 
-describe('PEM as it is found', () => {
+describe('PEM in practice', () => {
   const parsed = (chain: string, key: string) => parsePair({ chain, key }, []).fingerprint;
   const { fingerprint } = parsePair(good, []);
 
@@ -124,21 +127,21 @@ describe('PEM as it is found', () => {
     ['with the line ends of Windows', (text) => text.replaceAll('\n', '\r\n')],
     ['with a byte order mark', (text) => `\ufeff${text}`],
     ['with text around it', (text) => `Bag Attributes\n    friendlyName: x\n${text}\nthe end\n`],
-  ])('%s', (_what, change) => {
+  ])('PEM is read: %s', (_what, change) => {
     expect(parsed(change(good.chain), change(good.key))).toBe(fingerprint);
   });
 
-  it('with the key in one file with the chain, before it or behind it', () => {
+  it('the key may stand in the chain’s file, before or behind it', () => {
     expect(parsed(good.key + good.chain, good.key + good.chain)).toBe(fingerprint);
     expect(parsed(good.chain + good.key, good.chain + good.key)).toBe(fingerprint);
   });
 
-  it('with the parameters of a curve before the key, as OpenSSL writes them', () => {
+  it('curve parameters may stand before the key, as OpenSSL writes them', () => {
     const parameters = '-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n';
     expect(parsed(good.chain, parameters + good.key)).toBe(fingerprint);
   });
 
-  it.each(['pkcs8', 'sec1'] as const)('with an encrypted key, which is refused with that word: %s', (type) => {
+  it.each(['pkcs8', 'sec1'] as const)('an encrypted key is refused with that word: %s', (type) => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
     const options = { type, format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' };
     const key = privateKey.export(options as never).toString();
@@ -146,11 +149,11 @@ describe('PEM as it is found', () => {
   });
 });
 
-describe('manual, for an address', () => {
+describe('manual certificates of an address', () => {
   it.each([
     ['192.0.2.1', '192.0.2.1'],
     ['2001:db8::1', '2001db81'],
-  ])('%s, makes a pair that is missing', async (host, file) => {
+  ])('manual mode makes a missing pair for an address: %s', async (host, file) => {
     const path = join(directory(), 'certs');
     const made = await manualCertificate(path, host, NOW);
     expect(made.names).toEqual([]);
@@ -166,14 +169,14 @@ describe('manual, for an address', () => {
     expect((await manualCertificate(path, host, NOW)).fingerprint).toBe(made.fingerprint);
   });
 
-  it('makes both anew where one half is missing', async () => {
+  it('manual mode makes a new pair for an address if one half is missing', async () => {
     const path = directory();
     const { fingerprint } = await manualCertificate(path, '192.0.2.1', NOW);
     rmSync(join(path, '192.0.2.1.key'));
     expect((await manualCertificate(path, '192.0.2.1', NOW)).fingerprint).not.toBe(fingerprint);
   });
 
-  it('takes the operator’s own, if it is for that address', async () => {
+  it('manual mode uses the operator’s pair if it covers the address', async () => {
     const own = pairFor(['192.0.2.1']);
     const path = directory({ '192.0.2.1.crt': own.chain, '192.0.2.1.key': own.key });
     expect((await manualCertificate(path, '192.0.2.1', NOW)).chain).toEqual([new X509Certificate(own.chain).raw]);
@@ -182,7 +185,7 @@ describe('manual, for an address', () => {
   });
 });
 
-describe('keys', () => {
+describe('keys of certificates', () => {
   const rsa = rsaPair();
 
   it.each<[string, PemPair]>([
@@ -194,7 +197,7 @@ describe('keys', () => {
       'SEC1 behind its parameters',
       { ...good, key: `-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n${sec1()}` },
     ],
-  ])('in %s come out in PKCS#8', (_name, pair) => {
+  ])('a key in %s is converted to PKCS#8', (_name, pair) => {
     const { privateKey, chain } = parsePair(pair, []);
     const key = { key: Buffer.from(privateKey), format: 'der', type: 'pkcs8' } as const;
     const leaf = new X509Certificate(chain[0] as Uint8Array);
@@ -206,11 +209,11 @@ describe('keys', () => {
   }
 });
 
-describe('kept', () => {
+describe('the relay’s own certificate', () => {
   const hosts = [HOST, 'localhost', '127.0.0.1', '::1'];
   const serial = (path: string) => new X509Certificate(readFileSync(join(path, 'derpkit.crt'))).serialNumber;
 
-  it('is made once, for any server name, and kept', async () => {
+  it('the relay’s own certificate is made once, for any server name, and kept', async () => {
     const path = join(directory(), 'certs');
     const made = await keptCertificate(path, hosts, NOW);
     expect(made.names).toEqual([]);
@@ -231,7 +234,7 @@ describe('kept', () => {
     ['has lost its key', (path) => rmSync(join(path, 'derpkit.key')), hosts, 0],
     ['has lost its certificate', (path) => rmSync(join(path, 'derpkit.crt')), hosts, 0],
     ['has another’s key', (path) => writeFileSync(join(path, 'derpkit.key'), good.key), hosts, 0],
-  ])('is made anew if it %s', async (_name, change, wanted, days) => {
+  ])('the relay’s own certificate is replaced if it %s', async (_name, change, wanted, days) => {
     const path = directory();
     await keptCertificate(path, hosts, NOW);
     const before = serial(path);
@@ -244,7 +247,7 @@ describe('kept', () => {
   it.each([
     ['has run out', 3651, /derpkit\.crt has expired, on 2036-/],
     ['is of years to come, made while the clock was wrong', -2 * 365, /derpkit\.crt is not valid before 2026-/],
-  ])('is made anew if it %s, and the new pin is told of', async (_name, days, why) => {
+  ])('the relay’s own certificate is replaced if it %s, and the new pin is logged', async (_name, days, why) => {
     const path = directory();
     const first = await keptCertificate(path, hosts, NOW);
     const heard: string[] = [];
@@ -257,15 +260,15 @@ describe('kept', () => {
     expect((await keptCertificate(path, hosts, now)).fingerprint).toBe(remade.fingerprint);
   });
 
-  it('is not told of where it is made for the first time', async () => {
+  it('the first own certificate is not logged as a replacement', async () => {
     await keptCertificate(directory(), hosts, NOW, (text) => expect.unreachable(text));
   });
 });
 
-describe('what is served', () => {
+describe('served certificates', () => {
   const loaded = parsePair(good, [HOST]);
 
-  it('ends with the meta certificate, and leaves the loaded chain as it was', () => {
+  it('each chain ends with the meta certificate, and the loaded chain stays unchanged', () => {
     const { certificates } = servedSet([{ certificate: loaded, names: [HOST] }], 'refuse', keyOf(1), NOW);
     expect(certificates).toHaveLength(1);
     const [served] = certificates;
@@ -276,7 +279,7 @@ describe('what is served', () => {
     expect(served?.privateKey).toEqual(loaded.privateKey);
   });
 
-  it('says for which names each is, and what becomes of others', () => {
+  it('the set says which names get each certificate, and what happens with others', () => {
     const served = [
       { certificate: loaded, names: [HOST] },
       { certificate: loaded, names: [] },

@@ -9,7 +9,7 @@ function drop(packets: number, more: Partial<PacketDrop> = {}): PacketDrop {
   return { source: ALICE, destination: BOB, reason: 'queue_head', packets, ...more };
 }
 
-it('says of one key to another what was dropped and why, in one line', () => {
+it('one line says what was dropped between two keys, and why', () => {
   const lines = new DropLog(0).lines([drop(3), drop(1, { reason: 'unknown_dest' }), drop(2, { source: BOB })], 0);
   expect(lines).toEqual([
     { source: ALICE, destination: BOB, packets: { queue_head: 3, unknown_dest: 1 } },
@@ -17,7 +17,7 @@ it('says of one key to another what was dropped and why, in one line', () => {
   ]);
 });
 
-it('says it five times, then every 30 s, and forgets nothing meanwhile', () => {
+it('a pair has five lines, then one every 30 s, and no drop is forgotten', () => {
   const log = new DropLog(0);
   let said = 0;
   for (let round = 0; round < 100; round++) said += log.lines([drop(1)], round).length;
@@ -29,7 +29,7 @@ it('says it five times, then every 30 s, and forgets nothing meanwhile', () => {
   expect(log.lines([drop(1)], 30_200)).toEqual([]);
 });
 
-it('remembers the hundred pairs that were dropped for last', () => {
+it('the log remembers the hundred most recent pairs', () => {
   const log = new DropLog(0);
   for (let round = 0; round < 6; round++) log.lines([drop(1)], 0);
   for (let number = 10; number < 109; number++) log.lines([drop(1, { source: keyOf(number) })], 0);
@@ -38,7 +38,7 @@ it('remembers the hundred pairs that were dropped for last', () => {
   expect(log.lines([drop(1)], 0)).toHaveLength(1);
 });
 
-it('says of all pairs together no more than a line a second, in the end', () => {
+it('all pairs together have at most one line a second in the long run', () => {
   const log = new DropLog(0);
   let said = 0;
   for (let number = 10; number < 2000; number++) said += log.lines([drop(1, { source: keyOf(number) })], 0).length;

@@ -20,17 +20,17 @@ function days(of: CertificateState, lifetime: number): number[] {
   return found;
 }
 
-describe('a certificate that runs out', () => {
-  it('is warned of 14 and 3 days before, once each', () => {
+describe('a certificate that expires', () => {
+  it('a certificate is warned about 14 and 3 days before it expires, once each', () => {
     expect(days(state(90), 90)).toEqual([14, 3]);
   });
 
-  it('is warned of at a third of a short lifetime', () => {
+  it('a certificate with a short lifetime is warned about at a third of it', () => {
     expect(days(state(6), 6)).toEqual([2]);
     expect(days(state(30), 30)).toEqual([10, 3]);
   });
 
-  it('is warned of with why it cannot be renewed, and not at all while that is under way', () => {
+  it('a certificate is warned about with the reason why its renewal failed, and not while it is in progress', () => {
     expect(days(state(90, { failures: 0 }), 90)).toEqual([]);
     const failing = state(90, { failures: 2, trouble: 'no answer in time' });
     expect(days(failing, 90)).toEqual([14, 3]);
@@ -40,13 +40,13 @@ describe('a certificate that runs out', () => {
     );
   });
 
-  it('is warned of when it has', () => {
+  it('a certificate is warned about after it has expired', () => {
     expect(new ExpiryWarnings().lines([state(90, { failures: 1, trouble: 'no' })], 91 * DAY)).toEqual([
       'the certificate for a.test: it expired on 1970-04-01T00:00:00.000Z, and cannot be renewed: no',
     ]);
   });
 
-  it('is not there yet: nothing to say', () => {
+  it('a certificate that does not exist yet causes no warning', () => {
     expect(new ExpiryWarnings().lines([state(0)], 5 * DAY)).toEqual([]);
   });
 });

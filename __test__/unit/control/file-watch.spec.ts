@@ -40,13 +40,13 @@ async function watched() {
   return { one, two, watch, looks };
 }
 
-describe('files that are watched', () => {
-  it('tell of nothing while they stay as they are', async () => {
+describe('the file watch', () => {
+  it('the watch reports nothing while files stay unchanged', async () => {
     const { looks } = await watched();
     expect(await looks(3)).toBe(0);
   });
 
-  it('tell once of a change, when they have been the same for one look', async () => {
+  it('the watch reports a change once, after one stable look', async () => {
     const { one, two, looks } = await watched();
     writeFileSync(one, 'bb');
     expect(await looks(1)).toBe(0);
@@ -56,7 +56,7 @@ describe('files that are watched', () => {
     expect(await looks(2)).toBe(1);
   });
 
-  it('tell of one that goes, and of one that comes', async () => {
+  it('the watch reports a removed file, and a new one', async () => {
     const { two, looks } = await watched();
     rmSync(two);
     expect(await looks(2)).toBe(1);
@@ -64,7 +64,7 @@ describe('files that are watched', () => {
     expect(await looks(2)).toBe(2);
   });
 
-  it('tell of a link that leads elsewhere', async () => {
+  it('the watch reports a link with a new target', async () => {
     const { one, two, looks } = await watched();
     writeFileSync(`${one}.other`, 'c');
     rmSync(two);
@@ -75,7 +75,7 @@ describe('files that are watched', () => {
     expect(await looks(2)).toBe(2);
   });
 
-  it('tell of nothing once the watch has stopped', async () => {
+  it('a stopped watch reports nothing', async () => {
     const { one, watch, looks } = await watched();
     writeFileSync(one, 'bb');
     expect(await looks(1)).toBe(0);

@@ -24,7 +24,7 @@ function fresh(): string {
 }
 
 describe('writeFileAtomic', () => {
-  it('makes a file with its mode, and nothing beside it', async () => {
+  it('writeFileAtomic makes a file with its mode, and no other file', async () => {
     const directory = fresh();
     await writeFileAtomic(join(directory, 'key'), 'secret', 0o600);
     expect(readdirSync(directory)).toEqual(['key']);
@@ -32,7 +32,7 @@ describe('writeFileAtomic', () => {
     expect(statSync(join(directory, 'key')).mode & 0o777).toBe(0o600);
   });
 
-  it('replaces a file, its mode included', async () => {
+  it('writeFileAtomic replaces a file and its mode', async () => {
     const path = join(fresh(), 'key');
     writeFileSync(path, 'old and longer', { mode: 0o644 });
     await writeFileAtomic(path, 'new', 0o600);
@@ -40,7 +40,7 @@ describe('writeFileAtomic', () => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
-  it('has the whole of it on disk before it takes the name', async () => {
+  it('writeFileAtomic has all data on disk before the file gets its name', async () => {
     const path = join(fresh(), 'key');
     writeFileSync(path, 'old');
     const steps: string[] = [];
@@ -64,7 +64,7 @@ describe('writeFileAtomic', () => {
     expect(steps).toEqual(['open wx 600', 'sync new', 'rename over old']);
   });
 
-  it('that fails leaves the old file, and nothing else', async () => {
+  it('a failed writeFileAtomic leaves the old file, and no other', async () => {
     const directory = fresh();
     const path = join(directory, 'key');
     writeFileSync(path, 'old');
@@ -74,7 +74,7 @@ describe('writeFileAtomic', () => {
     expect(readFileSync(path, 'utf8')).toBe('old');
   });
 
-  it('says what is wrong where the directory is missing', async () => {
+  it('writeFileAtomic reports a missing directory', async () => {
     await expect(writeFileAtomic(join(root, 'nowhere', 'key'), 'x', 0o600)).rejects.toThrow(/ENOENT/);
   });
 });
@@ -94,7 +94,7 @@ describe('makeParent', () => {
 
   // A worker thread, in which the mutation run has its tests, cannot set a umask.
   it.skipIf(!isMainThread).each([0o000, 0o022, 0o077])(
-    'makes all of the way, for this user alone, under umask %i',
+    'makeParent makes the whole path, for this user alone, under umask %i',
     async (umask) => {
       const path = join(fresh(), 'a', 'b', 'key');
       const usual = process.umask();
@@ -111,7 +111,7 @@ describe('makeParent', () => {
 });
 
 describe('writableByOthers', () => {
-  it('finds directories that group or others may write to, once each, and misses none that is missing', async () => {
+  it('writableByOthers finds directories that group or others may write to, once each, and ignores missing ones', async () => {
     const [wide, group, usual, own] = [fresh(), fresh(), fresh(), fresh()];
     const modes = { [wide]: 0o777, [group]: 0o770, [usual]: 0o755, [own]: 0o700 };
     for (const [path, mode] of Object.entries(modes)) chmodSync(path, mode);
@@ -123,14 +123,14 @@ describe('writableByOthers', () => {
 });
 
 describe('readIfThere', () => {
-  it('is the text, or undefined', async () => {
+  it('readIfThere returns the text, or undefined', async () => {
     const path = join(fresh(), 'file');
     expect(await readIfThere(path)).toBeUndefined();
     writeFileSync(path, 'text ü');
     expect(await readIfThere(path)).toBe('text ü');
   });
 
-  it('says of anything else that it is wrong', async () => {
+  it('readIfThere reports any other problem', async () => {
     await expect(readIfThere(fresh())).rejects.toThrow(/EISDIR/);
   });
 });

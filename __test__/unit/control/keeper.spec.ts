@@ -96,7 +96,7 @@ class Rig {
 }
 
 describe('a keeper', () => {
-  it('orders at once, and again when a third of the lifetime is left', async () => {
+  it('a keeper orders at once, and again when a third of the lifetime is left', async () => {
     const rig = new Rig();
     await rig.keeper.look();
     await rig.pass(0);
@@ -110,7 +110,7 @@ describe('a keeper', () => {
     expect(rig.orders).toHaveLength(2);
   });
 
-  it('takes what is kept, and orders nothing before its time', async () => {
+  it('a keeper uses a stored certificate, and orders nothing before its time', async () => {
     const rig = new Rig();
     rig.kept = certificate(90, 30);
     await rig.keeper.look();
@@ -121,7 +121,7 @@ describe('a keeper', () => {
     expect(rig.orders).toHaveLength(1);
   });
 
-  it('waits for a client, where it is not eager, and for each as long as it may', async () => {
+  it('a keeper that is not eager waits for a client, and lets each one wait as long as it may', async () => {
     const rig = new Rig(false);
     await rig.keeper.look();
     await rig.pass(30 * DAY);
@@ -138,7 +138,7 @@ describe('a keeper', () => {
     expect(rig.keeper.want()).toBe(true);
   });
 
-  it('waits longer and longer after failures: five orders in the first hour', async () => {
+  it('a keeper waits longer after each failure: five orders in the first hour', async () => {
     const rig = new Rig();
     rig.failure = new Error('no');
     await rig.keeper.look();
@@ -153,7 +153,7 @@ describe('a keeper', () => {
     expect(rig.keeper.trouble).toBe('');
   });
 
-  it('serves what it has while renewal fails, and waits as long as the CA asks', async () => {
+  it('a keeper serves its certificate while the renewal fails, and waits as long as the CA asks', async () => {
     const rig = new Rig();
     rig.kept = certificate(90, 61);
     rig.failure = new AcmeError('rateLimited', 'too many', Date.now() + 10 * HOUR);
@@ -168,7 +168,7 @@ describe('a keeper', () => {
     expect(rig.orders.length).toBeGreaterThan(1);
   });
 
-  it('renews when the CA says so', async () => {
+  it('a keeper renews when the CA suggests it', async () => {
     const rig = new Rig();
     rig.kept = certificate(90, 10);
     const at = Date.now() + 5 * DAY;
@@ -181,7 +181,7 @@ describe('a keeper', () => {
     expect(rig.asked.length).toBeGreaterThanOrEqual(20);
   });
 
-  it('orders no more than once an hour, even if the CA wants every certificate replaced at once', async () => {
+  it('a keeper orders at most once an hour, even if the CA wants every certificate replaced at once', async () => {
     const rig = new Rig();
     rig.suggestion = () => ({ at: 0, askAt: Date.now() + MINUTE, explanation: undefined });
     await rig.keeper.look();
@@ -190,7 +190,7 @@ describe('a keeper', () => {
     expect(rig.orders.length).toBeLessThanOrEqual(25);
   });
 
-  it('waits for a relay that orders the same, and takes what that has got', async () => {
+  it('a keeper waits for a relay that orders the same certificate, and takes the result', async () => {
     const rig = new Rig();
     rig.locked = true;
     await rig.keeper.look();
@@ -364,7 +364,7 @@ describe('the pause after a failure', () => {
     expect(nextAttempt(BACK_OFF, failures, 1000, undefined, () => random)).toBe(1000 + pause);
   });
 
-  it('is what the CA asks for, within a day', () => {
+  it('the pause is as long as the CA asks, up to a day', () => {
     expect(nextAttempt(BACK_OFF, 1, 0, 5 * HOUR, () => 0)).toBe(5 * HOUR);
     expect(nextAttempt(BACK_OFF, 1, 0, 500 * HOUR, () => 0)).toBe(DAY);
   });

@@ -18,12 +18,12 @@ function file(text?: string): string {
 }
 
 describe('a key file that is made', () => {
-  it('has derper’s form to the byte', () => {
+  it('a new key file has derper’s form to the byte', () => {
     const keys = keyPairOf(bytes(hex));
     expect(formatKeyFile(keys)).toBe(`{\n\t"PrivateKey": "privkey:${hex}"\n}`);
   });
 
-  it('is for its owner alone, and read again the next time', async () => {
+  it('a new key file is for its owner alone, and read again the next time', async () => {
     const path = join(root, 'not', 'yet', 'there', 'derper.key');
     const made = await loadOrMakeKey(path);
     expect(statSync(path).mode & 0o777).toBe(0o600);
@@ -32,7 +32,7 @@ describe('a key file that is made', () => {
     expect((await loadOrMakeKey(path)).publicKey).toBe(made.publicKey);
   });
 
-  it('has another key each time', async () => {
+  it('each new key file has another key', async () => {
     const [first, second] = await Promise.all([loadOrMakeKey(file()), loadOrMakeKey(file())]);
     expect(first.publicKey).not.toBe(second.publicKey);
   });
@@ -55,7 +55,7 @@ describe('a key file is read', () => {
   });
 });
 
-describe('a key file that cannot be used is left alone, and never quoted', () => {
+describe('an unusable key file is left alone, and never quoted', () => {
   const secret = hex.slice(0, 60);
 
   it.each([
@@ -95,13 +95,13 @@ describe('a mesh key file', () => {
     else await expect(loaded).rejects.toThrow('invalid mesh key');
   });
 
-  it('that is not there is wrong, and is not made', async () => {
+  it('a missing mesh key file is an error, and is not made', async () => {
     const path = file();
     await expect(loadMeshKey(path)).rejects.toThrow('no such file');
     expect(readdirSync(join(path, '..'))).toEqual([]);
   });
 
-  it('is never quoted', async () => {
+  it('a mesh key file is never quoted', async () => {
     await expect(loadMeshKey(file('5ec4e7'))).rejects.toThrow(/^(?!.*5ec4e7)/);
   });
 });

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { LineLimit } from '../../../src/control/line-limit.js';
 
-it('lets some lines through at once, then one in each interval, with the number of those that were held back', () => {
+it('a limit lets some lines through at once, then one in each interval, with the number of held lines', () => {
   const limit = new LineLimit(3, 1000, 5000);
   expect(Array.from({ length: 6 }, (_, index) => limit.take(5000 + index))).toEqual([
     0,

@@ -20,7 +20,7 @@ function meshOf(limit: number) {
 }
 
 describe('the keys of a mesh', () => {
-  it('are passed over when the link that announces most announces more', () => {
+  it('the keys of the largest link are ignored above the limit', () => {
     const { told, link, announce, known } = meshOf(5);
     const [a, b] = [link('a'), link('b')];
     announce(b, 1, 1);
@@ -34,7 +34,7 @@ describe('the keys of a mesh', () => {
     expect(known(b)).toEqual([1]);
   });
 
-  it('are taken of a link that announces less, and the one that announces most forgets as many, the oldest', () => {
+  it('the keys of a smaller link replace the oldest keys of the largest one', () => {
     const { told, link, announce, known } = meshOf(6);
     const [a, b] = [link('a'), link('b')];
     announce(a, 10, 15);
@@ -45,7 +45,7 @@ describe('the keys of a mesh', () => {
     expect([a.passedOver, b.passedOver]).toEqual([3, 1]);
   });
 
-  it('that were passed over are asked for once there is room again', () => {
+  it('ignored keys are requested again once there is room', () => {
     const { mesh, told, link, announce } = meshOf(8);
     const [a, b] = [link('a'), link('b')];
     announce(b, 1, 3);
@@ -60,7 +60,7 @@ describe('the keys of a mesh', () => {
     expect(told).toEqual([]);
   });
 
-  it('of a link that has ended make room for those of others, and not for its own', () => {
+  it('a link that ends makes room for the keys of others, and not for its own', () => {
     const { mesh, told, link, announce, known } = meshOf(8);
     const [a, b] = [link('a'), link('b')];
     announce(a, 10, 14);

@@ -63,8 +63,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe('a relay to mesh with', () => {
-  it('is resolved and dialled, with a name that need not be the one that is resolved', async () => {
+describe('a relay of the mesh', () => {
+  it('a relay is resolved and dialled, under a name that may differ from the resolved one', async () => {
     meshWith(PEER);
     await vi.advanceTimersByTimeAsync(0);
     expect(lookup).toHaveBeenLastCalledWith('inner.test', { all: true, verbatim: true });
@@ -86,7 +86,7 @@ describe('a relay to mesh with', () => {
     ]);
   });
 
-  it('is dialled at all its addresses, which share the time', async () => {
+  it('a relay is dialled at all its addresses, which share the time', async () => {
     resolvesTo('2001:db8::1', '192.0.2.1', '192.0.2.2');
     meshWith(PEER);
     await vi.advanceTimersByTimeAsync(0);
@@ -103,7 +103,7 @@ describe('a relay to mesh with', () => {
     expect(mesh.status()).toMatchObject([{ state: 'connected', publicKey: formatNodeKey(THEIRS) }]);
   });
 
-  it('is resolved and dialled again after 5 s, or a little more', async () => {
+  it('a relay is resolved and dialled again after 5 s, or a little more', async () => {
     meshWith(PEER);
     await vi.advanceTimersByTimeAsync(0);
     mesh.linkClosed(1, 'connection refused');
@@ -116,7 +116,7 @@ describe('a relay to mesh with', () => {
     expect(dials.map(({ link }) => link)).toEqual([1, 2]);
   });
 
-  it('whose name is not resolved is asked for again', async () => {
+  it('a relay whose name does not resolve is tried again', async () => {
     lookup.mockRejectedValueOnce(Object.assign(new Error('getaddrinfo ENOTFOUND inner.test'), { errno: -3008 }));
     meshWith(PEER);
     await vi.advanceTimersByTimeAsync(0);
@@ -125,7 +125,7 @@ describe('a relay to mesh with', () => {
     expect(dials).toHaveLength(1);
   });
 
-  it('whose name takes for ever to be resolved is given up for now', async () => {
+  it('a relay whose name never resolves is given up for this attempt', async () => {
     lookup.mockReturnValueOnce(new Promise(() => {}));
     meshWith(PEER);
     await vi.advanceTimersByTimeAsync(10_000);
@@ -134,7 +134,7 @@ describe('a relay to mesh with', () => {
     expect(dials).toHaveLength(1);
   });
 
-  it('that cannot be reached is told of once for each reason', async () => {
+  it('an unreachable relay is logged once for each reason', async () => {
     meshWith(PEER);
     for (const reason of ['one', 'one', 'two', 'one', 'one']) {
       await vi.advanceTimersByTimeAsync(6000);
@@ -144,7 +144,7 @@ describe('a relay to mesh with', () => {
     expect(log.map((line) => line.split(' ')[0])).toEqual(['warn', 'debug', 'warn', 'warn', 'debug']);
   });
 
-  it('that is lost is told of each time', async () => {
+  it('a lost relay is logged each time', async () => {
     meshWith(PEER);
     for (let time = 0; time < 3; time++) {
       await vi.advanceTimersByTimeAsync(6000);
@@ -160,14 +160,14 @@ describe('a relay to mesh with', () => {
   });
 });
 
-describe('what a link announces', () => {
+describe('the keys of a link', () => {
   beforeEach(async () => {
     meshWith(PEER);
     await vi.advanceTimersByTimeAsync(0);
     mesh.linkOpen(1, THEIRS);
   });
 
-  it('is passed on in its order', () => {
+  it('announced keys are passed on in order', () => {
     mesh.linkPeers(1, [
       { key: A, present: true },
       { key: B, present: true },
@@ -178,7 +178,7 @@ describe('what a link announces', () => {
     expect(mesh.status()).toMatchObject([{ peers: 2 }]);
   });
 
-  it('is undone when the link ends, each once', async () => {
+  it('announced keys are withdrawn when the link ends, each once', async () => {
     mesh.linkPeers(1, [
       { key: A, present: true },
       { key: A, present: true },
@@ -197,7 +197,7 @@ describe('what a link announces', () => {
     expect(changes).toEqual([]);
   });
 
-  it('is of no use once another link has taken its place', async () => {
+  it('announcements of a replaced link are ignored', async () => {
     mesh.linkClosed(1, 'gone');
     await vi.advanceTimersByTimeAsync(6000);
     mesh.linkOpen(2, THEIRS);
@@ -205,7 +205,7 @@ describe('what a link announces', () => {
     expect(changes).toEqual([]);
   });
 
-  it('is counted in the log: once when it is all there, then as it changes', async () => {
+  it('announced keys are counted in the log: once when they are complete, then as the count changes', async () => {
     mesh.linkPeers(1, [{ key: A, present: true }]);
     await vi.advanceTimersByTimeAsync(200);
     mesh.linkPeers(1, [{ key: B, present: true }]);
@@ -217,7 +217,7 @@ describe('what a link announces', () => {
   });
 });
 
-it('a relay that turns out to be this one is hung up on, and not dialled again', async () => {
+it('a relay that turns out to be this one is disconnected, and not dialled again', async () => {
   meshWith(PEER);
   await vi.advanceTimersByTimeAsync(0);
   mesh.linkOpen(1, OWN);
@@ -228,7 +228,7 @@ it('a relay that turns out to be this one is hung up on, and not dialled again',
   expect(mesh.status()).toMatchObject([{ state: 'self', trouble: '' }]);
 });
 
-it('several relays are dialled at once, and each on its own again', async () => {
+it('several relays are dialled at once, and each again on its own', async () => {
   meshWith(PEER, { ...PEER, authority: 'other.test' });
   await vi.advanceTimersByTimeAsync(0);
   expect(dials.map(({ target }) => target.authority)).toEqual(['relay.test:8443', 'other.test']);
@@ -238,7 +238,7 @@ it('several relays are dialled at once, and each on its own again', async () => 
   expect(dials.map(({ target }) => target.authority)).toEqual(['relay.test:8443', 'other.test', 'other.test']);
 });
 
-it('nothing is dialled once the mesh is stopped', async () => {
+it('no relay is dialled once the mesh is stopped', async () => {
   meshWith(PEER, PEER);
   await vi.advanceTimersByTimeAsync(0);
   mesh.linkClosed(1, 'no');
@@ -250,8 +250,8 @@ it('nothing is dialled once the mesh is stopped', async () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-describe('more keys than may be announced', () => {
-  it('are passed over, the relay’s log says so, and the relay is dialled anew once there is room', async () => {
+describe('keys beyond the limit', () => {
+  it('keys beyond the limit are ignored and logged, and the relay is dialled again once there is room', async () => {
     meshOfAtMost(4, PEER);
     await vi.advanceTimersByTimeAsync(0);
     mesh.linkOpen(1, THEIRS);
@@ -282,7 +282,7 @@ describe('more keys than may be announced', () => {
     expect(changes.at(-1)).toBe('2 +f');
   });
 
-  it('are taken from the relay that announces most', async () => {
+  it('keys beyond the limit are taken from the relay that announces most', async () => {
     meshOfAtMost(4, PEER, { ...PEER, authority: 'other.test' });
     await vi.advanceTimersByTimeAsync(0);
     for (const link of [1, 2]) mesh.linkOpen(link, THEIRS);

@@ -16,7 +16,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it('is told 200 ms after the last of the flood', () => {
+it('the count is reported 200 ms after the last announcement of the flood', () => {
   count.start();
   for (let peers = 1; peers <= 10; peers++) {
     vi.advanceTimersByTime(150);
@@ -28,7 +28,7 @@ it('is told 200 ms after the last of the flood', () => {
   expect(told).toEqual(['first 10']);
 });
 
-it('is told at the latest after 2 s', () => {
+it('the count is reported after 2 s at the latest', () => {
   count.start();
   for (let peers = 1; peers <= 20; peers++) {
     vi.advanceTimersByTime(100);
@@ -37,20 +37,20 @@ it('is told at the latest after 2 s', () => {
   expect(told).toEqual(['first 19']);
 });
 
-it('is told at once when somebody goes', () => {
+it('the count is reported at once when a key is withdrawn', () => {
   count.start();
   count.changed(5, false);
   count.changed(4, true);
   expect(told).toEqual(['first 4']);
 });
 
-it('is told of nobody, if nobody is announced', () => {
+it('a count of zero is reported if no key is announced', () => {
   count.start();
   vi.advanceTimersByTime(2000);
   expect(told).toEqual(['first 0']);
 });
 
-it('is told every ten seconds while it changes, and only then', () => {
+it('a changing count is reported every ten seconds, and only then', () => {
   count.start();
   count.changed(1, true);
   count.changed(2, false);
@@ -67,7 +67,7 @@ it('is told every ten seconds while it changes, and only then', () => {
   expect(told).toEqual(['first 1', '3']);
 });
 
-it('is not told once the link has ended, and anew with the next', () => {
+it('no count is reported after the end of the link, and the next link starts again', () => {
   count.start();
   count.changed(3, false);
   count.stop();

@@ -10,17 +10,17 @@ const rate = (bytesPerSecond: unknown, burst?: unknown) =>
   JSON.stringify({ PerClientRateLimitBytesPerSec: bytesPerSecond, PerClientRateBurstBytes: burst });
 
 describe('a rate file', () => {
-  it('has a rate and a burst', async () => {
+  it('a rate file has a rate and a burst', async () => {
     const path = join(directory, 'rate.json');
     writeFileSync(path, rate(1000, MAX_BODY_LENGTH + 1));
     expect(await loadRateConfig(path)).toEqual({ bytesPerSecond: 1000, burst: MAX_BODY_LENGTH + 1 });
   });
 
-  it('that is not there is an error', async () => {
+  it('a missing rate file is an error', async () => {
     await expect(loadRateConfig(join(directory, 'none'))).rejects.toThrow(/ENOENT/);
   });
 
-  it('with a burst that is smaller than a frame gets one of a frame', () => {
+  it('a burst below the largest frame is raised to it', () => {
     expect(parseRateConfig(rate(1000, 5))).toEqual({ bytesPerSecond: 1000, burst: MAX_BODY_LENGTH });
     expect(parseRateConfig(rate(1000))).toEqual({ bytesPerSecond: 1000, burst: MAX_BODY_LENGTH });
   });
@@ -32,27 +32,30 @@ describe('a rate file', () => {
     },
   );
 
-  it('is read as Go reads it: in any case, and the last of several counts', () => {
+  it('a rate file is read as in Go: names in any case, and the last of several counts', () => {
     expect(parseRateConfig('{"perclientRATElimitbytespersec":7}').bytesPerSecond).toBe(7);
     const twice = '{"PerClientRateLimitBytesPerSec":7,"perClientRateLimitBytesPerSec":8}';
     expect(parseRateConfig(twice).bytesPerSecond).toBe(8);
   });
 
-  it.each(['', '{', 'rate: 1'])('that is no JSON says so: %j', (text) => {
+  it.each(['', '{', 'rate: 1'])('a rate file that is not JSON is refused: %j', (text) => {
     expect(() => parseRateConfig(text)).toThrow('it is not JSON');
   });
 
-  it.each(['1', '"x"', '[]', 'true'])('that is no object says so: %s', (text) => {
+  it.each(['1', '"x"', '[]', 'true'])('a rate file that is not an object is refused: %s', (text) => {
     expect(() => parseRateConfig(text)).toThrow('it is not a JSON object');
   });
 
-  it.each(['-1', '1.5', '"1"', 'true', '{}', '18446744073709551616'])('with %s for bytes says which', (value) => {
-    const expected = 'has to be a number of bytes, 0 or more';
-    expect(() => parseRateConfig(`{"PerClientRateLimitBytesPerSec":${value}}`)).toThrow(
-      `PerClientRateLimitBytesPerSec ${expected}`,
-    );
-    expect(() => parseRateConfig(`{"PerClientRateBurstBytes":${value}}`)).toThrow(
-      `PerClientRateBurstBytes ${expected}`,
-    );
-  });
+  it.each(['-1', '1.5', '"1"', 'true', '{}', '18446744073709551616'])(
+    'a rate file with %s for bytes is refused by name',
+    (value) => {
+      const expected = 'has to be a number of bytes, 0 or more';
+      expect(() => parseRateConfig(`{"PerClientRateLimitBytesPerSec":${value}}`)).toThrow(
+        `PerClientRateLimitBytesPerSec ${expected}`,
+      );
+      expect(() => parseRateConfig(`{"PerClientRateBurstBytes":${value}}`)).toThrow(
+        `PerClientRateBurstBytes ${expected}`,
+      );
+    },
+  );
 });

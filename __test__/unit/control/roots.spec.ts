@@ -55,8 +55,8 @@ function hasNodes({ certificates }: Roots): boolean {
   return certificates.some((der) => raw.equals(der));
 }
 
-describe('roots are', () => {
-  it('Node’s, and those of the first bundle of the system’s that is there', async () => {
+describe('trusted roots', () => {
+  it('roots are Node’s, and those of the system’s first bundle', async () => {
     const bundles = ['/nonexistent/bundle', file(`${ONE.pem}# text\n${TWO.pem}`), file(THREE.pem)];
     const roots = await loadRoots({}, bundles);
     expect(ours(roots)).toEqual(['one.test', 'two.test']);
@@ -65,25 +65,25 @@ describe('roots are', () => {
     expect(roots.problems).toEqual([]);
   });
 
-  it('no others where there is no bundle', async () => {
+  it('roots are only Node’s if there is no bundle', async () => {
     const roots = await loadRoots({}, ['/nonexistent/bundle']);
     expect(roots.certificates).toHaveLength(new Set(rootCertificates).size);
     expect(roots.problems).toEqual([]);
   });
 
-  it('with NODE_EXTRA_CA_CERTS these too', async () => {
+  it('NODE_EXTRA_CA_CERTS adds roots', async () => {
     const roots = await loadRoots({ NODE_EXTRA_CA_CERTS: file(TWO.pem) }, [file(ONE.pem)]);
     expect(ours(roots)).toEqual(['one.test', 'two.test']);
     expect(hasNodes(roots)).toBe(true);
   });
 
-  it('with SSL_CERT_FILE these instead of the bundle', async () => {
+  it('SSL_CERT_FILE replaces the bundle', async () => {
     const roots = await loadRoots({ SSL_CERT_FILE: file(TWO.pem) }, [file(ONE.pem)]);
     expect(ours(roots)).toEqual(['two.test']);
     expect(hasNodes(roots)).toBe(true);
   });
 
-  it('with SSL_CERT_DIR what is in these directories, whatever else is', async () => {
+  it('SSL_CERT_DIR adds what its directories contain', async () => {
     const [first, second] = [temporary(), temporary()];
     writeFileSync(join(first, 'a.pem'), TWO.pem);
     writeFileSync(join(first, 'README'), 'none');
@@ -96,7 +96,7 @@ describe('roots are', () => {
     expect(roots.problems).toEqual([]);
   });
 
-  it('with both nothing but these, and NODE_EXTRA_CA_CERTS', async () => {
+  it('SSL_CERT_FILE and SSL_CERT_DIR together replace all but NODE_EXTRA_CA_CERTS', async () => {
     const directory = temporary();
     writeFileSync(join(directory, 'a.pem'), TWO.pem);
     const env = { SSL_CERT_FILE: file(THREE.pem), SSL_CERT_DIR: directory, NODE_EXTRA_CA_CERTS: file(FOUR.pem) };
@@ -105,7 +105,7 @@ describe('roots are', () => {
     expect(roots.certificates).toHaveLength(3);
   });
 
-  it('each there once', async () => {
+  it('each root appears once', async () => {
     const env = {
       SSL_CERT_FILE: file(ONE.pem + ONE.pem),
       SSL_CERT_DIR: temporary(),
@@ -114,7 +114,7 @@ describe('roots are', () => {
     expect((await loadRoots(env, [])).certificates).toHaveLength(1);
   });
 
-  it('told of where they cannot be read', async () => {
+  it('unreadable files of roots are reported', async () => {
     const env = {
       SSL_CERT_FILE: '/nonexistent/a',
       SSL_CERT_DIR: '/nonexistent/b',

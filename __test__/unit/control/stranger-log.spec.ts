@@ -7,7 +7,7 @@ const figures = (evicted: number, refused: number): StrangerFigures => ({
 });
 
 describe('the log of strangers', () => {
-  it('has one line a minute, of what has come since the last', () => {
+  it('the log has at most one line a minute, about what happened since the last', () => {
     let now = figures(0, 0);
     const said: StrangerFigures[] = [];
     const log = new StrangerLog(

@@ -10,13 +10,13 @@ const NOW = new Date('2026-11-23T12:34:56.789Z');
 const DAY = 24 * 60 * 60 * 1000;
 const ED25519 = '1.3.101.112';
 
-describe('the meta certificate is upstream’s', () => {
+describe('the meta certificate', () => {
   const facts = vectors.metaCert.values;
   const der = metaCertificate(nodeKey(facts.serverPublicKey), NOW);
   const parsed = new X509Certificate(der);
   const { tbsCertificate, signatureAlgorithm } = AsnConvert.parse(der, Certificate);
 
-  it('in version, serial number and names', () => {
+  it('the meta certificate has upstream’s version, serial number and names', () => {
     expect(tbsCertificate.version + 1).toBe(facts.version);
     expect([...new Uint8Array(tbsCertificate.serialNumber)]).toEqual([facts.serial]);
     expect(facts.commonName).toBe(`derpkey${nodeKeyHex(nodeKey(facts.serverPublicKey))}`);
@@ -28,7 +28,7 @@ describe('the meta certificate is upstream’s', () => {
     }
   });
 
-  it('in names to the byte, but for the kind of string that the common name is', () => {
+  it('the meta certificate’s names equal upstream’s to the byte, except for the string type of the common name', () => {
     // Go writes a PrintableString (0x13), this a UTF8String (0x0c); no client looks.
     const printable = (name: unknown) =>
       Buffer.from(AsnConvert.serialize(name)).toString('hex').replace('0c47', '1347');
@@ -36,19 +36,19 @@ describe('the meta certificate is upstream’s', () => {
     expect(printable(tbsCertificate.issuer)).toBe(facts.issuerDer);
   });
 
-  it('in its validity', () => {
+  it('the meta certificate has upstream’s validity', () => {
     const { notBefore, notAfter } = tbsCertificate.validity;
     expect(days(notBefore.getTime().getTime())).toBeCloseTo(facts.notBeforeDays, 4);
     expect(days(notAfter.getTime().getTime())).toBeCloseTo(facts.notAfterDays, 4);
   });
 
-  it('in its extensions', () => {
+  it('the meta certificate has upstream’s extensions', () => {
     expect(extensionsOf(tbsCertificate.extensions)).toEqual(facts.extensions);
     expect(parsed.ca).toBe(facts.extensions['2.5.29.19'] === undefined);
     expect(parsed.subjectAltName).toBeUndefined();
   });
 
-  it('in its key and signature', () => {
+  it('the meta certificate has upstream’s key type and signature', () => {
     expect(signatureAlgorithm.algorithm).toBe(ED25519);
     expect(tbsCertificate.signature.algorithm).toBe(ED25519);
     expect(tbsCertificate.subjectPublicKeyInfo.algorithm.algorithm).toBe(ED25519);
@@ -58,12 +58,12 @@ describe('the meta certificate is upstream’s', () => {
     expect(parsed.verify(parsed.publicKey)).toBe(true);
   });
 
-  it('with a key of its own each time', () => {
+  it('each meta certificate has its own key', () => {
     const other = new X509Certificate(metaCertificate(nodeKey(facts.serverPublicKey), NOW));
     expect(other.publicKey.equals(parsed.publicKey)).toBe(false);
   });
 
-  it('for whichever key is the relay’s', () => {
+  it('the meta certificate names the relay’s key, whichever that is', () => {
     const zeros = new X509Certificate(metaCertificate(nodeKey('00'.repeat(32)), NOW));
     expect(zeros.subject).toBe(`CN=derpkey${'0'.repeat(64)}`);
   });
@@ -75,7 +75,7 @@ describe('a self-signed certificate', () => {
   const parsed = new X509Certificate(der);
   const { tbsCertificate } = AsnConvert.parse(der, Certificate);
 
-  it('is valid for each of its hosts, and for no other', () => {
+  it('a self-signed certificate covers each of its hosts, and no other', () => {
     expect(parsed.checkHost('derp.example.com')).toBe('derp.example.com');
     expect(parsed.checkHost('localhost')).toBe('localhost');
     expect(parsed.checkIP('192.0.2.1')).toBe('192.0.2.1');
@@ -87,18 +87,18 @@ describe('a self-signed certificate', () => {
     expect(parsed.issuer).toBe(parsed.subject);
   });
 
-  it('has its key, and signed itself with it', () => {
+  it('a self-signed certificate has its key, and signed itself with it', () => {
     expect(parsed.checkPrivateKey(privateKey)).toBe(true);
     expect(parsed.verify(parsed.publicKey)).toBe(true);
     expect(privateKey.asymmetricKeyDetails).toEqual({ namedCurve: 'prime256v1' });
   });
 
-  it('is valid from a little before to so many days after', () => {
+  it('a self-signed certificate is valid from a little before now for the given days', () => {
     expect(days(Date.parse(parsed.validTo))).toBeCloseTo(10, 4);
     expect(days(Date.parse(parsed.validFrom))).toBeCloseTo(-1 / 24, 4);
   });
 
-  it('may be used by a TLS server, and signs no others', () => {
+  it('a self-signed certificate is for a TLS server, and signs no others', () => {
     const extensions = extensionsOf(tbsCertificate.extensions);
     expect(Object.keys(extensions).sort()).toEqual(['2.5.29.15', '2.5.29.17', '2.5.29.19', '2.5.29.37']);
     // Digital signature and key encipherment; server authentication.
@@ -108,7 +108,7 @@ describe('a self-signed certificate', () => {
     expect(parsed.ca).toBe(false);
   });
 
-  it('has a positive serial number, another each time', () => {
+  it('each self-signed certificate has a positive serial number of its own', () => {
     const serials = Array.from({ length: 40 }, () => {
       const made = AsnConvert.parse(selfSignedCertificate(['x'], 1, NOW).der, Certificate);
       return Buffer.from(made.tbsCertificate.serialNumber).toString('hex');
@@ -122,7 +122,7 @@ describe('a self-signed certificate', () => {
     }
   });
 
-  it('that lasts beyond 2049 says so in the form that is made for it', () => {
+  it('a self-signed certificate that lasts beyond 2049 has the date form for it', () => {
     const far = new X509Certificate(selfSignedCertificate(['x'], 365 * 30, NOW).der);
     expect(new Date(far.validTo).getUTCFullYear()).toBe(2056);
   });

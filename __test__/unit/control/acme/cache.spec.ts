@@ -22,7 +22,7 @@ const mode = (path: string) => statSync(path).mode & 0o777;
 const SEC1 = /^-----BEGIN EC PRIVATE KEY-----\n[^-]+-----END EC PRIVATE KEY-----\n/;
 
 describe('an account key', () => {
-  it('is made once, under the first name, for this user alone', async () => {
+  it('an account key is made once, under the first name, for this user alone', async () => {
     const { cache, path, text } = fresh();
     const key = await cache.accountKey(ACCOUNT_FILES.dns);
     expect(text('acme_account+key')).toMatch(SEC1);
@@ -31,7 +31,7 @@ describe('an account key', () => {
     expect((await cache.accountKey(ACCOUNT_FILES.dns)).equals(key)).toBe(true);
   });
 
-  it('under the second name is taken, and no other is made', async () => {
+  it('an account key under the second name is used, and no new one is made', async () => {
     const { cache, path } = fresh();
     mkdirSync(path('.'), { recursive: true });
     const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -40,13 +40,13 @@ describe('an account key', () => {
     expect(readdirSync(path('.'))).toEqual(['acme_account.key']);
   });
 
-  it('for addresses is another one', async () => {
+  it('the account key for addresses is a separate one', async () => {
     const { cache, path } = fresh();
     await cache.accountKey(ACCOUNT_FILES.ip);
     expect(readdirSync(path('.'))).toEqual(['acme-account.key']);
   });
 
-  it('that is none is an error that names its file', async () => {
+  it('a malformed account key is an error that names its file', async () => {
     const { cache, path } = fresh();
     mkdirSync(path('.'), { recursive: true });
     writeFileSync(path('acme_account+key'), 'no key');
@@ -60,7 +60,7 @@ describe('a certificate', () => {
   const { pem: chain, privateKey } = issue({ subject: 'a.test', names: ['a.test'] });
   const blocks = chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n/g)?.join('') as string;
 
-  it('of a name is one file, the key first, with nothing around the certificates', async () => {
+  it('the certificate of a name is one file, key first, with nothing around the certificates', async () => {
     const { cache, path, text } = fresh();
     await cache.writeName('a.test', privateKey, `words\n${chain}\nmore words`);
     expect(text('a.test')).toMatch(SEC1);
@@ -71,7 +71,7 @@ describe('a certificate', () => {
     expect(createPublicKey(createPrivateKey(read?.key as string)).equals(createPublicKey(privateKey))).toBe(true);
   });
 
-  it('of a name may be there for clients without ECDSA, too', async () => {
+  it('a name may have a second certificate, for clients without ECDSA', async () => {
     const { cache, path } = fresh();
     await cache.writeName('a.test', privateKey, chain);
     expect(await cache.readName('a.test', true)).toBeUndefined();
@@ -80,7 +80,7 @@ describe('a certificate', () => {
     expect(await cache.readName('b.test')).toBeUndefined();
   });
 
-  it('of an address is two files, of which the key is for this user alone', async () => {
+  it('the certificate of an address is two files, and the key is for this user alone', async () => {
     const { cache, path, text } = fresh();
     await cache.writeAddress('2001:db8::1', privateKey, chain);
     expect(readdirSync(path('.')).sort()).toEqual(['2001.db8..1.crt', '2001.db8..1.key']);
@@ -88,7 +88,7 @@ describe('a certificate', () => {
     expect(await cache.readAddress('2001:db8::1')).toEqual({ chain: blocks, key: text('2001.db8..1.key') });
   });
 
-  it.each(['crt', 'key'])('of an address without its %s is none', async (which) => {
+  it.each(['crt', 'key'])('an address without its %s has no certificate', async (which) => {
     const { cache, path } = fresh();
     await cache.writeAddress('192.0.2.1', privateKey, chain);
     writeFileSync(path('192.0.2.2.key'), 'x');
@@ -97,7 +97,7 @@ describe('a certificate', () => {
     expect(await cache.readAddress(which === 'crt' ? '192.0.2.2' : '192.0.2.3')).toBeUndefined();
   });
 
-  it('is ordered by one relay at a time', async () => {
+  it('only one relay orders a certificate at a time', async () => {
     const { cache, path } = fresh();
     const release = await cache.lock('2001:db8::1');
     expect(existsSync(path('2001.db8..1+lock'))).toBe(true);
@@ -109,7 +109,7 @@ describe('a certificate', () => {
 describe('a challenge', () => {
   const account = generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey;
 
-  it('over HTTP is answered here and by relays that share the directory, until it is over', async () => {
+  it('an HTTP challenge is answered here and by relays that share the directory, until it ends', async () => {
     const { cache, path } = fresh();
     const here = new Challenges(cache, () => {});
     const there = new Challenges(new CertificateCache(cache.directory), () => {});
@@ -126,7 +126,7 @@ describe('a challenge', () => {
   });
 
   it.each(['', 'a/b', '../secret', 'a.b', 'x'.repeat(257), 'token\n'])(
-    'over HTTP by the token %j is none',
+    'an HTTP challenge for the token %j has no answer',
     async (token) => {
       const { cache, path } = fresh();
       mkdirSync(path('.'), { recursive: true });
@@ -136,7 +136,7 @@ describe('a challenge', () => {
     },
   );
 
-  it('in handshakes is answered here and by relays that share the directory, until it is over', async () => {
+  it('a TLS challenge is answered here and by relays that share the directory, until it ends', async () => {
     const { cache } = fresh();
     let changes = 0;
     const changed = () => {
@@ -159,7 +159,7 @@ describe('a challenge', () => {
     expect(await here.shared('a.test')).toBe(false);
   });
 
-  it('in handshakes that a broken file has is none', async () => {
+  it('a broken file answers no TLS challenge', async () => {
     const { cache, path } = fresh();
     mkdirSync(path('.'), { recursive: true });
     writeFileSync(path('a.test+token'), 'nothing');
@@ -168,7 +168,7 @@ describe('a challenge', () => {
     expect(challenges.certificates).toEqual([]);
   });
 
-  it('in the DNS is the hook’s to set and to remove, whatever becomes of the removal', async () => {
+  it('a DNS challenge calls the hook to set and to remove the record, even if the removal fails', async () => {
     const { cache } = fresh();
     const calls: string[][] = [];
     const hook = async (...call: string[]) => {

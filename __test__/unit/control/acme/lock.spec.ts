@@ -31,7 +31,7 @@ function deadProcess(): number {
 }
 
 describe('a lock', () => {
-  it('is had by one, and by the next when it is given back', async () => {
+  it('a lock belongs to one holder, and to the next after its release', async () => {
     const path = fresh();
     const release = await takeLock(path);
     expect(release).toBeDefined();
@@ -43,7 +43,7 @@ describe('a lock', () => {
     await again?.();
   });
 
-  it('says whose it is, to this user alone', async () => {
+  it('a lock names its owner, and only this user can read it', async () => {
     const path = fresh();
     const release = await takeLock(path);
     expect(readFileSync(path, 'utf8')).toBe(`${hostname()} ${process.pid}`);
@@ -51,18 +51,18 @@ describe('a lock', () => {
     await release?.();
   });
 
-  it('of another host is respected for six minutes', async () => {
+  it('a lock of another host counts for six minutes', async () => {
     expect(await takeLock(await left('elsewhere 1', 5))).toBeUndefined();
     const release = await takeLock(await left('elsewhere 1', 7));
     expect(release).toBeDefined();
     await release?.();
   });
 
-  it('of another host is not judged by the processes of this one', async () => {
+  it('a lock of another host is not judged by the processes of this host', async () => {
     expect(await takeLock(await left(`elsewhere ${deadProcess()}`))).toBeUndefined();
   });
 
-  it('of a process that runs is respected', async () => {
+  it('a lock of a running process counts', async () => {
     expect(await takeLock(await left(`${hostname()} ${process.ppid}`))).toBeUndefined();
     // Of another user's, too, which may not be signalled.
     expect(await takeLock(await left(`${hostname()} 1`))).toBeUndefined();
@@ -71,7 +71,7 @@ describe('a lock', () => {
   it.each([
     ['that has ended', () => `${hostname()} ${deadProcess()}`],
     ['that had the number of this one', () => `${hostname()} ${process.pid}`],
-  ])('of a process %s is taken over', async (_name, text) => {
+  ])('a lock of a process %s is taken over', async (_name, text) => {
     const path = await left(text());
     const release = await takeLock(path);
     expect(release).toBeDefined();
@@ -80,13 +80,13 @@ describe('a lock', () => {
   });
 
   it.each(['', 'x', `${hostname()} x`, `${hostname()} -1`, `${hostname()} 12x`])(
-    'that says nothing of its owner, %j, is respected while it is fresh',
+    'a lock without an owner, %j, counts while it is fresh',
     async (text) => {
       expect(await takeLock(await left(text))).toBeUndefined();
     },
   );
 
-  it('that cannot be made is an error, and not held after it', async () => {
+  it('a lock that cannot be made is an error, and is not held', async () => {
     const file = fresh();
     await (await takeLock(file))?.();
     writeFileSync(file, 'elsewhere 1');

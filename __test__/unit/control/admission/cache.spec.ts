@@ -4,7 +4,7 @@ import { AnswerCache } from '../../../../src/control/admission/cache.js';
 const TIMES = { allow: 100, deny: 10, grace: 1000 };
 
 describe('AnswerCache', () => {
-  it('remembers each answer for its time, and the last one alone', () => {
+  it('the cache keeps the last answer for its time', () => {
     const cache = new AnswerCache(TIMES);
     expect(cache.fresh('a', 0)).toBeUndefined();
     cache.allow('a', 0);
@@ -15,7 +15,7 @@ describe('AnswerCache', () => {
     expect(cache.fresh('a', 56)).toBe(true);
   });
 
-  it('counts the grace from the first failure on, until an answer comes', () => {
+  it('the grace starts at the first failure, and ends at an answer', () => {
     const cache = new AnswerCache(TIMES);
     expect(cache.inGrace('a', 0)).toBe(false);
     cache.allow('a', 0);
@@ -29,13 +29,13 @@ describe('AnswerCache', () => {
     expect(cache.inGrace('a', 1503)).toBe(false);
   });
 
-  it('does not take an answer of long ago for the last known one', () => {
+  it('an old answer does not count in a grace', () => {
     const cache = new AnswerCache(TIMES);
     cache.allow('a', 0);
     expect(cache.inGrace('a', 1101)).toBe(false);
   });
 
-  it('remembers nothing without times', () => {
+  it('without times, the cache keeps nothing', () => {
     const cache = new AnswerCache({ allow: 0, deny: 0, grace: 0 });
     cache.allow('a', 0);
     expect([cache.fresh('a', 0), cache.inGrace('a', 0)]).toEqual([undefined, false]);

@@ -25,19 +25,19 @@ describe('askHook', () => {
       { receive: { bytesPerSecond: 5, burst: 2000 } },
       { kind: 'allowed', receiveLimit: { bytesPerSecond: 5, burst: 2000 } },
     ],
-  ])('takes %j', async (decision, answer) => {
+  ])('the hook may answer %j', async (decision, answer) => {
     expect(await ask(() => decision)).toEqual(answer);
     expect(await ask(async () => decision)).toEqual(answer);
   });
 
   it.each([undefined, null, 1, 'yes', {}, { receive: {} }, { receive: { bytesPerSecond: 0 } }, { refuse: 1 }])(
-    'takes %j for a failure',
+    'the answer %j counts as a failure',
     async (decision) => {
       expect(await ask(() => decision)).toMatchObject({ kind: 'failed' });
     },
   );
 
-  it('takes what it throws, now or later, for a failure', async () => {
+  it('an exception or rejection of the hook counts as a failure', async () => {
     const answer = { kind: 'failed', reason: 'onAdmit threw: oh' };
     expect(
       await ask(() => {
@@ -47,7 +47,7 @@ describe('askHook', () => {
     expect(await ask(async () => Promise.reject(new Error('oh')))).toEqual(answer);
   });
 
-  it('does not wait for ever, and says so to the hook', async () => {
+  it('the hook has a deadline, which it is told', async () => {
     let aborted: AbortSignal | undefined;
     const late = (_client: AdmitClient, signal: AbortSignal) => {
       aborted = signal;
@@ -57,7 +57,7 @@ describe('askHook', () => {
     expect(aborted?.aborted).toBe(true);
   });
 
-  it('gives up with the client', async () => {
+  it('the hook is aborted when the client leaves', async () => {
     const gone = new AbortController();
     const asked = ask(() => new Promise(() => {}), 60_000, gone.signal);
     gone.abort();
@@ -65,7 +65,7 @@ describe('askHook', () => {
     await expect(ask(() => true, 60_000, AbortSignal.abort())).rejects.toThrow();
   });
 
-  it('says what is known of the client', async () => {
+  it('the hook gets the facts of the client', async () => {
     let seen: AdmitClient | undefined;
     await ask((client: AdmitClient) => {
       seen = client;

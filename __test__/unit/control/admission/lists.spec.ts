@@ -7,17 +7,17 @@ import { nodeKeyHex } from '../../../../src/protocol/key.js';
 const [A, B] = ['ab'.repeat(32), 'cd'.repeat(32)];
 
 describe('parseKeyList', () => {
-  it('takes keys in both forms, comments, blanks and empty lines', () => {
+  it('a key list may have keys in both forms, comments, blanks and empty lines', () => {
     const text = `# clients\n\nnodekey:${A} # laptop\r\n  ${B.toUpperCase()}\t\n${A}\n#${B}`;
     expect([...parseKeyList(text)].map(nodeKeyHex)).toEqual([A, B]);
     expect(parseKeyList('').size).toBe(0);
   });
 
-  it.each([A.slice(1), `${A}0`, `privkey:${A}`, `${A} ${B}`, 'nodekey:', 'x'])('does not take %s', (line) => {
+  it.each([A.slice(1), `${A}0`, `privkey:${A}`, `${A} ${B}`, 'nodekey:', 'x'])('a key list may not have %s', (line) => {
     expect(() => parseKeyList(`${B}\n${line}\n`)).toThrow(/^line 2 /);
   });
 
-  it('of two lists tells who is missing', () => {
+  it('missingFrom returns the keys that the second list lacks', () => {
     const keys = parseKeyList(`${A}\n${B}`);
     expect(missingFrom(keys, parseKeyList(B)).map(nodeKeyHex)).toEqual([A]);
     expect(missingFrom(keys, keys)).toEqual([]);
@@ -25,14 +25,14 @@ describe('parseKeyList', () => {
 });
 
 describe('parseHeaders', () => {
-  it('takes one a line', () => {
+  it('a headers file has one header on each line', () => {
     expect(parseHeaders('# secret\nAuthorization: Bearer a b=\r\n\nX-Y:z  \n')).toEqual({
       Authorization: 'Bearer a b=',
       'X-Y': 'z',
     });
   });
 
-  it('does not repeat what it does not take', () => {
+  it('an error about a header does not repeat it', () => {
     const wrong = () => parseHeaders('A: b\nBearer my secret\n');
     expect(wrong).toThrow(/^line 2 /);
     expect(wrong).not.toThrow(/my secret/);
@@ -40,7 +40,7 @@ describe('parseHeaders', () => {
 });
 
 describe('Rounds', () => {
-  it('has everyone’s turn once in an interval, spread over it', () => {
+  it('every member has one turn in an interval, spread over it', () => {
     let at = 0;
     const rounds = new Rounds<number>(10_000, () => (at++ % 10) / 10);
     for (let member = 0; member < 100; member++) rounds.add(member);
@@ -53,7 +53,7 @@ describe('Rounds', () => {
     expect(rounds.size).toBe(99);
   });
 
-  it('has turns of a second or longer, and no more than some', () => {
+  it('a turn lasts at least a second, and an interval has a bounded number of turns', () => {
     expect(new Rounds(10, Math.random).tick).toBe(10);
     expect(new Rounds(86_400_000, Math.random).tick).toBe(144_000);
   });

@@ -21,7 +21,7 @@ function desk(atOnce: number) {
 }
 
 describe('PendingQuestions', () => {
-  it('asks equal questions once', async () => {
+  it('equal questions are asked once', async () => {
     const { asked, ask, answer } = desk(9);
     const both = Promise.all([ask('a'), ask('a')]);
     await turn();
@@ -34,7 +34,7 @@ describe('PendingQuestions', () => {
     expect(asked).toEqual(['a', 'a']);
   });
 
-  it('asks as many at once as it may, and the next in their order', async () => {
+  it('a bounded number of questions is asked at once, and the others in order', async () => {
     const { asked, ask, answer, questions } = desk(2);
     const all = ['a', 'b', 'c', 'd'].map((question) => ask(question));
     await turn();
@@ -50,7 +50,7 @@ describe('PendingQuestions', () => {
     expect(questions.counts).toEqual({ asking: 0, waiting: 0 });
   });
 
-  it('gives a question up with the last of those that ask it, and not before', async () => {
+  it('a question is aborted when its last caller leaves, and not before', async () => {
     const { aborted, ask, answer, questions } = desk(1);
     const [first, second, waiting] = [new AbortController(), new AbortController(), new AbortController()];
     const both = [ask('a', first.signal), ask('a', second.signal)];

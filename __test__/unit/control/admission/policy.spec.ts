@@ -26,8 +26,8 @@ function short(outcome: Outcome) {
   };
 }
 
-describe('where all verifiers have to allow a client', () => {
-  it('they are asked one after the other', async () => {
+describe('policy all', () => {
+  it('under policy all, verifiers are asked one after the other', async () => {
     expect(await asked('all', { a: ALLOWED, b: ALLOWED })).toEqual({
       names: ['a', 'b'],
       allowed: ['a', 'b'],
@@ -35,7 +35,7 @@ describe('where all verifiers have to allow a client', () => {
     });
   });
 
-  it('one that refuses decides, and the next is not asked', async () => {
+  it('under policy all, the first refusal decides, and the next verifier is not asked', async () => {
     expect(await asked('all', { a: ALLOWED, b: refused('no'), c: ALLOWED })).toEqual({
       names: ['a', 'b'],
       refused: 'b',
@@ -44,7 +44,7 @@ describe('where all verifiers have to allow a client', () => {
     });
   });
 
-  it('failures that were let pass are told of', async () => {
+  it('under policy all, tolerated failures are reported', async () => {
     expect(await asked('all', { a: FAILED_OPEN, b: ALLOWED, c: FAILED_OPEN })).toMatchObject({
       allowed: ['a', 'b', 'c'],
       failures: ['a: fail open: no answer', 'c: fail open: no answer'],
@@ -52,10 +52,10 @@ describe('where all verifiers have to allow a client', () => {
   });
 });
 
-describe('where any verifier may allow a client', () => {
+describe('policy any', () => {
   const never = new Promise<Verdict>(() => {});
 
-  it('those that answer from memory are asked first, and alone if one allows', async () => {
+  it('under policy any, verifiers that answer from memory come first, and one admission is enough', async () => {
     expect(await asked('any', { a: never, 'local:b': ALLOWED })).toEqual({
       names: ['local:b'],
       allowed: ['local:b'],
@@ -63,7 +63,7 @@ describe('where any verifier may allow a client', () => {
     });
   });
 
-  it('the others are asked at once, and the first that allows decides', async () => {
+  it('under policy any, the other verifiers are asked at once, and the first admission decides', async () => {
     expect(await asked('any', { a: never, b: refused('no'), c: ALLOWED, 'local:d': refused('unknown') })).toEqual({
       names: ['local:d', 'a', 'b', 'c'],
       allowed: ['c'],
@@ -71,15 +71,15 @@ describe('where any verifier may allow a client', () => {
     });
   });
 
-  it('a failure that was let pass is told of', async () => {
+  it('under policy any, a tolerated failure is reported', async () => {
     expect(await asked('any', { a: FAILED_OPEN })).toMatchObject({ failures: ['a: fail open: no answer'] });
   });
 
-  it('one that refuses alone is named with its reason', async () => {
+  it('under policy any, a single refusal is reported with its reason', async () => {
     expect(await asked('any', { a: refused('no') })).toMatchObject({ refused: 'a', reason: 'no', desk: 'a' });
   });
 
-  it('several that refuse are named with their reasons', async () => {
+  it('under policy any, several refusals are reported with their reasons', async () => {
     expect(await asked('any', { a: refused('no'), 'local:b': refused('unknown') })).toMatchObject({
       refused: 'all verifiers',
       reason: 'local:b: unknown; a: no',
@@ -87,11 +87,11 @@ describe('where any verifier may allow a client', () => {
     });
   });
 
-  it('nobody allows where there is none', async () => {
+  it('under policy any, no verifier means a refusal', async () => {
     expect(await asked('any', {})).toMatchObject({ refused: 'all verifiers', reason: '', desk: undefined });
   });
 
-  it('a client that has gone is refused by no one', async () => {
+  it('under policy any, a client that left is not refused', async () => {
     await expect(
       consult('any', [{ name: 'a', local: false } as Desk], () => Promise.reject(new Error('gone'))),
     ).rejects.toThrow('gone');

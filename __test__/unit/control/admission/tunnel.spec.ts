@@ -63,20 +63,20 @@ async function askThrough(status: number, trusted: string) {
 }
 
 describe('a controller over TLS behind a proxy', () => {
-  it('is asked through a tunnel, which is kept', async () => {
+  it('the controller is asked through a tunnel, which stays open', async () => {
     const { answers, ways, bodies } = await askThrough(200, pair.chain);
     expect(answers).toEqual([{ kind: 'allowed' }, { kind: 'allowed' }]);
     expect(ways).toEqual(['verifier.test:443', `Basic ${Buffer.from('user:p@ss').toString('base64')}`]);
     expect(bodies).toHaveLength(2);
   });
 
-  it('has to be one that is trusted', async () => {
+  it('the controller behind a proxy must be trusted', async () => {
     const { answers, bodies } = await askThrough(200, pemPair(['verifier.test']).chain);
     expect(answers[0]).toMatchObject({ kind: 'failed', unreached: true });
     expect(bodies).toEqual([]);
   });
 
-  it('cannot be reached through a proxy that refuses', async () => {
+  it('the controller is unreachable if the proxy refuses', async () => {
     const { answers } = await askThrough(407, pair.chain);
     expect(answers[0]).toEqual({
       kind: 'failed',
