@@ -152,19 +152,19 @@ describe.each(LANES)('parked handshakes, $name', (lane) => {
 
   it('are waited for by an authority alone, where that alone may ask', async () => {
     const ordinary = certificate(['relay.test']);
-    const bench = await open(lane, {}, { certificates: [ordinary], otherwise: 'challenge' });
+    const harness = await open(lane, {}, { certificates: [ordinary], otherwise: 'challenge' });
     for (const tls of [{ servername: 'other.test' }, { servername: 'relay.test', ALPNProtocols: [ACME, 'http/1.1'] }]) {
-      const outcome = await bench.wire(tls).catch((error: Error) => error);
+      const outcome = await harness.wire(tls).catch((error: Error) => error);
       if (tls.ALPNProtocols) expect(shown(outcome as Wire)).toBe(fingerprint(ordinary));
       else expect(outcome).toMatchObject(REFUSED);
     }
-    expect(bench.needs).toEqual([]);
-    const waiting = await park(bench, { servername: 'relay.test', ALPNProtocols: [ACME] });
+    expect(harness.needs).toEqual([]);
+    const waiting = await park(harness, { servername: 'relay.test', ALPNProtocols: [ACME] });
     expect(waiting.need).toMatchObject({ serverName: 'relay.test', alpn: [ACME] });
     const challenge = certificate(['relay.test'], ACME);
-    bench.plane.certificates({ certificates: [challenge, ordinary], otherwise: 'challenge' });
+    harness.plane.certificates({ certificates: [challenge, ordinary], otherwise: 'challenge' });
     expect(shown(await opened(waiting))).toBe(fingerprint(challenge));
-    expect(shown(await bench.wire({ servername: 'relay.test' }))).toBe(fingerprint(ordinary));
+    expect(shown(await harness.wire({ servername: 'relay.test' }))).toBe(fingerprint(ordinary));
   });
 
   it.each(['first', 'refuse'] as const)('are not waited for any more when others are to get %s', async (otherwise) => {
@@ -206,46 +206,46 @@ describe.each(LANES)('parked handshakes, $name', (lane) => {
   });
 
   it('are waited for by no more than may: the oldest makes room, and clients with a certificate need none', async () => {
-    const bench = await open(lane, { limits: { parkedHandshakes: 2 } }, asking(certificate(['here.test'])));
-    const evicted = () => bench.plane.counters.read('strangers_evicted:pool');
-    const [a, b] = [await park(bench, { servername: 'a.test' }), await park(bench, { servername: 'b.test' })];
-    const c = await park(bench, { servername: 'c.test' });
+    const harness = await open(lane, { limits: { parkedHandshakes: 2 } }, asking(certificate(['here.test'])));
+    const evicted = () => harness.plane.counters.read('strangers_evicted:pool');
+    const [a, b] = [await park(harness, { servername: 'a.test' }), await park(harness, { servername: 'b.test' })];
+    const c = await park(harness, { servername: 'c.test' });
     expect(await a.outcome).toBeInstanceOf(Error);
     expect(evicted()).toBe(1);
-    await bench.wire({ servername: 'here.test' });
+    await harness.wire({ servername: 'here.test' });
     // Places of those that have left are free: one goes by itself, one is let go of.
-    bench.plane.close(c.need.id, 'closed');
+    harness.plane.close(c.need.id, 'closed');
     await c.outcome;
-    const leaving = await Wire.open({ host: '127.0.0.1', port: bench.port });
+    const leaving = await Wire.open({ host: '127.0.0.1', port: harness.port });
     leaving.write(await clientHello('there.test'));
-    await eventually(() => bench.needs.length === 4, 'a certificate to be asked for');
+    await eventually(() => harness.needs.length === 4, 'a certificate to be asked for');
     expect(evicted()).toBe(1);
-    bench.plane.certificates(asking(certificate(['b.test'])));
+    harness.plane.certificates(asking(certificate(['b.test'])));
     await opened(b);
     // It has its place no more, so there is one for another.
-    const d = await park(bench, { servername: 'd.test' });
+    const d = await park(harness, { servername: 'd.test' });
     expect(evicted()).toBe(1);
-    bench.plane.certificates(asking(certificate(['d.test'])));
+    harness.plane.certificates(asking(certificate(['d.test'])));
     await opened(d);
     await leaving.destroy();
   });
 
   it('are waited for by none where none may', async () => {
-    const bench = await open(lane, { limits: { parkedHandshakes: 0 } });
-    const wire = await Wire.open({ host: '127.0.0.1', port: bench.port });
+    const harness = await open(lane, { limits: { parkedHandshakes: 0 } });
+    const wire = await Wire.open({ host: '127.0.0.1', port: harness.port });
     wire.write(await clientHello('there.test'));
     expect((await wire.rest()).toString('hex')).toBe('15030300020270');
-    expect(bench.plane.counters.read('connections_refused')).toBe(1);
-    expect(bench.needs).toEqual([]);
+    expect(harness.plane.counters.read('connections_refused')).toBe(1);
+    expect(harness.needs).toEqual([]);
   });
 
   it('are waited for apart from those that have said nothing, which take no place of theirs', async () => {
-    const bench = await open(lane, { limits: { handshakes: 2, parkedHandshakes: 2 } });
-    const waiting = [await park(bench, { servername: 'a.test' }), await park(bench, { servername: 'b.test' })];
+    const harness = await open(lane, { limits: { handshakes: 2, parkedHandshakes: 2 } });
+    const waiting = [await park(harness, { servername: 'a.test' }), await park(harness, { servername: 'b.test' })];
     const silent = [];
-    for (let count = 0; count < 4; count++) silent.push(await Wire.open({ host: '127.0.0.1', port: bench.port }));
-    await eventually(() => bench.plane.counters.read('strangers_evicted:pool') === 2, 'two of the silent ones to go');
-    bench.plane.certificates(asking(certificate(['a.test', 'b.test'])));
+    for (let count = 0; count < 4; count++) silent.push(await Wire.open({ host: '127.0.0.1', port: harness.port }));
+    await eventually(() => harness.plane.counters.read('strangers_evicted:pool') === 2, 'two of the silent ones to go');
+    harness.plane.certificates(asking(certificate(['a.test', 'b.test'])));
     for (const one of waiting) await opened(one);
     for (const wire of silent) await wire.destroy();
   });
@@ -294,8 +294,8 @@ describe.each(LANES)('parked handshakes, $name', (lane) => {
     let over = 0;
     for (const outcome of flood) void outcome.then(() => (over += 1));
     await eventually(() => over === 2 * cap, 'those beyond the cap to go');
-    await eventually(() => bench.needs.length === 3 * cap, 'all to be told of');
-    expect(bench.plane.counters.read('strangers_evicted:pool')).toBe(2 * cap);
+    await eventually(() => harness.needs.length === 3 * cap, 'all to be told of');
+    expect(harness.plane.counters.read('strangers_evicted:pool')).toBe(2 * cap);
     // Packets, logins and new certificates go on as if nothing was.
     for (let round = 0; round < 10; round++) {
       harness.plane.certificates(asking(here, certificate([`round-${round}.test`])));

@@ -61,9 +61,9 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
 
   it('of one client are replaced while it is connected, and what waits goes on', async () => {
     const policy = { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } };
-    const bench = await Bench.open(lane, policy);
-    const { client, id } = await bench.admitted();
-    const { client: other } = await bench.admitted();
+    const harness = await PlaneHarness.open(lane, policy);
+    const { client, id } = await harness.admitted();
+    const { client: other } = await harness.admitted();
     // One beyond the burst, and one that waits behind it.
     const send = () => {
       for (const number of [1, 2, 3]) client.sendPacket(other.key, numbered(number, 60_000));
@@ -75,10 +75,10 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
       other.sendPacket(other.key, 'undisturbed');
       await other.expectPacket('undisturbed');
     };
-    const waits = () => bench.plane.counters.read('rate_limit_waits');
+    const waits = () => harness.plane.counters.read('rate_limit_waits');
     const limit = async (rate: ReceiveRate | null) => {
-      bench.plane.limit(id, rate);
-      await bench.plane.snapshot(0, 0);
+      harness.plane.limit(id, rate);
+      await harness.plane.snapshot(0, 0);
     };
     send();
     await expectOf(1, 2);
@@ -104,9 +104,9 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     await limit({ bytesPerSecond: 1e12, burst: 1e12 });
     await expectOf(3);
     await client.close();
-    await bench.endOf(id);
+    await harness.endOf(id);
     await limit({ bytesPerSecond: 1, burst: 65_568 });
-    bench.plane.limit(id + 1000, null);
+    harness.plane.limit(id + 1000, null);
     await undisturbed();
   });
 

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { buildComposeReader } from '../../packaging/compose.mjs';
-import { goAvailable } from '../../packaging/peers.mjs';
+import { whyNoGo } from '../../packaging/peers.mjs';
 import { builtTailnet } from '../../packaging/tailnet.mjs';
 import { variableOf } from '../../src/cli/sources.js';
 import { SETTINGS } from '../../src/config.js';
@@ -32,7 +32,7 @@ interface Project {
   readonly configs?: Readonly<Record<string, { readonly content: string }>>;
 }
 
-const missing = goAvailable();
+const missing = whyNoGo();
 if (missing) console.warn(`left out: the compose files: ${missing}`);
 const tailnet = builtTailnet();
 if (!tailnet)

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
 import { buildBases, imageToolsMissing } from '../../packaging/image/bases.mjs';
-import { goAvailable } from '../../packaging/peers.mjs';
+import { whyNoGo } from '../../packaging/peers.mjs';
 import { freePort } from '../cli/commands.js';
 import { portOf } from '../cli/reach.js';
 import { makeWorkspace, run, SERVER_NAME, type Workspace } from '../interop/scenarios.js';
@@ -13,7 +13,7 @@ import { Container, Image } from './oci.js';
 import { openRegistry } from './registry.js';
 
 const LONG = process.env.DERPKIT_LONG === '1';
-const missing = LONG ? (imageToolsMissing() ?? goAvailable()) : 'npm run test:long builds and runs it';
+const missing = LONG ? (imageToolsMissing() ?? whyNoGo()) : 'npm run test:long builds and runs it';
 if (missing) console.warn(`left out: the image: ${missing}`);
 
 describe.skipIf(missing)('the image', () => {

@@ -15,7 +15,6 @@ import { takeSockets, withSockets } from './inherited-sockets.js';
 import { announce, explain, pinnedNode } from './messages.js';
 import { runRelay } from './run-relay.js';
 import { variableOf } from './sources.js';
-import { announce, explain, pinnedNode } from './terminal.js';
 
 const DEV_ADDRESS = ':3340';
 const ROOT_KEY_FILE = '/var/lib/derper/derper.key';

@@ -85,7 +85,7 @@ export interface DataPlane {
    * limit, nor to a connection that is not admitted.
    */
   limit(id: ConnectionId, receiveLimit: ReceiveRate | null): void;
-  /** Ends a connection that asked to log in. `closed` follows, with reason `refused`. */
+  /** Refuses a client that asked to log in. `closed` follows, with reason `refused`. */
   refuse(id: ConnectionId): void;
   /** Ends a connection at any stage, a parked handshake included. `closed` follows if there was a `login`. */
   close(id: ConnectionId, reason: CloseReason): void;

@@ -83,7 +83,7 @@ export interface PlaneLimits {
    * new connections have a quarter of their deadlines.
    */
   readonly handshakes: number;
-  /** The number of these that `certificateNeeded` may park; further handshakes are refused. */
+  /** Handshakes of one listener that `certificateNeeded` parks. Above this limit, the oldest one makes room for a new one. */
   readonly parkedHandshakes: number;
   /**
    * Connections of one listener between greeting and admission. One that waits for `admit` does not make room for

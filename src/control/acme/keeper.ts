@@ -25,7 +25,7 @@ export interface KeeperSource {
   recall(): Promise<Attempt | undefined>;
   /** Keeps that; with `undefined` there is nothing to be kept any more. */
   remember(attempt: Attempt | undefined): Promise<void>;
-  /** Keeps relays that share the files from ordering at once; `undefined` while another one does. */
+  /** Locks the name against relays that share the files; `undefined` while another relay holds the lock. */
   lock(): Promise<(() => Promise<void>) | undefined>;
   /** When the CA suggests a renewal; `moment` is the position in its window, 0 to 1. */
   suggestion(certificate: X509Certificate, moment: number): Promise<Suggestion | undefined>;

@@ -1,4 +1,7 @@
-/** Who may use the relay: everything that has a say in it, asked at each login, and again about those who are connected. */
+/**
+ * The gate decides which clients may use the relay: it asks all that have a say at each login, and again for connected
+ * clients.
+ */
 import type { Admission, ConnectionId, Login, ReceiveRate } from '../../plane/plane.js';
 import { formatNodeKey, type NodeKey } from '../../protocol/key.js';
 import { MAX_BODY_LENGTH } from '../../protocol/wire.js';

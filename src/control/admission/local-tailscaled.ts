@@ -9,7 +9,7 @@ export function localTailscaled(platform: NodeJS.Platform = process.platform): T
   return new Tailscaled({ socket: defaultSocket(platform), app: platform === 'darwin' ? new MacApp() : undefined });
 }
 
-/** The place that Go's client takes where none is named. */
+/** The socket that Go's client uses by default. */
 export function defaultSocket(platform: NodeJS.Platform = process.platform): string {
   if (platform === 'win32') return '\\\\.\\pipe\\ProtectedPrefix\\Administrators\\Tailscale\\tailscaled';
   if (platform === 'darwin') return '/var/run/tailscaled.socket';

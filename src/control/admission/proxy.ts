@@ -21,7 +21,7 @@ export function proxyFor(url: URL, env: ProxyVariables): URL | undefined {
   if (scheme !== '' && !KINDS.test(`${scheme}:`)) {
     throw new Error(`${name} names a proxy that speaks ${scheme}; it has to be http, https, socks5 or socks5h`);
   }
-  // As to Go, what is no URL is nothing.
+  // As in Go, a text that is not a URL counts as unset.
   return parse(value);
 }
 

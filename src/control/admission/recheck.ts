@@ -1,4 +1,4 @@
-/** Asks again about clients that are connected, and closes those that are not allowed any more. */
+/** Asks again about connected clients, and closes those that are no longer admitted. */
 import type { ReceiveRate } from '../../plane/plane.js';
 import type { NodeKey } from '../../protocol/key.js';
 import { Rounds } from './rounds.js';

@@ -1,4 +1,4 @@
-/** Asks a local tailscaled, over its LocalAPI, whether a node is in its tailnet. */
+/** Asks a local tailscaled over its LocalAPI whether a node belongs to its tailnet. */
 import { Agent, type RequestOptions } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../../errors.js';
@@ -27,7 +27,7 @@ export interface TailscaledOptions {
   readonly socket: string;
   /** Where the app is looked for before that; only macOS has one. */
   readonly app?: MacApp | undefined;
-  /** Milliseconds that this process has been up. */
+  /** Milliseconds since this process started. */
   readonly uptime?: () => number;
 }
 

@@ -10,7 +10,7 @@ const PATIENCE = 10_000;
 
 type Connected = (error: Error | null, socket?: Duplex) => void;
 
-/** Asks the proxy for a tunnel, and speaks TLS with what is at its end. */
+/** Opens a tunnel through the proxy, and speaks TLS to the server at its end. */
 export class TunnelAgent extends TlsAgent {
   constructor(
     private readonly proxy: URL,

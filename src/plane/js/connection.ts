@@ -188,7 +188,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.onPolicy();
   }
 
-  /** Another policy holds. */
+  /** The policy was replaced. */
   onPolicy(): void {
     if (this.phase === 'open' && this.setRate()) this.readOn();
   }

@@ -24,7 +24,7 @@ export interface HandshakeOwner {
    * there: what is left of `whole`. `undefined` if it has no place there.
    */
   moveTo(pool: 'arriving' | 'parked', whole: number): number | undefined;
-  /** The certificates in force. */
+  /** The current certificates. */
   tls(): TlsContexts;
   /** Sets a new deadline, on the wheel's clock. */
   onDeadline(when: number): void;

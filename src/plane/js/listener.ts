@@ -44,9 +44,9 @@ export class TcpListener {
   /** Connections whose handshake or head is incomplete. */
   private readonly arriving = new Set<Arriving>();
   private readonly newcomers: Pool;
-  /** Handshakes that wait for a certificate. */
+  /** Handshakes that wait for a certificate, by connection. */
   private readonly parked: Pool;
-  /** Connections between the greeting and admission. */
+  /** Connections between greeting and admission. */
   readonly logins: Pool;
   private acceptRate: PlanePolicy['acceptRate'] = null;
   private acceptBucket: TokenBucket | null = null;
@@ -198,7 +198,7 @@ class Arriving implements Timed, HandshakeOwner {
     this.stream = this.socket;
   }
 
-  /** Takes a place. False if there is none. */
+  /** Enters the connection in a pool. False if there is no room. */
   enter(): boolean {
     const now = Wheel.now();
     const { peer } = this.accepted;
