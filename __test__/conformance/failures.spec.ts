@@ -5,12 +5,12 @@ import { FAILURE_COUNTERS } from '../../src/plane/failures.js';
 import { encodeFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { FrameType } from '../../src/protocol/wire.js';
-import { Bench } from '../helpers/bench.js';
 import { DerpClient } from '../helpers/client.js';
 import { type Case, EVICTED, HANDSHAKES, LIMITS, LOGINS, NAME, REQUESTS, sends } from '../helpers/failing-clients.js';
 import { LANES, type Lane } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { Log } from '../helpers/log.js';
+import { PlaneHarness } from '../helpers/plane-harness.js';
 import { MESH_KEY, pemPair, startRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
@@ -22,18 +22,18 @@ async function comesTo(lane: Lane, { visit, expected, policy, otherwise }: Case,
   const keys = generateKeyPair();
   const served = { certificate: parsePair(pair, []), names: [NAME] };
   const set = tls ? servedSet([served], otherwise ?? 'refuse', keys.publicKey, new Date()) : undefined;
-  const bench = await Bench.open(lane, { tellFailures: true, ...policy }, tls ? 'tls' : 'tcp', set);
-  const wire = await visit(bench);
-  const told = await eventually(() => bench.failed[0], 'a failure to be told of');
+  const harness = await PlaneHarness.open(lane, { tellFailures: true, ...policy }, tls ? 'tls' : 'tcp', set);
+  const wire = await visit(harness);
+  const told = await eventually(() => harness.failed[0], 'a failure to be told of');
   const { what, serverName = '', alert = '' } = expected;
   expect(told).toMatchObject({ what, serverName, alert, peer: { address: '127.0.0.1' } });
   expect(told.peer.port).toBeGreaterThan(0);
   await wire?.ended();
   // Once, and nothing else.
-  const counted = FAILURE_COUNTERS.filter((name) => bench.plane.counters.read(name) > 0);
+  const counted = FAILURE_COUNTERS.filter((name) => harness.plane.counters.read(name) > 0);
   expect(counted).toEqual(what.includes('_failed:') ? [what] : []);
-  expect(bench.plane.counters.read(what)).toBe(1);
-  expect(bench.failed).toHaveLength(1);
+  expect(harness.plane.counters.read(what)).toBe(1);
+  expect(harness.failed).toHaveLength(1);
 }
 
 describe.each(LANES)('what comes to nothing, $name', (lane) => {
@@ -43,13 +43,13 @@ describe.each(LANES)('what comes to nothing, $name', (lane) => {
   it.each(LIMITS)('is counted and told of: a connection $name', (one) => comesTo(lane, one, false));
 
   it('is counted, and told to nobody, where nobody wants to know', async () => {
-    const bench = await Bench.open(lane);
-    const wire = await sends('GET / HTTP/1.1\r\nHost')(bench);
+    const harness = await PlaneHarness.open(lane);
+    const wire = await sends('GET / HTTP/1.1\r\nHost')(harness);
     wire?.end();
     await wire?.ended();
-    await eventually(() => bench.plane.counters.read('requests_failed:hung_up') === 1, 'it to be counted');
-    await bench.plane.snapshot(0, 0);
-    expect(bench.failed).toEqual([]);
+    await eventually(() => harness.plane.counters.read('requests_failed:hung_up') === 1, 'it to be counted');
+    await harness.plane.snapshot(0, 0);
+    expect(harness.failed).toEqual([]);
   });
 
   it('is told of with an end: of a flood, most is a number', async () => {

@@ -6,8 +6,8 @@ import { encodeFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { sealClientInfo } from '../../src/protocol/login.js';
 import { FrameType } from '../../src/protocol/wire.js';
-import type { Bench } from './bench.js';
 import { DerpClient, upgradeRequest } from './client.js';
+import type { PlaneHarness } from './plane-harness.js';
 import type { PolicyChanges } from './relay.js';
 import { clientHello } from './tls.js';
 import { eventually } from './wait.js';
@@ -19,7 +19,7 @@ const SOON = { handshake: 200, head: 200, clientInfo: 200, admission: 200, certi
 const UNKNOWN_CA = Buffer.from('15030300020230', 'hex');
 
 type Expected = Partial<Pick<Failure, 'serverName' | 'alert'>> & { readonly what: Failure['what'] };
-type Visit = (bench: Bench) => Promise<Wire | undefined>;
+type Visit = (harness: PlaneHarness) => Promise<Wire | undefined>;
 type Otherwise = CertificateSet['otherwise'];
 
 /** One client, what it is to come to, and what of the plane has to be different for that. */
@@ -31,11 +31,11 @@ export interface Case {
   readonly otherwise?: Otherwise;
 }
 
-const raw = (bench: Bench) => Wire.open({ host: '127.0.0.1', port: bench.port });
+const raw = (harness: PlaneHarness) => Wire.open({ host: '127.0.0.1', port: harness.port });
 
 export function sends(...parts: readonly (Uint8Array | string)[]): Visit {
-  return async (bench) => {
-    const wire = await raw(bench);
+  return async (harness) => {
+    const wire = await raw(harness);
     wire.write(...parts);
     return wire;
   };
@@ -43,8 +43,8 @@ export function sends(...parts: readonly (Uint8Array | string)[]): Visit {
 
 /** A handshake with these options, which fails. The wire is the socket below it. */
 function handshake(options: ConnectionOptions): Visit {
-  return (bench) => {
-    const socket = connectTcp({ host: '127.0.0.1', port: bench.port, noDelay: true });
+  return (harness) => {
+    const socket = connectTcp({ host: '127.0.0.1', port: harness.port, noDelay: true });
     const wire = new Wire(socket);
     const stream = connectTls({ socket, rejectUnauthorized: false, servername: NAME, ...options });
     stream.on('error', () => undefined);
@@ -95,8 +95,8 @@ export const HANDSHAKES: Case[] = [
   },
   {
     name: 'that the client ends with an alert',
-    visit: async (bench) => {
-      const wire = await raw(bench);
+    visit: async (harness) => {
+      const wire = await raw(harness);
       wire.write(await clientHello(NAME, 'TLSv1.2'));
       await wire.take(5);
       wire.write(UNKNOWN_CA);
@@ -126,8 +126,8 @@ export const HANDSHAKES: Case[] = [
   },
   {
     name: 'that breaks off behind the ClientHello',
-    visit: async (bench) => {
-      const wire = await raw(bench);
+    visit: async (harness) => {
+      const wire = await raw(harness);
       wire.write(await clientHello(NAME));
       await wire.take(5);
       wire.end();
@@ -137,8 +137,8 @@ export const HANDSHAKES: Case[] = [
   },
   {
     name: 'that ends with a reset',
-    visit: async (bench) => {
-      const wire = await raw(bench);
+    visit: async (harness) => {
+      const wire = await raw(harness);
       wire.write(await clientHello(NAME));
       await wire.take(5);
       wire.reset();
@@ -148,8 +148,8 @@ export const HANDSHAKES: Case[] = [
   },
   {
     name: 'of which nothing comes',
-    visit: async (bench) => {
-      const wire = await raw(bench);
+    visit: async (harness) => {
+      const wire = await raw(harness);
       wire.end();
       return wire;
     },
@@ -163,8 +163,8 @@ export const HANDSHAKES: Case[] = [
   },
   {
     name: 'that is not done in time, behind its ClientHello',
-    visit: async (bench) => {
-      const wire = await raw(bench);
+    visit: async (harness) => {
+      const wire = await raw(harness);
       wire.write(await clientHello(NAME));
       return wire;
     },
@@ -180,10 +180,10 @@ export const HANDSHAKES: Case[] = [
   },
   {
     name: 'for which there is to be no certificate',
-    visit: async (bench) => {
-      const over = handshake({ servername: 'wanted.test' })(bench);
-      const need = await eventually(() => bench.needs[0], 'a certificate to be asked for');
-      bench.plane.close(need.id, 'closed');
+    visit: async (harness) => {
+      const over = handshake({ servername: 'wanted.test' })(harness);
+      const need = await eventually(() => harness.needs[0], 'a certificate to be asked for');
+      harness.plane.close(need.id, 'closed');
       return over;
     },
     expected: { what: 'handshakes_failed:no_certificate', serverName: 'wanted.test' },
@@ -198,9 +198,9 @@ export const HANDSHAKES: Case[] = [
   },
   {
     name: 'beyond the rate',
-    visit: async (bench) => {
-      await raw(bench);
-      return raw(bench);
+    visit: async (harness) => {
+      await raw(harness);
+      return raw(harness);
     },
     expected: { what: 'tls_rejects' },
     policy: { acceptRate: { perSecond: 0.001, burst: 1 } },
@@ -222,8 +222,8 @@ export const REQUESTS: Case[] = [
   },
   {
     name: 'that the client does not make',
-    visit: async (bench) => {
-      const wire = await raw(bench);
+    visit: async (harness) => {
+      const wire = await raw(harness);
       wire.end();
       return wire;
     },
@@ -232,11 +232,11 @@ export const REQUESTS: Case[] = [
 ];
 
 /** Logs in with this frame, made of the relay's public key and of the client's keys. */
-function logsIn(frame: (bench: Bench, client: DerpClient) => Uint8Array): Visit {
-  return async (bench) => {
-    const wire = await raw(bench);
-    const client = new DerpClient(wire, bench.keys.publicKey);
-    wire.write(client.head, frame(bench, client));
+function logsIn(frame: (harness: PlaneHarness, client: DerpClient) => Uint8Array): Visit {
+  return async (harness) => {
+    const wire = await raw(harness);
+    const client = new DerpClient(wire, harness.keys.publicKey);
+    wire.write(client.head, frame(harness, client));
     return wire;
   };
 }
@@ -291,8 +291,8 @@ export const LOGINS: Case[] = [
   },
   {
     name: 'that the client leaves',
-    visit: async (bench) => {
-      const wire = await raw(bench);
+    visit: async (harness) => {
+      const wire = await raw(harness);
       wire.write(upgradeRequest());
       await wire.takeThrough('\r\n\r\n');
       wire.end();
@@ -302,16 +302,16 @@ export const LOGINS: Case[] = [
   },
   {
     name: 'that is refused',
-    visit: async (bench) => {
-      const { client, login } = await bench.loggingIn();
-      bench.plane.refuse(login.id);
+    visit: async (harness) => {
+      const { client, login } = await harness.loggingIn();
+      harness.plane.refuse(login.id);
       return client.wire;
     },
     expected: { what: 'logins_failed:refused' },
   },
   {
     name: 'that nobody decides about',
-    visit: async (bench) => (await bench.loggingIn()).client.wire,
+    visit: async (harness) => (await harness.loggingIn()).client.wire,
     expected: { what: 'logins_failed:admission_timeout' },
     policy: { deadlines: SOON },
   },
@@ -327,9 +327,9 @@ export const LIMITS: Case[] = [
   },
   {
     name: 'beyond the share of its address',
-    visit: async (bench) => {
-      await raw(bench);
-      return raw(bench);
+    visit: async (harness) => {
+      await raw(harness);
+      return raw(harness);
     },
     expected: { what: 'strangers_refused:address' },
     policy: { limits: { perAddress: 1, exempt: [] } },
@@ -342,9 +342,9 @@ export const LIMITS: Case[] = [
   },
   {
     name: 'that makes room before its request',
-    visit: async (bench) => {
-      const first = await raw(bench);
-      await raw(bench);
+    visit: async (harness) => {
+      const first = await raw(harness);
+      await raw(harness);
       return first;
     },
     expected: { what: 'requests_failed:evicted' },
@@ -352,10 +352,10 @@ export const LIMITS: Case[] = [
   },
   {
     name: 'that makes room before its login',
-    visit: async (bench) => {
-      const first = await sends(upgradeRequest())(bench);
+    visit: async (harness) => {
+      const first = await sends(upgradeRequest())(harness);
       await first?.takeThrough('\r\n\r\n');
-      await sends(upgradeRequest())(bench);
+      await sends(upgradeRequest())(harness);
       return first;
     },
     expected: { what: 'logins_failed:evicted' },
@@ -365,9 +365,9 @@ export const LIMITS: Case[] = [
 
 export const EVICTED: Case = {
   name: 'that makes room',
-  visit: async (bench) => {
-    const first = await sends(Buffer.from('1603010200', 'hex'))(bench);
-    await raw(bench);
+  visit: async (harness) => {
+    const first = await sends(Buffer.from('1603010200', 'hex'))(harness);
+    await raw(harness);
     return first;
   },
   expected: { what: 'handshakes_failed:evicted' },

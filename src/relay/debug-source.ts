@@ -29,7 +29,7 @@ export interface Shown {
   readonly bootstrap: BootstrapDns;
   readonly http: HttpCounters;
   readonly strangers: { figures(): StrangerFigures; readonly wrongMeshKeys: number };
-  readonly rate: () => RateLimit | undefined;
+  readonly rate: () => ReceiveRate | undefined;
   readonly gate: Gate;
   readonly mesh: Mesh | undefined;
   readonly certificates: { states(): readonly CertificateState[] };
