@@ -3,7 +3,6 @@ import type { Settings } from '../config.js';
 import { Gate, type GateEvents, type GateOptions } from '../control/admission/gate.js';
 import { BootstrapDns } from '../control/bootstrap-dns.js';
 import { MESH_TIMES, Mesh, type MeshTimes } from '../control/mesh.js';
-import type { ReceiveRate } from '../control/rate-config.js';
 import { PlaneRefusal, reasonOf } from '../errors.js';
 import type { FaultLog } from '../faults/fault-log.js';
 import { HttpCounters } from '../http/counters.js';
