@@ -1,4 +1,4 @@
-/** derper's metrics, by its names, made of what the parts of the relay count. Pure. */
+/** derper's metrics under derper's names, from the figures of the relay's parts. Pure. */
 import {
   COUNTER_NAMES,
   type CounterName,
@@ -7,6 +7,7 @@ import {
   PACKET_KINDS,
   WRITE_FRAMES_BOUNDS,
 } from '../plane/counters.js';
+import type { HistogramFigures, RelayFigures } from '../registry/figures.js';
 import { type CertificateFigures, certificateMetrics } from './certificates.js';
 import { bare, type Entry, histogram, int, labels, set, type Value } from './exposition.js';
 

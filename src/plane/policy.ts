@@ -40,6 +40,8 @@ export interface PlanePolicy {
      */
     readonly roundTrips: number;
   };
+  /** Whether the plane raises `failures`. */
+  readonly tellFailures: boolean;
   /** Destination keys whose dropped packets the plane reports with `drops`. */
   readonly watchedDrops: readonly NodeKey[];
   /** Connections that a TLS listener accepts; it closes any more at once. `null` for no limit. */
