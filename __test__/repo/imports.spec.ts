@@ -33,6 +33,7 @@ const RULES: Readonly<Record<string, Rule>> = {
       'plane/counters.ts',
       'plane/failures.ts',
       'plane/packet-tap.ts',
+      'plane/policy.ts',
       'protocol/',
       'errors.ts',
     ],
