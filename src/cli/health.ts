@@ -57,7 +57,7 @@ async function health(url: string | undefined): Promise<number> {
 
 /** The relay that `derpkit serve` runs on this machine with these settings. */
 function ownTarget({ listen: { host, port }, certMode, hostname }: Settings): Target {
-  // By address: a container may have nobody who knows localhost.
+  // By address: a container may have no resolver for localhost.
   const reached = host === '' || host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   const inUrl = isIPv6(reached) ? `[${reached}]` : reached;
   return { url: `${certMode === 'off' ? 'http' : 'https'}://${inUrl}:${port}`, name: hostname };

@@ -6,7 +6,7 @@ const MAX_NAME = 255;
 const BURST = 50;
 const INTERVAL = 20;
 
-/** A connection that came to nothing, whoever has counted it: the plane, or the HTTP server. */
+/** A connection that failed before its admission, counted by the plane or by the HTTP server. */
 export interface Failed extends Omit<Failure, 'what'> {
   /** The name of a counter; behind the colon stands the reason. */
   readonly what: string;

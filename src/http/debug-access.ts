@@ -13,7 +13,7 @@ export interface DebugAccessOptions extends DebugRules {
   readonly hosts: () => readonly string[];
 }
 
-/** Who may see `/debug/`, beside those that always may. */
+/** The clients with access to `/debug/`, besides those that always have it. */
 export interface DebugRules {
   /** A client address with access, compared as text. */
   readonly allowIp?: string | undefined;

@@ -79,7 +79,7 @@ class NativePlane implements DataPlane {
   private readonly transports = new Map<ConnectionId, Duplex>();
   private currentPolicy: PlanePolicy;
   private receiveEpoch = 0;
-  /** Who waits for signs of life, by their number. */
+  /** Callers that wait for a sign of life, by number. */
   private readonly pulsing = new Map<number, () => void>();
   private pulses = 0;
   private tapped: TapStream | undefined;

@@ -66,7 +66,10 @@ export class Strangers {
     return !pool.isFull && (this.shares.get(this.shareOf(address))?.count ?? 0) < perAddress;
   }
 
-  /** A place for a newcomer, whoever may have to make room: `end` ends it then. `undefined` if nobody can. */
+  /**
+   * Enters a new connection, and ends another one if it has to make room. `end` ends this one when its turn comes.
+   * `undefined` if none can make room.
+   */
   enter(pool: Pool, peer: PeerAddress, end: () => void, now: number): Stranger | undefined {
     const { perAddress } = this.owner.limits();
     const share = this.shareOf(peer.address);

@@ -9,7 +9,7 @@ export interface Attempt {
   readonly failures: number;
   /** No other order is made before this moment, in milliseconds since the epoch. */
   readonly next: number;
-  /** What went wrong; empty while the order is under way, and for one that nobody has finished. */
+  /** Why the order failed; empty while it is in progress, and for one that was never finished. */
   readonly trouble: string;
 }
 

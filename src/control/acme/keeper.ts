@@ -143,12 +143,12 @@ export class Keeper {
       if (!release) return;
       try {
         await this.readFiles();
-        // Nobody else orders: what is not finished was given up, by a crash or at an end.
+        // This relay holds the lock, so an unfinished attempt was abandoned, by a crash or at the end of a process.
         await this.recall('any');
         if (this.stopped || this.next > Date.now()) return;
         await this.order();
       } catch (error) {
-        // Before the lock is given back: who has it next is to know.
+        // Before the release of the lock: its next holder must know the outcome.
         await this.failed(error as Error);
       } finally {
         await release().catch(() => undefined);
@@ -190,7 +190,7 @@ export class Keeper {
     try {
       await this.source.store(key, chain);
     } catch (error) {
-      // What is remembered stays: whoever starts again and again orders ever later.
+      // The memory outlives the process: a relay that restarts again and again orders ever later.
       const text = `the certificate is served, but cannot be kept, and will be ordered again after a restart: ${reasonOf(error)}`;
       this.events.log('error', { name: this.name }, text);
       return;
@@ -223,7 +223,7 @@ export class Keeper {
     this.events.changed();
   }
 
-  /** Takes over what the last order has come to, and forgets it where somebody has removed the file. */
+  /** Takes over the outcome of the last order, and forgets it if the file was removed. */
   private async recall(which: 'finished' | 'any'): Promise<void> {
     const { recall, record } = this.source;
     const known = await recall().catch(() => 'unreadable' as const);

@@ -16,7 +16,7 @@ interface Allowed {
   at: number;
   /** When the verifier first failed since then; 0 if it did not. */
   failedAt: number;
-  /** Nobody may be let in by it without asking. */
+  /** Set if the answer no longer admits a client without a new question. */
   isOutdated: boolean;
 }
 

@@ -87,7 +87,7 @@ class Replies {
   }
 }
 
-/** Agrees upon how we show who we are, and shows it. */
+/** Negotiates the authentication method, and authenticates. */
 async function greet(socket: Socket, proxy: URL, replies: Replies): Promise<void> {
   const [user, password] = [proxy.username, proxy.password].map((text) => Buffer.from(decodeURIComponent(text)));
   const hasUser = user !== undefined && password !== undefined && user.length + password.length > 0;
@@ -110,7 +110,7 @@ async function readReply(replies: Replies): Promise<void> {
   const [version, code = 0, , type] = await replies.take(4);
   if (version !== VERSION) throw new Error('the answer of the proxy is not SOCKS 5');
   if (code !== 0) throw new Error(`the proxy refuses the connection: ${REFUSALS[code] ?? `reply ${code}`}`);
-  // The address that the proxy connects from; nobody needs it.
+  // The address that the proxy connects from, which is not needed.
   const rest = type === TYPES.ipv4 ? 4 : type === TYPES.ipv6 ? 16 : ((await replies.take(1))[0] ?? 0);
   await replies.take(rest + 2);
 }

@@ -233,7 +233,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
 
   /** Why its login has failed. */
   private failureOf(reason: CloseReason): LoginFailure {
-    // Before its login nobody knows it: it can only make room.
+    // Before its login the control plane does not know it: it can only make room.
     if (reason === 'refused') return this.phase === 'login' ? 'evicted' : 'refused';
     if (reason === 'login_failed') return this.loginFault ?? 'over_budget';
     return LOGIN_ENDS[reason] ?? 'closed';
