@@ -125,8 +125,8 @@ describe('requests over TLS', () => {
     const debug = { ...NOTHING_TO_SHOW, check };
     main = await Harness.open('main', { counters, debug }, '1.3');
     const socket = await main.connect();
-    socket.write('GET /debug/check HTTP/1.1\r\nHost: derp.test\r\n\r\n');
-    while (counters.tlsActive['1.3'] === 0) await new Promise(setImmediate);
+    socket.write('GET /debug/check HTTP/1.1\r\nHost: derp.test\r\n\r\n'.repeat(2));
+    while (counters.tlsActive['1.3'] < 2) await new Promise(setImmediate);
     socket.destroy();
     while (counters.tlsActive['1.3'] !== 0) await new Promise(setImmediate);
   });
