@@ -57,7 +57,7 @@ async function mutate(part) {
   say(`${part.name}: ${count('killed')} killed, ${count('survived')} survived, ${notTried} not tried`);
   const files = sourcesOf(part);
   const mine = entries.filter((entry) => files.includes(entry.file));
-  const { unlisted, removable } = compare(mine, mutants, statusOf);
+  const { unlisted, removable } = compare(mine, mutants, statusOf, all);
   for (const { file, line } of removable) say(`${file}: may leave mutation.md, nothing survives in: ${line}`);
   for (const mutant of unlisted) {
     console.log(`${mutant.file}:${mutant.number} survived\n${asEntry(mutant)}`);

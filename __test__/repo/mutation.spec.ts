@@ -79,6 +79,11 @@ describe('the comparison', () => {
 
   it('says nothing of what has not been tried', () => {
     expect(compare(entries, mutants, () => undefined)).toEqual({ unlisted: [], removable: [] });
+    expect(compare(entries, [], () => undefined, mutants)).toEqual({ unlisted: [], removable: [] });
+  });
+
+  it('finds entries for which there is no mutant', () => {
+    expect(compare(entries, [], () => undefined).removable).toEqual(entries);
   });
 });
 

@@ -15,4 +15,5 @@ export function compare<M extends Mutant>(
   entries: readonly Entry[],
   mutants: readonly M[],
   statusOf: (mutant: M) => string | undefined,
+  all?: readonly M[],
 ): { unlisted: M[]; removable: Entry[] };

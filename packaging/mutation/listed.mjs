@@ -39,17 +39,16 @@ function code(text) {
 }
 
 /**
- * The report on a part: unlisted survivors, entries whose mutants were all tried and killed, and entries without a
- * mutant. Of a part with a sample, only the sample was tried.
+ * The report on a part: unlisted survivors, and entries that are no longer needed, because all of their mutants were killed
+ * or `all` has none. An entry with a mutant that was not tried, as in a part with a sample, is in neither.
  */
-export function compare(entries, mutants, statusOf) {
-  const tried = mutants.filter((mutant) => ['killed', 'survived'].includes(statusOf(mutant)));
-  const survivors = tried.filter((mutant) => statusOf(mutant) === 'survived');
+export function compare(entries, mutants, statusOf, all = mutants) {
+  const survivors = mutants.filter((mutant) => statusOf(mutant) === 'survived');
   const listed = (mutant) => entries.some((entry) => isFor(entry, mutant));
   return {
     unlisted: survivors.filter((mutant) => !listed(mutant)),
     removable: entries.filter((entry) => {
-      const meant = mutants.filter((mutant) => isFor(entry, mutant));
+      const meant = all.filter((mutant) => isFor(entry, mutant));
       return meant.every((mutant) => statusOf(mutant) === 'killed');
     }),
   };
