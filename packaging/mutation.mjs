@@ -38,7 +38,7 @@ process.exit(failed ? 1 : 0);
 async function mutate(part) {
   const all = await (part.kind === 'rust' ? listRust : listTypeScript)(part, cache);
   const mutants = sampled(all, part.sample, SEED);
-  const results = openResults(join(cache, 'results', `${part.name}.jsonl`), digestsOf(part));
+  const results = openResults(join(cache, 'results', part.name), digestsOf(part));
   const statusOf = (mutant) => results.get(mutant)?.status;
   const decided = (mutant) => ['killed', 'survived'].includes(statusOf(mutant));
   const left = mutants.filter((mutant) => !decided(mutant));

@@ -113,18 +113,23 @@ describe('a result', () => {
   const one = { id: 'one', file: FILE };
   const two = { id: 'two', file: FILE };
   const directory = temporaryDirectory();
-  let files = 0;
-  const digests = { source: (file: string) => file, test: (file: string) => `test ${file}`, all: 'all' };
+  let count = 0;
+  const digests = {
+    source: (file: string) => file,
+    test: (file: string) => `digest-of-${file}`,
+    text: (_file: string) => 'one\ntwo\n',
+    all: 'all',
+  };
 
   function reopened(later: Partial<typeof digests>): (string | undefined)[] {
-    files += 1;
-    const file = join(directory, `${files}.jsonl`);
-    const results = openResults(file, digests);
+    count += 1;
+    const place = join(directory, String(count));
+    const results = openResults(place, digests);
     results.add(one, 'killed', 'a.spec.ts');
     results.add(two, 'survived');
     // As a run that is killed leaves it.
-    appendFileSync(file, '{"id":"tw');
-    const again = openResults(file, { ...digests, ...later });
+    appendFileSync(join(place, 'results.jsonl'), '{"id":"tw');
+    const again = openResults(place, { ...digests, ...later });
     return [one, two].map((mutant) => again.get(mutant)?.status);
   }
 
@@ -136,8 +141,13 @@ describe('a result', () => {
     expect(reopened({ source: () => 'another' })).toEqual([undefined, undefined]);
   });
 
-  it('goes with a change of the test that killed it', () => {
-    expect(reopened({ test: () => 'another' })).toEqual([undefined, 'survived']);
+  it.each(['one\n', 'two\none\n', 'one\nTWO\n'])('goes with a change of the tests that killed it: %j', (text) => {
+    expect(reopened({ test: () => 'another', text: () => text })).toEqual([undefined, 'survived']);
+  });
+
+  it('is kept while these tests only become more', () => {
+    const text = () => 'before\none\nbetween\ntwo\nbehind\n';
+    expect(reopened({ test: () => 'another', text })).toEqual(['killed', 'survived']);
   });
 
   it('that is a survival goes with a change of any test', () => {

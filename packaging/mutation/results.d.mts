@@ -1,6 +1,7 @@
 interface Digests {
   readonly source: (file: string) => string | undefined;
   readonly test: (file: string) => string | undefined;
+  readonly text: (file: string) => string;
   readonly all: string;
 }
 interface Tried {
@@ -8,7 +9,7 @@ interface Tried {
   readonly file: string;
 }
 export function openResults(
-  file: string,
+  directory: string,
   digests: Digests,
 ): {
   get(mutant: Tried): { readonly status: string } | undefined;

@@ -2,28 +2,32 @@
  * Keeps the result of each mutant in the cache, one line each, written as it is found, so that an interrupted run loses
  * nothing.
  *
- * A killed mutant stays killed while its source and the test file that killed it are unchanged. A surviving mutant is
- * tried again after any change of the tests.
+ * A killed mutant stays killed while its source is unchanged and the test file that killed it has only grown: an added
+ * test saves no mutant. A surviving mutant is tried again after any change of the tests.
  */
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { join } from 'node:path';
 
-/** `source` and `test` return the digest of a mutated file and of a test file; `all` is the digest of all tests. */
-export function openResults(file, { source, test, all }) {
+/**
+ * `source` returns the digest of a mutated file, `test` that of a test file, `text` its text; `all` is the digest of all
+ * tests. Everything is kept in `directory`.
+ */
+export function openResults(directory, { source, test, text, all }) {
+  const file = join(directory, 'results.jsonl');
   const results = new Map();
   const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
   for (const line of lines) {
     const result = parsed(line);
     if (result && holds(result)) results.set(result.id, result);
   }
-  mkdirSync(dirname(file), { recursive: true });
+  mkdirSync(directory, { recursive: true });
   writeFileSync(file, [...results.values()].map((result) => `${JSON.stringify(result)}\n`).join(''));
   return {
     get: (mutant) => results.get(mutant.id),
     /** `by` is the test file that killed the mutant, if it is known. */
     add(mutant, status, by) {
       const known = by !== undefined && test(by) !== undefined;
-      const tests = known ? { by, tests: test(by) } : { tests: all };
+      const tests = known ? { by, tests: keep(by) } : { tests: all };
       const result = { id: mutant.id, status, file: mutant.file, source: source(mutant.file), ...tests };
       results.set(result.id, result);
       appendFileSync(file, `${JSON.stringify(result)}\n`);
@@ -31,8 +35,32 @@ export function openResults(file, { source, test, all }) {
   };
 
   function holds(result) {
-    return result.source === source(result.file) && result.tests === (result.by === undefined ? all : test(result.by));
+    if (result.source !== source(result.file)) return false;
+    if (result.by === undefined) return result.tests === all;
+    const now = test(result.by);
+    return now === result.tests || (now !== undefined && hasOnlyGrown(kept(result.tests), text(result.by)));
   }
+
+  /** Remembers a file with tests as it is; its digest. */
+  function keep(by) {
+    const digest = test(by);
+    if (!existsSync(join(directory, digest))) writeFileSync(join(directory, digest), text(by));
+    return digest;
+  }
+
+  function kept(digest) {
+    const path = join(directory, digest);
+    return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
+  }
+}
+
+/** Whether all lines of a text are in another one, in their order. */
+function hasOnlyGrown(before, after) {
+  if (before === undefined) return false;
+  const lines = before.split('\n');
+  let found = 0;
+  for (const line of after.split('\n')) if (line === lines[found]) found += 1;
+  return found === lines.length;
 }
 
 /** The last line may be incomplete if a run was killed. */

@@ -29,12 +29,13 @@ export function textOf(file) {
 export function digestsOf(part) {
   const sources = sourcesOf(part);
   const tests = part.tests?.flatMap((path) => filesIn(path, '.ts')) ?? filesIn(part.source, '.rs');
-  const digests = (files, read) => new Map(files.map((file) => [file, digest(read(file))]));
-  const bySource = digests(sources, (file) => withoutTests(textOf(file)));
-  const byTest = digests(tests, textOf);
+  const bySource = new Map(sources.map((file) => [file, digest(withoutTests(textOf(file)))]));
+  const texts = new Map(tests.map((file) => [file, textOf(file)]));
+  const byTest = new Map(tests.map((file) => [file, digest(texts.get(file))]));
   return {
     source: (file) => bySource.get(file),
     test: (file) => byTest.get(file),
+    text: (file) => texts.get(file),
     all: digest(...byTest.values()),
   };
 }
