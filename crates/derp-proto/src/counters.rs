@@ -403,6 +403,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_from_a_row_is_taken_from_it_alone() {
+        let counters = Counters::new();
+        counters.add(Counter::PACKETS_SENT, 5);
+        counters.add(Counter::FRAMES_WRITTEN, 5);
+        counters.subtract(Counter::PACKETS_SENT, 3);
+        assert_eq!(counters.read(Counter::PACKETS_SENT), 2);
+        assert_eq!(counters.read(Counter::FRAMES_WRITTEN), 5);
+    }
+
+    #[test]
     fn a_drop_is_a_packet_and_its_bytes() {
         for reason in DropReason::ALL {
             for kind in PacketKind::ALL {
