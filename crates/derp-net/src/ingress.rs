@@ -4,5 +4,6 @@ pub(crate) mod fanout;
 pub(crate) mod forward;
 pub(crate) mod mesh_dial;
 pub(crate) mod mesh_link;
+pub(crate) mod packet;
 pub(crate) mod request_head;
 pub(crate) mod session;

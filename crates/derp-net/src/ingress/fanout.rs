@@ -1,12 +1,11 @@
 //! The packets of one read, ready where they lie: one write for each destination, once the whole read has been looked at.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use derp_proto::counters::Counter;
 use derp_proto::drop_reason::PacketKind;
 use derp_proto::frame;
-use derp_proto::frame::{KEY_AT, PACKET_AT};
+use derp_proto::frame::PACKET_AT;
 use derp_proto::key::NodeKey;
 use derp_proto::wire::PING_LENGTH;
 
@@ -14,15 +13,8 @@ use crate::base::faults::Fault;
 use crate::conn::Conn;
 use crate::egress::{Frame, PacketInfo};
 use crate::hub::ctx::Ctx;
+use crate::ingress::packet::{Buffer, Located, Packet};
 use crate::state::tap::Tapped;
-
-/// Which memory a frame of a read lies in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Buffer {
-    /// The frame that had begun in an earlier read.
-    Gathered,
-    Read,
-}
 
 /// What has been seen in one read. Kept for its memory: empty between reads.
 #[derive(Default)]
@@ -44,8 +36,7 @@ struct Ready {
     to: usize,
     /// Index into the heads.
     head: Option<usize>,
-    buffer: Buffer,
-    range: Range<usize>,
+    located: Located,
     info: PacketInfo,
 }
 
@@ -58,33 +49,36 @@ struct Received {
 }
 
 impl Fanout {
-    pub(crate) fn count_received(&mut self, kind: PacketKind, payload: usize) {
-        match kind {
+    /// Counts a packet that a client has sent.
+    pub(crate) fn count_received(&mut self, info: &PacketInfo) {
+        match info.kind {
             PacketKind::Disco => self.received.disco += 1,
             PacketKind::Other => self.received.other += 1,
         }
-        self.received.bytes += payload as u64;
+        self.received.bytes += info.payload as u64;
     }
 
-    /// A RecvPacket frame.
-    pub(crate) fn push(&mut self, to: &Arc<Conn>, buffer: Buffer, range: Range<usize>, info: PacketInfo) {
-        self.add(to, None, buffer, range, info);
+    /// Makes a packet ready for a connection here.
+    pub(crate) fn push(&mut self, to: &Arc<Conn>, packet: Packet<'_>) {
+        let (located, info) = packet.into_recv();
+        self.add(to, None, located, info);
     }
 
-    /// A whole SendPacket frame, to be sent on over a link as it lies, with another head.
-    pub(crate) fn forward(&mut self, link: &Arc<Conn>, buffer: Buffer, range: Range<usize>, info: PacketInfo) {
+    /// Makes a packet ready for a link: it is sent on as it lies, behind another head.
+    pub(crate) fn forward(&mut self, link: &Arc<Conn>, packet: Packet<'_>) {
+        let (located, info) = packet.into_forward();
         self.heads.push(frame::forward_head(&info.source, info.payload));
-        self.add(link, Some(self.heads.len() - 1), buffer, range.start + KEY_AT..range.end, info);
+        self.add(link, Some(self.heads.len() - 1), located, info);
     }
 
-    fn add(&mut self, to: &Arc<Conn>, head: Option<usize>, buffer: Buffer, range: Range<usize>, info: PacketInfo) {
+    fn add(&mut self, to: &Arc<Conn>, head: Option<usize>, located: Located, info: PacketInfo) {
         // A read has few destinations, and mostly the one it had last.
         let known = self.destinations.iter().rposition(|known| Arc::ptr_eq(known, to));
         let to = known.unwrap_or_else(|| {
             self.destinations.push(to.clone());
             self.destinations.len() - 1
         });
-        self.ready.push(Ready { to, head, buffer, range, info });
+        self.ready.push(Ready { to, head, located, info });
     }
 
     pub(crate) fn reply(&mut self, frame: &[u8]) {
@@ -111,9 +105,9 @@ impl Fanout {
         }
         let mut packets: Vec<Frame<'_>> = Vec::with_capacity(self.ready.len());
         packets.extend(self.ready.iter().map(|packet| {
-            let memory = if packet.buffer == Buffer::Gathered { gathered } else { read };
+            let memory = if packet.located.buffer == Buffer::Gathered { gathered } else { read };
             let head: &[u8] = packet.head.map_or(&[], |head| &self.heads[head]);
-            Frame { head, bytes: &memory[packet.range.clone()], packet: Some(packet.info) }
+            Frame { head, bytes: &memory[packet.located.range.clone()], packet: Some(packet.info) }
         }));
         let mut rest = &mut packets[..];
         for group in self.ready.chunk_by(|a, b| a.to == b.to) {
@@ -139,8 +133,8 @@ impl Fanout {
     /// Shows what is about to be sent.
     fn tap(&self, gathered: &[u8], read: &[u8], ctx: Ctx<'_>) {
         let memory = |packet: &Ready| {
-            let memory = if packet.buffer == Buffer::Gathered { gathered } else { read };
-            &memory[packet.range.clone()]
+            let memory = if packet.located.buffer == Buffer::Gathered { gathered } else { read };
+            &memory[packet.located.range.clone()]
         };
         // What goes on to another relay begins with its destination.
         let far: Vec<_> = self.ready.iter().map(|packet| packet.head.and(NodeKey::first_of(memory(packet)))).collect();

@@ -1,13 +1,12 @@
 //! What an admitted client sends, and what becomes of it: a packet's way, top to bottom.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use derp_proto::counters::Counter;
 use derp_proto::decode::FrameHeader;
 use derp_proto::drop_reason::{DropReason, PacketKind};
-use derp_proto::frame::{self, FORWARDED_PACKET_AT, KEY_AT, PACKET_AT};
+use derp_proto::frame::{self, KEY_AT};
 use derp_proto::frame_rules::{self, Body, ProtocolError};
 use derp_proto::key::NodeKey;
 use derp_proto::token_bucket::{Rate, TokenBucket};
@@ -20,7 +19,8 @@ use crate::conn::Entry;
 use crate::egress::PacketInfo;
 use crate::hub::ctx::Ctx;
 use crate::hub::mail::Mail;
-use crate::ingress::fanout::{Buffer, Fanout};
+use crate::ingress::fanout::Fanout;
+use crate::ingress::packet::{Packet, ReadFrame};
 use crate::state::events::Event;
 use crate::state::table::Route;
 use crate::state::tap::Tapped;
@@ -103,19 +103,12 @@ impl Forwarding {
         Ok(frame_rules::check(header, self.mesh)? == Body::Wanted)
     }
 
-    /// A whole frame, at `at` in the memory where it lies. Packets are made ready, everything else is done.
-    pub(crate) fn frame(
-        &mut self,
-        bytes: &mut [u8],
-        buffer: Buffer,
-        at: usize,
-        conn: &Arc<Conn>,
-        fanout: &mut Fanout,
-        ctx: Ctx<'_>,
-    ) {
+    /// A whole frame. Packets are made ready, everything else is done.
+    pub(crate) fn frame(&mut self, frame: ReadFrame<'_>, conn: &Arc<Conn>, fanout: &mut Fanout, ctx: Ctx<'_>) {
+        let bytes = &*frame.bytes;
         match FrameType::from_u8(bytes[0]) {
-            Some(FrameType::SendPacket) => self.send_packet(bytes, buffer, at, conn, fanout, ctx),
-            Some(FrameType::ForwardPacket) => self.forward_packet(bytes, buffer, at, conn, fanout, ctx),
+            Some(FrameType::SendPacket) => self.send_packet(frame, conn, fanout, ctx),
+            Some(FrameType::ForwardPacket) => self.forward_packet(frame, conn, fanout, ctx),
             Some(FrameType::NotePreferred) => ctx.events.prefer(conn, bytes[HEADER_LENGTH] != 0),
             Some(FrameType::WatchConns) => ask(Event::Watch { id: conn.id }, conn, ctx),
             Some(FrameType::ClosePeer) => {
@@ -194,72 +187,31 @@ impl Forwarding {
         }
     }
 
-    fn send_packet(
-        &mut self,
-        bytes: &mut [u8],
-        buffer: Buffer,
-        at: usize,
-        conn: &Arc<Conn>,
-        fanout: &mut Fanout,
-        ctx: Ctx<'_>,
-    ) {
-        let payload = bytes.len() - PACKET_AT;
-        let kind = PacketKind::of(&bytes[PACKET_AT..]);
-        fanout.count_received(kind, payload);
-        let Some(key) = NodeKey::first_of(&bytes[KEY_AT..]) else { return };
-        let info = PacketInfo { source: self.entry.key, kind, payload };
-        let route = self.route(&key, conn, ctx);
-        let Some(to) = &*route else {
-            return self.unknown(&key, &info, &bytes[PACKET_AT..], DropReason::UnknownDest, fanout, ctx);
-        };
-        if to.is_link() {
-            return self.forward_on(to, &key, info, &bytes[PACKET_AT..], (buffer, at..at + bytes.len()), fanout, ctx);
+    fn send_packet(&mut self, frame: ReadFrame<'_>, conn: &Arc<Conn>, fanout: &mut Fanout, ctx: Ctx<'_>) {
+        let Some(packet) = Packet::sent(frame, self.entry.key) else { return };
+        fanout.count_received(&packet.info);
+        let route = self.route(&packet.destination, conn, ctx);
+        match &*route {
+            None => self.unknown(&packet, DropReason::UnknownDest, fanout, ctx),
+            Some(to) if !to.is_link() => fanout.push(to, packet),
+            // Only the other relay can say whether the destination is there.
+            Some(link) if link.is_open() => fanout.forward(link, packet),
+            Some(_) => {
+                ctx.counters.add(Counter::PACKETS_FORWARDED_OUT, 1);
+                drop_packet(&packet, DropReason::MeshDown, ctx);
+            }
         }
-        frame::rewrite_send_to_recv(bytes, &self.entry.key);
-        fanout.push(to, buffer, at..at + bytes.len(), info);
-    }
-
-    /// To another relay, which alone can say whether the destination is there.
-    #[expect(clippy::too_many_arguments, reason = "what is known of one packet")]
-    fn forward_on(
-        &self,
-        link: &Arc<Conn>,
-        destination: &NodeKey,
-        info: PacketInfo,
-        payload: &[u8],
-        (buffer, range): (Buffer, Range<usize>),
-        fanout: &mut Fanout,
-        ctx: Ctx<'_>,
-    ) {
-        if link.is_open() {
-            return fanout.forward(link, buffer, range, info);
-        }
-        ctx.counters.add(Counter::PACKETS_FORWARDED_OUT, 1);
-        drop_packet(DropReason::MeshDown, &info, destination, payload, ctx);
     }
 
     /// From a mesh peer: goes to a connection here or nowhere, never on to another relay.
-    fn forward_packet(
-        &mut self,
-        bytes: &mut [u8],
-        buffer: Buffer,
-        at: usize,
-        conn: &Arc<Conn>,
-        fanout: &mut Fanout,
-        ctx: Ctx<'_>,
-    ) {
+    fn forward_packet(&mut self, frame: ReadFrame<'_>, conn: &Arc<Conn>, fanout: &mut Fanout, ctx: Ctx<'_>) {
         ctx.counters.add(Counter::PACKETS_FORWARDED_IN, 1);
-        let payload = bytes.len() - FORWARDED_PACKET_AT;
-        let kind = PacketKind::of(&bytes[FORWARDED_PACKET_AT..]);
-        let keys = (NodeKey::first_of(&bytes[KEY_AT..]), NodeKey::first_of(&bytes[PACKET_AT..]));
-        let (Some(source), Some(key)) = keys else { return };
-        let info = PacketInfo { source, kind, payload };
-        let route = self.route(&key, conn, ctx);
-        let Some(to) = route.as_ref().filter(|to| !to.is_link()) else {
-            return self.unknown(&key, &info, &bytes[FORWARDED_PACKET_AT..], DropReason::UnknownDestOnFwd, fanout, ctx);
-        };
-        let start = frame::rewrite_forward_to_recv(bytes);
-        fanout.push(to, buffer, at + start..at + bytes.len(), info);
+        let Some(packet) = Packet::forwarded(frame) else { return };
+        let route = self.route(&packet.destination, conn, ctx);
+        match route.as_ref().filter(|to| !to.is_link()) {
+            None => self.unknown(&packet, DropReason::UnknownDestOnFwd, fanout, ctx),
+            Some(to) => fanout.push(to, packet),
+        }
     }
 
     fn route(&mut self, key: &NodeKey, conn: &Arc<Conn>, ctx: Ctx<'_>) -> Route<Conn> {
@@ -278,24 +230,17 @@ impl Forwarding {
         cached.as_ref().map_or_else(|| Route::from_inner(None), |entry| entry.active())
     }
 
-    fn unknown(
-        &mut self,
-        key: &NodeKey,
-        info: &PacketInfo,
-        payload: &[u8],
-        reason: DropReason,
-        fanout: &mut Fanout,
-        ctx: Ctx<'_>,
-    ) {
-        drop_packet(reason, info, key, payload, ctx);
-        if info.kind != PacketKind::Disco {
+    /// A packet whose destination has no connection here, and no link that leads to it.
+    fn unknown(&mut self, packet: &Packet<'_>, reason: DropReason, fanout: &mut Fanout, ctx: Ctx<'_>) {
+        drop_packet(packet, reason, ctx);
+        if packet.info.kind != PacketKind::Disco {
             return;
         }
         let rate = ctx.policy.load().not_here;
         let clock = ctx.now.saturating_duration_since(ctx.start);
         let bucket = self.not_here.get_or_insert_with(|| Box::new(TokenBucket::new(rate, clock)));
         if bucket.take(1, clock) {
-            fanout.reply(&frame::peer_gone(key, PeerGoneReason::NotHere));
+            fanout.reply(&frame::peer_gone(&packet.destination, PeerGoneReason::NotHere));
         }
     }
 }
@@ -313,14 +258,14 @@ fn next_sample(ctx: Ctx<'_>) -> Option<Instant> {
     every.map(|every| ctx.now + every)
 }
 
-/// A packet that nobody is sent.
-fn drop_packet(reason: DropReason, info: &PacketInfo, destination: &NodeKey, payload: &[u8], ctx: Ctx<'_>) {
-    ctx.counters.dropped(reason, info.kind, info.payload);
+/// Counts a packet that is sent to no connection, and tells who watches its destination.
+fn drop_packet(packet: &Packet<'_>, reason: DropReason, ctx: Ctx<'_>) {
+    let Packet { info: PacketInfo { source, kind, payload }, destination, .. } = packet;
+    ctx.counters.dropped(reason, *kind, *payload);
     if let Some(watched) = ctx.watched(destination) {
-        watched.dropped(info.source, reason);
+        watched.dropped(*source, reason);
     }
     if ctx.tap.is_on() {
-        let PacketInfo { source, kind, .. } = info;
-        ctx.tap([Tapped { source, destination, kind: *kind, payload, dropped: Some(reason) }]);
+        ctx.tap([Tapped { source, destination, kind: *kind, payload: packet.payload(), dropped: Some(reason) }]);
     }
 }

@@ -16,8 +16,9 @@ use crate::base::budget::Share;
 use crate::base::close_reason::{CloseReason, LoginFault};
 use crate::conn::Conn;
 use crate::hub::ctx::Ctx;
-use crate::ingress::fanout::{Buffer, Fanout};
+use crate::ingress::fanout::Fanout;
 use crate::ingress::forward::Forwarding;
+use crate::ingress::packet::{Buffer, ReadFrame};
 use crate::state::events::Event;
 use crate::state::strangers::Guest;
 
@@ -334,7 +335,8 @@ impl Session {
                     let frame = &mut bytes[at..at + length];
                     match &mut self.phase {
                         Phase::Admitted(forwarding) => {
-                            forwarding.frame(frame, buffer, offset + at, &self.conn, fanout, ctx)
+                            let frame = ReadFrame { bytes: frame, buffer, at: offset + at };
+                            forwarding.frame(frame, &self.conn, fanout, ctx);
                         }
                         Phase::Login { .. } | Phase::Waiting { .. } => self.log_in(&mut frame[HEADER_LENGTH..], ctx)?,
                     }
