@@ -7,7 +7,7 @@ import { copyFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadAddon } from '../../src/plane/addon.js';
-import type { Binding, BindingPlane } from '../../src/plane/binding.js';
+import type { Binding, BindingPlane, BindingPolicy } from '../../src/plane/binding.js';
 
 /** Bugs that random traces have to find. */
 export const FAULTS = ['reorder', 'misroute', 'lost-peer-gone', 'stale-route'] as const;
@@ -21,6 +21,12 @@ export interface FaultyPlane extends BindingPlane {
   plant(fault: Fault | SystemFault | 'panic' | 'hang' | null): void;
   numberCounters(): void;
   isCounters(view: ArrayBuffer): boolean;
+  /** The policy as the plane has it. */
+  policyInForce(): BindingPolicy;
+  /** The policy of a relay without settings, as the crates know it. */
+  defaultPolicy(): BindingPolicy;
+  /** The words of every enum that crosses, by the name of its type. */
+  words(): Readonly<Record<string, readonly string[]>>;
 }
 
 let loaded: Binding | undefined;

@@ -26,7 +26,7 @@ export function faultyLane(): FaultyLane {
           return made;
         },
       });
-      const plane = nativePlane({ BindingPlane: Plane })(options, events);
+      const plane = nativePlane({ ...binding, BindingPlane: Plane })(options, events);
       planes.set(plane, made as FaultyPlane);
       return plane;
     },

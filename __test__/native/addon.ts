@@ -40,5 +40,5 @@ export function faultyPlanes(page: (page: ArrayBuffer | null) => ArrayBuffer | n
       return page(made.page);
     }
   }
-  return { create: nativePlane({ BindingPlane: Watched }), made };
+  return { create: nativePlane({ ...addon, BindingPlane: Watched }), made };
 }

@@ -41,7 +41,7 @@ function counted(addon: Binding) {
       return inner.apply(this, args);
     });
   }
-  return { create: nativePlane({ BindingPlane: Counted }), calls, methods };
+  return { create: nativePlane({ ...addon, BindingPlane: Counted }), calls, methods };
 }
 
 it('every call and every callback is counted, and nothing else', async () => {

@@ -46,7 +46,7 @@ describe('these tests can fail', () => {
   });
 
   it('finds the enum, in the one file that has it', () => {
-    const text = 'pub enum CloseReason {\n    Gone,\n}\n    const ALL: [] = [\n        (Self::Gone, "gone"),\n    ];\n';
+    const text = 'pub enum CloseReason {\n}\nclose_reasons! {\n    /// Away.\n    Gone => "gone",\n}\n';
     expect([...rustWords(['fn other() {}', text])]).toEqual([['Gone', 'gone']]);
     expect(() => rustWords(['fn other() {}'])).toThrow('0 files');
     expect(() => rustWords([text, text])).toThrow('2 files');

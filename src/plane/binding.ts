@@ -4,11 +4,13 @@ import type { Certificate, Failure, Listening, PacketDrop, PeerAddress, Snapshot
 
 export interface Binding {
   version(): string;
+  /** The names of a policy's numbers, in the order in which they cross. */
+  policyRows(): readonly string[];
   /** Sends a datagram to a Unix socket: a path, or an abstract name behind an `@`. */
   notify(socket: string, state: string): void;
   readonly BindingPlane: new (
     privateKey: Uint8Array,
-    policy: object,
+    policy: BindingPolicy,
     workers: number,
     wake: () => void,
   ) => BindingPlane;
@@ -24,7 +26,7 @@ export interface BindingPlane {
   listenStunOn(fd: number): Listening;
   /** The event `pulse` with this id follows. */
   pulse(id: number): void;
-  policy(policy: object): void;
+  policy(policy: BindingPolicy): void;
   admit(id: number, mesh: boolean, perSecond?: number, burst?: number): void;
   limit(id: number, perSecond?: number, burst?: number): void;
   close(id: number, reason: string): void;
@@ -35,16 +37,7 @@ export interface BindingPlane {
   send(ids: readonly number[], frames: Uint8Array, pull: boolean): void;
   newId(): number;
   left(id: number): void;
-  adopt(
-    id: number,
-    fd: number,
-    listener: number,
-    address: string,
-    port: number,
-    leftover: Uint8Array,
-    notIdeal: boolean,
-    webSocket: boolean,
-  ): void;
+  adopt(id: number, fd: number, how: BindingAdoption): void;
   attach(id: number, address: string, port: number): number;
   snapshot(after: number, limit: number): Snapshot;
   tap(key: Uint8Array | null, snapLength: number): boolean;
@@ -55,8 +48,52 @@ export interface BindingPlane {
   shutdown(): void;
 }
 
+/** A policy: its numbers in the order of {@link Binding.policyRows}, and what is no number. */
+export interface BindingPolicy {
+  /** Milliseconds, bytes and counts. `NaN` stands for a rate that there is none of. */
+  readonly numbers: Float64Array;
+  readonly exempt: readonly string[];
+  /** Another number with every receive rate that was given, even if it says the same. */
+  readonly receiveEpoch: number;
+  readonly watchedDrops: readonly Uint8Array[];
+}
+
+interface BindingAdoption {
+  readonly listener: number;
+  readonly address: string;
+  readonly port: number;
+  readonly leftover: Uint8Array;
+  readonly notIdeal: boolean;
+  readonly webSocket: boolean;
+}
+
+/** The events of the addon: those of `PlaneEvents`, an answer, and two that tell of failures. */
+export const EVENT_KINDS = [
+  'login',
+  'closed',
+  'active',
+  'watch',
+  'closePeer',
+  'prefer',
+  'pulled',
+  'duplex',
+  'linkOpen',
+  'linkPeers',
+  'linkClosed',
+  'certificateNeeded',
+  'drops',
+  'failures',
+  'crowded',
+  /** The answer to {@link BindingPlane.pulse}. */
+  'pulse',
+  /** Something has failed that costs no more than what it was for. */
+  'trouble',
+  /** The plane has failed. */
+  'fault',
+] as const;
+
 export interface BindingEvent {
-  readonly kind: string;
+  readonly kind: (typeof EVENT_KINDS)[number];
   readonly id: number;
   readonly key: Buffer;
   readonly reason: string;

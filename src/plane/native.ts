@@ -14,7 +14,7 @@ import { findAddon } from './addon.js';
 import { listenError } from './address.js';
 import type { Binding, BindingEvent, BindingPlane } from './binding.js';
 import { WritableCounters } from './counters.js';
-import { flat } from './native-policy.js';
+import { policyForBinding } from './native-policy.js';
 import { tapBatch } from './native-tap.js';
 import type {
   Adoption,
@@ -61,7 +61,7 @@ export function notify(socket: string, state: string): void {
 }
 
 /** The factory of planes that use this addon. */
-export function nativePlane(binding: Pick<Binding, 'BindingPlane'>): PlaneFactory {
+export function nativePlane(binding: Pick<Binding, 'BindingPlane' | 'policyRows'>): PlaneFactory {
   return (options, events) => new NativePlane(binding, options, events);
 }
 
@@ -78,6 +78,7 @@ class NativePlane implements DataPlane {
   private readonly attached = new Set<Duplex>();
   private readonly transports = new Map<ConnectionId, Duplex>();
   private currentPolicy: PlanePolicy;
+  private readonly policyRows: readonly string[];
   private receiveEpoch = 0;
   /** Callers that wait for a sign of life, by number. */
   private readonly pulsing = new Map<number, () => void>();
@@ -86,14 +87,15 @@ class NativePlane implements DataPlane {
   private closed = false;
 
   constructor(
-    binding: Pick<Binding, 'BindingPlane'>,
+    binding: Pick<Binding, 'BindingPlane' | 'policyRows'>,
     options: PlaneOptions,
     private readonly events: PlaneEvents,
   ) {
     this.currentPolicy = options.policy;
+    this.policyRows = binding.policyRows();
     this.plane = new binding.BindingPlane(
       options.privateKey,
-      flat(options.policy, this.receiveEpoch),
+      policyForBinding(this.policyRows, options.policy, this.receiveEpoch),
       options.workers ?? 0,
       () => this.onWake(),
     );
@@ -126,7 +128,7 @@ class NativePlane implements DataPlane {
   policy(policy: PlanePolicy): void {
     if (policy.receiveRate !== this.currentPolicy.receiveRate) this.receiveEpoch += 1;
     this.currentPolicy = policy;
-    this.plane.policy(flat(policy, this.receiveEpoch));
+    this.plane.policy(policyForBinding(this.policyRows, policy, this.receiveEpoch));
   }
 
   admit(id: ConnectionId, admission: Parameters<DataPlane['admit']>[1]): void {
@@ -169,8 +171,14 @@ class NativePlane implements DataPlane {
       const { fd } = (stream as unknown as { _handle: { fd: number } })._handle;
       const unread = (stream.read() as Buffer | null) ?? Buffer.alloc(0);
       const leftover = Buffer.concat([how.leftover, unread]);
-      const { address, port } = info.peer;
-      this.plane.adopt(id, fd, info.listener, address, port, leftover, how.notIdeal, how.framing === 'websocket');
+      const { notIdeal, framing } = how;
+      this.plane.adopt(id, fd, {
+        listener: info.listener,
+        ...info.peer,
+        leftover,
+        notIdeal,
+        webSocket: framing === 'websocket',
+      });
       this.duplexes.delete(id);
       // The plane has its own descriptor, so closing this one does not end the connection.
       stream.destroy();
@@ -397,6 +405,8 @@ class NativePlane implements DataPlane {
         this.endOurs();
         this.events.fault('ERR_INTERNAL', event.reason, true);
         break;
+      default:
+        event.kind satisfies never;
     }
   }
 

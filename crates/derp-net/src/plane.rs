@@ -164,6 +164,11 @@ impl Plane {
         ctx.relieve_pairs();
     }
 
+    /// The policy that is in force.
+    pub fn policy_in_force(&self) -> Arc<Policy> {
+        self.shared.policy.load_full()
+    }
+
     /// Lets a logged-in connection in; with a receive limit of its own, if not with that of the policy.
     pub fn admit(&self, id: u64, mesh: bool, limit: Option<Rate>) {
         if let Some(conn) = self.shared.conn(id) {

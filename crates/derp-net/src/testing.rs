@@ -1,6 +1,5 @@
 //! A plane without threads, and clients whose bytes are handed to their sessions: what unit tests stand on.
 
-use std::collections::HashSet;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -16,7 +15,6 @@ use derp_proto::drop_reason::{DropReason, PacketKind};
 use derp_proto::frame;
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::login;
-use derp_proto::token_bucket::Rate;
 use derp_proto::wire::{DISCO_MAGIC, FrameType, HEADER_LENGTH};
 
 use crate::base::close_reason::CloseReason;
@@ -31,49 +29,6 @@ use crate::ingress::session::Session;
 use crate::io::writer::SocketWriter;
 use crate::state::events::Event;
 use crate::state::strangers::{Guest, Stage};
-
-pub(crate) fn policy() -> Policy {
-    Policy {
-        head_bytes: 16 << 10,
-        client_info_bytes: 256 << 10,
-        connections: 1_000_000,
-        handshakes: 4096,
-        parked_handshakes: 1024,
-        pending_logins: 4096,
-        login_bytes: 16 << 20,
-        duplexes: 4096,
-        per_address: 256,
-        exempt: Vec::new(),
-        control_bytes: 1 << 20,
-        leftover_bytes: 64 << 10,
-        peer_gone_subscriptions: 65536,
-        partial_bytes: 64 << 20,
-        queued_bytes: 256 << 20,
-        peer_gone_pairs: 1_000_000,
-        handshake_deadline: Duration::from_secs(10),
-        certificate_deadline: Duration::from_secs(30),
-        head_deadline: Duration::from_secs(10),
-        client_info_deadline: Duration::from_secs(10),
-        admission_deadline: Duration::from_secs(15),
-        write_deadline: Some(Duration::from_secs(2)),
-        mesh_write_deadline: Some(Duration::from_secs(30)),
-        link_write_deadline: Some(Duration::from_secs(5)),
-        link_silence: Duration::from_secs(120),
-        queue_depth: 32,
-        link_queue_depth: 512,
-        keep_alive: Duration::from_secs(60),
-        keep_alive_jitter: Duration::from_secs(5),
-        not_here: Rate { per_second: 1.0, burst: 3.0 },
-        accept: None,
-        receive: None,
-        receive_epoch: 0,
-        tell_failures: false,
-        tcp_keep_alive: None,
-        tcp_user_timeout: None,
-        round_trips: None,
-        watched_drops: HashSet::new(),
-    }
-}
 
 pub(crate) fn secret(number: u64) -> SecretKey {
     let mut bytes = [7; 32];
@@ -93,7 +48,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with(policy())
+        Self::with(Policy::default())
     }
 
     pub(crate) fn with(policy: Policy) -> Self {

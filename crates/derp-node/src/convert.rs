@@ -7,98 +7,50 @@ use std::time::Duration;
 use derp_net::{Event, Figures, Policy, Prefix, Target};
 use derp_proto::key::{MeshKey, NodeKey};
 use derp_proto::token_bucket::Rate;
-use derp_tls::{Certificate, CertificateError, CertificateSet, ClientSettings, Otherwise, Version};
+use derp_tls::{Certificate, CertificateError, CertificateSet, ClientSettings, Otherwise};
 use napi::bindgen_prelude::{Buffer, Float64Array, Uint8Array};
 use napi_derive::napi;
 
-/// `PlanePolicy`, flat. Milliseconds and bytes.
+use crate::words::{EventKind, Words};
+
+/// `PlanePolicy`: the numbers in the order of `policyRows`, and what is no number.
 #[napi(object)]
 pub struct BindingPolicy {
-    pub head_bytes: u32,
-    pub client_info_bytes: u32,
-    pub connections: u32,
-    pub handshakes: u32,
-    pub parked_handshakes: u32,
-    pub pending_logins: u32,
-    pub login_bytes: u32,
-    pub duplexes: u32,
-    pub per_address: u32,
+    /// Milliseconds, bytes and counts. `NaN` stands for a rate that there is none of.
+    pub numbers: Float64Array,
+    /// Networks, `address/bits`.
     pub exempt: Vec<String>,
-    pub control_bytes: u32,
-    pub leftover_bytes: u32,
-    pub peer_gone_subscriptions: u32,
-    pub partial_bytes: f64,
-    pub queued_bytes: f64,
-    pub peer_gone_pairs: f64,
-    pub head: f64,
-    pub client_info: f64,
-    pub handshake: f64,
-    pub certificate: f64,
-    pub admission: f64,
-    pub write: f64,
-    pub mesh_write: f64,
-    pub link_write: f64,
-    pub link_silence: f64,
-    pub queue_depth: u32,
-    pub link_queue_depth: u32,
-    pub keep_alive: f64,
-    pub keep_alive_jitter: f64,
-    pub not_here_burst: f64,
-    pub not_here_per_second: f64,
-    pub accept_burst: Option<f64>,
-    pub accept_per_second: Option<f64>,
-    pub receive_burst: Option<f64>,
-    pub receive_per_second: Option<f64>,
+    /// Another number with every receive rate that is given.
     pub receive_epoch: u32,
-    pub tcp_keep_alive: f64,
-    pub tcp_user_timeout: f64,
-    pub round_trips: f64,
-    pub tell_failures: bool,
+    /// Node keys, 32 bytes each.
     pub watched_drops: Vec<Uint8Array>,
 }
 
-impl From<BindingPolicy> for Policy {
-    fn from(policy: BindingPolicy) -> Self {
-        Self {
-            head_bytes: policy.head_bytes as usize,
-            client_info_bytes: policy.client_info_bytes as usize,
-            connections: policy.connections as usize,
-            handshakes: policy.handshakes as usize,
-            parked_handshakes: policy.parked_handshakes as usize,
-            pending_logins: policy.pending_logins as usize,
-            login_bytes: policy.login_bytes as usize,
-            duplexes: policy.duplexes as usize,
-            per_address: policy.per_address as usize,
+/// An error is what is wrong with it.
+impl TryFrom<BindingPolicy> for Policy {
+    type Error = &'static str;
+
+    fn try_from(policy: BindingPolicy) -> Result<Self, Self::Error> {
+        let numbers = Self::from_numbers(&policy.numbers).ok_or("a policy has as many numbers as there are rows")?;
+        Ok(Self {
             // They have been read before.
             exempt: policy.exempt.iter().filter_map(|prefix| Prefix::parse(prefix)).collect(),
-            control_bytes: policy.control_bytes as usize,
-            leftover_bytes: policy.leftover_bytes as usize,
-            peer_gone_subscriptions: policy.peer_gone_subscriptions as usize,
-            partial_bytes: policy.partial_bytes as usize,
-            queued_bytes: policy.queued_bytes as usize,
-            peer_gone_pairs: policy.peer_gone_pairs as usize,
-            handshake_deadline: millis(policy.handshake),
-            certificate_deadline: millis(policy.certificate),
-            head_deadline: millis(policy.head),
-            client_info_deadline: millis(policy.client_info),
-            admission_deadline: millis(policy.admission),
-            write_deadline: some_millis(policy.write),
-            mesh_write_deadline: some_millis(policy.mesh_write),
-            link_write_deadline: some_millis(policy.link_write),
-            link_silence: millis(policy.link_silence),
-            queue_depth: policy.queue_depth as usize,
-            link_queue_depth: policy.link_queue_depth as usize,
-            keep_alive: millis(policy.keep_alive),
-            keep_alive_jitter: millis(policy.keep_alive_jitter),
-            not_here: Rate { per_second: policy.not_here_per_second, burst: policy.not_here_burst },
-            accept: rate(policy.accept_per_second, policy.accept_burst),
-            receive: rate(policy.receive_per_second, policy.receive_burst),
             receive_epoch: policy.receive_epoch,
-            tcp_keep_alive: some_millis(policy.tcp_keep_alive),
-            tcp_user_timeout: some_millis(policy.tcp_user_timeout),
-            round_trips: some_millis(policy.round_trips),
-            tell_failures: policy.tell_failures,
             watched_drops: policy.watched_drops.iter().filter_map(|key| NodeKey::first_of(key)).collect(),
+            ..numbers
+        })
+    }
+}
+
+/// Only for the tests that compare what has arrived with what was sent.
+#[cfg(feature = "fault-injection")]
+impl From<&Policy> for BindingPolicy {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            numbers: policy.numbers().into(),
+            exempt: policy.exempt.iter().map(ToString::to_string).collect(),
+            receive_epoch: policy.receive_epoch,
+            watched_drops: policy.watched_drops.iter().map(|key| key.as_bytes().to_vec().into()).collect(),
         }
     }
 }
@@ -111,10 +63,6 @@ fn millis(value: f64) -> Duration {
     Duration::from_secs_f64(value.clamp(0.0, 1e12) / 1000.0)
 }
 
-fn some_millis(value: f64) -> Option<Duration> {
-    (value > 0.0).then(|| millis(value))
-}
-
 /// `Certificate`.
 #[napi(object)]
 pub struct BindingCertificate {
@@ -124,10 +72,10 @@ pub struct BindingCertificate {
     pub private_key: Uint8Array,
 }
 
-/// A `CertificateSet` of these; `otherwise` is what it says there.
+/// A `CertificateSet` of these.
 pub(crate) fn certificate_set(
     certificates: Vec<BindingCertificate>,
-    otherwise: &str,
+    otherwise: Otherwise,
 ) -> Result<CertificateSet, CertificateError> {
     let certificates = certificates.into_iter().map(|certificate| Certificate {
         names: certificate.names,
@@ -135,13 +83,24 @@ pub(crate) fn certificate_set(
         chain: certificate.chain.iter().map(|der| der.to_vec()).collect(),
         private_key: certificate.private_key.to_vec().into(),
     });
-    let otherwise = match otherwise {
-        "first" => Otherwise::First,
-        "ask" => Otherwise::Ask,
-        "challenge" => Otherwise::Challenge,
-        _ => Otherwise::Refuse,
-    };
     CertificateSet::new(certificates.collect(), otherwise)
+}
+
+/// `Adoption`, with what is known of the connection.
+#[napi(object)]
+pub struct BindingAdoption {
+    /// The listener that it came to.
+    pub listener: f64,
+    /// The address of the other end; empty if it is not known.
+    pub address: String,
+    /// The port of the other end.
+    pub port: u16,
+    /// What was read of it beyond the request.
+    pub leftover: Buffer,
+    /// The client said with `Ideal-Node` that it would rather be on another node of the region.
+    pub not_ideal: bool,
+    /// DERP lies in the messages of a WebSocket.
+    pub web_socket: bool,
 }
 
 /// `DialTarget`.
@@ -236,7 +195,7 @@ impl From<Event> for BindingEvent {
     fn from(event: Event) -> Self {
         match event {
             Event::Login { id, key, info, peer, tls, not_ideal } => Self {
-                tls_version: tls.map(version_name),
+                tls_version: tls.map(|version| version.word().into()),
                 key: Some(key_buffer(&key)),
                 address: Some(address_of(peer)),
                 port: Some(peer.port()),
@@ -248,39 +207,49 @@ impl From<Event> for BindingEvent {
                     is_prober: info.is_prober,
                     app_name: info.app_name,
                 }),
-                ..Self::new("login", id)
+                ..Self::new(EventKind::Login, id)
             },
-            Event::Closed { id, reason } => Self { reason: Some(reason.as_str().into()), ..Self::new("closed", id) },
-            Event::Active { key, id, sequence } => {
-                Self { key: Some(key_buffer(&key)), sequence: Some(sequence as f64), ..Self::new("active", id) }
+            Event::Closed { id, reason } => {
+                Self { reason: Some(reason.as_str().into()), ..Self::new(EventKind::Closed, id) }
             }
-            Event::Watch { id } => Self::new("watch", id),
-            Event::ClosePeer { id, target } => Self { key: Some(key_buffer(&target)), ..Self::new("closePeer", id) },
-            Event::Prefer { id, home } => Self { home: Some(home), ..Self::new("prefer", id) },
-            Event::Pulled { id } => Self::new("pulled", id),
+            Event::Active { key, id, sequence } => Self {
+                key: Some(key_buffer(&key)),
+                sequence: Some(sequence as f64),
+                ..Self::new(EventKind::Active, id)
+            },
+            Event::Watch { id } => Self::new(EventKind::Watch, id),
+            Event::ClosePeer { id, target } => {
+                Self { key: Some(key_buffer(&target)), ..Self::new(EventKind::ClosePeer, id) }
+            }
+            Event::Prefer { id, home } => Self { home: Some(home), ..Self::new(EventKind::Prefer, id) },
+            Event::Pulled { id } => Self::new(EventKind::Pulled, id),
             Event::Duplex { id, listener, peer, tls, stream, received } => Self {
-                tls_version: tls.map(version_name),
+                tls_version: tls.map(|version| version.word().into()),
                 listener: Some(listener as f64),
                 address: Some(address_of(peer)),
                 port: Some(peer.port()),
                 fd: Some(stream.into_raw_fd()),
                 received: Some(received.into()),
-                ..Self::new("duplex", id)
+                ..Self::new(EventKind::Duplex, id)
             },
-            Event::Pulse { id } => Self::new("pulse", id),
-            Event::LinkOpen { link, server } => Self { key: Some(key_buffer(&server)), ..Self::new("linkOpen", link) },
+            Event::Pulse { id } => Self::new(EventKind::Pulse, id),
+            Event::LinkOpen { link, server } => {
+                Self { key: Some(key_buffer(&server)), ..Self::new(EventKind::LinkOpen, link) }
+            }
             Event::LinkPeers { link, changes } => {
                 let bytes = changes
                     .iter()
                     .flat_map(|change| change.key.as_bytes().iter().copied().chain([u8::from(change.present)]));
-                Self { changes: Some(bytes.collect::<Vec<_>>().into()), ..Self::new("linkPeers", link) }
+                Self { changes: Some(bytes.collect::<Vec<_>>().into()), ..Self::new(EventKind::LinkPeers, link) }
             }
-            Event::LinkClosed { link, reason } => Self { reason: Some(reason), ..Self::new("linkClosed", link) },
+            Event::LinkClosed { link, reason } => {
+                Self { reason: Some(reason), ..Self::new(EventKind::LinkClosed, link) }
+            }
             Event::CertificateNeeded { id, need, local } => Self {
                 server_name: Some(need.server_name),
                 local_address: Some(local.to_canonical().to_string()),
                 alpn: Some(need.alpn),
-                ..Self::new("certificateNeeded", id)
+                ..Self::new(EventKind::CertificateNeeded, id)
             },
             Event::Drops(drops) => {
                 let drops = drops.iter().map(|dropped| BindingDrop {
@@ -289,7 +258,7 @@ impl From<Event> for BindingEvent {
                     reason: dropped.reason.as_str().into(),
                     packets: dropped.packets as f64,
                 });
-                Self { drops: Some(drops.collect()), ..Self::new("drops", 0) }
+                Self { drops: Some(drops.collect()), ..Self::new(EventKind::Drops, 0) }
             }
             Event::Failures(failures, untold) => {
                 let failures = failures.into_iter().map(|failure| BindingFailure {
@@ -299,20 +268,20 @@ impl From<Event> for BindingEvent {
                     server_name: failure.server_name,
                     alert: failure.alert.map_or_else(String::new, |alert| alert.to_string()),
                 });
-                Self { failures: Some(failures.collect()), untold: Some(untold as f64), ..Self::new("failures", 0) }
+                Self { failures: Some(failures.collect()), untold: Some(untold as f64), ..Self::new(EventKind::Failures, 0) }
             }
             Event::Crowded { address } => {
-                Self { address: Some(address.to_canonical().to_string()), ..Self::new("crowded", 0) }
+                Self { address: Some(address.to_canonical().to_string()), ..Self::new(EventKind::Crowded, 0) }
             }
-            Event::Trouble { message } => Self { reason: Some(message), ..Self::new("trouble", 0) },
-            Event::Fault { message } => Self { reason: Some(message), ..Self::new("fault", 0) },
+            Event::Trouble { message } => Self { reason: Some(message), ..Self::new(EventKind::Trouble, 0) },
+            Event::Fault { message } => Self { reason: Some(message), ..Self::new(EventKind::Fault, 0) },
         }
     }
 }
 
 impl BindingEvent {
-    fn new(kind: &str, id: u64) -> Self {
-        Self { kind: kind.into(), id: id as f64, ..Self::default() }
+    fn new(kind: EventKind, id: u64) -> Self {
+        Self { kind: kind.word().into(), id: id as f64, ..Self::default() }
     }
 }
 
@@ -352,14 +321,6 @@ impl BindingSnapshot {
             .collect();
         Self { total: total as u32, rows: rows.into(), links: links.into() }
     }
-}
-
-fn version_name(version: Version) -> String {
-    match version {
-        Version::Tls12 => "1.2",
-        Version::Tls13 => "1.3",
-    }
-    .into()
 }
 
 fn hex(bytes: &[u8]) -> String {

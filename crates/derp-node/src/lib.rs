@@ -7,6 +7,7 @@ mod fault_injection;
 mod ffi_unsafe;
 mod notify;
 mod wake;
+mod words;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,25 +16,33 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use derp_net::{Adoption, CloseReason, OsHooks, Plane};
+use derp_net::{Adoption, CloseReason, OsHooks, Plane, Policy};
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
 use napi::CleanupEnvHook;
-use napi::bindgen_prelude::{ArrayBuffer, Buffer, Env, Function, Result, Uint8Array};
+use napi::bindgen_prelude::{ArrayBuffer, Env, Function, Result, Uint8Array};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
 use crate::convert::{
-    BindingCertificate, BindingEvent, BindingPolicy, BindingSnapshot, BindingTarget, certificate_set, rate,
+    BindingAdoption, BindingCertificate, BindingEvent, BindingPolicy, BindingSnapshot, BindingTarget, certificate_set,
+    rate,
 };
 use crate::error::{Code, invalid, throw};
 use crate::wake::Wake;
+use crate::words::Words;
 
 /// The version that the loader checks against its own.
 #[napi]
 pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
+}
+
+/// The names of a policy's numbers, in the order in which they cross: `limits.headBytes` is `policy.limits.headBytes`.
+#[napi]
+pub fn policy_rows() -> Vec<&'static str> {
+    Policy::rows().collect()
 }
 
 const OS_HOOKS: OsHooks = OsHooks {
@@ -86,6 +95,7 @@ impl BindingPlane {
         workers: u32,
         wake: Function<(), ()>,
     ) -> Result<Self> {
+        let policy = policy.try_into().or_else(|error: &str| invalid(&env, error))?;
         let secret: [u8; 32] =
             private_key.as_ref().try_into().or_else(|_| invalid(&env, "a private key has 32 bytes"))?;
         let counters = Arc::new(Counters::default());
@@ -104,8 +114,7 @@ impl BindingPlane {
         let workers =
             if workers > 0 { workers as usize } else { thread::available_parallelism().map_or(1, Into::into) };
         let secret = SecretKey::from_bytes(secret);
-        let plane =
-            ffi_unsafe::without_signals(|| Plane::new(secret, policy.into(), workers, counters, OS_HOOKS, call));
+        let plane = ffi_unsafe::without_signals(|| Plane::new(secret, policy, workers, counters, OS_HOOKS, call));
         let plane = Arc::new(plane.or_else(|error| throw(&env, Code::Internal, &error))?);
         // Later than that of `wake`, and so called before it: the threads are gone before what they call is.
         let hook = env.add_env_cleanup_hook(Arc::downgrade(&plane), |plane| {
@@ -165,7 +174,8 @@ impl BindingPlane {
 
     #[napi]
     pub fn certificates(&self, env: Env, certificates: Vec<BindingCertificate>, otherwise: String) -> Result<()> {
-        match certificate_set(certificates, &otherwise) {
+        let Some(otherwise) = Words::of(&otherwise) else { return invalid(&env, "no such rule for other names") };
+        match certificate_set(certificates, otherwise) {
             Ok(set) => self.called().certificates(set),
             Err(error) => return invalid(&env, &error.to_string()),
         }
@@ -173,8 +183,9 @@ impl BindingPlane {
     }
 
     #[napi]
-    pub fn policy(&self, policy: BindingPolicy) {
-        self.called().policy(policy.into());
+    pub fn policy(&self, env: Env, policy: BindingPolicy) -> Result<()> {
+        self.called().policy(policy.try_into().or_else(|error: &str| invalid(&env, error))?);
+        Ok(())
     }
 
     #[napi]
@@ -188,8 +199,10 @@ impl BindingPlane {
     }
 
     #[napi]
-    pub fn close(&self, id: f64, reason: String) {
-        self.called().close(id as u64, CloseReason::parse(&reason).unwrap_or(CloseReason::Closed));
+    pub fn close(&self, env: Env, id: f64, reason: String) -> Result<()> {
+        let Some(reason) = CloseReason::parse(&reason) else { return invalid(&env, "no such reason to close") };
+        self.called().close(id as u64, reason);
+        Ok(())
     }
 
     /// Nothing, or why the target cannot be dialled; then nothing of the link is heard.
@@ -213,7 +226,11 @@ impl BindingPlane {
     #[napi]
     pub fn gone(&self, env: Env, key: Uint8Array, reason: u8) -> Result<()> {
         let key = node_key(&env, &key)?;
-        let reason = if reason == 0 { PeerGoneReason::Disconnected } else { PeerGoneReason::NotHere };
+        let reason = match reason {
+            0 => PeerGoneReason::Disconnected,
+            1 => PeerGoneReason::NotHere,
+            _ => return invalid(&env, "no such reason to be gone"),
+        };
         self.called().gone(&key, reason);
         Ok(())
     }
@@ -230,19 +247,7 @@ impl BindingPlane {
 
     /// Takes a connection over, by its descriptor, which stays the caller's to close.
     #[napi]
-    #[allow(clippy::too_many_arguments, reason = "an object of them would be read field by field")]
-    pub fn adopt(
-        &self,
-        env: Env,
-        id: f64,
-        fd: i32,
-        listener: f64,
-        address: String,
-        port: u16,
-        leftover: Buffer,
-        not_ideal: bool,
-        web_socket: bool,
-    ) -> Result<()> {
+    pub fn adopt(&self, env: Env, id: f64, fd: i32, how: BindingAdoption) -> Result<()> {
         let stream = self
             .plane
             .may_duplicate()
@@ -253,6 +258,7 @@ impl BindingPlane {
                 Ok(stream)
             })
             .or_else(|error| throw(&env, Code::Internal, &error))?;
+        let BindingAdoption { listener, address, port, leftover, not_ideal, web_socket } = how;
         let how = Adoption { leftover: leftover.to_vec(), listener: listener as u64, not_ideal, web_socket };
         self.called().adopt(id as u64, stream, peer(&address, port), how);
         Ok(())

@@ -2,10 +2,11 @@
 use derp_proto::counters::Counter;
 
 static SOURCE: &str = include_str!("../../../src/plane/counters.ts");
+static REASONS: &str = include_str!("../../../src/plane/drop-reasons.ts");
 
-/// The texts in the list that begins with `const NAME = [`.
-fn list(name: &str) -> Vec<&'static str> {
-    let (_, list) = SOURCE.split_once(&format!("const {name} = [")).unwrap();
+/// The texts in the list of a source that begins with `const NAME = [`.
+fn list(source: &'static str, name: &str) -> Vec<&'static str> {
+    let (_, list) = source.split_once(&format!("const {name} = [")).unwrap();
     let (list, _) = list.split_once("] as const;").unwrap();
     let rows = list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("/**"));
     let texts = rows.flat_map(|row| row.split(',')).map(str::trim).filter(|text| !text.is_empty());
@@ -14,9 +15,9 @@ fn list(name: &str) -> Vec<&'static str> {
 
 #[test]
 fn rows_are_the_twins() {
-    let mut names: Vec<_> = list("PLAIN_COUNTERS").into_iter().map(str::to_owned).collect();
-    for reason in list("DROP_REASONS") {
-        for kind in list("PACKET_KINDS") {
+    let mut names: Vec<_> = list(SOURCE, "PLAIN_COUNTERS").into_iter().map(str::to_owned).collect();
+    for reason in list(REASONS, "DROP_REASONS") {
+        for kind in list(REASONS, "PACKET_KINDS") {
             names.extend(["packets", "bytes"].map(|what| format!("{what}_dropped:{reason}:{kind}")));
         }
     }

@@ -19,50 +19,58 @@ pub enum LoginFault {
     OverBudget,
 }
 
-/// The words of `CloseReason` in `src/plane/plane.ts`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
-pub enum CloseReason {
-    Disconnected,
-    ProtocolError,
-    LoginTimeout,
-    LoginFailed(LoginFault),
-    Refused,
-    AdmissionTimeout,
-    WriteTimeout,
-    ControlOverflow,
-    OverBudget,
-    ClosedByPeer,
-    Closed,
-    InternalError,
-    Shutdown,
+macro_rules! close_reasons {
+    ($($(#[$doc:meta])* $reason:ident $(($inner:ident::$any:ident))? => $word:literal,)*) => {
+        /// Why a connection ended: the words of `CloseReason` in `src/plane/plane.ts`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum CloseReason {
+            $($(#[$doc])* $reason $(($inner))?,)*
+        }
+
+        impl CloseReason {
+            /// Every reason; where one has several causes, with any of them.
+            pub const ALL: &[Self] = &[$(Self::$reason $(($inner::$any))?),*];
+
+            /// The word for it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$reason { .. } => $word,)*
+                }
+            }
+        }
+    };
+}
+
+close_reasons! {
+    /// The peer hung up, or the transport broke.
+    Disconnected => "disconnected",
+    /// A frame broke the protocol.
+    ProtocolError => "protocol_error",
+    /// The ClientInfo was not whole within [`Policy::client_info_deadline`](crate::Policy::client_info_deadline).
+    LoginTimeout => "login_timeout",
+    /// The login was none, could not be opened, or went beyond [`Policy::login_bytes`](crate::Policy::login_bytes).
+    LoginFailed(LoginFault::OverBudget) => "login_failed",
+    /// Admission did not let the client in, or a place among the unadmitted connections was lost.
+    Refused => "refused",
+    /// No admission came within [`Policy::admission_deadline`](crate::Policy::admission_deadline).
+    AdmissionTimeout => "admission_timeout",
+    /// The peer took nothing of what was written to it for as long as a write may stand still.
+    WriteTimeout => "write_timeout",
+    /// More than [`Policy::control_bytes`](crate::Policy::control_bytes) of control frames waited for it.
+    ControlOverflow => "control_overflow",
+    /// The plane held more than it may over all connections, and this one held the most.
+    OverBudget => "over_budget",
+    /// A mesh peer asked for it.
+    ClosedByPeer => "closed_by_peer",
+    /// The control plane asked for it.
+    Closed => "closed",
+    /// Something of the plane's own failed.
+    InternalError => "internal_error",
+    /// The plane ends.
+    Shutdown => "shutdown",
 }
 
 impl CloseReason {
-    const ALL: [(Self, &'static str); 13] = [
-        (Self::Disconnected, "disconnected"),
-        (Self::ProtocolError, "protocol_error"),
-        (Self::LoginTimeout, "login_timeout"),
-        (Self::LoginFailed(LoginFault::OverBudget), "login_failed"),
-        (Self::Refused, "refused"),
-        (Self::AdmissionTimeout, "admission_timeout"),
-        (Self::WriteTimeout, "write_timeout"),
-        (Self::ControlOverflow, "control_overflow"),
-        (Self::OverBudget, "over_budget"),
-        (Self::ClosedByPeer, "closed_by_peer"),
-        (Self::Closed, "closed"),
-        (Self::InternalError, "internal_error"),
-        (Self::Shutdown, "shutdown"),
-    ];
-
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        if let Self::LoginFailed(_) = self {
-            return "login_failed";
-        }
-        Self::ALL.iter().find(|(reason, _)| *reason == self).map_or("internal_error", |(_, word)| word)
-    }
-
     /// What counts a login that ends for this reason.
     pub(crate) fn login_counter(self) -> Counter {
         match self {
@@ -87,9 +95,9 @@ impl CloseReason {
         }
     }
 
-    /// The reason of this name.
+    /// The reason of this word.
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, name)| *name == word).map(|(reason, _)| *reason)
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == word)
     }
 
     /// Why a link to another relay has ended, in the words of the log.
@@ -102,5 +110,18 @@ impl CloseReason {
             Self::Closed => "we hung up",
             other => other.as_str(),
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_reason_comes_back_from_its_word() {
+        for reason in CloseReason::ALL {
+            assert_eq!(CloseReason::parse(reason.as_str()), Some(*reason));
+        }
+        assert_eq!(CloseReason::parse("nothing"), None);
     }
 }

@@ -1,5 +1,6 @@
 //! Networks: whose address a connection's share belongs to, and which addresses have no share.
 
+use std::fmt;
 use std::net::IpAddr;
 
 /// What has one share: an IPv4 address, or the /64 of an IPv6 address, which one host has to itself.
@@ -48,6 +49,13 @@ impl Prefix {
             }
             _ => false,
         }
+    }
+}
+
+/// As [`Prefix::parse`] reads it, with all bits of the address.
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.bits)
     }
 }
 

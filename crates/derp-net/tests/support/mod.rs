@@ -2,7 +2,6 @@
 #![allow(dead_code)]
 
 use std::collections::HashMap;
-use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +18,6 @@ use derp_proto::frame;
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::login;
 use derp_proto::server_frame::ServerFrame;
-use derp_proto::token_bucket::Rate;
 use derp_proto::wire::{FrameType, HEADER_LENGTH, PeerGoneReason};
 
 /// Longer than anything takes here.
@@ -27,44 +25,13 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 pub(crate) fn policy() -> Policy {
     Policy {
-        head_bytes: 16 << 10,
-        client_info_bytes: 256 << 10,
-        connections: 1_000_000,
-        handshakes: 4096,
-        parked_handshakes: 1024,
-        pending_logins: 4096,
-        login_bytes: 16 << 20,
-        duplexes: 4096,
-        per_address: 256,
         exempt: Vec::new(),
-        control_bytes: 1 << 20,
-        leftover_bytes: 64 << 10,
-        peer_gone_subscriptions: 65536,
-        partial_bytes: 64 << 20,
-        queued_bytes: 256 << 20,
-        peer_gone_pairs: 1_000_000,
-        handshake_deadline: Duration::from_secs(10),
-        certificate_deadline: Duration::from_secs(30),
         head_deadline: LONG,
         client_info_deadline: LONG,
         admission_deadline: LONG,
         write_deadline: None,
         mesh_write_deadline: None,
-        link_write_deadline: Some(Duration::from_secs(5)),
-        link_silence: Duration::from_secs(120),
-        queue_depth: 32,
-        link_queue_depth: 512,
-        keep_alive: Duration::from_secs(60),
-        keep_alive_jitter: Duration::from_secs(5),
-        not_here: Rate { per_second: 1.0, burst: 3.0 },
-        accept: None,
-        receive: None,
-        receive_epoch: 0,
-        tell_failures: false,
-        tcp_keep_alive: None,
-        tcp_user_timeout: None,
-        round_trips: None,
-        watched_drops: HashSet::new(),
+        ..Policy::default()
     }
 }
 

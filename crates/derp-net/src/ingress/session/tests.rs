@@ -8,7 +8,7 @@ use derp_proto::wire::{FrameType, MAX_BODY_LENGTH, PeerGoneReason};
 
 use super::*;
 use crate::base::policy::Policy;
-use crate::testing::{World, disco_packet, policy, recv_packet, secret, send_packet};
+use crate::testing::{World, disco_packet, recv_packet, secret, send_packet};
 
 /// A frame of a type that is none of ours.
 fn unknown_frame(length: usize) -> Vec<u8> {
@@ -185,7 +185,7 @@ fn an_end_waits_behind_what_was_sent_ahead_of_an_admission() {
 
 #[test]
 fn logins_that_are_not_whole_share_a_budget() {
-    let world = World::with(Policy { login_bytes: 500, ..policy() });
+    let world = World::with(Policy { login_bytes: 500, ..Policy::default() });
     let header = frame::header(FrameType::ClientInfo, 1000);
     let begin = |length| [&header[..], &vec![0; length]].concat();
     let (mut first, mut second) = (world.client(1), world.client(2));
