@@ -9,7 +9,7 @@ export function declaredWords(text: string): Map<string, string> {
 
 /** The words of the enum `CloseReason` of the crates, by the names of its variants. Of one file has to be the enum. */
 export function rustWords(sources: readonly string[]): Map<string, string> {
-  const declaring = sources.filter((text) => /^(?:pub(?:\(\w+\))? )?enum CloseReason \{/m.test(text));
+  const declaring = sources.filter((text) => /^ *(?:pub(?:\(\w+\))? )?enum CloseReason \{/m.test(text));
   if (declaring.length !== 1) throw new Error(`${declaring.length} files declare the enum CloseReason`);
   const pairs = (declaring[0] as string).matchAll(/^\s+([A-Z]\w+)(?:\([^()]*\))? => "(\w+)",$/gm);
   return new Map([...pairs].map(([, variant = '', word = '']) => [variant, word]));

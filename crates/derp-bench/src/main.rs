@@ -1,5 +1,6 @@
 //! A load generator for DERP relays: see the README beside it.
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 mod burn;
 mod bystander;

@@ -13,6 +13,7 @@
 //! | `io`, `state` | one socket and its TLS; the table of keys, events, the tap, peers that are told when a source leaves |
 //! | `base` | locks, bounds, deadlines, the policy, and where threads meet |
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
 mod base;
 mod conn;

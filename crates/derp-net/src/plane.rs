@@ -45,11 +45,14 @@ pub struct Plane {
 
 /// How a connection is adopted.
 #[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
 pub struct Adoption {
+    /// Bytes that were read of it beyond the request.
     pub leftover: Vec<u8>,
+    /// The listener that it came to; 0 if it came another way.
     pub listener: u64,
+    /// The client said with `Ideal-Node` that it would rather be on another node of the region.
     pub not_ideal: bool,
+    /// DERP lies in the messages of a WebSocket.
     pub web_socket: bool,
 }
 

@@ -202,7 +202,7 @@ impl From<Event> for BindingEvent {
                 not_ideal: Some(not_ideal),
                 info: Some(BindingClientInfo {
                     version: info.version as f64,
-                    mesh_key: info.mesh_key.map(|key| hex(key.as_bytes())),
+                    mesh_key: info.mesh_key.map(|key| key.to_hex()),
                     can_ack_pings: info.can_ack_pings,
                     is_prober: info.is_prober,
                     app_name: info.app_name,
@@ -268,7 +268,11 @@ impl From<Event> for BindingEvent {
                     server_name: failure.server_name,
                     alert: failure.alert.map_or_else(String::new, |alert| alert.to_string()),
                 });
-                Self { failures: Some(failures.collect()), untold: Some(untold as f64), ..Self::new(EventKind::Failures, 0) }
+                Self {
+                    failures: Some(failures.collect()),
+                    untold: Some(untold as f64),
+                    ..Self::new(EventKind::Failures, 0)
+                }
             }
             Event::Crowded { address } => {
                 Self { address: Some(address.to_canonical().to_string()), ..Self::new(EventKind::Crowded, 0) }
@@ -321,10 +325,6 @@ impl BindingSnapshot {
             .collect();
         Self { total: total as u32, rows: rows.into(), links: links.into() }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn key_buffer(key: &NodeKey) -> Buffer {

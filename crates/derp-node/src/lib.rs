@@ -1,4 +1,5 @@
 //! Bindings and conversions, nothing else: what there is to test lies one crate down.
+#![deny(missing_docs)]
 
 mod convert;
 mod error;
@@ -65,10 +66,12 @@ pub fn notify(env: Env, socket: String, state: String) -> Result<()> {
 
 /// A listener that is open.
 #[napi(object)]
-#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
 pub struct BindingListening {
+    /// Its number.
     pub id: f64,
+    /// The IP address that it is bound to.
     pub address: String,
+    /// The port that it is bound to.
     pub port: u16,
 }
 
@@ -84,7 +87,6 @@ pub struct BindingPlane {
 }
 
 #[napi]
-#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each does")]
 impl BindingPlane {
     /// `workers` threads; 0 for one per CPU that the process may use.
     #[napi(constructor)]
@@ -172,6 +174,7 @@ impl BindingPlane {
         self.called().pulse(id as u64);
     }
 
+    /// Replaces the certificates. `otherwise` says what becomes of other server names: `first`, `refuse` or `ask`.
     #[napi]
     pub fn certificates(&self, env: Env, certificates: Vec<BindingCertificate>, otherwise: String) -> Result<()> {
         let Some(otherwise) = Words::of(&otherwise) else { return invalid(&env, "no such rule for other names") };
@@ -182,17 +185,20 @@ impl BindingPlane {
         Ok(())
     }
 
+    /// Replaces the policy.
     #[napi]
     pub fn policy(&self, env: Env, policy: BindingPolicy) -> Result<()> {
         self.called().policy(policy.try_into().or_else(|error: &str| invalid(&env, error))?);
         Ok(())
     }
 
+    /// Lets a client in; with a receive limit of its own, bytes per second and bytes at once, if both are given.
     #[napi]
     pub fn admit(&self, id: f64, mesh: bool, per_second: Option<f64>, burst: Option<f64>) {
         self.called().admit(id as u64, mesh, rate(per_second, burst));
     }
 
+    /// Ends a connection, or a handshake that is parked. `reason` is a word of `CloseReason`.
     #[napi]
     pub fn limit(&self, id: f64, per_second: Option<f64>, burst: Option<f64>) {
         self.called().limit(id as u64, rate(per_second, burst));
@@ -212,17 +218,20 @@ impl BindingPlane {
         target.try_into().map(|target| plane.dial(link as u64, target)).err()
     }
 
+    /// Ends a link, or a dial under way.
     #[napi]
     pub fn hang_up(&self, link: f64) {
         self.called().hang_up(link as u64);
     }
 
+    /// Says which link leads to a key that has no connection here; none if `via` is absent.
     #[napi]
     pub fn route(&self, env: Env, key: Uint8Array, via: Option<f64>) -> Result<()> {
         self.called().route(&node_key(&env, &key)?, via.map(|link| link as u64));
         Ok(())
     }
 
+    /// Tells connections that were sent packets of a key that it has left: `reason` 0 if it has disconnected, 1 if it is not here.
     #[napi]
     pub fn gone(&self, env: Env, key: Uint8Array, reason: u8) -> Result<()> {
         let key = node_key(&env, &key)?;
@@ -235,11 +244,13 @@ impl BindingPlane {
         Ok(())
     }
 
+    /// Sends whole control frames to admitted connections. With `pull` the event `pulled` follows when there is room for more.
     #[napi]
     pub fn send(&self, ids: Vec<f64>, frames: Uint8Array, pull: bool) {
         self.called().send(ids.into_iter().map(|id| id as u64), &frames, pull);
     }
 
+    /// A number for a connection that comes another way than through a listener.
     #[napi]
     pub fn new_id(&self) -> f64 {
         self.called().new_id() as f64
@@ -278,6 +289,7 @@ impl BindingPlane {
         Ok(near)
     }
 
+    /// Figures of the admitted connections from the `offset`th on, at most `limit` of them, and of all open links.
     #[napi]
     pub fn snapshot(&self, after: f64, limit: u32) -> BindingSnapshot {
         let plane = self.called();
@@ -285,6 +297,7 @@ impl BindingPlane {
         BindingSnapshot::new(total, &figures, &plane.links())
     }
 
+    /// What has happened since the last call.
     #[napi]
     pub fn take_events(&self) -> Vec<BindingEvent> {
         self.called().take_events().into_iter().map(BindingEvent::from).collect()
@@ -310,6 +323,7 @@ impl BindingPlane {
         ffi_unsafe::detach(&env, &slab)
     }
 
+    /// Ends the tap, and forgets what was not taken.
     #[napi]
     pub fn stop_tap(&self) {
         self.called().stop_tap();

@@ -56,7 +56,7 @@ impl ClientInfo {
         let Self { version, mesh_key, can_ack_pings, is_prober, app_name } = self;
         let mut json = String::from("{");
         if let Some(key) = mesh_key {
-            let hex: String = key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = key.to_hex();
             json += &format!("\"meshKey\":\"{hex}\",");
         }
         json += &format!("\"version\":{version},\"CanAckPings\":{can_ack_pings}");

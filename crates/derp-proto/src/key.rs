@@ -185,6 +185,11 @@ impl MeshKey {
         Some(Self(key))
     }
 
+    /// 64 lower-case digits: a secret.
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The key itself: a secret.
     pub fn as_bytes(&self) -> &[u8; KEY_LENGTH] {
         &self.0

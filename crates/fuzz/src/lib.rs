@@ -1,5 +1,7 @@
 //! What has to hold for any bytes at all. The fuzz targets look for bytes that break it; `derp-proto`'s tests, which
 //! include this file, replay the ones that were worth keeping.
+#![deny(missing_docs)]
+
 use derp_proto::client_info::{ClientInfo, InfoError, ServerInfo};
 use derp_proto::client_login::{ClientLogin, Credentials, LoggedIn, LoginFault};
 use derp_proto::decode::{Decoder, FrameHeader, Step};

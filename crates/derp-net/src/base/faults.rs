@@ -82,8 +82,8 @@ impl Faults {
     }
 }
 
-/// `EMFILE`, for which there is no [`std::io::ErrorKind`]; the same number on every Unix.
+/// The process has no more descriptors.
 #[cfg(feature = "fault-injection")]
 fn no_descriptors() -> std::io::Error {
-    std::io::Error::from_raw_os_error(24)
+    nix::errno::Errno::EMFILE.into()
 }

@@ -78,13 +78,17 @@ pub(crate) struct Adopted {
 }
 
 /// Where another relay is, and how to prove that it is the one, and we its peer.
-#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
 pub struct Target {
+    /// Where to connect to.
     pub address: SocketAddr,
+    /// The relay's name, or its address without brackets: what its certificate has to be valid for.
     pub host: String,
+    /// The Host header: [`Target::host`], an IPv6 address in brackets, with its port unless that is 443.
     pub authority: String,
-    /// `None` for plain HTTP.
+    /// The certificates to trust; `None` for plain HTTP.
     pub roots: Option<ClientSettings>,
+    /// The secret of the mesh, which makes us a mesh peer.
     pub mesh_key: MeshKey,
+    /// For all of it, from the first SYN until the other relay has let us in.
     pub timeout: Duration,
 }

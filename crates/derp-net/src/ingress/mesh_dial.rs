@@ -10,6 +10,7 @@ use derp_proto::client_login::{ClientLogin, Credentials, LoggedIn};
 use derp_proto::key::NodeKey;
 use derp_proto::wire::NONCE_LENGTH;
 use derp_tls::{Established, Handshake, HandshakeError, Next, Receiver, Version, meta_cert};
+use nix::errno::Errno;
 
 use crate::base::close_reason::CloseReason;
 use crate::base::policy::Policy;
@@ -63,13 +64,14 @@ pub(crate) fn connect(address: SocketAddr, policy: &Policy) -> io::Result<TcpStr
     let stream = TcpStream::from(socket);
     prepare(&stream, policy)?;
     match socket2::SockRef::from(&stream).connect(&address.into()) {
-        Err(error) if error.raw_os_error() != Some(IN_PROGRESS) && error.kind() != ErrorKind::WouldBlock => Err(error),
+        Err(error)
+            if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) && error.kind() != ErrorKind::WouldBlock =>
+        {
+            Err(error)
+        }
         _ => Ok(stream),
     }
 }
-
-/// `EINPROGRESS`, for which there is no [`ErrorKind`].
-const IN_PROGRESS: i32 = if cfg!(target_os = "linux") { 115 } else { 36 };
 
 impl MeshDial {
     pub(crate) fn new(conn: Arc<Conn>, target: Target, ctx: Ctx<'_>) -> Self {

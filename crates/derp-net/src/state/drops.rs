@@ -13,11 +13,14 @@ const MOST: usize = 100;
 
 /// Packets of one key to another that were dropped for one reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
 pub struct Dropped {
+    /// The sender.
     pub source: NodeKey,
+    /// The key that is watched.
     pub destination: NodeKey,
+    /// Why they were dropped.
     pub reason: DropReason,
+    /// How many, since this was told of last.
     pub packets: u64,
 }
 

@@ -19,69 +19,110 @@ use crate::state::failures::Failure;
 use crate::state::strangers::Guest;
 
 /// One thing that has happened. Those of one connection come in their order.
-#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
 pub enum Event {
+    /// A client has proven its key, and waits for [`Plane::admit`](crate::Plane::admit) or its end.
     Login {
+        /// The connection.
         id: u64,
+        /// The client's key.
         key: NodeKey,
+        /// What the client says of itself.
         info: ClientInfo,
+        /// The address that the connection comes from; the unspecified one if it is not known.
         peer: SocketAddr,
+        /// The version of its TLS, if it has any.
         tls: Option<Version>,
+        /// The client said with `Ideal-Node` that it would rather be on another node of the region.
         not_ideal: bool,
     },
+    /// The last event of a connection of which there was a login.
     Closed {
+        /// The connection.
         id: u64,
+        /// Why it ended.
         reason: CloseReason,
     },
+    /// Another connection of a key that has several gets its packets. Only the last of several need be told.
     Active {
+        /// The key.
         key: NodeKey,
+        /// The connection that gets the packets now.
         id: u64,
+        /// Rises over the life of the plane: of two events for one key the one with the higher number holds.
         sequence: u64,
     },
+    /// A connection with mesh permission subscribes to peers that come and go.
     Watch {
+        /// The connection.
         id: u64,
     },
+    /// A connection with mesh permission asks for the end of all connections of a key.
     ClosePeer {
+        /// The connection that asks.
         id: u64,
+        /// The key whose connections are to end.
         target: NodeKey,
     },
+    /// Whether this relay is a client's home has changed.
     Prefer {
+        /// The connection.
         id: u64,
+        /// Whether it is now.
         home: bool,
     },
+    /// There is room for more of what is sent with `pull`.
     Pulled {
+        /// The connection.
         id: u64,
     },
-    /// A connection that is an HTTP server's: the socket itself, and what was read from it.
+    /// A connection is the HTTP server's: its socket, or one end of a pair that carries its plaintext.
     Duplex {
+        /// The connection.
         id: u64,
+        /// The listener that it came to.
         listener: u64,
+        /// The address that it comes from.
         peer: SocketAddr,
+        /// The version of its TLS, which the plane keeps; `None` if the socket is the connection's own.
         tls: Option<Version>,
+        /// The socket.
         stream: TcpStream,
+        /// What was read of it.
         received: Vec<u8>,
     },
+    /// A dial has succeeded: the relay has let the link in.
     LinkOpen {
+        /// What the control plane calls the link.
         link: u64,
+        /// The key of the relay at the other end.
         server: NodeKey,
     },
-    /// Until this is taken, the link is not read.
+    /// A link's relay announces peers. Until this is taken, the link is not read.
     LinkPeers {
+        /// What the control plane calls the link.
         link: u64,
+        /// The announcements, in their order.
         changes: Vec<LinkChange>,
     },
+    /// The last event of a link, or of a dial that failed.
     LinkClosed {
+        /// What the control plane calls the link.
         link: u64,
+        /// Why it ended, in the words of the log.
         reason: String,
     },
     /// A handshake is parked until there is a certificate for it.
     CertificateNeeded {
+        /// The connection, for [`Plane::close`](crate::Plane::close).
         id: u64,
+        /// The certificate that the client wants.
         need: Need,
+        /// The address that the client has connected to.
         local: IpAddr,
     },
-    /// All workers have answered.
+    /// All workers have answered [`Plane::pulse`](crate::Plane::pulse).
     Pulse {
+        /// The number that was asked with.
         id: u64,
     },
     /// Packets to keys that are watched were dropped.
@@ -90,23 +131,27 @@ pub enum Event {
     Failures(Vec<Failure>, u64),
     /// The share of this address is full.
     Crowded {
+        /// The address; of IPv6, one of the /64 that shares.
         address: IpAddr,
     },
     /// Something has failed that costs no more than what it was for.
     Trouble {
+        /// What, and why.
         message: String,
     },
-    /// The plane has failed.
+    /// The plane has failed, and ends.
     Fault {
+        /// What, and why.
         message: String,
     },
 }
 
 /// What another relay says of a key: that it is there, or has gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "`src/plane/plane.ts` says what each is")]
 pub struct LinkChange {
+    /// The peer.
     pub key: NodeKey,
+    /// Whether it has come to the other relay; if not, it has left.
     pub present: bool,
 }
 

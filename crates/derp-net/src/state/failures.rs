@@ -16,11 +16,14 @@ const CROWDED: Duration = Duration::from_secs(5);
 
 /// A connection that came to nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "`src/plane/failures.ts` says what each is")]
 pub struct Failure {
+    /// The counter that has counted it, whose name says at which stage it failed, and why.
     pub what: Counter,
+    /// The address that the connection came from.
     pub peer: SocketAddr,
+    /// The server name that the client asked for; empty if it named none, or the handshake did not get so far.
     pub server_name: String,
+    /// The alert that the client sent, if that is why.
     pub alert: Option<Alert>,
 }
 

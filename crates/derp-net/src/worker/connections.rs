@@ -1,4 +1,5 @@
-//! The connections of one worker, from accept to their end: reading them in turn, and their deadlines.
+//! The connections of one worker, from accept to their end: reading them in turn, and their deadlines. `phase` says what a
+//! connection may be, and what its read side and its write side can do then.
 
 mod adopted;
 mod cipher_cooling;
@@ -30,7 +31,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use self::handshake::TlsAccept;
-use self::phase::{ConnSlot, Phase};
+use self::phase::{ConnSlot, Late, Phase};
 use crate::base::budget::Share;
 use crate::base::close_reason::CloseReason;
 use crate::base::faults::Fault;
@@ -43,7 +44,7 @@ use crate::ingress::request_head::RequestHead;
 use crate::ingress::session::Session;
 use crate::io::cipher_sweep::CipherSweep;
 use crate::io::socket::{Accepted, prepare};
-use crate::io::tls::{HandshakeFault, TlsWriter};
+use crate::io::tls::TlsWriter;
 use crate::io::writer::send;
 use crate::state::events::Event;
 use crate::state::strangers::{Full, Guest, Stage};
@@ -324,38 +325,21 @@ impl Connections {
     /// Does what is due for one connection, and arranges its next visit.
     fn visit(&mut self, token: usize, ctx: Ctx<'_>) {
         let Some(slot) = self.slots.get_mut(token) else { return };
-        let next = match &mut slot.phase {
-            Phase::TlsHandshake(handshake) if ctx.now >= handshake.deadline => {
-                return self.fail(token, HandshakeFault::Timeout, ctx);
+        if let Phase::Derp(session) = &mut slot.phase {
+            if session.samples(ctx) {
+                ctx.sample(&slot.stream);
             }
-            Phase::TlsHandshake(handshake) => Ok(handshake.deadline),
-            Phase::RequestHead(head) if ctx.now >= head.deadline => {
-                return self.fail(token, HandshakeFault::Timeout, ctx);
+            if session.is_over_limit() {
+                self.read_on(token, ctx);
             }
-            Phase::RequestHead(head) => Ok(head.deadline),
-            Phase::Derp(session) => {
-                if session.samples(ctx) {
-                    ctx.sample(&slot.stream);
-                }
-                if session.is_over_limit() {
-                    self.read_on(token, ctx);
-                    let Some(ConnSlot { phase: Phase::Derp(session), .. }) = self.slots.get_mut(token) else { return };
-                    let next = session.on_time(ctx);
-                    return self.settle(token, next, ctx);
-                }
-                session.on_time(ctx)
-            }
-            Phase::MeshDial(dial) => dial.on_time(ctx),
-            Phase::MeshLink(link) => link.on_time(ctx),
-            Phase::Leaving(leaving) => leaving.on_time(ctx),
-            Phase::Bridge(bridge) => match bridge.on_time(ctx.now) {
-                Ok(Some(next)) => Ok(next),
-                Ok(None) => return,
-                Err(()) => Err(CloseReason::Disconnected),
-            },
-            Phase::Pair(_) => return,
-        };
-        self.settle(token, next, ctx);
+        }
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        match slot.phase.on_time(ctx) {
+            Ok(None) => {}
+            Ok(Some(next)) => self.settle(token, Ok(next), ctx),
+            Err(Late::Failed(fault)) => self.fail(token, fault, ctx),
+            Err(Late::Ended(reason)) => self.settle(token, Err(reason), ctx),
+        }
     }
 
     /// Arms the next visit, or ends the connection.

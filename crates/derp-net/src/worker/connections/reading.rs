@@ -15,8 +15,6 @@ use crate::io::tls::{Decrypted, HandshakeFault};
 
 /// Reads of one connection before the others have their turn.
 const READS: usize = 4;
-/// As much as is read at a time of who has not sent a request.
-const FIRST_READ: usize = 16 << 10;
 
 impl Connections {
     /// Reads until the socket is empty, or others have to have their turn.
@@ -42,19 +40,7 @@ impl Connections {
         let Some(slot) = self.slots.get_mut(token) else {
             return false;
         };
-        let room = match &slot.phase {
-            Phase::TlsHandshake(handshake) if handshake.parked.is_some() => 0,
-            Phase::TlsHandshake(_) | Phase::RequestHead(_) => FIRST_READ,
-            // It has said all that it had to say.
-            Phase::Leaving(leaving) if leaving.conn().is_some() => return false,
-            Phase::Leaving(_) => FIRST_READ,
-            Phase::Derp(session) => session.room(ctx),
-            Phase::MeshDial(dial) => dial.room(),
-            // What it has said is still to be heard; a hang-up is seen then.
-            Phase::MeshLink(link) if link.is_unheard() => return false,
-            Phase::MeshLink(_) => usize::MAX,
-            Phase::Bridge(_) | Phase::Pair(_) => return false,
-        };
+        let Some(room) = slot.phase.room(ctx) else { return false };
         let kept = slot.tls_reader.as_ref().map_or(0, |tls_reader| tls_reader.put_back(&mut self.scratch));
         let room = room.min(SCRATCH - kept);
         let hung_up = slot.hung_up;
@@ -90,13 +76,7 @@ impl Connections {
     /// So many bytes of the scratch have come.
     pub(super) fn received(&mut self, token: usize, count: usize, ctx: Ctx<'_>) {
         let Some(slot) = self.slots.get_mut(token) else { return };
-        let Some(tls_reader) = &mut slot.tls_reader else {
-            return match slot.phase {
-                Phase::TlsHandshake(_) => self.shake(token, count, ctx),
-                Phase::MeshDial(ref dial) if dial.is_handshaking() => self.dial_on(token, count, ctx),
-                _ => self.plaintext(token, 0..count, ctx),
-            };
-        };
+        let Some(tls_reader) = &mut slot.tls_reader else { return self.arrived(token, 0..count, ctx) };
         let Decrypted { plaintext, key_update_requested, end } = tls_reader.open(&mut self.scratch[..count]);
         if !slot.is_warm {
             slot.is_warm = true;
@@ -109,7 +89,7 @@ impl Connections {
             }
         }
         if !plaintext.is_empty() {
-            self.plaintext(token, plaintext, ctx);
+            self.arrived(token, plaintext, ctx);
         }
         // Whatever comes before the end has been done, or waits.
         if let Some(alert) = end {
@@ -143,28 +123,32 @@ impl Connections {
         self.remove(token, CloseReason::Disconnected, ctx);
     }
 
-    fn plaintext(&mut self, token: usize, bytes: Range<usize>, ctx: Ctx<'_>) {
-        match self.slots.get_mut(token).map(|slot| &mut slot.phase) {
-            Some(Phase::RequestHead(head)) => match head.feed(&self.scratch[bytes], ctx.policy.load().head_bytes) {
+    /// These bytes of the scratch have come, decrypted if the connection has its keys: what they mean is the phase's to say.
+    fn arrived(&mut self, token: usize, bytes: Range<usize>, ctx: Ctx<'_>) {
+        let Some(slot) = self.slots.get_mut(token) else { return };
+        match &mut slot.phase {
+            Phase::TlsHandshake(_) => self.shake(token, bytes.len(), ctx),
+            Phase::RequestHead(head) => match head.feed(&self.scratch[bytes], ctx.policy.load().head_bytes) {
                 Head::More => {}
                 Head::Http | Head::Bad => self.hand_over(token, ctx),
                 Head::Derp(upgrade) => self.upgrade(token, &upgrade, ctx),
             },
-            Some(Phase::Derp(_)) => {
+            Phase::Derp(_) => {
                 self.step(token, ctx, |session, scratch, fanout| session.receive(&mut scratch[bytes], fanout, ctx));
             }
-            Some(Phase::Leaving(leaving)) => {
-                let within = leaving.bear(bytes.len());
-                if !within {
+            Phase::MeshDial(dial) if dial.is_handshaking() => self.dial_on(token, bytes.len(), ctx),
+            Phase::MeshDial(_) => self.log_in(token, bytes, ctx),
+            Phase::MeshLink(link) => {
+                let next = link.feed(&self.scratch[bytes], ctx);
+                self.settle(token, next, ctx);
+            }
+            Phase::Leaving(leaving) => {
+                if !leaving.bear(bytes.len()) {
                     self.remove(token, CloseReason::Disconnected, ctx);
                 }
             }
-            Some(Phase::MeshDial(_)) => self.log_in(token, bytes, ctx),
-            Some(Phase::MeshLink(link)) => {
-                let fed = link.feed(&self.scratch[bytes], ctx);
-                self.settle(token, fed, ctx);
-            }
-            _ => {}
+            // Both are read by their bridge.
+            Phase::Bridge(_) | Phase::Pair(_) => {}
         }
     }
 }
