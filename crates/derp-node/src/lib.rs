@@ -199,11 +199,13 @@ impl BindingPlane {
     }
 
     /// Ends a connection, or a handshake that is parked. `reason` is a word of `CloseReason`.
+    /// Gives an admitted connection a receive limit of its own: bytes per second and bytes at once. Without them it has the policy's.
     #[napi]
     pub fn limit(&self, id: f64, per_second: Option<f64>, burst: Option<f64>) {
         self.called().limit(id as u64, rate(per_second, burst));
     }
 
+    /// Ends a connection, or a handshake that is parked. `reason` is a word of `CloseReason`.
     #[napi]
     pub fn close(&self, env: Env, id: f64, reason: String) -> Result<()> {
         let Some(reason) = CloseReason::parse(&reason) else { return invalid(&env, "no such reason to close") };
