@@ -29,7 +29,7 @@ export function textOf(file) {
 export function digestsOf(part) {
   const sources = sourcesOf(part);
   const tests = part.tests?.flatMap((path) => filesIn(path, '.ts')) ?? filesIn(part.source, '.rs');
-  const bySource = new Map(sources.map((file) => [file, digest(withoutTests(textOf(file)))]));
+  const bySource = new Map(sources.map((file) => [file, digest(codeOf(textOf(file)))]));
   const texts = new Map(tests.map((file) => [file, textOf(file)]));
   const byTest = new Map(tests.map((file) => [file, digest(texts.get(file))]));
   return {
@@ -40,7 +40,8 @@ export function digestsOf(part) {
   };
 }
 
-/** In Rust, the tests of a module stand at the end of its file. */
-function withoutTests(text) {
-  return text.split(/^#\[cfg\(test\)\]\nmod /m)[0];
+/** What can be mutated: no comments on lines of their own, and in Rust not the tests, which end the file of a module. */
+function codeOf(text) {
+  const [code] = text.split(/^#\[cfg\((?:test|all\(test, .*)\)\]\nmod /m);
+  return code.replace(/^[ \t]*\/\*[\s\S]*?\*\/[ \t]*\n/gm, '').replace(/^[ \t]*\/\/.*\n/gm, '');
 }
