@@ -31,6 +31,12 @@ const make = (name, text) => {
   if (text !== undefined) made.textContent = text;
   return made;
 };
+const clock = new Intl.DateTimeFormat('en', {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hourCycle: 'h23',
+});
 const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 const ink = () => getComputedStyle(document.documentElement).getPropertyValue('--faint');
 
@@ -57,7 +63,10 @@ class Chart {
         width: this.width,
         height: 170,
         legend: { live: true },
-        axes: [axis(), { ...axis(), size: 56, values: (_, ticks) => ticks.map((tick) => compact.format(tick)) }],
+        axes: [
+          { ...axis(), values: (_, ticks) => ticks.map((tick) => clock.format(tick * 1000)) },
+          { ...axis(), size: 56, values: (_, ticks) => ticks.map((tick) => compact.format(tick)) },
+        ],
         scales: { y: { range: (_, _low, high) => [0, Math.max(high, 1) * 1.05] } },
         series: [
           {},
