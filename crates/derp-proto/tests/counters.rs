@@ -3,6 +3,7 @@ use derp_proto::counters::Counter;
 
 static SOURCE: &str = include_str!("../../../src/plane/counters.ts");
 static REASONS: &str = include_str!("../../../src/plane/drop-reasons.ts");
+static FAILURES: &str = include_str!("../../../src/plane/failures.ts");
 
 /// The texts in the list of a source that begins with `const NAME = [`.
 fn list(source: &'static str, name: &str) -> Vec<&'static str> {
@@ -16,15 +17,28 @@ fn list(source: &'static str, name: &str) -> Vec<&'static str> {
 #[test]
 fn rows_are_the_twins() {
     let mut names: Vec<_> = list(SOURCE, "PLAIN_COUNTERS").into_iter().map(str::to_owned).collect();
+    for (what, reasons) in [
+        ("handshakes_failed", "HANDSHAKE_FAILURES"),
+        ("requests_failed", "REQUEST_FAILURES"),
+        ("logins_failed", "LOGIN_FAILURES"),
+    ] {
+        names.extend(list(FAILURES, reasons).iter().map(|reason| format!("{what}:{reason}")));
+    }
     for reason in list(REASONS, "DROP_REASONS") {
         for kind in list(REASONS, "PACKET_KINDS") {
             names.extend(["packets", "bytes"].map(|what| format!("{what}_dropped:{reason}:{kind}")));
         }
     }
-    // The order that the loops above have is the one that the file builds its list in.
-    let flat: String = SOURCE.chars().filter(|character| !character.is_whitespace()).collect();
-    assert!(flat.contains(
-        "COUNTER_NAMES:readonlyCounterName[]=[...PLAIN_COUNTERS,...DROP_REASONS.flatMap((reason)=>\
+    // The order that the loops above have is the one that the files build their lists in.
+    let flat = |source: &str| source.chars().filter(|character| !character.is_whitespace()).collect::<String>();
+    assert!(flat(FAILURES).contains(
+        "FAILURE_COUNTERS:readonlyFailureCounter[]=[\
+         ...HANDSHAKE_FAILURES.map((reason):FailureCounter=>`handshakes_failed:${reason}`),\
+         ...REQUEST_FAILURES.map((reason):FailureCounter=>`requests_failed:${reason}`),\
+         ...LOGIN_FAILURES.map((reason):FailureCounter=>`logins_failed:${reason}`),]"
+    ));
+    assert!(flat(SOURCE).contains(
+        "COUNTER_NAMES:readonlyCounterName[]=[...PLAIN_COUNTERS,...FAILURE_COUNTERS,...DROP_REASONS.flatMap((reason)=>\
          PACKET_KINDS.flatMap((kind):CounterName[]=>[\
          `packets_dropped:${reason}:${kind}`,`bytes_dropped:${reason}:${kind}`,"
     ));
