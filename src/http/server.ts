@@ -20,6 +20,8 @@ export interface HttpOptions extends SiteOptions {
   readonly serverKey: NodeKey;
   /** Returns a connection to the plane, after the answer to its upgrade. */
   readonly adopt: (id: ConnectionId, how: Adoption) => void;
+  /** The most requests of all connections with more than one that are not answered. Tests have less. */
+  readonly pipelined?: number;
   /** A request was refused for what it is. */
   readonly onFailure: (reason: RequestFailure, peer: PeerAddress) => void;
 }
@@ -149,7 +151,8 @@ export class HttpServer {
   /** Counts a request until its answer is done. False if too many are unanswered. */
   private begin({ socket }: IncomingMessage, response: ServerResponse, origin: Origin): boolean {
     if (socket.destroyed) return false;
-    const isFull = origin.unanswered > 0 && this.unanswered >= PIPELINED_IN_ALL;
+    const { pipelined = PIPELINED_IN_ALL } = this.options;
+    const isFull = origin.unanswered > 0 && this.unanswered >= pipelined;
     if (isFull || origin.unanswered >= PIPELINED) {
       this.fails('too_many', origin);
       socket.destroy();
