@@ -36,13 +36,13 @@ async function comesTo(lane: Lane, { visit, expected, policy, otherwise }: Case,
   expect(harness.failed).toHaveLength(1);
 }
 
-describe.each(LANES)('what comes to nothing, $name', (lane) => {
-  it.each([...HANDSHAKES, EVICTED])('is counted and told of: a handshake $name', (one) => comesTo(lane, one, true));
-  it.each(REQUESTS)('is counted and told of: a request $name', (one) => comesTo(lane, one, false));
-  it.each(LOGINS)('is counted and told of: a login $name', (one) => comesTo(lane, one, false));
-  it.each(LIMITS)('is counted and told of: a connection $name', (one) => comesTo(lane, one, false));
+describe.each(LANES)('connections that come to nothing, $name', (lane) => {
+  it.each([...HANDSHAKES, EVICTED])('a handshake $name is counted and told of', (one) => comesTo(lane, one, true));
+  it.each(REQUESTS)('a request $name is counted and told of', (one) => comesTo(lane, one, false));
+  it.each(LOGINS)('a login $name is counted and told of', (one) => comesTo(lane, one, false));
+  it.each(LIMITS)('a connection $name is counted and told of', (one) => comesTo(lane, one, false));
 
-  it('is counted, and told to nobody, where nobody wants to know', async () => {
+  it('the plane counts failures, and tells of none, if that is not wanted', async () => {
     const harness = await PlaneHarness.open(lane);
     const wire = await sends('GET / HTTP/1.1\r\nHost')(harness);
     wire?.end();
@@ -52,7 +52,7 @@ describe.each(LANES)('what comes to nothing, $name', (lane) => {
     expect(harness.failed).toEqual([]);
   });
 
-  it('is told of with an end: of a flood, most is a number', async () => {
+  it('the log has a number of failures instead of lines in a flood', async () => {
     const log = new Log();
     const relay = await startRelay(lane, { tls: false, logger: log.logger });
     const wires = await Promise.all([...Array(300)].map(() => Wire.open(relay.target())));
@@ -70,7 +70,7 @@ describe.each(LANES)('what comes to nothing, $name', (lane) => {
     expect(lines().length).toBeLessThan(300);
   });
 
-  it('names the setting and the address, where one address is refused', async () => {
+  it('the log names the setting and the address if one address is refused', async () => {
     const log = new Log();
     const policy = { limits: { perAddress: 4, exempt: [] } };
     const relay = await startRelay(lane, { tls: false, logger: log.logger, policy });
@@ -83,7 +83,7 @@ describe.each(LANES)('what comes to nothing, $name', (lane) => {
     for (const wire of wires) await wire?.destroy();
   });
 
-  it('has one line at level debug, with address, name and reason', async () => {
+  it('the log has one line at level debug for each failure, with address, name and reason', async () => {
     const log = new Log();
     const relay = await startRelay(lane, { tls: true, logger: log.logger });
     const { host, port } = relay.target();

@@ -42,6 +42,21 @@ const FAULTS: [name: string, bytes: Buffer][] = [
   ['a request in the clear', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
 ];
 
+/** More than the relay reads of a request, all of it sent before the answer comes. */
+const BODY = 'x'.repeat(100_000);
+const UNREAD: [name: string, request: string][] = [
+  [
+    'a body that nobody reads',
+    `POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n${BODY}`,
+  ],
+  [
+    'a body that it was to be asked for',
+    `POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n${BODY}`,
+  ],
+  ['a malformed request', `POST\u0001/ HTTP/1.1\r\n\r\n${BODY}`],
+  ['a head that is too long', `GET / HTTP/1.1\nHost: x\nX: ${BODY}\n\n`],
+];
+
 async function breakable(relay: TestRelay, version: Version, options: ClientOptions = {}) {
   const tls = await BreakableTls.open(relay.target(), version);
   return { tls, client: new DerpClient(tls.wire, relay.keys.publicKey, options) };
@@ -137,6 +152,18 @@ describe.each(LANES)('the end of TLS, $name', (lane) => {
           expect(tls.endsWithAlert).toBe(true);
         },
       );
+
+      it.each(UNREAD)('TLS ends with an alert behind the answer to %s', async (_name, request) => {
+        const relay = await startRelay(lane, { tls: true });
+        for (let count = 0; count < 40; count++) {
+          const { tls } = await breakable(relay, version);
+          tls.wire.write(request);
+          await tls.over();
+          expect((await tls.wire.rest()).toString('latin1'), `${count}`).toMatch(/^HTTP\/1\.[01] [245]/);
+          expect(tls.endsWithAlert, `${count}`).toBe(true);
+          await tls.wire.destroy();
+        }
+      });
 
       it('TLS ends with an alert if the relay closes', async () => {
         const relay = await startRelay(lane, { tls: true });

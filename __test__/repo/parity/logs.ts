@@ -1,6 +1,7 @@
 import type { Row } from './table.ts';
 
-const TEST = 'conformance/failures.spec.ts#has one line at level debug, with address, name and reason';
+const TEST =
+  'conformance/failures.spec.ts#the log has one line at level debug for each failure, with address, name and reason';
 const OURS =
   'at level debug, at most 50 lines a second, and each is counted; derper logs each line always, and counts none';
 

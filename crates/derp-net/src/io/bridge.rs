@@ -33,6 +33,8 @@ pub(crate) struct Bridge {
     /// Nothing more comes of the client, and the pair has been told.
     client_ended: bool,
     told_pair: bool,
+    /// Node takes nothing more: what the client goes on sending is dropped, until it has its answer.
+    node_gone: bool,
     /// Nothing more comes of Node, and the client has been told.
     node_ended: bool,
     told_client: bool,
@@ -66,6 +68,7 @@ impl Bridge {
             offset: 0,
             client_ended: false,
             told_pair: false,
+            node_gone: false,
             node_ended: false,
             told_client: false,
             ends: None,
@@ -159,7 +162,12 @@ impl Bridge {
                     Ok(true)
                 }
                 Written::Full => Ok(false),
-                Written::Failed => Err(()),
+                // What it has written before is still the client's.
+                Written::Failed => {
+                    self.node_gone = true;
+                    self.offset = self.inward.len();
+                    Ok(true)
+                }
             };
         }
         (self.inward, self.offset) = (Vec::new(), 0);
@@ -183,7 +191,9 @@ impl Bridge {
         if opened.key_update_requested {
             self.writer.owe_key_update();
         }
-        self.inward = scratch[opened.plaintext].to_vec();
+        if !self.node_gone {
+            self.inward = scratch[opened.plaintext].to_vec();
+        }
         match opened.end {
             None => {}
             Some(Alert::CLOSE_NOTIFY) => self.client_ended = true,
@@ -210,7 +220,8 @@ impl Bridge {
             }
             return Ok(false);
         }
-        match read(&self.pair, &mut scratch[..CHUNK])? {
+        // Node's end of the pair resets it where a request has a body that nobody has read.
+        match read(&self.pair, &mut scratch[..CHUNK]).unwrap_or(Some(0)) {
             None => Ok(false),
             Some(0) => {
                 self.node_ended = true;
