@@ -10,8 +10,8 @@ const BOB = keyOf(2);
 function withClients(...clients: readonly (readonly [id: number, key: ReturnType<typeof keyOf>])[]): Registry {
   const registry = new Registry(keyOf(0));
   for (const [id, key] of clients) {
-    const usual = { address: '192.0.2.1', port: 40000, appName: '', mesh: false, prober: false, notIdeal: false };
-    registry.connected({ id, key, ...usual }, 0);
+    const said = { appName: '', version: 2, tlsVersion: null, mesh: false, prober: false, notIdeal: false };
+    registry.connected({ id, key, address: '192.0.2.1', port: 40000, ...said }, 0);
   }
   return registry;
 }
