@@ -64,7 +64,7 @@ function clone(): string {
 function installInto(directory: string): void {
   const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as Lock;
   for (const [path, { dev = false }] of Object.entries(packages)) {
-    const needed = !dev || /typescript|types/.test(path);
+    const needed = !dev || /typescript|types|uplot/.test(path);
     if (path !== '' && needed && existsSync(join(ROOT, path))) linkTree(join(ROOT, path), join(directory, path));
   }
   // As npm does at the end of a whole installation; the clone's own lock file has kept its date.
