@@ -64,7 +64,7 @@ class Chart {
         height: 170,
         legend: { live: true },
         axes: [
-          { ...axis(), values: (_, ticks) => ticks.map((tick) => clock.format(tick * 1000)) },
+          { ...axis(), space: 90, size: 28, values: (_, ticks) => ticks.map((tick) => clock.format(tick * 1000)) },
           { ...axis(), size: 56, values: (_, ticks) => ticks.map((tick) => compact.format(tick)) },
         ],
         scales: { y: { range: (_, _low, high) => [0, Math.max(high, 1) * 1.05] } },
