@@ -79,6 +79,9 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     const limit = async (rate: ReceiveRate | null) => {
       harness.plane.limit(id, rate);
       await harness.plane.snapshot(0, 0);
+      // The command has crossed. On the native plane the client's worker has it before the second of these.
+      await client.fence();
+      await client.fence();
     };
     send();
     await expectOf(1, 2);
@@ -105,8 +108,9 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     await expectOf(3);
     await client.close();
     await harness.endOf(id);
-    await limit({ bytesPerSecond: 1, burst: 65_568 });
+    harness.plane.limit(id, { bytesPerSecond: 1, burst: 65_568 });
     harness.plane.limit(id + 1000, null);
+    await harness.plane.snapshot(0, 0);
     await undisturbed();
   });
 
