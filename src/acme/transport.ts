@@ -4,6 +4,7 @@
  */
 import { Agent, type RequestOptions, request } from 'node:https';
 import { createSecureContext } from 'node:tls';
+import { withDeadline } from './deadline.js';
 
 /** Longest answer in bytes. Certificate chains are far shorter. */
 const MOST_BYTES = 1 << 20;
@@ -40,10 +41,11 @@ export class Transport {
         new Error(`the certificate authority names ${JSON.stringify(url)}, which is no https:// URL`),
       );
     }
+    const deadline = withDeadline(this.timeout, signal);
     const options: RequestOptions = {
       method,
       agent: this.agent,
-      signal: AbortSignal.any([signal, AbortSignal.timeout(this.timeout)]),
+      signal: deadline.signal,
       headers: {
         'User-Agent': this.userAgent,
         ...(body !== undefined && {
@@ -52,7 +54,7 @@ export class Transport {
         }),
       },
     };
-    return new Promise((resolve, reject) => {
+    const answered = new Promise<Answer>((resolve, reject) => {
       const failed = (error: Error) => reject(unreachable(url, error));
       const outgoing = request(url, options, (response) => {
         const chunks: Buffer[] = [];
@@ -71,6 +73,7 @@ export class Transport {
       outgoing.on('error', failed);
       outgoing.end(body);
     });
+    return answered.finally(deadline.release);
   }
 
   /** Closes the idle connections. */

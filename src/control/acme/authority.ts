@@ -2,6 +2,7 @@
 import { generateKeyPairSync, type KeyObject, type X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { AcmeClient } from '../../acme/client.js';
+import { withDeadline } from '../../acme/deadline.js';
 import { issue, type Solver } from '../../acme/issue.js';
 import type { ExternalAccount } from '../../acme/jws.js';
 import { certificateId, type Suggestion, suggestionOf } from '../../acme/renewal.js';
@@ -84,13 +85,14 @@ export class Authority {
   private async withClient<T>(key: KeyObject, timeout: number, use: (client: AcmeClient) => Promise<T>): Promise<T> {
     const { directory, email, externalAccount, roots, userAgent } = this.options;
     const transport = new Transport(await roots(), userAgent);
-    const signal = AbortSignal.any([this.stopped.signal, AbortSignal.timeout(timeout)]);
+    const { signal, release } = withDeadline(timeout, this.stopped.signal);
     try {
       return await use(new AcmeClient({ directory, key, email, externalAccount }, transport, signal));
     } catch (error) {
       if (!signal.aborted) throw error;
       throw new Error(`the certificate authority took longer than ${timeout / 60_000} minutes`, { cause: error });
     } finally {
+      release();
       transport.close();
     }
   }
