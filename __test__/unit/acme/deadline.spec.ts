@@ -19,6 +19,8 @@ describe('a signal with a deadline', () => {
         });
       });
     });
+    // Weak references hold until the end of the job that made them.
+    await new Promise((resolve) => setImmediate(resolve));
     collect();
     await eventually(() => aborted === aborts.length, 'every signal to abort');
   });
