@@ -122,6 +122,16 @@ describe('unusable verifiers end the start', () => {
 });
 
 describe('a relay without admission', () => {
+  it('a variable that names no setting is named in a warning, a setting is not', async () => {
+    const env = { DERPKIT_ADMISSION_VERIFIER: '[]', DERPKIT_LOG_LEVEL: 'info', DERPKIT_SEED: '1' };
+    const relay = start('derpkit', serve(temporary(), {}, '127.0.0.1:0'), { env });
+    await relay.printed(/serving DERP/);
+    const { stderr } = await relay.stop();
+    expect(lines(stderr).filter((line) => line.includes('names no setting'))).toEqual([
+      expect.stringMatching(/warn: the variable DERPKIT_ADMISSION_VERIFIER names no setting, and is ignored$/),
+    ]);
+  });
+
   const WARNING = /warn: every client that can reach this relay may use it; (\S+)/;
 
   it.each([

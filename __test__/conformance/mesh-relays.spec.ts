@@ -219,7 +219,10 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     const b = meshNode(lane, { port: portB, meshWith: [], config: { meshKey: 'ab'.repeat(32) } });
     await Promise.all([a.relay.start(), b.relay.start()]);
     const bob = await DerpClient.connect(b);
-    await eventually(() => /have this relay's mesh key/.test(a.relay.mesh()[0]?.trouble ?? ''), 'the link to be refused');
+    await eventually(
+      () => /have this relay's mesh key/.test(a.relay.mesh()[0]?.trouble ?? ''),
+      'the link to be refused',
+    );
     // It was a client like any other, until it wanted to watch.
     await b.endOf(a.keys.publicKey).then((reason) => expect(reason).toBe('protocol_error'));
     expect(b.connected.some(({ mesh }) => mesh)).toBe(false);

@@ -94,7 +94,11 @@ async function run(flags: Record<string, unknown>): Promise<number> {
     const gathered = await gather(flags, process.env);
     spelling = withSockets(gathered.spelling);
     const relay = createRelay(gathered.config, { sockets: takeSockets(process.env) });
-    const onStarted = () => announce(relay, `derpkit ${VERSION}`, spelling, pinned(relay, gathered.config));
+    const onStarted = () => {
+      for (const name of gathered.strayVariables)
+        relay.logger.warn(`the variable ${name} names no setting, and is ignored`);
+      announce(relay, `derpkit ${VERSION}`, spelling, pinned(relay, gathered.config));
+    };
     return await runRelay(relay, onStarted, rereading(relay, flags, gathered));
   } catch (error) {
     process.stderr.write(explain('derpkit', error, spelling));

@@ -13,6 +13,8 @@ export interface Gathered {
   readonly config: RelayConfig;
   /** The settings file, if there is one. */
   readonly file: string | undefined;
+  /** Variables that are spelt like settings and name none: typing errors, most likely. */
+  readonly strayVariables: readonly string[];
   /** How the user spelt a setting; its flag if it was not given. */
   readonly spelling: Spelling;
 }
@@ -44,7 +46,17 @@ export async function gather(
   };
   const merged = { ...file };
   for (const [name, value] of [...fromEnv, ...fromFlags]) putSetting(merged, name, value);
-  return { config: merged as RelayConfig, file: configFile, spelling };
+  return { config: merged as RelayConfig, file: configFile, strayVariables: strays(env), spelling };
+}
+
+/** What else of derpkit reads a variable: the benchmark, the image and the tests. */
+const OTHER_VARIABLES =
+  /^DERPKIT_(?:CACHE|COMMAND|CONFIG|IMAGE|LANES|LONG|NODE|SEED|TARGET|TRACES|BENCH_\w+|MUTATION_\w+)$/;
+
+function strays(env: NodeJS.ProcessEnv): string[] {
+  const known = new Set(SETTINGS.map(({ name }) => variableOf(name)));
+  const ours = Object.keys(env).filter((name) => name.startsWith('DERPKIT_'));
+  return ours.filter((name) => !known.has(name) && !OTHER_VARIABLES.test(name)).sort();
 }
 
 /** The setting of a commander attribute: `limitsConnections` is `limits.connections`. */
