@@ -69,11 +69,7 @@ const SCHEMA = z.object({
   certDir: path.optional().describe('directory of certificates (default: certs in the data directory)'),
   acme: ACME,
   keyFile: path.optional().describe('file of the private key (default: derper.key in the data directory)'),
-  dataDir: path
-    .optional()
-    .describe(
-      "directory of the files that the relay makes (default: /var/lib/derpkit for root, else derpkit in the user's data directory)",
-    ),
+  dataDir: path.optional().describe("directory of the relay's files (root: /var/lib/derpkit, else the user's)"),
   httpPort: whole(-1, 65535, 'must be a port from 0 to 65535, or -1 for none')
     .default(80)
     .describe('port of plain HTTP beside TLS; -1 for none'),

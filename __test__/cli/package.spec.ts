@@ -59,7 +59,8 @@ describe('the package', () => {
         'dist/cli/derper.js',
       ]),
     );
-    const known = /^(?:dist\/.+\.(?:js|d\.ts|js\.map)|[A-Z]+\.md|LICENSE|package\.json)$/;
+    const known =
+      /^(?:dist\/.+\.(?:js|d\.ts|js\.map)|dist\/http\/live\/.+\.(?:html|css)|[A-Z]+\.md|LICENSE|package\.json)$/;
     expect(paths.filter((path) => !known.test(path))).toEqual([]);
     for (const bin of Object.values(manifest.bin)) {
       expect((files.find(({ path }) => path === bin)?.mode ?? 0) & 0o111).toBe(0o111);

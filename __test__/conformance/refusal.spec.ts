@@ -38,7 +38,7 @@ describe('a plane that gets too few threads', () => {
       {
         path: 'workers',
         message: expect.stringMatching(
-          /^the native plane cannot start its threads: resource temporarily unavailable; .*ulimit -u.* take the plane js/,
+          /^the native plane cannot start its threads: resource temporarily unavailable; .*ulimit -u.* use plane js/,
         ),
       },
     ]);
