@@ -126,7 +126,7 @@ class Signals {
       await this.rereads();
       logger.info('the relay has read its files again');
     } catch (error) {
-      logger.error(`a file cannot be used, and its last contents hold: ${reasonOf(error)}`);
+      logger.error(`a file cannot be used, and its last contents stay in force: ${reasonOf(error)}`);
     } finally {
       this.readings -= 1;
     }
