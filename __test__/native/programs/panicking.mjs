@@ -6,15 +6,15 @@ import { loadAddon } from '../../../dist/plane/addon.js';
 import { nativePlane } from '../../../dist/plane/native.js';
 import { composeRelay } from '../../../dist/relay.js';
 
-const { version, BindingPlane } = loadAddon(process.argv[2]);
+const addon = loadAddon(process.argv[2]);
 let made;
-class Watched extends BindingPlane {
+class Watched extends addon.BindingPlane {
   constructor(...args) {
     super(...args);
     made = this;
   }
 }
-const create = nativePlane({ version, BindingPlane: Watched });
+const create = nativePlane({ ...addon, BindingPlane: Watched });
 const settings = parseSettings({
   ...{ listen: '127.0.0.1:0', certMode: 'off', httpPort: -1, stun: false, plane: 'native' },
   privateKey: `privkey:${'11'.repeat(32)}`,
