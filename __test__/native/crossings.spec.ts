@@ -73,9 +73,11 @@ it('every call and every callback is counted, and nothing else', async () => {
   expect(Object.values(down).reduce((sum, times) => sum + times)).toBe(crossings_down);
   expect(wake).toBe(crossings_up);
   expect(wake).toBeGreaterThan(0);
-  // Whoever adds a method has it called here. Where JavaScript may see the page it is not copied.
+  // Each method of the binding is called here, but for three: where JavaScript may see the page it is not copied, and sockets
+  // of a service manager are listened on once, at the start.
+  const elsewhere = ['copyCounters', 'listenOn', 'listenStunOn'];
   expect(Object.keys(down).sort()).toEqual(
-    [...methods, 'constructor'].filter((name) => name !== 'copyCounters').sort(),
+    [...methods, 'constructor'].filter((name) => !elsewhere.includes(name)).sort(),
   );
 });
 
@@ -119,6 +121,8 @@ async function exercise(relay: Relay, plane: DataPlane, serverKey: DerpClient['k
   plane.hangUp(999);
   plane.certificates({ certificates: [], otherwise: 'refuse' });
   plane.policy(planePolicy(parseSettings({ certMode: 'off' })));
+  plane.limit(999, null);
+  await plane.pulse();
   await plane.snapshot(0, 10);
   await eventually(() => relay.figures().connections === 4, 'everybody to be there');
 }

@@ -116,7 +116,7 @@ policy! {
     /// For a TLS handshake.
     handshake_deadline: Duration = Duration::from_secs(10), "deadlines.handshake";
     /// For the certificate that a parked handshake waits for.
-    certificate_deadline: Duration = Duration::from_secs(30), "deadlines.certificate";
+    certificate_deadline: Duration = Duration::from_secs(300), "deadlines.certificate";
     /// For a whole request head, from the end of the handshake.
     head_deadline: Duration = Duration::from_secs(10), "deadlines.head";
     /// From the greeting until the whole ClientInfo is here.
