@@ -6,6 +6,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { RelayConfig } from '../../src/config.js';
 import { formatNodeKey, generateKeyPair } from '../../src/protocol/key.js';
 import { DerpClient } from '../helpers/client.js';
+import { isLetIn } from '../helpers/is-let-in.js';
 import { LANES } from '../helpers/lanes.js';
 import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
 import { ALLOW, DENY, type Say, silence, TestVerifier, tailscaled } from '../helpers/verifier.js';
@@ -33,13 +34,7 @@ function socketPath(): string {
 
 /** Whether a client is let in. */
 async function fate(relay: TestRelay, options = {}): Promise<'let in' | 'refused'> {
-  const client = await DerpClient.dial(relay, options);
-  client.wire.write(client.head, client.clientInfo);
-  client.readFrames();
-  await client.expect('ServerKey');
-  const answer = await client.next().catch(() => undefined);
-  await client.close();
-  return answer?.type === 'ServerInfo' ? 'let in' : 'refused';
+  return (await isLetIn(relay, options)) ? 'let in' : 'refused';
 }
 
 describe.each(LANES)('an admission controller, $name', (lane) => {

@@ -8,6 +8,7 @@ import { ConfigError } from '../../src/errors.js';
 import { type NodeKey, nodeKeyHex } from '../../src/protocol/key.js';
 import { DerpClient } from '../helpers/client.js';
 import { ask } from '../helpers/http.js';
+import { isLetIn } from '../helpers/is-let-in.js';
 import { LANES } from '../helpers/lanes.js';
 import { Log } from '../helpers/log.js';
 import { MESH_KEY, pemPair, startRelay, type TestRelay } from '../helpers/relay.js';
@@ -30,16 +31,6 @@ function listOf(...keys: readonly NodeKey[]): string {
 /** Reloads with these settings in place of those that the relay was made with. */
 function reload({ relay, config }: TestRelay, changes: RelayConfig) {
   return relay.reload({ ...config, ...changes });
-}
-
-async function isLetIn(relay: TestRelay, options = {}): Promise<boolean> {
-  const client = await DerpClient.dial(relay, options);
-  client.wire.write(client.head, client.clientInfo);
-  client.readFrames();
-  await client.expect('ServerKey');
-  const answer = await client.next().catch(() => undefined);
-  await client.close();
-  return answer?.type === 'ServerInfo';
 }
 
 describe.each(LANES)('admission that is reloaded, $name', (lane) => {

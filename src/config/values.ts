@@ -5,6 +5,7 @@ import { parseDuration } from '../protocol/duration.js';
 import { withoutFinalDot } from '../protocol/host-name.js';
 import { parseNodeKeyHex } from '../protocol/key.js';
 import type { MeshPeer } from '../protocol/mesh-peer.js';
+import { isNetwork } from '../protocol/network.js';
 
 const BOOL = 'must be true or false';
 const DURATION = 'must be a duration such as 1m30s, 2s or 500ms, and not negative';
@@ -154,12 +155,6 @@ export function parseBool(text: string): boolean | undefined {
 export function parseFloatAsGo(text: string): number | undefined {
   if (/^\+?inf(?:inity)?$/i.test(text)) return Number.POSITIVE_INFINITY;
   return /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text) ? Number(text) : undefined;
-}
-
-function isNetwork(text: string): boolean {
-  const [, address = '', bits = ''] = /^([^/]+)\/(\d{1,3})$/.exec(text) ?? [];
-  const family = address.includes('%') ? 0 : isIP(address);
-  return family !== 0 && Number(bits) <= (family === 4 ? 32 : 128);
 }
 
 export interface Address {

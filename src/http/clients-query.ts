@@ -2,6 +2,8 @@ import { isIP } from 'node:net';
 import { unmapped } from '../plane/address.js';
 import { Networks } from '../plane/networks.js';
 import { parseDuration } from '../protocol/duration.js';
+import { addressBytes } from '../protocol/frame.js';
+import { isNetwork } from '../protocol/network.js';
 
 /** Columns that the list of clients can be walked by, as they are called in the query. */
 export const CLIENT_SORTS = ['key', 'ip', 'conn', 'connected', 'rx', 'tx', 'rxpkts', 'txpkts'] as const;
@@ -125,34 +127,12 @@ function cursorValue(sort: ClientSort, after: string, descending: boolean, now: 
 
 /** Text that compares as addresses do: IPv4 before IPv6, each by its bytes, then by port. */
 export function endpointOrder(address: string, port: number): string {
-  const end = port.toString(16).padStart(4, '0');
-  if (isIP(address) === 4)
-    return `4${address
-      .split('.')
-      .map((part) => hex(Number(part), 2))
-      .join('')}${end}`;
-  const [head = '', tail] = (address.split('%')[0] as string).split('::');
-  const groups = (part: string) => (part === '' ? [] : part.split(':')).flatMap(groupsOf);
-  const [left, right] = [groups(head), groups(tail ?? '')];
-  const zeros = new Array<number>(Math.max(0, 8 - left.length - right.length)).fill(0);
-  return `6${[...left, ...zeros, ...right].map((group) => hex(group, 4)).join('')}${end}`;
-}
-
-/** An IPv4 address at the end of an IPv6 address stands for two groups. */
-function groupsOf(group: string): number[] {
-  if (!group.includes('.')) return [Number.parseInt(group, 16)];
-  const [a = 0, b = 0, c = 0, d = 0] = group.split('.').map(Number);
-  return [a * 256 + b, c * 256 + d];
-}
-
-function hex(value: number, digits: number): string {
-  return value.toString(16).padStart(digits, '0');
-}
-
-function isNetwork(text: string): boolean {
-  const [, address = '', bits = ''] = /^([^/%]+)\/(\d{1,3})$/.exec(text) ?? [];
-  const family = isIP(address);
-  return family !== 0 && Number(bits) <= (family === 4 ? 32 : 128);
+  const isV4 = isIP(address) === 4;
+  const bytes =
+    addressBytes(address)
+      ?.subarray(isV4 ? 12 : 0)
+      .toString('hex') ?? '';
+  return `${isV4 ? 4 : 6}${bytes}${port.toString(16).padStart(4, '0')}`;
 }
 
 function nodeKey(name: string, text: string): string {

@@ -15,17 +15,23 @@ const WIDTH = SNAPSHOT_COLUMNS.length;
  * goes meanwhile may be missing, one that stays is there once.
  */
 export async function* clientPieces(registry: Registry, plane: DataPlane): AsyncGenerator<ClientStatus[], void, void> {
-  for (let after = 0; ; ) {
-    const { rows } = await plane.snapshot(after, PIECE);
+  for await (const rows of snapshotPages(plane)) {
     const piece: ClientStatus[] = [];
     for (let at = 0; at < rows.length; at += WIDTH) {
       const status = statusOf(rows.subarray(at, at + WIDTH), registry);
       if (status) piece.push(status);
     }
     if (piece.length > 0) yield piece;
+  }
+}
+
+/** The rows of a snapshot of all connections, page by page. Between pages the relay does other work. */
+export async function* snapshotPages(plane: DataPlane): AsyncGenerator<Float64Array, void, void> {
+  for (let after = 0; ; await setImmediate()) {
+    const { rows } = await plane.snapshot(after, PIECE);
+    yield rows;
     if (rows.length < PIECE * WIDTH) return;
     after = rows[rows.length - WIDTH] as number;
-    await setImmediate();
   }
 }
 
@@ -64,4 +70,12 @@ function statusOf(row: Float64Array, registry: Registry): ClientStatus | undefin
 }
 
 /** The columns of a snapshot, in their order. */
-type SnapshotRow = [number, number, number, number, number, number, number];
+export type SnapshotRow = [
+  id: number,
+  packetsIn: number,
+  bytesIn: number,
+  packetsOut: number,
+  bytesOut: number,
+  dropped: number,
+  queued: number,
+];

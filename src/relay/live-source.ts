@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import type { Mesh } from '../control/mesh.js';
 import type { LiveSource } from '../http/live-feed.js';
 import { DROP_REASONS } from '../plane/counters.js';
@@ -6,11 +5,10 @@ import type { DataPlane } from '../plane/plane.js';
 import { SNAPSHOT_COLUMNS } from '../plane/snapshot.js';
 import { formatNodeKey } from '../protocol/key.js';
 import type { Registry } from '../registry/registry.js';
+import { type SnapshotRow, snapshotPages } from './client-list.js';
 
 /** Clients in the table of the busiest. */
 const BUSIEST = 25;
-/** Connections that are looked at before other work gets its turn. */
-const PIECE = 2000;
 const WIDTH = SNAPSHOT_COLUMNS.length;
 
 /** Where the counters of a connection stand in a look at all of them. */
@@ -74,10 +72,9 @@ export class RelayLiveSource implements LiveSource {
     const seconds = last ? Math.max(0.001, (at - last.at) / 1000) : Number.POSITIVE_INFINITY;
     const look: Look = new Map();
     let busiest: Busy[] = [];
-    for (let after = 0; ; await setImmediate()) {
-      const { rows } = await this.plane.snapshot(after, PIECE);
+    for await (const rows of snapshotPages(this.plane)) {
       for (let row = 0; row < rows.length; row += WIDTH) {
-        const [id, , rxBytes, , txBytes, dropped, queued] = rows.subarray(row, row + WIDTH) as unknown as Row;
+        const [id, , rxBytes, , txBytes, dropped, queued] = rows.subarray(row, row + WIDTH) as unknown as SnapshotRow;
         look.set(id, [rxBytes, txBytes]);
         const [received, sent] = last?.look.get(id) ?? [0, 0];
         if (rxBytes === received && txBytes === sent && queued === 0) continue;
@@ -85,8 +82,6 @@ export class RelayLiveSource implements LiveSource {
         busiest.push({ id, rxRate, txRate, rxBytes, txBytes, dropped, queued });
       }
       busiest = busiest.sort((one, other) => other.rxRate + other.txRate - one.rxRate - one.txRate).slice(0, BUSIEST);
-      if (rows.length < PIECE * WIDTH) break;
-      after = rows[rows.length - WIDTH] as number;
     }
     this.last = { look, at };
     return busiest.flatMap(({ id, ...figures }) => {
@@ -97,14 +92,3 @@ export class RelayLiveSource implements LiveSource {
     });
   }
 }
-
-/** The columns of a snapshot, in their order. */
-type Row = [
-  id: number,
-  packetsIn: number,
-  rxBytes: number,
-  packetsOut: number,
-  txBytes: number,
-  dropped: number,
-  queued: number,
-];
