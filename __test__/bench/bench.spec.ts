@@ -1,4 +1,5 @@
 /** The whole instrument, once, for a moment: whether its books are right, and nothing about speed. */
+
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -6,7 +7,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { buildPeers, whyNoGo } from '../../packaging/peers.mjs';
-import { freePort, reachable } from '../../src/bench/processes.js';
+import { freePort } from '../../src/bench/ports.js';
+import { reachable } from '../../src/bench/processes.js';
 import { readRecord } from '../../src/bench/record.js';
 import { matching, profileOf, type Scenario } from '../../src/bench/scenarios.js';
 import { Command, ROOT, temporary } from '../cli/commands.js';

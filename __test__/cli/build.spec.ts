@@ -1,10 +1,11 @@
 /** `npm run build` and `npm start` in a clone where the native plane cannot be compiled, or was compiled before. */
+
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, cpSync, existsSync, mkdirSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
+import { freePorts } from '../../src/bench/ports.js';
 import { findAddon } from '../../src/plane/addon.js';
-import { freePorts } from '../helpers/mesh.js';
 import { Command, lines, type Result, ROOT, temporary } from './commands.js';
 
 /** Each build compiles TypeScript, beside other work of the machine. */

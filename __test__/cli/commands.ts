@@ -190,17 +190,6 @@ export function temporary(): string {
   return directory;
 }
 
-/** A TCP port that nobody listens on, for what cannot be told to choose one. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await new Promise<number>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, () => resolve((server.address() as { port: number }).port));
-  });
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 /** A port that somebody else has, until the test is over. */
 export async function takenPort(): Promise<number> {
   const server = createServer();

@@ -1,10 +1,12 @@
 /** `derper` running: what it serves, the files it makes, what it logs, and how it ends. */
+
 import { X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { freePort } from '../../src/bench/ports.js';
 import { notePreferredFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair, nodeKeyHex, shortKey } from '../../src/protocol/key.js';
 import { LANES } from '../helpers/lanes.js';
@@ -14,7 +16,6 @@ import { Wire } from '../helpers/wire.js';
 import {
   Command,
   type CommandOptions,
-  freePort,
   lines,
   run,
   start,

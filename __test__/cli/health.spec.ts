@@ -1,8 +1,10 @@
 /** `derpkit health`: what an orchestrator learns of a relay. */
+
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { freePort, run, start, temporary } from './commands.js';
+import { freePort } from '../../src/bench/ports.js';
+import { run, start, temporary } from './commands.js';
 import { keyOf, portOf } from './reach.js';
 
 const health = (url: string) => run('derpkit', ['health', '--url', url]);

@@ -1,8 +1,9 @@
 /** Relays that mesh, as an operator starts them: `-mesh-with`, the mesh key, and who vouches for certificates. */
+
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { freePorts } from '../helpers/mesh.js';
+import { freePorts } from '../../src/bench/ports.js';
 import { pemPair } from '../helpers/relay.js';
 import { type Command, lines, run, start, temporary } from './commands.js';
 

@@ -1,12 +1,14 @@
 /** Signals: which of them end a relay, and which do not, from its first moments to its end. */
+
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { freePort } from '../../src/bench/ports.js';
 import { PLANE_KINDS } from '../helpers/lanes.js';
-import { type Bin, binPath, Command, freePort, ROOT, start, temporary } from './commands.js';
+import { type Bin, binPath, Command, ROOT, start, temporary } from './commands.js';
 import { Pipe } from './pipe.js';
 import { get, keyOf, logIn, portOf } from './reach.js';
 import { stall } from './stalled.js';

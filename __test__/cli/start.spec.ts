@@ -1,4 +1,5 @@
 /** `npm start` and `derpkit start`: a relay to try out, from nothing but a clone. */
+
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
@@ -15,7 +16,7 @@ import {
 import { delimiter, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { freePorts } from '../helpers/mesh.js';
+import { freePorts } from '../../src/bench/ports.js';
 import {
   Command,
   lines,

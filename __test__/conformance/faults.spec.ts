@@ -1,5 +1,7 @@
 /** A handler that throws, whichever it is, costs its own connection: the others, and the program around the relay, go on. */
+
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { freePorts } from '../../src/bench/ports.js';
 import { parseSettings } from '../../src/config.js';
 import { Barrier } from '../../src/faults/barrier.js';
 import { createLogger } from '../../src/logger.js';
@@ -8,7 +10,6 @@ import { composeRelay, type Relay } from '../../src/relay.js';
 import { askStun } from '../cli/reach.js';
 import { DerpClient, upgradeRequest } from '../helpers/client.js';
 import { LANES, type Lane } from '../helpers/lanes.js';
-import { freePorts } from '../helpers/mesh.js';
 import { MESH_KEY, ownCertificate } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';

@@ -2,6 +2,7 @@ import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 import { duplexPair } from 'node:stream';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { freePorts } from '../../src/bench/ports.js';
 import { DerpkitError, ListenError } from '../../src/errors.js';
 import { formatNodeKey, generateKeyPair } from '../../src/protocol/key.js';
 import { DerpClient, upgradeRequest } from '../helpers/client.js';
@@ -15,13 +16,10 @@ nothingIsLeft();
 
 const EVERYTHING: TestRelayOptions = { tls: true, config: { httpPort: 0, stun: true, stunPort: 0 } };
 
-/** The same settings, on the ports that a relay has had. */
-function onPortsOf({ relay }: TestRelay): TestRelayOptions {
-  const { derp, http, stun } = relay.address as NonNullable<typeof relay.address>;
-  return {
-    tls: true,
-    config: { listen: `127.0.0.1:${derp.port}`, httpPort: http?.port ?? -1, stun: true, stunPort: stun?.port ?? 0 },
-  };
+/** The settings of a relay that is started more than once on its ports. */
+async function onFreePorts(): Promise<TestRelayOptions> {
+  const [derp, httpPort, stunPort] = (await freePorts(3)) as [number, number, number];
+  return { tls: true, config: { listen: `127.0.0.1:${derp}`, httpPort, stun: true, stunPort } };
 }
 
 describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
@@ -74,10 +72,11 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
   });
 
   it('a closed relay frees its ports at once', async () => {
-    const first = await startRelay(lane, EVERYTHING);
+    const settings = await onFreePorts();
+    const first = await startRelay(lane, settings);
     const client = await DerpClient.connect(first);
     await first.relay.close();
-    const second = await startRelay(lane, onPortsOf(first));
+    const second = await startRelay(lane, settings);
     expect(second.relay.address).toEqual(first.relay.address);
     const back = await DerpClient.connect(second, { keys: client.keys });
     expect(await back.fence()).toEqual([]);

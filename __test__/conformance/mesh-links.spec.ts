@@ -1,5 +1,7 @@
 /** One link, from the dial to its end, with a relay at the other end that does what a test wants. */
+
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { freePorts } from '../../src/bench/ports.js';
 import { encodeFrame, peerGoneFrame, peerPresentFrame, pingFrame, serverKeyFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair, type NodeKey, nodeKeyBytes, readNodeKey } from '../../src/protocol/key.js';
 import { switchingProtocols } from '../../src/protocol/upgrade.js';
@@ -7,7 +9,7 @@ import { FrameType, HEADER_LENGTH, KEY_LENGTH } from '../../src/protocol/wire.js
 import { DerpClient, discoPacket } from '../helpers/client.js';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { freePorts, meshNode, named, trustOwnCertificate, untilRemote } from '../helpers/mesh.js';
+import { meshNode, named, trustOwnCertificate, untilRemote } from '../helpers/mesh.js';
 import { OtherRelay } from '../helpers/other-relay.js';
 import { SEED, seeded } from '../helpers/random.js';
 import { MESH_KEY, type PolicyChanges, pemPair, type TestRelay } from '../helpers/relay.js';

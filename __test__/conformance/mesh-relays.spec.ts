@@ -1,5 +1,7 @@
 /** Relays of one region, as their clients see them: who is where makes no difference. */
+
 import { describe, expect, it } from 'vitest';
+import { freePorts } from '../../src/bench/ports.js';
 import { peerPresentFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair, type NodeKey } from '../../src/protocol/key.js';
 import { PeerGoneReason } from '../../src/protocol/wire.js';
@@ -7,7 +9,7 @@ import { DerpClient, discoPacket } from '../helpers/client.js';
 import { ask } from '../helpers/http.js';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { freePorts, idsOf, meshed, meshNode, named, startMesh, trustOwnCertificate } from '../helpers/mesh.js';
+import { idsOf, meshed, meshNode, named, startMesh, trustOwnCertificate } from '../helpers/mesh.js';
 import { MESH_KEY, type TestRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
 

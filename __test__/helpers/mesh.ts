@@ -1,9 +1,9 @@
 /** Relays that mesh with each other over TLS, as operators run them: with a certificate that the system trusts. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished, vi } from 'vitest';
+import { freePorts } from '../../src/bench/ports.js';
 import { formatNodeKey, type KeyPair, type NodeKey } from '../../src/protocol/key.js';
 import type { Lane } from './lanes.js';
 import { newRelay, ownCertificate, type TestRelay, type TestRelayOptions } from './relay.js';
@@ -79,22 +79,6 @@ export function trustOwnCertificate(pem = ownCertificate().chain): void {
   // Both: reading everything else that is trusted takes time, and shows nothing.
   vi.stubEnv('SSL_CERT_FILE', file);
   vi.stubEnv('SSL_CERT_DIR', directory);
-}
-
-/** Ports that nobody listens on, told apart by being open at once. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = [...Array(count)].map(() => createServer());
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once('error', reject);
-          server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port));
-        }),
-    ),
-  );
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
 
 /** The ids of the connections of a key. */

@@ -1,4 +1,5 @@
 /** The compose files: as compose reads them, and with what of them runs without containers. */
+
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,9 +7,10 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { buildComposeReader } from '../../packaging/compose.mjs';
 import { whyNoGo } from '../../packaging/peers.mjs';
 import { builtTailnet } from '../../packaging/tailnet.mjs';
+import { freePort } from '../../src/bench/ports.js';
 import { variableOf } from '../../src/cli/sources.js';
 import { SETTINGS } from '../../src/config.js';
-import { Command, freePort, ROOT, start, temporary } from '../cli/commands.js';
+import { Command, ROOT, start, temporary } from '../cli/commands.js';
 import { keyOf, logIn, portOf } from '../cli/reach.js';
 
 const FILES = join(ROOT, 'packaging/compose');

@@ -1,4 +1,5 @@
 /** The image, built of packages in a registry and run as operators run it. */
+
 import { spawnSync } from 'node:child_process';
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
 import { buildBases, imageToolsMissing } from '../../packaging/image/bases.mjs';
 import { whyNoGo } from '../../packaging/peers.mjs';
-import { freePort } from '../cli/commands.js';
+import { freePort } from '../../src/bench/ports.js';
 import { portOf } from '../cli/reach.js';
 import { makeWorkspace, run, SERVER_NAME, type Workspace } from '../interop/scenarios.js';
 import { Container, Image } from './oci.js';

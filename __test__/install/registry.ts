@@ -1,10 +1,12 @@
 /** A registry of our own on loopback, with this package and its platform packages as a release publishes them. */
+
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageManagers } from '../../packaging/managers.mjs';
-import { Command, freePort, networkEnvironment, ROOT } from '../cli/commands.js';
+import { freePort } from '../../src/bench/ports.js';
+import { Command, networkEnvironment, ROOT } from '../cli/commands.js';
 
 export interface Registry {
   readonly url: string;

@@ -11,7 +11,7 @@ import { Wire } from '../helpers/wire.js';
 import { getHttp, read, temporary } from './acme.ts';
 import { EAB_KEY, Pebble } from './pebble.ts';
 import { makeWorkspace, run, runScenario, type Workspace } from './scenarios.ts';
-import { freePorts, type Implementation, type Ports, Relay } from './servers.ts';
+import { type Implementation, type Ports, Relay, threePorts } from './servers.ts';
 
 const NAME = 'derp.example.com';
 /** derper has TLS on port 443 alone; nobody else will be at this address. */
@@ -27,7 +27,7 @@ beforeAll(async () => {
   isOurs = await canListen();
   if (!isOurs) return;
   peers = await buildPeers();
-  ports = { ...(await freePorts(ADDRESS)), main: 443 };
+  ports = { ...(await threePorts(ADDRESS)), main: 443 };
   pebble = await Pebble.start({ httpPort: ports.http, tlsPort: 443, address: ADDRESS });
   directory = mkdtempSync(join(tmpdir(), 'derpkit-acme-derper-'));
   writeFileSync(join(directory, 'mesh.key'), `${'5eed'.repeat(16)}\n`);

@@ -10,7 +10,7 @@ import type { Lane } from '../helpers/lanes.js';
 import { startRelay, type TestRelay, type TestRelayOptions } from '../helpers/relay.js';
 import { Wire } from '../helpers/wire.js';
 import { Pebble, type PebbleOptions } from './pebble.ts';
-import { freePorts, type Ports } from './servers.ts';
+import { type Ports, threePorts } from './servers.ts';
 
 export const DAY = 24 * 60 * 60 * 1000;
 export const NAME = 'relay.example.com';
@@ -25,7 +25,7 @@ export class Authority {
     const authority = new Authority();
     const { NODE_EXTRA_CA_CERTS } = process.env;
     beforeAll(async () => {
-      authority.ports = await freePorts('127.0.0.1');
+      authority.ports = await threePorts('127.0.0.1');
       authority.started = await authority.start(options);
     });
     afterAll(() => {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { buildPebble } from '../../packaging/peers.mjs';
 import { pemPair } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
-import { freePorts } from './servers.ts';
+import { threePorts } from './servers.ts';
 
 export interface PebbleOptions {
   /** Where names and addresses are shown to be ours. */
@@ -55,7 +55,7 @@ export class Pebble {
   }: PebbleOptions): Promise<Pebble> {
     const programs = await buildPebble();
     const folder = mkdtempSync(join(tmpdir(), 'derpkit-pebble-'));
-    const [ports, more] = [await freePorts('127.0.0.1'), await freePorts('127.0.0.1')];
+    const [ports, more] = [await threePorts('127.0.0.1'), await threePorts('127.0.0.1')];
     const listen = port ?? ports.main;
     const { chain, key } = pemPair(['localhost', '127.0.0.1']);
     const file = (name: string, text: string) => {

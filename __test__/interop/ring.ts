@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Workspace } from './scenarios.ts';
-import { commandOf, flags, freePorts } from './servers.ts';
+import { commandOf, flags, threePorts } from './servers.ts';
 
 /** A relay: derpkit on one of its planes, or derper. */
 export type Kind = 'native' | 'js' | 'derper';
@@ -61,7 +61,7 @@ export class Ring {
     const name = kinds.join('-');
     const Nodes = [];
     for (const [i, kind] of kinds.entries()) {
-      const ports = await freePorts(ADDRESS);
+      const ports = await threePorts(ADDRESS);
       const hostname = RING_NAMES[i] as string;
       const own = { address: ADDRESS, hostname, directory, name: `${name}-${i}` };
       const command = commandOf(kind === 'derper' ? kind : 'derpkit', peers);

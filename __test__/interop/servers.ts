@@ -1,13 +1,14 @@
 /** Starts relays as people do: the command with its flags, in a process of its own. */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Peers } from '../../packaging/peers.mjs';
+import { freePorts, isFree } from '../../src/bench/ports.js';
 import { reachable } from '../../src/bench/processes.js';
 
 export type Implementation = 'derpkit' | 'derper';
@@ -17,8 +18,6 @@ const VECTORS = new URL('../vectors/protocol.json', import.meta.url);
 
 const START_TIMEOUT = 20_000;
 const STOP_TIMEOUT = 10_000;
-/** Below the range that systems take outgoing ports from, so that nobody gets in between choosing and listening. */
-const PORTS = { from: 20_000, to: 30_000 };
 
 export interface RelayOptions {
   /** IP address to listen on. */
@@ -77,7 +76,7 @@ export class Relay {
   /** Starts a relay and waits until every one of its ports answers. */
   static async start(implementation: Implementation, peers: Peers, options: RelayOptions): Promise<Relay> {
     const command = commandOf(implementation, peers);
-    const relay = new Relay(options, options.ports ?? (await freePorts(options.address)), command);
+    const relay = new Relay(options, options.ports ?? (await threePorts(options.address)), command);
     try {
       await relay.#ready(options);
       return relay;
@@ -154,41 +153,15 @@ export interface Ports {
   readonly stun: number;
 }
 
-/** What this process has chosen, though perhaps nobody listens there yet. */
-const chosen = new Set<number>();
-
-/** Three ports that are free, for TCP and UDP alike. */
-export async function freePorts(address: string): Promise<Ports> {
-  const free: number[] = [];
-  while (free.length < 3) {
-    const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from));
-    if (chosen.has(port)) continue;
-    chosen.add(port);
-    if (await isFree(address, port)) free.push(port);
-  }
-  const [main = 0, http = 0, stun = 0] = free;
+/** Chooses three ports that are free, for TCP and UDP alike. */
+export async function threePorts(address: string): Promise<Ports> {
+  const [main, http, stun] = (await freePorts(3, address)) as [number, number, number];
   return { main, http, stun };
 }
 
 /** Whether this machine has IPv6, at least on loopback. */
 export function hasIPv6(): Promise<boolean> {
-  return isFree('::1', 0);
-}
-
-async function isFree(address: string, port: number): Promise<boolean> {
-  const server = createServer();
-  const socket = createSocket(udpType(address));
-  try {
-    await once(server.listen(port, address), 'listening');
-    socket.bind(port, address);
-    await once(socket, 'listening');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    server.close();
-    socket.close();
-  }
+  return isFree('::1', 0).catch(() => false);
 }
 
 async function answersSTUN(address: string, port: number): Promise<boolean> {

@@ -1,7 +1,9 @@
 /** What signals do to derper and to both of our planes; `deviations.ts` lists the differences. */
+
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { binPath, Command, freePort } from '../cli/commands.js';
+import { freePort } from '../../src/bench/ports.js';
+import { binPath, Command } from '../cli/commands.js';
 import { get } from '../cli/reach.js';
 import { eventually } from '../helpers/wait.js';
 import { SIGNAL_DEVIATIONS } from './deviations.ts';

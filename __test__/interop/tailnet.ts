@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import type { TailnetBinaries } from '../../packaging/tailnet.mjs';
 import { type KeyPair, keyPairOf, parsePrivateKey } from '../../src/protocol/key.js';
 import { eventually } from '../helpers/wait.js';
-import { freePorts } from './servers.ts';
+import { threePorts } from './servers.ts';
 
 const run = promisify(execFile);
 
@@ -114,7 +114,7 @@ export class Tailnet {
 
   async #serve(): Promise<void> {
     const directory = this.#directory;
-    const { main, http, stun } = await freePorts('127.0.0.1');
+    const { main, http, stun } = await threePorts('127.0.0.1');
     this.#url = `http://127.0.0.1:${main}`;
     // No node reaches a relay here: what is asked for is who is in the tailnet.
     const nodes = [

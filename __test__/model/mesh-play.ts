@@ -1,11 +1,12 @@
 /** Plays a trace on two relays that mesh, and holds them to the model. */
+
 import { createHash } from 'node:crypto';
+import { freePorts } from '../../src/bench/ports.js';
 import { DROP_REASONS, PACKET_KINDS } from '../../src/plane/counters.js';
 import type { DataPlane } from '../../src/plane/plane.js';
 import { type KeyPair, keyPairOf, type NodeKey } from '../../src/protocol/key.js';
 import { DerpClient, describeFrame, type Frame } from '../helpers/client.js';
 import type { Lane } from '../helpers/lanes.js';
-import { freePorts } from '../helpers/mesh.js';
 import { TestRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
 import { type MeshStep, NAMES, type Name, NODES, type Node } from './mesh-steps.js';

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { selfSignedCertificate } from '../control/x509.js';
 import { type Command, type Contender, HOSTNAME, type Place } from './contenders.js';
 import type { Report } from './figures.js';
-import { freePort, freeUdpPort, listening, type Started, start, type Tools } from './processes.js';
+import { freePort } from './ports.js';
+import { listening, type Started, start, type Tools } from './processes.js';
 import type { Scenario } from './scenarios.js';
 
 /** Milliseconds for what surrounds the measured window: logins, warm-up, packets still on their way. */
@@ -108,7 +109,7 @@ export class Stage {
     return {
       port: await freePort(),
       keyFile: join(this.#folder, `${this.#count}.key`),
-      ...(scenario.family === 'stun' && { stunPort: await freeUdpPort() }),
+      ...(scenario.family === 'stun' && { stunPort: await freePort() }),
       ...(scenario.transport === 'tls' && { certDir: this.#folder }),
       ...(workers !== undefined && { workers }),
     };
