@@ -117,6 +117,14 @@ export const DEVIATIONS: readonly Deviation[] = [
     without: () => [],
   },
   {
+    name: 'an upgrade without Connection, in a later request of a connection',
+    reason:
+      'Node gives up a connection only for `Connection: Upgrade`. The plane finds the first request by itself, and every client sends the header.',
+    shownBy: 'plain: upgrade: derp, without Connection, in a later request',
+    cases: /: upgrade: derp, without Connection, in a later request$/,
+    without: () => [],
+  },
+  {
     name: 'requests beyond those that may wait for their answers',
     reason:
       'Node takes every request of a chunk at once, where Go reads the next one when one is answered: they are bounded.',

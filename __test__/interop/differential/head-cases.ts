@@ -45,6 +45,20 @@ const SECOND: Case = {
   },
 };
 
+const LATER_UPGRADE: Case = {
+  name: 'plain: upgrade: derp, without Connection, in a later request',
+  face: 'plain',
+  async play(script) {
+    await script.serverKey();
+    const wire = await script.open();
+    wire.write('GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n');
+    await script.answer(wire);
+    wire.write('GET /derp HTTP/1.1\r\nHost: derp.test\r\nUpgrade: DERP\r\n\r\n');
+    await script.answer(wire);
+    await wire.destroy();
+  },
+};
+
 const UPGRADES = (['tls', 'plain'] as const).map(
   (face): Case => ({
     name: `${face}: upgrade: derp (line feeds)`,
@@ -91,6 +105,7 @@ export const HEAD_CASES: readonly Case[] = [
   ),
   ...LINE_FEEDS,
   SECOND,
+  LATER_UPGRADE,
   ...UPGRADES,
   ...IN_THE_CLEAR,
 ];
