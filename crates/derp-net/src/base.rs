@@ -7,6 +7,7 @@ pub(crate) mod close_reason;
 pub(crate) mod combining_lock;
 pub(crate) mod faults;
 pub(crate) mod ledger;
+pub(crate) mod linger;
 pub(crate) mod network;
 pub(crate) mod os_hooks;
 pub(crate) mod policy;

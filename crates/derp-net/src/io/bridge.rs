@@ -6,19 +6,16 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use derp_tls::Alert;
 
+use crate::base::linger::{FLUSH, LINGER};
 use crate::io::tls::TlsReader;
 use crate::io::writer::{SocketWriter, Written, write_to};
 
 /// A read of either side.
 const CHUNK: usize = 16 << 10;
-/// How long a client may take for what Node has left it.
-const FLUSH: Duration = Duration::from_secs(30);
-/// How long its end may take to come, once it has been told of ours.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Two sockets: the client's, and the plane's end of the pair.
 pub(crate) struct Bridge {

@@ -1,18 +1,15 @@
 //! Connections that have ended for everybody else, and whose socket has not: the peer still gets what it is to get.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::base::close_reason::CloseReason;
+use crate::base::linger::{FLUSH, LINGER};
 use crate::conn::Conn;
 use crate::hub::ctx::Ctx;
 
-/// How long the peer of a WebSocket that has ended may go on sending, and how much: what it was told last is lost to it if
-/// its socket is closed meanwhile.
-const LINGER: Duration = Duration::from_secs(1);
+/// How many bytes the peer of a connection that has ended may still send.
 const LINGER_BYTES: usize = 1 << 20;
-/// How long a client that sends no more may take for what waits for it, however steadily it reads.
-const FLUSH: Duration = Duration::from_secs(30);
 
 /// What is left of a connection: a WebSocket that has said its last word, or a client that sends no more and reads on.
 pub(crate) struct Leaving {
