@@ -93,9 +93,12 @@ export const VARIABLES: readonly Row[] = [
   },
   {
     name: 'TS_ALLOW_DEBUG_IP',
-    test: 'unit/http/debug-access.spec.ts#lets in the address that is named, as it is written',
+    test: 'unit/http/debug-access.spec.ts#allowIp gives access to one address, as it is written',
   },
-  { name: 'TS_DEBUG_TRUSTED_CIDRS', test: 'unit/http/debug-access.spec.ts#lets in the networks that are trusted' },
+  {
+    name: 'TS_DEBUG_TRUSTED_CIDRS',
+    test: 'unit/http/debug-access.spec.ts#addresses of trusted networks have access, and other addresses do not',
+  },
   { name: 'TS_DEBUG_KEY_PATH', test: 'interop/differential/http-cases.ts#from afar, with the key' },
   {
     name: 'TS_DEBUG_VERBOSE_DROPS',

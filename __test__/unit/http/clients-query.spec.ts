@@ -6,7 +6,7 @@ const NOW = 1_700_000_000_000;
 const parse = (query: string) => parseClientsQuery(query, NOW);
 
 describe('the query of /debug/clients/', () => {
-  it.each(['', 'format=json', 'sort=bogus', 'limit=0', 'ip=', 'key='])('asks for the index with %j', (query) => {
+  it.each(['', 'format=json', 'sort=bogus', 'limit=0', 'ip=', 'key='])('the query %j asks for the index', (query) => {
     expect(parse(query)).toBeUndefined();
   });
 
@@ -18,7 +18,7 @@ describe('the query of /debug/clients/', () => {
     ['ip=2001:db8::1', { by: 'ip', value: '2001:db8::1' }],
     ['cidr=192.0.2.0/24', { by: 'cidr', value: '192.0.2.0/24' }],
     [`key=${KEY.toUpperCase().replace('NODEKEY', 'nodekey')}`, { by: 'key', value: KEY }],
-  ])('filters by %s', (query, filter) => {
+  ])('the query %s filters clients', (query, filter) => {
     expect(parse(query)).toMatchObject({ filter, sort: 'key', descending: false, limit: 100, format: 'html' });
   });
 
@@ -38,11 +38,11 @@ describe('the query of /debug/clients/', () => {
     ['all&sort=connected&after=x', 'after must be nanoseconds since 1970'],
     ['all&sort=rx&after=-1', 'after must be a whole number'],
     ['all&sort=rx&after=1&afterconn=x', 'afterconn must be a whole number'],
-  ])('is refused as %s, with the reason', (query, reason) => {
+  ])('the query %s is refused with the reason', (query, reason) => {
     expect(() => parse(query)).toThrow(reason);
   });
 
-  it('has a limit of 1,000', () => {
+  it('a page of clients has at most 1,000', () => {
     expect(parse('all&limit=999')).toMatchObject({ limit: 999 });
     expect(parse('all&limit=1000000')).toMatchObject({ limit: 1000 });
   });
@@ -57,11 +57,11 @@ describe('the query of /debug/clients/', () => {
     ['sort=ip&after=[2001:db8::1]:80', endpointOrder('2001:db8::1', 80), undefined],
     ['sort=ip&after=192.0.2.1', endpointOrder('192.0.2.1', 65535), undefined],
     ['sort=-ip&after=2001:db8::1', endpointOrder('2001:db8::1', 0), undefined],
-  ])('begins a page behind %s', (query, value, conn) => {
+  ])('a page of clients begins behind the cursor of %s', (query, value, conn) => {
     expect(parse(`all&${query}`)?.after).toEqual({ value, conn });
   });
 
-  it('comes back from its link as it was', () => {
+  it('the link to the next page repeats the query', () => {
     const text = `after=${encodeURIComponent(KEY)}&afterconn=3&all=1&app=a+b&app=&format=json&limit=7&sort=-key`;
     const query = parse(text);
     if (!query) throw new Error('it asks for the index');
@@ -69,7 +69,7 @@ describe('the query of /debug/clients/', () => {
   });
 });
 
-it('addresses are in the order of Go: IPv4 first, then bytes, then ports', () => {
+it('addresses sort as in Go: IPv4 first, then by bytes, then by ports', () => {
   const rising = [
     ['9.0.0.1', 1],
     ['10.0.0.1', 9],

@@ -41,25 +41,28 @@ function crowd(size: number): ClientStatus[] {
 const few = crowd(300);
 
 describe('a walk over the clients', () => {
-  it.each(CLIENT_SORTS.flatMap((sort) => [sort, `-${sort}`]))('by %s shows each of them once, page by page', (sort) => {
-    const shown: ClientStatus[] = [];
-    for (let after = ''; ; ) {
-      const { clients, conns, remaining } = walk(`all&limit=7&sort=${sort}${after}`, few);
-      expect(conns).toBe(few.length);
-      shown.push(...clients);
-      expect(remaining).toBe(few.length - shown.length);
-      const last = clients.at(-1) as ClientStatus;
-      if (remaining === 0) break;
-      after = cursor(sort.replace('-', ''), last);
-    }
-    expect(new Set(shown.map(({ id }) => id)).size).toBe(few.length);
-    const column = VALUES[sort.replace('-', '') as keyof typeof VALUES];
-    const sorted = few.toSorted((one, other) => {
-      const [a, b] = [column(one), column(other)];
-      return (a < b ? -1 : a > b ? 1 : one.id - other.id) * (sort.startsWith('-') ? -1 : 1);
-    });
-    expect(shown.map(({ id }) => id)).toEqual(sorted.map(({ id }) => id));
-  });
+  it.each(CLIENT_SORTS.flatMap((sort) => [sort, `-${sort}`]))(
+    'a walk by %s shows each client once, page by page',
+    (sort) => {
+      const shown: ClientStatus[] = [];
+      for (let after = ''; ; ) {
+        const { clients, conns, remaining } = walk(`all&limit=7&sort=${sort}${after}`, few);
+        expect(conns).toBe(few.length);
+        shown.push(...clients);
+        expect(remaining).toBe(few.length - shown.length);
+        const last = clients.at(-1) as ClientStatus;
+        if (remaining === 0) break;
+        after = cursor(sort.replace('-', ''), last);
+      }
+      expect(new Set(shown.map(({ id }) => id)).size).toBe(few.length);
+      const column = VALUES[sort.replace('-', '') as keyof typeof VALUES];
+      const sorted = few.toSorted((one, other) => {
+        const [a, b] = [column(one), column(other)];
+        return (a < b ? -1 : a > b ? 1 : one.id - other.id) * (sort.startsWith('-') ? -1 : 1);
+      });
+      expect(shown.map(({ id }) => id)).toEqual(sorted.map(({ id }) => id));
+    },
+  );
 
   it.each([
     ['ip=192.0.2.7', ({ address }: ClientStatus) => address === '192.0.2.7'],
@@ -69,7 +72,7 @@ describe('a walk over the clients', () => {
     ['app=a', ({ app }: ClientStatus) => app === 'a'],
     ['app=a&app=', ({ app }: ClientStatus) => app !== 'b'],
     ['cidr=2001:db8::/32&app=b', ({ address, app }: ClientStatus) => address.includes(':') && app === 'b'],
-  ])('shows with %s what fits, and nothing else', (query, fits) => {
+  ])('a walk with the filter %s shows the clients that match, and no others', (query, fits) => {
     const wanted = few.filter(fits);
     expect(wanted.length).toBeGreaterThan(0);
     const { clients, conns, keys, remaining } = walk(`${query}&sort=conn&limit=1000`, few);
@@ -81,13 +84,13 @@ describe('a walk over the clients', () => {
     });
   });
 
-  it('leaves out every connection with the value of a cursor that names no connection', () => {
+  it('a cursor without a connection skips every connection with its value', () => {
     const { clients } = walk('all&limit=1000&sort=rx&after=4', few);
     expect(clients.map(({ received }) => received.bytes).every((bytes) => bytes > 4)).toBe(true);
     expect(clients).toHaveLength(few.filter(({ received }) => received.bytes > 4).length);
   });
 
-  it('keeps a few pages of 100,000 clients, not all of them', () => {
+  it('a walk over 100,000 clients shows one page and counts all clients', () => {
     const many = crowd(100_000);
     const { clients, conns, remaining } = walk('all&limit=10&sort=-conn', many);
     expect(clients.map(({ id }) => id)).toEqual(Array.from({ length: 10 }, (_, index) => 100_000 - index));

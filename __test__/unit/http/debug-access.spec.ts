@@ -17,27 +17,27 @@ function access(options: Partial<DebugAccessOptions> = {}): { allows(request: De
 
 describe('access to /debug/', () => {
   it.each(['127.0.0.1', '127.9.9.9', '::1', '100.64.0.1', '100.127.255.254', 'fd7a:115c:a1e0::1'])(
-    'is given to %s, which is near',
+    'the near address %s has access',
     (address) => {
       expect(access().allows(from(address))).toBe(true);
     },
   );
 
   it.each([FAR, '100.115.92.1', '100.128.0.1', '10.0.0.1', 'fd7a:115c:a1e1::1', '2001:db8::1', 'fe80::1%eth0', ''])(
-    'is not given to %j',
+    'the address %j has no access',
     (address) => {
       expect(access().allows(from(address))).toBe(false);
     },
   );
 
-  it('lets in the address that is named, as it is written', () => {
+  it('allowIp gives access to one address, as it is written', () => {
     const named = access({ allowIp: '2001:db8::1' });
     expect(named.allows(from('2001:db8::1'))).toBe(true);
     expect(named.allows(from('2001:db8::2'))).toBe(false);
     expect(named.allows(from('2001:db8:0::1'))).toBe(false);
   });
 
-  it('takes a network of IPv6 for no network of IPv4, and the other way round', () => {
+  it('a trusted network of IPv6 has no IPv4 addresses, and one of IPv4 no IPv6 addresses', () => {
     for (const address of ['192.0.2.1', '::ffff:192.0.2.1']) {
       expect(access({ trustedCidrs: ['::/0'] }).allows(from(address))).toBe(false);
       expect(access({ trustedCidrs: ['0.0.0.0/0'] }).allows(from(address))).toBe(true);
@@ -46,7 +46,7 @@ describe('access to /debug/', () => {
     expect(access({ trustedCidrs: ['::/0'] }).allows(from('2001:db8::1'))).toBe(true);
   });
 
-  it('lets in the networks that are trusted', () => {
+  it('addresses of trusted networks have access, and other addresses do not', () => {
     const trusting = access({ trustedCidrs: ['192.0.2.0/24', '2001:db8::/32'] });
     for (const address of [FAR, '2001:db8:ffff::1']) expect(trusting.allows(from(address)), address).toBe(true);
     for (const address of ['192.0.3.1', '2001:db9::1']) expect(trusting.allows(from(address)), address).toBe(false);
@@ -63,7 +63,7 @@ describe('access to /debug/', () => {
     ['via', '1.1 squid'],
     ['true-client-ip', FAR],
     ['cf-connecting-ip', FAR],
-  ])('is given to no request with %s: %j, however near its proxy is', (name, value) => {
+  ])('a request with the header %s: %j has no access, however near its proxy is', (name, value) => {
     const headers = { host: 'derp.test', [name]: value };
     expect(access({ trustedCidrs: ['0.0.0.0/0'] }).allows(from('127.0.0.1', { headers }))).toBe(false);
   });
@@ -71,7 +71,7 @@ describe('access to /debug/', () => {
   it.each([
     ...['derp.test', 'DERP.test:443', 'derp.test.', 'a.wild.test', 'localhost', 'localhost:80', '127.0.0.1:3340'],
     ...['10.0.0.1', '[::1]', '[fd7a:115c:a1e0::1]:443', undefined],
-  ])('is given for the host %j', (host) => {
+  ])('a request for the host %j has access', (host) => {
     const headers = host === undefined ? {} : { host };
     const hosts = () => ['derp.test', '*.wild.test'];
     expect(new DebugAccess({ trustedCidrs: [], hosts }).verdict(from('127.0.0.1', { headers }))).toBe('allowed');
@@ -80,26 +80,26 @@ describe('access to /debug/', () => {
   it.each([
     ...['', 'evil.test', 'derp.test.evil.test', 'localhost.evil.test', 'x.derp.test', 'wild.test', 'a.b.wild.test'],
     ...['127.0.0.1.evil.test', '[evil.test]', 'derp.test:80:80', '.', '*.wild.test:x'],
-  ])('is not given for the host %j, which leads here for anybody who wants it to', (host) => {
+  ])('a request for the host %j has no access, because any stranger may point such a name here', (host) => {
     const hosts = () => ['derp.test', '*.wild.test'];
     const verdict = new DebugAccess({ trustedCidrs: [], hosts }).verdict(from('127.0.0.1', { headers: { host } }));
     expect(verdict).toBe('unknown host');
   });
 
-  it('is not given to an address that is not known, though none is named', () => {
+  it('an unknown address has no access if allowIp is empty', () => {
     expect(access({ allowIp: '' }).allows(from(''))).toBe(false);
   });
 
-  it('is given for no key where there is no file with one', () => {
+  it('without a key file, no key gives access', () => {
     expect(access().allows(from(FAR, { debugKey: 'any' }))).toBe(false);
   });
 
-  it('is denied to peers that are far before they hear of hosts', () => {
+  it('a far client is denied before its host is checked', () => {
     const made = new DebugAccess({ trustedCidrs: [], hosts: () => [] });
     expect(made.verdict(from(FAR, { headers: { host: 'evil.test' } }))).toBe('denied');
   });
 
-  it('is given to GET with the key of the file, as it is now', () => {
+  it('the current key of the key file gives access to GET', () => {
     const directory = mkdtempSync(join(tmpdir(), 'derpkit-debug-'));
     onTestFinished(() => rmSync(directory, { recursive: true }));
     const keyFile = join(directory, 'key');

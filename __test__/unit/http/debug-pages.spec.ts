@@ -15,13 +15,13 @@ async function asked(lines: string, options: Partial<HttpOptions> = {}): Promise
   return main.ask(lines);
 }
 
-/** What the harness shows, with other answers in some places. */
+/** The debug pages of the harness, with some answers replaced. */
 function shows(more: Partial<HttpOptions['debug']>): Partial<HttpOptions> {
   return { debug: { ...NOTHING_TO_SHOW, ...more } };
 }
 
 describe('the index of /debug/', () => {
-  it('lists facts and pages, and takes no text for HTML', async () => {
+  it('the index lists facts and pages, and escapes HTML', async () => {
     const { status, headers, body } = await asked('GET /debug/ HTTP/1.1');
     expect(status).toBe(200);
     expect(headers).toMatchObject({ 'content-type': 'text/html; charset=utf-8', 'x-frame-options': 'DENY' });
@@ -42,7 +42,7 @@ describe('the index of /debug/', () => {
     ]);
   });
 
-  it('is where /debug leads, with its query', async () => {
+  it('/debug redirects to the index, with its query', async () => {
     expect(await asked('GET /debug?debugkey=x HTTP/1.1')).toMatchObject({
       status: 307,
       headers: { location: '/debug/?debugkey=x' },
@@ -51,18 +51,18 @@ describe('the index of /debug/', () => {
   });
 });
 
-describe('a page below /debug/', () => {
+describe('pages below /debug/', () => {
   it.each([
     ['vars', 'application/json; charset=utf-8', '{}\n'],
     ['varz', 'text/plain; charset=utf-8', 'x 1\n'],
-  ])('has the metrics: %s', async (path, type, text) => {
+  ])('/debug/%s shows the metrics', async (path, type, text) => {
     const { status, headers, body } = await asked(`GET /debug/${path} HTTP/1.1`);
     expect(status).toBe(200);
     expect(headers).toMatchObject({ 'content-type': type, 'content-security-policy': STYLED });
     expect(body).toBe(text);
   });
 
-  it('has the certificates as a table, and takes no text for HTML', async () => {
+  it('/debug/certificates shows a table of certificates, and escapes HTML', async () => {
     const certificates = () => [['Names'], ['<relay>'], ['b']];
     const { headers, body } = await asked('GET /debug/certificates HTTP/1.1', shows({ certificates }));
     expect(headers).toMatchObject({
@@ -74,28 +74,28 @@ describe('a page below /debug/', () => {
     expect(body).toMatch(new RegExp(`<table>\n${rows}</table></body></html>\n$`));
   });
 
-  it('puts the cells of a row beside each other', async () => {
+  it('/debug/certificates puts the cells of a row side by side', async () => {
     const certificates = () => [['Names', 'Ends']];
     const { body } = await asked('GET /debug/certificates HTTP/1.1', shows({ certificates }));
     expect(body).toContain('<table>\n<tr><th>Names</th><th>Ends</th></tr>\n</table>');
   });
 
-  it('says that the books are in order', async () => {
+  it('/debug/check reports that the books are in order', async () => {
     const { status, headers, body } = await asked('GET /debug/check HTTP/1.1');
     expect([status, body]).toEqual([200, 'derp.Server ConsistencyCheck okay']);
     expect(headers).toMatchObject({ 'content-type': 'text/plain; charset=utf-8', 'content-security-policy': STYLED });
   });
 
   it.each([
-    ['what is wrong with them', async () => ['one', 'two'], 'one, two\n'],
-    ['why they could not be looked at', () => Promise.reject(new Error('closed')), 'closed\n'],
-  ])('says %s', async (_name, check, text) => {
+    ['what is wrong with the books', async () => ['one', 'two'], 'one, two\n'],
+    ['why the check failed', () => Promise.reject(new Error('closed')), 'closed\n'],
+  ])('/debug/check reports %s', async (_name, check, text) => {
     const { status, headers, body } = await asked('GET /debug/check HTTP/1.1', shows({ check }));
     expect([status, body]).toEqual([500, text]);
     expect(headers).toMatchObject({ 'content-security-policy': STYLED });
   });
 
-  it('that fails costs its connection', async () => {
+  it('a page that fails closes its connection', async () => {
     const varz = () => {
       throw new Error('no figures');
     };
@@ -105,32 +105,32 @@ describe('a page below /debug/', () => {
     expect(await main.raw('GET /debug/varz HTTP/1.1|Host: derp.test')).toBe('');
   });
 
-  it('that is not there is not found', async () => {
+  it('a missing page is answered with status 404', async () => {
     expect(await asked('GET /debug/nothing HTTP/1.1')).toMatchObject({ status: 404, body: '404 page not found\n' });
   });
 });
 
-/** As the barrier does it, but that it keeps no books. */
+/** Settles as the barrier does, and keeps no books. */
 function settled(_what: string, promise: Promise<unknown>, failed: () => void): Promise<void> {
   return promise.then(() => undefined, failed);
 }
 
-describe('access to /debug/', () => {
-  it('that a proxy asks for is denied without a word more', async () => {
+describe('denied access to /debug/', () => {
+  it('a request through a proxy is denied without an explanation', async () => {
     const answer = await asked('GET /debug/vars HTTP/1.1|X-Forwarded-For: 192.0.2.1');
     expect(answer).toMatchObject({ status: 403, body: 'debug access denied\n' });
     expect((await main.ask('GET /debug/ HTTP/1.1|X-Forwarded-For: 192.0.2.1')).status).toBe(403);
     expect((await main.ask('GET /debug/nothing HTTP/1.1|X-Forwarded-For: 192.0.2.1')).status).toBe(403);
   });
 
-  it('tells developers how it is had, for the pages that are there', async () => {
+  it('with debugHint, a denial says how to permit access, for existing pages alone', async () => {
     const proxied = (path: string) => `GET ${path} HTTP/1.1|X-Forwarded-For: 192.0.2.1`;
     const { body } = await asked(proxied('/debug/vars'), { debugHint: () => true });
     expect(body).toBe('debug access denied; to permit access, set TS_ALLOW_DEBUG_IP=127.0.0.1\n');
     expect((await main.ask(proxied('/debug/nothing'))).body).toBe('debug access denied\n');
   });
 
-  it('by a name that is not the relay’s says so', async () => {
+  it('a denial names a host that is not a name of the relay', async () => {
     const debugAccess = new DebugAccess({ trustedCidrs: [], hosts: () => ['other.test'] });
     expect(await asked('GET /debug/vars HTTP/1.1', { debugAccess })).toMatchObject({
       status: 403,
@@ -138,7 +138,7 @@ describe('access to /debug/', () => {
     });
   });
 
-  it('has nothing that a page shows where it is denied', async () => {
+  it('the home page does not mention /debug/ if access is denied', async () => {
     const debugAccess = new DebugAccess({ trustedCidrs: [], hosts: () => [] });
     expect((await asked('GET / HTTP/1.1', { debugAccess })).body).toMatch(/<\/ul>\n<\/body>\n<\/html>\n$/);
   });

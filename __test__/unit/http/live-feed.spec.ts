@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LiveFeed, MOST_VIEWERS } from '../../../src/http/live-feed.js';
 import { STRICT } from '../../helpers/strict-barrier.js';
 
-/** A browser that takes what it gets, or lets it wait. */
+/** A browser that reads what it gets, or leaves it unread. */
 class Viewer extends EventEmitter {
   status = 0;
   text = '';
@@ -71,12 +71,12 @@ afterEach(() => {
 const pass = (seconds: number) => vi.advanceTimersByTimeAsync(seconds * 1000);
 
 describe('the feed of the live page', () => {
-  it('takes no sample before the first page is open', async () => {
+  it('the feed takes no sample before the first page is open', async () => {
     await pass(10);
     expect([samples, looks]).toEqual([0, 0]);
   });
 
-  it('takes one sample a second for all pages together', async () => {
+  it('the feed takes one sample a second for all pages together', async () => {
     const viewers = Array.from({ length: 50 }, join);
     await pass(3);
     expect([samples, looks]).toEqual([3, 3]);
@@ -86,7 +86,7 @@ describe('the feed of the live page', () => {
     }
   });
 
-  it('gives a page what was seen before it came, five minutes of it', async () => {
+  it('a new page gets the samples of the last five minutes', async () => {
     join();
     await pass(400);
     const [, history = ''] = /data: (\[.*\])/.exec(join().text) ?? [];
@@ -95,17 +95,17 @@ describe('the feed of the live page', () => {
     expect(seen.at(-1)).toEqual({ sample: 400 });
   });
 
-  it('goes on for five minutes after the last page, looks at no client meanwhile, and then rests', async () => {
+  it('the feed samples for five minutes after the last page closes, looks at no client meanwhile, and then rests', async () => {
     const viewer = join();
     await pass(1);
     viewer.end();
     await pass(1000);
     expect([samples, looks]).toEqual([301, 1]);
-    // What was seen before the rest is not drawn as if it had been a second ago.
+    // A page does not draw samples from before the rest as if one second had passed since.
     expect(join().text).toContain('data: []');
   });
 
-  it('lets a slow browser miss samples, and drops one that takes none for half a minute', async () => {
+  it('a slow browser misses samples, and is disconnected if it misses too many', async () => {
     const [slow, quick] = [join(), join()];
     slow.writableLength = 1 << 20;
     await pass(10);
@@ -120,7 +120,7 @@ describe('the feed of the live page', () => {
     expect(quick.events.length).toBeGreaterThan(50);
   });
 
-  it('has room for 64 pages, and refuses the next one', () => {
+  it('the feed serves 64 pages, and refuses the next', () => {
     const viewers = Array.from({ length: MOST_VIEWERS }, join);
     expect(viewers.every(({ status }) => status === 200)).toBe(true);
     expect(join().status).toBe(503);

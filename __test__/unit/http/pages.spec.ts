@@ -11,7 +11,7 @@ const BROWSER = {
 };
 const HTML = 'text/html; charset=utf-8';
 
-describe('the relay’s own face', () => {
+describe('the main pages', () => {
   let main: Harness;
 
   beforeAll(async () => {
@@ -21,7 +21,7 @@ describe('the relay’s own face', () => {
   afterAll(() => main.close());
 
   it.each(['/', '/?x', '/unknown', '/derp/', '/derp/x', '/derpx', '/DERP', '/robots', '/index.html'])(
-    '%s is the page about it',
+    '%s is the page about the relay',
     async (path) => {
       const { status, headers, body } = await main.ask(`GET ${path} HTTP/1.1`);
       expect(status).toBe(200);
@@ -36,7 +36,7 @@ describe('the relay’s own face', () => {
     },
   );
 
-  it('the page is there for every method, and has no body for HEAD', async () => {
+  it('the page about the relay serves every method, and has no body for HEAD', async () => {
     const whole = await main.ask('GET / HTTP/1.1');
     const head = await main.ask('HEAD / HTTP/1.1');
     expect(head.body).toBe('');
@@ -44,15 +44,15 @@ describe('the relay’s own face', () => {
     expect((await main.ask('DELETE / HTTP/1.1')).body).toBe(whole.body);
   });
 
-  it('robots are sent away', async () => {
+  it('/robots.txt sends robots away', async () => {
     const { status, headers, body } = await main.ask('GET /robots.txt HTTP/1.1');
     expect(status).toBe(200);
     expect(headers).toMatchObject({ ...BROWSER, 'content-type': 'text/plain; charset=utf-8' });
     expect(body).toBe('User-agent: *\nDisallow: /\n');
   });
 
-  describe.each(['/derp/probe', '/derp/latency-check'])('%s', (path) => {
-    it.each(['GET', 'HEAD'])('answers %s with nothing, from anywhere', async (method) => {
+  describe.each(['/derp/probe', '/derp/latency-check'])('the probe %s', (path) => {
+    it.each(['GET', 'HEAD'])('a probe with %s gets an empty answer, for every origin', async (method) => {
       const { status, headers, body } = await main.ask(`${method} ${path} HTTP/1.1`);
       expect(status).toBe(200);
       expect(headers['access-control-allow-origin']).toBe('*');
@@ -60,38 +60,41 @@ describe('the relay’s own face', () => {
       expect(body).toBe('');
     });
 
-    it.each(['POST', 'PUT', 'OPTIONS', 'DELETE', 'PATCH'])('does not answer %s', async (method) => {
+    it.each(['POST', 'PUT', 'OPTIONS', 'DELETE', 'PATCH'])('a probe with %s is refused', async (method) => {
       expectError(await main.ask(`${method} ${path} HTTP/1.1`), 405, 'bogus probe method');
     });
 
-    it('has a query that does not matter', async () => {
+    it('the query of a probe does not matter', async () => {
       expect((await main.ask(`GET ${path}?x=1 HTTP/1.1`)).status).toBe(200);
     });
   });
 
-  describe('/derp', () => {
-    it.each(['GET', 'POST', 'HEAD'])('without an upgrade is refused to %s', async (method) => {
+  describe('/derp without an upgrade', () => {
+    it.each(['GET', 'POST', 'HEAD'])('%s /derp without an upgrade is refused', async (method) => {
       const answer = await main.ask(`${method} /derp HTTP/1.1`);
       expectError(answer, 426, 'DERP requires connection upgrade', method === 'HEAD');
       expect(answer.headers.upgrade).toBeUndefined();
     });
 
-    it('is refused without an upgrade whatever its query, and by its whole name too', async () => {
+    it('/derp without an upgrade is refused with a query, and in absolute form', async () => {
       expect((await main.ask('GET /derp?x=1 HTTP/1.1')).status).toBe(426);
       expect((await main.ask('GET http://derp.test/derp HTTP/1.1')).status).toBe(426);
     });
   });
 
-  describe('/generate_204', () => {
-    it.each(cases(vectors.noContent))('%s', async (_name, { challenge, status, response, cacheControl }) => {
-      const sent = Buffer.from(challenge).toString('latin1');
-      const answer = await main.ask(`GET /generate_204 HTTP/1.1${challenge && `|X-Tailscale-Challenge: ${sent}`}`);
-      expectChallenge(answer, response === '' ? undefined : response);
-      expect(answer.status).toBe(status);
-      expect(answer.headers['cache-control']).toBe(cacheControl);
-    });
+  describe('the captive portal check', () => {
+    it.each(cases(vectors.noContent))(
+      '/generate_204 answers the challenge %s',
+      async (_name, { challenge, status, response, cacheControl }) => {
+        const sent = Buffer.from(challenge).toString('latin1');
+        const answer = await main.ask(`GET /generate_204 HTTP/1.1${challenge && `|X-Tailscale-Challenge: ${sent}`}`);
+        expectChallenge(answer, response === '' ? undefined : response);
+        expect(answer.status).toBe(status);
+        expect(answer.headers['cache-control']).toBe(cacheControl);
+      },
+    );
 
-    it('is there for any method, without a body or a length', async () => {
+    it('the captive portal check serves every method, without a body or a length', async () => {
       for (const method of ['HEAD', 'POST', 'OPTIONS']) {
         const answer = await main.ask(`${method} /generate_204?t=1 HTTP/1.1|X-Tailscale-Challenge: x`);
         expectChallenge(answer, 'response x');
@@ -100,7 +103,7 @@ describe('the relay’s own face', () => {
     });
   });
 
-  it('a request that is none is refused', async () => {
+  it('a malformed request is refused', async () => {
     expect((await main.ask('nonsense')).status).toBe(400);
     expect((await main.ask('GET / HTTP/1.1|X: a\x01b')).status).toBe(400);
   });
@@ -113,12 +116,12 @@ describe('the relay’s own face', () => {
   });
 });
 
-describe('home', () => {
+describe('the setting home', () => {
   let main: Harness;
 
   afterEach(() => main.close());
 
-  it('may be blank', async () => {
+  it('the home page may be blank', async () => {
     main = await Harness.open('main', { home: 'blank' });
     const { status, headers, body } = await main.ask('GET /any HTTP/1.1');
     expect(status).toBe(200);
@@ -126,7 +129,7 @@ describe('home', () => {
     expect(body).toBe('');
   });
 
-  it('may be elsewhere', async () => {
+  it('the home page may redirect, and the other pages stay', async () => {
     main = await Harness.open('main', { home: 'https://example.com/about?x' });
     const { status, headers } = await main.ask('GET /any HTTP/1.1');
     expect(status).toBe(302);
@@ -138,7 +141,7 @@ describe('home', () => {
     expect((await main.ask('GET /robots.txt HTTP/1.1')).status).toBe(200);
   });
 
-  it('says so where DERP is off, and /derp is not there, upgrade or not', async () => {
+  it('without DERP, the home page says so, and /derp is not found, with and without an upgrade', async () => {
     main = await Harness.open('main', { derp: false });
     expect((await main.ask('GET / HTTP/1.1')).body).toContain('Status: <b>disabled</b>');
     expectError(await main.ask('GET /derp HTTP/1.1'), 404, 'derp server disabled');
@@ -147,7 +150,7 @@ describe('home', () => {
   });
 });
 
-describe('the face beside TLS', () => {
+describe('plain HTTP beside TLS', () => {
   let redirect: Harness;
 
   beforeAll(async () => {
@@ -157,7 +160,7 @@ describe('the face beside TLS', () => {
   afterAll(() => redirect.close());
 
   it.each([
-    // Whoever may see it is brought there; tests come from the loopback.
+    // A client with access to /debug/ is sent there, and tests come from loopback.
     ['GET / HTTP/1.1', 'https://derp.test/debug/'],
     ['GET / HTTP/1.1|X-Forwarded-For: 192.0.2.1', 'https://derp.test/'],
     ['HEAD / HTTP/1.1', 'https://derp.test/debug/'],
@@ -165,7 +168,7 @@ describe('the face beside TLS', () => {
     ['GET /derp HTTP/1.1', 'https://derp.test/derp'],
     ['GET /derp/probe HTTP/1.1', 'https://derp.test/derp/probe'],
     ['GET /robots.txt HTTP/1.1', 'https://derp.test/robots.txt'],
-  ])('%s goes to %s', async (request, location) => {
+  ])('plain HTTP redirects %s to %s', async (request, location) => {
     const { status, headers, body } = await redirect.ask(request);
     expect(status).toBe(302);
     expect(headers.location).toBe(location);
@@ -191,7 +194,7 @@ describe('the face beside TLS', () => {
     ['derp.test:8000', 8080, 8443, 'derp.test:8000'],
     ['derp.test:80', 8080, 8443, 'derp.test:80'],
     ['derp.test:8080', 80, 443, 'derp.test:8080'],
-  ])('sends %s, with port %i for HTTP and %i for TLS, to %s', async (host, plain, tls, authority) => {
+  ])('plain HTTP redirects %s, with port %i for HTTP and %i for TLS, to %s', async (host, plain, tls, authority) => {
     const other = await Harness.open('redirect', { ports: () => ({ plain, tls }) });
     try {
       const answer = await other.raw(`GET /x HTTP/1.1|Host: ${host}|Connection: close`);
@@ -201,21 +204,21 @@ describe('the face beside TLS', () => {
     }
   });
 
-  it('answers nothing else but the captive portal check', async () => {
+  it('plain HTTP answers the captive portal check, and refuses POST, PUT and OPTIONS', async () => {
     expectChallenge(await redirect.ask('GET /generate_204 HTTP/1.1|X-Tailscale-Challenge: ts_x'), 'response ts_x');
     for (const method of ['POST', 'PUT', 'OPTIONS']) {
       expectError(await redirect.ask(`${method} /any HTTP/1.1`), 400, 'Use HTTPS');
     }
   });
 
-  it('does not become DERP', async () => {
+  it('plain HTTP does not upgrade to DERP', async () => {
     const answer = await redirect.ask('GET /derp HTTP/1.1|Upgrade: DERP|Connection: Upgrade');
     expect(answer.status).toBe(302);
     expect(redirect.adopted).toEqual([]);
   });
 });
 
-/** As Go's helper has it. */
+/** Checks an answer of Go’s http.Error. */
 function expectError({ status, headers, body }: Answer, expected: number, text: string, head = false): void {
   expect(status).toBe(expected);
   expect(headers).toMatchObject({ 'content-type': 'text/plain; charset=utf-8', 'x-content-type-options': 'nosniff' });

@@ -1,4 +1,4 @@
-/** Requests that wait for their answers are bounded over all connections, and none is kept from its first one. */
+/** Requests that wait for their answers are bounded over all connections, but every connection may have one. */
 import { once } from 'node:events';
 import { expect, it, onTestFinished } from 'vitest';
 import { HttpCounters } from '../../../src/http/counters.js';
@@ -7,7 +7,7 @@ import { Harness, NOTHING_TO_SHOW } from './harness.js';
 
 const REQUEST = 'GET /debug/check HTTP/1.1\r\nHost: derp.test\r\n\r\n';
 
-it('requests of all connections are bounded, but the first of each', async () => {
+it('waiting requests of all connections are bounded, except the first of each connection', async () => {
   const counters = new HttpCounters();
   let asked = 0;
   let answer = (_problems: string[]) => {};
@@ -33,7 +33,7 @@ it('requests of all connections are bounded, but the first of each', async () =>
   third.write(REQUEST);
   await eventually(() => asked === 4, 'the first request of another connection');
   expect([first.destroyed, third.destroyed]).toEqual([false, false]);
-  // What is answered makes room.
+  // An answer makes room.
   answer([]);
   await eventually(() => first.bytesRead > 0 && third.bytesRead > 0, 'answers');
   third.write(REQUEST.repeat(2));

@@ -1,4 +1,4 @@
-/** Requests as Go’s server and its mux read them: targets, hosts, and those that are for no page. */
+/** Requests as Go’s server and its mux read them: targets, hosts, and requests for no page. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseTarget } from '../../../src/http/paths.js';
 import { Harness, parse } from './harness.js';
@@ -13,19 +13,19 @@ afterEach(() => main.close());
 
 const ended = 'Connection: close';
 
-describe('a request for the server itself', () => {
-  it('is answered with nothing', async () => {
+describe('requests for the server itself', () => {
+  it('OPTIONS * gets an empty answer', async () => {
     const { status, headers, body } = await main.ask('OPTIONS * HTTP/1.1');
     expect([status, headers['content-length'], body]).toEqual([200, '0', '']);
   });
 
-  it('by another method is refused, and ends the connection', async () => {
+  it('GET * is refused, and ends the connection', async () => {
     const answer = parse(await main.raw('GET * HTTP/1.1|Host: derp.test'));
     expect(answer).toMatchObject({ status: 400, body: '', headers: { connection: 'close' } });
   });
 });
 
-describe('a target', () => {
+describe('targets', () => {
   it.each([
     ['/a//b', '/a/b'],
     ['/a/../b?c=d', '/b?c=d'],
@@ -34,11 +34,11 @@ describe('a target', () => {
     ['/a"//b', '/a%22/b'],
     ['/%c3%01"//b', '/%C3%01%22/b'],
     ['http://derp.test/a//b', '/a/b'],
-  ])('%s is sent to %s', async (target, location) => {
+  ])('the target %s redirects to %s', async (target, location) => {
     expect(await main.ask(`GET ${target} HTTP/1.1`)).toMatchObject({ status: 307, headers: { location } });
   });
 
-  it('is sent on with a link for those who look at it alone', async () => {
+  it('a redirect has a link in its body for GET alone', async () => {
     const asked = async (method: string) => {
       const { status, headers, body } = await main.ask(`${method} /a//b HTTP/1.1`);
       expect([status, headers.location]).toEqual([307, '/a/b']);
@@ -51,69 +51,69 @@ describe('a target', () => {
     expect(await asked('POST')).toEqual([undefined, '0', '']);
   });
 
-  it('is found by what it means, however it is spelt', async () => {
+  it('an escaped letter in a target means that letter', async () => {
     expect((await main.ask('GET /rob%6fts.txt HTTP/1.1')).body).toContain('Disallow');
     expect((await main.ask('GET /robots%2Etxt HTTP/1.1')).body).toContain('Disallow');
   });
 
-  it('keeps an escaped slash, which separates nothing', async () => {
+  it('an escaped slash in a target separates nothing', async () => {
     expect(parseTarget('/a%2Fb%41')).toEqual({ path: '/a%2FbA', query: '', redirect: undefined });
     expect((await main.ask('GET /derp%2fprobe HTTP/1.1')).body).toContain('<h1>DERP</h1>');
   });
 
-  it.each(['/%zz', '/%4z', '/%'])('with an escape that is none, %s, is refused in Go’s form', async (target) => {
+  it.each(['/%zz', '/%4z', '/%'])('a target with a malformed escape, %s, is refused in Go’s form', async (target) => {
     const all = await main.raw(`GET ${target} HTTP/1.1|Host: derp.test`);
     expect(all).toBe(
       'HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request',
     );
   });
 
-  it('with an absolute form needs its path', async () => {
+  it('a target in absolute form needs a path', async () => {
     expect((await main.ask('GET http://derp.test HTTP/1.1')).status).toBe(307);
     expect((await main.ask('GET http://derp.test/robots.txt HTTP/1.1')).body).toContain('Disallow');
   });
 });
 
-describe('a host', () => {
+describe('the Host header', () => {
   const refused = (reason: string) => ({ status: 400, body: `400 Bad Request: ${reason}` });
 
-  it('is required by HTTP/1.1 alone', async () => {
+  it('HTTP/1.1 requires a Host header, and HTTP/1.0 does not', async () => {
     expect(parse(await main.raw(`GET / HTTP/1.1|${ended}`))).toMatchObject(refused('missing required Host header'));
     expect(parse(await main.raw('GET / HTTP/1.0')).status).toBe(200);
   });
 
-  it('has to be one', async () => {
+  it('a malformed Host header is refused, and an empty one accepted', async () => {
     const malformed = refused('malformed Host header');
     expect(parse(await main.raw(`GET / HTTP/1.1|Host: a b|${ended}`))).toMatchObject(malformed);
     expect(parse(await main.raw('GET / HTTP/1.0|Host: a b'))).toMatchObject(malformed);
     expect(parse(await main.raw(`GET / HTTP/1.1|Host:|${ended}`)).status).toBe(200);
   });
 
-  it('has to stand there once', async () => {
+  it('a second Host header is refused', async () => {
     const twice = parse(await main.raw(`GET / HTTP/1.1|Host: a.test|Host: a.test|${ended}`));
     expect(twice).toMatchObject({ status: 400, body: '400 Bad Request' });
   });
 });
 
-describe('a body', () => {
-  it('in a form that is not known is refused', async () => {
+describe('bodies', () => {
+  it('a body with an unknown transfer encoding is refused', async () => {
     const all = parse(await main.raw('POST / HTTP/1.1|Host: derp.test|Transfer-Encoding: gzip'));
     expect(all).toMatchObject({ status: 501, body: 'Unsupported transfer encoding' });
   });
 
-  it('longer than Go can count is refused', async () => {
+  it('a body longer than Go can count is refused', async () => {
     const all = parse(await main.raw(`POST / HTTP/1.1|Host: derp.test|Content-Length: ${2n ** 63n}`));
     expect(all).toMatchObject({ status: 400, body: '400 Bad Request', headers: { connection: 'close' } });
   });
 
-  it('that a client asks for leave to send is not waited for', async () => {
+  it('the server answers Expect: 100-continue without waiting for the body', async () => {
     const all = await main.raw('POST / HTTP/1.1|Host: derp.test|Content-Length: 5|Expect: 100-continue');
     expect(parse(all)).toMatchObject({ status: 200, headers: { connection: 'close' } });
   });
 });
 
 describe('/bootstrap-dns', () => {
-  it('answers the query of this address in JSON, and ends the connection', async () => {
+  it('/bootstrap-dns answers the query of a client in JSON, and ends the connection', async () => {
     const { status, headers, body } = parse(await main.raw('GET /bootstrap-dns?q=a.test HTTP/1.1|Host: derp.test'));
     expect(status).toBe(200);
     expect(headers).toMatchObject({
@@ -124,19 +124,19 @@ describe('/bootstrap-dns', () => {
     expect(JSON.parse(body)).toEqual({ query: 'a.test', address: '127.0.0.1' });
   });
 
-  it('may be asked for everything', async () => {
+  it('a request for /bootstrap-dns may have no query', async () => {
     expect(JSON.parse((await main.ask('GET /bootstrap-dns HTTP/1.1')).body).query).toBeNull();
   });
 });
 
-describe('the page of a relay of Tailscale', () => {
+describe('the home page of Tailscale’s relays', () => {
   it.each([
     ['derp1.tailscale.com', true],
     ['derp1.tailscale.com.', true],
     ['derp1.example.com', false],
     ['xderp1.tailscale.com', false],
     ['derp1.tailscale.com.example.com', false],
-  ])('%s says where abuse is reported: %s', async (hostname, says) => {
+  ])('the home page of %s says where to report abuse: %s', async (hostname, says) => {
     const other = await Harness.open('main', { hostname });
     try {
       const { body } = await other.ask('GET / HTTP/1.1');
@@ -150,12 +150,12 @@ describe('the page of a relay of Tailscale', () => {
 });
 
 describe('CONNECT', () => {
-  it('has no proxy here, in the clear', async () => {
+  it('CONNECT without TLS is answered with status 404', async () => {
     expect(await main.ask('CONNECT derp.test:443 HTTP/1.1')).toMatchObject({ status: 404 });
   });
 });
 
-describe('a challenge of a certificate authority', () => {
+describe('challenges of certificate authorities', () => {
   const path = '/.well-known/acme-challenge/token';
   const asks: string[] = [];
   const answers = (status: number) => ({
@@ -165,7 +165,7 @@ describe('a challenge of a certificate authority', () => {
     },
   });
 
-  it('is answered beside TLS, for the host that it is asked of', async () => {
+  it('plain HTTP answers a challenge for the host of the request', async () => {
     const plain = await Harness.open('redirect', answers(200));
     const { status, headers, body } = await plain.ask(`GET ${path} HTTP/1.1`);
     expect([status, headers['content-type'], body]).toEqual([200, 'text/plain; charset=utf-8', 'the answer']);
@@ -176,21 +176,21 @@ describe('a challenge of a certificate authority', () => {
     await plain.close();
   });
 
-  it('that is not known is refused as an error', async () => {
+  it('plain HTTP answers an unknown challenge with an error', async () => {
     const plain = await Harness.open('redirect', answers(404));
     expect(await plain.ask(`GET ${path} HTTP/1.1`)).toMatchObject({ status: 404, body: 'the answer\n' });
     await plain.close();
   });
 
-  it('is nothing special where none is waited for', async () => {
+  it('plain HTTP redirects the path of a challenge to TLS if no challenge is expected', async () => {
     const plain = await Harness.open('redirect');
     expect((await plain.ask(`GET ${path} HTTP/1.1`)).headers.location).toBe(`https://derp.test${path}`);
     await plain.close();
   });
 });
 
-describe('beside TLS', () => {
-  it('/debug and what is below is the relay’s own', async () => {
+describe('debug pages beside TLS', () => {
+  it('plain HTTP serves /debug and the pages below', async () => {
     const plain = await Harness.open('redirect');
     expect((await plain.ask('GET /debug HTTP/1.1')).headers.location).toBe('/debug/');
     expect((await plain.ask('GET /debug/varz HTTP/1.1')).body).toBe('x 1\n');

@@ -15,23 +15,23 @@ const WEBSOCKET =
   '|Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==|Sec-WebSocket-Protocol: derp';
 
 describe('requests of one connection', () => {
-  it('may come at once, up to a number', async () => {
+  it('a connection may send 32 requests at once', async () => {
     main = await Harness.open();
     const socket = await main.connect();
     socket.write(CHECK.repeat(31) + CHECK.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
     expect((await received(socket)).match(/HTTP\/1\.1 204 /g)).toHaveLength(32);
   });
 
-  it('beyond that number cost the connection', async () => {
+  it('a connection with 33 requests at once is closed', async () => {
     main = await Harness.open();
     const socket = await main.connect();
     socket.write(CHECK.repeat(33));
     await closed(socket);
-    // The server is there for others.
+    // The server goes on for other connections.
     expect((await main.ask('GET / HTTP/1.1')).status).toBe(200);
   });
 
-  it('keep it, without a word in HTTP/1.1 and with one in HTTP/1.0', async () => {
+  it('a connection is kept alive, without a header in HTTP/1.1 and with one in HTTP/1.0', async () => {
     main = await Harness.open();
     const socket = await main.connect();
     socket.write(CHECK);
@@ -42,8 +42,8 @@ describe('requests of one connection', () => {
   });
 });
 
-describe('a connection', () => {
-  it('for which there is no place is closed without an answer', async () => {
+describe('a server without a free place', () => {
+  it('a connection without a place is closed without an answer', async () => {
     const limits = () => ({ duplexes: 0, perAddress: 0, exempt: [] });
     main = await Harness.open('main', { visitors: new Visitors(limits, () => false) });
     const socket = await main.connect();
@@ -54,8 +54,8 @@ describe('a connection', () => {
   });
 });
 
-describe('a connection that has ended on its way here', () => {
-  it('takes no place', async () => {
+describe('connections that end before the server accepts them', () => {
+  it('a connection that ends before its acceptance takes no place', async () => {
     const limits = () => ({ duplexes: 1, perAddress: 1, exempt: [] });
     main = await Harness.open('main', { visitors: new Visitors(limits, () => false) });
     const gone = new Duplex({ read() {}, write() {} });
@@ -66,28 +66,31 @@ describe('a connection that has ended on its way here', () => {
   });
 });
 
-describe('a connection that rests', () => {
+describe('idle connections', () => {
   it.each([
     // Node adds a second of its own.
     [2, [30_000, 31_000]],
     [3, [7_500]],
-  ])('among %i where four have a place is waited for, for so many milliseconds: %j', async (count, patience) => {
-    const limits = () => ({ duplexes: 4, perAddress: 4, exempt: [] });
-    main = await Harness.open('main', { visitors: new Visitors(limits, () => false) });
-    const sockets = [];
-    for (let number = 0; number < count; number++) sockets.push(await main.connect());
-    const [first] = sockets;
-    while (main.accepted < count) await new Promise(setImmediate);
-    first?.write(CHECK);
-    await once(first as (typeof sockets)[number], 'data');
-    await new Promise(setImmediate);
-    expect(patience).toContain(main.sockets.get(1)?.timeout);
-  });
+  ])(
+    'one of %i connections, where four have a place, may be idle for so many milliseconds: %j',
+    async (count, patience) => {
+      const limits = () => ({ duplexes: 4, perAddress: 4, exempt: [] });
+      main = await Harness.open('main', { visitors: new Visitors(limits, () => false) });
+      const sockets = [];
+      for (let number = 0; number < count; number++) sockets.push(await main.connect());
+      const [first] = sockets;
+      while (main.accepted < count) await new Promise(setImmediate);
+      first?.write(CHECK);
+      await once(first as (typeof sockets)[number], 'data');
+      await new Promise(setImmediate);
+      expect(patience).toContain(main.sockets.get(1)?.timeout);
+    },
+  );
 });
 
 describe('requests over TLS', () => {
   it.each(['1.2', '1.3'] as const)(
-    'are counted under their version, and while they are not answered: %s',
+    'requests over TLS %s are counted, and count as active until their answers',
     async (tls) => {
       const counters = new HttpCounters();
       const active: number[] = [];
@@ -104,7 +107,7 @@ describe('requests over TLS', () => {
     },
   );
 
-  it('are counted when they become DERP or WebSocket, and are then at an end', async () => {
+  it('a request over TLS that becomes DERP or WebSocket is counted, and ends as a request', async () => {
     const counters = new HttpCounters();
     main = await Harness.open('main', { counters }, '1.3');
     const webSocket = await main.connect();
@@ -119,7 +122,7 @@ describe('requests over TLS', () => {
     raw.destroy();
   });
 
-  it('that break off are answered no more', async () => {
+  it('requests over TLS do not count as active after their connection breaks off', async () => {
     const counters = new HttpCounters();
     const check = () => new Promise<string[]>(() => {});
     const debug = { ...NOTHING_TO_SHOW, check };
@@ -131,22 +134,22 @@ describe('requests over TLS', () => {
     while (counters.tlsActive['1.3'] !== 0) await new Promise(setImmediate);
   });
 
-  it('for a proxy are refused in other words than in the clear', async () => {
+  it('CONNECT over TLS is refused with status 403', async () => {
     main = await Harness.open('main', {}, '1.3');
     const answer = await main.ask('CONNECT derp.test:443 HTTP/1.1');
     expect(answer).toMatchObject({ status: 403, body: 'CONNECT not enabled\n', headers: { connection: 'close' } });
   });
 });
 
-describe('a WebSocket', () => {
-  it('in HTTP/1.0 is refused', async () => {
+describe('refused WebSockets', () => {
+  it('a WebSocket in HTTP/1.0 is refused with the reason', async () => {
     main = await Harness.open();
     const all = await main.raw(WEBSOCKET.replace('HTTP/1.1', 'HTTP/1.0'));
     expect(all).toMatch(/^HTTP\/1\.1 426 /);
     expect(all).toMatch(/\r\n\r\na WebSocket needs HTTP\/1\.1, not HTTP\/1\.0\n$/);
   });
 
-  it('without a connection header for it is told of it, and kept no longer than it wants', async () => {
+  it('a WebSocket without Connection: Upgrade is refused with the reason, and closed as it asks', async () => {
     main = await Harness.open();
     const all = await main.raw(WEBSOCKET.replace('Connection: Upgrade', 'Connection: close'));
     expect(all).toMatch(/^HTTP\/1\.1 426 /);

@@ -29,20 +29,20 @@ beforeAll(async () => {
 
 afterAll(() => main.close());
 
-describe('a server that never listens keeps its deadlines nevertheless', () => {
-  it('and they are these', () => {
+describe('deadlines of the HTTP server, which never listens', () => {
+  it('the HTTP server gives a head ten seconds and a request thirty', () => {
     expect(asked[0]).toMatchObject({ headersTimeout: 10_000, requestTimeout: 30_000 });
     // Late by no more than this.
     expect(asked[0]?.connectionsCheckingInterval).toBeLessThanOrEqual(5_000);
   });
 
-  it('a first head that does not end is cut', async () => {
+  it('a first head that does not end is refused with status 408', async () => {
     const socket = await main.connect();
     socket.write('GET / HTTP/1.1\r\nHost: derp');
     expect(await received(socket)).toMatch(/^HTTP\/1\.1 408 /);
   });
 
-  it('a second head that does not end is cut', async () => {
+  it('a second head that does not end is refused with status 408', async () => {
     const socket = await main.connect();
     socket.write('GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n');
     await once(socket, 'data');
@@ -50,7 +50,7 @@ describe('a server that never listens keeps its deadlines nevertheless', () => {
     expect(await received(socket)).toMatch(/^HTTP\/1\.1 408 /);
   });
 
-  it('a second head of a byte now and then is cut', async () => {
+  it('a second head that trickles in does not extend its deadline', async () => {
     const socket = await main.connect();
     socket.write('GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\nGET / HTTP/1.1\r\n');
     const before = socket.bytesWritten;
@@ -60,7 +60,7 @@ describe('a server that never listens keeps its deadlines nevertheless', () => {
     expect(socket.bytesWritten).toBeGreaterThan(before);
   });
 
-  it('a connection whose request has no end of its body is cut, though the answer needs none', async () => {
+  it('a connection whose request body does not end is closed, even if the answer needs no body', async () => {
     const socket = await main.connect();
     socket.write('GET / HTTP/1.1\r\nHost: derp.test\r\nContent-Length: 10\r\n\r\n');
     const [answer] = await once(socket, 'data');

@@ -33,14 +33,14 @@ async function adoption(): Promise<(typeof main.adopted)[number]> {
   return main.adopted[0] as (typeof main.adopted)[number];
 }
 
-describe('an upgrade to DERP', () => {
+describe('upgrades to DERP', () => {
   it.each([
     ['', 'GET /derp HTTP/1.1|Upgrade: DERP', false],
     [' in other case, by another method, with a query', 'POST /derp?x HTTP/1.1|upgrade: dErP', false],
     [' of an early client', 'GET /derp HTTP/1.1|Upgrade: WebSocket', false],
-    [' of one that would rather be elsewhere', 'GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node: 1a', true],
+    [' of a client that prefers another node', 'GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node: 1a', true],
     [' with an empty ideal node', 'GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:', false],
-  ])('%s is answered to the byte, and given back to the plane', async (_name, lines, notIdeal) => {
+  ])('an upgrade to DERP%s is answered to the byte, and given to the plane', async (_name, lines, notIdeal) => {
     const socket = await second(lines);
     const { id, how, socket: theirs } = await adoption();
     expect(how).toEqual({ framing: 'raw', leftover: Buffer.alloc(0), notIdeal });
@@ -49,21 +49,21 @@ describe('an upgrade to DERP', () => {
     expect(id).toBeGreaterThan(0);
   });
 
-  it('with fast start is not answered', async () => {
+  it('an upgrade to DERP with fast start gets no HTTP answer', async () => {
     const socket = await second('GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: 1');
     const { socket: theirs } = await adoption();
     theirs.end('greeting');
     expect(await received(socket)).toBe('greeting');
   });
 
-  it('brings what came behind it', async () => {
+  it('an upgrade to DERP brings the bytes behind it to the plane', async () => {
     const socket = await second('GET /derp HTTP/1.1|Upgrade: DERP|Derp-Fast-Start: 1', 'client info');
     const { how } = await adoption();
     expect(Buffer.from(how.leftover).toString()).toBe('client info');
     socket.destroy();
   });
 
-  it('leaves the connection to whoever reads it next', async () => {
+  it('after an upgrade to DERP, the plane reads the connection', async () => {
     const socket = await second('GET /derp HTTP/1.1|Upgrade: DERP');
     const { socket: theirs } = await adoption();
     socket.write('more');
@@ -72,7 +72,7 @@ describe('an upgrade to DERP', () => {
   });
 });
 
-describe('an upgrade to something else is an offer that is not taken', () => {
+describe('other upgrades', () => {
   it.each([
     ['h2c on a page', 'GET / HTTP/1.1|Upgrade: h2c', 200, /<h1>DERP/],
     ['h2c on the check', 'GET /generate_204 HTTP/1.1|Upgrade: h2c', 204, /^$/],
@@ -82,7 +82,7 @@ describe('an upgrade to something else is an offer that is not taken', () => {
     ['h2c on /derp', 'GET /derp HTTP/1.1|Upgrade: h2c', 426, /^DERP requires connection upgrade\n$/],
     ['a list on /derp', 'GET /derp HTTP/1.1|Upgrade: DERP, h2c', 426, /^DERP requires connection upgrade\n$/],
     ['TLS on robots', 'HEAD /robots.txt HTTP/1.1|Upgrade: TLS/1.0', 200, /^$/],
-  ])('%s', async (_name, lines, status, body) => {
+  ])('an offer of %s is not taken', async (_name, lines, status, body) => {
     const answer = parse(await received(await second(lines)));
     expect(answer.status).toBe(status);
     expect(answer.body).toMatch(body);
@@ -123,7 +123,7 @@ describe('an upgrade to something else is an offer that is not taken', () => {
     });
   });
 
-  it('a WebSocket of almost this subprotocol is closed with 1008', async () => {
+  it('a WebSocket with another subprotocol is closed with status 1008', async () => {
     const answer = parse(await received(await second(`${WEBSOCKET}${KEY}|Sec-WebSocket-Protocol: derpx`)));
     expect(answer.status).toBe(101);
     expect(answer.body).toBe('\x88\x28\x03\xf0client must speak the derp subprotocol');
@@ -131,7 +131,7 @@ describe('an upgrade to something else is an offer that is not taken', () => {
   });
 });
 
-describe('behind requests that are not answered yet, in one chunk with them', () => {
+describe('upgrades behind unanswered requests, in one chunk', () => {
   const FIRST = 'GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n';
   const both = async (lines: string) => {
     const socket = await main.connect();
@@ -144,27 +144,27 @@ describe('behind requests that are not answered yet, in one chunk with them', ()
   it.each([
     ['an upgrade to something else', 'GET /robots.txt HTTP/1.1|Upgrade: h2c', /^HTTP\/1\.1 200 /],
     [
-      'a WebSocket that is at fault',
+      'a malformed WebSocket',
       'POST /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Protocol: derp',
       /^HTTP\/1\.1 405 /,
     ],
     ['CONNECT', 'CONNECT x:443 HTTP/1.1', /^HTTP\/1\.1 404 /],
-  ])('%s is answered in its turn', async (_name, lines, answer) => {
+  ])('behind unanswered requests, %s is answered in turn', async (_name, lines, answer) => {
     const [first, second, third] = (await received(await both(lines))).split(/(?=HTTP\/1\.1 )/);
     expect(first).toMatch(/^HTTP\/1\.1 204 /);
     expect(second).toMatch(/^HTTP\/1\.1 204 /);
     expect(third).toMatch(answer);
   });
 
-  it('and that Node would answer itself, is answered in its turn', async () => {
+  it('a request that Node would answer itself is answered in turn, and is the last before an upgrade', async () => {
     const socket = await main.connect();
     const wonder = 'GET / HTTP/1.1\r\nHost: derp.test\r\nExpect: a wonder\r\n\r\n';
     socket.write(`${wonder}GET / HTTP/1.1\r\nHost: derp.test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n`);
-    // It is told that it was its last one.
+    // The client learns that this request was its last.
     expect(parse(await received(socket))).toMatchObject({ status: 417, headers: { connection: 'close' } });
   });
 
-  it('by somebody who does not read, is not waited for for ever', async () => {
+  it('an upgrade of a client that does not read its answers is closed after 30 seconds', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
       const unread = new Duplex({ read() {}, write() {} });
@@ -182,7 +182,7 @@ describe('behind requests that are not answered yet, in one chunk with them', ()
     }
   });
 
-  it('an upgrade to DERP is', async () => {
+  it('behind unanswered requests, an upgrade to DERP is answered in turn, and given to the plane', async () => {
     const socket = await both('GET /derp HTTP/1.1|Upgrade: DERP');
     const { how, socket: theirs } = await adoption();
     expect(Buffer.from(how.leftover).toString()).toBe('behind');
@@ -192,15 +192,15 @@ describe('behind requests that are not answered yet, in one chunk with them', ()
     expect(all.endsWith(`${vectors.upgrade.response?.text}greeting`)).toBe(true);
   });
 
-  it('an upgrade of somebody who has gone is nobody’s', async () => {
+  it('an upgrade of a client that left does not disturb the server', async () => {
     (await both('GET /derp HTTP/1.1|Upgrade: DERP')).resetAndDestroy();
     await closed(await both('GET / HTTP/1.1|Upgrade: h2c'));
     expect(main.adopted.length).toBeLessThan(2);
   });
 });
 
-describe('close', () => {
-  it('ends every connection, idle ones too', async () => {
+describe('closing the server', () => {
+  it('close ends every connection, even idle ones', async () => {
     const other = await Harness.open();
     const idle = await other.connect();
     idle.write('GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n');

@@ -17,8 +17,8 @@ function world(limits = { duplexes: 2, perAddress: 100, exempt: [] as string[] }
   return { visitors, come };
 }
 
-describe('visitors', () => {
-  it('make room, the one that was idle for longest first', () => {
+describe('places for visitors', () => {
+  it('a new visitor takes the place of the visitor that was idle longest', () => {
     const { visitors, come } = world();
     const [first, second] = [come('192.0.2.1'), come('192.0.2.2')];
     first.place?.touch(performance.now());
@@ -30,7 +30,7 @@ describe('visitors', () => {
     expect(visitors.evicted.pool).toBe(1);
   });
 
-  it('that may see /debug/ have places in reserve, which nobody else takes', () => {
+  it('visitors with access to /debug/ have places in reserve, which other visitors do not take', () => {
     const { visitors, come } = world();
     const strangers = [come('192.0.2.1'), come('192.0.2.2')];
     const near = [...Array(64)].map(() => come(NEAR));
@@ -38,20 +38,20 @@ describe('visitors', () => {
     expect(near.filter(({ stream }) => stream.destroyed)).toEqual([]);
     expect(strangers.filter(({ stream }) => !stream.destroyed)).toEqual([]);
     expect(visitors.evicted.pool).toBe(200);
-    // Beyond it they are as all others.
+    // Beyond the reserve, such a visitor counts like any other.
     come(NEAR);
     expect(visitors.evicted.pool).toBe(201);
     expect(near.filter(({ stream }) => stream.destroyed)).toEqual([]);
   });
 
-  it('that may see /debug/ come in even where the share of their address is full', () => {
+  it('a visitor with access to /debug/ enters even if the share of its address is full', () => {
     const { visitors, come } = world({ duplexes: 100, perAddress: 2, exempt: [] });
     expect([1, 2, 3].map(() => come('192.0.2.1').place !== undefined)).toEqual([true, true, false]);
     expect([1, 2, 3].map(() => come(NEAR).place !== undefined)).toEqual([true, true, true]);
     expect(visitors.refused).toEqual({ address: 1, pool: 0 });
   });
 
-  it('give their places back when their streams close', async () => {
+  it('a visitor gives its place back when its stream closes', async () => {
     const { visitors, come } = world();
     const { stream } = come('192.0.2.1');
     come('192.0.2.2');
