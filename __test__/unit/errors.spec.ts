@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError, DerpkitError, ERROR_CODES, ListenError } from '../../src/errors.js';
 
 describe('errors', () => {
-  it('have codes of one form, each with a sentence', () => {
+  it('each error code has one form, and a sentence', () => {
     expect(Object.keys(ERROR_CODES).sort()).toEqual([
       'ERR_CONFIG',
       'ERR_INTERNAL',
@@ -16,14 +16,14 @@ describe('errors', () => {
     }
   });
 
-  it('carry code, name and cause', () => {
+  it('an error has a code, a name and a cause', () => {
     const cause = new Error('cause');
     const error = new DerpkitError('ERR_STATE', 'text', { cause });
     expect(error).toMatchObject({ code: 'ERR_STATE', message: 'text', name: 'DerpkitError', cause });
     expect(error).toBeInstanceOf(Error);
   });
 
-  it('of settings list every problem', () => {
+  it('an error of settings lists every problem', () => {
     const problems = [
       { path: 'a', message: 'one' },
       { path: 'b.c', message: 'two' },
@@ -33,7 +33,7 @@ describe('errors', () => {
     expect(error).toMatchObject({ code: 'ERR_CONFIG', name: 'ConfigError', problems, message: 'a: one\nb.c: two' });
   });
 
-  it('of listeners name the setting', () => {
+  it('an error of a listener names the setting', () => {
     const error = new ListenError('httpPort', 'text', { cause: new Error('why') });
     expect(error).toBeInstanceOf(DerpkitError);
     expect(error).toMatchObject({ code: 'ERR_LISTEN', name: 'ListenError', setting: 'httpPort' });

@@ -12,12 +12,12 @@ function lines(format: 'text' | 'json', level: LogLevel, use: (logger: Logger) =
     },
   });
   use(createLogger({ format, level }, out));
-  // Each line at once, and whole: a log that is cut by a crash ends where it happened.
+  // Each write is one whole line, so that the log of a crash ends with the last line before it.
   for (const line of written) expect(line).toMatch(/^[^\n][\s\S]*\n$/);
   return written.map((line) => line.slice(0, -1));
 }
 
-it('goes on when what it writes to fails', async () => {
+it('the logger goes on when its output fails', async () => {
   let failures = 0;
   const full = new Writable({
     autoDestroy: false,
@@ -36,14 +36,14 @@ it('goes on when what it writes to fails', async () => {
 
 const STAMP = /^\d{4}\/\d{2}\/\d{2} \d{2}:\d{2}:\d{2} /;
 
-describe('text', () => {
+describe('the text format', () => {
   const text = (use: (logger: Logger) => void) => {
     const written = lines('text', 'trace', use);
     for (const line of written) expect(line).toMatch(STAMP);
     return written.map((line) => line.replace(STAMP, ''));
   };
 
-  it('is derper’s form: a local time, and the text', () => {
+  it('a text line has derper’s form: a local time, and the text', () => {
     const before = new Date();
     const [line] = lines('text', 'info', (logger) => logger.info('serving STUN'));
     const after = new Date();
@@ -61,7 +61,7 @@ describe('text', () => {
     expect(said).toBeLessThanOrEqual(after.getTime());
   });
 
-  it('names every level but the usual one', () => {
+  it('a text line names its level, except info', () => {
     const written = text((logger) => {
       logger.trace('t');
       logger.debug('d');
@@ -72,7 +72,7 @@ describe('text', () => {
     expect(written).toEqual(['trace: t', 'debug: d', 'i', 'warn: w', 'error: e']);
   });
 
-  it('appends fields in their order, quoted where they need it', () => {
+  it('a text line ends with fields in their order, quoted where necessary', () => {
     const written = text((logger) => {
       logger.info({ a: 'word', b: 'two words', c: '', d: 'x=1', e: 'say "x"', f: 7, g: true, h: null }, 'text');
       logger.info({ list: [1, 2], object: { a: 'b' }, line: 'a\nb' }, 'text');
@@ -83,18 +83,18 @@ describe('text', () => {
     ]);
   });
 
-  it('ends with the stack of an error', () => {
+  it('a text line with an error ends with its stack', () => {
     const [line] = text((logger) => logger.error({ err: new Error('broken'), id: 3 }, 'text'));
     expect(line).toMatch(/^error: text id=3 Error: broken\n\s+at /);
   });
 
-  it('may be fields alone', () => {
+  it('a text line may have fields alone', () => {
     expect(text((logger) => logger.info({ a: 1 }))).toEqual([' a=1']);
   });
 });
 
-describe('json', () => {
-  it('is one object a line, without process and host', () => {
+describe('the JSON format', () => {
+  it('a JSON line is one object, without process and host', () => {
     const [line = ''] = lines('json', 'info', (logger) => logger.warn({ client: '[abc]' }, 'text'));
     const { time, ...rest } = JSON.parse(line);
     expect(rest).toEqual({ level: 40, client: '[abc]', msg: 'text' });
@@ -103,7 +103,7 @@ describe('json', () => {
 });
 
 describe('levels', () => {
-  it.each(LOG_LEVELS)('%s leaves out what is below it', (level) => {
+  it.each(LOG_LEVELS)('the level %s omits the levels below', (level) => {
     const all = ['trace', 'debug', 'info', 'warn', 'error'] as const;
     const written = lines('json', level, (logger) => {
       for (const each of all) logger[each](each);
@@ -113,7 +113,7 @@ describe('levels', () => {
 });
 
 describe('a level that changes', () => {
-  it('is that of every child, too, and of a child of a child', () => {
+  it('a change of level applies to children of a logger, and to their children', () => {
     const written = lines('text', 'warn', (logger) => {
       const child = logger.child({ part: 'a' });
       const [grandchild, own] = [child.child({ sub: 'b' }), logger.child({ part: 'c' }, { level: 'error' })];
@@ -154,14 +154,14 @@ describe('a level that changes', () => {
         'debug logging is off: the level is info',
       ],
     ],
-  ] as const)('is debug and %s by turns, and says so', (level, expected) => {
+  ] as const)('toggleDebug switches between debug and %s, and logs it', (level, expected) => {
     const written = lines('text', level, (logger) => {
       for (let times = 0; times < 3; times++) toggleDebug(logger);
     });
     expect(written.map((line) => line.slice(20))).toEqual(expected);
   });
 
-  it('goes back to the level that was set last', () => {
+  it('toggleDebug returns to the level that was set last', () => {
     const written = lines('text', 'info', (logger) => {
       toggleDebug(logger);
       setLogLevel(logger, 'warn');
@@ -176,7 +176,7 @@ describe('a level that changes', () => {
     ]);
   });
 
-  it('is none of ours in the logger of an embedding program', () => {
+  it('the logger of an embedding program keeps its level', () => {
     const logger = pino({ level: 'warn' }, { write: () => expect.unreachable() });
     toggleDebug(logger);
     setLogLevel(logger, 'trace');
@@ -184,8 +184,8 @@ describe('a level that changes', () => {
   });
 });
 
-describe('where lines go', () => {
-  it('is standard error: standard output is for what was asked for', () => {
+describe('the destination of the log', () => {
+  it('the log goes to standard error, and leaves standard output to results', () => {
     const written: string[] = [];
     const write = process.stderr.write;
     process.stderr.write = ((text: string) => written.push(text) > 0) as typeof write;

@@ -66,7 +66,7 @@ const THERE = `
 const FIGURES = 'conformance/metrics.spec.ts#';
 const PROCESS = 'unit/metrics/process.spec.ts#';
 
-/** Those that have tests of their own, or need to be said more of. */
+/** Metrics with tests of their own, or with a note. */
 const MORE: readonly Row[] = [
   {
     name: 'derp_average_queue_duration_ms',
@@ -94,11 +94,20 @@ const MORE: readonly Row[] = [
     note: 'no rows on the JavaScript plane, as derper has none beside Linux: Node does not tell',
   },
   { name: 'derper_tls_active_version', test: `${FIGURES}the metrics count clients over` },
-  { name: 'process_max_fds', test: `${PROCESS}limits` },
-  { name: 'process_network_receive_bytes_total', test: `${PROCESS}network` },
-  { name: 'process_network_transmit_bytes_total', test: `${PROCESS}network` },
-  { name: 'process_virtual_memory_bytes', test: `${PROCESS}memory` },
-  { name: 'process_virtual_memory_max_bytes', test: `${PROCESS}limits` },
+  { name: 'process_max_fds', test: `${PROCESS}the metrics have the limits of the process, as the shell shows them` },
+  {
+    name: 'process_network_receive_bytes_total',
+    test: `${PROCESS}the metrics have the network traffic of the process`,
+  },
+  {
+    name: 'process_network_transmit_bytes_total',
+    test: `${PROCESS}the metrics have the network traffic of the process`,
+  },
+  { name: 'process_virtual_memory_bytes', test: `${PROCESS}the metrics have the virtual memory of the process` },
+  {
+    name: 'process_virtual_memory_max_bytes',
+    test: `${PROCESS}the metrics have the limits of the process, as the shell shows them`,
+  },
   {
     name: 'stun_no_local_addr',
     test: 'interop/parity.spec.ts#the metrics are those of /debug/varz, with their types',

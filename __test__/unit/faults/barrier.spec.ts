@@ -13,13 +13,13 @@ function barrier(): { readonly barrier: Barrier; readonly told: [string, unknown
   return { barrier: new Barrier((what, error) => told.push([what, error])), told };
 }
 
-it('returns what the handler returns, and calls nothing else', () => {
+it('the barrier returns what the handler returns, and reports nothing', () => {
   const { barrier: made, told } = barrier();
   expect(made.run('x', () => 7, fail)).toBe(7);
   expect(told).toEqual([]);
 });
 
-it('reports what a handler throws, and ends what it was for', () => {
+it('the barrier reports what a handler throws, and calls its end', () => {
   const { barrier: made, told } = barrier();
   const ended: string[] = [];
   const guarded = made.guard<[string]>('x', fail, (text) => ended.push(text));
@@ -32,13 +32,13 @@ it('reports what a handler throws, and ends what it was for', () => {
   ]);
 });
 
-it('survives an end that fails, and reports it', () => {
+it('the barrier survives an end that fails, and reports it', () => {
   const { barrier: made, told } = barrier();
   expect(made.run('x', fail, fail)).toBeUndefined();
   expect(told).toHaveLength(2);
 });
 
-it('survives a report that fails, and ends what the handler was for all the same', () => {
+it('the barrier survives a report that fails, and calls the end of the handler', () => {
   let ended = 0;
   const made = new Barrier(fail);
   made.run('x', fail, () => {
@@ -47,7 +47,7 @@ it('survives a report that fails, and ends what the handler was for all the same
   expect(ended).toBe(1);
 });
 
-it('names the event of an emitter', () => {
+it('the barrier names the event of an emitter', () => {
   const { barrier: made, told } = barrier();
   const emitter = new EventEmitter();
   made.on(emitter, 'a stream', { data: fail, end: () => {} });
@@ -56,7 +56,7 @@ it('names the event of an emitter', () => {
   expect(told).toEqual([['a stream: data', BROKEN]]);
 });
 
-it('calls each listener of another program, whatever one of them throws or rejects with', async () => {
+it('the barrier calls each listener of another program, even if one throws or rejects', async () => {
   const { barrier: made, told } = barrier();
   const emitter = new EventEmitter();
   const heard: unknown[] = [];
@@ -67,11 +67,11 @@ it('calls each listener of another program, whatever one of them throws or rejec
   made.emit(emitter, 'x', [2]);
   await new Promise(setImmediate);
   expect(heard).toEqual([1, 2]);
-  // The first time both, and then the one that is left.
+  // The first event fails in both listeners, and the second in the one that is left.
   expect(told).toEqual(Array(3).fill(['a listener of x', BROKEN]));
 });
 
-it('sees to a promise that nobody waits for', async () => {
+it('the barrier reports the rejection of a promise, and calls its end', async () => {
   const { barrier: made, told } = barrier();
   let ended = 0;
   await made.settle('x', Promise.reject(BROKEN), () => {

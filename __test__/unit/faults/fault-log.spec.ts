@@ -11,7 +11,7 @@ beforeEach(() => {
   log = new FaultLog({ error: (facts: object, text: string) => lines.push([facts, text]) } as never, () => now);
 });
 
-it('tells of each kind once a minute, and how often it has happened since', () => {
+it('the fault log has each kind of fault once a minute, with the number of times', () => {
   for (const what of ['a', 'a', 'b', 'a']) log.tell(what, 'broken');
   expect(lines.map(([, text]) => text[0])).toEqual(['a', 'b']);
   now = 59_999;
@@ -23,7 +23,7 @@ it('tells of each kind once a minute, and how often it has happened since', () =
   expect(log.count).toBe(6);
 });
 
-it('has the stack of what is our fault, and words for what the system has refused', () => {
+it('the fault log has a stack for faults of our own, and words for refusals of the system', () => {
   log.report('a', new Error('ours'));
   log.report('b', Object.assign(new Error('EMFILE: whatever'), { errno: -24, code: 'EMFILE' }));
   const reasons = lines.map(([facts]) => (facts as { reason: string }).reason);
@@ -31,12 +31,12 @@ it('has the stack of what is our fault, and words for what the system has refuse
   expect(reasons[1]).toBe('too many open files');
 });
 
-it('takes what is no error', () => {
+it('the fault log accepts thrown values that are not errors', () => {
   for (const thrown of [undefined, null, 'text', { message: 'object' }]) log.report(String(thrown), thrown);
   expect(log.count).toBe(4);
 });
 
-it('keeps no more kinds than it can bear', () => {
+it('the fault log bounds the number of kinds', () => {
   for (let kind = 0; kind < 1000; kind++) log.tell(`kind ${kind}`, 'broken');
   expect(lines.length).toBeLessThanOrEqual(257);
   expect(log.count).toBe(1000);

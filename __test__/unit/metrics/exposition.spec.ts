@@ -3,7 +3,7 @@ import { expvarJson, histogram, int, prometheusText, set } from '../../../src/me
 
 const WRITES = histogram({ bounds: [0, 1, 2.5], counts: [0, 3, 1, 2], sum: 20 });
 
-it('a histogram is told with each bucket’s own and all before it, as both forms have it', () => {
+it('a histogram has cumulative buckets for Prometheus, and separate ones for expvar', () => {
   const entries = [['derp', set([['counter_writes', WRITES]])]] as const;
   expect(prometheusText(entries)).toBe(
     [
@@ -22,7 +22,7 @@ it('a histogram is told with each bucket’s own and all before it, as both form
   );
 });
 
-it('entries stand in the order of their names, prefix or not', () => {
+it('entries are sorted by their names, without the prefixes', () => {
   const names = ['gauge_b', 'c', 'counter_a'].map((key) => [key, int(1)] as const);
   expect(prometheusText(names).match(/^[abc] 1$/gm)).toEqual(['a 1', 'b 1', 'c 1']);
 });

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { Histogram } from '../../../src/registry/histogram.js';
 
-it('counts a value at the first bound that it does not exceed', () => {
+it('a histogram counts a value at the first bound that the value does not exceed', () => {
   const histogram = new Histogram([0, 1, 5]);
   for (const value of [0, 1, 1, 4, 5, 6, 100]) histogram.observe(value);
   histogram.observe(2, 10);

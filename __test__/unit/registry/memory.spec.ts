@@ -12,9 +12,9 @@ const BUDGET = 400;
 setFlagsFromString('--expose_gc');
 const collect = runInNewContext('gc') as () => void;
 
-it(`${CLIENTS.toLocaleString('en')} clients cost at most ${BUDGET} bytes of heap each, and nothing once they have gone`, () => {
+it(`${CLIENTS.toLocaleString('en')} clients cost at most ${BUDGET} bytes of heap each, which the registry frees when the clients leave`, () => {
   const registry = new Registry(keyOf(0));
-  // Whatever is made once is made before.
+  // Objects that are made once are made before the measurement.
   fill(registry, 1000);
   empty(registry, 1000);
   const before = heap();

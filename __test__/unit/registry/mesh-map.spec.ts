@@ -6,8 +6,8 @@ import { keyOf } from '../plane/context.js';
 const ALICE = keyOf(1);
 const NONE = { multiCreated: 0, multiDeleted: 0, deleteOther: 0 };
 
-describe('one link', () => {
-  it('leads to a key until it is removed', () => {
+describe('a key with one link', () => {
+  it('a link leads to a key until it is removed', () => {
     const map = new MeshMap<number>();
     expect(map.preferred(ALICE)).toBeUndefined();
     expect(map.has(ALICE)).toBe(false);
@@ -22,7 +22,7 @@ describe('one link', () => {
     expect(map.counts).toEqual(NONE);
   });
 
-  it('is not removed for another, which is counted', () => {
+  it('the removal of another link changes nothing, and is counted', () => {
     const map = new MeshMap<number>();
     map.add(ALICE, 1);
     map.remove(ALICE, 2);
@@ -30,15 +30,15 @@ describe('one link', () => {
     expect(map.counts).toEqual({ ...NONE, deleteOther: 1 });
   });
 
-  it('of a key that is not there is removed in silence', () => {
+  it('the removal of an unknown key changes nothing, and is not counted', () => {
     const map = new MeshMap<number>();
     map.remove(ALICE, 1);
     expect(map.counts).toEqual(NONE);
   });
 });
 
-describe('several links', () => {
-  it('keep the first preferred, whoever else comes or goes', () => {
+describe('a key with several links', () => {
+  it('the first link stays preferred when others come and go', () => {
     const map = new MeshMap<number>();
     for (const link of [1, 2, 3, 2, 1, 3]) {
       map.add(ALICE, link);
@@ -49,12 +49,12 @@ describe('several links', () => {
     expect(map.counts).toEqual({ ...NONE, multiCreated: 1 });
   });
 
-  it('prefer the oldest once the preferred one has gone', () => {
+  it('the oldest link is preferred when the preferred one goes', () => {
     const map = new MeshMap<number>();
     for (const link of [5, 9, 2, 7]) map.add(ALICE, link);
     map.remove(ALICE, 5);
     expect(map.preferred(ALICE)).toBe(9);
-    // Who comes back is the youngest.
+    // A link that comes back is the youngest.
     map.add(ALICE, 5);
     map.remove(ALICE, 9);
     expect(map.preferred(ALICE)).toBe(2);
@@ -65,7 +65,7 @@ describe('several links', () => {
     expect(map.counts).toEqual({ ...NONE, multiCreated: 1, multiDeleted: 1 });
   });
 
-  it('collapse to one, which then is a single link like any other', () => {
+  it('the last of several links counts as a single link', () => {
     const map = new MeshMap<number>();
     map.add(ALICE, 1);
     map.add(ALICE, 2);
@@ -81,7 +81,7 @@ describe('several links', () => {
     expect(map.has(ALICE)).toBe(false);
   });
 
-  it('pass over the removal of one that is none of them', () => {
+  it('the removal of an unknown link of a key with several is not counted', () => {
     const map = new MeshMap<number>();
     map.add(ALICE, 1);
     map.add(ALICE, 2);
@@ -90,8 +90,8 @@ describe('several links', () => {
   });
 });
 
-describe('whatever comes', () => {
-  it.each([1, 2, 3])('the links are a list in the order of their coming, seed %i', (seed) => {
+describe('random changes of links', () => {
+  it.each([1, 2, 3])('the links of a key stay a list in the order of their arrival, seed %i', (seed) => {
     const random = seeded(seed);
     const map = new MeshMap<number>();
     const model = new Map<number, number[]>();

@@ -13,7 +13,7 @@ const ALICE = keyOf(1);
 const BOB = keyOf(2);
 const RELAY = keyOf(3);
 
-/** A registry, and short ways to say what happens and to read what is to be done. */
+/** A registry, with short forms for events and for the commands that follow. */
 class Scene {
   readonly registry = new Registry(SERVER);
   private readonly names = new Map<NodeKey, string>(
@@ -32,7 +32,7 @@ class Scene {
     return this.read(this.registry.watch(id));
   }
 
-  /** One line for each command; for frames, what they say of whom. */
+  /** One line for each command; for frames, the peers that come (+) and go (-). */
   read(commands: readonly Command[]): string[] {
     return commands.map((command): string => {
       switch (command.kind) {
@@ -61,8 +61,8 @@ class Scene {
   }
 }
 
-describe('who is here', () => {
-  it('is announced to watchers with address, flags and app name', () => {
+describe('presence of clients', () => {
+  it('a client is announced to watchers with its address, flags and app name', () => {
     const { registry } = new Scene();
     registry.connected(arrival(1, RELAY, { mesh: true }), 0);
     registry.watch(1);
@@ -83,13 +83,13 @@ describe('who is here', () => {
     [{ prober: true }, PresenceFlag.Prober],
     [{ notIdeal: true }, PresenceFlag.NotIdeal],
     [{ mesh: true, prober: true, notIdeal: true }, 0x0e],
-  ])('has the flags of %j', (more, flags) => {
+  ])('a client has the presence flags of %j', (more, flags) => {
     const { registry } = new Scene();
     registry.connected(arrival(1, ALICE, more), 0);
     expect(registry.get(1)?.flags).toBe(flags);
   });
 
-  it('is announced with every connection, and as gone with the last one only', () => {
+  it('a client is announced with every connection, and as gone with the last one only', () => {
     const scene = new Scene();
     scene.come(1, RELAY, { mesh: true });
     scene.watch(1);
@@ -99,13 +99,13 @@ describe('who is here', () => {
     expect(scene.leave(3)).toEqual(['gone alice 0', 'send 1: -alice']);
   });
 
-  it('is announced to nobody while nobody watches', () => {
+  it('without watchers, no client is announced', () => {
     const scene = new Scene();
     expect(scene.come(1, ALICE)).toEqual([]);
     expect(scene.leave(1)).toEqual(['gone alice 0']);
   });
 
-  it('is announced as gone in upstream’s form', () => {
+  it('a client is announced as gone in upstream’s form', () => {
     const { registry } = new Scene();
     registry.connected(arrival(1, RELAY, { mesh: true }), 0);
     registry.watch(1);
@@ -114,7 +114,7 @@ describe('who is here', () => {
     expect(send).toMatchObject({ frames: peerGoneFrame(ALICE, PeerGoneReason.Disconnected) });
   });
 
-  it('is found by id and by key', () => {
+  it('a connection is found by its id and by its key', () => {
     const { registry } = new Scene();
     registry.connected(arrival(1, ALICE), 7);
     registry.connected(arrival(2, ALICE), 8);
@@ -127,7 +127,7 @@ describe('who is here', () => {
     expect(registry.connectionsOf(ALICE)).toEqual([]);
   });
 
-  it('leaves once, and not at all if it never came', () => {
+  it('a connection leaves once, and an unknown connection does not leave', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
     scene.leave(1);
@@ -137,7 +137,7 @@ describe('who is here', () => {
 });
 
 describe('watchers', () => {
-  it('are told of everyone at first, themselves and each other included', () => {
+  it('a new watcher hears of every client, of other watchers and of itself', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
     scene.come(2, RELAY, { mesh: true });
@@ -148,7 +148,7 @@ describe('watchers', () => {
     expect(scene.leave(1)).toEqual(['gone alice 0', 'send 2,3: -alice']);
   });
 
-  it('who ask again are told of everyone again', () => {
+  it('a watcher that asks again hears of every client again', () => {
     const scene = new Scene();
     scene.come(1, RELAY, { mesh: true });
     expect(scene.watch(1)).toEqual(['send 1 pull: +relay']);
@@ -157,7 +157,7 @@ describe('watchers', () => {
     expect(scene.come(2, ALICE)).toEqual(['send 1: +alice']);
   });
 
-  it('are forgotten when they leave', () => {
+  it('a watcher that leaves hears of no further client', () => {
     const scene = new Scene();
     scene.come(1, RELAY, { mesh: true });
     scene.watch(1);
@@ -167,7 +167,7 @@ describe('watchers', () => {
     expect(scene.read(scene.registry.pulled(1))).toEqual([]);
   });
 
-  it('that are the relay itself are passed over', () => {
+  it('a watcher with the relay’s own key is passed over', () => {
     const scene = new Scene();
     scene.come(1, SERVER, { mesh: true });
     expect(scene.watch(1)).toEqual([]);
@@ -175,11 +175,11 @@ describe('watchers', () => {
     expect(scene.registry.figures().watchers).toBe(0);
   });
 
-  it('that have left in between are passed over', () => {
+  it('a watcher that has left is passed over', () => {
     expect(new Scene().watch(5)).toEqual([]);
   });
 
-  it('are told once of a key with several connections: of the active one', () => {
+  it('a watcher hears of a key with several connections once, with the active one', () => {
     const { registry } = new Scene();
     registry.connected(arrival(1, ALICE, { port: 1111 }), 0);
     registry.connected(arrival(2, ALICE, { port: 2222 }), 0);
@@ -205,7 +205,7 @@ describe('a long dump', () => {
 
   const peers = (lines: string[]) => lines.flatMap((line) => line.split(': ')[1]?.split(', ') ?? []);
 
-  it('comes in parts, each asked for, and ends', () => {
+  it('a long dump comes in parts, each on request, and ends', () => {
     const scene = crowd();
     const parts = [scene.watch(1)];
     while (parts.length < 20) {
@@ -220,7 +220,7 @@ describe('a long dump', () => {
     expect(told).toHaveLength(many + 1);
     // No part is longer than about 28 KB.
     for (const part of parts) expect(peers(part).length).toBeLessThanOrEqual(500);
-    // Its batches, and one look that took as many.
+    // The batches of the dump, and one loop with as many.
     const { meshBatches, meshLoops } = scene.registry.figures();
     expect(meshBatches.sum).toBe(many + 1);
     expect(meshBatches.counts.reduce((sum, count) => sum + count)).toBe(parts.length);
@@ -228,7 +228,7 @@ describe('a long dump', () => {
     expect(meshLoops.counts.reduce((sum, count) => sum + count)).toBe(1);
   });
 
-  it('ends right for who comes and goes while it goes on', () => {
+  it('a long dump ends with the clients that are connected, even if clients come and go meanwhile', () => {
     const scene = crowd();
     const here = new Set<string>();
     const apply = (lines: string[]) => {
@@ -238,7 +238,7 @@ describe('a long dump', () => {
       }
     };
     apply(scene.watch(1));
-    // One that was told of, one that was not, a newcomer, and one that comes back.
+    // Two clients leave, of which one was announced before. One client is new, and two clients come back.
     apply(scene.leave(100));
     apply(scene.leave(100 + many - 1));
     apply(scene.come(9000, keyOf(9000)));
@@ -263,7 +263,7 @@ describe('several connections of one key', () => {
     return [connections, localKeys, dupKeys, dupConnections, dupConnectionsEver];
   };
 
-  it('are counted as upstream counts them', () => {
+  it('the registry counts duplicates as upstream does', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
     expect(gauges(scene)).toEqual([1, 1, 0, 0, 0]);
@@ -285,7 +285,7 @@ describe('several connections of one key', () => {
     expect(gauges(scene)).toEqual([0, 0, 0, 0, 3]);
   });
 
-  it('whose active one is reported late keep the later report', () => {
+  it('a late report of the active connection does not replace a later one', () => {
     const { registry } = new Scene();
     for (const id of [1, 2, 3]) registry.connected(arrival(id, ALICE, { port: id }), 0);
     registry.connected(arrival(9, RELAY, { mesh: true }), 0);
@@ -295,7 +295,7 @@ describe('several connections of one key', () => {
     expect(active()).toBe(2);
     registry.active(ALICE, 1, 6);
     expect(active()).toBe(1);
-    // Of one that is not there, and of a key that is not.
+    // Reports of an unknown connection, and of an unknown key.
     registry.active(ALICE, 77, 7);
     registry.active(BOB, 1, 8);
     expect(active()).toBe(1);
@@ -303,7 +303,7 @@ describe('several connections of one key', () => {
     expect([2, 3]).toContain(active());
   });
 
-  it('keep the active one when another one leaves', () => {
+  it('the active connection of a key stays active when another one leaves', () => {
     const { registry } = new Scene();
     for (const id of [1, 2, 3]) registry.connected(arrival(id, ALICE, { port: id }), 0);
     registry.connected(arrival(9, RELAY, { mesh: true }), 0);
@@ -311,7 +311,7 @@ describe('several connections of one key', () => {
     expect((registry.watch(9)[0] as { frames: Buffer }).frames.readUInt16BE(5 + 48)).toBe(3);
   });
 
-  it('a report for a single connection changes nothing', () => {
+  it('a report of the active connection changes nothing for a key with one', () => {
     const { registry } = new Scene();
     registry.connected(arrival(1, ALICE), 0);
     registry.active(ALICE, 1, 1);
@@ -320,7 +320,7 @@ describe('several connections of one key', () => {
 });
 
 describe('closePeer', () => {
-  it('closes every connection of the key', () => {
+  it('closePeer closes every connection of a key', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
     scene.come(2, ALICE);
@@ -338,7 +338,7 @@ describe('homes', () => {
     return [home, homeMovesIn, homeMovesOut];
   };
 
-  it('are counted, and as moves only once the connection is older than the grace', () => {
+  it('homes are counted, and count as moves if the connection is older than the grace', () => {
     const scene = new Scene();
     scene.come(1, ALICE, {}, 1000);
     scene.registry.prefer(1, true, 1000);
@@ -351,7 +351,7 @@ describe('homes', () => {
     expect(homes(scene)).toEqual([0, 1, 1]);
   });
 
-  it('that stay what they are do not count', () => {
+  it('a home that does not change does not count as a move', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
     scene.registry.prefer(1, false, 9000);
@@ -360,7 +360,7 @@ describe('homes', () => {
     expect(homes(scene)).toEqual([1, 1, 0]);
   });
 
-  it('go with the connection, which is no move', () => {
+  it('a home ends with its connection, which does not count as a move', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
     scene.registry.prefer(1, true, 9000);
@@ -370,7 +370,7 @@ describe('homes', () => {
     expect(homes(scene)).toEqual([0, 1, 0]);
   });
 
-  it('are each connection’s own', () => {
+  it('each connection of a key has a home of its own', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
     scene.come(2, ALICE);
@@ -382,8 +382,8 @@ describe('homes', () => {
   });
 });
 
-describe('clients that would rather be elsewhere', () => {
-  it('are counted while they are here', () => {
+describe('clients with another ideal node', () => {
+  it('the registry counts connected clients with another ideal node', () => {
     const scene = new Scene();
     scene.come(1, ALICE, { notIdeal: true });
     scene.come(2, ALICE, { notIdeal: true, mesh: true });
@@ -396,7 +396,7 @@ describe('clients that would rather be elsewhere', () => {
 });
 
 describe('mesh links', () => {
-  it('route keys, and take the routes away', () => {
+  it('a mesh link adds routes of keys, and removes them', () => {
     const scene = new Scene();
     expect(scene.read(scene.registry.linkPresent(7, ALICE))).toEqual(['route alice 7']);
     expect(scene.read(scene.registry.linkPresent(7, ALICE))).toEqual([]);
@@ -404,7 +404,7 @@ describe('mesh links', () => {
     expect(scene.read(scene.registry.linkGone(7, ALICE))).toEqual([]);
   });
 
-  it('keep the way of a key that several announce', () => {
+  it('the route of a key leads to the next link that announces it', () => {
     const scene = new Scene();
     scene.registry.linkPresent(7, ALICE);
     expect(scene.read(scene.registry.linkPresent(8, ALICE))).toEqual([]);
@@ -414,7 +414,7 @@ describe('mesh links', () => {
     expect(scene.registry.figures()).toMatchObject({ multiCreated: 1, multiDeleted: 1, deleteOther: 1 });
   });
 
-  it('a key that is here has not left the region with its link', () => {
+  it('a connected key has not left the region when its link loses it', () => {
     const scene = new Scene();
     scene.registry.linkPresent(7, ALICE);
     scene.come(1, ALICE);
@@ -422,7 +422,7 @@ describe('mesh links', () => {
     expect(scene.leave(1)).toEqual(['gone alice 0']);
   });
 
-  it('a key that a link leads to has not left the region with its connection, but watchers are told', () => {
+  it('a key with a link has not left the region when it disconnects, but watchers hear of it', () => {
     const scene = new Scene();
     scene.come(9, RELAY, { mesh: true });
     scene.watch(9);
@@ -432,7 +432,7 @@ describe('mesh links', () => {
     expect(scene.read(scene.registry.linkGone(7, ALICE))).toEqual(['route alice null', 'gone alice 0']);
   });
 
-  it('count with the clients here as the region’s', () => {
+  it('keys of mesh links and of clients here count once in the region', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
     scene.registry.linkPresent(7, ALICE);
@@ -443,8 +443,8 @@ describe('mesh links', () => {
   });
 });
 
-describe('whatever comes', () => {
-  it.each([1, 2, 3, 4])('figures are those of who is here, seed %i', (seed) => {
+describe('random arrivals and departures', () => {
+  it.each([1, 2, 3, 4])('the registry’s figures are those of the connected clients, seed %i', (seed) => {
     const random = seeded(seed);
     const scene = new Scene();
     const here = new Map<number, { key: number; home: boolean; notIdeal: boolean }>();

@@ -19,7 +19,7 @@ function withClients(...clients: readonly (readonly [id: number, key: ReturnType
 const standing = (registry: Registry, id: number) => registry.standing(registry.get(id) as Client);
 
 describe('the registry', () => {
-  it('lists every connection that was let in, until it leaves', () => {
+  it('the registry lists every admitted connection until it leaves', () => {
     const registry = withClients([1, ALICE], [2, ALICE], [3, BOB]);
     const ids = () => [...registry.clients()].map(({ id }) => id);
     expect(ids()).toEqual([1, 2, 3]);
@@ -29,11 +29,11 @@ describe('the registry', () => {
 });
 
 describe('the standing of a connection', () => {
-  it('alone with its key is active', () => {
+  it('the only connection of a key is active', () => {
     expect(standing(withClients([1, ALICE], [2, BOB]), 1)).toEqual({ connections: 1, active: true });
   });
 
-  it('among several of its key is active for the newest one, or the one that the plane names', () => {
+  it('among several connections of a key, the newest is active, or the one that the plane names', () => {
     const registry = withClients([1, ALICE], [2, ALICE]);
     expect(standing(registry, 1)).toEqual({ connections: 2, active: false });
     expect(standing(registry, 2)).toEqual({ connections: 2, active: true });
@@ -42,7 +42,7 @@ describe('the standing of a connection', () => {
     expect(standing(registry, 2)).toEqual({ connections: 2, active: false });
   });
 
-  it('is told of one that has just left, too', () => {
+  it('a connection that has just left has a standing, too', () => {
     const registry = withClients([1, ALICE]);
     const client = registry.get(1) as Client;
     registry.disconnected(1);

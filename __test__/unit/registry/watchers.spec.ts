@@ -10,14 +10,14 @@ function* clients(count: number): Iterator<Client> {
   }
 }
 
-describe('what watchers are told', () => {
-  it('is counted in the buckets of derper', () => {
+describe('counts of reports to watchers', () => {
+  it('reports to watchers are counted in derper’s buckets', () => {
     const { batches, loops } = new Watchers();
     expect(batches.bounds).toEqual([0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
     expect(loops.bounds).toEqual([0, 1, 2, 5, 10, 20, 50, 100]);
   });
 
-  it('is, of one change, one peer in one part for each watcher', () => {
+  it('a change counts as one part with one peer for each watcher', () => {
     const watchers = new Watchers();
     watchers.add(1, clients(0));
     watchers.add(2, clients(0));
@@ -26,7 +26,7 @@ describe('what watchers are told', () => {
     expect(watchers.loops.sum).toBe(2);
   });
 
-  it('ends with the last full part: no empty one follows, and none is counted', () => {
+  it('a dump ends with its last full part, and no empty part is counted', () => {
     const watchers = new Watchers();
     watchers.add(1, clients(1000));
     expect(watchers.nextPart(1)).toBeDefined();

@@ -8,7 +8,7 @@ import { clientPieces, eachClient } from '../../../src/relay/client-list.js';
 const WIDTH = SNAPSHOT_COLUMNS.length;
 const SERVER = readNodeKey(Buffer.alloc(32, 0xff));
 
-/** A plane that has connections with these ids, and counts how often it is asked. */
+/** A plane that has connections with these ids, and records the requests for them. */
 function planeOf(ids: readonly number[]) {
   const asked: number[] = [];
   const snapshot: DataPlane['snapshot'] = async (after, limit) => {
@@ -60,7 +60,7 @@ it.each([0, 1, 999, 1000, 1001])('%i clients are each listed once', async (count
   expect(seen).toEqual(ids);
 });
 
-it('a connection that the registry does not know yet, or any more, is left out', async () => {
+it('the list omits connections that the registry does not know yet, or no longer knows', async () => {
   const seen: number[] = [];
   for await (const { id } of eachClient(registryOf([1, 3, 4]), planeOf([1, 2, 3]).plane)) seen.push(id);
   expect(seen).toEqual([1, 3]);

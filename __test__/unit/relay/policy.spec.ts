@@ -6,14 +6,14 @@ import { planePolicy } from '../../../src/relay/policy.js';
 const limitsOf = (limits: NonNullable<RelayConfig['limits']>) => planePolicy(parseSettings({ limits })).limits;
 
 describe('the policy of the plane', () => {
-  it('has the bounds of strangers that settings name', () => {
+  it('the policy has the bounds of strangers that the settings name', () => {
     expect(limitsOf({})).toMatchObject({ perAddress: 256, exempt: ['127.0.0.0/8', '::1/128'] });
     const given = { perAddress: 7, exempt: '192.0.2.0/24, 2001:db8::/32' };
     expect(limitsOf(given)).toMatchObject({ perAddress: 7, exempt: ['192.0.2.0/24', '2001:db8::/32'] });
     expect(limitsOf({ exempt: '' }).exempt).toEqual([]);
   });
 
-  it('leaves more than a quarter of all connections to clients that are admitted', () => {
+  it('the policy leaves more than a quarter of all connections to admitted clients', () => {
     for (const connections of [100, 921, 20_000, 60_000]) {
       const { handshakes, parkedHandshakes, pendingLogins, duplexes } = limitsOf({ connections });
       // Two listeners, one of which has TLS, where HTTP takes three descriptors; the other one has no logins.
@@ -25,7 +25,7 @@ describe('the policy of the plane', () => {
     expect(limitsOf({})).toMatchObject(pools);
   });
 
-  it('has handshakes wait for a certificate as long as its order may take', () => {
+  it('the policy lets handshakes wait for a certificate as long as its order may take', () => {
     expect(planePolicy(parseSettings({})).deadlines.certificate).toBe(ORDER_TIMEOUT);
   });
 });
