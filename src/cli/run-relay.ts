@@ -5,6 +5,7 @@ import { toggleDebug } from '../logger.js';
 import type { Relay } from '../relay.js';
 import { ServiceManager } from './service-manager.js';
 import { endBySignal, heedSignals } from './signals.js';
+import { endSmallStart } from './small-start.js';
 
 /** Milliseconds after which a second signal ends the process at once. */
 const IMPATIENCE = 1000;
@@ -33,6 +34,7 @@ export async function runRelay(
     if (signals.isEnding) await new Promise(() => {});
     throw error;
   }
+  endSmallStart();
   manager.ready();
   signals.started();
   onStarted();
