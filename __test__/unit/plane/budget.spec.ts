@@ -9,7 +9,7 @@ function budgetOf(rules: Partial<BudgetRules<string>>, counters = new WritableCo
   return new Budget({ free: 10, limit: () => 1e9, counters: COUNTERS, relieve: () => {}, ...rules }, counters);
 }
 
-/** Gives holders what they have, and takes it all from whoever has to give something back. */
+/** Sets the amounts of holders, and takes the whole amount of a holder that must give something back. */
 function rig(limit: number, rules: Partial<BudgetRules<string>> = {}) {
   const counters = new WritableCounters();
   const shares = new Map<string, Share<string> | undefined>();
@@ -27,8 +27,8 @@ function rig(limit: number, rules: Partial<BudgetRules<string>> = {}) {
   return { give, relieved, held: () => counters.read(COUNTERS.held), over: () => counters.read(COUNTERS.over) };
 }
 
-describe('a budget', () => {
-  it('takes nothing from those who are within it', () => {
+describe('budgets', () => {
+  it('a budget takes nothing from holders that are within it together', () => {
     const { give, relieved, held } = rig(100);
     give('a', 60);
     give('b', 40);
@@ -37,7 +37,7 @@ describe('a budget', () => {
     expect(held()).toBe(90);
   });
 
-  it('takes from the largest, one after the other, and counts how often', () => {
+  it('a budget takes from the largest holder, one after another, and counts how often', () => {
     const { give, relieved, held, over } = rig(300);
     give('small', 20);
     give('large', 150);
@@ -49,7 +49,7 @@ describe('a budget', () => {
     expect([held(), over()]).toEqual([220, 2]);
   });
 
-  it('takes of those that have about the same from the one that has had it for longest', () => {
+  it('among holders of similar amounts, a budget takes from the oldest', () => {
     const { give, relieved } = rig(400);
     give('first', 100);
     give('second', 127);
@@ -59,20 +59,20 @@ describe('a budget', () => {
     expect(relieved).toEqual(['first']);
   });
 
-  it('holds all for alike that have much', () => {
+  it('a budget treats all large amounts as similar', () => {
     const { give, relieved } = rig(2500, { alike: 512 });
     give('first', 600);
     give('second', 2000);
     expect(relieved).toEqual(['first']);
   });
 
-  it('counts nothing of those who have little', () => {
+  it('a budget does not count small amounts', () => {
     const { give, relieved, held } = rig(1);
     for (const name of 'abcdefghij') give(name, 10);
     expect([held(), relieved.length]).toEqual([0, 0]);
   });
 
-  it('asks nobody for ever who gives nothing back', () => {
+  it('a budget asks a holder that gives nothing back only once', () => {
     const asked: string[] = [];
     const budget = budgetOf({ limit: () => 1, relieve: (holder) => void asked.push(holder) });
     budget.set(undefined, 'a', 100);
@@ -80,7 +80,7 @@ describe('a budget', () => {
     expect(asked).toEqual(['a']);
   });
 
-  it('is right about who has the most, whatever came before', () => {
+  it('a budget takes from a holder with the most, whatever came before', () => {
     const random = seeded(SEED);
     let limit = Number.POSITIVE_INFINITY;
     const named: string[] = [];
@@ -94,7 +94,7 @@ describe('a budget', () => {
       const amount = Math.floor(random() ** 4 * 5000);
       shares.set(holder, budget.set(shares.get(holder), holder, amount));
       const before = amounts.get(holder) ?? 0;
-      // Whoever comes into another class is its latest.
+      // A holder that enters another class is the latest there.
       if (digits(before) !== digits(amount)) amounts.delete(holder);
       amounts.set(holder, amount);
       const counted = [...amounts].filter(([, held]) => held > 10);

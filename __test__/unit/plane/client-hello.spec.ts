@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { HelloReader, readClientHello } from '../../../src/plane/js/client-hello.js';
 import { clientHello, inRecords } from '../../helpers/tls.js';
 
-describe('a ClientHello', () => {
-  it('is read however records cut it, and whatever follows', async () => {
+describe('the reader of ClientHellos', () => {
+  it('a ClientHello is read however records cut it, and whatever follows', async () => {
     const hello = await clientHello('Relay.Test');
     const wanted = { serverName: 'relay.test', alpn: [], schemes: expect.arrayContaining([0x0403, 0x0804]) };
     for (const bytes of [hello, inRecords(hello, 1), inRecords(hello, 7), inRecords(hello, 200)]) {
@@ -12,13 +12,13 @@ describe('a ClientHello', () => {
     }
   });
 
-  it('is waited for', async () => {
+  it('an incomplete ClientHello needs more bytes', async () => {
     const hello = inRecords(await clientHello('relay.test'), 100);
     for (let length = 0; length < hello.length; length++)
       expect(readClientHello(hello.subarray(0, length))).toBe('more');
   });
 
-  it('may come in pieces', async () => {
+  it('a ClientHello may come in pieces', async () => {
     const hello = inRecords(await clientHello('relay.test'), 5);
     const reader = new HelloReader();
     for (let length = 0; length < hello.length; length++)
@@ -26,7 +26,7 @@ describe('a ClientHello', () => {
     expect(reader.read(hello)).toEqual(readClientHello(hello));
   });
 
-  it('need not say a name, and an address is none', async () => {
+  it('a ClientHello may lack a server name, and an address does not count as one', async () => {
     expect(readClientHello(await clientHello())).toMatchObject({ serverName: '' });
     const named = await clientHello('192.0.2.10x');
     named.write('0', named.indexOf('192.0.2.10x') + 10);
@@ -36,16 +36,19 @@ describe('a ClientHello', () => {
   it.each([
     ['a request', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ['another message', Buffer.from('160303000402000000', 'hex')],
-    ['one in records without a body', Buffer.from('160303000016030300040100ffff', 'hex')],
-    ['one without a body', Buffer.from('16030300050100000100', 'hex')],
-    ['one that is longer than any', inRecords(Buffer.alloc(20_000, Buffer.from('1603030000010fffff', 'hex')), 1000)],
-  ])('is not %s', (_, bytes) => {
+    ['a message in records without a body', Buffer.from('160303000016030300040100ffff', 'hex')],
+    ['a message without a body', Buffer.from('16030300050100000100', 'hex')],
+    [
+      'a message that is longer than any ClientHello',
+      inRecords(Buffer.alloc(20_000, Buffer.from('1603030000010fffff', 'hex')), 1000),
+    ],
+  ])('%s is no ClientHello', (_, bytes) => {
     expect(readClientHello(bytes)).toBe('other');
   });
 
-  it('whose lengths lie is left to OpenSSL', async () => {
+  it('a ClientHello with wrong lengths does not need more bytes', async () => {
     const hello = await clientHello('relay.test');
-    // Each byte of its body in turn: whatever it is then, it is not waited for, and nothing is thrown.
+    // Each byte of the body in turn. The reader then neither waits nor throws, and leaves the message to OpenSSL.
     for (let at = 9; at < hello.length; at++) {
       const broken = Buffer.from(hello);
       broken[at] = 255;

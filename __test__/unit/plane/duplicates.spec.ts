@@ -17,7 +17,7 @@ const { cases } = JSON.parse(readFileSync(new URL('../../vectors/duplicates.json
   readonly cases: Readonly<Record<string, readonly Step[]>>;
 };
 
-/** The connections of one key, however many there are: what a table keeps of them. */
+/** The connections of one key, as a table keeps them, whatever their number. */
 class OneKey {
   private single: string | undefined;
   private several: Duplicates<string> | undefined;
@@ -50,7 +50,7 @@ class OneKey {
   }
 }
 
-/** The same, through the forwarding table. */
+/** The connections of one key, through the forwarding table. */
 class OneKeyOfTable {
   private readonly table = new Table<Connection>(new EventQueue(eventLog().events));
   private readonly connections = new Map<
@@ -87,10 +87,10 @@ class OneKeyOfTable {
 }
 
 describe.each([
-  ['the machine', OneKey],
+  ['the state machine', OneKey],
   ['the table', OneKeyOfTable],
-])('%s chooses as upstream does', (_name, Kind) => {
-  it.each(Object.entries(cases))('%s', (_case, steps) => {
+])('the active connection by %s', (_name, Kind) => {
+  it.each(Object.entries(cases))('the active connection is upstream’s: %s', (_case, steps) => {
     const key = new Kind();
     steps.forEach(({ op, connection, active }, index) => {
       key[op](connection);
@@ -99,8 +99,8 @@ describe.each([
   });
 });
 
-describe('whatever happens', () => {
-  it.each([1, 2, 3, 4, 5, 6, 7, 8])('the active one is a member, seed %i', (seed) => {
+describe('random arrivals and departures', () => {
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])('the active connection of a key is one of its connections, seed %i', (seed) => {
     const random = seeded(seed);
     const key = new OneKey();
     const live: string[] = [];
@@ -119,17 +119,17 @@ describe('whatever happens', () => {
       } else {
         latest = live[some()] as string;
         key.activity(latest);
-        // A single connection's activity decides nothing.
+        // The activity of a single connection decides nothing.
       }
       expect(key.members.toSorted()).toEqual(live.toSorted());
       if (live.length === 0) expect(key.active).toBeNull();
       else expect(live).toContain(key.active);
-      // The last to come or to send has the packets, for as long as it is there.
+      // The last connection to come or to send gets the packets until it leaves.
       if (latest !== null) expect(key.active).toBe(latest);
     }
   });
 
-  it('what is remembered does not grow while clones alternate', () => {
+  it('the history of a key does not grow while clones alternate', () => {
     const duplicates = new Duplicates('a', 'b');
     for (let turn = 0; turn < 10_000; turn++) {
       duplicates.activity('a');

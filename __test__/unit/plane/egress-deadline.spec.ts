@@ -9,7 +9,7 @@ afterEach(() => {
 });
 
 describe('the write deadline', () => {
-  it('ends a connection whose transport stands still, not before its time and not much after', async () => {
+  it('the write deadline ends a connection with a stalled transport, not early and not much late', async () => {
     const { egress, owner, context, clock } = await stalled();
     const ended = visit(egress, owner, clock);
     expect(ended).toBeGreaterThanOrEqual(2000);
@@ -18,7 +18,7 @@ describe('the write deadline', () => {
     expect(context.counters.read('write_timeouts')).toBe(1);
   });
 
-  it('is armed again by every bit of progress', async () => {
+  it('progress restarts the write deadline', async () => {
     const { egress, owner, clock, stream } = await stalled();
     for (let step = 0; step < 7; step++) {
       clock.now += 1900;
@@ -33,13 +33,13 @@ describe('the write deadline', () => {
     expect(ended - 7 * 1900).toBeLessThanOrEqual(3000);
   });
 
-  it('does not run while there is nothing to write', async () => {
+  it('the write deadline does not run while there is nothing to write', async () => {
     const { egress, owner, clock, stream } = await stalled();
     stream.open();
     await settled();
     clock.now += 10_000;
     expect(egress.onTime(clock.now)).toBe(Number.POSITIVE_INFINITY);
-    // What comes later has all of its time.
+    // A later packet has the whole deadline.
     clock.now += 10_000;
     egress.packet(packet(9));
     await settled();
@@ -48,7 +48,7 @@ describe('the write deadline', () => {
     expect(owner.calls).toEqual([]);
   });
 
-  it('begins with the write, not with one before it that left just as much', async () => {
+  it('the write deadline begins with the write, not with an earlier write of equal size', async () => {
     const { egress, owner, clock, stream } = await stalled();
     egress.onTime(clock.now);
     stream.take(Number.POSITIVE_INFINITY);
@@ -62,19 +62,19 @@ describe('the write deadline', () => {
   });
 
   it.each<[string, EgressKind, PolicyChanges, number]>([
-    ['of an ordinary client', CLIENT, {}, 2000],
-    ['of a mesh peer, which has longer, but not beyond TCP’s own', MESH_PEER, {}, 15_000],
-    ['of a mesh peer without TCP’s own', MESH_PEER, { tcp: { userTimeout: 0 } }, 30_000],
-    ['that is off, with TCP’s own', CLIENT, { deadlines: { write: 0 } }, 15_000],
-    ['that is shorter by TCP’s own', CLIENT, { tcp: { userTimeout: 500 } }, 500],
-  ])('%s', async (_name, kind, changes, limit) => {
+    ['an ordinary client', CLIENT, {}, 2000],
+    ['a mesh peer, which has longer, up to the TCP user timeout', MESH_PEER, {}, 15_000],
+    ['a mesh peer without a TCP user timeout', MESH_PEER, { tcp: { userTimeout: 0 } }, 30_000],
+    ['a client without a write deadline, up to the TCP user timeout', CLIENT, { deadlines: { write: 0 } }, 15_000],
+    ['a client with a shorter TCP user timeout', CLIENT, { tcp: { userTimeout: 500 } }, 500],
+  ])('the write deadline applies to %s', async (_name, kind, changes, limit) => {
     const { egress, owner, clock } = await stalled(changes, kind);
     const ended = visit(egress, owner, clock);
     expect(ended).toBeGreaterThanOrEqual(limit);
     expect(ended).toBeLessThanOrEqual(1.5 * limit);
   });
 
-  it('that is off altogether never comes', async () => {
+  it('without a write deadline and a TCP user timeout, no deadline is armed', async () => {
     const { egress, owner, clock } = await stalled({ deadlines: { write: 0 }, tcp: { userTimeout: 0 } });
     expect(owner.armed).toEqual([]);
     expect(egress.onTime(clock.now + 1e9)).toBe(Number.POSITIVE_INFINITY);
@@ -98,7 +98,7 @@ function offer(egress: Egress): void {
   for (let number = 0; number < 8; number++) egress.packet(packet(number, 8000));
 }
 
-/** Visits as the wheel would, until there is no more to visit. Returns when that was. */
+/** Visits as the wheel would, until no deadline is left. Returns the time of the last visit. */
 function visit(egress: Egress, owner: Owner, clock: { now: number }): number {
   let next = owner.armed.at(-1) as number;
   while (next !== Number.POSITIVE_INFINITY) {

@@ -8,8 +8,8 @@ import { seeded } from '../../helpers/random.js';
 import { type GatedStream, keyOf, policyWith, settled } from './context.js';
 import { ALICE, control, packet, rig, stuck, WINDOW } from './egress-rig.js';
 
-describe('packets', () => {
-  it('of one turn leave together, at its end', async () => {
+describe('packets to a client', () => {
+  it('packets of one turn leave together, at the end of the turn', async () => {
     const { egress, stream } = rig();
     stream.open();
     egress.packet(packet(1));
@@ -19,7 +19,7 @@ describe('packets', () => {
     expect(numbers(stream)).toEqual([1, 2]);
   });
 
-  it('that the window takes are not dropped, however many they are', async () => {
+  it('packets that fit into the window are not dropped, whatever their number', async () => {
     const { egress, stream, context } = rig();
     const size = 1000;
     const many = Math.ceil(WINDOW / packet(0, size).frame.length);
@@ -33,7 +33,7 @@ describe('packets', () => {
     expect(context.counters.read('bytes_sent')).toBe(many * size);
   });
 
-  it('behind a full window wait, and make room at the head of the queue', async () => {
+  it('packets behind a full window wait, and make room at the head of the queue', async () => {
     const { egress, stream, context } = await stuck();
     for (let number = 100; number < 150; number++) egress.packet(packet(number, 10));
     expect(egress.queuedPackets).toBe(32);
@@ -45,7 +45,7 @@ describe('packets', () => {
     expect(egress.stats).toEqual({ packets: 33, bytes: WINDOW + 320, dropped: 18 });
   });
 
-  it('of discovery have a queue of their own, and go first', async () => {
+  it('discovery packets have a queue of their own, and go first', async () => {
     const { egress, stream, context } = await stuck();
     for (let number = 100; number < 140; number++) {
       egress.packet(packet(number, 10));
@@ -59,7 +59,7 @@ describe('packets', () => {
     expect(numbers(stream)).toEqual([0, ...range(1108, 1140), ...range(108, 140)]);
   });
 
-  it('at queue depth 0 are dropped themselves', async () => {
+  it('packets at queue depth 0 are dropped at once', async () => {
     const { egress, context } = await stuck({ queueDepth: 0 });
     egress.packet(packet(100, 10));
     egress.packet(packet(101, 20, true));
@@ -68,7 +68,7 @@ describe('packets', () => {
     expect(egress.stats.dropped).toBe(2);
   });
 
-  it('keep their order when the window opens between them', async () => {
+  it('packets keep their order when the window opens between them', async () => {
     const { egress, stream } = await stuck();
     egress.packet(packet(1, 10));
     egress.packet(packet(2, 10));
@@ -78,7 +78,7 @@ describe('packets', () => {
     expect(numbers(stream)).toEqual([0, 1, 2, 3]);
   });
 
-  it('tell the owner whose they were, once they are on their way and not before', async () => {
+  it('the owner hears of the source of a packet when the packet leaves, and not before', async () => {
     const { egress, stream, owner } = await stuck();
     expect(owner.sent).toEqual([ALICE]);
     const bob = keyOf(2);
@@ -89,11 +89,11 @@ describe('packets', () => {
     expect(owner.sent).toEqual([ALICE, bob]);
   });
 
-  it('leave one window at a time', async () => {
+  it('packets leave one window at a time', async () => {
     const { egress, stream } = rig();
     for (let number = 0; number < 20; number++) egress.packet(packet(number, 20_000));
     await settled();
-    // The stream has the first of the window; what it takes is refilled only when all of it has gone.
+    // The stream has the first window. The next one follows when all of the first has gone.
     expect(stream.writableLength).toBeLessThan(WINDOW + 20_037);
     expect(stream.writableLength + 20_037 * egress.queuedPackets).toBe(20 * 20_037);
     stream.take(3);
@@ -106,7 +106,7 @@ describe('packets', () => {
 });
 
 describe('control frames', () => {
-  it('go before packets that wait, in their order', async () => {
+  it('control frames go before packets that wait, in their order', async () => {
     const { egress, stream } = await stuck();
     egress.packet(packet(1, 10, true));
     egress.frames(control(1));
@@ -117,7 +117,7 @@ describe('control frames', () => {
     expect(types(stream)).toEqual(['RecvPacket 0', 'Health 1', 'Health 2', 'RecvPacket 1', 'RecvPacket 2']);
   });
 
-  it('go before packets of the same turn that came after them', async () => {
+  it('control frames go before later packets of one turn', async () => {
     const { egress, stream } = rig();
     stream.open();
     egress.frames(control(1));
@@ -126,7 +126,7 @@ describe('control frames', () => {
     expect(types(stream)).toEqual(['Health 1', 'RecvPacket 2']);
   });
 
-  it('that tell of peers that went are counted by reason', async () => {
+  it('PeerGone frames are counted by reason', async () => {
     const { egress, stream, context } = rig();
     stream.open();
     const gone = peerGoneFrame(ALICE, PeerGoneReason.Disconnected);
@@ -137,7 +137,7 @@ describe('control frames', () => {
     expect(context.counters.read('peer_gone_not_here_frames')).toBe(1);
   });
 
-  it('beyond the limit are too many', async () => {
+  it('control frames beyond the limit overflow', async () => {
     const { egress, owner } = await stuck({ limits: { controlBytes: 100 } });
     egress.frames(Buffer.alloc(60, encodeFrame(FrameType.Health, Buffer.alloc(0))));
     expect(owner.calls).toEqual([]);
@@ -145,7 +145,7 @@ describe('control frames', () => {
     expect(owner.calls).toEqual(['overflow']);
   });
 
-  it('are counted against the limit only while they wait', async () => {
+  it('control frames count against the limit only while waiting', async () => {
     const { egress, owner, stream } = rig({ limits: { controlBytes: 100 } });
     stream.open();
     for (let round = 0; round < 10; round++) {
@@ -156,10 +156,10 @@ describe('control frames', () => {
   });
 });
 
-describe('pull', () => {
+describe('pulling control frames', () => {
   const part = () => encodeFrame(FrameType.Health, Buffer.alloc(95));
 
-  it('asks for more while less than half of the limit waits', async () => {
+  it('an egress pulls more while less than half of the limit waits', async () => {
     const { egress, owner, stream } = await stuck({ limits: { controlBytes: 1000 } });
     for (let asked = 0; asked < 4; asked++) {
       egress.frames(part(), true);
@@ -175,7 +175,7 @@ describe('pull', () => {
     expect(owner.calls).toEqual(Array(5).fill('pulled'));
   });
 
-  it('is asked once for each part', async () => {
+  it('an egress pulls once for each part', async () => {
     const { egress, owner, stream } = rig();
     stream.open();
     egress.frames(part(), true);
@@ -188,7 +188,7 @@ describe('pull', () => {
 });
 
 describe('pongs', () => {
-  it('wait in a mailbox of one', async () => {
+  it('pongs wait in a mailbox of one', async () => {
     const { egress, stream, context } = await stuck();
     egress.sendPong(pongFrame(Buffer.alloc(8, 1)));
     egress.sendPong(pongFrame(Buffer.alloc(8, 2)));
@@ -202,7 +202,7 @@ describe('pongs', () => {
     expect(context.counters.read('sent_pong')).toBe(2);
   });
 
-  it('go behind control frames and before packets', async () => {
+  it('pongs go behind control frames and before packets', async () => {
     const { egress, stream } = await stuck();
     egress.packet(packet(1, 10, true));
     egress.sendPong(pongFrame(Buffer.alloc(8, 7)));
@@ -213,8 +213,8 @@ describe('pongs', () => {
   });
 });
 
-describe('close', () => {
-  it('counts what was being written, what was about to be, and what waited', async () => {
+describe('closing an egress', () => {
+  it('close counts packets in a write and packets that wait as dropped', async () => {
     const { egress, context } = await stuck();
     for (let number = 1; number <= 3; number++) egress.packet(packet(number, 10));
     egress.packet(packet(4, 10, true));
@@ -228,7 +228,7 @@ describe('close', () => {
     expect(egress.stats.dropped).toBe(5);
   });
 
-  it('counts packets of the same turn', async () => {
+  it('close counts packets of its turn as dropped', async () => {
     const { egress, context, stream } = rig();
     stream.open();
     egress.packet(packet(1, 10));
@@ -239,7 +239,7 @@ describe('close', () => {
     expect(stream.given).toEqual([]);
   });
 
-  it('counts a write that is never called back as one that failed, and nothing twice', async () => {
+  it('close counts a write without a callback as failed, and no packet twice', async () => {
     const { egress, context, stream } = rig();
     egress.packet(packet(1, 10));
     await settled();
@@ -250,7 +250,7 @@ describe('close', () => {
     expect(dropped(context)).toEqual({ 'write_error:other': [1, 10] });
   });
 
-  it('leaves nothing to be done', async () => {
+  it('a closed egress does nothing more', async () => {
     const { egress, owner, stream } = rig();
     stream.open();
     egress.close();
@@ -263,43 +263,48 @@ describe('close', () => {
   });
 });
 
-describe('whatever comes', () => {
-  it.each([1, 2, 3, 4, 5, 6])('sent and dropped are what was offered, in order, seed %i', async (seed) => {
-    const random = seeded(seed);
-    const { egress, stream, context } = rig({ queueDepth: 1 + Math.floor(random() * 40) });
-    const offered = { packets: 0, bytes: 0 };
-    for (let step = 0; step < 1500; step++) {
-      const roll = random();
-      if (roll < 0.7) {
-        const size = 4 + Math.floor(random() ** 4 * 60_000);
-        egress.packet(packet(step, size, random() < 0.2));
-        offered.packets += 1;
-        offered.bytes += size;
-      } else if (roll < 0.75) egress.frames(control(step));
-      else if (roll < 0.8) egress.sendPong(pongFrame(Buffer.alloc(8)));
-      else if (roll < 0.9) stream.take(1 + Math.floor(random() * 4));
-      else await settled();
-    }
-    if (seed % 2 === 0) {
-      stream.open();
-      await settled();
-      expect(egress.queuedPackets).toBe(0);
-    }
-    egress.close();
-    const drops = Object.values(dropped(context));
-    const sent = context.counters.read('packets_sent');
-    expect(sent + drops.reduce((sum, [packets]) => sum + packets, 0)).toBe(offered.packets);
-    expect(context.counters.read('bytes_sent') + drops.reduce((sum, [, bytes]) => sum + bytes, 0)).toBe(offered.bytes);
-    expect(egress.stats.packets).toBe(sent);
-    expect(sent).toBeGreaterThan(100);
-    expect(egress.stats.dropped).toBeGreaterThan(seed % 2);
-    for (const disco of [false, true]) {
-      const order = framesOf(stream)
-        .filter(({ type, kind }) => type === 'RecvPacket' && kind === disco)
-        .map(({ number }) => number);
-      expect(order).toEqual(order.toSorted((a, b) => a - b));
-    }
-  });
+describe('random use of an egress', () => {
+  it.each([1, 2, 3, 4, 5, 6])(
+    'packets sent and packets dropped add up to those offered, in order, seed %i',
+    async (seed) => {
+      const random = seeded(seed);
+      const { egress, stream, context } = rig({ queueDepth: 1 + Math.floor(random() * 40) });
+      const offered = { packets: 0, bytes: 0 };
+      for (let step = 0; step < 1500; step++) {
+        const roll = random();
+        if (roll < 0.7) {
+          const size = 4 + Math.floor(random() ** 4 * 60_000);
+          egress.packet(packet(step, size, random() < 0.2));
+          offered.packets += 1;
+          offered.bytes += size;
+        } else if (roll < 0.75) egress.frames(control(step));
+        else if (roll < 0.8) egress.sendPong(pongFrame(Buffer.alloc(8)));
+        else if (roll < 0.9) stream.take(1 + Math.floor(random() * 4));
+        else await settled();
+      }
+      if (seed % 2 === 0) {
+        stream.open();
+        await settled();
+        expect(egress.queuedPackets).toBe(0);
+      }
+      egress.close();
+      const drops = Object.values(dropped(context));
+      const sent = context.counters.read('packets_sent');
+      expect(sent + drops.reduce((sum, [packets]) => sum + packets, 0)).toBe(offered.packets);
+      expect(context.counters.read('bytes_sent') + drops.reduce((sum, [, bytes]) => sum + bytes, 0)).toBe(
+        offered.bytes,
+      );
+      expect(egress.stats.packets).toBe(sent);
+      expect(sent).toBeGreaterThan(100);
+      expect(egress.stats.dropped).toBeGreaterThan(seed % 2);
+      for (const disco of [false, true]) {
+        const order = framesOf(stream)
+          .filter(({ type, kind }) => type === 'RecvPacket' && kind === disco)
+          .map(({ number }) => number);
+        expect(order).toEqual(order.toSorted((a, b) => a - b));
+      }
+    },
+  );
 });
 
 interface Seen {
@@ -335,7 +340,7 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, index) => from + index);
 }
 
-/** Drops that there were, by reason and kind: packets and bytes. */
+/** All drops, by reason and kind: packets and bytes. */
 function dropped({ counters }: PlaneContext): Record<string, [packets: number, bytes: number]> {
   const all = DROP_REASONS.flatMap((reason) => PACKET_KINDS.map((kind) => `${reason}:${kind}` as const));
   const read = (label: (typeof all)[number]): [number, number] => [
@@ -345,10 +350,10 @@ function dropped({ counters }: PlaneContext): Record<string, [packets: number, b
   return Object.fromEntries(all.map((label) => [label, read(label)] as const).filter(([, [packets]]) => packets > 0));
 }
 
-describe('the way out of a link', () => {
+describe('the egress of a mesh link', () => {
   const deep = { linkQueueDepth: 3, queueDepth: 1 };
 
-  it('has a queue of its own depth, and its own names for what it drops', async () => {
+  it('the egress of a link has its own queue depth and drop reason', async () => {
     const { egress, context } = rig(deep, LINK);
     egress.packet(packet(0, WINDOW));
     await settled();
@@ -357,13 +362,13 @@ describe('the way out of a link', () => {
     expect(context.counters.read('packets_dropped:mesh_queue:other')).toBe(2);
     egress.close();
     egress.packet(packet(6, 10));
-    // What is half written, what waits, and what comes too late.
+    // A packet in a write, packets that wait, and one after the close.
     expect(context.counters.read('packets_dropped:mesh_down:other')).toBe(1 + 3 + 1);
     expect(egress.stats).toEqual({ packets: 0, bytes: 0, dropped: 7 });
     expect(totalDropped(context)).toBe(7);
   });
 
-  it('is not counted with the clients’', async () => {
+  it('packets of a link are not counted with those of clients', async () => {
     const { egress, stream, context } = rig(deep, LINK);
     stream.open();
     egress.packet(packet(1, 10));
@@ -375,10 +380,10 @@ describe('the way out of a link', () => {
   });
 });
 
-describe('a way out that holds the most of all', () => {
+describe('an egress that exceeds the budget', () => {
   const held = ({ context }: { context: PlaneContext }) => context.counters.read('held:queued_bytes');
 
-  it('loses its oldest packets, discovery last, until all are within the budget', async () => {
+  it('the largest egress loses its oldest packets, discovery last, until the budget is kept', async () => {
     const made = await stuck({ limits: { queuedBytes: WINDOW + 25_000 } });
     const { egress, context, owner } = made;
     egress.packet(packet(1, 5000, true));
@@ -394,7 +399,7 @@ describe('a way out that holds the most of all', () => {
     expect(held(made)).toBe(0);
   });
 
-  it('is to be closed if it has no packet to lose', async () => {
+  it('the largest egress asks to be closed if no packet is left to lose', async () => {
     const made = await stuck();
     made.egress.frames(Buffer.alloc(5000));
     expect(held(made)).toBeGreaterThan(WINDOW + 5000);
@@ -403,7 +408,7 @@ describe('a way out that holds the most of all', () => {
     expect(made.owner.calls).toEqual(['over budget']);
   });
 
-  it('keeps of what it queues its own bytes alone', async () => {
+  it('an egress keeps only the bytes of a queued packet, not the chunk around them', async () => {
     const { egress, stream } = await stuck();
     const chunk = Buffer.alloc(64 << 10);
     const small = packet(1, 100);

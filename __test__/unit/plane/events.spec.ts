@@ -17,8 +17,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe('events', () => {
-  it('are raised in their order, and never from within what caused them', async () => {
+describe('the order of events', () => {
+  it('events are raised in order, after the code that causes them', async () => {
     queue.raise((to) => to.watch(1));
     queue.raise((to) => to.watch(2));
     queue.closed(1, keyOf(1), (to) => to.closed(1, 'closed'));
@@ -27,7 +27,7 @@ describe('events', () => {
     expect(log).toEqual(['watch 1', 'watch 2', 'closed 1 closed']);
   });
 
-  it('that a handler causes come after those that wait', async () => {
+  it('an event that a handler causes comes after events that wait', async () => {
     queue.raise(() => {
       queue.raise((to) => to.watch(3));
       log.push('first');
@@ -39,8 +39,8 @@ describe('events', () => {
   });
 });
 
-describe('prefer', () => {
-  it('is raised a moment later, and only as it is then', async () => {
+describe('the event prefer', () => {
+  it('prefer is raised after a short delay, with the last home of each client', async () => {
     queue.prefer(1, true);
     queue.prefer(2, true);
     queue.prefer(1, false);
@@ -53,7 +53,7 @@ describe('prefer', () => {
     expect(log.slice(2)).toEqual(['prefer 3 true']);
   });
 
-  it('is dropped by closed, which is the last event of a connection', async () => {
+  it('closed drops prefer, and is the last event of a connection', async () => {
     queue.prefer(1, true);
     queue.prefer(2, true);
     queue.closed(1, keyOf(1), (to) => to.closed(1, 'disconnected'));
@@ -62,8 +62,8 @@ describe('prefer', () => {
   });
 });
 
-describe('active', () => {
-  it('is raised once a moment, the last of each key', async () => {
+describe('the event active', () => {
+  it('active is raised with a short delay, once for each key, with its last connection', async () => {
     const lines = () => log.map((line) => line.split(' ').slice(-2).join(' '));
     for (let sequence = 1; sequence <= 1000; sequence++) queue.active(keyOf(sequence % 2), sequence % 7, sequence);
     await vi.advanceTimersByTimeAsync(10);
@@ -74,7 +74,7 @@ describe('active', () => {
     expect(lines().at(-1)).toBe('5 1001');
   });
 
-  it('of a connection that closes is dropped, of another one of its key is not', async () => {
+  it('closed drops active of its own connection, and not that of another connection of the key', async () => {
     queue.active(keyOf(1), 1, 10);
     queue.active(keyOf(2), 3, 11);
     queue.closed(1, keyOf(1), (to) => to.closed(1, 'disconnected'));
@@ -85,8 +85,8 @@ describe('active', () => {
   });
 });
 
-describe('stop', () => {
-  it('leaves no timer', () => {
+describe('stopping the queue of events', () => {
+  it('stop leaves no timer', () => {
     queue.prefer(1, true);
     queue.stop();
     expect(vi.getTimerCount()).toBe(0);

@@ -12,18 +12,18 @@ describe('requests of upstream’s clients', () => {
     ['request', PLAIN],
     ['requestTLS12', PLAIN],
     ['requestFastStart', { ...PLAIN, fastStart: true }],
-  ])('%s', (name, expected) => {
+  ])('a request of upstream’s client is a DERP upgrade: %s', (name, expected) => {
     const head = Buffer.from(vectors.upgrade[name]?.text ?? '');
     expect(readHead(head, LIMIT)).toEqual({ ...expected, end: head.length });
   });
 });
 
-describe('raw DERP', () => {
+describe('heads of upgrades to raw DERP', () => {
   it.each<[string, string, Partial<DerpUpgrade>]>([
     ['in any case', 'GET /derp HTTP/1.1|Host: x|uPGRADE: DeRp', {}],
     ['without Connection', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP', {}],
     ['with another method', 'POST /derp HTTP/1.1|Host: x|Upgrade: DERP', {}],
-    ['with a method that there is not', 'BREW! /derp HTTP/1.1|Host: x|Upgrade: DERP', {}],
+    ['with an unknown method', 'BREW! /derp HTTP/1.1|Host: x|Upgrade: DERP', {}],
     ['over HTTP/1.0', 'GET /derp HTTP/1.0|Upgrade: DERP', {}],
     ['with a query', 'GET /derp?a=b HTTP/1.1|Host: x|Upgrade: DERP', {}],
     ['with an absolute target', 'GET https://derp.test/derp HTTP/1.1|Host: x|Upgrade: DERP', {}],
@@ -32,12 +32,12 @@ describe('raw DERP', () => {
     ['from the first of two Upgrade headers', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|Upgrade: websocket', {}],
     ['from an early client', 'GET /derp HTTP/1.1|Host: x|Upgrade: WebSocket', {}],
     [
-      'where the subprotocol is another',
+      'with another subprotocol of WebSocket',
       'GET /derp HTTP/1.1|Host: x|Upgrade: websocket|Sec-WebSocket-Protocol: chat',
       {},
     ],
     [
-      'where only the second subprotocol header has it',
+      'with the subprotocol derp in the second header alone',
       'GET /derp HTTP/1.1|Host: x|Upgrade: websocket|Sec-WebSocket-Protocol: chat|Sec-WebSocket-Protocol: derp',
       {},
     ],
@@ -63,19 +63,19 @@ describe('raw DERP', () => {
     ['with the length of a body, twice', `${UPGRADE}|Content-Length: 5|content-length:5`, {}],
     ['with a body in chunks', `${UPGRADE}|Transfer-Encoding: Chunked|Content-Length: 5`, {}],
     ['with a coding in HTTP/1.0', 'GET /derp HTTP/1.0|Upgrade: DERP|Transfer-Encoding: gzip', {}],
-  ])('%s', (_name, lines, expected) => {
+  ])('a head is a DERP upgrade %s', (_name, lines, expected) => {
     const bytes = head(lines);
     expect(readHead(bytes, LIMIT)).toEqual({ ...PLAIN, ...expected, end: bytes.length });
   });
 
-  it('begins behind the head, where what follows is left alone', () => {
+  it('DERP begins behind the head, and the reader leaves the bytes there alone', () => {
     const bytes = head('GET /derp HTTP/1.1|Host: x|Upgrade: DERP');
     const followed = Buffer.concat([bytes, Buffer.from('\x02\0\0\0\x04\r\n\r\n')]);
     expect(readHead(followed, LIMIT)).toEqual({ ...PLAIN, end: bytes.length });
   });
 });
 
-describe('the HTTP server’s business', () => {
+describe('heads for the HTTP server', () => {
   it.each([
     ['no upgrade', 'GET /derp HTTP/1.1|Host: x'],
     ['no host', 'GET /derp HTTP/1.1'.concat('|Upgrade: DERP')],
@@ -102,7 +102,7 @@ describe('the HTTP server’s business', () => {
     ['a folded line', 'GET /derp HTTP/1.1|Host: x|X: a|  b|Upgrade: DERP'],
     ['a blank before the colon', 'GET /derp HTTP/1.1|Host: x|Upgrade : DERP'],
     ['no name', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|: value'],
-    ['a name that is none', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|na(me: value'],
+    ['a malformed name', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|na(me: value'],
     ['a NUL in a value', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\0b'],
     ['a bare carriage return', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|X: a\rb'],
     ['no length of a body', `${UPGRADE}|Content-Length:`],
@@ -117,12 +117,12 @@ describe('the HTTP server’s business', () => {
     ['an unknown coding', `${UPGRADE}|Transfer-Encoding: gzip`],
     ['a list of codings', `${UPGRADE}|Transfer-Encoding: gzip, chunked`],
     ['a coding twice', `${UPGRADE}|Transfer-Encoding: chunked|Transfer-Encoding: chunked`],
-  ])('%s', (_name, lines) => {
+  ])('a head goes to the HTTP server: %s', (_name, lines) => {
     expect(readHead(head(lines), LIMIT)).toBe('http');
   });
 });
 
-describe('no head at all', () => {
+describe('bytes that are no head', () => {
   it.each([
     ['HTTP/0.9', 'GET /derp|Upgrade: DERP'],
     ['two blanks in the request line', 'GET  /derp HTTP/1.1|Host: x|Upgrade: DERP'],
@@ -132,26 +132,26 @@ describe('no head at all', () => {
     ['no colon', 'GET /derp HTTP/1.1|Host: x|Upgrade: DERP|nonsense'],
     ['a TLS client hello', '\x16\x03\x01\x02\0\x01\0'],
     ['a first header that goes on', 'GET /derp HTTP/1.1| Host: x|Upgrade: DERP'],
-  ])('%s', (_name, lines) => {
+  ])('bytes are no head: %s', (_name, lines) => {
     expect(readHead(head(lines), LIMIT)).toBe('bad');
   });
 });
 
-describe('a head that is not whole', () => {
+describe('incomplete heads', () => {
   const whole = head('GET /derp HTTP/1.1|Host: x|Upgrade: DERP');
 
-  it('is waited for, to its last byte', () => {
+  it('a head needs more bytes until its last one', () => {
     for (let at = 0; at < whole.length; at++) expect(readHead(whole.subarray(0, at), LIMIT)).toBe('more');
     expect(readHead(whole, LIMIT)).not.toBe('more');
   });
 
-  it('may have bare line feeds, up to the limit', () => {
+  it('a head may have bare line feeds, up to the limit', () => {
     const bare = Buffer.from('GET /derp HTTP/1.1\nHost: x\nUpgrade: DERP\n\n');
     expect(readHead(bare, bare.length)).toEqual({ ...PLAIN, end: bare.length });
     expect(readHead(bare, bare.length - 1)).toBe('http');
   });
 
-  it('may be as long as the limit, and no longer', () => {
+  it('a head may be as long as the limit, and no longer', () => {
     expect(readHead(whole, whole.length)).toEqual({ ...PLAIN, end: whole.length });
     expect(readHead(whole, whole.length - 1)).toBe('http');
     expect(readHead(whole.subarray(0, 30), 30)).toBe('http');
@@ -159,7 +159,7 @@ describe('a head that is not whole', () => {
   });
 });
 
-describe('a head that is made to be slow', () => {
+describe('heads that are made to be slow', () => {
   const much = 64 << 10;
 
   it.each([
@@ -169,9 +169,9 @@ describe('a head that is made to be slow', () => {
     ['a long name', 'x'.repeat(much)],
     ['a length without an end', `Content-Length: ${'0'.repeat(much)}`],
     ['many headers', Array.from({ length: 6000 }, (_, index) => `a${index}:`).join('|')],
-  ])('%s', (_name, lines, target = '/derp') => {
+  ])('a hostile head takes no quadratic time: %s', (_name, lines, target = '/derp') => {
     const bytes = head(`GET ${target} HTTP/1.1|Host: x|${lines}|Upgrade: DERP`);
-    // What takes quadratic time takes seconds.
+    // Quadratic time would take seconds.
     expect(busyTime(() => readHead(bytes, 2 * much))).toBeLessThan(500);
   });
 
@@ -180,7 +180,7 @@ describe('a head that is made to be slow', () => {
     ['a target', `GET /${'a'.repeat(much)}`],
     ['a header', `GET / HTTP/1.1|X: ${'a'.repeat(much)}`],
     ['headers', `GET / HTTP/1.1|${'X: a|'.repeat(much / 6)}`],
-  ])('byte by byte: %s', (_name, lines) => {
+  ])('a hostile head that comes byte by byte takes no quadratic time: %s', (_name, lines) => {
     const bytes = head(lines).subarray(0, -4);
     const reader = new HeadReader(2 * much);
     const byByte = () => {

@@ -5,8 +5,8 @@ import { planePolicy } from '../../../src/relay/policy.js';
 
 const { deadlines } = planePolicy(parseSettings({}));
 
-describe('whether a client is still there', () => {
-  it('is asked 45 s after its last byte, and known 15 s later', () => {
+describe('the liveness of a client', () => {
+  it('a client is pinged 45 s after its last byte, and gone 15 s later', () => {
     const liveness = new Liveness(1000);
     expect(liveness.look(1000, deadlines)).toBe(46_000);
     expect(liveness.look(45_999, deadlines)).toBe(46_000);
@@ -15,7 +15,7 @@ describe('whether a client is still there', () => {
     expect(liveness.look(61_010, deadlines)).toBe('gone');
   });
 
-  it('is known from anything that it sends', () => {
+  it('a client that sends anything is alive', () => {
     const liveness = new Liveness(0);
     liveness.heard(30_000);
     expect(liveness.look(45_000, deadlines)).toBe(75_000);
@@ -25,7 +25,7 @@ describe('whether a client is still there', () => {
     expect(liveness.look(120_000, deadlines)).toBe('ping');
   });
 
-  it('is not asked where sent data may stay unacknowledged for as long as the system has it', () => {
+  it('a client is not pinged if tcpUserTimeout is 0', () => {
     const { deadlines } = planePolicy(parseSettings({ tcpUserTimeout: 0 }));
     expect(new Liveness(0).look(1e9, deadlines)).toBe(Number.POSITIVE_INFINITY);
   });

@@ -3,8 +3,8 @@ import { type OutboundPacket, PacketQueue } from '../../../src/plane/js/queue.js
 import { seeded } from '../../helpers/random.js';
 import { keyOf } from './context.js';
 
-describe('PacketQueue', () => {
-  it('gives packets back in their order, through every wrap-around', () => {
+describe('the packet queue', () => {
+  it('a queue gives packets back in their order, through every wrap-around', () => {
     const queue = new PacketQueue();
     let pushed = 0;
     let shifted = 0;
@@ -18,7 +18,7 @@ describe('PacketQueue', () => {
     expect(queue.length).toBe(pushed - shifted);
   });
 
-  it('makes room at its head when it is full', () => {
+  it('a full queue makes room at its head', () => {
     const queue = new PacketQueue();
     for (let number = 0; number < 32; number++) expect(queue.push(packet(number), 32)).toBeUndefined();
     for (let number = 32; number < 100; number++) {
@@ -28,7 +28,7 @@ describe('PacketQueue', () => {
     expect(drained(queue)).toEqual(Array.from({ length: 32 }, (_, index) => 68 + index));
   });
 
-  it('of depth 1 holds the newest packet', () => {
+  it('a queue of depth 1 holds the newest packet', () => {
     const queue = new PacketQueue();
     expect(queue.push(packet(0), 1)).toBeUndefined();
     expect(numberOf(queue.push(packet(1), 1))).toBe(0);
@@ -36,14 +36,14 @@ describe('PacketQueue', () => {
     expect(drained(queue)).toEqual([2]);
   });
 
-  it.each([0, -1])('of depth %i takes nothing', (depth) => {
+  it.each([0, -1])('a queue of depth %i takes nothing', (depth) => {
     const queue = new PacketQueue();
     expect(numberOf(queue.push(packet(7), depth))).toBe(7);
     expect(queue.length).toBe(0);
     expect(queue.shift()).toBeUndefined();
   });
 
-  it('is empty to begin with, and again', () => {
+  it('a queue is empty at first, and after its last packet', () => {
     const queue = new PacketQueue();
     expect(queue.shift()).toBeUndefined();
     queue.push(packet(0), 4);
@@ -52,7 +52,7 @@ describe('PacketQueue', () => {
     expect(queue.length).toBe(0);
   });
 
-  it('holds no memory once it is empty, and none of packets that have gone', () => {
+  it('a queue keeps no memory when empty, and none of packets that left', () => {
     const queue = new PacketQueue();
     const ring = () => (queue as unknown as { ring: (OutboundPacket | undefined)[] }).ring;
     for (let number = 0; number < 64; number++) queue.push(packet(number), 64);
@@ -62,23 +62,23 @@ describe('PacketQueue', () => {
     expect(ring()).toHaveLength(0);
   });
 
-  it('makes room for what there is, not for what there may be', () => {
+  it('a queue allocates for the packets that wait, not for its depth', () => {
     const queue = new PacketQueue();
     queue.push(packet(0), 65536);
     expect((queue as unknown as { ring: unknown[] }).ring.length).toBeLessThanOrEqual(4);
   });
 
-  it('may become shallower and deeper', () => {
+  it('the depth of a queue may change', () => {
     const queue = new PacketQueue();
     for (let number = 0; number < 8; number++) queue.push(packet(number), 8);
-    // Full by the new measure: one in, one out.
+    // The queue is full at the new depth: one in, one out.
     expect(numberOf(queue.push(packet(8), 2))).toBe(0);
     expect(numberOf(queue.push(packet(9), 2))).toBe(1);
     expect(queue.push(packet(10), 100)).toBeUndefined();
     expect(drained(queue)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10]);
   });
 
-  it.each([1, 2, 3])('is a list that is cut at its head, seed %i', (seed) => {
+  it.each([1, 2, 3])('a queue behaves as a list that is cut at its head, seed %i', (seed) => {
     const random = seeded(seed);
     const queue = new PacketQueue();
     const model: number[] = [];

@@ -1,4 +1,4 @@
-/** `__test__/vectors/request-heads.json`, which the native plane is held to as well. */
+/** `__test__/vectors/request-heads.json`, which the native plane must pass, too. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type Head, HeadReader, isHttpToTls } from '../../../src/plane/js/http-head.js';
@@ -27,11 +27,11 @@ function expected({ head, fastStart, notIdeal, text }: HeadVector): Head {
   return head === 'derp' ? ({ fastStart, notIdeal, end: text.length } as Head) : head;
 }
 
-describe.each(Object.entries(vectors.heads))('%s', (_name, vector) => {
+describe.each(Object.entries(vectors.heads))('the request head %s', (_name, vector) => {
   const all = latin1(vector.text);
   const { decided = all.length + 1 } = vector;
 
-  it('is what it is at the byte that decides, however it is cut', () => {
+  it('a head is recognised at the byte that decides, however the head is cut', () => {
     const reader = new HeadReader(LIMIT);
     for (let length = 0; length <= all.length; length++) {
       const wanted = length < decided ? 'more' : expected(vector);
@@ -40,17 +40,20 @@ describe.each(Object.entries(vectors.heads))('%s', (_name, vector) => {
     }
   });
 
-  it.runIf(vector.head === 'http' || vector.head === 'bad')('is handed over with line ends that Node knows', () => {
-    const reader = new HeadReader(LIMIT);
-    const head = reader.read(all);
-    const body = '\n\nbehind\n';
-    const handed = vector.head === 'bad' ? '\0' : (vector.handed ?? vector.text) + body;
-    expect(reader.forHttp(latin1(vector.text + body), head).toString('latin1')).toBe(handed);
-  });
+  it.runIf(vector.head === 'http' || vector.head === 'bad')(
+    'a head reaches the HTTP server with line ends that Node accepts, or as one byte that Node refuses',
+    () => {
+      const reader = new HeadReader(LIMIT);
+      const head = reader.read(all);
+      const body = '\n\nbehind\n';
+      const handed = vector.head === 'bad' ? '\0' : (vector.handed ?? vector.text) + body;
+      expect(reader.forHttp(latin1(vector.text + body), head).toString('latin1')).toBe(handed);
+    },
+  );
 });
 
-describe('HTTP to a TLS listener', () => {
-  it.each(Object.entries(vectors.httpToTls))('%j', (text, is) => {
+describe('HTTP on a TLS listener', () => {
+  it.each(Object.entries(vectors.httpToTls))('a TLS listener tells HTTP from TLS: %j', (text, is) => {
     expect(isHttpToTls(latin1(text))).toBe(is ?? 'more');
   });
 });

@@ -18,7 +18,7 @@ const BOB = keyOf(2);
 const NOBODY = keyOf(9);
 const DISCO = Buffer.concat([DISCO_MAGIC, Buffer.alloc(60, 1)]);
 
-/** A connection that remembers what it was given to send. */
+/** A connection that records the packets and frames that it should send. */
 class Peer {
   readonly packets: OutboundPacket[] = [];
   readonly frames: string[] = [];
@@ -64,14 +64,17 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-describe('headers are taken and refused as upstream does', () => {
-  it.each(cases(vectors.inboundFrames))('%s', (_name, { type, length, mesh, closes }) => {
-    const { session } = new Peer(3, keyOf(3), context, mesh);
-    if (closes) expect(() => session.onHeader(type, length)).toThrow(ProtocolError);
-    else expect(() => session.onHeader(type, length)).not.toThrow();
-  });
+describe('headers of frames', () => {
+  it.each(cases(vectors.inboundFrames))(
+    'a header is accepted or refused as upstream does: %s',
+    (_name, { type, length, mesh, closes }) => {
+      const { session } = new Peer(3, keyOf(3), context, mesh);
+      if (closes) expect(() => session.onHeader(type, length)).toThrow(ProtocolError);
+      else expect(() => session.onHeader(type, length)).not.toThrow();
+    },
+  );
 
-  it('bodies are wanted only of frames that mean something', () => {
+  it('a session reads the bodies only of frames with a meaning', () => {
     const mesh = new Peer(3, keyOf(3), context, true);
     const lengths: Partial<Record<keyof typeof FrameType, number>> = {
       SendPacket: 40,
@@ -89,8 +92,8 @@ describe('headers are taken and refused as upstream does', () => {
   });
 });
 
-describe('a SendPacket', () => {
-  it('becomes a RecvPacket of its sender, to the byte', () => {
+describe('SendPacket frames', () => {
+  it('a SendPacket becomes a RecvPacket of its sender, to the byte', () => {
     const payload = Buffer.from('payload');
     alice.receive(encode.sendPacketFrame(BOB, payload));
     const [packet] = bob.packets;
@@ -101,18 +104,18 @@ describe('a SendPacket', () => {
     expect(alice.session.received).toEqual({ packets: 1, bytes: 7 });
   });
 
-  it('may be empty, and may be for its sender', () => {
+  it('a SendPacket may be empty, and may be for its sender', () => {
     alice.receive(encode.sendPacketFrame(ALICE, Buffer.alloc(0)));
     expect(alice.packets[0]?.frame).toEqual(encode.recvPacketFrame(ALICE, Buffer.alloc(0)));
   });
 
-  it('of discovery is marked so', () => {
+  it('a SendPacket of discovery is marked as discovery', () => {
     alice.receive(encode.sendPacketFrame(BOB, DISCO));
     expect(bob.packets[0]?.disco).toBe(true);
     expect(context.counters.read('packets_received:disco')).toBe(1);
   });
 
-  it('for nobody is counted as received and as dropped', () => {
+  it('a SendPacket for an absent key is counted as received and as dropped', () => {
     alice.receive(encode.sendPacketFrame(NOBODY, Buffer.alloc(100)));
     expect(context.counters.read('packets_received:other')).toBe(1);
     expect(context.counters.read('packets_dropped:unknown_dest:other')).toBe(1);
@@ -121,10 +124,10 @@ describe('a SendPacket', () => {
   });
 });
 
-describe('discovery for nobody', () => {
+describe('discovery packets for absent keys', () => {
   const notHere = encode.peerGoneFrame(NOBODY, PeerGoneReason.NotHere).toString('hex');
 
-  it('is answered three times at once, then once a second', () => {
+  it('discovery for an absent key is answered three times at once, then once a second', () => {
     let now = 0;
     vi.spyOn(Wheel, 'now').mockImplementation(() => now);
     for (let index = 0; index < 6; index++) alice.receive(encode.sendPacketFrame(NOBODY, DISCO));
@@ -134,7 +137,7 @@ describe('discovery for nobody', () => {
     expect(context.counters.read('packets_dropped:unknown_dest:disco')).toBe(26);
   });
 
-  it('is limited for each sender alone', () => {
+  it('answers to discovery are limited for each sender alone', () => {
     for (let index = 0; index < 5; index++) {
       alice.receive(encode.sendPacketFrame(NOBODY, DISCO));
       bob.receive(encode.sendPacketFrame(NOBODY, DISCO));
@@ -144,8 +147,8 @@ describe('discovery for nobody', () => {
   });
 });
 
-describe('a ForwardPacket', () => {
-  it('becomes a RecvPacket of the original sender, and is not counted as received', () => {
+describe('ForwardPacket frames', () => {
+  it('a ForwardPacket becomes a RecvPacket of the original sender, and is not counted as received', () => {
     const relay = new Peer(3, keyOf(3), context, true);
     const carol = keyOf(4);
     relay.receive(encode.forwardPacketFrame(carol, BOB, Buffer.from('payload')));
@@ -155,14 +158,14 @@ describe('a ForwardPacket', () => {
     expect(context.counters.read('packets_received:other')).toBe(0);
   });
 
-  it('of nobody’s becomes a RecvPacket without a key', () => {
+  it('a ForwardPacket with a source of zeros becomes a RecvPacket without a key', () => {
     const relay = new Peer(3, keyOf(3), context, true);
     const zero = '\0'.repeat(32) as NodeKey;
     relay.receive(encode.forwardPacketFrame(zero, BOB, Buffer.from('payload')));
     expect(bob.packets[0]?.frame).toEqual(encode.encodeFrame(FrameType.RecvPacket, Buffer.from('payload')));
   });
 
-  it('for nobody is dropped, and for discovery the relay that sent it is told', () => {
+  it('a ForwardPacket for an absent key is dropped, and the sending relay hears of it for discovery', () => {
     const relay = new Peer(3, keyOf(3), context, true);
     relay.receive(encode.forwardPacketFrame(ALICE, NOBODY, Buffer.alloc(10)));
     relay.receive(encode.forwardPacketFrame(ALICE, NOBODY, DISCO));
@@ -185,7 +188,7 @@ describe('other frames', () => {
     expect(context.counters.read('got_ping')).toBe(1);
   });
 
-  it('a change of home is reported, what is no change is not', async () => {
+  it('a change of home is reported, and a repetition is not', async () => {
     alice.receive(encode.notePreferredFrame(false));
     await vi.advanceTimersByTimeAsync(20);
     expect(log).toEqual([]);
@@ -195,7 +198,7 @@ describe('other frames', () => {
     expect(log).toEqual(['prefer 1 true']);
   });
 
-  it('of a mesh peer are reported', async () => {
+  it('WatchConns and ClosePeer of a mesh peer are reported', async () => {
     const relay = new Peer(3, keyOf(3), context, true);
     relay.receive(encode.WATCH_CONNS_FRAME);
     relay.receive(encode.closePeerFrame(BOB));
@@ -203,14 +206,14 @@ describe('other frames', () => {
     expect(log).toEqual(['watch 3', `closePeer 3 ${BOB}`]);
   });
 
-  it('any frame makes its connection the active one of its key, at its header', () => {
+  it('the header of any frame makes its connection the active one of the key', () => {
     const clone = new Peer(4, ALICE, context);
     expect(context.table.lookup(ALICE)).toBe(clone);
     alice.session.onHeader(FrameType.KeepAlive, 0);
     expect(context.table.lookup(ALICE)).toBe(alice);
     clone.session.onHeader(0x7f, 100);
     expect(context.table.lookup(ALICE)).toBe(clone);
-    // Also one that is its last.
+    // So does the header of a frame that ends the connection.
     expect(() => alice.session.onHeader(FrameType.WatchConns, 0)).toThrow(ProtocolError);
     expect(context.table.lookup(ALICE)).toBe(alice);
   });
@@ -222,13 +225,16 @@ describe('other frames', () => {
 });
 
 describe('before the login', () => {
-  it.each(cases(vectors.firstFrames))('%s', (_name, { type, length, taken }) => {
-    const phase = new LoginPhase(context, () => {});
-    if (taken) expect(phase.onHeader(type, length)).toBe(true);
-    else expect(() => phase.onHeader(type, length)).toThrow(ProtocolError);
-  });
+  it.each(cases(vectors.firstFrames))(
+    'a first frame is accepted or refused as upstream does: %s',
+    (_name, { type, length, taken }) => {
+      const phase = new LoginPhase(context, () => {});
+      if (taken) expect(phase.onHeader(type, length)).toBe(true);
+      else expect(() => phase.onHeader(type, length)).toThrow(ProtocolError);
+    },
+  );
 
-  it('the limit is the policy’s', () => {
+  it('the policy limits the length of a ClientInfo', () => {
     const small = contextWith({ limits: { clientInfoBytes: 1000 } }).context;
     const phase = new LoginPhase(small, () => {});
     expect(phase.onHeader(FrameType.ClientInfo, 1000)).toBe(true);
@@ -244,7 +250,7 @@ describe('before the login', () => {
     expect(logins[0]).toMatchObject({ key: client.publicKey, info: { version: 2 } });
   });
 
-  it('nothing comes between login and admission', () => {
+  it('no frame is accepted between login and admission', () => {
     expect(() => WaitingPhase.onHeader(FrameType.KeepAlive, 0)).toThrow(/before admission/);
   });
 });

@@ -4,7 +4,7 @@ import { type Full, Pool, type Stranger, Strangers } from '../../../src/plane/st
 
 const EXEMPT = ['192.0.2.99/32'];
 
-/** Pools of three, shares of two, and a line for all that happens. */
+/** Pools of three, shares of two, and a line for each event. */
 function world(most = { ofPool: 3, perAddress: 2 }) {
   const log: string[] = [];
   const strangers = new Strangers({
@@ -20,13 +20,13 @@ function world(most = { ofPool: 3, perAddress: 2 }) {
 }
 
 describe('strangers', () => {
-  it('make room where their pool is full, the oldest first', () => {
+  it('a full pool makes room for a stranger, and evicts the oldest', () => {
     const { enter, told, pools } = world();
     const [first, second, third] = ['a', 'b', 'c'].map((who) => enter(who) as Stranger);
     expect(told()).toEqual([]);
     enter('d');
     expect(told()).toEqual(['evicted for the pool', 'a ends']);
-    // It is no one's any more: to leave again changes nothing.
+    // The evicted stranger has no place any more, so that its leave changes nothing.
     first?.leave();
     expect(pools[0].count).toBe(3);
     second?.touch(5);
@@ -39,14 +39,14 @@ describe('strangers', () => {
     expect(pools[0].count).toBe(3);
   });
 
-  it('are refused where everybody is held', () => {
+  it('a pool of held strangers refuses a newcomer', () => {
     const { enter, told } = world();
     for (const who of ['a', 'b', 'c']) enter(who)?.hold();
     expect(enter('d')).toBeUndefined();
     expect(told()).toEqual(['refused for the pool']);
   });
 
-  it('make room for one of their own address once they have had their time', () => {
+  it('a full share of an address evicts its oldest stranger after a second', () => {
     const { enter, told, pools } = world({ ofPool: 10, perAddress: 2 });
     enter('a', '192.0.2.1', 0);
     enter('b', '::ffff:192.0.2.1', 500);
@@ -54,7 +54,7 @@ describe('strangers', () => {
     expect(told()).toEqual(['refused for the address']);
     enter('d', '192.0.2.1', 1000);
     expect(told()).toEqual(['evicted for the address', 'a ends']);
-    // Another address has a share of its own, one that is exempt or not known has none; it is one share in all pools.
+    // Another address has a share of its own. Exempt and unknown addresses have none. A share covers all pools.
     enter('e', '192.0.2.2', 1000);
     for (const who of ['f', 'g', 'h']) {
       enter(who, '192.0.2.99', 1000);
@@ -65,7 +65,7 @@ describe('strangers', () => {
     expect(told()).toEqual(['evicted for the address', 'b ends']);
   });
 
-  it('go on to another pool as newcomers, with part in the share of their address', () => {
+  it('a stranger enters another pool as a newcomer, and keeps its part in the share of its address', () => {
     const { enter, told, pools } = world();
     const first = enter('a', '192.0.2.1') as Stranger;
     for (const who of ['b', 'c', 'd']) enter(who, '', 0, pools[1]);
@@ -80,7 +80,7 @@ describe('strangers', () => {
     expect(first.advance(pools[1], () => {}, 0)).toBe(false);
   });
 
-  it('leave where no place is for them to go on to', () => {
+  it('a stranger leaves if the next pool has no place', () => {
     const { enter, told, pools } = world();
     for (const who of ['a', 'b', 'c']) enter(who, '', 0, pools[1])?.hold();
     const one = enter('d') as Stranger;
@@ -89,13 +89,13 @@ describe('strangers', () => {
     expect(pools.map(({ count }) => count)).toEqual([0, 3]);
   });
 
-  it('meet less patience where more than half is used', () => {
+  it('a pool that is more than half full gives strangers less time', () => {
     const { enter, pools } = world({ ofPool: 4, perAddress: 2 });
     expect([1, 2, 3].map(() => (enter('a') as Stranger).patience(1000))).toEqual([1000, 1000, 250]);
     expect(pools[1].patience(1000)).toBe(1000);
   });
 
-  it('keep to bounds that have become narrower', () => {
+  it('pools follow a bound that becomes narrower', () => {
     const { enter, told, most } = world();
     for (const who of ['a', 'b', 'c']) enter(who);
     most.ofPool = 1;
@@ -106,8 +106,8 @@ describe('strangers', () => {
   });
 });
 
-describe('networks', () => {
-  it('have one share each: an IPv4 address, or a /64 of IPv6', () => {
+describe('networks of addresses', () => {
+  it('an IPv4 address is one network, and so is a /64 of IPv6', () => {
     for (const [one, other] of [
       ['192.0.2.1', '::ffff:192.0.2.1'],
       ['2001:db8::1', '2001:db8::ffff:0:0:2'],
@@ -125,7 +125,7 @@ describe('networks', () => {
     expect(['', 'x', '1.2.3'].map(networkOf)).toEqual(['', '', '']);
   });
 
-  it('have the addresses that begin with them', () => {
+  it('a network has the addresses that begin with its prefix', () => {
     const networks = new Networks(['127.0.0.0/8', '::1/128', '2001:db8::/32', '198.51.100.7']);
     for (const address of ['127.9.9.9', '::ffff:127.0.0.1', '::1', '2001:db8:5::1', '198.51.100.7']) {
       expect(networks.has(address), address).toBe(true);

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { StunSockets } from '../../../src/plane/js/stun-sockets.js';
 
-/** Sockets that echo, on a host with these addresses; all of 127.0.0.0/8 can be bound where there is Linux. */
+/** Sockets that echo, on a host with these addresses. On Linux, all of 127.0.0.0/8 can be bound. */
 async function echo(addresses: () => readonly string[]) {
   const sockets = new StunSockets(
     { kind: 'stun', derp: false, host: '0.0.0.0', port: 0 },
@@ -17,7 +17,7 @@ async function echo(addresses: () => readonly string[]) {
   const { port } = await sockets.open();
   return {
     sockets,
-    /** Where the answer comes from, if this address is asked. */
+    /** The source of the answer to a request to this address. */
     async answeredFrom(address: string): Promise<string> {
       const socket = createSocket('udp4');
       try {
@@ -33,12 +33,12 @@ async function echo(addresses: () => readonly string[]) {
 }
 
 describe.runIf(process.platform === 'linux')('the sockets of a STUN port', () => {
-  it('answer from the address that was asked, and follow addresses that come and go', async () => {
+  it('a STUN port answers from the address of the request, and follows addresses that come and go', async () => {
     let addresses = ['127.0.0.1', '127.0.0.2'];
     const { sockets, answeredFrom } = await echo(() => addresses);
     expect(await answeredFrom('127.0.0.2')).toBe('127.0.0.2');
     expect(await answeredFrom('127.0.0.1')).toBe('127.0.0.1');
-    // Of no interface: answered all the same.
+    // An address without an interface is answered all the same.
     expect(await answeredFrom('127.0.0.9')).toBe('127.0.0.1');
     addresses = ['127.0.0.1', '127.0.0.9'];
     await sockets.look();
@@ -46,7 +46,7 @@ describe.runIf(process.platform === 'linux')('the sockets of a STUN port', () =>
     expect(await answeredFrom('127.0.0.2')).toBe('127.0.0.1');
   });
 
-  it('outlast an address that cannot be bound, and a system that does not tell', async () => {
+  it('a STUN port survives an address that cannot be bound, and a system that does not list its addresses', async () => {
     let tells = true;
     const { sockets, answeredFrom } = await echo(() => {
       if (!tells) throw new Error('no descriptors');
@@ -57,7 +57,7 @@ describe.runIf(process.platform === 'linux')('the sockets of a STUN port', () =>
     expect(await answeredFrom('127.0.0.2')).toBe('127.0.0.2');
   });
 
-  it('are not one for each of very many addresses', async () => {
+  it('a STUN port bounds its number of sockets', async () => {
     const addresses = [...Array(200).keys()].map((number) => `127.0.1.${number}`);
     const { answeredFrom } = await echo(() => addresses);
     expect(await answeredFrom('127.0.1.1')).toBe('127.0.1.1');

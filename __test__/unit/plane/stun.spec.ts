@@ -9,16 +9,19 @@ import { addressOf, bytes, cases, vectors } from '../vectors.js';
 const TX = '010101010101010101010101';
 const REQUEST = '000100142112a442010101010101010101010101802200087461696c6e6f646580280004355f9b89';
 
-describe('requests', () => {
-  it.each(cases(vectors.stun.accepts))('%s, as upstream takes it', (_name, { hex, accepted }) => {
-    expect(isBindingRequest(bytes(hex))).toBe(accepted);
-  });
+describe('STUN requests', () => {
+  it.each(cases(vectors.stun.accepts))(
+    'a STUN request is accepted or refused as upstream does: %s',
+    (_name, { hex, accepted }) => {
+      expect(isBindingRequest(bytes(hex))).toBe(accepted);
+    },
+  );
 
-  it.each(cases(vectors.stun.requests))('%s, as upstream makes it', (_name, { hex }) => {
+  it.each(cases(vectors.stun.requests))('a STUN request of upstream is accepted: %s', (_name, { hex }) => {
     expect(isBindingRequest(bytes(hex))).toBe(true);
   });
 
-  it('are not taken if any of their bytes is another, but for the length of the whole', () => {
+  it('a STUN request is refused if a bit of any byte changes', () => {
     const request = bytes(REQUEST);
     for (let at = 0; at < request.length; at++) {
       for (const bit of [0x01, 0x80]) {
@@ -29,7 +32,7 @@ describe('requests', () => {
     }
   });
 
-  it('are not taken cut short anywhere', () => {
+  it('a STUN request that is cut short anywhere is refused', () => {
     const request = bytes(REQUEST);
     for (let length = 0; length < request.length; length++) {
       expect(isBindingRequest(request.subarray(0, length)), `${length} bytes`).toBe(false);
@@ -37,7 +40,7 @@ describe('requests', () => {
   });
 });
 
-it('of a port that nobody can have is not answered, and ends nothing', async () => {
+it('a STUN request of port 0 is not answered, and does not end the listener', async () => {
   const counters = new WritableCounters();
   const listener = new StunListener({ kind: 'stun', derp: false, host: '127.0.0.1', port: 0 }, 1, {
     barrier: STRICT,
@@ -51,12 +54,12 @@ it('of a port that nobody can have is not answered, and ends nothing', async () 
   await listener.close();
 });
 
-/** The rules one by one: each of these packets is right but for one thing. */
-describe('a request is refused for', () => {
+/** The rules one by one: each of these packets breaks one rule. */
+describe('rules of STUN requests', () => {
   const TAILNODE = attribute(0x8022, Buffer.from('tailnode'));
   const usual = { type: 0x0001, cookie: '2112a442', attributes: [TAILNODE] };
 
-  it('nothing if it is right', () => {
+  it('a STUN request that keeps every rule is accepted', () => {
     expect(isBindingRequest(request(usual))).toBe(true);
     expect(request(usual).toString('hex')).toBe(REQUEST);
   });
@@ -83,32 +86,35 @@ describe('a request is refused for', () => {
     ['a byte behind the fingerprint', { ...usual, behind: Buffer.alloc(1) }],
     ['an attribute that is longer than the rest', { ...usual, attributes: [TAILNODE, Buffer.from('0006ffff', 'hex')] }],
     ['an attribute without its padding', { ...usual, attributes: [TAILNODE, Buffer.from('0006000175', 'hex')] }],
-  ])('%s', (_name, parts) => {
+  ])('a STUN request is refused for %s', (_name, parts) => {
     expect(isBindingRequest(request(parts))).toBe(false);
   });
 
   it.each([
     ['another length in its header', { ...usual, length: 0xffff }],
-    ['attributes that nobody knows', { ...usual, attributes: [attribute(0x1234, Buffer.alloc(7)), TAILNODE] }],
+    ['unknown attributes', { ...usual, attributes: [attribute(0x1234, Buffer.alloc(7)), TAILNODE] }],
     ['attributes behind the software', { ...usual, attributes: [TAILNODE, attribute(6, Buffer.alloc(0))] }],
     ['a transaction id of zeros', { ...usual, tx: '00'.repeat(12) }],
-  ])('nothing with %s', (_name, parts) => {
+  ])('a STUN request is accepted with %s', (_name, parts) => {
     expect(isBindingRequest(request(parts))).toBe(true);
   });
 });
 
-describe('responses', () => {
-  it.each(cases(vectors.stun.responses))('%s, to the byte', (_name, { txId, address, hex }) => {
-    const { address: ip, port } = addressOf(address);
-    expect(bindingResponse(requestWith(txId), ip, port).toString('hex')).toBe(hex);
-  });
+describe('STUN responses', () => {
+  it.each(cases(vectors.stun.responses))(
+    'a STUN response has the bytes of upstream’s: %s',
+    (_name, { txId, address, hex }) => {
+      const { address: ip, port } = addressOf(address);
+      expect(bindingResponse(requestWith(txId), ip, port).toString('hex')).toBe(hex);
+    },
+  );
 
-  it('have 32 bytes for IPv4 and 44 for IPv6', () => {
+  it('a STUN response has 32 bytes for IPv4 and 44 for IPv6', () => {
     expect(bindingResponse(requestWith(TX), '192.0.2.1', 1)).toHaveLength(32);
     expect(bindingResponse(requestWith(TX), '2001:db8::1', 1)).toHaveLength(44);
   });
 
-  it('are never taken for requests', () => {
+  it('a STUN response is not accepted as a request', () => {
     expect(isBindingRequest(bindingResponse(requestWith(TX), '192.0.2.1', 1))).toBe(false);
   });
 });

@@ -10,7 +10,7 @@ const first = connectionOf(1);
 const second = connectionOf(2);
 const third = connectionOf(3);
 
-describe('Table', () => {
+describe('the forwarding table', () => {
   let table: Table<Connection>;
   let reported: string[];
 
@@ -25,7 +25,7 @@ describe('Table', () => {
     vi.useRealTimers();
   });
 
-  it('leads to the one connection of a key, until it leaves', () => {
+  it('the table leads to the only connection of a key until the connection leaves', () => {
     const entry = table.add(first, alice);
     expect(table.lookup(alice)).toBe(first);
     expect(table.lookup(bob)).toBeUndefined();
@@ -33,7 +33,7 @@ describe('Table', () => {
     expect(table.lookup(alice)).toBeUndefined();
   });
 
-  it('leads to the newest of several, then to whoever sent last', () => {
+  it('the table leads to the newest of several connections, then to the last that sent', () => {
     const entry = table.add(first, alice);
     expect(table.add(second, alice)).toBe(entry);
     expect(table.lookup(alice)).toBe(second);
@@ -46,7 +46,7 @@ describe('Table', () => {
     expect(table.lookup(alice)).toBeUndefined();
   });
 
-  it('begins anew for a key that has gone', () => {
+  it('the table makes a new entry for a key that left', () => {
     const before = table.add(first, alice);
     table.remove(before, first);
     const after = table.add(second, alice);
@@ -54,7 +54,7 @@ describe('Table', () => {
     expect(table.lookup(alice)).toBe(second);
   });
 
-  it('says which of several is active, once for a quick row, with a sequence that rises', async () => {
+  it('the table reports the active of several connections, once for quick changes, with a rising sequence', async () => {
     const entry = table.add(first, alice);
     table.add(second, alice);
     for (let turn = 0; turn < 1000; turn++) {
@@ -72,7 +72,7 @@ describe('Table', () => {
     expect(after?.[1]).toBeGreaterThan(before?.[1] as number);
   });
 
-  it('says nothing while nothing changes', async () => {
+  it('the table reports nothing while the active connection stays', async () => {
     const entry = table.add(first, alice);
     table.activity(entry, first);
     await vi.advanceTimersByTimeAsync(20);
@@ -86,7 +86,7 @@ describe('Table', () => {
     expect(reported).toEqual([]);
   });
 
-  it('says who took over from one that left', async () => {
+  it('the table reports the connection that takes over from one that left', async () => {
     const entry = table.add(first, alice);
     table.add(second, alice);
     table.add(third, alice);
@@ -98,11 +98,11 @@ describe('Table', () => {
   });
 });
 
-describe('who was sent packets of whom', () => {
+describe('subscribers to the end of a key', () => {
   const table = () => new Table<Connection>(new EventQueue(eventLog().events));
   const of = (connections: Iterable<Connection>) => [...connections].map(({ id }) => id);
 
-  it('is taken once', () => {
+  it('the subscribers of a key are taken once', () => {
     const told = table();
     told.subscribe(alice, first);
     told.subscribe(alice, second);
@@ -113,7 +113,7 @@ describe('who was sent packets of whom', () => {
     expect(of(told.takeSubscribers(bob))).toEqual([3]);
   });
 
-  it('is forgotten with the connection, and leaves nothing behind', () => {
+  it('a connection that unsubscribes leaves nothing behind', () => {
     const told = table();
     told.subscribe(alice, first);
     told.subscribe(alice, second);

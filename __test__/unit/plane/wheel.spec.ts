@@ -4,10 +4,10 @@ import { type Timed, Wheel } from '../../../src/plane/js/wheel.js';
 import { seeded } from '../../helpers/random.js';
 
 const TICK = 50;
-/** What one turn of the wheel covers. */
+/** The time that one turn of the wheel covers. */
 const HORIZON = 512 * TICK;
 
-/** An entry with one deadline, as connections have several: due or not, it decides itself. */
+/** An entry with one deadline. A visit decides whether the deadline is due. */
 class Deadline implements Timed {
   readonly visits: number[] = [];
   failed = 0;
@@ -27,7 +27,7 @@ class Deadline implements Timed {
   }
 }
 
-/** What entries have thrown. */
+/** Exceptions of entries. */
 let thrown: unknown[];
 const barrier = new Barrier((_what, error) => thrown.push(error));
 
@@ -44,24 +44,27 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-describe('deadlines', () => {
-  it.each([0, 1, 17, 49])('are met, and less than two ticks late, whatever the phase of the timer (%i)', (phase) => {
-    vi.advanceTimersByTime(phase);
-    wheel = new Wheel(TICK, barrier);
-    const random = seeded(phase);
-    const start = Wheel.now();
-    const deadlines = Array.from({ length: 500 }, () => new Deadline(start + random() * 20_000));
-    for (const deadline of deadlines) wheel.arm(deadline, deadline.when);
-    vi.advanceTimersByTime(21_000);
-    for (const { when, metAt, visits } of deadlines) {
-      expect(metAt).toBeGreaterThanOrEqual(when);
-      expect((metAt as number) - when).toBeLessThan(2 * TICK);
-      // Within the horizon a visit is never in vain.
-      expect(visits).toHaveLength(1);
-    }
-  });
+describe('deadlines on the wheel', () => {
+  it.each([0, 1, 17, 49])(
+    'deadlines are met, less than two ticks late, whatever the phase of the timer (%i)',
+    (phase) => {
+      vi.advanceTimersByTime(phase);
+      wheel = new Wheel(TICK, barrier);
+      const random = seeded(phase);
+      const start = Wheel.now();
+      const deadlines = Array.from({ length: 500 }, () => new Deadline(start + random() * 20_000));
+      for (const deadline of deadlines) wheel.arm(deadline, deadline.when);
+      vi.advanceTimersByTime(21_000);
+      for (const { when, metAt, visits } of deadlines) {
+        expect(metAt).toBeGreaterThanOrEqual(when);
+        expect((metAt as number) - when).toBeLessThan(2 * TICK);
+        // Within the horizon a visit is never in vain.
+        expect(visits).toHaveLength(1);
+      }
+    },
+  );
 
-  it('on a slot’s very boundary are not met before it', () => {
+  it('deadlines on the boundary of a slot are not met early', () => {
     wheel = new Wheel(TICK, barrier);
     const start = Wheel.now();
     const deadlines = Array.from({ length: 40 }, (_, index) => new Deadline(start + index * TICK));
@@ -70,7 +73,7 @@ describe('deadlines', () => {
     for (const { when, metAt } of deadlines) expect((metAt as number) - when).toBeGreaterThanOrEqual(0);
   });
 
-  it('that have passed are met at the next tick', () => {
+  it('a deadline in the past is met at the next tick', () => {
     vi.advanceTimersByTime(1000);
     wheel = new Wheel(TICK, barrier);
     const late = new Deadline(Wheel.now() - 900);
@@ -79,7 +82,7 @@ describe('deadlines', () => {
     expect(late.metAt).toBeDefined();
   });
 
-  it('beyond the horizon are visited on the way, and met once, in time', () => {
+  it('a deadline beyond the horizon is visited on the way, and met once, in time', () => {
     wheel = new Wheel(TICK, barrier);
     const far = new Deadline(Wheel.now() + 3.5 * HORIZON);
     wheel.arm(far, far.when);
@@ -89,7 +92,7 @@ describe('deadlines', () => {
     expect(far.visits.length).toBeLessThan(6);
   });
 
-  it('of never are none', () => {
+  it('a deadline of never is never visited', () => {
     wheel = new Wheel(TICK, barrier);
     const never = new Deadline(Number.POSITIVE_INFINITY);
     wheel.arm(never, Number.POSITIVE_INFINITY);
@@ -97,7 +100,7 @@ describe('deadlines', () => {
     expect(never.visits).toEqual([]);
   });
 
-  it('are met turn after turn', () => {
+  it('a deadline that repeats is met turn after turn', () => {
     wheel = new Wheel(TICK, barrier);
     const times: number[] = [];
     const every: Timed = {
@@ -116,8 +119,8 @@ describe('deadlines', () => {
   });
 });
 
-describe('one entry', () => {
-  it('in several slots is visited for each', () => {
+describe('entries of the wheel', () => {
+  it('an entry in several slots is visited for each', () => {
     wheel = new Wheel(TICK, barrier);
     const entry = new Deadline(Number.POSITIVE_INFINITY);
     const start = Wheel.now();
@@ -126,7 +129,7 @@ describe('one entry', () => {
     expect(entry.visits).toHaveLength(3);
   });
 
-  it('armed twice for one slot is visited once', () => {
+  it('an entry armed twice for one slot is visited once', () => {
     wheel = new Wheel(TICK, barrier);
     const entry = new Deadline(Number.POSITIVE_INFINITY);
     const start = Wheel.now();
@@ -136,7 +139,7 @@ describe('one entry', () => {
     expect(entry.visits).toHaveLength(1);
   });
 
-  it('that arms another while it is visited does not lose it', () => {
+  it('an entry that is armed during another’s visit is not lost', () => {
     wheel = new Wheel(TICK, barrier);
     const second = new Deadline(0);
     const first: Timed = {
@@ -152,12 +155,12 @@ describe('one entry', () => {
   });
 });
 
-describe('a stall', () => {
+describe('stalls of the timer', () => {
   it.each([
     ['within the horizon', 5_000],
     ['of the horizon', HORIZON],
-    ['far beyond it', 10 * HORIZON + 7],
-  ])('%s makes everything due at once, and what is not due stays', (_name, stall) => {
+    ['far beyond the horizon', 10 * HORIZON + 7],
+  ])('a stall %s makes all passed deadlines due at once, and keeps later ones', (_name, stall) => {
     let clock = 12_345;
     vi.spyOn(Wheel, 'now').mockImplementation(() => clock);
     wheel = new Wheel(TICK, barrier);
@@ -177,8 +180,8 @@ describe('a stall', () => {
   });
 });
 
-describe('the timer', () => {
-  it('stops, and visits nobody from then on', () => {
+describe('the timer of the wheel', () => {
+  it('a stopped wheel visits no entry', () => {
     wheel = new Wheel(TICK, barrier);
     const entry = new Deadline(Wheel.now() + 100);
     wheel.arm(entry, entry.when);
@@ -188,7 +191,7 @@ describe('the timer', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('is one for any number of entries, and keeps no process alive', () => {
+  it('a wheel has one timer for any number of entries, and keeps no process alive', () => {
     vi.useRealTimers();
     wheel = new Wheel(TICK, barrier);
     expect((wheel as unknown as { timer: NodeJS.Timeout }).timer.hasRef()).toBe(false);
