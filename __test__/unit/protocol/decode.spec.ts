@@ -22,7 +22,7 @@ class Recorder implements FrameSink {
   onFrame(type: number, frame: Buffer): void {
     expect(frame[0]).toBe(type);
     this.frames.push(frame.toString('hex'));
-    // The bytes are the sink's: whatever it does to them must not reach the next frame.
+    // The bytes belong to the sink, whose changes must not reach the next frame.
     frame.fill(0xff);
     this.atFrame(type);
   }
@@ -47,20 +47,20 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-describe('a stream comes out the same', () => {
-  it('all at once', () => {
+describe('decoding a stream', () => {
+  it('a stream decodes from one chunk', () => {
     const { recorder, decoder } = decoding();
     decoder.push(Buffer.from(STREAM));
     expectAll(recorder, decoder);
   });
 
-  it('one byte at a time', () => {
+  it('a stream decodes from single bytes', () => {
     const { recorder, decoder } = decoding();
     for (const byte of STREAM) decoder.push(Buffer.from([byte]));
     expectAll(recorder, decoder);
   });
 
-  it('split at every index', () => {
+  it('a stream decodes from two chunks, split at every index', () => {
     for (let at = 0; at <= STREAM.length; at++) {
       const { recorder, decoder } = decoding();
       decoder.push(Buffer.from(STREAM.subarray(0, at)));
@@ -69,7 +69,7 @@ describe('a stream comes out the same', () => {
     }
   });
 
-  it('in pieces of every size', () => {
+  it('a stream decodes from chunks of every size', () => {
     for (let size = 1; size <= 64; size++) {
       const { recorder, decoder } = decoding();
       for (let at = 0; at < STREAM.length; at += size) decoder.push(Buffer.from(STREAM.subarray(at, at + size)));
@@ -77,7 +77,7 @@ describe('a stream comes out the same', () => {
     }
   });
 
-  it('in random pieces, some of them empty', () => {
+  it('a stream decodes from random chunks, some of them empty', () => {
     const random = seeded(42);
     for (let run = 0; run < 300; run++) {
       const { recorder, decoder } = decoding();
@@ -92,7 +92,7 @@ describe('a stream comes out the same', () => {
 });
 
 describe('unwanted frames', () => {
-  it('are passed over without being held, however long they say they are', () => {
+  it('unwanted frames are skipped without being held, whatever their length', () => {
     const allocated = vi.spyOn(Buffer, 'allocUnsafeSlow');
     const { recorder, decoder } = decoding();
     decoder.push(header(UNWANTED, 0xffff_ffff));
@@ -104,7 +104,7 @@ describe('unwanted frames', () => {
     expect(allocated).not.toHaveBeenCalled();
   });
 
-  it('end in the middle of a chunk', () => {
+  it('an unwanted frame may end in the middle of a chunk', () => {
     const { recorder, decoder } = decoding();
     decoder.push(header(UNWANTED, 10));
     decoder.push(Buffer.concat([Buffer.alloc(10), encodeFrame(FrameType.Ping, counted(8))]));
@@ -112,8 +112,8 @@ describe('unwanted frames', () => {
   });
 });
 
-describe('lengths that lie', () => {
-  it('are refused at the header, before any of the body is kept', () => {
+describe('wrong lengths', () => {
+  it('a frame that is too long is refused at the header, before any of the body is kept', () => {
     const allocated = vi.spyOn(Buffer, 'allocUnsafeSlow');
     const { recorder, decoder } = decoding();
     recorder.atHeader = (_type, length) => {
@@ -127,7 +127,7 @@ describe('lengths that lie', () => {
     expect(recorder.frames).toEqual([]);
   });
 
-  it('are refused with the last byte of a header that came in pieces', () => {
+  it('a frame that is too long is refused with the last byte of a header that comes in pieces', () => {
     const { recorder, decoder } = decoding();
     recorder.atHeader = () => {
       throw new ProtocolError('too long');
@@ -137,7 +137,7 @@ describe('lengths that lie', () => {
     expect(() => decoder.push(pieces[4] as Buffer)).toThrow('too long');
   });
 
-  it('cost what came, not what was announced', () => {
+  it('a frame costs memory for the bytes that came, not for those announced', () => {
     const sizes: number[] = [];
     const real = Buffer.allocUnsafeSlow;
     vi.spyOn(Buffer, 'allocUnsafeSlow').mockImplementation((size) => {
@@ -153,11 +153,11 @@ describe('lengths that lie', () => {
       expect(decoder.held).toBe(came);
       expect(sizes.at(-1)).toBeLessThanOrEqual(Math.max(512, 2 * came));
     }
-    // And it grows in strides, so that a byte at a time is not copied over and over.
+    // The buffer grows in strides, so that single bytes do not cause a copy each.
     expect(sizes.length).toBeLessThan(12);
   });
 
-  it('hold no more than they got when the stream ends there', () => {
+  it('a decoder holds no more of a frame than the bytes that came', () => {
     let begins = 0;
     for (const frame of FRAMES) {
       for (let length = 0; length < frame.length; length++) {
@@ -183,7 +183,7 @@ describe('lengths that lie', () => {
 });
 
 describe('pause and resume', () => {
-  it('stops behind the current frame, and goes on in order', () => {
+  it('a paused decoder stops behind the current frame, and goes on in order', () => {
     for (let stop = 1; stop <= WANTED.length; stop++) {
       const { recorder, decoder } = decoding();
       recorder.atFrame = () => {
@@ -197,7 +197,7 @@ describe('pause and resume', () => {
     }
   });
 
-  it('may stop at every frame, whatever the pieces', () => {
+  it('a decoder may pause at every frame, whatever the chunks', () => {
     for (const size of [1, 7, 100, 1600, STREAM.length]) {
       const { recorder, decoder } = decoding();
       recorder.atFrame = () => decoder.pause();
@@ -210,7 +210,7 @@ describe('pause and resume', () => {
     }
   });
 
-  it('counts what waits as held', () => {
+  it('a paused decoder counts bytes that wait as held', () => {
     const { recorder, decoder } = decoding();
     decoder.push(Buffer.from(STREAM.subarray(0, 7)));
     const before = decoder.held;
@@ -221,7 +221,7 @@ describe('pause and resume', () => {
     expect(recorder.frames).toEqual(WANTED.slice(0, 1));
   });
 
-  it('holds nothing behind its end, and decodes nothing more', () => {
+  it('an ended decoder holds nothing, and decodes nothing more', () => {
     for (const end of [3, 7, 150, 800]) {
       const { recorder, decoder } = decoding();
       decoder.push(Buffer.from(STREAM.subarray(0, end)));
@@ -233,7 +233,7 @@ describe('pause and resume', () => {
     }
   });
 
-  it('looks at no header while paused', () => {
+  it('a paused decoder looks at no header', () => {
     const { recorder, decoder } = decoding();
     decoder.pause();
     decoder.push(Buffer.from(STREAM));
@@ -242,7 +242,7 @@ describe('pause and resume', () => {
     expectAll(recorder, decoder);
   });
 
-  it('may resume from within a frame', () => {
+  it('a decoder may resume from within a frame', () => {
     const { recorder, decoder } = decoding();
     recorder.atFrame = () => {
       decoder.pause();
@@ -254,7 +254,7 @@ describe('pause and resume', () => {
 });
 
 describe('maxBodyLength', () => {
-  it.each(Object.entries(FrameType))('of %s', (name, type) => {
+  it.each(Object.entries(FrameType))('maxBodyLength has the bound of %s', (name, type) => {
     expect(maxBodyLength(type)).toBe(name === 'ForwardPacket' ? MAX_FORWARD_LENGTH : MAX_BODY_LENGTH);
   });
 });

@@ -5,7 +5,7 @@ import { addressOf, bytes, type FrameVector, nodeKey, vectors } from '../vectors
 
 type Encoder = (vector: FrameVector) => Buffer;
 
-/** How each kind of frame is made from what its vector says. Health and Restarting are never sent, so no function makes them. */
+/** Makes each kind of frame from its vector. Health and Restarting are never sent, so no function makes them. */
 const ENCODERS: Record<keyof typeof FrameType, Encoder> = {
   ServerKey: (vector) => encode.serverKeyFrame(nodeKey(vector.public)),
   ClientInfo: never,
@@ -27,20 +27,20 @@ const ENCODERS: Record<keyof typeof FrameType, Encoder> = {
   Restarting: ({ reconnectInMs, tryForMs }) => encode.encodeFrame(FrameType.Restarting, u32s(reconnectInMs, tryForMs)),
 };
 
-describe('frames are upstream’s to the byte', () => {
-  it.each(Object.entries(vectors.frames))('%s', (_name, vector) => {
+describe('encoded frames', () => {
+  it.each(Object.entries(vectors.frames))('a frame is upstream’s to the byte: %s', (_name, vector) => {
     const encoder = ENCODERS[vector.type as keyof typeof FrameType];
     expect(encoder(vector).toString('hex')).toBe(vector.hex);
   });
 
-  it('of every type but the sealed ones, which login.spec has', () => {
+  it('the vectors have frames of every type except the sealed ones, which login.spec has', () => {
     const types = new Set(Object.values(vectors.frames).map(({ type }) => type));
     expect([...types, 'ClientInfo', 'ServerInfo'].sort()).toEqual(Object.keys(FrameType).sort());
   });
 });
 
 describe('pongFrame', () => {
-  it('echoes the first 8 bytes of a longer ping', () => {
+  it('pongFrame echoes the first 8 bytes of a longer ping', () => {
     expect(encode.pongFrame(bytes('0001020304050607aabb')).toString('hex')).toBe('13000000080001020304050607');
   });
 });
@@ -60,12 +60,12 @@ describe('addressBytes', () => {
     ['::ffff:1.2.3.4', '00000000000000000000ffff01020304'],
     ['64:ff9b::192.0.2.33', '0064ff9b0000000000000000c0000221'],
     ['1:2:3:4:5:6:7.8.9.10', '0001000200030004000500060708090a'],
-  ])('%s', (text, hex) => {
+  ])('addressBytes reads %s', (text, hex) => {
     expect(encode.addressBytes(text)?.toString('hex')).toBe(hex);
   });
 
   it.each(['', 'localhost', '1.2.3', '1.2.3.4.5', '256.1.1.1', ':::', '1:2', '[::1]', '::1/64'])(
-    '%j is none',
+    'addressBytes refuses %j',
     (text) => {
       expect(encode.addressBytes(text)).toBeUndefined();
     },
@@ -73,7 +73,7 @@ describe('addressBytes', () => {
 });
 
 describe('peerPresentFrame', () => {
-  it('has neither address nor port where the address is unknown', () => {
+  it('peerPresentFrame has neither address nor port if the address is unknown', () => {
     const frame = encode.peerPresentFrame({ ...presence(vectors.frames.PeerPresent), address: 'unix', port: 41641 });
     expect(frame.subarray(37, 55)).toEqual(Buffer.alloc(18));
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { covers, hostOfField, isAmong, namesIn, withoutFinalDot } from '../../../src/protocol/host-name.js';
 
-describe('a name of a certificate', () => {
+describe('names of certificates', () => {
   it.each([
     ['relay.internal', 'relay.internal'],
     ['Relay.Internal', 'rELAY.iNTERNAL'],
@@ -11,7 +11,7 @@ describe('a name of a certificate', () => {
     ['*.lan', 'a_b-c.lan'],
     ['*.example.com', 'relay.example.com'],
     ['localhost', 'localhost'],
-  ])('%s covers %s', (pattern, host) => {
+  ])('the certificate name %s covers the host %s', (pattern, host) => {
     expect(covers(pattern, host)).toBe(true);
   });
 
@@ -31,25 +31,25 @@ describe('a name of a certificate', () => {
     ['', 'relay'],
     ['*.internal', '-a.internal'],
     ['*.internal', '*.internal.'],
-  ])('%j does not cover %j', (pattern, host) => {
+  ])('the certificate name %j does not cover the host %j', (pattern, host) => {
     expect(covers(pattern, host)).toBe(false);
   });
 });
 
-describe('the names of a certificate', () => {
-  it('are found in Node’s text of them', () => {
+describe('Node’s text of the names of a certificate', () => {
+  it('the names of a certificate are read from Node’s text', () => {
     const text = 'DNS:a.test, DNS:*.internal, IP Address:192.0.2.1, IP Address:2001:DB8:0:0:0:0:0:1, email:a@b.test';
     expect(namesIn(text)).toEqual(['a.test', '*.internal', '192.0.2.1', '2001:DB8:0:0:0:0:0:1']);
     expect(namesIn('DNS:a.test')).toEqual(['a.test']);
     expect(namesIn(undefined)).toEqual([]);
   });
 
-  it('do not come out of one that has the form of several', () => {
+  it('a quoted name, which may look like several, is passed over', () => {
     expect(namesIn('DNS:"evil.test, DNS:a.test", DNS:b.test')).toEqual(['b.test']);
     expect(namesIn('URI:"http://x/, IP Address:192.0.2.1"')).toEqual([]);
   });
 
-  it('are compared as addresses where they are addresses', () => {
+  it('addresses among the names of a certificate are compared as addresses', () => {
     expect(isAmong(['2001:DB8:0:0:0:0:0:1'], '2001:db8::1')).toBe(true);
     expect(isAmong(['192.0.2.1'], '192.0.2.1')).toBe(true);
     expect(isAmong(['192.0.2.1', '*.0.2.2'], '192.0.2.2')).toBe(false);
@@ -65,10 +65,10 @@ it.each([
   ['a:b:c', 'a:b:c'],
   ['', ''],
   ['.', '.'],
-])('the host of the field %j is %j', (field, host) => {
+])('the host of the header Host: %j is %j', (field, host) => {
   expect(hostOfField(field)).toBe(host);
 });
 
-it('a final dot goes, but not the root', () => {
+it('a final dot is removed from a name, but not from the root', () => {
   expect([withoutFinalDot('a.'), withoutFinalDot('a'), withoutFinalDot('.')]).toEqual(['a', 'a', '.']);
 });

@@ -3,7 +3,7 @@ import { KeyQueue } from '../../../src/protocol/key-queue.js';
 import { SEED, seeded } from '../../helpers/random.js';
 import { keyOf } from '../plane/context.js';
 
-it('sources are taken in the order in which they were added, whatever was taken and removed before', () => {
+it('keys leave the queue in the order of their addition, whatever was taken and removed before', () => {
   const random = seeded(SEED);
   const sources = new KeyQueue();
   const model: number[] = [];

@@ -6,11 +6,11 @@ import { bytes, cases, nodeKey, vectors } from '../vectors.js';
 const pairs = cases(vectors.keys).filter(([, pair]) => pair.private !== undefined);
 
 describe('key pairs', () => {
-  it.each(pairs)('%s has the public key that upstream derives', (_name, pair) => {
+  it.each(pairs)('the key pair %s has the public key that upstream derives', (_name, pair) => {
     expect(keys.nodeKeyHex(keys.keyPairOf(bytes(pair.private)).publicKey)).toBe(pair.public);
   });
 
-  it('are made clamped, and each anew', () => {
+  it('generated private keys are clamped, and differ', () => {
     const made = Array.from({ length: 64 }, () => keys.generateKeyPair());
     for (const { privateKey } of made) {
       expect((privateKey[0] as number) & 0b111).toBe(0);
@@ -21,37 +21,40 @@ describe('key pairs', () => {
 });
 
 describe('private keys as text', () => {
-  it.each(cases(vectors.keyText.privateText))('%s', (name, { text, ok, hex }) => {
-    const parsed = keys.parsePrivateKey(text);
-    // Upstream reads an all-zero key, and then ends at the first login.
-    if (name === 'allZero') expect(parsed).toBeUndefined();
-    else expect(parsed && Buffer.from(parsed).toString('hex')).toBe(ok ? hex : undefined);
-  });
+  it.each(cases(vectors.keyText.privateText))(
+    'the text of a private key is read as upstream does: %s',
+    (name, { text, ok, hex }) => {
+      const parsed = keys.parsePrivateKey(text);
+      // Upstream reads an all-zero key, and then ends at the first login.
+      if (name === 'allZero') expect(parsed).toBeUndefined();
+      else expect(parsed && Buffer.from(parsed).toString('hex')).toBe(ok ? hex : undefined);
+    },
+  );
 
-  it.each(pairs)('%s comes back as it was written', (_name, pair) => {
+  it.each(pairs)('the private key %s is written as the text that was read', (_name, pair) => {
     const text = `privkey:${pair.private}`;
     expect(keys.formatPrivateKey(keys.parsePrivateKey(text) as Uint8Array)).toBe(text);
   });
 });
 
 describe('public keys as text', () => {
-  it.each(pairs)('%s', (_name, pair) => {
+  it.each(pairs)('the public key %s is written with the prefix nodekey:', (_name, pair) => {
     expect(keys.formatNodeKey(nodeKey(pair.public))).toBe(`nodekey:${pair.public}`);
   });
 
-  it('are what upstream reads', () => {
+  it('upstream reads the text of a public key', () => {
     const { text, hex } = vectors.keyText.publicText.values.bob as { text: string; hex: string };
     expect(keys.formatNodeKey(nodeKey(hex))).toBe(text);
   });
 
-  it.each(cases(vectors.keyText.shortForm))('%s in short', (name, vector) => {
+  it.each(cases(vectors.keyText.shortForm))('the short form of a key is upstream’s: %s', (name, vector) => {
     // Upstream prints nothing for the zero key; a log line is better with something in it.
     expect(keys.shortKey(nodeKey(vector.public))).toBe(name === 'allZero' ? '[AAAAA]' : vector.short);
   });
 });
 
 describe('node keys', () => {
-  it('carry every byte value, at any offset', () => {
+  it('a node key carries every byte value, at any offset', () => {
     const all = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
     for (let offset = 0; offset + 32 <= 256; offset += 32) {
       const key = keys.readNodeKey(all, offset);
@@ -65,7 +68,7 @@ describe('node keys', () => {
     }
   });
 
-  it('are zero only if every byte is', () => {
+  it('a node key is zero only if every byte is zero', () => {
     expect(keys.isZeroKey(nodeKey('00'.repeat(32)))).toBe(true);
     for (const at of [0, 15, 31]) {
       const almost = Buffer.alloc(32);
@@ -76,15 +79,18 @@ describe('node keys', () => {
 });
 
 describe('mesh keys', () => {
-  it.each(cases(vectors.meshKeys))('%s, as an operator writes it', (_name, { text, ok, hex }) => {
-    expect(keys.parseMeshKey(text)).toBe(ok ? hex : undefined);
-  });
+  it.each(cases(vectors.meshKeys))(
+    'an operator’s mesh key is read as upstream does: %s',
+    (_name, { text, ok, hex }) => {
+      expect(keys.parseMeshKey(text)).toBe(ok ? hex : undefined);
+    },
+  );
 
-  it.each(cases(vectors.meshKeys))('%s, in a ClientInfo, where nothing is trimmed', (_name, { text }) => {
+  it.each(cases(vectors.meshKeys))('a mesh key in a ClientInfo is not trimmed: %s', (_name, { text }) => {
     expect(keys.isMeshKey(text)).toBe(/^[0-9a-f]{64}$/i.test(text));
   });
 
-  it('do not take long for much space', () => {
+  it('a mesh key with much space takes no quadratic time', () => {
     const space = ' '.repeat(1 << 20);
     const busy = busyTime(() => {
       expect(keys.parseMeshKey(`${space}x`)).toBeUndefined();

@@ -10,7 +10,7 @@ const server = keyPairOf(bytes(vectors.keys.values.server?.private));
 const client = generateKeyPair();
 
 describe('ClientInfo', () => {
-  it.each(cases(vectors.login))('%s, sealed by upstream, opens', (_name, { ClientInfo }) => {
+  it.each(cases(vectors.login))('the ClientInfo %s, sealed by upstream, opens', (_name, { ClientInfo }) => {
     const opened = openClientInfo(bytes(ClientInfo.frame).subarray(HEADER_LENGTH), server.privateKey);
     expect(nodeKeyHex(opened.key)).toBe(nodeKeyHex(keyPairOf(bytes(ClientInfo.privateKey)).publicKey));
     expect(opened.info.version).toBe(2);
@@ -18,21 +18,24 @@ describe('ClientInfo', () => {
     expect(opened.info.canAckPings).toBe(/"CanAckPings":true/.test(ClientInfo.json));
   });
 
-  it.each(cases(vectors.login))('%s, sealed here, is upstream’s but for the nonce', (_name, { ClientInfo }) => {
-    const sender = keyPairOf(bytes(ClientInfo.privateKey));
-    const frame = sealClientInfo(sender, nodeKey(ClientInfo.peerPublicKey), ClientInfo.json);
-    expect(frame.subarray(0, HEADER_LENGTH).toString('hex')).toBe(ClientInfo.frameHeader);
-    expect(frame.subarray(HEADER_LENGTH, 37)).toEqual(bytes(ClientInfo.frame).subarray(HEADER_LENGTH, 37));
-    const opened = nacl.box.open(
-      frame.subarray(61),
-      frame.subarray(37, 61),
-      nodeKeyBytes(sender.publicKey),
-      server.privateKey,
-    );
-    expect(Buffer.from(opened ?? []).toString()).toBe(ClientInfo.json);
-  });
+  it.each(cases(vectors.login))(
+    'the ClientInfo %s, sealed here, equals upstream’s except for the nonce',
+    (_name, { ClientInfo }) => {
+      const sender = keyPairOf(bytes(ClientInfo.privateKey));
+      const frame = sealClientInfo(sender, nodeKey(ClientInfo.peerPublicKey), ClientInfo.json);
+      expect(frame.subarray(0, HEADER_LENGTH).toString('hex')).toBe(ClientInfo.frameHeader);
+      expect(frame.subarray(HEADER_LENGTH, 37)).toEqual(bytes(ClientInfo.frame).subarray(HEADER_LENGTH, 37));
+      const opened = nacl.box.open(
+        frame.subarray(61),
+        frame.subarray(37, 61),
+        nodeKeyBytes(sender.publicKey),
+        server.privateKey,
+      );
+      expect(Buffer.from(opened ?? []).toString()).toBe(ClientInfo.json);
+    },
+  );
 
-  it('has a fresh nonce each time', () => {
+  it('each sealed ClientInfo has a fresh nonce', () => {
     const nonces = Array.from({ length: 8 }, () =>
       sealClientInfo(client, server.publicKey, '{}').toString('hex', 37, 61),
     );
@@ -41,13 +44,13 @@ describe('ClientInfo', () => {
 });
 
 describe('ServerInfo', () => {
-  it.each(cases(vectors.login))('%s, sealed by upstream, opens', (_name, { ClientInfo, ServerInfo }) => {
+  it.each(cases(vectors.login))('the ServerInfo %s, sealed by upstream, opens', (_name, { ClientInfo, ServerInfo }) => {
     const reader = keyPairOf(bytes(ClientInfo.privateKey));
     const body = bytes(ServerInfo.frame).subarray(HEADER_LENGTH);
     expect(openServerInfo(body, reader, server.publicKey)).toBe(ServerInfo.json);
   });
 
-  it('sealed here has upstream’s header and text, and opens with the client’s key alone', () => {
+  it('a ServerInfo, sealed here, has upstream’s header and text, and opens with the client’s key alone', () => {
     const { ServerInfo } = vectors.login.values.regular as (typeof vectors.login.values)[string];
     const login = sealClientInfo(client, server.publicKey, '{"version":2}').subarray(HEADER_LENGTH);
     const frame = sealServerInfo(openClientInfo(login, server.privateKey).sharedKey);
@@ -59,7 +62,7 @@ describe('ServerInfo', () => {
   });
 });
 
-describe('a ClientInfo that does not open', () => {
+describe('ClientInfos that do not open', () => {
   const body = sealClientInfo(client, server.publicKey, '{"version":2}').subarray(HEADER_LENGTH);
 
   it.each([
@@ -71,17 +74,17 @@ describe('a ClientInfo that does not open', () => {
     ['with another nonce', () => openClientInfo(flipped(body, 40), server.privateKey)],
     ['with another tag', () => openClientInfo(flipped(body, 60), server.privateKey)],
     ['with other text', () => openClientInfo(flipped(body, body.length - 1), server.privateKey)],
-  ])('%s', (_name, open) => {
+  ])('a ClientInfo does not open: %s', (_name, open) => {
     expect(open).toThrow(ProtocolError);
   });
 
-  it('says nothing of the text in its error', () => {
+  it('the error for a ClientInfo does not quote the text', () => {
     const secret = sealClientInfo(client, server.publicKey, '{"meshKey":"abcdef"}').subarray(HEADER_LENGTH);
     expect(() => openClientInfo(secret, server.privateKey)).toThrow(/^(?!.*abcdef).*$/);
   });
 });
 
-/** The points of order 1, 2, 4 and 8 in every encoding: what X25519 makes of them is known without any private key. */
+/** The points of order 1, 2, 4 and 8 in every encoding. The result of X25519 for them is known without any private key. */
 const LOW_ORDER = [
   '0000000000000000000000000000000000000000000000000000000000000000',
   '0100000000000000000000000000000000000000000000000000000000000000',
@@ -93,7 +96,7 @@ const LOW_ORDER = [
 ].flatMap((hex) => [hex, hex.slice(0, 62) + (Number.parseInt(hex.slice(62), 16) | 0x80).toString(16)]);
 
 describe('keys of low order', () => {
-  it.each(LOW_ORDER)('%s proves nothing', (hex) => {
+  it.each(LOW_ORDER)('the key %s, of low order, proves nothing', (hex) => {
     const known = nacl.box.before(bytes(hex), generateKeyPair().privateKey);
     expect(known).toEqual(nacl.box.before(bytes(LOW_ORDER[0]), server.privateKey));
     const nonce = Buffer.alloc(24, 7);
@@ -101,7 +104,7 @@ describe('keys of low order', () => {
     expect(() => openClientInfo(Buffer.concat([bytes(hex), nonce, box]), server.privateKey)).toThrow(ProtocolError);
   });
 
-  it('are no relay’s either', () => {
+  it('no relay has a key of low order', () => {
     expect(() => sealClientInfo(client, nodeKey(LOW_ORDER[2]), '{}')).toThrow(ProtocolError);
   });
 });

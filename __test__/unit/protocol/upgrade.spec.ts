@@ -35,11 +35,11 @@ describe('pathOfTarget', () => {
     ['*', '*'],
     ['derp', 'derp'],
     ['derp.example.com:443', 'derp.example.com:443'],
-  ])('of %j', (target, path) => {
+  ])('the path of the target %j is %j', (target, path) => {
     expect(pathOfTarget(target)).toBe(path);
   });
 
-  it('has one path that is DERP', () => {
+  it('the path of DERP is /derp', () => {
     expect(DERP_PATH).toBe('/derp');
   });
 });
@@ -64,7 +64,7 @@ describe('requestedFraming', () => {
     ['derp/2', undefined, undefined],
     [' derp', undefined, undefined],
     ['h2c', undefined, undefined],
-  ])('of Upgrade %j, Sec-WebSocket-Protocol %j', (upgrade, protocol, framing) => {
+  ])('Upgrade: %j with Sec-WebSocket-Protocol: %j requests the framing %s', (upgrade, protocol, framing) => {
     expect(requestedFraming(upgrade, protocol)).toBe(framing);
   });
 });
@@ -78,18 +78,18 @@ describe('wantsFastStart', () => {
     ['11', false],
     [' 1', false],
     [undefined, false],
-  ])('of %j', (value, wanted) => {
+  ])('Derp-Fast-Start: %j requests a fast start: %s', (value, wanted) => {
     expect(wantsFastStart(value)).toBe(wanted);
   });
 });
 
 describe('switchingProtocols', () => {
-  it('is upstream’s to the byte', () => {
+  it('the answer to an upgrade is upstream’s to the byte', () => {
     const key = nodeKey(vectors.keys.values.server?.public);
     expect(switchingProtocols(key).toString('latin1')).toBe(vectors.upgrade.response?.text);
   });
 
-  it('is nothing at all after a fast start', () => {
+  it('upstream’s answer to a fast start is empty', () => {
     expect(vectors.upgrade.responseFastStart?.text).toBe('');
   });
 });
@@ -97,14 +97,14 @@ describe('switchingProtocols', () => {
 describe('the client’s side', () => {
   const answer = switchingProtocols(nodeKey(vectors.keys.values.server?.public));
 
-  it('asks for what the server’s side takes for raw DERP', () => {
+  it('the client’s request is an upgrade to raw DERP', () => {
     const request = upgradeRequest('relay.test:8443');
     const head = new HeadReader(1000).read(request);
     expect(head).toEqual({ fastStart: false, notIdeal: false, end: request.length });
     expect(request.toString()).toContain('\r\nHost: relay.test:8443\r\n');
   });
 
-  it('finds where DERP begins behind the answer', () => {
+  it('the client finds the end of the answer, where DERP begins', () => {
     const whole = Buffer.concat([answer, Buffer.from('\x01more\r\n\r\n')]);
     expect(endOfSwitching(whole, 1000)).toBe(answer.length);
     for (let length = 0; length < answer.length; length++) {
@@ -120,7 +120,7 @@ describe('the client’s side', () => {
     ['\r\n\r\n', 'it answers ""'],
     [`HTTP/1.1 101 Switching Protocols\r\nX: ${'x'.repeat(1000)}`, 'it answers "HTTP/1.1 101 Switching Protocols"'],
     [`\x1b[2J${'x'.repeat(1000)}`, `it answers "\\u001b[2J${'x'.repeat(60)}"`],
-  ])('refuses %j', (text, message) => {
+  ])('the client refuses the answer %j', (text, message) => {
     expect(() => endOfSwitching(Buffer.from(text), 1000)).toThrow(new ProtocolError(message));
   });
 });

@@ -26,7 +26,7 @@ function hex(pieces: Piece | readonly Piece[]): string {
   return all.map((piece) => (typeof piece === 'string' ? piece : piece.repeat.repeat(piece.times))).join('');
 }
 
-/** What comes out of a stream in pieces of this size, neighbours of data joined. */
+/** The output for a stream in pieces of this size, with neighbours of data joined. */
 function read({ bytes, limit }: Case, size: number) {
   const out: [kind: string, hex: string][] = [];
   const add = (kind: string, payload: Buffer) => {
@@ -50,8 +50,8 @@ function read({ bytes, limit }: Case, size: number) {
   return { out, kept: decoder.held };
 }
 
-describe.each([1, 3, 1 << 20])('in pieces of %i bytes', (size) => {
-  it.each(cases)('%s', (_name, each) => {
+describe.each([1, 3, 1 << 20])('WebSocket streams in pieces of %i bytes', (size) => {
+  it.each(cases)('a WebSocket stream is read as in the vectors: %s', (_name, each) => {
     const wanted = each.out.map((entry) => Object.entries(entry).map(([kind, payload]) => [kind, hex(payload)])[0]);
     const { fault, code, kept } = each;
     expect(read(each, size)).toEqual({ out: wanted, ...(fault === undefined ? { kept } : { fault, code }) });
@@ -59,16 +59,22 @@ describe.each([1, 3, 1 << 20])('in pieces of %i bytes', (size) => {
 });
 
 it.each(Object.entries(vectors.write.binaryHeaders as Record<string, string>))(
-  'header of %s bytes',
+  'a binary message of %s bytes has the header of the vectors',
   (length, bytes) => {
     expect(binaryHeader(Number(length)).toString('hex')).toBe(bytes);
   },
 );
 
-it.each(Object.entries(vectors.write.pongs as Record<string, string>))('pong of %s', (payload, bytes) => {
-  expect(pongFrame(Buffer.from(payload, 'hex')).toString('hex')).toBe(bytes);
-});
+it.each(Object.entries(vectors.write.pongs as Record<string, string>))(
+  'a pong of %s has the bytes of the vectors',
+  (payload, bytes) => {
+    expect(pongFrame(Buffer.from(payload, 'hex')).toString('hex')).toBe(bytes);
+  },
+);
 
-it.each(Object.entries(vectors.accept as Record<string, string>))('accept of %s', (key, accept) => {
-  expect(acceptOf(key)).toBe(accept);
-});
+it.each(Object.entries(vectors.accept as Record<string, string>))(
+  'the accept value for the key %s is that of the vectors',
+  (key, accept) => {
+    expect(acceptOf(key)).toBe(accept);
+  },
+);

@@ -7,7 +7,7 @@ import { bytes, cases, vectors } from '../vectors.js';
 const policy = planePolicy(parseSettings({}));
 
 describe('the vector file', () => {
-  it('has these groups of facts, each of which a test holds the sources to', () => {
+  it('the vector file has these groups of facts, each with a test', () => {
     expect(Object.keys(vectors).sort()).toEqual([
       'appNames', // login.spec
       'clientInfoDepth', // client-info.spec
@@ -37,16 +37,16 @@ describe('the vector file', () => {
   });
 });
 
-describe('enumerations are upstream’s, both ways', () => {
-  it('frame types', () => {
+describe('enumerations', () => {
+  it('the types of frames are upstream’s, no more and no fewer', () => {
     expect(wire.FrameType).toEqual(vectors.frameTypes.values);
   });
 
-  it('reasons of PeerGone', () => {
+  it('the reasons of PeerGone are upstream’s, no more and no fewer', () => {
     expect(wire.PeerGoneReason).toEqual(vectors.peerGoneReasons.values);
   });
 
-  it('flags of PeerPresent, whose names there begin with Is', () => {
+  it('the flags of PeerPresent are upstream’s, without the prefix Is', () => {
     const theirs = Object.entries(vectors.peerPresentFlags.values).map(([name, bit]) => [name.replace(/^Is/, ''), bit]);
     expect(wire.PresenceFlag).toEqual(Object.fromEntries(theirs));
   });
@@ -93,15 +93,15 @@ const DOCUMENTED: Record<string, number> = {
 };
 
 describe('constants', () => {
-  it('are upstream’s, both ways', () => {
+  it('constants are upstream’s, no more and no fewer', () => {
     expect({ ...TWINS, ...ELSEWHERE }).toEqual(valuesOf(vectors.constants));
   });
 
-  it('are upstream’s where it has no name for them', () => {
+  it('the values that upstream only documents are equal here', () => {
     expect(DOCUMENTED).toEqual(valuesOf(vectors.documented));
   });
 
-  it('follow from those where they are our own', () => {
+  it('our own constants follow from upstream’s', () => {
     const { KEY_LENGTH, MAX_PACKET_LENGTH, NONCE_LENGTH } = wire;
     const derived: Partial<Record<keyof typeof wire, number>> = {
       MAX_BODY_LENGTH: KEY_LENGTH + MAX_PACKET_LENGTH,
@@ -122,7 +122,7 @@ describe('constants', () => {
     expect(rest.map(([, value]) => textOf(value)).sort()).toEqual(Object.values(TWINS).map(textOf).sort());
   });
 
-  it('take the longest frames that upstream takes, and no longer ones', () => {
+  it('the bounds of frames are upstream’s', () => {
     expect(wire.MAX_BODY_LENGTH).toBe(Math.max(...takenLengths(wire.FrameType.SendPacket)));
     expect(wire.MAX_FORWARD_LENGTH).toBe(Math.max(...takenLengths(wire.FrameType.ForwardPacket)));
     expect(wire.MIN_CLIENT_INFO_LENGTH).toBe(Math.min(...takenFirstFrames()));
@@ -130,10 +130,10 @@ describe('constants', () => {
 });
 
 describe('looksLikeDisco', () => {
-  it.each(cases(vectors.disco))('%s', (_name, { hex, disco }) => {
+  it.each(cases(vectors.disco))('a packet looks like discovery as upstream decides: %s', (_name, { hex, disco }) => {
     const packet = bytes(hex);
     expect(wire.looksLikeDisco(packet, 0, packet.length)).toBe(disco);
-    // Inside a frame, with bytes around it that are none of its own.
+    // Inside a frame, with other bytes around the packet.
     const framed = Buffer.concat([bytes('5453f09f92ac'), packet, Buffer.alloc(100)]);
     expect(wire.looksLikeDisco(framed, 6, 6 + packet.length)).toBe(disco);
   });
