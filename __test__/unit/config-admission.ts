@@ -1,4 +1,4 @@
-/** Values of the settings that say who may use the relay: those that are right, with what they come to, and those that are not. */
+/** Values of the settings of admission: valid ones with their results, and invalid ones. */
 import type { SettingName } from '../../src/config.js';
 
 export const ADMISSION_DEFAULTS = {

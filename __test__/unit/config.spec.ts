@@ -92,7 +92,7 @@ describe('defaults', () => {
     expect(SETTINGS.map(({ name }) => name).sort()).toEqual(names.sort());
   });
 
-  it('of the data directory are the user’s own, where that is not root', () => {
+  it('the data directory is the user’s own by default, except for root', () => {
     vi.spyOn(process, 'getuid').mockReturnValue(1000);
     vi.stubEnv('XDG_DATA_HOME', '/xdg');
     expect(dataDirOf(parseSettings({}))).toBe('/xdg/derpkit');
@@ -181,7 +181,7 @@ describe('values of settings', () => {
     ['limits.queuedBytes', '65536', 65536],
     ['limits.queuedBytes', 65536, 65536],
     ...GOOD_ADMISSION,
-  ])('%s: %j', (name, given, expected) => {
+  ])('%s accepts %j', (name, given, expected) => {
     expect(settingIn(parseSettings({ meshKey: MESH_KEY, ...configWith(name, given) }), name)).toEqual(expected);
   });
 
@@ -273,15 +273,15 @@ const BAD: Record<SettingName | 'certificate', readonly unknown[]> = {
   meshWith: ['a b', ' a', 'a/b/c', 'a/', '/b', 'a:b', 'a:0', 'a:65536', '::1', '[::1', '[a]', 'a:1/b:1', 5, null, [5]],
 };
 
-describe('bad values are one problem of their setting, with advice', () => {
+describe('bad values', () => {
   const all = Object.entries(BAD).flatMap(([name, values]) => values.map((value) => [name, value] as const));
 
-  it.each(all)('%s: %j', (name, value) => {
+  it.each(all)('%s refuses %j, with advice', (name, value) => {
     const problems = problemsOf(configWith(name, value));
     for (const { path } of problems) expect(`${path}.`.startsWith(`${name}.`)).toBe(true);
     expect(problems).not.toEqual([]);
     for (const { message } of problems) expect(message).toMatch(/^must be \S/);
-    // What is secret is not quoted.
+    // Secrets are not quoted.
     if (typeof value === 'string' && value.length > 20) expect(JSON.stringify(problems)).not.toContain(value);
   });
 
@@ -302,7 +302,7 @@ describe('a group of settings', () => {
     expect(parseSettings({ limits: { perAddress: 5 } }).limits).toEqual({ ...parseSettings({}).limits, perAddress: 5 });
   });
 
-  it.each([5, 'x', null, []])('is no %j', (value) => {
+  it.each([5, 'x', null, []])('a group is not %j', (value) => {
     const [problem, ...more] = problemsOf({ limits: value });
     expect(problem).toEqual({ path: 'limits', message: expect.stringMatching(/^must be an object of connections, /) });
     expect(more).toEqual([]);
@@ -325,7 +325,7 @@ describe('unknown names', () => {
     ['httpport', /httpPort/],
     ['constructor', /^there is no such setting$/],
     ['__proto__', /^there is no such setting$/],
-  ])('%s', (name, message) => {
+  ])('the unknown setting %s is refused', (name, message) => {
     const config = JSON.parse(`{${JSON.stringify(name)}: 1}`);
     expect(problemsOf(config)).toEqual([{ path: name, message: expect.stringMatching(message) }]);
   });

@@ -49,7 +49,7 @@ describe('signed requests', () => {
     ['ES256', 'sha256', () => ec],
     ['ES384', 'sha384', () => generateKeyPairSync('ec', { namedCurve: 'secp384r1' }).privateKey],
     ['RS256', 'sha256', () => generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey],
-  ] as const)('verify: %s', (alg, hash, make) => {
+  ] as const)('a signed request verifies: %s', (alg, hash, make) => {
     const key = make();
     const { header, payload, signature, input } = parts(signed(key, { nonce: 'n', url: 'u' }, '{"a":1}'));
     expect(header).toEqual({ alg, nonce: 'n', url: 'u' });
@@ -110,7 +110,7 @@ describe('certificate requests', () => {
     ['example.com', ec],
     ['192.0.2.1', ec],
     ['2001:db8::1', generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey],
-  ] as const)('for %s verify, and name it', (name, key) => {
+  ] as const)('a certificate request for %s verifies, and has the name', (name, key) => {
     const der = Buffer.from(certificateRequest(name, key as KeyObject));
     const [info, , signature] = children(der);
     const spki = children(info as Buffer)[2] as Buffer;

@@ -4,7 +4,7 @@ import { headscaleDerpMap, policyDerpMap } from '../../../src/cli/derp-map.js';
 
 const facts = { host: 'derp.example.com', derpPort: 8443, stunPort: 3478, fingerprint: 'ab'.repeat(32) };
 
-describe('for Tailscale', () => {
+describe('the DERP map for Tailscale', () => {
   const nodeOf = (more: Partial<typeof facts>) =>
     JSON.parse(policyDerpMap({ ...facts, ...more })).derpMap.Regions['900'];
 
@@ -34,7 +34,7 @@ describe('for Tailscale', () => {
   });
 });
 
-describe('for headscale', () => {
+describe('the DERP map for headscale', () => {
   it('headscale’s map has equal contents, in its spelling, under a number', () => {
     const text = headscaleDerpMap({ ...facts, host: '192.0.2.1' });
     expect(text).toMatch(/^ {2}900:$/m);

@@ -113,10 +113,13 @@ describe('flags that Go refuses, in its words', () => {
   });
 });
 
-describe('flags that Go accepts and this parser does not: spellings that users do not give ports or rates', () => {
-  it.each(['-i=0x10', '-i=010', '-i=0b11', '-i=0o17', '-i=1_000', '-i=00', '-f=0x1p4', '-f=1_0'])('%s', (arg) => {
-    expect(() => parse([arg])).toThrow(FlagError);
-  });
+describe('numbers that Go accepts and this parser does not, because users do not spell ports or rates so', () => {
+  it.each(['-i=0x10', '-i=010', '-i=0b11', '-i=0o17', '-i=1_000', '-i=00', '-f=0x1p4', '-f=1_0'])(
+    'the parser refuses %s',
+    (arg) => {
+      expect(() => parse([arg])).toThrow(FlagError);
+    },
+  );
 });
 
 describe('the usage', () => {
@@ -137,12 +140,12 @@ describe('the usage', () => {
   });
 });
 
-describe('what may be a secret', () => {
+describe('possible secrets', () => {
   it.each([
     [['-i', 'hunter2-is-my-password'], 'invalid value of 22 characters for flag -i: parse error'],
     [['-b=hunter2-is-my-password'], 'invalid boolean value of 22 characters for -b: parse error'],
     [['--=hunter2-is-my-password'], 'bad flag syntax: --=…'],
-  ])('is not shown: %j', (args, message) => {
+  ])('an error does not show a possible secret: %j', (args, message) => {
     expect(() => parse(args)).toThrow(new FlagError(message));
   });
 });

@@ -29,7 +29,7 @@ describe('explain', () => {
     ],
     ['ENOTFOUND', 'listen', 'why; choose an address of this machine, or leave the address out for all, with <listen>'],
     ['ENOMEM', 'stunPort', 'why; choose another port with <stunPort>'],
-  ] as const)('says of %s what to do', (code, setting, advice) => {
+  ] as const)('explain advises what to do about %s', (code, setting, advice) => {
     const cause = Object.assign(new Error('why'), { code });
     const error = new ListenError(setting, 'cannot listen on :1 (tcp)', { cause });
     expect(explain('prog', error, spelling)).toBe(`prog: cannot listen on :1 (tcp): ${advice}\n`);

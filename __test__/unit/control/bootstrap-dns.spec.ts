@@ -92,7 +92,7 @@ describe('the answer of bootstrap-dns', () => {
   });
 });
 
-describe('names that are looked up again', () => {
+describe('repeated lookups of names', () => {
   const INTERVAL = 10 * 60_000;
 
   function looked(published: string[], unpublished: string[]) {
@@ -114,7 +114,7 @@ describe('names that are looked up again', () => {
   it.each([
     [['a.test'], []],
     [[], ['a.test']],
-  ])('are, every ten minutes, until that is stopped: %j and %j', async (published, unpublished) => {
+  ])('names are looked up every ten minutes, until a stop: %j and %j', async (published, unpublished) => {
     const { asked, names } = looked(published, unpublished);
     names.start();
     expect(asked).toEqual(['a.test']);
@@ -126,13 +126,13 @@ describe('names that are looked up again', () => {
     expect(asked).toHaveLength(2);
   });
 
-  it('are none where there are none', async () => {
+  it('without names, no lookup is planned', async () => {
     const { names } = looked([], []);
     names.start();
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('are addresses where they are none', async () => {
+  it('an address in place of a name is its own answer', async () => {
     const names = new BootstrapDns({ published: ['192.0.2.7'], unpublished: [] }, () => {}, STRICT);
     await names.refresh();
     expect(JSON.parse(names.answer(null, ''))).toEqual({ '192.0.2.7': ['192.0.2.7'] });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { commandHook } from '../../../src/control/acme/dns-hook.js';
 
-/** A command, and where it writes. */
+/** A command, and the file that it writes. */
 function command(script: string): { path: string; out: string } {
   const directory = mkdtempSync(join(tmpdir(), 'derpkit-dns-'));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
@@ -15,7 +15,7 @@ function command(script: string): { path: string; out: string } {
 }
 
 describe('a command for DNS-01', () => {
-  it('is called with the action, the name and the value, none of which a shell reads', async () => {
+  it('the DNS-01 command gets the action, the name and the value, without a shell', async () => {
     const { path, out } = command('printf "%s|" "$@" >> OUT');
     const hook = commandHook(path);
     await hook('present', '_acme-challenge.a.test', '$(touch x) "\'');
@@ -25,7 +25,7 @@ describe('a command for DNS-01', () => {
     );
   });
 
-  it('that fails is quoted with its last line and its status', async () => {
+  it('a DNS-01 command that fails is quoted with its last line and its status', async () => {
     const { path } = command('echo first >&2; echo no such zone >&2; exit 3');
     await expect(commandHook(path)('present', 'n', 'v')).rejects.toThrow(
       `${path} present n: exit status 3: no such zone`,
@@ -35,12 +35,12 @@ describe('a command for DNS-01', () => {
     );
   });
 
-  it('that does not end is ended', async () => {
+  it('a DNS-01 command that hangs is ended', async () => {
     const { path } = command('exec sleep 600');
     await expect(commandHook(path, 100)('present', 'n', 'v')).rejects.toThrow('it did not end within 0.1 s');
   });
 
-  it('that says very much has failed, and is ended', async () => {
+  it('a DNS-01 command with very much output fails, and is ended', async () => {
     const { path } = command('yes');
     await expect(commandHook(path)('present', 'n', 'v')).rejects.toThrow(/maxBuffer/);
   });

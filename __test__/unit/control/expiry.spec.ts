@@ -51,8 +51,8 @@ describe('a certificate that expires', () => {
   });
 });
 
-describe('what a certificate says of itself', () => {
-  it('is names, issuer and both ends of its time', () => {
+describe('the state of a certificate', () => {
+  it('the state of a certificate has names, issuer, and both ends of its time', () => {
     const authority = issue({ subject: 'the authority', ca: true });
     const { pem, key } = issue({
       subject: 'a.test',

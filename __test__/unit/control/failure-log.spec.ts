@@ -20,13 +20,13 @@ describe('the log of failures', () => {
     ['strangers_refused:pool', 'a connection was refused', 'pool'],
     ['connections_refused', 'a connection was refused', 'connections'],
     ['tls_rejects', 'a connection was refused', 'accept_rate'],
-  ])('says what %s is', (what, text, reason) => {
+  ])('the log explains %s', (what, text, reason) => {
     const { log, said } = logWith();
     log.tell([failed(what)], 0, 0);
     expect(said).toEqual([[{ reason, ...PEER }, text]]);
   });
 
-  it('shows a name of printable characters, of a bounded number', () => {
+  it('the log shows a server name in a bounded number of printable characters', () => {
     const { log, said } = logWith();
     const name = `a b\u001b[2J\u202e\n${'x'.repeat(1000)}`;
     log.tell([failed('handshakes_failed:client_alert', { serverName: name, alert: 'unknown_ca' })], 0, 0);
@@ -34,7 +34,7 @@ describe('the log of failures', () => {
     expect(said[0]?.[0]).toEqual({ reason: 'client_alert', ...PEER, serverName: shown, alert: 'unknown_ca' });
   });
 
-  it('has fifty lines at once and one each 20 ms, and says how many it has left out', () => {
+  it('the log has fifty lines at once, then one each 20 ms, with the number of lines left out', () => {
     const { log, said } = logWith();
     const flood = [...Array(100)].map(() => failed('logins_failed:hung_up'));
     log.tell(flood, 7, 1000);

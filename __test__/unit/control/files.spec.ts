@@ -80,13 +80,13 @@ describe('writeFileAtomic', () => {
 });
 
 describe('makeParent', () => {
-  it('may be at it several times at once', async () => {
+  it('several calls of makeParent may run at once', async () => {
     const path = join(fresh(), 'a', 'b', 'key');
     await Promise.all([makeParent(path), makeParent(path), makeParent(path)]);
     expect(statSync(join(path, '..')).isDirectory()).toBe(true);
   });
 
-  it('says why it cannot', async () => {
+  it('makeParent reports why a directory cannot be made', async () => {
     const path = join(fresh(), 'file');
     writeFileSync(path, '');
     await expect(makeParent(join(path, 'a', 'b', 'key'))).rejects.toThrow(/ENOTDIR/);

@@ -206,7 +206,7 @@ describe('a keeper', () => {
 
 describe('a keeper that starts again', () => {
   it.each(['fails', 'is cut off'])(
-    'and again, while each order %s, orders as rarely as one that runs on',
+    'a keeper that restarts all day, while each order %s, orders as rarely as one that runs on',
     async (how) => {
       const disk = new Disk();
       const orders: number[] = [];
@@ -227,7 +227,7 @@ describe('a keeper that starts again', () => {
     },
   );
 
-  it('waits as long as the CA has asked for, and says why', async () => {
+  it('a restarted keeper waits as long as the CA asked for, and says why', async () => {
     const first = new Rig();
     first.failure = new AcmeError('rateLimited', 'too many', Date.now() + 10 * HOUR);
     await first.keeper.look();
@@ -247,7 +247,7 @@ describe('a keeper that starts again', () => {
     expect(second.disk.attempt).toBeUndefined();
   });
 
-  it('serves a certificate that is due, and waits with its renewal', async () => {
+  it('a restarted keeper serves a certificate that is due, and waits with the renewal', async () => {
     const disk = new Disk();
     disk.attempt = { failures: 4, next: Date.now() + HOUR, trouble: 'no' };
     const rig = new Rig(true, disk);
@@ -260,7 +260,7 @@ describe('a keeper that starts again', () => {
     expect(rig.orders).toHaveLength(1);
   });
 
-  it('does not look at what is about a certificate from before the one that it has', async () => {
+  it('a restarted keeper ignores the record of failures if its certificate is new', async () => {
     const disk = new Disk();
     disk.attempt = { failures: 4, next: Date.now() + HOUR, trouble: 'no' };
     const rig = new Rig(true, disk);
@@ -270,7 +270,7 @@ describe('a keeper that starts again', () => {
     expect(rig.keeper.next).toBeGreaterThan(Date.now() + 59 * DAY);
   });
 
-  it('orders at once where somebody has removed the file, and not where it cannot be read', async () => {
+  it('a keeper orders at once if its record is removed, and not if the record cannot be read', async () => {
     const rig = new Rig();
     rig.failure = new Error('no');
     await rig.keeper.look();
@@ -286,7 +286,7 @@ describe('a keeper that starts again', () => {
     expect(rig.orders).toHaveLength(2);
   });
 
-  it('orders rarely where the certificate cannot be kept', async () => {
+  it('a keeper orders rarely if its certificates cannot be stored', async () => {
     const disk = new Disk();
     const orders: number[] = [];
     for (let start = 0; start < 360; start++) {
@@ -300,7 +300,7 @@ describe('a keeper that starts again', () => {
     expect(orders).toHaveLength(5);
   });
 
-  it('where nothing can be written, waits as long as it runs', async () => {
+  it('a keeper that cannot write its record keeps its pauses while running', async () => {
     const rig = new Rig();
     rig.disk.isWritable = false;
     rig.failure = new Error('no');
@@ -312,7 +312,7 @@ describe('a keeper that starts again', () => {
     expect(rig.orders).toHaveLength(5);
   });
 
-  it('waits for the relay that orders meanwhile, whatever that has written', async () => {
+  it('a keeper waits for another relay that orders, whatever the record says', async () => {
     const disk = new Disk();
     disk.attempt = { failures: 1, next: Date.now() + MINUTE, trouble: '' };
     const rig = new Rig(true, disk);
@@ -327,11 +327,11 @@ describe('a keeper that starts again', () => {
   });
 });
 
-describe('the file about the last order', () => {
+describe('the record of the last order', () => {
   const CA = 'https://ca.test/directory';
   const attempt = { failures: 3, next: 5000, trouble: 'too many "orders"\n' };
 
-  it('says what it was given, within bounds', () => {
+  it('a record keeps its contents, within bounds', () => {
     expect(parseAttempt(formatAttempt(CA, attempt), CA, 9000)).toEqual(attempt);
     const long = formatAttempt(CA, { failures: 1e9, next: 1e15, trouble: 'x'.repeat(1e6) });
     expect(long.length).toBeLessThan(3000);
@@ -341,14 +341,14 @@ describe('the file about the last order', () => {
   it.each([
     ['another authority', formatAttempt('https://other.test', attempt)],
     ['nothing', ''],
-    ['half of it', formatAttempt(CA, attempt).slice(0, 40)],
+    ['half of a record', formatAttempt(CA, attempt).slice(0, 40)],
     ['null', 'null'],
     ['a list', '[]'],
     ['a number in words', formatAttempt(CA, attempt).replace('5000', '"soon"')],
     ['no number of failures', formatAttempt(CA, attempt).replace('3', '3.5')],
     ['zeros', '\0'.repeat(100)],
     ['far too much', `${' '.repeat(20_000)}${formatAttempt(CA, attempt)}`],
-  ])('is as good as none with %s', (_what, text) => {
+  ])('a record counts as none with %s', (_what, text) => {
     expect(parseAttempt(text, CA, 9000)).toBeUndefined();
   });
 });
@@ -360,7 +360,7 @@ describe('the pause after a failure', () => {
     [3, 0, 9 * MINUTE],
     [20, 0, 180 * MINUTE],
     [1, 1, 1.2 * MINUTE],
-  ])('after %d failures', (failures, random, pause) => {
+  ])('the pause grows with the number of failures: %d', (failures, random, pause) => {
     expect(nextAttempt(BACK_OFF, failures, 1000, undefined, () => random)).toBe(1000 + pause);
   });
 

@@ -17,7 +17,7 @@ function file(text?: string): string {
   return path;
 }
 
-describe('a key file that is made', () => {
+describe('new key files', () => {
   it('a new key file has derper’s form to the byte', () => {
     const keys = keyPairOf(bytes(hex));
     expect(formatKeyFile(keys)).toBe(`{\n\t"PrivateKey": "privkey:${hex}"\n}`);
@@ -38,7 +38,7 @@ describe('a key file that is made', () => {
   });
 });
 
-describe('a key file is read', () => {
+describe('forms of key files', () => {
   it.each([
     ['as derper writes it', `{\n\t"PrivateKey": "privkey:${hex}"\n}`],
     ['on one line', `{"PrivateKey":"privkey:${hex}"}`],
@@ -47,7 +47,7 @@ describe('a key file is read', () => {
     ['with its name in another case', `{"privatekey":"privkey:${hex}"}`],
     ['with further fields', `{"Comment":[1,{}],"PrivateKey":"privkey:${hex}","X":null}`],
     ['with two spellings of the name, of which the last counts', `{"PRIVATEKEY":"x","PrivateKey":"privkey:${hex}"}`],
-  ])('%s', async (_name, text) => {
+  ])('a key file is read %s', async (_name, text) => {
     const path = file(text);
     expect(nodeKeyHex((await loadOrMakeKey(path)).publicKey)).toBe(publicHex);
     // Reading changes nothing.
@@ -55,7 +55,7 @@ describe('a key file is read', () => {
   });
 });
 
-describe('an unusable key file is left alone, and never quoted', () => {
+describe('unusable key files', () => {
   const secret = hex.slice(0, 60);
 
   it.each([
@@ -74,7 +74,7 @@ describe('an unusable key file is left alone, and never quoted', () => {
     ['a blank', `{"PrivateKey":"privkey:${hex} "}`],
     ['a number', '{"PrivateKey":1}'],
     ['an all-zero key', `{"PrivateKey":"privkey:${'0'.repeat(64)}"}`],
-  ])('%s', async (_name, text) => {
+  ])('an unusable key file is left alone, and never quoted: %s', async (_name, text) => {
     const path = file(text);
     const error = await loadOrMakeKey(path).catch((caught: Error) => caught);
     expect(error).toBeInstanceOf(Error);
@@ -83,17 +83,20 @@ describe('an unusable key file is left alone, and never quoted', () => {
     expect(readFileSync(path, 'utf8')).toBe(text);
   });
 
-  it('a directory', async () => {
+  it('a directory is no key file', async () => {
     await expect(loadOrMakeKey(root)).rejects.toThrow(/EISDIR/);
   });
 });
 
 describe('a mesh key file', () => {
-  it.each(cases(vectors.meshKeys))('%s', async (_name, { text, ok, hex: key }) => {
-    const loaded = loadMeshKey(file(text));
-    if (ok) await expect(loaded).resolves.toBe(key);
-    else await expect(loaded).rejects.toThrow('invalid mesh key');
-  });
+  it.each(cases(vectors.meshKeys))(
+    'a mesh key file is read as upstream does: %s',
+    async (_name, { text, ok, hex: key }) => {
+      const loaded = loadMeshKey(file(text));
+      if (ok) await expect(loaded).resolves.toBe(key);
+      else await expect(loaded).rejects.toThrow('invalid mesh key');
+    },
+  );
 
   it('a missing mesh key file is an error, and is not made', async () => {
     const path = file();
@@ -106,9 +109,9 @@ describe('a mesh key file', () => {
   });
 });
 
-describe('a key file that cannot be made', () => {
-  it('says so, and why', async () => {
-    // Where nothing can be made, whatever the user may.
+describe('key files that cannot be made', () => {
+  it('a key file that cannot be made is an error with the reason', async () => {
+    // No user can make a file there, whatever its rights.
     await expect(loadOrMakeKey('/proc/none/derper.key')).rejects.toThrow(
       /^there is no such file, and it cannot be made: ./,
     );

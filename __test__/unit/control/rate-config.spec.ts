@@ -20,13 +20,13 @@ describe('a rate file', () => {
     await expect(loadRateConfig(join(directory, 'none'))).rejects.toThrow(/ENOENT/);
   });
 
-  it('a burst below the largest frame is raised to it', () => {
+  it('a burst below the largest frame is raised to that frame', () => {
     expect(parseRateConfig(rate(1000, 5))).toEqual({ bytesPerSecond: 1000, burst: MAX_BODY_LENGTH });
     expect(parseRateConfig(rate(1000))).toEqual({ bytesPerSecond: 1000, burst: MAX_BODY_LENGTH });
   });
 
   it.each(['null', '{}', '{"other":1}', rate(0, 70_000), rate(null, null), ' \n{}'])(
-    'may limit nothing: %s',
+    'a rate file may limit nothing: %s',
     (text) => {
       expect(parseRateConfig(text)).toEqual({ bytesPerSecond: 0, burst: 0 });
     },

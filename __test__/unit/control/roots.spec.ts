@@ -131,7 +131,7 @@ describe('trusted roots', () => {
 });
 
 describe('roots in PEM', () => {
-  it('are in the lines that others write', () => {
+  it('roots are written in the usual lines of PEM', () => {
     expect(pemOf([ONE, TWO].map(({ pem }) => new X509Certificate(pem).raw))).toEqual([ONE.pem, TWO.pem]);
   });
 });

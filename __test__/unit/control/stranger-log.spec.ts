@@ -28,7 +28,7 @@ describe('the log of strangers', () => {
     expect(said).toEqual([figures(3, 1), figures(7, 1)]);
   });
 
-  it('names the setting and an address, where one address has more than its share', () => {
+  it('the log names the setting and an address if one address exceeds its share', () => {
     let now = figures(0, 0);
     const said: [object, string][] = [];
     const log = new StrangerLog(
@@ -53,7 +53,7 @@ describe('the log of strangers', () => {
 });
 
 describe('the figures of strangers', () => {
-  it('are those of the plane and of the HTTP server together', () => {
+  it('the figures of strangers are those of the plane and of the HTTP server together', () => {
     const counters = {
       'strangers_evicted:address': 1,
       'strangers_evicted:pool': 2,
@@ -67,7 +67,7 @@ describe('the figures of strangers', () => {
     });
   });
 
-  it('are looked at every five seconds, until the log is stopped', () => {
+  it('the log looks at the figures every five seconds, until a stop', () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
     onTestFinished(() => {
       vi.useRealTimers();

@@ -43,7 +43,7 @@ describe('AnswerCache', () => {
     expect(cache.fresh('a', 0)).toBeUndefined();
   });
 
-  it('has everyone asked about anew when it is outdated, but for the grace', () => {
+  it('an outdated cache has no answers, except for the grace', () => {
     const cache = new AnswerCache(TIMES);
     cache.allow('friend', 0);
     cache.deny('stranger', 'no', 0);
@@ -54,7 +54,7 @@ describe('AnswerCache', () => {
     expect(cache.fresh('friend', 3)).toBe(true);
   });
 
-  it('is bounded, and strangers push out no one who was let in', () => {
+  it('the cache is bounded, and refused strangers push out no admitted client', () => {
     const cache = new AnswerCache(TIMES);
     cache.allow('friend', 0);
     for (let stranger = 0; stranger < 5000; stranger++) cache.deny(`${stranger}`, 'no', 0);

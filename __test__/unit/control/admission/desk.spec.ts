@@ -6,7 +6,7 @@ import { generateKeyPair } from '../../../../src/protocol/key.js';
 const HOUR = 3_600_000;
 const { signal } = new AbortController();
 
-/** A desk, and what its verifier was asked. */
+/** A desk, and the questions to its verifier. */
 function desk(bySource: boolean) {
   const asked: Question[] = [];
   const verifier: Verifier = {
@@ -27,14 +27,17 @@ describe('a desk', () => {
   it.each([
     [true, 2],
     [false, 1],
-  ])('remembers answers for a key and its address, if the verifier sees that: %s', async (bySource, questions) => {
-    const { asked, desk: made } = desk(bySource);
-    const { publicKey: key } = generateKeyPair();
-    for (const address of ['192.0.2.1', '192.0.2.2', '192.0.2.1', '192.0.2.2']) {
-      expect((await made.ask({ key, address }, { signal, anew: false })).kind).toBe('allowed');
-    }
-    expect(asked).toHaveLength(questions);
-    await made.ask({ key, address: '192.0.2.1' }, { signal, anew: true });
-    expect(asked).toHaveLength(questions + 1);
-  });
+  ])(
+    'a desk keeps answers for each address of a key if the verifier sees addresses: %s',
+    async (bySource, questions) => {
+      const { asked, desk: made } = desk(bySource);
+      const { publicKey: key } = generateKeyPair();
+      for (const address of ['192.0.2.1', '192.0.2.2', '192.0.2.1', '192.0.2.2']) {
+        expect((await made.ask({ key, address }, { signal, anew: false })).kind).toBe('allowed');
+      }
+      expect(asked).toHaveLength(questions);
+      await made.ask({ key, address: '192.0.2.1' }, { signal, anew: true });
+      expect(asked).toHaveLength(questions + 1);
+    },
+  );
 });

@@ -1,4 +1,4 @@
-/** The gate alone: what becomes of a client that goes at any moment of its admission. */
+/** The gate alone, with clients that leave at any moment of their admission. */
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Desk } from '../../../../src/control/admission/desk.js';
 import { Gate, type GateOptions } from '../../../../src/control/admission/gate.js';
@@ -41,7 +41,7 @@ function login(id: number): Login {
 }
 
 describe('a gate', () => {
-  it('logs a few refusals, and how many it has held back', () => {
+  it('a gate logs a few refusals, and the number of those held back', () => {
     vi.useFakeTimers({ toFake: ['performance'] });
     onTestFinished(() => void vi.useRealTimers());
     const admission = gate({ rights: openAdmission(undefined, ['']) });
@@ -63,7 +63,7 @@ describe('a gate', () => {
   });
 
   it.each(['a verifier', 'the hook'])(
-    'lets no client in that went before %s was heard, at whichever moment',
+    'a gate admits no client that leaves before the answer of %s, at whatever moment',
     async (who) => {
       const admission = gate(who === 'the hook' ? { desks: [], onAdmit: () => true } : {});
       let heard = 0;
@@ -82,7 +82,7 @@ describe('a gate', () => {
         else if (outcome) late += 1;
       }
       expect(heard).toBeGreaterThan(0);
-      // The one turn between a decision and who waits for it.
+      // The one turn between a decision and the code that waits for it.
       expect(late).toBeLessThanOrEqual(1);
     },
   );

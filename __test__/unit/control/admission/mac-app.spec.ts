@@ -1,4 +1,4 @@
-/** Tailscale's app for macOS, by the files that it keeps there: on this system they are made in a directory of the test. */
+/** Tailscale's app for macOS, found by its files, which the test makes in a directory of its own. */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,7 +40,7 @@ function basic(token: string): string {
 }
 
 describe('MacApp', () => {
-  it('finds the app from the App Store among open files, and the other one by its own', async () => {
+  it('MacApp finds the app from the App Store among open files, and the other app by its own files', async () => {
     const directory = join(temporary(), 'Tailscale');
     write(directory, 41641, TOKEN);
     const line = '/Users/me/Library/Group Containers/W5.io.tailscale.ipn.macos/sameuserproof-';
@@ -61,7 +61,7 @@ describe('MacApp', () => {
     ['the token is missing', (directory) => symlinkSync('41641', join(directory, 'ipnport'))],
     ['the token is empty', (directory) => write(directory, 41641, '')],
     ['the token is no part of a header', (directory) => write(directory, 41641, 'a\nb')],
-  ])('finds none where %s', async (_where, make) => {
+  ])('MacApp finds no app if %s', async (_where, make) => {
     const directory = temporary();
     make(directory);
     expect(await new MacApp({ directory, openFiles: nothing }).find()).toBeUndefined();
@@ -69,7 +69,7 @@ describe('MacApp', () => {
 });
 
 describe('a tailscaled of macOS', () => {
-  it('is the app, which is asked with its token, also after it has started anew', async () => {
+  it('on macOS, the app is asked with its token, also after a restart of the app', async () => {
     const directory = temporary();
     let app = await server();
     write(directory, app.port, TOKEN);
@@ -103,7 +103,7 @@ describe('a tailscaled of macOS', () => {
     asked.close();
   });
 
-  it('is the one with a socket where the app does not run, and that one is told no token', async () => {
+  it('on macOS, a tailscaled with a socket is asked without a token if the app does not run', async () => {
     const directory = temporary();
     const gone = await server();
     write(directory, gone.port, TOKEN);
@@ -119,14 +119,14 @@ describe('a tailscaled of macOS', () => {
 });
 
 describe('the tailscaled of this machine', () => {
-  it('is where Go’s client looks for it', () => {
+  it('the socket of tailscaled is where Go’s client looks', () => {
     expect(defaultSocket('win32')).toBe('\\\\.\\pipe\\ProtectedPrefix\\Administrators\\Tailscale\\tailscaled');
     expect(defaultSocket('darwin')).toBe('/var/run/tailscaled.socket');
     expect(defaultSocket('freebsd')).toBe('/var/run/tailscale/tailscaled.sock');
     expect(localTailscaled('win32').name).toBe(`tailscaled ${defaultSocket('win32')}`);
   });
 
-  it('may be the app on macOS, and nowhere else', () => {
+  it('the app is asked on macOS, and nowhere else', () => {
     expect(localTailscaled('darwin').asksApp).toBe(true);
     expect(localTailscaled('linux').asksApp).toBe(false);
   });

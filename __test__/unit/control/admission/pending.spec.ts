@@ -73,7 +73,7 @@ describe('PendingQuestions', () => {
     expect(await later).toBe('a!');
   });
 
-  it('has who comes at the moment of giving up ask anew', async () => {
+  it('a caller that comes while a question is given up asks anew', async () => {
     const { asked, aborted, ask, answer } = desk(2);
     const gone = new AbortController();
     const given = ask('a', gone.signal);
@@ -87,7 +87,7 @@ describe('PendingQuestions', () => {
     expect(await later).toBe('a!');
   });
 
-  it('does not ask for who has gone already', async () => {
+  it('a caller that has gone already is rejected', async () => {
     const { asked, ask } = desk(1);
     await expect(ask('a', AbortSignal.abort())).rejects.toThrow();
     await turn();

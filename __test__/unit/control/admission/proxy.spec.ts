@@ -7,7 +7,7 @@ function through(url: string, env: Record<string, string>): string | undefined {
   return proxyFor(new URL(url), env)?.href;
 }
 
-describe('proxyFor reads the environment as Go does:', () => {
+describe('proxyFor', () => {
   it.each<[string, Record<string, string>, string | undefined]>([
     ['http://a.test/', {}, undefined],
     ['http://a.test/', { HTTP_PROXY: PROXY }, `${PROXY}/`],
@@ -25,7 +25,7 @@ describe('proxyFor reads the environment as Go does:', () => {
     ['http://127.1.2.3/', { HTTP_PROXY: PROXY }, undefined],
     ['http://[::1]/', { HTTP_PROXY: PROXY }, undefined],
     ['http://10.0.0.1/', { HTTP_PROXY: PROXY }, `${PROXY}/`],
-  ])('%s with %j', (url, env, expected) => {
+  ])('the proxy for %s follows the environment as in Go: %j', (url, env, expected) => {
     expect(through(url, env)).toBe(expected);
   });
 
@@ -50,11 +50,11 @@ describe('proxyFor reads the environment as Go does:', () => {
     ['http://[fd00::1]/', 'fd00::1', false],
     ['http://[fd00::1]/', '[fd00::1]:80', false],
     ['http://a.test/', ',:80,', true],
-  ])('%s with NO_PROXY=%s', (url, noProxy, proxied) => {
+  ])('the proxy for %s follows the environment as in Go: NO_PROXY=%s', (url, noProxy, proxied) => {
     expect(through(url, { HTTP_PROXY: PROXY, NO_PROXY: noProxy }) !== undefined).toBe(proxied);
   });
 
-  it('what cannot be used is an error, without what may be a password', () => {
+  it('an unusable proxy is an error that does not quote a password', () => {
     const socks = () => through('http://a.test/', { HTTP_PROXY: 'socks4://user:secret@proxy.test' });
     expect(socks).toThrow(/HTTP_PROXY names a proxy that speaks socks4; it has to be http, https, socks5 or socks5h/);
     expect(socks).not.toThrow(/secret/);

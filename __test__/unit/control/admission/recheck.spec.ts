@@ -37,7 +37,7 @@ function rig(interval: number) {
 }
 
 describe('Recheck', () => {
-  it('asks about sixteen at once, and about all of them once in an interval', async () => {
+  it('a recheck asks about sixteen clients at once, and about each client once in an interval', async () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
     onTestFinished(() => void vi.useRealTimers());
     const { recheck, asked, add, answer } = rig(1000);
@@ -52,7 +52,7 @@ describe('Recheck', () => {
       await turn(1);
       expect(asked).toHaveLength(Math.min(17 + id, 100));
     }
-    // Those whose answer is still on its way are not asked about twice.
+    // Clients whose answers are still on the way are not asked about twice.
     vi.advanceTimersByTime(1000);
     vi.advanceTimersByTime(1000);
     expect(asked).toHaveLength(116);
@@ -64,7 +64,7 @@ describe('Recheck', () => {
     expect(new Set(asked.slice(100)).size).toBe(100);
   });
 
-  it('asks about every connection of a key at once, before those whose turn has come, and about who has gone no more', async () => {
+  it('a recheck of a key comes before the turns of other clients, and clients that left are skipped', async () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
     onTestFinished(() => void vi.useRealTimers());
     const { recheck, asked, aborted, add, answer } = rig(1000);

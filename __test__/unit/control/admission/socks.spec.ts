@@ -23,7 +23,7 @@ async function proxy(options: Partial<SocksOptions> = {}): Promise<SocksProxy> {
   return socks;
 }
 
-/** Asks twice, and says what came of it. */
+/** Asks twice, and returns both results. */
 async function ask(url: string, variable: string, env: string) {
   const secureContext = createSecureContext({ ca: pair.chain });
   const controller = new Controller({
@@ -47,7 +47,7 @@ describe('a controller behind a proxy of SOCKS', () => {
     ['a name, which the proxy resolves,', 'http://verifier.test/verify', 'verifier.test:80'],
     ['an IPv4 address', 'http://192.0.2.7:8080/verify', '192.0.2.7:8080'],
     ['an IPv6 address', 'http://[2001:db8::7]/verify', '[2001:0db8:0000:0000:0000:0000:0000:0007]:80'],
-  ])('is asked by %s over one connection, which is kept', async (_what, url, target) => {
+  ])('a controller behind SOCKS is asked by %s over one connection, which stays open', async (_what, url, target) => {
     for (const bound of [1, 3, 4] as const) {
       const socks = await proxy({ bound });
       expect(await through(socks, url)).toEqual(['allowed', 'allowed']);
@@ -55,7 +55,7 @@ describe('a controller behind a proxy of SOCKS', () => {
     }
   });
 
-  it('is reached with the user and the password of the variable', async () => {
+  it('a SOCKS proxy gets the user and the password of the variable', async () => {
     const socks = await proxy({ credentials: ['me', 'p@ss'] });
     expect(await through(socks, 'http://verifier.test/', 'me:p%40ss@')).toEqual(['allowed', 'allowed']);
     expect(socks.methods).toEqual([[0, 2]]);
@@ -65,12 +65,12 @@ describe('a controller behind a proxy of SOCKS', () => {
     expect(await through(socks, 'http://verifier.test/')).toEqual([missing, missing]);
   });
 
-  it('is reached by a proxy that asks for no password, though there is one', async () => {
+  it('a SOCKS proxy may ask for no password, even if the variable has one', async () => {
     const socks = await proxy();
     expect(await through(socks, 'http://verifier.test/', 'me:secret@')).toEqual(['allowed', 'allowed']);
   });
 
-  it('is asked over TLS, and has to show a certificate for its name', async () => {
+  it('a controller behind SOCKS is asked over TLS, and must have a certificate for its name', async () => {
     const server = createServer({ cert: pair.chain, key: pair.key }, (request, response) => {
       request.resume().on('end', () => response.end('{"Allow":true}'));
     });
@@ -87,7 +87,7 @@ describe('a controller behind a proxy of SOCKS', () => {
     expect(other).toMatch(/^it cannot be asked: .*other\.test/);
   });
 
-  it('is not reached by a proxy that refuses, which says why', async () => {
+  it('a SOCKS proxy that refuses is reported with its reason', async () => {
     const refusal = await proxy({ refusal: 5 });
     const [refused] = await through(refusal, 'http://verifier.test/');
     expect(refused).toBe('it cannot be asked: the proxy refuses the connection: the connection is refused');
@@ -99,7 +99,7 @@ describe('a controller behind a proxy of SOCKS', () => {
     ['closes', '', 'the proxy closes the connection'],
     ['closes within its answer', '\x05\x00\x05\x00', 'the proxy closes the connection'],
     ['speaks HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n', 'what answers there is no proxy that speaks SOCKS 5'],
-  ])('is not reached by what %s', async (_what, bytes, reason) => {
+  ])('a controller is unreachable through a server that %s', async (_what, bytes, reason) => {
     const server = createTcpServer((socket) => {
       socket.on('error', () => {});
       socket.once('data', () => socket.end(Buffer.from(bytes, 'latin1')));

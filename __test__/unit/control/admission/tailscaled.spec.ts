@@ -1,4 +1,4 @@
-/** What is said of a tailscaled that does not answer as it should. */
+/** Reports about a tailscaled that does not answer as it should. */
 import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,7 +29,11 @@ const told = (status: string, body: string) => reply(status, body, { 'Tailscale-
 
 describe('a tailscaled', () => {
   it.each<[string, Say, string]>([
-    ['too old', told('400 Bad Request', "invalid 'addr' parameter\n"), 'is too old: it has to be 1.70 or newer'],
+    [
+      'that is too old',
+      told('400 Bad Request', "invalid 'addr' parameter\n"),
+      'is too old: it has to be 1.70 or newer',
+    ],
     [
       'that denies access',
       told('403 Forbidden', 'whois access denied'),
@@ -40,12 +44,12 @@ describe('a tailscaled', () => {
     ['that is not logged in', tailscaled(new Set(), 'NeedsLogin'), 'is not logged in: its state is NeedsLogin'],
     ['that has not begun', tailscaled(new Set(), 'NoState'), 'is not logged in: its state is NoState'],
     ['that hangs up', hangUp, ': '],
-  ])('%s has failed, with the case in words', async (_what, say, words) => {
+  ])('a tailscaled %s counts as failed, with the reason', async (_what, say, words) => {
     const answer = await answerOf(path(), say);
     expect(answer).toMatchObject({ kind: 'failed', reason: expect.stringContaining(words) });
   });
 
-  it('that is logged in and does not know the client refuses it', async () => {
+  it('a tailscaled that is logged in refuses unknown clients', async () => {
     expect(await answerOf(path(), tailscaled(new Set()))).toEqual({
       kind: 'denied',
       reason: 'not found in the local tailscaled',
@@ -53,7 +57,7 @@ describe('a tailscaled', () => {
     expect(await answerOf(path(), tailscaled(new Set([formatNodeKey(question.key)])))).toEqual({ kind: 'allowed' });
   });
 
-  it('is asked for its state at most once a second', async () => {
+  it('a tailscaled is asked for its state at most once a second', async () => {
     const socket = path();
     const server = await TestVerifier.listen(tailscaled(new Set()), socket);
     const asked = new Tailscaled({ socket });
@@ -63,11 +67,11 @@ describe('a tailscaled', () => {
     await server.close();
   });
 
-  it('without a socket, or with one that nobody listens at any more, is not reached', async () => {
+  it('a tailscaled without a socket, or with a stale one, is unreachable', async () => {
     const socket = path();
     const missing = { kind: 'failed', unreached: true, reason: expect.stringContaining('there is no such socket') };
     expect(await answerOf(socket)).toMatchObject(missing);
-    // What a bind mount leaves of a socket whose server has ended.
+    // A bind mount leaves such a socket when its server has ended.
     const server = await TestVerifier.listen(tailscaled(new Set()), socket);
     renameSync(socket, `${socket}.stale`);
     await server.close();

@@ -5,7 +5,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { KeyFile } from '../../../../src/control/admission/key-file.js';
 import { eventually } from '../../../helpers/wait.js';
 
-it('a list that is wrong again and again is complained of once a minute, and its state always says so', async () => {
+it('a faulty key list is reported at most once a minute, and its state always has the fault', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'derpkit-list-'));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   const path = join(directory, 'allow.txt');
