@@ -1,4 +1,4 @@
-/** Chromium on `/debug/live`: what the page shows of a relay at work is what the relay counts. */
+/** Chromium on `/debug/live`: the page shows what the relay counts. */
 import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatNodeKey, generateKeyPair } from '../../src/protocol/key.js';
@@ -18,7 +18,7 @@ beforeAll(async () => {
 
 afterAll(() => browser?.[Symbol.asyncDispose]());
 
-/** The page, and everything that the browser complains of. */
+/** The page, and the errors and warnings of the browser. */
 async function open(relay: TestRelay): Promise<{ page: Page; complaints: string[] }> {
   const { host, port, tls } = relay.target();
   const page = await context.newPage();
@@ -41,7 +41,7 @@ async function pointsOf(page: Page, plot: string): Promise<number> {
 }
 
 describe.each(LANES_AND_TLS)('the live page, $name', (lane) => {
-  it('shows the numbers of the counters, and its plots move', async () => {
+  it('the page shows the counters, moves its plots, and leads to single clients', async () => {
     const relay = await startRelay(lane);
     const [a, b] = [await DerpClient.connect(relay, { appName: '<i>app' }), await DerpClient.connect(relay)];
     const { page, complaints } = await open(relay);

@@ -1,4 +1,4 @@
-/** Who may use a relay, as operators set it up: files, what is printed, and what is not. */
+/** Admission to a relay, as operators set it up: files, printed lines, and secrets that are not printed. */
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -24,7 +24,7 @@ function serve(directory: string, admission: object, listen = '127.0.0.1:0'): st
 }
 
 describe.each(PLANES)('derpkit serve, on the %s plane', (plane) => {
-  it('derpkit serve closes a client whose key leaves the list, and logs it', async () => {
+  it('a relay closes a client whose key leaves the list, and logs the reason', async () => {
     const directory = temporary();
     const list = join(directory, 'allow.txt');
     const [stays, goes] = [generateKeyPair(), generateKeyPair()];
@@ -89,17 +89,17 @@ describe('secrets of verifiers', () => {
   });
 });
 
-describe('unusable verifiers end the start', () => {
+describe('unusable verifiers', () => {
   it.each([
-    ['a list that is not there', (path: string) => [{ keys: path }], 'keys', 'no such file or directory'],
-    ['a list that is none', (_path: string, bad: string) => [{ keys: bad }], 'keys', 'line 1 is not a node key'],
+    ['a missing list', (path: string) => [{ keys: path }], 'keys', 'no such file or directory'],
+    ['a malformed list', (_path: string, bad: string) => [{ keys: bad }], 'keys', 'line 1 is not a node key'],
     [
-      'headers that are not there',
+      'missing headers',
       (path: string) => [{ url: 'http://127.0.0.1/', headersFile: path }],
       'headersFile',
       'no such file or directory',
     ],
-  ])('%s', async (_name, verifiers, part, message) => {
+  ])('a verifier with %s ends the start', async (_name, verifiers, part, message) => {
     const directory = temporary();
     const bad = join(directory, 'bad.txt');
     writeFileSync(bad, 'nonsense\n');
@@ -122,7 +122,7 @@ describe('unusable verifiers end the start', () => {
 });
 
 describe('a relay without admission', () => {
-  it('a variable that names no setting is named in a warning, a setting is not', async () => {
+  it('a variable that names no setting is named in a warning, and other variables are not', async () => {
     const env = { DERPKIT_ADMISSION_VERIFIER: '[]', DERPKIT_LOG_LEVEL: 'info', DERPKIT_SEED: '1' };
     const relay = start('derpkit', serve(temporary(), {}, '127.0.0.1:0'), { env });
     await relay.printed(/serving DERP/);
@@ -141,13 +141,16 @@ describe('a relay without admission', () => {
       (directory: string) => ['-c', join(directory, 'key'), '-a', '0.0.0.0:0', '-stun=false'],
       '-verify-clients',
     ],
-  ] as const)('says so once, with what to set: %s', async (command, args, setting) => {
-    const relay = start(command, args(temporary()));
-    await relay.printed(/serving DERP/);
-    const { stderr } = await relay.stop();
-    expect(lines(stderr).filter((line) => WARNING.test(line))).toHaveLength(1);
-    expect(WARNING.exec(stderr)?.[1]).toBe(setting);
-  });
+  ] as const)(
+    'a relay that admits every client warns once, and names the setting: %s',
+    async (command, args, setting) => {
+      const relay = start(command, args(temporary()));
+      await relay.printed(/serving DERP/);
+      const { stderr } = await relay.stop();
+      expect(lines(stderr).filter((line) => WARNING.test(line))).toHaveLength(1);
+      expect(WARNING.exec(stderr)?.[1]).toBe(setting);
+    },
+  );
 
   it('a relay logs no such warning if no other machine reaches it, or verifiers decide', async () => {
     const directory = temporary();
@@ -162,7 +165,7 @@ describe('a relay without admission', () => {
 });
 
 describe('derper -verify-clients', () => {
-  it('without a tailscaled it admits no client, and says what is missing', async () => {
+  it('derper without its tailscaled admits no client, and says what is missing', async () => {
     const directory = temporary();
     const socket = join(directory, 'tailscaled.sock');
     const args = [

@@ -392,7 +392,7 @@ describe('unavailable ports', () => {
 
 describe('the end of derper', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)(
-    '%s ends it at once with status 0, whatever clients are connected',
+    '%s ends derper at once with status 0, whatever clients are connected',
     async (signal) => {
       const directory = temporary();
       const relay = start('derper', [...manual(directory, '127.0.0.1'), '-http-port=0', '-stun=true', '-stun-port=0']);

@@ -68,7 +68,7 @@ describe.each(PLANES)('sockets of a service manager, on the %s plane', (plane) =
     ['derp', unix, 'descriptor 3 is no TCP socket that listens'],
     ['stun', tcp, 'descriptor 3 is no UDP socket'],
     ['stun', unix, 'descriptor 3 is no UDP socket'],
-  ] as const)('of another kind are refused: %s, given one of %o', async (name, open, message) => {
+  ] as const)('an inherited socket of another kind is refused: %s, given one of %o', async (name, open, message) => {
     const args = ['serve', ...data(), '--listen=127.0.0.1:0', '--cert-mode=off'];
     const relay = activate('derpkit', args, { sockets: [await open()], names: name, env });
     const { code, stderr } = await relay.end();
@@ -105,7 +105,7 @@ describe('inherited sockets without a use', () => {
       'the inherited socket http: is not needed without TLS: the socket derp has all of HTTP; take it away, or choose a certMode',
     ],
     ['stun', 1, 'the inherited socket stun: is not needed, because stun is false; take it away, or turn STUN on'],
-  ])('they end the start: %s', async (names, count, message) => {
+  ])('an inherited socket without a use ends the start: %s', async (names, count, message) => {
     const sockets = await Promise.all([...Array(count)].map(() => tcp()));
     const args = ['serve', ...data(), '--listen=127.0.0.1:0', '--cert-mode=off', '--no-stun'];
     const relay = activate('derpkit', args, { sockets, env: {}, ...(names !== undefined && { names }) });

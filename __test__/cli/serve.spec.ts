@@ -1,4 +1,4 @@
-/** `derpkit serve`: settings from flags, variables and a file, and what it says of them. */
+/** `derpkit serve`: settings from flags, variables and a file, and messages about them. */
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -50,7 +50,7 @@ function problems(stderr: string): string[] {
 }
 
 describe('derpkit serve', () => {
-  it('it serves with a certificate of its own, and logs its pin', async () => {
+  it('a relay serves with a certificate of its own, and logs the pin', async () => {
     const directory = temporary();
     const relay = serve(directory, ['--hostname', 'relay.test']);
     const port = await portOf(relay, 'DERP over TLS');
@@ -80,7 +80,7 @@ describe('derpkit serve', () => {
   it.each([
     ['from years to come, made while the clock was wrong', 400, /\/derpkit\.crt is not valid before /],
     ['that has expired', -60, /\/derpkit\.crt has expired, on /],
-  ])('it replaces a certificate %s, and logs the new pin', async (_name, days, why) => {
+  ])('a relay replaces a certificate %s, and logs the new pin', async (_name, days, why) => {
     const directory = temporary();
     const certs = join(directory, 'data', 'certs');
     mkdirSync(certs, { recursive: true, mode: 0o700 });
@@ -96,7 +96,7 @@ describe('derpkit serve', () => {
     await relay.printed(new RegExp(`clients pin as sha256-raw:${fingerprintOf(leaf)}`));
   });
 
-  it('it takes the other plane if the native one cannot use the certificate, and says so', async () => {
+  it('a relay takes the other plane if the native plane cannot use the certificate, and says so', async () => {
     const directory = temporary();
     const certs = manualPair(directory, 'ed448');
     const relay = serve(directory, certs);
@@ -110,7 +110,7 @@ describe('derpkit serve', () => {
     );
   });
 
-  it('it makes the data directory for its user alone, whatever the umask', async () => {
+  it('a relay makes its data directory for its user alone, whatever the umask', async () => {
     const directory = temporary();
     const data = join(directory, 'above', 'data');
     const script = 'umask 0; exec "$0" "$@"';
@@ -122,7 +122,7 @@ describe('derpkit serve', () => {
     expect((await relay.stop()).stderr).not.toContain('has the mode');
   });
 
-  it('it warns about a data directory that other users may write to', async () => {
+  it('a relay warns about a data directory that other users may write to', async () => {
     const directory = temporary();
     const data = join(directory, 'data');
     mkdirSync(data);
@@ -136,7 +136,7 @@ describe('derpkit serve', () => {
     expect(statSync(data).mode & 0o777).toBe(0o777);
   });
 
-  it('it serves nothing that is turned off', async () => {
+  it('a relay serves nothing that is turned off', async () => {
     const relay = serve(temporary(), ['--no-stun', '--no-derp', '--cert-mode=off']);
     const port = await portOf(relay, 'DERP over plain HTTP');
     expect((await get(port, '/derp')).status).toBe(404);
@@ -387,7 +387,7 @@ describe('unusable files of derpkit serve', () => {
     ['derper.key', 'derper.key: not a key file: it is not JSON'],
     ['certs/derpkit.crt', 'certs/derpkit.crt: there is no certificate in the chain, or none in PEM'],
     ['certs/derpkit.key', 'certs/derpkit.key: there is no private key in PEM, or it is broken'],
-  ])('%s', async (name, message) => {
+  ])('an unusable file is reported, and stays unchanged: %s', async (name, message) => {
     const directory = temporary();
     const data = join(directory, 'data');
     const pair = pemPair(['localhost', '127.0.0.1', '::1']);

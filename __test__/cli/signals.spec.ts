@@ -1,4 +1,4 @@
-/** Signals: which of them end a relay, and which do not, from its first moments to its end. */
+/** Signals that end a relay, and signals that do not, from the first moments of the relay to its end. */
 
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -49,30 +49,33 @@ function isOpen(port: number): Promise<boolean> {
 }
 
 describe.each(COMMANDS)('%s, while its modules load', (_, bin, args) => {
-  it.each(PLANE_KINDS)('it takes SIGHUP, SIGUSR1 and SIGUSR2, and goes on to run, on the plane %s', async (plane) => {
-    const debugPort = await freePort();
-    const { env, reached, release } = stall(bin, `--inspect-port=${debugPort}`);
-    const relay = start(bin, args(temporary()), { env: { ...env, DERPKIT_PLANE: plane } });
-    await reached();
-    for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGHUP'] as const) expect(relay.signal(signal)).toBe(true);
-    release();
-    await relay.printed(RUNS);
-    await relay.printed(ON);
-    await relay.printed(IGNORED);
-    expect(await isOpen(debugPort)).toBe(false);
-    const { code, stderr } = await relay.stop();
-    expect(code).toBe(0);
-    expect(stderr.match(/Debugger|SIGHUP is ignored/g)).toEqual(['SIGHUP is ignored']);
-  });
+  it.each(PLANE_KINDS)(
+    'a relay that starts takes SIGHUP, SIGUSR1 and SIGUSR2, and goes on to run, on the plane %s',
+    async (plane) => {
+      const debugPort = await freePort();
+      const { env, reached, release } = stall(bin, `--inspect-port=${debugPort}`);
+      const relay = start(bin, args(temporary()), { env: { ...env, DERPKIT_PLANE: plane } });
+      await reached();
+      for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGHUP'] as const) expect(relay.signal(signal)).toBe(true);
+      release();
+      await relay.printed(RUNS);
+      await relay.printed(ON);
+      await relay.printed(IGNORED);
+      expect(await isOpen(debugPort)).toBe(false);
+      const { code, stderr } = await relay.stop();
+      expect(code).toBe(0);
+      expect(stderr.match(/Debugger|SIGHUP is ignored/g)).toEqual(['SIGHUP is ignored']);
+    },
+  );
 
-  it('SIGTERM ends it without a message', async () => {
+  it('SIGTERM ends a relay that starts, without a message', async () => {
     const { env, reached } = stall(bin);
     const relay = start(bin, args(temporary()), { env });
     await reached();
     expect(await relay.stop()).toEqual({ code: null, signal: 'SIGTERM', stdout: '', stderr: '' });
   });
 
-  it.runIf(HAS_NAMESPACES)('SIGTERM ends it with status 0 if it is process 1', async () => {
+  it.runIf(HAS_NAMESPACES)('SIGTERM ends a relay that starts as process 1, with status 0', async () => {
     const { env, reached } = stall(bin);
     const relay = new Command([...NAMESPACE, process.execPath, binPath(bin), ...args(temporary())], { env });
     await reached();
@@ -87,14 +90,14 @@ describe.each(PLANE_KINDS)('a relay that waits for a file of its settings, on th
     return start('derper', args, { env: { DERPKIT_PLANE: plane } });
   }
 
-  it('SIGTERM ends it while it waits', async () => {
+  it('SIGTERM ends a relay that waits for a file', async () => {
     const file = new Pipe(join(temporary(), 'rate.json'));
     const relay = startWith(file);
     await file.isRead();
     expect(await relay.stop()).toEqual({ code: null, signal: 'SIGTERM', stdout: '', stderr: '' });
   });
 
-  it('it goes on after SIGHUP, and reads the file again once it has started', async () => {
+  it('a relay that waits for a file goes on after SIGHUP, and reads the file again after its start', async () => {
     const file = new Pipe(join(temporary(), 'rate.json'));
     const relay = startWith(file);
     await file.isRead();
@@ -108,8 +111,8 @@ describe.each(PLANE_KINDS)('a relay that waits for a file of its settings, on th
   });
 });
 
-describe('derpkit serve, while it reads its settings', () => {
-  it('it goes on after SIGHUP while it reads', async () => {
+describe('derpkit serve, reading its settings', () => {
+  it('a relay that reads its settings goes on after SIGHUP', async () => {
     const file = new Pipe(join(temporary(), 'relay.yaml'));
     const relay = start('derpkit', ['serve', '--config', file.path, '--data-dir', temporary()]);
     await file.isRead();
@@ -120,13 +123,13 @@ describe('derpkit serve, while it reads its settings', () => {
     await file.isRead();
     file.write(settings);
     await relay.printed(/the relay has read its files again/);
-    // A reload that waits for a file holds no end up.
+    // A reload that waits for a file does not delay the end.
     relay.signal('SIGHUP');
     await file.isRead();
     expect(await relay.stop()).toMatchObject({ code: null, signal: 'SIGTERM' });
   });
 
-  it('SIGTERM ends it while it reads', async () => {
+  it('SIGTERM ends a relay that reads its settings', async () => {
     const file = new Pipe(join(temporary(), 'relay.yaml'));
     const relay = start('derpkit', ['serve', '--config', file.path]);
     await file.isRead();

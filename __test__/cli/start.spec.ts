@@ -61,7 +61,7 @@ function clone(): string {
   return directory;
 }
 
-/** What has to be installed to build and run, without waiting for an installation. */
+/** Installs the packages for a build and a run, without waiting for an installation. */
 function installInto(directory: string): void {
   const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as Lock;
   for (const [path, { dev = false }] of Object.entries(packages)) {
@@ -98,7 +98,7 @@ function touch(path: string, date = new Date()): void {
   utimesSync(path, date, date);
 }
 
-/** A directory for PATH in which there is no Rust: to build the native plane takes longer than a test may. */
+/** A directory for PATH without Rust, because a build of the native plane takes longer than a test may. */
 function withoutRust(directory: string): string {
   const tools = join(directory, '../tools');
   mkdirSync(tools);
@@ -147,7 +147,7 @@ async function summary(relay: Command): Promise<Summary> {
 }
 
 describe('npm start', () => {
-  it('builds, runs, tells what a tailnet needs, and ends with Ctrl-C; the second time it just runs', {
+  it('npm start builds, runs, tells what a tailnet needs, and ends with Ctrl-C; a second one just runs', {
     timeout: 120_000,
   }, async () => {
     const directory = clone();

@@ -46,12 +46,12 @@ describe.each(BUILT)('the package for %s', (target) => {
   };
   const files = [addonFile(target), 'derp-bench'];
 
-  it('has the addon, the load generator, and what says what they are', () => {
+  it('a platform package has the addon, the load generator, and their descriptions', () => {
     expect(readdirSync(path('.')).sort()).toEqual(['LICENSE', 'README.md', 'package.json', ...files].sort());
   });
 
   describe.each(files)('%s', (file) => {
-    it('is small, for its processor, and without symbols and debug information, which lie aside', () => {
+    it('a binary is small, for its processor, and has its symbols and debug information in a separate file', () => {
       const { size } = statSync(path(file));
       console.log(`${target}: ${file}: ${size.toLocaleString('en')} bytes`);
       expect(size).toBeLessThanOrEqual(MOST_BYTES);
@@ -62,7 +62,7 @@ describe.each(BUILT)('the package for %s', (target) => {
       expect(aside(file).sections).toEqual(expect.arrayContaining(['.symtab', '.debug_info', '.debug_line']));
     });
 
-    it('needs the C library, and none of C++', () => {
+    it('a binary needs the C library, and no C++ library', () => {
       const { needed, interpreter, versions } = elf(file);
       expect(versions.filter((version) => /^(?:GLIBCXX|CXXABI)/.test(version))).toEqual([]);
       if (libc === 'musl') {
@@ -75,7 +75,7 @@ describe.each(BUILT)('the package for %s', (target) => {
       }
     });
 
-    it.runIf(libc === 'gnu')('asks for no newer glibc than Node does', (context) => {
+    it.runIf(libc === 'gnu')('a binary needs no newer glibc than Node does', (context) => {
       const { versions } = elf(file);
       // What the compiler of this system links asks for what this system has, and is not for a release.
       if (!aside(file).comment.includes('zig')) {

@@ -1,4 +1,4 @@
-/** The compose files: as compose reads them, and with what of them runs without containers. */
+/** The compose files, as compose reads them, and those of their services that run without containers. */
 
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -59,7 +59,7 @@ function project(name: string, env: Readonly<Record<string, string>> = VARIABLES
 }
 
 describe.skipIf(missing).each(names)('%s', (name) => {
-  it('is a compose file that fits the image', () => {
+  it('a compose file fits the image', () => {
     const { derpkit } = project(name).services;
     if (!derpkit) throw new Error(`${name} has no relay`);
     expect(derpkit.build?.context).toBe(join(ROOT, 'packaging/image'));
@@ -74,7 +74,7 @@ describe.skipIf(missing).each(names)('%s', (name) => {
     expect(derpkit).toMatchObject({ read_only: true, cap_drop: ['ALL'] });
   });
 
-  it('asks for the name of the relay', () => {
+  it('a compose file requires the name of the relay', () => {
     const { DERP_HOSTNAME: _, ...others } = VARIABLES;
     const { status, stderr } = read(name, others);
     expect(status).toBe(1);
@@ -96,7 +96,7 @@ async function relayOf(project: Project, replaced: Readonly<Record<string, strin
 
 const SELF_SIGNED = { ...VARIABLES, DERP_CERT_MODE: 'self-signed' };
 
-/** Logs a stranger in, and returns what the relay says of its refusal. */
+/** Logs a stranger in, and returns the relay’s line about the refusal. */
 async function refusal(relay: Command): Promise<string> {
   const port = await portOf(relay, 'DERP over TLS');
   const stranger = logIn(port, await keyOf(relay), { rejectUnauthorized: false });
@@ -104,14 +104,14 @@ async function refusal(relay: Command): Promise<string> {
   return (await relay.printed(/^.*client refused.*$/im))[0];
 }
 
-describe.skipIf(missing)('what the files start, as processes of this machine', () => {
-  it('derpkit.yaml: the relay lets everybody in', async () => {
+describe.skipIf(missing)('services of the compose files, as processes of this machine', () => {
+  it('derpkit.yaml starts a relay that admits every client', async () => {
     const relay = await relayOf(project('derpkit.yaml', SELF_SIGNED));
     await logIn(await portOf(relay, 'DERP over TLS'), await keyOf(relay), { rejectUnauthorized: false });
   });
 
   it.skipIf(!tailnet)(
-    'headscale.yaml: headscale takes its settings and the DERP map, and the relay asks it',
+    'headscale.yaml starts headscale with its settings and DERP map, and a relay that asks headscale',
     async () => {
       const [port, metrics, grpc] = [await freePort(), await freePort(), await freePort()];
       const file = project('headscale.yaml', SELF_SIGNED);
@@ -145,7 +145,7 @@ describe.skipIf(missing)('what the files start, as processes of this machine', (
     },
   );
 
-  it.skipIf(!tailnet)('tailscaled.yaml: the relay asks the tailscaled whose directory is mounted', async () => {
+  it.skipIf(!tailnet)('tailscaled.yaml starts a relay that asks the tailscaled of the mounted directory', async () => {
     const directory = temporary();
     const file = project('tailscaled.yaml', { ...SELF_SIGNED, TAILSCALED_DIRECTORY: directory });
     const mounted = file.services.derpkit?.volumes.find(({ type }) => type === 'bind');

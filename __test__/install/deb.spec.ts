@@ -1,4 +1,4 @@
-/** The package for Debian: what is in it, and what is left when it goes. */
+/** The package for Debian: its contents, and what stays after its removal. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ const missing = !LONG
 if (missing) console.warn(`left out: the package for Debian: ${missing}`);
 
 describe.skipIf(missing)('the package for Debian', { timeout: 240_000 }, () => {
-  it('has commands, units, a user and settings, and leaves keys where they are', async () => {
+  it('the Debian package has commands, units, a user and settings, and its removal leaves the keys', async () => {
     const directory = temporary();
     const make = new Command([process.execPath, join(ROOT, 'packaging/deb.mjs'), directory], {
       env: networkEnvironment(),
@@ -68,7 +68,7 @@ describe.skipIf(missing)('the package for Debian', { timeout: 240_000 }, () => {
     expect(readdirSync(data)).toContain('derper.key');
   });
 
-  it('has scripts that a shell understands', () => {
+  it('the scripts of the Debian package have valid syntax', () => {
     for (const name of ['postinst', 'prerm', 'postrm']) {
       expect(spawnSync('sh', ['-n', join(ROOT, 'packaging/deb', name)]).status, name).toBe(0);
     }

@@ -46,7 +46,7 @@ describe.skipIf(missing)('the image', () => {
     return { DERPKIT_LISTEN: `:${tls}`, DERPKIT_HTTP_PORT: `${http}`, DERPKIT_STUN_PORT: `${stun}` };
   }
 
-  it('tells a container platform what it needs to know', () => {
+  it('the image declares command, user, ports, volume, health check and labels', () => {
     const { config } = image;
     expect(config).toMatchObject({
       Cmd: ['serve'],
@@ -63,7 +63,7 @@ describe.skipIf(missing)('the image', () => {
     });
   });
 
-  it('has no shell, no npm and nothing to build with', () => {
+  it('the image has no shell, no npm and no build tools', () => {
     expect(image.has('/app/node_modules/derpkit/dist/cli/derpkit.js')).toBe(true);
     for (const path of ['/bin/sh', '/usr/bin/npm', '/usr/local/bin/npm', '/app/node_modules/typescript'])
       expect([path, image.has(path)]).toEqual([path, false]);
@@ -71,7 +71,7 @@ describe.skipIf(missing)('the image', () => {
     console.log(`the image has ${all} MB on this base, ${app} MB of them derpkit and its dependencies`);
   });
 
-  it('relays packets of the real Go client, read-only and without privileges, and is healthy meanwhile', async () => {
+  it('a container relays packets of the real Go client, read-only and without privileges, and is healthy meanwhile', async () => {
     const env = {
       ...(await ports()),
       DERPKIT_PLANE: 'native',
@@ -105,7 +105,7 @@ describe.skipIf(missing)('the image', () => {
     expect((await container.relay.end()).code).toBe(0);
   });
 
-  it('has every setting as a variable, and keeps its key in its volume', async () => {
+  it('a container reads settings from variables, and keeps its key in its volume', async () => {
     const env = {
       ...(await ports()),
       DERPKIT_CERT_MODE: 'off',
@@ -126,7 +126,7 @@ describe.skipIf(missing)('the image', () => {
     expect((await container.relay.end()).code).toBe(0);
   });
 
-  it('is not healthy where another port is served than its variables say', async () => {
+  it('a container is unhealthy if its relay serves another port than the variables say', async () => {
     const env = { ...(await ports()), DERPKIT_STUN: 'false' };
     const container = new Container(image, { env, cmd: ['serve', '--listen=127.0.0.1:0'] });
     await container.relay.printed(/serving DERP/);

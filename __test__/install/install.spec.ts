@@ -18,21 +18,21 @@ beforeAll(async () => {
 
 afterAll(() => registry?.close());
 
-describe('an installation relays packets on the native plane', { timeout: PATIENCE }, () => {
-  it('by npm', async () => {
+describe('installations with the native plane', { timeout: PATIENCE }, () => {
+  it('npm installs a relay that runs on the native plane', async () => {
     const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit');
     await project.relays('native', NODE, BIN);
     await project.run('npm', 'exec', '--offline', '--', 'derper', '-version');
   });
 
-  it('by npm without install scripts and without what is for development', async () => {
+  it('npm installs a relay that runs on the native plane, without install scripts and development packages', async () => {
     const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit', '--ignore-scripts', '--omit=dev');
     await project.relays('native', NODE, BIN);
   });
 
-  it('by npx, without an installation', async () => {
+  it('npx runs a relay on the native plane, without an installation', async () => {
     const project = new Project(registry);
     const begin = performance.now();
     const args = ['--yes', `derpkit@${manifest.version}`, 'start', '--port=0', '--http-port=0', '--stun-port=0'];
@@ -43,31 +43,31 @@ describe('an installation relays packets on the native plane', { timeout: PATIEN
     await relay.interruptGroup();
   });
 
-  it('by pnpm', async () => {
+  it('pnpm installs a relay that runs on the native plane', async () => {
     const project = new Project(registry, { '.npmrc': 'minimum-release-age=0\n' });
     await project.run(NODE, MANAGERS.pnpm, 'add', 'derpkit');
     await project.relays('native', NODE, MANAGERS.pnpm, 'exec', 'derpkit');
   });
 
-  it('by yarn, with a folder of modules', async () => {
+  it('yarn installs a relay that runs on the native plane, with a folder of modules', async () => {
     const project = new Project(registry, { '.yarnrc.yml': 'nodeLinker: node-modules\n', 'yarn.lock': '' });
     await project.run(NODE, MANAGERS.yarn, 'add', 'derpkit');
     await project.relays('native', NODE, MANAGERS.yarn, 'derpkit');
   });
 
-  it('by yarn, with Plug’n’Play', async () => {
+  it('yarn installs a relay that runs on the native plane, with Plug’n’Play', async () => {
     const project = new Project(registry, { '.yarnrc.yml': 'nodeLinker: pnp\n', 'yarn.lock': '' });
     await project.run(NODE, MANAGERS.yarn, 'add', 'derpkit');
     await project.relays('native', NODE, MANAGERS.yarn, 'derpkit');
   });
 
-  it('by bun', async () => {
+  it('bun installs a relay that runs on the native plane', async () => {
     const project = new Project(registry);
     await project.run(MANAGERS.bun, 'add', 'derpkit');
     await project.relays('native', NODE, BIN);
   });
 
-  it('with a lock file that was made on another platform', async () => {
+  it('npm installs a relay that runs on the native plane, with a lock file of another platform', async () => {
     const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit', '--package-lock-only', '--os=darwin', '--cpu=arm64');
     await project.run('npm', 'ci');
@@ -75,14 +75,14 @@ describe('an installation relays packets on the native plane', { timeout: PATIEN
   });
 });
 
-describe('an installation relays packets in JavaScript, and says why', { timeout: PATIENCE }, () => {
+describe('installations without the native plane', { timeout: PATIENCE }, () => {
   const WHY =
     /the native plane cannot be used.*there is no native plane for \S+ \(.*@derpkit\/native-.*; install @derpkit\/native-/;
 
   it.each([
     ['without optional packages', ['--omit=optional']],
     ['for another platform', ['--os=darwin', '--cpu=arm64', '--libc=none']],
-  ])('%s', async (_name, options) => {
+  ])('an installation %s relays packets in JavaScript, and says why', async (_name, options) => {
     const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit', ...options);
     const relay = await project.relays('js', NODE, BIN);
@@ -90,8 +90,8 @@ describe('an installation relays packets in JavaScript, and says why', { timeout
   });
 });
 
-describe('what is installed', { timeout: PATIENCE }, () => {
-  it('runs no script, and prints its help where no command is given', async () => {
+describe('the installed package', { timeout: PATIENCE }, () => {
+  it('an installation runs no script, and derpkit without a command prints its help', async () => {
     const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit');
     const lock = JSON.parse(readFileSync(join(project.directory, 'package-lock.json'), 'utf8')) as {
@@ -102,7 +102,7 @@ describe('what is installed', { timeout: PATIENCE }, () => {
     expect(stdout).toMatch(/^Usage: derpkit \[options\] \[command\]$/m);
   });
 
-  it('measures relays with derpkit bench, without a clone', async () => {
+  it('derpkit bench measures relays without a clone', async () => {
     const project = new Project(registry);
     await project.run('npm', 'install', 'derpkit');
     const row = 'relay-2x16384-5k/tls';

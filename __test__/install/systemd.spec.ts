@@ -12,7 +12,7 @@ const LONG = process.env.DERPKIT_LONG === '1';
 const missing = LONG ? imageToolsMissing() : 'npm run test:long boots one';
 if (missing) console.warn(`left out: the units under a real systemd: ${missing}`);
 
-describe.skipIf(missing)('under a real systemd', { timeout: 240_000 }, () => {
+describe.skipIf(missing)('the Debian package under a real systemd', { timeout: 240_000 }, () => {
   let system: Booted;
   let packages: string;
 
@@ -60,7 +60,7 @@ describe.skipIf(missing)('under a real systemd', { timeout: 240_000 }, () => {
     expect(system.run('id', '--user', '--name', 'derpkit').stdout).toBe('derpkit\n');
   });
 
-  it.each(['native', 'js'])('the relay is started, told to reload and stopped, on the %s plane', (plane) => {
+  it.each(['native', 'js'])('systemd starts, reloads and stops the relay, on the %s plane', (plane) => {
     system.run('sh', '-c', 'echo {} > /etc/derpkit/rate.json');
     restart(`Environment=DERPKIT_PLANE=${plane} DERPKIT_RATE_CONFIG=/etc/derpkit/rate.json`);
     expect(system.property('StatusText')).toBe(
@@ -87,7 +87,7 @@ describe.skipIf(missing)('under a real systemd', { timeout: 240_000 }, () => {
     system.run('systemctl', 'stop', ...sockets, 'derpkit');
   });
 
-  it('a relay that hangs is started anew; one on the JavaScript plane is not watched', async () => {
+  it('systemd restarts a relay that hangs, and does not watch a relay on the JavaScript plane', async () => {
     restart('WatchdogSec=2', 'Environment=DERPKIT_PLANE=js');
     expect(system.property('WatchdogUSec')).toBe('0');
     restart('WatchdogSec=2', 'Environment=DERPKIT_PLANE=native');
@@ -101,7 +101,7 @@ describe.skipIf(missing)('under a real systemd', { timeout: 240_000 }, () => {
     expect(system.property('MainPID')).not.toBe(pid);
   });
 
-  it('a removal, and a purge, leave the keys', () => {
+  it('the removal and the purge of the package leave the keys', () => {
     const key = system.run('cat', '/var/lib/derpkit/derper.key').stdout;
     expect(key).toContain('privkey:');
     expect(system.run('dpkg', '--remove', 'derpkit').code).toBe(0);

@@ -25,7 +25,7 @@ interface Load {
 
 let registry: Registry;
 
-/** Those that are to be run. What keeps them from being run is printed. */
+/** The systems to run. Prints why a system is left out. */
 function wanted(): readonly System[] {
   if (DERPKIT_NODE) {
     const words = DERPKIT_NODE.split(' ');
@@ -78,7 +78,7 @@ describe.skipIf(systems.length === 0)('other systems', () => {
       await project.relaysOverTls(plane, on(node, bin));
     });
 
-    it.runIf(plane === 'native')('the load generator loads it over TLS', async () => {
+    it.runIf(plane === 'native')('the load generator loads the relay over TLS', async () => {
       const project = new Project(registry);
       await project.run('npm', 'install', 'derpkit', ...platform(target));
       const generator = join(project.directory, 'node_modules/@derpkit', `native-${target}`, 'derp-bench');
@@ -104,14 +104,14 @@ describe.skipIf(systems.length === 0)('other systems', () => {
 
 const withoutAes = systems.find(({ before }) => before.includes(WITHOUT_AES));
 
-describe.runIf(withoutAes)('the processor without AES instructions', () => {
-  it('is one', () => {
+describe.runIf(withoutAes)('emulated processors', () => {
+  it('the emulated processor has no AES instructions', () => {
     const program = join(temporary(), 'has-aes');
     writeFileSync(`${program}.c`, 'int main(void) { return __builtin_cpu_supports("aes") ? 1 : 0; }\n');
     expect(spawnSync('cc', ['-o', program, `${program}.c`]).status).toBe(0);
     const [qemu = '', ...options] = withoutAes?.before ?? [];
     expect(spawnSync(qemu, [...options, program]).status).toBe(0);
-    // The same where there are some, so that the program is known to tell.
+    // On a processor with AES instructions, the program says so.
     expect(spawnSync(qemu, ['-cpu', 'max', program]).status).toBe(1);
   });
 });

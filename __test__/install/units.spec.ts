@@ -8,7 +8,7 @@ import { binPath, ROOT, temporary } from '../cli/commands.js';
 const UNITS = join(ROOT, 'packaging/systemd');
 const names = readdirSync(UNITS).filter((name) => /\.(?:service|socket)$/.test(name));
 
-/** The units, with a command that is there. */
+/** The units, with a command that exists. */
 function installed(change = (text: string) => text): string {
   const directory = temporary();
   cpSync(UNITS, directory, { recursive: true });
@@ -26,7 +26,7 @@ function analyze(...args: readonly string[]): { readonly status: number | null; 
 }
 
 describe.runIf(spawnSync('systemd-analyze', ['--version']).status === 0)('the units', () => {
-  it('are understood by systemd, all of each', () => {
+  it('systemd understands every line of the units', () => {
     expect(names).toHaveLength(4);
     const directory = installed();
     expect(analyze('verify', ...names.map((name) => join(directory, name)))).toEqual({ status: 0, output: '' });
@@ -34,7 +34,7 @@ describe.runIf(spawnSync('systemd-analyze', ['--version']).status === 0)('the un
     expect(analyze('verify', join(misspelt, 'derpkit.service')).output).toContain('ProtectClok');
   });
 
-  it('expose as little as the documentation says', () => {
+  it('the service unit exposes as little as the documentation says', () => {
     const { output } = analyze('security', '--offline=true', join(installed(), 'derpkit.service'));
     const figure = /exposure level for derpkit\.service: (\d+\.\d)/.exec(output)?.[1];
     const documented = /rates the unit (\d+\.\d)/.exec(readFileSync(join(ROOT, 'docs/deploy.md'), 'utf8'))?.[1];

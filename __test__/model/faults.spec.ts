@@ -21,22 +21,22 @@ beforeAll(() => {
 
 const BUDGET = Array.from({ length: TRACES }, (_, index) => index);
 
-describe('a bug in the native plane', () => {
-  it('is not found while none is planted', async () => {
+describe('bugs planted in the native plane', () => {
+  it('the traces find no bug while none is planted', async () => {
     const { failure } = await findFailure(lane, BUDGET.slice(0, 10));
     expect(failure).toBeUndefined();
   });
 
-  it.each(FAULTS)('is found within the budget: %s', async (fault) => {
+  it.each(FAULTS)('the traces find a bug within the budget: %s', async (fault) => {
     const { played, failure } = await findFailure(lane, BUDGET, (rig) => lane.plant(rig, fault), 1);
     if (!failure)
       throw new Error(`${fault} was not found in ${played} traces that begin with DERPKIT_SEED=${seedOf(0)}`);
     console.log(`${fault}: found by trace ${failure.index + 1} of ${TRACES}`);
-    // Without it the same trace passes: it was this bug that was found.
+    // The trace passes without the bug, so the trace found this bug.
     expect(await problemOf(lane, failure.steps, undefined, undefined, failure.tls)).toBeUndefined();
   });
 
-  it('is found in fewer steps after shrinking, by a trace that can be played again', async () => {
+  it('a failing trace can be played again, and shrinks to a few steps that fail', async () => {
     const prepare = (rig: Rig) => lane.plant(rig, 'lost-peer-gone');
     const { failure } = await findFailure(lane, BUDGET, prepare, 1);
     if (!failure) throw new Error('nothing was found');
@@ -49,7 +49,7 @@ describe('a bug in the native plane', () => {
 });
 
 describe('a panic in a worker', () => {
-  it('ends every connection and every listener, and is reported loudly', async () => {
+  it('a worker that panics ends every connection and every listener, and is reported loudly', async () => {
     const rig = await Rig.open(lane);
     const reported: Error[] = [];
     rig.relay.relay.on('fault', (error) => reported.push(error));
@@ -69,8 +69,8 @@ describe('a panic in a worker', () => {
   });
 });
 
-describe('the addon that is published', () => {
-  it('has no way to plant anything', () => {
+describe('builds of the addon', () => {
+  it('the published addon cannot plant bugs', () => {
     const { reason: path } = laneNamed('native').select();
     expect(loadAddon<Binding>(path).BindingPlane.prototype).not.toHaveProperty('plant');
     expect(lane.addon.BindingPlane.prototype).toHaveProperty('plant');
@@ -78,14 +78,14 @@ describe('the addon that is published', () => {
 });
 
 describe('shrinking', () => {
-  it.each([1, 2, 7, 100])('finds the two of %s things that matter', async (count) => {
+  it.each([1, 2, 7, 100])('shrinking finds the two of %s things that matter', async (count) => {
     const things = Array.from({ length: count }, (_, index) => index);
     const needed = [Math.floor(count / 3), count - 1];
     const fails = async (some: readonly number[]) => needed.every((thing) => some.includes(thing));
     expect(await shrink(things, fails, 1000)).toEqual([...new Set(needed)]);
   });
 
-  it('ends when it has looked often enough, with something that fails', async () => {
+  it('shrinking ends after a given number of looks, with a rest that fails', async () => {
     const things = Array.from({ length: 64 }, (_, index) => index);
     let looks = 0;
     const fails = async (some: readonly number[]) => {

@@ -1,4 +1,4 @@
-/** Random traces over two relays that mesh, each plane held to the model. */
+/** Random traces over two meshed relays. Each plane must behave as the model does. */
 import { describe, expect, it } from 'vitest';
 import { LANES } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
@@ -18,7 +18,9 @@ const PATIENCE = 15_000;
 const IMPATIENCE = 2_000;
 
 describe.each(LANES.filter(({ name }) => name !== 'js-async'))('a mesh on the plane $name', (lane) => {
-  it(`does what it should in ${TRACES} traces of ${STEPS} steps`, { timeout: 300_000 * LONG }, async () => {
+  it(`two meshed relays behave as the model in ${TRACES} traces of ${STEPS} steps`, {
+    timeout: 300_000 * LONG,
+  }, async () => {
     const tally = new Map<string, number>();
     const rest = Array.from({ length: TRACES }, (_, index) => seedOf(index))[Symbol.iterator]();
     const walk = async () => {
@@ -41,7 +43,7 @@ describe.each(LANES.filter(({ name }) => name !== 'js-async'))('a mesh on the pl
     };
     await Promise.all(Array.from({ length: AT_ONCE }, walk));
     const wanted = ['connect', 'close', 'send here', 'send elsewhere', 'cut', 'restore', 'forwarded', 'dropped'];
-    // What never happened was not tested.
+    // An event that never happened was not tested.
     if (TRACES >= 10) expect(wanted.filter((what) => !tally.get(what))).toEqual([]);
   });
 });
@@ -50,8 +52,8 @@ describe('these tests can fail', () => {
   const FAULTS: Record<string, Meddle> = {
     'a route that stays': (plane) => ({ route: (key, via) => void (via !== null && plane.route(key, via)) }),
     'a route that is not made': (plane) => ({ route: (key, via) => void (via === null && plane.route(key, via)) }),
-    'a leaving that nobody hears of': () => ({ gone: () => {} }),
-    'a leaving too many': (plane) => ({
+    'a departure that is not reported': () => ({ gone: () => {} }),
+    'a departure too many': (plane) => ({
       route: (key, via) => {
         plane.route(key, via);
         plane.gone(key, 0);
@@ -59,7 +61,7 @@ describe('these tests can fail', () => {
     }),
   };
 
-  it.each(Object.entries(FAULTS))('by %s', async (_name, meddle) => {
+  it.each(Object.entries(FAULTS))('the traces find %s', async (_name, meddle) => {
     const lane = LANES[0] as (typeof LANES)[number];
     const play = async () => {
       for (let index = 0; index < TRACES; index++)

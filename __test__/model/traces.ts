@@ -8,7 +8,7 @@ import { CLOSINGS, LEAVINGS, OFFENCES, VISITS } from './steps.js';
 const ASKED = process.env.DERPKIT_TRACES ? Number(process.env.DERPKIT_TRACES) : undefined;
 const LONG = process.env.DERPKIT_LONG ? 10 : 1;
 
-/** What has to have happened in a row of traces. */
+/** The events that must happen in a row of traces. */
 const EVENTS = [
   ...[
     'connect',
@@ -36,14 +36,14 @@ const EVENTS = [
 export function traces(half: 0 | 1): void {
   const count = ASKED ?? (TRACES / 2) * LONG;
   const first = half * count;
-  const title = `both planes do the same in ${count} traces of ${STEPS} steps`;
+  const title = `both planes agree in ${count} traces of ${STEPS} steps`;
   it.skipIf(ASKED !== undefined && half === 1)(title, { timeout: 600_000 * LONG }, async () => {
     const lane = laneNamed('native');
     const indices = Array.from({ length: count }, (_, index) => first + index);
     const { played, tally, failure } = await findFailure(lane, indices);
     if (failure) throw new Error(report(failure, await shortest(lane, failure)));
     expect(played).toBe(count);
-    // What never happened was not compared.
+    // An event that never happened was not compared.
     if (count >= 100) expect(EVENTS.filter((what) => !tally.has(what))).toEqual([]);
     console.log(
       [...tally]

@@ -37,7 +37,7 @@ describe('these tests can fail', () => {
     lane = faultyLane();
   });
 
-  it.each(['reorder', 'misroute'] as const)('by %s', async (fault) => {
+  it.each(['reorder', 'misroute'] as const)('the traces find the planted bug %s', async (fault) => {
     expect(await wrongIn(lane, RACES, (rig) => lane.plant(rig, fault))).not.toEqual([]);
   });
 });

@@ -55,14 +55,14 @@ function withPlane<T>(policy: PlanePolicy, act: (plane: FaultyPlane) => T): T {
   }
 }
 
-describe('a policy', () => {
-  it('has a row in the addon for everything that TypeScript spells, and a row for nothing else', () => {
+describe('policies of the native plane', () => {
+  it('the addon has a row for every number of a policy, and no other row', () => {
     const crossing = leaves(fullPolicy()).filter((leaf) => ![...OF_JS, ...NO_NUMBERS].includes(leaf));
     expect([...rows].sort()).toEqual(crossing.sort());
     expect(leaves(fullPolicy())).toEqual(expect.arrayContaining([...OF_JS, ...NO_NUMBERS]));
   });
 
-  it('arrives in the plane with each number in its place, at the start and when it is replaced', () => {
+  it('a policy arrives in the plane with each number in its place, at the start and on replacement', () => {
     const numbers = rows.map(numberOf);
     withPlane(numbered(), (plane) => expect([...plane.policyInForce().numbers]).toEqual(numbers));
     withPlane(fullPolicy(), (plane) => {
@@ -78,7 +78,7 @@ describe('a policy', () => {
     });
   });
 
-  it('arrives without the rates that there are none of', () => {
+  it('a policy without rates arrives without rates', () => {
     const policy: PlanePolicy = { ...fullPolicy(), acceptRate: null, receiveRate: null };
     withPlane(policy, (plane) => {
       const { numbers } = plane.policyInForce();
@@ -92,7 +92,7 @@ describe('a policy', () => {
     });
   });
 
-  it('of a relay without settings is the default of the crates', () => {
+  it('the policy of a relay without settings is the default of the crates', () => {
     const ours = policyForBinding(rows, planePolicy(parseSettings({})), 0);
     const theirs = withPlane(fullPolicy(), (plane) => plane.defaultPolicy());
     const table = (numbers: Float64Array) => Object.fromEntries(rows.map((row, index) => [row, numbers[index]]));
@@ -100,7 +100,7 @@ describe('a policy', () => {
     expect(theirs.exempt).toEqual(ours.exempt);
   });
 
-  it('with a number too few is refused by name', () => {
+  it('a policy that lacks a number is refused by name', () => {
     const { numbers, ...rest } = policyForBinding(rows, fullPolicy(), 0);
     withPlane(fullPolicy(), (plane) => {
       expect(() => plane.policy({ ...rest, numbers: numbers.subarray(1) })).toThrow(
@@ -113,7 +113,7 @@ describe('a policy', () => {
   });
 });
 
-describe('the words that cross', () => {
+describe('words that cross to the addon', () => {
   /** Every word of a type, held complete by the compiler. */
   const all = <T extends string>(words: Readonly<Record<T, true>>) => Object.keys(words).sort();
   const closeReasons = all<CloseReason>({
@@ -140,19 +140,19 @@ describe('the words that cross', () => {
     ['Otherwise', all<CertificateSet['otherwise']>({ first: true, refuse: true, ask: true, challenge: true })],
     ['EventKind', [...EVENT_KINDS]],
     ['Fault', [...FAULTS, 'panic', 'hang', 'accept', 'register', 'pair', 'duplicate']],
-  ])('of %s are one list in both languages', (type, words) => {
+  ])('the words of %s are one list in both languages', (type, words) => {
     const theirs = withPlane(fullPolicy(), (plane) => plane.words());
     expect([...(theirs[type] ?? [])].sort()).toEqual([...words].sort());
   });
 
-  it('are all compared here', () => {
+  it('the test compares all lists of words', () => {
     const types = Object.keys(withPlane(fullPolicy(), (plane) => plane.words()));
     expect(types.sort()).toEqual(
       ['CloseReason', 'DropReason', 'EventKind', 'Fault', 'Otherwise', 'PacketKind', 'TlsVersion'].sort(),
     );
   });
 
-  it('are refused where the addon does not know them', () => {
+  it('the addon refuses unknown words', () => {
     withPlane(fullPolicy(), (plane) => {
       expect(() => plane.close(1, 'boredom')).toThrow('no such reason to close');
       expect(() => plane.certificates([], 'perhaps')).toThrow('no such rule for other names');
