@@ -103,6 +103,7 @@ const SCHEMA = z.object({
     .default(32)
     .describe('packets queued per client and kind'),
   roundTrips: bool.default(true).describe('count TCP round trips, where the plane can measure them'),
+  senderCardinality: bool.default(false).describe('estimate how many peers send packets to each client'),
   verboseDrops: nodeKeys.default([]).describe('log packets dropped on their way to these node keys'),
   debugLogs: bool.default(false).describe('log what every client does'),
   proberDebugLogs: bool.default(false).describe('log what every prober does'),

@@ -42,6 +42,11 @@ function manual(directory: string, hostname: string, ...more: string[]): string[
   return [...LOOPBACK, '-certmode=manual', '-hostname', hostname, ...files, '-stun=false', '-http-port=-1', ...more];
 }
 
+/** Plain HTTP with a key file in a directory. */
+function plainIn(directory: string, ...more: string[]): string[] {
+  return [...LOOPBACK, '-stun=false', '-c', join(directory, 'derper.key'), ...more];
+}
+
 describe('derper serves', () => {
   it('derper serves plain HTTP and STUN', async () => {
     const relay = start('derper', [...LOOPBACK, '-c', join(temporary(), 'derper.key'), '-stun-port=0']);
@@ -179,6 +184,23 @@ describe('unusable certificates of derper', () => {
 });
 
 describe('derper’s key file', () => {
+  it.each([
+    ['a certificate that is missing', (directory: string) => manual(directory, 'derp.test')],
+    ['a rate file that is missing', (directory: string) => plainIn(directory, '-rate-config', join(directory, 'none'))],
+    [
+      'a mesh key file that is missing',
+      (directory: string) => plainIn(directory, '-mesh-psk-file', join(directory, 'none')),
+    ],
+    [
+      'a mesh key file that is missing, and an address whose certificate would be made',
+      (directory: string) => [...manual(directory, '127.0.0.1'), '-mesh-psk-file', join(directory, 'none')],
+    ],
+  ])('no key file is left behind by a start that fails for %s', async (_name, args) => {
+    const directory = temporary();
+    expect((await run('derper', args(directory))).code).toBe(1);
+    expect(readdirSync(directory, { recursive: true })).toEqual([]);
+  });
+
   it('a key file is made in derper’s form, readable by its owner alone, and used again', async () => {
     const path = join(temporary(), 'var', 'lib', 'derper.key');
     const args = [...LOOPBACK, '-stun=false', '-c', path];
@@ -278,6 +300,7 @@ describe('derper’s variables', () => {
     ['TS_DERP_DISABLE_RTT_STATS', 'T', /serving DERP/],
     ['TS_DERP_DISABLE_RTT_STATS', '', /serving DERP/],
     ['TS_DERP_SENDER_CARDINALITY', 'false', /serving DERP/],
+    ['TS_DERP_SENDER_CARDINALITY', 'true', /serving DERP/],
     ['DERP_DEBUG_LOGS', '0', /serving DERP/],
   ])('the variable works: %s=%s', async (name, value, pattern) => {
     const relay = startPlain([], { env: { [name]: value } });
@@ -295,7 +318,6 @@ describe('derper’s variables', () => {
     ['TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH', '99999999', /^must be a number from 1 to 65536$/],
     ['TS_DERP_DISABLE_RTT_STATS', 'yes', /^must be true or false$/],
     ['TS_DERP_SENDER_CARDINALITY', 'yes', /^must be true or false$/],
-    ['TS_DERP_SENDER_CARDINALITY', 'true', /^this variable of derper is not implemented yet/],
     ['DERP_DEBUG_LOGS', 'on', /^must be true or false$/],
     ['DERP_PROBER_DEBUG_LOGS', '2', /^must be true or false$/],
     ['TS_DEBUG_VERBOSE_DROPS', 'nodekey:abc', /^must be node keys of 64 hex digits, separated by commas$/],

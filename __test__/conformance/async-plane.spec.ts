@@ -55,7 +55,7 @@ describe('a plane behind delays', () => {
   it('a delayed plane keeps the events of each connection in order, and mixes those of several', async () => {
     const { plane, up, raise } = setUp(ANSWERS);
     for (let round = 0; round < 20; round++) {
-      for (let id = 0; id < 5; id++) raise.prefer(id, round % 2 === 0);
+      for (let id = 0; id < 5; id++) raise.prefer(id, round % 2 === 0, 1);
     }
     expect(up).toEqual([]);
     await plane.shutdown();
@@ -92,7 +92,7 @@ describe('a plane behind delays', () => {
     expect(() => plane.admit(1, new Admission())).toThrow(/\[1\] is an instance of Admission/);
     expect(() => plane.admit(1, { mesh: false, receiveLimit: null, ask: () => 1 } as never)).toThrow('is a function');
     expect(() => plane.policy(new Map() as never)).toThrow('instance of Map');
-    expect(() => raise.prefer(1, Promise.resolve(true) as never)).toThrow('instance of Promise');
+    expect(() => raise.prefer(1, Promise.resolve(true) as never, 1)).toThrow('instance of Promise');
   });
 
   it('a delayed plane passes errors with code and cause, but without their class', async () => {

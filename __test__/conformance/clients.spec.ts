@@ -8,6 +8,7 @@ import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { MESH_KEY, startRelay, type TestRelay } from '../helpers/relay.js';
 import { eventually } from '../helpers/wait.js';
+import { Wire } from '../helpers/wire.js';
 
 nothingIsLeft();
 
@@ -42,7 +43,16 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
     await eventually(() => relay.relay.figures().home === 1, 'the home to be known');
     const clients = await all(relay);
     const tls = lane.tls === undefined ? null : lane.tls === 'TLSv1.3' ? '1.3' : '1.2';
-    const usual = { address: '127.0.0.1', active: true, duplicate: false, version: 2, tls, dropped: 0, queued: 0 };
+    const usual = {
+      address: '127.0.0.1',
+      active: true,
+      duplicate: false,
+      version: 2,
+      tls,
+      dropped: 0,
+      queued: 0,
+      senders: 0,
+    };
     const flags = { home: false, mesh: false, notIdeal: false, prober: false, app: '' };
     const none = { packets: 0, bytes: 0 };
     expect(clients).toMatchObject([
@@ -124,6 +134,68 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
     await eventually(async () => (await all(relay))[1]?.queued === 0, 'the queue to empty');
   });
 
+  it('has how many peers have sent to a client, and the page of traffic, too, if the setting asks for it', async () => {
+    const relay = await startRelay(lane, { config: { senderCardinality: true } });
+    const [receiver, other] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+    const keys = Array.from({ length: 5 }, () => generateKeyPair());
+    let packets = 0;
+    receiver.onPacket = () => {
+      packets += 1;
+    };
+    for (const [each, wanted] of [
+      [keys, 15],
+      [keys.slice(0, 2), 21],
+    ] as const) {
+      const peers = await Promise.all(each.map((pair) => DerpClient.connect(relay, { keys: pair })));
+      for (const peer of peers) {
+        for (let count = 0; count < 3; count++) peer.sendPacket(receiver.key, Buffer.alloc(9));
+        await peer.fence();
+      }
+      await eventually(() => packets === wanted, 'the packets to come');
+      for (const peer of peers) await peer.close();
+    }
+    const senders = async () => (await all(relay)).map(({ key, senders }) => [key, senders]);
+    await eventually(async () => (await senders()).length === 2, 'the senders to leave');
+    const wanted = [
+      [formatNodeKey(receiver.key), 5],
+      [formatNodeKey(other.key), 0],
+    ];
+    expect(await senders()).toEqual(wanted);
+    const { clients } = await page(relay, '/debug/clients/?all&sort=-senders&format=json');
+    expect(clients.map(({ key, senders }: ClientStatus) => [key, senders])).toEqual(wanted);
+    const [line] = await traffic(relay);
+    expect(line).toMatchObject({ Key: formatNodeKey(receiver.key), UniqueSenders: 5 });
+    expect(Object.keys(line ?? {})).toEqual(['Sent', 'Recv', 'Key', 'UniqueSenders']);
+    // Another connection of the key begins anew.
+    await receiver.close();
+    await eventually(async () => (await senders()).length === 1, 'the receiver to leave');
+    expect(await senders()).toEqual([[formatNodeKey(other.key), 0]]);
+  });
+
+  it.runIf(lane.planeKind === 'native' && process.platform === 'linux')(
+    'has the round trip of a client’s connection, as TCP measures it, and null before that',
+    async () => {
+      const relay = await startRelay(lane, { policy: { tcp: { roundTrips: 50 } } });
+      const never = await startRelay(lane, { policy: { tcp: { roundTrips: 0 } } });
+      for (const one of [relay, never]) await DerpClient.connect(one);
+      const roundTrip = async (of: TestRelay) => (await all(of))[0]?.roundTrip;
+      const measured = await eventually(async () => (await roundTrip(relay)) ?? undefined, 'a round trip');
+      expect(measured).toBeGreaterThan(0);
+      expect(measured).toBeLessThan(10_000);
+      expect(await roundTrip(never)).toBeNull();
+    },
+  );
+
+  it.runIf(lane.planeKind === 'js')('has the round trip of a silent client’s ping, and null before that', async () => {
+    const relay = await startRelay(lane, { policy: { deadlines: { silence: 100, pong: 60_000 } } });
+    const client = await DerpClient.connect(relay);
+    expect((await all(relay))[0]?.roundTrip).toBeNull();
+    const { data } = await client.expect('Ping');
+    client.pong(Buffer.from(data, 'hex'));
+    const roundTrip = async () => (await all(relay))[0]?.roundTrip ?? undefined;
+    expect(await eventually(roundTrip, 'a round trip')).toBeGreaterThan(0);
+  });
+
   it('has no client before the first one, and refuses a query that it cannot understand', async () => {
     const relay = await startRelay(lane);
     expect(await all(relay)).toEqual([]);
@@ -144,3 +216,12 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
     expect(body).not.toContain('<b>"');
   });
 });
+
+/** The lines of `/debug/traffic` up to its first empty line. */
+async function traffic(relay: TestRelay): Promise<Record<string, unknown>[]> {
+  const wire = await Wire.open(relay.target());
+  wire.write('GET /debug/traffic HTTP/1.0\r\nHost: localhost\r\n\r\n');
+  const text = (await wire.takeThrough('}\n\n')).toString();
+  await wire.destroy();
+  return [...text.matchAll(/^\{.*\}$/gm)].map(([line]) => JSON.parse(line));
+}

@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { SNAPSHOT_COLUMNS } from '../../src/plane/plane.js';
-import { encodeFrame, peerGoneFrame, sendPacketFrame } from '../../src/protocol/frame.js';
+import { encodeFrame, notePreferredFrame, peerGoneFrame, sendPacketFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { FrameType } from '../../src/protocol/wire.js';
 import { DerpClient } from '../helpers/client.js';
@@ -204,8 +204,27 @@ describe.each(LANES)('a plane, $name', (lane) => {
     expect(await harness.endOf(id)).toBe('closed');
   });
 
-  it('the plane has figures of every client, in pages', async () => {
+  it('the plane tells each change of a client’s home, however fast they come, and those before it leaves', async () => {
     const harness = await PlaneHarness.open(lane);
+    const { client, id } = await harness.admitted();
+    const changes = () => harness.moves.reduce((sum, { changes }) => sum + changes, 0);
+    const notes = (...homes: boolean[]) => homes.map((home) => notePreferredFrame(home));
+    client.send(...notes(true, false, true, true));
+    await eventually(() => changes() === 3, 'three changes');
+    expect(harness.moves.at(-1)).toMatchObject({ id, home: true });
+    client.send(...notes(false, true));
+    await eventually(() => changes() === 5, 'a move there and back');
+    expect(harness.moves.at(-1)).toMatchObject({ id, home: true });
+    client.send(...notes(false, true, false));
+    client.wire.end();
+    await harness.endOf(id);
+    // `closed` is the last event.
+    expect(changes()).toBe(8);
+    expect(harness.moves.at(-1)).toMatchObject({ id, home: false });
+  });
+
+  it('the plane has figures of every client, in pages', async () => {
+    const harness = await PlaneHarness.open(lane, { tcp: { roundTrips: 0 } });
     const all = [await harness.admitted(), await harness.admitted(), await harness.admitted()];
     await harness.loggingIn();
     const [first, second] = all as [(typeof all)[0], (typeof all)[0]];
@@ -230,6 +249,8 @@ describe.each(LANES)('a plane, $name', (lane) => {
       bytesSent: 0,
       packetsDropped: 0,
       queuedPackets: 0,
+      senders: 0,
+      roundTrip: Number.NaN,
     };
     const wanted = [
       { ...nothing, id: first.id, packetsReceived: 4, bytesReceived: 65 },

@@ -39,6 +39,8 @@ export class PlaneHarness implements PlaneEvents {
   readonly heard: string[] = [];
   readonly needs: CertificateNeed[] = [];
   readonly duplexes = new Map<number, Duplex>();
+  /** What clients said about their home. */
+  readonly moves: { readonly id: number; readonly home: boolean; readonly changes: number }[] = [];
   readonly dropped: PacketDrop[] = [];
   readonly failed: Failure[] = [];
   readonly plane: DataPlane;
@@ -135,7 +137,9 @@ export class PlaneHarness implements PlaneEvents {
   active(): void {}
   watch(): void {}
   closePeer(): void {}
-  prefer(): void {}
+  prefer(id: number, home: boolean, changes: number): void {
+    this.moves.push({ id, home, changes });
+  }
   linkOpen(): void {}
   linkPeers(_link: LinkId, changes: readonly LinkChange[]): void {
     this.heard.push(...changes.map(({ key, present }) => (present ? key : `not ${key}`)));

@@ -78,7 +78,7 @@ function badSyntax(error: unknown): number {
 function configOf(values: FlagValues, env: NodeJS.ProcessEnv): RelayConfig {
   const value = (name: string) => values.get(name) ?? FLAGS.find((flag) => flag.name === name)?.fallback ?? '';
   const dev = isTrue(value('dev'));
-  const problems = notThereYet(values);
+  const problems = refusals(values);
   const listen = dev ? DEV_ADDRESS : value('a');
   const certMode = certModeOf(value('certmode'), parseAddress(listen)?.port, problems);
   const config: Record<string, unknown> = { listen, certMode, admission: admissionOf(value, problems) };
@@ -161,10 +161,7 @@ function environment(env: NodeJS.ProcessEnv, problems: Problem[]): Partial<Recor
   if (env.DERP_PROBER_DEBUG_LOGS) settings.proberDebugLogs = env.DERP_PROBER_DEBUG_LOGS;
   const noRoundTrips = truth('TS_DERP_DISABLE_RTT_STATS', env, problems);
   if (noRoundTrips !== undefined) settings.roundTrips = !noRoundTrips;
-  if (truth('TS_DERP_SENDER_CARDINALITY', env, problems)) {
-    const message = 'this variable of derper is not implemented yet: it belongs to /debug/traffic';
-    problems.push({ path: 'TS_DERP_SENDER_CARDINALITY', message });
-  }
+  settings.senderCardinality = truth('TS_DERP_SENDER_CARDINALITY', env, problems);
   const depth = env.TS_DEBUG_DERP_PER_CLIENT_SEND_QUEUE_DEPTH;
   if (depth && !/^[+-]?\d+$/.test(depth)) {
     problems.push({ path: 'queueDepth', message: 'must be a number from 1 to 65536' });
@@ -194,11 +191,13 @@ function certModeOf(mode: string, port: number | undefined, problems: Problem[])
   return 'off';
 }
 
-/** A flag without an implementation ends the start, unless it asks for the default. */
-function notThereYet(values: FlagValues): Problem[] {
-  return FLAGS.filter((flag) => !flag.setting && values.has(flag.name) && !asksForDefault(flag, values)).map(
-    ({ name }) => ({ path: `-${name}`, message: 'this flag of derper is not implemented yet' }),
-  );
+/** A flag that derpkit does not have ends the start, unless it asks for the default. */
+function refusals(values: FlagValues): Problem[] {
+  return FLAGS.flatMap((flag) => {
+    const { name, refused } = flag;
+    if (refused === undefined || !values.has(name) || asksForDefault(flag, values)) return [];
+    return [{ path: `-${name}`, message: refused }];
+  });
 }
 
 function asksForDefault({ name, type, fallback }: DerperFlag, values: FlagValues): boolean {
@@ -227,6 +226,7 @@ function spelling(setting: string): string {
     debugLogs: 'DERP_DEBUG_LOGS',
     proberDebugLogs: 'DERP_PROBER_DEBUG_LOGS',
     roundTrips: 'TS_DERP_DISABLE_RTT_STATS',
+    senderCardinality: 'TS_DERP_SENDER_CARDINALITY',
     meshKey: 'TAILSCALE_DERPER_MESH_KEY',
     certMode: '-certmode',
     'acme.directory': 'DERPKIT_ACME_DIRECTORY',

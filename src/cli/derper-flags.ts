@@ -7,11 +7,19 @@ import type { GoFlag } from './goflags.js';
 
 export interface DerperFlag extends GoFlag {
   /**
-   * The setting of the flag; `special` if `derper-command.ts` derives settings from it. A flag without one is not
-   * implemented, and any value but its default ends the start.
+   * The setting of the flag; `special` if `derper-command.ts` derives settings from it. Absent if the flag is refused.
    */
   readonly setting?: SettingName | 'special';
+  /** Why derpkit will not have the flag, and what to do instead: any value but its default ends the start. */
+  readonly refused?: string;
 }
+
+const NO_ACE =
+  'derpkit does not have it: it makes the relay a proxy to the control servers of tailscale.com, which send clients ' +
+  'through relays of their own alone; remove the flag';
+const NO_SETEC =
+  'derpkit does not have it: it reads the mesh key from setec, a server of secrets that Tailscale runs for itself; ' +
+  'give the key in a file with -mesh-psk-file';
 
 /**
  * The flags, with the defaults that these variables and the machine's files give. As in derper, only HOME names the
@@ -35,7 +43,7 @@ export function derperFlags({ HOME = '', XDG_CACHE_HOME }: NodeJS.ProcessEnv): r
       'acceptConnectionBurst',
     ),
     flag('accept-connection-limit', 'float', '+Inf', 'connections accepted per second', 'acceptConnectionLimit'),
-    flag('ace', 'bool', '', 'serve CONNECT requests for control servers (experimental)'),
+    refused('ace', 'bool', '', 'refused: serve CONNECT requests for control servers (experimental)', NO_ACE),
     flag(
       'acme-eab-key',
       'string',
@@ -101,14 +109,21 @@ export function derperFlags({ HOME = '', XDG_CACHE_HOME }: NodeJS.ProcessEnv): r
       'JSON file with receive rate limits, read again on SIGHUP (experimental)',
       'rateConfig',
     ),
-    flag(
+    refused(
       'secrets-cache-dir',
       'string',
       join(HOME, '.cache', 'derper-secrets'),
-      'directory of secrets from -secrets-url',
+      'refused: directory of secrets from -secrets-url',
+      NO_SETEC,
     ),
-    flag('secrets-path-prefix', 'string', 'prod/derp', 'prefix of the name of the mesh key secret'),
-    flag('secrets-url', 'string', '', 'setec server to get the mesh key from'),
+    refused(
+      'secrets-path-prefix',
+      'string',
+      'prod/derp',
+      'refused: prefix of the name of the mesh key secret',
+      NO_SETEC,
+    ),
+    refused('secrets-url', 'string', '', 'refused: setec server to get the mesh key from', NO_SETEC),
     flag('socket', 'string', '', 'socket of tailscaled, for -verify-clients', 'special'),
     flag('stun', 'bool', 'true', 'answer STUN, on the same IP as -a', 'stun'),
     flag('stun-port', 'int', '3478', 'UDP port of STUN', 'stunPort'),
@@ -155,6 +170,10 @@ function flag(
   setting?: DerperFlag['setting'],
 ): DerperFlag {
   return { name, type, fallback, usage, ...(setting && { setting }) };
+}
+
+function refused(name: string, type: GoFlag['type'], fallback: string, usage: string, refused: string): DerperFlag {
+  return { name, type, fallback, usage, refused };
 }
 
 function defaultMeshKeyFile(home: string): string {

@@ -126,6 +126,11 @@ export interface RelayConfig {
   readonly queueDepth?: NumberSetting | undefined;
   /** Whether the relay samples TCP round trips, where the data plane can measure them. Default `true`. */
   readonly roundTrips?: BooleanSetting | undefined;
+  /**
+   * Whether the relay estimates how many peers send packets to each client, for `clients()`, `/debug/clients/` and
+   * `/debug/traffic`. It takes up to 4 KiB for each client that gets packets. Default `false`.
+   */
+  readonly senderCardinality?: BooleanSetting | undefined;
   /** Node keys, 64 hex digits each. The relay logs packets to these keys that it drops. Default: none. */
   readonly verboseDrops?: ListSetting | undefined;
   /** Whether the relay logs the events of every client. Default `false`. */

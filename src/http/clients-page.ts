@@ -9,7 +9,7 @@ import {
   parseClientsQuery,
 } from './clients-query.js';
 import { type ClientsPage, ClientsWalk, VALUES } from './clients-walk.js';
-import { DEBUG_HEADERS, escapeHtml, HTML, sendError, sendPage } from './responses.js';
+import { DEBUG_HEADERS, escapeHtml, HTML, refuseQuery, sendError, sendPage } from './responses.js';
 
 /** Where the list of clients comes from. */
 export interface ClientsSource {
@@ -23,7 +23,9 @@ export interface ClientsSource {
 const MOST_WALKS = 4;
 const JSON_TYPE = 'application/json';
 /** Columns whose heads are links: the first click shows the largest of these first. */
-const COUNTERS: ReadonlySet<ClientSort> = new Set(['rx', 'tx', 'rxpkts', 'txpkts']);
+const COUNTERS: ReadonlySet<ClientSort> = new Set([
+  ...(['rx', 'tx', 'rxpkts', 'txpkts', 'dropped', 'queued', 'senders', 'rtt'] as const),
+]);
 
 let walks = 0;
 
@@ -61,7 +63,7 @@ function understand(response: ServerResponse, query: string): ClientsQuery | und
     return parseClientsQuery(query, Date.now());
   } catch (error) {
     if (!(error instanceof ClientsQueryError)) throw error;
-    sendError(response, 400, error.message, DEBUG_HEADERS);
+    refuseQuery(response, error.message);
     return 'refused';
   }
 }
@@ -116,7 +118,7 @@ function derperJson(query: ClientsQuery, page: ClientsPage): string {
     rxBytes: client.received.bytes,
     txPkts: client.sent.packets,
     txBytes: client.sent.bytes,
-    senders: 0,
+    senders: client.senders,
   }));
   const { conns, keys, remaining } = page;
   const next = nextLink(query, page);
@@ -210,8 +212,10 @@ const COLUMNS: readonly (readonly [
   ['bytes from it', 'rx', ({ received }) => number(received.bytes)],
   ['packets to it', 'txpkts', ({ sent }) => number(sent.packets)],
   ['bytes to it', 'tx', ({ sent }) => number(sent.bytes)],
-  ['dropped', undefined, ({ dropped }) => number(dropped)],
-  ['queued', undefined, ({ queued }) => number(queued)],
+  ['dropped', 'dropped', ({ dropped }) => number(dropped)],
+  ['queued', 'queued', ({ queued }) => number(queued)],
+  ['senders', 'senders', ({ senders }) => number(senders)],
+  ['round trip, ms', 'rtt', ({ roundTrip }) => number(roundTrip ?? '')],
 ];
 
 function listPage(query: ClientsQuery, shown: ClientsPage): string {

@@ -5,8 +5,11 @@ import { parseDuration } from '../protocol/duration.js';
 import { addressBytes } from '../protocol/frame.js';
 import { isNetwork } from '../protocol/network.js';
 
-/** Columns that the list of clients can be walked by, as they are called in the query. */
-export const CLIENT_SORTS = ['key', 'ip', 'conn', 'connected', 'rx', 'tx', 'rxpkts', 'txpkts'] as const;
+/** Columns that the list of clients can be walked by, as they are called in the query; derper has those of the first line. */
+export const CLIENT_SORTS = [
+  ...(['key', 'ip', 'conn', 'connected', 'rx', 'tx', 'rxpkts', 'txpkts'] as const),
+  ...(['dropped', 'queued', 'senders', 'rtt'] as const),
+] as const;
 export type ClientSort = (typeof CLIENT_SORTS)[number];
 
 /** Clients of one page, unless the query names another number, and at most. */
@@ -120,6 +123,10 @@ function cursorValue(sort: ClientSort, after: string, descending: boolean, now: 
         throw wrong('after', after, 'must be nanoseconds since 1970, or a duration such as 30m');
       return now - duration;
     }
+    case 'rtt':
+      // A client of which it is not known stands before all others.
+      if (!/^(?:-1|\d{1,9}(?:\.\d{1,9})?)$/.test(after)) throw wrong('after', after, 'must be milliseconds');
+      return Number(after);
     default:
       return whole('after', after);
   }

@@ -93,6 +93,10 @@ export const VALUES: Readonly<Record<ClientSort, (client: ClientStatus) => numbe
   tx: ({ sent }) => sent.bytes,
   rxpkts: ({ received }) => received.packets,
   txpkts: ({ sent }) => sent.packets,
+  dropped: ({ dropped }) => dropped,
+  queued: ({ queued }) => queued,
+  senders: ({ senders }) => senders,
+  rtt: ({ roundTrip }) => roundTrip ?? -1,
 };
 
 function compare(one: number | string, other: number | string): number {

@@ -46,11 +46,17 @@ async function stream(response: ServerResponse, source: ClientsSource, left: Abo
     const now = new Map<number, number>();
     for await (const piece of source.clients()) {
       if (left.aborted) return;
-      for (const { id, key, sent, received, active } of piece) {
+      for (const { id, key, sent, received, active, senders } of piece) {
         const all = sent.bytes + received.bytes;
         now.set(id, all);
         if (!active || all <= (before.get(id) ?? 0)) continue;
-        response.write(`${JSON.stringify({ Sent: sent.bytes, Recv: received.bytes, Key: key })}\n`);
+        const line = {
+          Sent: sent.bytes,
+          Recv: received.bytes,
+          Key: key,
+          ...(senders > 0 && { UniqueSenders: senders }),
+        };
+        response.write(`${JSON.stringify(line)}\n`);
       }
       // A reader that is slow holds up its own stream alone.
       if (response.writableNeedDrain) await once(response, 'drain', { signal: left }).catch(() => undefined);

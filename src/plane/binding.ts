@@ -99,6 +99,8 @@ export interface BindingEvent {
   readonly reason: string;
   readonly sequence: number;
   readonly home: boolean;
+  /** How often {@link home} has changed. */
+  readonly moves: number;
   readonly address: string;
   readonly port: number;
   readonly notIdeal: boolean;

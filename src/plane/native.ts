@@ -352,7 +352,7 @@ class NativePlane implements DataPlane {
         this.events.closePeer(id, readNodeKey(event.key));
         break;
       case 'prefer':
-        this.events.prefer(id, event.home);
+        this.events.prefer(id, event.home, event.moves);
         break;
       case 'pulled':
         this.events.pulled(id);

@@ -172,8 +172,11 @@ export interface PlaneEvents {
   watch(id: ConnectionId): void;
   /** A connection with mesh permission asks to close all connections of a key. */
   closePeer(id: ConnectionId, target: NodeKey): void;
-  /** A client has made this relay its home, or another one. Coalesced. */
-  prefer(id: ConnectionId, home: boolean): void;
+  /**
+   * A client has made this relay its home, or another one. Coalesced: `home` is what holds now, `changes` is how often that
+   * has changed since the last such event, 1 or more.
+   */
+  prefer(id: ConnectionId, home: boolean, changes: number): void;
   /** There is room for the next part of a dump that was sent with `pull`. */
   pulled(id: ConnectionId): void;
 

@@ -40,6 +40,8 @@ export interface PlanePolicy {
      */
     readonly roundTrips: number;
   };
+  /** Whether the plane estimates how many peers send packets to each connection. Costs up to 4 KiB for each. */
+  readonly countSenders: boolean;
   /** Whether the plane raises `failures`. */
   readonly tellFailures: boolean;
   /** Destination keys whose dropped packets the plane reports with `drops`. */

@@ -1,6 +1,11 @@
 /** Figures of single connections and mesh links. Part of `plane.ts`, whose rules apply here. */
 
-/** Columns of a snapshot's rows. For a rate, a reader compares two snapshots. */
+/**
+ * Columns of a snapshot's rows. For a rate, a reader compares two snapshots. `senders` is an estimate of how many peers have
+ * sent packets to the connection, 0 unless the policy's `countSenders` is set. `roundTrip` is in milliseconds, as it was
+ * measured last, and `NaN` before that: the native plane asks the system as often as the policy's `tcp.roundTrips` says,
+ * the JavaScript plane has what its last ping of a silent client took.
+ */
 export const SNAPSHOT_COLUMNS = [
   'id',
   'packetsReceived',
@@ -9,6 +14,8 @@ export const SNAPSHOT_COLUMNS = [
   'bytesSent',
   'packetsDropped',
   'queuedPackets',
+  'senders',
+  'roundTrip',
 ] as const;
 
 /**

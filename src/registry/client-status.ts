@@ -44,4 +44,12 @@ export interface ClientStatus {
   readonly dropped: number;
   /** Packets for the client that wait in its queues. */
   readonly queued: number;
+  /** About how many peers have sent packets to the client; 0 unless the setting `senderCardinality` is on. */
+  readonly senders: number;
+  /**
+   * Round trip of the connection in milliseconds, as it was measured last; `null` before that, and where the plane cannot
+   * measure it. On the native plane it is TCP's, at most ten seconds old; on the JavaScript plane it is that of the last
+   * ping, which only clients get that are silent for 45 seconds.
+   */
+  readonly roundTrip: number | null;
 }

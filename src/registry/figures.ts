@@ -29,9 +29,9 @@ export interface RelayFigures {
   readonly dupConnections: number;
   /** Counter: connections that arrived while another connection of their key was open. */
   readonly dupConnectionsEver: number;
-  /** Counter: clients that made this relay their home more than 5 s after they connected. */
+  /** Counter: how often clients made this relay their home more than 5 s after they connected. */
   readonly homeMovesIn: number;
-  /** Counter: clients that made another relay their home more than 5 s after they connected. */
+  /** Counter: how often clients made another relay their home more than 5 s after they connected. */
   readonly homeMovesOut: number;
   /** Gauge: node keys with a connection to this relay. */
   readonly localKeys: number;

@@ -126,12 +126,16 @@ export class Registry {
     return this.connectionsOf(key).map(({ id }) => ({ kind: 'close', id }));
   }
 
-  prefer(id: number, home: boolean, now: number): void {
+  /** A client has changed its home `changes` times, in turn to this relay and to another one, the last time to `home`. */
+  prefer(id: number, home: boolean, changes: number, now: number): void {
     const client = this.byId.get(id);
-    if (!client || client.home === home) return;
+    if (!client) return;
+    if (client.home !== home) this.counts.home += home ? 1 : -1;
     client.home = home;
-    this.counts.home += home ? 1 : -1;
-    if (now - client.since > HOME_MOVE_GRACE) this.counts[home ? 'homeMovesIn' : 'homeMovesOut'] += 1;
+    if (now - client.since <= HOME_MOVE_GRACE) return;
+    const [last, others] = [Math.ceil(changes / 2), Math.floor(changes / 2)];
+    this.counts.homeMovesIn += home ? last : others;
+    this.counts.homeMovesOut += home ? others : last;
   }
 
   /** A mesh link announces a key. */

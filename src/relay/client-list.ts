@@ -42,7 +42,8 @@ export async function* eachClient(registry: Registry, plane: DataPlane): AsyncGe
 
 /** `undefined` for a connection whose login or end has not reached the registry yet. */
 function statusOf(row: Float64Array, registry: Registry): ClientStatus | undefined {
-  const [id, packetsIn, bytesIn, packetsOut, bytesOut, dropped, queued] = row as unknown as SnapshotRow;
+  const [id, packetsIn, bytesIn, packetsOut, bytesOut, dropped, queued, senders, roundTrip] =
+    row as unknown as SnapshotRow;
   const client = registry.get(id);
   if (!client) return undefined;
   const { key, address, port, flags, appName, version, tlsVersion, since, home } = client;
@@ -66,6 +67,9 @@ function statusOf(row: Float64Array, registry: Registry): ClientStatus | undefin
     sent: { packets: packetsOut, bytes: bytesOut },
     dropped,
     queued,
+    senders,
+    // In whole microseconds.
+    roundTrip: Number.isNaN(roundTrip) ? null : Math.round(roundTrip * 1000) / 1000,
   };
 }
 
@@ -78,4 +82,6 @@ export type SnapshotRow = [
   bytesOut: number,
   dropped: number,
   queued: number,
+  senders: number,
+  roundTrip: number,
 ];

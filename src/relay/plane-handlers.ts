@@ -128,9 +128,9 @@ export class PlaneHandlers implements PlaneEvents {
     runCommands(this.to.plane, commands);
   }
 
-  prefer(id: ConnectionId, home: boolean): void {
+  prefer(id: ConnectionId, home: boolean, changes: number): void {
     this.clientLog.say(id, 'changes its home relay', { home });
-    this.to.registry.prefer(id, home, performance.now());
+    this.to.registry.prefer(id, home, changes, performance.now());
   }
 
   duplex(...[id, stream, info]: Parameters<PlaneEvents['duplex']>): void {

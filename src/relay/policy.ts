@@ -82,6 +82,7 @@ export function planePolicy(
     },
     acceptRate: perSecond === Number.POSITIVE_INFINITY ? null : { perSecond, burst },
     tellFailures,
+    countSenders: settings.senderCardinality,
     watchedDrops: settings.verboseDrops,
     // A new object: the plane recognises a new rate by it, and refills the buckets.
     receiveRate: rate && rate.bytesPerSecond > 0 ? { ...rate } : null,

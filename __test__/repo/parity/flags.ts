@@ -1,5 +1,10 @@
 import type { Row } from './table.ts';
 
+const SETEC =
+  'setec is a server of secrets that Tailscale runs for itself; the mesh key comes in a file, which systemd, Kubernetes and others write from their own stores';
+const ACE =
+  'it makes the relay a proxy to the control servers of tailscale.com, which send clients through relays of their own alone';
+
 const MANUAL = 'cli/derper.spec.ts#derper serves TLS with the chain of the certificate directory, only for its name';
 const EXTERNAL_ACCOUNT = 'interop/acme-trouble.spec.ts#the relay proves an external account to a CA that requires one';
 const ACCEPTS =
@@ -14,7 +19,7 @@ export const FLAGS: readonly Row[] = [
   { name: '-a', test: 'cli/derper.spec.ts#derper serves plain HTTP and STUN' },
   { name: '-accept-connection-burst', test: ACCEPTS },
   { name: '-accept-connection-limit', test: ACCEPTS },
-  { name: '-ace' },
+  { name: '-ace', willNotBe: ACE },
   { name: '-acme-eab-key', test: EXTERNAL_ACCOUNT },
   { name: '-acme-eab-kid', test: EXTERNAL_ACCOUNT },
   { name: '-acme-email', test: EXTERNAL_ACCOUNT },
@@ -52,9 +57,9 @@ export const FLAGS: readonly Row[] = [
     name: '-rate-config',
     test: 'conformance/limits.spec.ts#a receive limit delays its client, loses nothing, and affects no other',
   },
-  { name: '-secrets-cache-dir' },
-  { name: '-secrets-path-prefix' },
-  { name: '-secrets-url' },
+  { name: '-secrets-cache-dir', willNotBe: SETEC },
+  { name: '-secrets-path-prefix', willNotBe: SETEC },
+  { name: '-secrets-url', willNotBe: SETEC },
   { name: '-socket', test: LOCAL },
   { name: '-stun', test: 'cli/derper.spec.ts#derper serves neither DERP nor STUN if they are off' },
   { name: '-stun-port', test: 'cli/derper.spec.ts#derper serves plain HTTP and STUN' },
@@ -109,7 +114,11 @@ export const VARIABLES: readonly Row[] = [
     name: 'TS_DERP_DISABLE_RTT_STATS',
     test: 'conformance/metrics.spec.ts#the metrics count no round trips if the policy disables them',
   },
-  { name: 'TS_DERP_SENDER_CARDINALITY', note: 'refuses to start; only `/debug/traffic` shows what it is for' },
+  {
+    name: 'TS_DERP_SENDER_CARDINALITY',
+    test: 'interop/senders.spec.ts#derper and derpkit estimate alike how many peers send to a client',
+    note: 'exact up to 1,024 peers; above, with a standard error of 1.6 %, where derper has 0.8 % for four times the memory',
+  },
   {
     name: 'DERP_DEBUG_LOGS',
     test: 'cli/derper.spec.ts#DERP_DEBUG_LOGS logs what every client does',

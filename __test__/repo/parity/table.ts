@@ -2,12 +2,14 @@
 
 export interface Row {
   readonly name: string;
-  /** `FILE#TITLE` below `__test__`; without one it is not there yet. */
+  /** `FILE#TITLE` below `__test__`; absent from what derpkit will not have. */
   readonly test?: string;
   /** What the row needs to be said, if it is not there as in derper. */
   readonly note?: string;
   /** It is about Go's runtime and will never be here. */
   readonly never?: true;
+  /** Why derpkit will not have it. */
+  readonly willNotBe?: string;
 }
 
 export interface Table {
@@ -26,7 +28,8 @@ export function render(tables: readonly Table[]): string {
     'suite compares the flags and metrics with those that the real `derper` prints. Each row names a test that fails if derpkit differs',
     'from derper. [`__test__/interop/deviations.ts`](../__test__/interop/deviations.ts) lists the differences that are intended.',
     '',
-    `derpkit has ${count('there')} of these features and lacks ${count('not yet')}. ${count('never')} more describe the Go runtime, which derpkit does not have.`,
+    `derpkit has ${count('there')} of these features. It will not have ${count('will not be')} others, for the reason in their row. ${count('never')} more describe the Go`,
+    'runtime, which derpkit does not have.',
   ];
   return `${[...head, ...tables.flatMap(section)].join('\n')}\n`;
 }
@@ -37,14 +40,23 @@ function section({ title, rows }: Table): string[] {
 
 function line(row: Row): string {
   const [file, title] = row.test?.split('#') ?? [];
-  const state = { there: `${title} ([${file}](../__test__/${file}))`, 'not yet': 'not yet', never: 'Go’s own' };
+  const state = {
+    there: `${title} ([${file}](../__test__/${file}))`,
+    'will not be': `will not be: ${row.willNotBe}`,
+    never: 'Go’s own',
+  };
   const note = row.note ? `; ${row.note}` : '';
   return `| \`${row.name}\` | ${state[stateOf(row)]}${note} |`;
 }
 
-function stateOf({ test, never }: Row): 'there' | 'not yet' | 'never' {
+function stateOf({ never, willNotBe }: Row): 'there' | 'will not be' | 'never' {
   if (never) return 'never';
-  return test === undefined ? 'not yet' : 'there';
+  return willNotBe === undefined ? 'there' : 'will not be';
+}
+
+/** Rows that name no test, and do not say why there is none; and rows that do both. */
+export function unsettled(rows: readonly Row[]): Row[] {
+  return rows.filter(({ test, never, willNotBe }) => (test === undefined) !== (never || willNotBe !== undefined));
 }
 
 /** Rows whose test is not where they say it is. */

@@ -19,7 +19,7 @@ export const ENDPOINTS: readonly Row[] = [
     test: 'interop/acme-derper.spec.ts#both relays answer HTTP challenges alike',
     note: 'manual mode passes it on, as derper’s does; a port in the Host header is passed over',
   },
-  { name: 'CONNECT', test: `${HTTP}CONNECT derp.test:443`, note: 'refused; with `-ace` not yet' },
+  { name: 'CONNECT', test: `${HTTP}CONNECT derp.test:443`, note: 'refused, as by derper without `-ace`' },
   { name: '/debug/', test: `${HTTP}/debug/nowhere`, note: 'what the page says is our own' },
   { name: '/debug/check', test: `${HTTP}/debug/check` },
   { name: '/debug/vars', test: `${HTTP}/debug/vars` },
@@ -27,7 +27,7 @@ export const ENDPOINTS: readonly Row[] = [
   {
     name: '/debug/traffic',
     test: 'interop/clients.spec.ts#derper and derpkit show one list, page by page, whatever the question, and stream the clients whose bytes grow',
-    note: 'bytes of packets, where derper has those of TCP; no `UniqueSenders`',
+    note: 'bytes of packets, where derper has those of TCP',
   },
   {
     name: '/debug/clients/',

@@ -33,8 +33,10 @@ function crowd(size: number): ClientStatus[] {
     tls: null,
     received: { packets: below(9), bytes: below(9) },
     sent: { packets: below(9), bytes: below(9) },
-    dropped: 0,
-    queued: 0,
+    dropped: below(9),
+    queued: below(9),
+    senders: below(9),
+    roundTrip: below(3) ? below(9000) / 1000 : null,
   }));
 }
 
@@ -98,7 +100,8 @@ describe('a walk over the clients', () => {
   });
 });
 
-function cursor(sort: string, { id, address, port, key, connectedAt, received, sent }: ClientStatus): string {
+function cursor(sort: string, client: ClientStatus): string {
+  const { id, address, port, key, connectedAt, received, sent, dropped, queued, senders, roundTrip } = client;
   const values: Record<string, string> = {
     key,
     ip: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
@@ -108,6 +111,10 @@ function cursor(sort: string, { id, address, port, key, connectedAt, received, s
     tx: String(sent.bytes),
     rxpkts: String(received.packets),
     txpkts: String(sent.packets),
+    dropped: String(dropped),
+    queued: String(queued),
+    senders: String(senders),
+    rtt: String(roundTrip ?? -1),
   };
   return `&after=${encodeURIComponent(values[sort] as string)}&afterconn=${id}`;
 }

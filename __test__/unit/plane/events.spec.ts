@@ -47,18 +47,18 @@ describe('the event prefer', () => {
     await vi.advanceTimersByTimeAsync(9);
     expect(log).toEqual([]);
     await vi.advanceTimersByTimeAsync(1);
-    expect(log).toEqual(['prefer 1 false', 'prefer 2 true']);
+    expect(log).toEqual(['prefer 1 false 2', 'prefer 2 true 1']);
     queue.prefer(3, true);
     await vi.advanceTimersByTimeAsync(100);
-    expect(log.slice(2)).toEqual(['prefer 3 true']);
+    expect(log.slice(2)).toEqual(['prefer 3 true 1']);
   });
 
-  it('closed drops prefer, and is the last event of a connection', async () => {
+  it('prefer comes before closed, which is the last event of a connection', async () => {
     queue.prefer(1, true);
     queue.prefer(2, true);
     queue.closed(1, keyOf(1), (to) => to.closed(1, 'disconnected'));
     await vi.advanceTimersByTimeAsync(20);
-    expect(log).toEqual(['closed 1 disconnected', 'prefer 2 true']);
+    expect(log).toEqual(['prefer 1 true 1', 'closed 1 disconnected', 'prefer 2 true 1']);
   });
 });
 

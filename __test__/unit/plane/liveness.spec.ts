@@ -25,6 +25,23 @@ describe('the liveness of a client', () => {
     expect(liveness.look(120_000, deadlines)).toBe('ping');
   });
 
+  it('the round trip of a client is the time that its last Pong took', () => {
+    const liveness = new Liveness(0);
+    liveness.answered(10);
+    expect(liveness.roundTrip).toBeUndefined();
+    expect(liveness.look(45_000, deadlines)).toBe('ping');
+    // Other bytes show that it is there, and not how far away it is.
+    liveness.heard(45_010);
+    expect(liveness.roundTrip).toBeUndefined();
+    liveness.answered(45_070);
+    expect(liveness.roundTrip).toBe(70);
+    liveness.answered(50_000);
+    expect(liveness.roundTrip).toBe(70);
+    expect(liveness.look(95_000, deadlines)).toBe('ping');
+    liveness.answered(95_020);
+    expect(liveness.roundTrip).toBe(20);
+  });
+
   it('a client is not pinged if tcpUserTimeout is 0', () => {
     const { deadlines } = planePolicy(parseSettings({ tcpUserTimeout: 0 }));
     expect(new Liveness(0).look(1e9, deadlines)).toBe(Number.POSITIVE_INFINITY);

@@ -40,6 +40,8 @@ class Peer {
     this.session = new Session(connection, key, context.table.add(connection, key), context);
   }
 
+  onPong(): void {}
+
   /** Hands a frame to the session, as the decoder would. */
   receive(frame: Buffer): void {
     const type = frame[0] as number;
@@ -195,7 +197,7 @@ describe('other frames', () => {
     alice.receive(encode.encodeFrame(FrameType.NotePreferred, Buffer.from([0x80])));
     alice.receive(encode.notePreferredFrame(true));
     await vi.advanceTimersByTimeAsync(20);
-    expect(log).toEqual(['prefer 1 true']);
+    expect(log).toEqual(['prefer 1 true 1']);
   });
 
   it('WatchConns and ClosePeer of a mesh peer are reported', async () => {

@@ -40,7 +40,7 @@ function fill(registry: Registry, clients: number): void {
     const port = 1024 + (id % 60_000);
     const arrival = { id, key: readNodeKey(bytes), address, port, appName: '', version: 2, tlsVersion: '1.3' as const };
     registry.connected({ ...arrival, mesh: false, prober: false, notIdeal: false }, id + 0.25);
-    registry.prefer(id, true, id);
+    registry.prefer(id, true, 1, id);
   }
 }
 

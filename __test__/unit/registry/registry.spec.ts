@@ -341,32 +341,47 @@ describe('homes', () => {
   it('homes are counted, and count as moves if the connection is older than the grace', () => {
     const scene = new Scene();
     scene.come(1, ALICE, {}, 1000);
-    scene.registry.prefer(1, true, 1000);
+    scene.registry.prefer(1, true, 1, 1000);
     expect(homes(scene)).toEqual([1, 0, 0]);
-    scene.registry.prefer(1, false, 1000 + grace);
+    scene.registry.prefer(1, false, 1, 1000 + grace);
     expect(homes(scene)).toEqual([0, 0, 0]);
-    scene.registry.prefer(1, true, 1001 + grace);
+    scene.registry.prefer(1, true, 1, 1001 + grace);
     expect(homes(scene)).toEqual([1, 1, 0]);
-    scene.registry.prefer(1, false, 1002 + grace);
+    scene.registry.prefer(1, false, 1, 1002 + grace);
     expect(homes(scene)).toEqual([0, 1, 1]);
   });
 
-  it('a home that does not change does not count as a move', () => {
+  it('homes that change within the grace do not count as moves', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
-    scene.registry.prefer(1, false, 9000);
-    scene.registry.prefer(1, true, 9000);
-    scene.registry.prefer(1, true, 9001);
-    expect(homes(scene)).toEqual([1, 1, 0]);
+    scene.registry.prefer(1, false, 2, 4000);
+    expect(homes(scene)).toEqual([0, 0, 0]);
+    scene.registry.prefer(1, true, 1, 4000);
+    expect(homes(scene)).toEqual([1, 0, 0]);
+  });
+
+  it.each([
+    [false, true, 1, [1, 1, 0]],
+    [false, false, 2, [0, 1, 1]],
+    [false, true, 3, [1, 2, 1]],
+    [true, false, 1, [0, 0, 1]],
+    [true, true, 2, [1, 1, 1]],
+    [true, false, 7, [0, 3, 4]],
+  ])('a home that was %s, and is %s after %i changes, counts each of them as a move', (before, after, changes, wanted) => {
+    const scene = new Scene();
+    scene.come(1, ALICE);
+    if (before) scene.registry.prefer(1, true, 1, 0);
+    scene.registry.prefer(1, after, changes, 9000);
+    expect(homes(scene)).toEqual(wanted);
   });
 
   it('a home ends with its connection, which does not count as a move', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
-    scene.registry.prefer(1, true, 9000);
+    scene.registry.prefer(1, true, 1, 9000);
     scene.leave(1);
     expect(homes(scene)).toEqual([0, 1, 0]);
-    scene.registry.prefer(1, true, 9000);
+    scene.registry.prefer(1, true, 1, 9000);
     expect(homes(scene)).toEqual([0, 1, 0]);
   });
 
@@ -374,8 +389,8 @@ describe('homes', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
     scene.come(2, ALICE);
-    scene.registry.prefer(1, true, 0);
-    scene.registry.prefer(2, true, 0);
+    scene.registry.prefer(1, true, 1, 0);
+    scene.registry.prefer(2, true, 1, 0);
     expect(homes(scene)).toEqual([2, 0, 0]);
     scene.leave(1);
     expect(homes(scene)).toEqual([1, 0, 0]);
@@ -461,7 +476,7 @@ describe('random arrivals and departures', () => {
         here.delete(id);
       } else if (here.size > 0) {
         const home = random() < 0.5;
-        scene.registry.prefer(id, home, 0);
+        scene.registry.prefer(id, home, 1, 0);
         (here.get(id) as { home: boolean }).home = home;
       }
       const perKey = new Map<number, number>();

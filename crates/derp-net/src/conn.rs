@@ -2,9 +2,9 @@
 //! hub is in `hub::conn_ops`.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::NodeKey;
@@ -50,6 +50,8 @@ pub(crate) struct Conn {
     pub(crate) packets_received: AtomicU64,
     /// Bytes of those packets. Snapshots read it.
     pub(crate) bytes_received: AtomicU64,
+    /// The last round trip that was measured, in microseconds; 0 before that.
+    round_trip: AtomicU32,
 
     // Behind a lock of its own.
     /// How far its admission has got: the ServerInfo frame to be sent, then its entry in the table.
@@ -77,6 +79,10 @@ pub struct Figures {
     pub packets_dropped: u64,
     /// Packets that wait in its queues now.
     pub queued_packets: u64,
+    /// About how many peers have sent packets to it; 0 unless the policy has them counted.
+    pub senders: u64,
+    /// The round trip of its TCP connection, as it was measured last; `None` before that.
+    pub round_trip: Option<Duration>,
 }
 
 impl Reporter for Conn {
@@ -126,7 +132,19 @@ impl Conn {
             egress: CombiningLock::new(egress),
             packets_received: AtomicU64::new(0),
             bytes_received: AtomicU64::new(0),
+            round_trip: AtomicU32::new(0),
         }
+    }
+
+    /// Its owner has measured its round trip. One that is too short to be told in microseconds takes one.
+    pub(crate) fn took(&self, round_trip: Duration) {
+        let micros = u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX);
+        self.round_trip.store(micros.max(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        let micros = self.round_trip.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros.into()))
     }
 
     pub(crate) fn is_link(&self) -> bool {

@@ -69,7 +69,9 @@ impl Plane {
         os: OsHooks,
         wake: Wake,
     ) -> io::Result<Self> {
+        let counts_senders = policy.count_senders;
         let (shared, posts) = Shared::new(secret, policy, workers, counters, os, wake)?;
+        shared.subscribers.senders.turn(counts_senders);
         let shared = Arc::new(shared);
         let plane = Self { shared: shared.clone(), workers: Lock::default() };
         for (index, (poll, mail)) in posts.into_iter().enumerate() {
@@ -160,6 +162,7 @@ impl Plane {
 
     /// Replaces the policy.
     pub fn policy(&self, policy: Policy) {
+        self.shared.subscribers.senders.turn(policy.count_senders);
         self.shared.policy.store(Arc::new(policy));
         self.shared.mail_all(|| Mail::Policy);
         let ctx = Ctx::now(&self.shared);
@@ -299,15 +302,16 @@ impl Plane {
     pub fn snapshot(&self, after: u64, limit: usize) -> (usize, Vec<Figures>) {
         let ctx = Ctx::now(&self.shared);
         let mut total = 0;
-        let mut page: Vec<_> = {
+        let mut page: Vec<Arc<Conn>> = {
             let conns = ctx.conns.lock();
             let admitted = conns.values().filter(|conn| conn.is_admitted()).inspect(|_| total += 1);
-            admitted.filter(|conn| conn.id > after).cloned().collect()
+            let mut behind: Vec<_> = admitted.filter(|conn| conn.id > after).collect();
+            if behind.len() > limit {
+                behind.select_nth_unstable_by_key(limit, |conn| conn.id);
+                behind.truncate(limit);
+            }
+            behind.into_iter().cloned().collect()
         };
-        if page.len() > limit {
-            page.select_nth_unstable_by_key(limit, |conn| conn.id);
-            page.truncate(limit);
-        }
         page.sort_unstable_by_key(|conn| conn.id);
         (total, page.iter().map(|conn| conn.figures(ctx)).collect())
     }

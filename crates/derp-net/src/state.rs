@@ -5,6 +5,7 @@ pub(crate) mod drops;
 pub(crate) mod events;
 pub(crate) mod failures;
 pub(crate) mod peer_gone;
+pub(crate) mod senders;
 pub(crate) mod strangers;
 pub(crate) mod table;
 pub(crate) mod tap;

@@ -143,6 +143,7 @@ pub struct BindingEvent {
     pub reason: Option<String>,
     pub sequence: Option<f64>,
     pub home: Option<bool>,
+    pub moves: Option<u32>,
     pub address: Option<String>,
     pub port: Option<u16>,
     pub not_ideal: Option<bool>,
@@ -221,7 +222,9 @@ impl From<Event> for BindingEvent {
             Event::ClosePeer { id, target } => {
                 Self { key: Some(key_buffer(&target)), ..Self::new(EventKind::ClosePeer, id) }
             }
-            Event::Prefer { id, home } => Self { home: Some(home), ..Self::new(EventKind::Prefer, id) },
+            Event::Prefer { id, home, changes } => {
+                Self { home: Some(home), moves: Some(changes), ..Self::new(EventKind::Prefer, id) }
+            }
             Event::Pulled { id } => Self::new(EventKind::Pulled, id),
             Event::Duplex { id, listener, peer, tls, stream, received } => Self {
                 tls_version: tls.map(|version| version.word().into()),
@@ -303,16 +306,17 @@ impl BindingSnapshot {
             .iter()
             .flat_map(|row| {
                 [
-                    row.id,
-                    row.packets_received,
-                    row.bytes_received,
-                    row.packets_sent,
-                    row.bytes_sent,
-                    row.packets_dropped,
-                    row.queued_packets,
+                    row.id as f64,
+                    row.packets_received as f64,
+                    row.bytes_received as f64,
+                    row.packets_sent as f64,
+                    row.bytes_sent as f64,
+                    row.packets_dropped as f64,
+                    row.queued_packets as f64,
+                    row.senders as f64,
+                    row.round_trip.map_or(f64::NAN, |length| length.as_secs_f64() * 1000.0),
                 ]
             })
-            .map(|figure| figure as f64)
             .collect();
         let links: Vec<f64> = links
             .iter()

@@ -18,6 +18,7 @@
 //! | [`websocket`] | WebSocket frames around a DERP stream |
 //! | [`stun`] | the requests that are answered, and the answers |
 //! | [`queue`], [`token_bucket`], [`duplicates`] | bounded queue, token bucket, which of a key's connections is active |
+//! | [`sender_sketch`] | how many peers have sent to one client, estimated |
 //! | [`drop_reason`], [`counters`] | why packets are dropped, and everything that is counted |
 //! | [`sync`] | the shared-memory primitives, swapped for loom's when a test asks |
 #![forbid(unsafe_code)]
@@ -40,6 +41,7 @@ mod json;
 pub mod key;
 pub mod login;
 pub mod queue;
+pub mod sender_sketch;
 pub mod server_frame;
 pub mod stun;
 pub mod sync;

@@ -14,6 +14,8 @@ export interface Client {
   readonly egress: Egress;
   /** Tells the client that a peer has left that sent it packets. */
   peerGone(key: NodeKey, reason: PeerGoneReason): void;
+  /** The client has sent a Pong. */
+  onPong(): void;
   /** Ends the connection after a fault in its own code. */
   fail(): void;
 }

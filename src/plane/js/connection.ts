@@ -1,7 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { FrameDecoder, type FrameSink, LoginError, type LoginFault, ProtocolError } from '../../protocol/decode.js';
 import type { NodeKey } from '../../protocol/key.js';
-import { KeyQueue } from '../../protocol/key-queue.js';
 import { type OpenedLogin, sealServerInfo } from '../../protocol/login.js';
 import type { PeerGoneReason } from '../../protocol/wire.js';
 import type { LoginFailure } from '../failures.js';
@@ -23,6 +22,7 @@ import { hangUp } from './hang-up.js';
 import { Liveness } from './liveness.js';
 import { LoginPhase, WaitingPhase } from './login.js';
 import { Session } from './session.js';
+import { Sources } from './sources.js';
 import type { Entry } from './table.js';
 import { TokenBucket } from './token-bucket.js';
 import { WebSocketStream } from './websocket-stream.js';
@@ -97,11 +97,9 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
   private place: Stranger | undefined;
   /** Bytes of its partial login that count against the plane's `loginBytes`. */
   private charged = 0;
-  /** Keys whose departure this connection will be told, the most recent last. */
-  private readonly sources = new KeyQueue();
-  /** Its shares of the budgets for partial frames and for pairs. */
+  private readonly sources: Sources;
+  /** Its share of the budget for partial frames. */
   private partialShare: Share<Holder> | undefined;
-  private pairShare: Share<Holder> | undefined;
 
   constructor(
     private readonly arrival: Arrival,
@@ -111,6 +109,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.id = arrival.id;
     this.stream = arrival.stream;
     this.egress = new Egress(arrival.stream, context, this);
+    this.sources = new Sources(this, context);
     this.sink = new LoginPhase(context, (login) => this.onLogin(login));
     this.decoder = new FrameDecoder({
       onHeader: (type, length) => {
@@ -200,8 +199,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
 
   /** Tells the client that a peer has left that sent it packets. */
   peerGone(source: NodeKey, reason: PeerGoneReason): void {
-    this.sources.delete(source);
-    this.notePairs();
+    this.sources.remove(source);
     this.session?.peerGone(source, reason);
   }
 
@@ -223,9 +221,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.decoder.end();
     this.context.connections.delete(this.id);
     if (this.entry) this.context.table.remove(this.entry, this);
-    for (const source of this.sources) this.context.table.unsubscribe(source, this);
     this.sources.clear();
-    this.notePairs();
     this.notePartial();
     this.egress.leave(() => this.letGo());
     if (this.login) this.context.events.closed(this.id, this.login.key, (to) => to.closed(this.id, reason));
@@ -265,7 +261,9 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
   figures(): number[] {
     const { packets = 0, bytes = 0 } = this.session?.received ?? {};
     const { stats, queuedPackets } = this.egress;
-    return [this.id, packets, bytes, stats.packets, stats.bytes, stats.dropped, queuedPackets];
+    const { senders } = this.sources;
+    const roundTrip = this.liveness?.roundTrip ?? Number.NaN;
+    return [this.id, packets, bytes, stats.packets, stats.bytes, stats.dropped, queuedPackets, senders, roundTrip];
   }
 
   onTime(now: number): number {
@@ -295,18 +293,16 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
   }
 
   onSent(source: NodeKey): void {
-    if (this.sources.has(source)) return;
-    if (this.sources.size >= this.context.policy.limits.peerGoneSubscriptions) this.forgetOldest();
-    this.sources.add(source);
-    this.context.table.subscribe(source, this);
-    this.notePairs();
-    this.context.budgets.pairs.relieve();
+    this.sources.sent(source);
+  }
+
+  onPong(): void {
+    this.liveness?.answered(Wheel.now());
   }
 
   /** Forgets the oldest `count` sources whose departure it would be told. */
   forgetSources(count: number): void {
-    for (let forgotten = 0; forgotten < count && this.sources.size > 0; forgotten++) this.forgetOldest();
-    this.notePairs();
+    this.sources.forget(count);
   }
 
   onWriteTimeout(): void {
@@ -433,15 +429,6 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
 
   private notePartial(): void {
     this.partialShare = this.context.budgets.partial.set(this.partialShare, this, this.decoder.kept);
-  }
-
-  private notePairs(): void {
-    this.pairShare = this.context.budgets.pairs.set(this.pairShare, this, this.sources.size);
-  }
-
-  private forgetOldest(): void {
-    const oldest = this.sources.takeOldest();
-    if (oldest !== undefined) this.context.table.unsubscribe(oldest, this);
   }
 
   private countTls(more: 1 | -1): void {

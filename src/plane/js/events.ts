@@ -31,7 +31,7 @@ export class EventQueue {
   });
   private waiting: Waiting[] = [];
   private readonly activeNow = new Map<NodeKey, { id: ConnectionId; sequence: number }>();
-  private readonly preferNow = new Map<ConnectionId, boolean>();
+  private readonly preferNow = new Map<ConnectionId, { readonly home: boolean; readonly changes: number }>();
   private readonly dropsNow = new Map<string, PacketDrop & { packets: number }>();
   private failuresNow: Failure[] = [];
   private untoldFailures = 0;
@@ -50,8 +50,10 @@ export class EventQueue {
     this.later();
   }
 
+  /** Notes that a client has changed its mind about where its home is. */
   prefer(id: ConnectionId, home: boolean): void {
-    this.preferNow.set(id, home);
+    const changes = (this.preferNow.get(id)?.changes ?? 0) + 1;
+    this.preferNow.set(id, { home, changes });
     this.later();
   }
 
@@ -73,6 +75,9 @@ export class EventQueue {
 
   /** `closed` is a connection's last event. */
   closed(id: ConnectionId, key: NodeKey, event: (to: PlaneEvents) => void): void {
+    // Its last moves count, even if it leaves at once.
+    const moves = this.preferNow.get(id);
+    if (moves) this.raise((to) => to.prefer(id, moves.home, moves.changes));
     this.preferNow.delete(id);
     if (this.activeNow.get(key)?.id === id) this.activeNow.delete(key);
     // Without this event, the records of the connection would stay wrong.
@@ -87,7 +92,7 @@ export class EventQueue {
     const raiseAll = () => {
       this.timer = undefined;
       for (const [key, { id, sequence }] of this.activeNow) this.raise((to) => to.active(key, id, sequence));
-      for (const [id, home] of this.preferNow) this.raise((to) => to.prefer(id, home));
+      for (const [id, { home, changes }] of this.preferNow) this.raise((to) => to.prefer(id, home, changes));
       const drops = [...this.dropsNow.values()];
       if (drops.length > 0) this.raise((to) => to.drops(drops));
       const { failuresNow: failures, untoldFailures: untold } = this;

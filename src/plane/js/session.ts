@@ -62,6 +62,7 @@ export class Session implements FrameSink {
         this.expect(length >= PING_LENGTH && length <= MAX_PING_LENGTH, 'Ping', length);
         return true;
       default:
+        if (type === FrameType.Pong) this.connection.onPong();
         // A frame of unknown type is skipped, unless it is longer than any known frame may be.
         this.expect(length <= maxBodyLength(type), `frame type ${type}`, length);
         return false;

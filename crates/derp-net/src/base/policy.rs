@@ -153,6 +153,8 @@ policy! {
     round_trips: Option<Duration> = Some(Duration::from_secs(10)), "tcp.roundTrips";
     /// Whether handshakes and logins that fail are told one by one.
     tell_failures: bool = false, "tellFailures";
+    /// Whether it is estimated how many peers send packets to each connection.
+    count_senders: bool = false, "countSenders";
 }
 
 impl Policy {
@@ -236,7 +238,7 @@ mod tests {
     #[test]
     fn a_policy_comes_back_from_its_numbers() {
         // Of a truth value there are only two.
-        let number = |(index, row)| if row == "tellFailures" { 1.0 } else { (index + 2) as f64 };
+        let number = |(index, row)| if ["tellFailures", "countSenders"].contains(&row) { 1.0 } else { (index + 2) as f64 };
         let distinct: Vec<f64> = Policy::rows().enumerate().map(number).collect();
         let policy = Policy::from_numbers(&distinct).unwrap();
         assert_eq!(policy.numbers(), distinct);

@@ -153,6 +153,8 @@ impl Conn {
             bytes_sent: egress.sent.bytes,
             packets_dropped: egress.dropped,
             queued_packets: egress.queued as u64,
+            senders: ctx.subscribers.senders.estimate(self.id),
+            round_trip: self.round_trip(),
         }
     }
 
@@ -218,6 +220,7 @@ impl Conn {
         for source in sources {
             ctx.subscribers.remove(&source, self.id);
         }
+        ctx.subscribers.senders.forget(self.id);
         if !matches!(end, End::Again) {
             self.uncount_tls(&ctx.counters);
         }

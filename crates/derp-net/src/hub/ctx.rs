@@ -78,11 +78,14 @@ impl<'a> Ctx<'a> {
         policy.load().watched_drops.contains(key).then_some(Watched { drops, bell: &events.bell, destination: *key })
     }
 
-    /// Counts how far away the other side of a connection is.
-    pub(crate) fn sample(&self, stream: &TcpStream) {
+    /// Measures how far away the other side of a connection is, and counts it.
+    pub(crate) fn sample(&self, conn: &Conn, stream: &TcpStream) {
         let Some(round_trip) = self.os.round_trip else { return };
         let counter = match round_trip(stream) {
-            Some(Ok(length)) => Counter::round_trip(length),
+            Some(Ok(length)) => {
+                conn.took(length);
+                Counter::round_trip(length)
+            }
             Some(Err(_)) => Counter::TCP_RTT_ERROR,
             None => Counter::TCP_RTT_NON_TCP,
         };

@@ -48,7 +48,7 @@ pub(crate) struct Forwarding {
     own_limit: Option<Box<Rate>>,
     held_until: Option<Instant>,
     keep_alive_at: Instant,
-    /// When its round trip is to be counted.
+    /// When its round trip is to be measured.
     sample_at: Option<Instant>,
 }
 
@@ -79,7 +79,7 @@ impl Forwarding {
         [self.held_until, self.sample_at].into_iter().flatten().fold(self.keep_alive_at, Instant::min)
     }
 
-    /// Whether it is time to count the round trip, until the next time.
+    /// Whether it is time to measure the round trip, until the next time.
     pub(crate) fn samples(&mut self, ctx: Ctx<'_>) -> bool {
         let due = self.sample_at.is_some_and(|when| ctx.now >= when);
         if due {

@@ -1,5 +1,6 @@
 //! One DERP connection on its worker, from the greeting to its end: login, waiting for admission, traffic.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -177,9 +178,13 @@ impl Session {
         }
     }
 
-    /// Whether it is time to count its round trip.
-    pub(crate) fn samples(&mut self, ctx: Ctx<'_>) -> bool {
-        if let Phase::Admitted(forwarding) = &mut self.phase { forwarding.samples(ctx) } else { false }
+    /// Measures its round trip, if it is time to.
+    pub(crate) fn sample(&mut self, stream: &TcpStream, ctx: Ctx<'_>) {
+        if let Phase::Admitted(forwarding) = &mut self.phase
+            && forwarding.samples(ctx)
+        {
+            ctx.sample(&self.conn, stream);
+        }
     }
 
     /// Whether it has sent more than its receive limit permits.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use derp_proto::client_info::ClientInfo;
 use derp_proto::key::NodeKey;
@@ -69,6 +69,8 @@ pub enum Event {
         id: u64,
         /// Whether it is now.
         home: bool,
+        /// How often that has changed since the last event of this kind.
+        changes: u32,
     },
     /// There is room for more of what is sent with `pull`.
     Pulled {
@@ -159,7 +161,29 @@ pub struct LinkChange {
 #[derive(Default)]
 pub(crate) struct News {
     bits: AtomicU8,
-    home: AtomicBool,
+    home: Home,
+}
+
+/// Whether this relay is the client's home, in the lowest bit; above it, how often that has changed since it was told. Only the
+/// owner changes it, so that one number is enough for both.
+#[derive(Default)]
+struct Home(AtomicU32);
+
+impl Home {
+    /// False if it is so already.
+    fn change(&self, home: bool) -> bool {
+        let is_home = self.0.load(Ordering::SeqCst) & 1 == 1;
+        if is_home != home {
+            self.0.fetch_add(if home { 2 + 1 } else { 2 - 1 }, Ordering::SeqCst);
+        }
+        is_home != home
+    }
+
+    /// What there is to be told of the connection.
+    fn take(&self, id: u64) -> Event {
+        let state = self.0.fetch_and(1, Ordering::SeqCst);
+        Event::Prefer { id, home: state & 1 == 1, changes: state >> 1 }
+    }
 }
 
 /// Bits of [`News`].
@@ -244,8 +268,12 @@ impl<C: Reporter> Events<C> {
     /// The last event of a connection: nothing it had to say before comes after it. With its place among the logins, if
     /// it still had one.
     pub(crate) fn closed(&self, conn: &C, reason: CloseReason, guest: Option<Guest>) {
-        conn.news().bits.fetch_or(ENDED, Ordering::SeqCst);
+        let news = conn.news().bits.fetch_or(ENDED, Ordering::SeqCst);
         let mut queue = self.queue.lock();
+        // Its last moves count, even if it leaves at once.
+        if news & (PREFER | ENDED) == PREFER {
+            queue.events.push(conn.news().home.take(conn.id()));
+        }
         if let Some(key) = conn.key()
             && queue.active.get(key).is_some_and(|(id, _)| *id == conn.id())
         {
@@ -278,7 +306,7 @@ impl<C: Reporter> Events<C> {
 
     /// Whether this relay is the client's home. Told at the next tick, if it has changed.
     pub(crate) fn prefer(&self, conn: &Arc<C>, home: bool) {
-        if conn.news().home.swap(home, Ordering::SeqCst) != home {
+        if conn.news().home.change(home) {
             self.mark(conn, PREFER);
             self.bell.ring_later();
         }
@@ -305,7 +333,7 @@ impl<C: Reporter> Events<C> {
                 continue;
             }
             if news & PREFER != 0 {
-                events.push(Event::Prefer { id: conn.id(), home: conn.news().home.load(Ordering::SeqCst) });
+                events.push(conn.news().home.take(conn.id()));
             }
             if news & PULLED != 0 {
                 events.push(Event::Pulled { id: conn.id() });

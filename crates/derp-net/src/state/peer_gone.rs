@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use derp_proto::key::NodeKey;
 
 use crate::base::sync::Lock;
+use crate::state::senders::Senders;
 
 const SHARDS: usize = 64;
 
@@ -14,6 +15,8 @@ const SHARDS: usize = 64;
 pub(crate) struct Subscribers {
     shards: Vec<Lock<HashMap<NodeKey, Ids>>>,
     hasher: RandomState,
+    /// How many sources each connection has had. Every new pair comes by here, and no packet.
+    pub(crate) senders: Senders,
 }
 
 /// Ids of connections.
@@ -25,7 +28,7 @@ enum Ids {
 
 impl Default for Subscribers {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Lock::default()).collect(), hasher: RandomState::new() }
+        Self { shards: (0..SHARDS).map(|_| Lock::default()).collect(), hasher: RandomState::new(), senders: Senders::default() }
     }
 }
 
@@ -36,6 +39,7 @@ impl Subscribers {
             .entry(*source)
             .and_modify(|ids| ids.insert(destination))
             .or_insert(Ids::One(destination));
+        self.senders.add(source, destination);
     }
 
     pub(crate) fn remove(&self, source: &NodeKey, destination: u64) {

@@ -326,9 +326,7 @@ impl Connections {
     fn visit(&mut self, token: usize, ctx: Ctx<'_>) {
         let Some(slot) = self.slots.get_mut(token) else { return };
         if let Phase::Derp(session) = &mut slot.phase {
-            if session.samples(ctx) {
-                ctx.sample(&slot.stream);
-            }
+            session.sample(&slot.stream, ctx);
             if session.is_over_limit() {
                 self.read_on(token, ctx);
             }

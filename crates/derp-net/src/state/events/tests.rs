@@ -16,7 +16,7 @@ fn kinds(world: &World) -> Vec<(&'static str, u64)> {
         Event::Active { id, .. } => ("active", id),
         Event::Watch { id } => ("watch", id),
         Event::ClosePeer { id, .. } => ("close peer", id),
-        Event::Prefer { id, home } => (if home { "home" } else { "not home" }, id),
+        Event::Prefer { id, home, .. } => (if home { "home" } else { "not home" }, id),
         Event::Pulled { id } => ("pulled", id),
         Event::Duplex { id, .. } => ("duplex", id),
         Event::LinkOpen { link, .. } => ("link open", link),
@@ -75,6 +75,29 @@ fn what_may_change_with_every_packet_waits_for_the_tick() {
 }
 
 #[test]
+fn every_move_of_a_client_counts_until_its_end() {
+    let world = World::new();
+    let (conn, _) = world.conn(1);
+    let events = &world.shared.events;
+    let told = || -> Vec<(bool, u32)> {
+        let moves = |event| if let Event::Prefer { home, changes, .. } = event { Some((home, changes)) } else { None };
+        world.events().into_iter().filter_map(moves).collect()
+    };
+    for home in [true, true, false, true, false, false] {
+        events.prefer(&conn, home);
+    }
+    assert_eq!(told(), [(false, 4)]);
+    events.prefer(&conn, true);
+    assert_eq!(told(), [(true, 1)]);
+    assert_eq!(told(), []);
+    events.prefer(&conn, false);
+    events.prefer(&conn, true);
+    events.closed(&conn, CloseReason::Closed, None);
+    assert_eq!(told(), [(true, 2)]);
+    assert_eq!(told(), []);
+}
+
+#[test]
 fn sequences_rise() {
     let world = World::new();
     let mut last = 0;
@@ -112,7 +135,7 @@ fn nothing_comes_after_the_end() {
     events.closed(&conn, CloseReason::Closed, None);
     events.prefer(&conn, false);
     events.pulled(&conn);
-    assert_eq!(kinds(&world), [("watch", conn.id), ("closed", conn.id), ("active", 1000)]);
+    assert_eq!(kinds(&world), [("watch", conn.id), ("home", conn.id), ("closed", conn.id), ("active", 1000)]);
     assert_eq!(kinds(&world), []);
 }
 
