@@ -180,6 +180,52 @@ describe.each(LANES)('certificates from files, $name', (lane) => {
     },
   );
 
+  it('a reload logs the fingerprint of a replaced certificate, and shows why files cannot be used', async () => {
+    const directory = temporary();
+    const [pair, next] = [pemPair(['a.test']), pemPair(['a.test'])];
+    const log = new Log();
+    const relay = await open(lane, { certificates: [write(directory, 'a', pair)], hostname: 'a.test' }, log);
+    const page = async (path: string) => {
+      return (await ask(relay.target({ servername: 'a.test' }), path, { headers: { Host: 'a.test' } })).body;
+    };
+    expect(await page('/debug/varz')).toContain('derpkit_certificate_failures{name="a.test"} 0\n');
+    write(directory, 'a', { ...pair, key: pemPair(['a.test']).key });
+    for (const failures of [1, 2]) {
+      await expect(relay.relay.reload()).rejects.toThrow(/does not belong/);
+      expect(await page('/debug/varz')).toContain(`derpkit_certificate_failures{name="a.test"} ${failures}\n`);
+      expect(await page('/debug/certificates')).toContain('a.key: the private key does not belong to the certificate');
+    }
+    write(directory, 'a', next);
+    await relay.relay.reload();
+    const fingerprint = of(next).replaceAll(':', '').toLowerCase();
+    expect(
+      log.find(new RegExp(`a certificate has changed, and the new one is served.*"${fingerprint}"`)),
+    ).toBeDefined();
+    expect(await page('/debug/varz')).toContain('derpkit_certificate_failures{name="a.test"} 0\n');
+    expect(await page('/debug/certificates')).not.toContain('does not belong');
+    const lines = log.lines.length;
+    await relay.relay.reload();
+    expect(log.lines).toHaveLength(lines);
+  });
+
+  it.each([
+    ['other.test', 1],
+    ['a.test', 0],
+    ['B.test', 0],
+    ['sub.b.test', 0],
+  ])('certificates of a relay whose host name is %s cause %i warning', async (hostname, count) => {
+    const directory = temporary();
+    const pairs = { a: pemPair(['a.test']), b: pemPair(['b.test', '*.b.test']) };
+    const log = new Log();
+    const certificates = Object.entries(pairs).map(([name, pair]) => write(directory, name, pair));
+    await open(lane, { certificates, hostname }, log);
+    const warnings = log.lines.filter((line) => line.startsWith('warn: no certificate is for'));
+    expect(warnings).toHaveLength(count);
+    for (const line of warnings) {
+      for (const part of [hostname, 'a.test, b.test, *.b.test', 'set hostname']) expect(line).toContain(part);
+    }
+  });
+
   it('metrics and /debug/certificates show certificates from files', async () => {
     const directory = temporary();
     const pair = pemPair(['a.test', 'b.test']);

@@ -97,6 +97,10 @@ describe.each(LANES)('connections that come to nothing, $name', (lane) => {
     const request = await Wire.open(relay.target());
     request.write('GET / HTTP/1.1\r\n\r\n');
     expect((await request.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 400 /);
+    // A well-formed request whose query a page refuses has brought a request.
+    const query = await Wire.open(relay.target());
+    query.write('GET /debug/clients/?ip=nowhere HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n');
+    expect((await query.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 400 .*ip must be an IP address/s);
     const long = await Wire.open(relay.target());
     long.write(`GET / HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`);
     expect((await long.rest()).toString('latin1')).toMatch(/^HTTP\/1\.1 431 /);

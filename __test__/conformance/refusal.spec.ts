@@ -44,6 +44,20 @@ describe('a plane that gets too few threads', () => {
     ]);
   });
 
+  it.each([
+    [-24, 'workers', /^the native plane has too few file descriptors: too many open files; .*ulimit -n/],
+    [-12, 'plane', /^the plane cannot be made: not enough memory; /],
+    [undefined, 'plane', /^the plane cannot be made: a private key has 32 bytes; /],
+  ])('a plane that fails with the error %s of the system says what has failed', async (errno, path, message) => {
+    const create = () => {
+      throw Object.assign(new Error('a private key has 32 bytes'), { errno });
+    };
+    const error = await composeRelay(settings, { ...withoutThreads, create })
+      .start()
+      .catch((reason: Error) => reason);
+    expect((error as PlaneRefusal).problems).toEqual([{ path, message: expect.stringMatching(message) }]);
+  });
+
   it('a plane without threads gives way to the other one under auto', async () => {
     const relay = composeRelay(settings, { ...withoutThreads, instead: selectPlane('js') });
     onTestFinished(() => relay.close());

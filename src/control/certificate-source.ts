@@ -26,9 +26,16 @@ export interface SourceOptions {
   readonly load: () => Promise<ServerCertificate>;
   /** Whether `load` makes a new certificate if the old one is not valid. */
   readonly renews: boolean;
+  /** Whether `load` makes a certificate if there is none. */
+  readonly makes: boolean;
 }
 
 export class CertificateSource {
+  /** Why its files could not be used when they were read last; empty after a success. */
+  trouble = '';
+  /** How often that has failed in a row. */
+  failures = 0;
+
   private constructor(
     /** The setting that it comes from. */
     readonly place: string,
@@ -42,6 +49,12 @@ export class CertificateSource {
 
   get certificate(): ServerCertificate {
     return this.held;
+  }
+
+  /** Notes whether its files could be used. */
+  note(trouble: string): void {
+    this.trouble = trouble;
+    this.failures = trouble === '' ? 0 : this.failures + 1;
   }
 
   /** Returns to an earlier certificate. */
@@ -88,14 +101,15 @@ export function filesSource({ chainFile, keyFile, default: isDefault }: Certific
     return { ...certificate, names: validFor };
   };
   const paths = [...new Set([chainFile, keyFile])];
-  return { name: chainFile, origin: 'from files', paths, isDefault, load, renews: false };
+  return { name: chainFile, origin: 'from files', paths, isDefault, load, renews: false, makes: false };
 }
 
 /** The certificate of derper's manual mode, whose files are named after the host. */
 export function manualSource(directory: string, hostname: string, load: SourceOptions['load']): SourceOptions {
   const paths = manualPaths(directory, hostname);
   const name = certificateFile(directory, hostname);
-  return { name, origin: 'from files', paths, isDefault: isIP(hostname) !== 0, load, renews: false };
+  const isAddress = isIP(hostname) !== 0;
+  return { name, origin: 'from files', paths, isDefault: isAddress, load, renews: false, makes: isAddress };
 }
 
 async function textOf(path: string): Promise<string> {

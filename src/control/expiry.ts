@@ -18,9 +18,11 @@ export interface CertificateState {
   readonly origin: string;
   /** The next step, such as its renewal. */
   readonly next: string;
-  /** Why the last renewal failed; empty after a success. */
+  /** Whether the relay orders its successor. */
+  readonly renewed: boolean;
+  /** Why the last renewal failed, or the last look at its files; empty after a success. */
   readonly trouble: string;
-  /** Failed renewals in a row; `undefined` if the relay does not renew it. */
+  /** Failures of that in a row; `undefined` for a certificate that is neither renewed nor read again. */
   readonly failures: number | undefined;
 }
 
@@ -41,19 +43,19 @@ export class ExpiryWarnings {
 
   /** The warnings that are due at `now`. */
   lines(states: readonly CertificateState[], now: number): string[] {
-    return states.flatMap(({ names, from, until, trouble, failures }) => {
+    return states.flatMap(({ names, from, until, renewed, trouble }) => {
       // A certificate that the relay renews is due at a third of its lifetime; only a failure is worth a warning.
-      if (until === 0 || (failures !== undefined && trouble === '')) return [];
+      if (until === 0 || (renewed && trouble === '')) return [];
       // Another message reports the expiry of a certificate that the relay does not renew.
-      if (failures === undefined && now > until) return [];
+      if (!renewed && now > until) return [];
       const passed = WARNINGS.filter((before) => now >= until - Math.min(before, (until - from) / 3));
       const key = `${names.join()} ${until} ${passed.length}`;
       if (passed.length === 0 || this.told.has(key)) return [];
       this.told.add(key);
       const end = new Date(until).toISOString();
-      return [now > until ? `it expired on ${end}` : `it expires on ${end}`].map(
-        (what) => `the certificate for ${names.join(', ')}: ${what}${trouble && `, and cannot be renewed: ${trouble}`}`,
-      );
+      const what = now > until ? `it expired on ${end}` : `it expires on ${end}`;
+      const why = trouble && `, and ${renewed ? 'it cannot be renewed' : 'its files cannot be used'}: ${trouble}`;
+      return [`the certificate for ${names.join(', ')}: ${what}${why}`];
     });
   }
 }

@@ -9,13 +9,8 @@ import {
 } from '../protocol/key.js';
 import { makeParent, readIfThere, writeFileAtomic } from './files.js';
 
-/**
- * Reads a key file in derper's format, or makes one atomically with the mode 0600. Throws an Error that says what is
- * wrong with the file.
- */
-export async function loadOrMakeKey(path: string): Promise<KeyPair> {
-  const text = await readIfThere(path);
-  if (text !== undefined) return parseKeyFile(text);
+/** Makes a key file in derper's format, atomically, with the mode 0600. Throws an Error if it cannot be made. */
+export async function makeKey(path: string): Promise<KeyPair> {
   const keys = generateKeyPair();
   try {
     await makeParent(path);
@@ -24,6 +19,12 @@ export async function loadOrMakeKey(path: string): Promise<KeyPair> {
     throw new Error(`there is no such file, and it cannot be made: ${reasonOf(error)}`, { cause: error });
   }
   return keys;
+}
+
+/** Reads a key file in derper's format; `undefined` if there is none. Throws an Error that says what is wrong with it. */
+export async function loadKey(path: string): Promise<KeyPair | undefined> {
+  const text = await readIfThere(path);
+  return text === undefined ? undefined : parseKeyFile(text);
 }
 
 /** The key file exactly as derper writes it: JSON with tabs, without a final newline. */

@@ -27,6 +27,19 @@ export function sendError(response: ServerResponse, status: number, text: string
   send(response, status, `${text}\n`, { ...headers, 'Content-Type': TEXT, 'X-Content-Type-Options': 'nosniff' });
 }
 
+const REFUSED_QUERIES = new WeakSet<ServerResponse>();
+
+/** Refuses the query of a page of `/debug/`, which a client that may see the page has mistyped. */
+export function refuseQuery(response: ServerResponse, text: string): void {
+  REFUSED_QUERIES.add(response);
+  sendError(response, 400, text, DEBUG_HEADERS);
+}
+
+/** Whether the request itself was well-formed, although the answer's status says otherwise. */
+export function hasRefusedQuery(response: ServerResponse): boolean {
+  return REFUSED_QUERIES.has(response);
+}
+
 export function sendPage(response: ServerResponse, contentType: string, body: string, headers = BROWSER_HEADERS): void {
   send(response, 200, body, { ...headers, 'Content-Type': contentType });
 }

@@ -6,7 +6,7 @@ import type { Stranger } from '../plane/strangers.js';
 import type { NodeKey } from '../protocol/key.js';
 import { requestedFraming, switchingProtocols, wantsFastStart } from '../protocol/upgrade.js';
 import type { HttpCounters, RequestFailure } from './counters.js';
-import { malformed, sendError, UNSUPPORTED_CODING } from './responses.js';
+import { hasRefusedQuery, malformed, sendError, UNSUPPORTED_CODING } from './responses.js';
 import { type Face, Site, type SiteOptions } from './site.js';
 import type { Visitors } from './visitors.js';
 import { answerHandshake, handshakeFault } from './websocket.js';
@@ -168,7 +168,7 @@ export class HttpServer {
     }
     const closed = () => {
       const failure = FAILURES[response.statusCode];
-      if (failure) this.fails(failure, origin);
+      if (failure && !hasRefusedQuery(response)) this.fails(failure, origin);
       this.settle(origin, Math.min(1, origin.unanswered));
       this.rests(origin, socket);
       if (origin.unanswered > 0 || !origin.next) return;

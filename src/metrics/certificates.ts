@@ -5,7 +5,7 @@ export interface CertificateFigures {
   readonly name: string;
   /** Seconds since 1970; 0 if there is no certificate yet. */
   readonly notAfter: number;
-  /** Failed renewals in a row; `undefined` for a certificate that the relay does not renew. */
+  /** Failed renewals, or looks at its files, in a row; `undefined` for a certificate that is neither renewed nor read again. */
   readonly failures: number | undefined;
 }
 

@@ -11,7 +11,7 @@ import { KEEPER_TIMES, type KeeperTimes } from '../control/acme/keeper.js';
 import { AcmeManager, type AcmeOptions } from '../control/acme/manager.js';
 import type { CertificateSource } from '../control/certificate-source.js';
 import { CertificateWatch } from '../control/certificate-watch.js';
-import { type ServedCertificate, servedSet } from '../control/certificates.js';
+import { type ServedCertificate, type ServerCertificate, servedSet } from '../control/certificates.js';
 import { type CertificateState, ExpiryWarnings, leafState } from '../control/expiry.js';
 import { FileWatch, LOOK_AT_FILES } from '../control/file-watch.js';
 import { loadRoots, pemOf } from '../control/roots.js';
@@ -143,6 +143,8 @@ export class RelayCertificates {
     }
     for (const watch of this.watches) watch.stop();
     this.watchFiles();
+    const known = before.map(({ certificate }) => certificate.fingerprint);
+    for (const { certificate } of sources) if (!known.includes(certificate.fingerprint)) this.tellOfNew(certificate);
     this.later(() => this.look());
   }
 
@@ -171,14 +173,16 @@ export class RelayCertificates {
 
   /** The state of each certificate, and of each name that has none yet. */
   states(): CertificateState[] {
-    const read = this.sources.map(({ certificate, options }): CertificateState => {
-      const next = options.paths.length > 0 ? 'read again when its files change' : '';
-      return { ...leafState(certificate), origin: options.origin, next, trouble: '', failures: undefined };
+    const read = this.sources.map(({ certificate, options, trouble, failures }): CertificateState => {
+      const watched = options.paths.length > 0;
+      const next = watched ? 'read again when its files change' : '';
+      const outcome = { renewed: false, trouble, failures: watched ? failures : undefined };
+      return { ...leafState(certificate), origin: options.origin, next, ...outcome };
     });
     const ordered = (this.acme?.states ?? []).map((keeper): CertificateState => {
       const { name, certificate, trouble, failures } = keeper;
       const leaf = certificate ? leafState(certificate) : { issuer: '', from: 0, until: 0 };
-      return { ...leaf, names: [name], origin: 'by ACME', next: keeper.plan, trouble, failures };
+      return { ...leaf, names: [name], origin: 'by ACME', next: keeper.plan, renewed: true, trouble, failures };
     });
     return [...read, ...ordered];
   }
@@ -226,14 +230,17 @@ export class RelayCertificates {
 
   /** Serves a certificate whose files have changed. */
   private async changed(source: CertificateSource): Promise<void> {
-    const { logger } = this.parts;
     try {
-      if (!(await this.reread(source))) return;
-      const { validFor, fingerprint } = source.certificate;
-      logger.info({ names: validFor.join(), fingerprint }, 'a certificate has changed, and the new one is served');
+      await this.reread(source);
     } catch (error) {
-      logger.error(`a certificate is refused, and the relay continues to serve the old one: ${reasonOf(error)}`);
+      const text = 'a certificate is refused, and the relay continues to serve the old one';
+      this.parts.logger.error({ reason: reasonOf(error) }, text);
     }
+  }
+
+  private tellOfNew({ validFor, fingerprint }: ServerCertificate): void {
+    const facts = { names: validFor.join(), fingerprint };
+    this.parts.logger.info(facts, 'a certificate has changed, and the new one is served');
   }
 
   /**
@@ -259,8 +266,18 @@ export class RelayCertificates {
     return { certificates: [...(this.acme?.challengeCertificates() ?? []), ...certificates], otherwise };
   }
 
-  /** Reads the files of a certificate again, and serves the new one. Returns whether it differs. */
-  private async reread(source: CertificateSource): Promise<boolean> {
+  /** Reads the files of a certificate again, and serves the new one, if there is one. */
+  private async reread(source: CertificateSource): Promise<void> {
+    try {
+      if (await this.reloaded(source)) this.tellOfNew(source.certificate);
+      source.note('');
+    } catch (error) {
+      source.note(reasonOf(error));
+      throw error;
+    }
+  }
+
+  private async reloaded(source: CertificateSource): Promise<boolean> {
     const before = source.certificate;
     if (!(await source.reload(new Date()))) return false;
     const error = this.serve();

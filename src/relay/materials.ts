@@ -5,11 +5,12 @@ import { certDirOf, dataDirOf, isAcmeMode, keyFileOf, parseEabKey, type Settings
 import { CertificateSource, filesSource, manualSource, type SourceOptions } from '../control/certificate-source.js';
 import { certificateFile, keptCertificate, manualCertificate, PemError, parsePair } from '../control/certificates.js';
 import { writableByOthers } from '../control/files.js';
-import { loadMeshKey, loadOrMakeKey } from '../control/key-file.js';
+import { loadKey, loadMeshKey, makeKey } from '../control/key-file.js';
 import { loadRateConfig } from '../control/rate-config.js';
 import { loadRoots, type Roots } from '../control/roots.js';
 import { ConfigError, type Problem, reasonOf } from '../errors.js';
 import type { ReceiveRate } from '../plane/plane.js';
+import { isAmong } from '../protocol/host-name.js';
 import { type KeyPair, keyPairOf, parsePrivateKey } from '../protocol/key.js';
 import { type AdmissionMaterials, loadAdmission } from './admission.js';
 
@@ -37,17 +38,14 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   const problems: Problem[] = [];
   const load = loader(settings, problems);
   const { privateKey, meshKeyFile } = settings;
-  const ownKey = async () => {
-    const keyFile = keyFileOf(settings);
-    return load(settings.keyFile ? 'keyFile' : 'dataDir', keyFile, () => loadOrMakeKey(keyFile));
-  };
-  const keys = privateKey ? keyPairOf(parsePrivateKey(privateKey) as Uint8Array) : await ownKey();
+  const keyFile = privateKey ? '' : keyFileOf(settings);
+  const keySetting = settings.keyFile ? 'keyFile' : 'dataDir';
+  const known = privateKey
+    ? keyPairOf(parsePrivateKey(privateKey) as Uint8Array)
+    : await load(keySetting, keyFile, () => loadKey(keyFile));
   const meshKey = meshKeyFile
     ? await load('meshKeyFile', meshKeyFile, () => loadMeshKey(meshKeyFile))
     : settings.meshKey;
-  const warnings: string[] = [];
-  const warn = (text: string) => void warnings.push(text);
-  const certificates = await loadCertificates(settings, load, warn);
   const { eabKeyFile, eabKey: givenEabKey } = settings.acme;
   const eabKey = await load('acme.eabKeyFile', eabKeyFile ?? '', () =>
     isAcmeMode(settings.certMode) ? loadEabKey(eabKeyFile, givenEabKey) : undefined,
@@ -58,10 +56,15 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   if (meshing && meshKey !== undefined && /^0*$/.test(meshKey)) {
     problems.push({ path: 'meshWith', message: 'needs a mesh key that is not all zeros' });
   }
+  const warnings: string[] = [];
+  const certificates = await loadCertificates(settings, load, problems, (text) => void warnings.push(text));
   if (problems.length > 0) throw new ConfigError(problems);
+  // Last: a start that fails for another reason leaves no new key behind.
+  const keys = known ?? (await load(keySetting, keyFile, () => makeKey(keyFile)));
+  if (!keys) throw new ConfigError(problems);
   const roots = meshing ? await loadRoots(process.env) : undefined;
   warnings.push(...(await wideDirectories(settings)));
-  return { keys: keys as KeyPair, meshKey, roots, certificates, eabKey, rate, admission, warnings };
+  return { keys, meshKey, roots, certificates, eabKey, rate, admission, warnings };
 }
 
 /** What a reload has read anew; parts that have not changed are absent. */
@@ -83,7 +86,7 @@ export async function rereadMaterials(
   const rate = await load('rateConfig', settings.rateConfig ?? '', () => loadRate(settings));
   const admission = changed.admission ? await loadAdmission(settings, problems) : undefined;
   const certificates = changed.certificates
-    ? await loadCertificates(settings, load, (text) => void warnings.push(text))
+    ? await loadCertificates(settings, load, problems, (text) => void warnings.push(text))
     : undefined;
   if (problems.length > 0) throw new ConfigError(problems);
   return { rate, admission, certificates, warnings };
@@ -110,17 +113,33 @@ function loader(settings: Settings, problems: Problem[]): Load {
   };
 }
 
+/** Makes no certificate once there is a problem: the start fails, and is to leave nothing behind. */
 async function loadCertificates(
   settings: Settings,
   load: Load,
+  problems: readonly Problem[],
   warn: (text: string) => void,
 ): Promise<CertificateSource[]> {
   const certificates: CertificateSource[] = [];
   for (const [place, options] of certificateSources(settings, warn)) {
+    if (options.makes && problems.length > 0) continue;
     const source = await load(place, '', () => CertificateSource.open(place, options));
     if (source) certificates.push(source);
   }
+  const uncovered = uncoveredHost(settings, certificates);
+  if (uncovered) warn(uncovered);
   return certificates;
+}
+
+/** What clients see that connect to the host name, if certificates were given and none is for it. */
+function uncoveredHost({ certificates: given, certMode, hostname }: Settings, all: readonly CertificateSource[]) {
+  const covered = all.flatMap(({ certificate }) => certificate.validFor);
+  if (given.length === 0 || isAcmeMode(certMode) || all.length < given.length || isAmong(covered, hostname))
+    return undefined;
+  return (
+    `no certificate is for ${hostname}, which the setting hostname names: those of the setting certificates are for ` +
+    `${covered.join(', ')}; set hostname to one of these names, or add a certificate for it`
+  );
 }
 
 /** Warns about directories of keys that other users may write to. */
@@ -166,7 +185,12 @@ function certificateSources(settings: Settings, warn: (text: string) => void): [
   if (certificate) {
     const load = async () => parsePair(certificate, []);
     const name = 'the certificate';
-    return [['certificate', { name, origin: 'from the settings', paths: [], isDefault: true, load, renews: false }]];
+    return [
+      [
+        'certificate',
+        { name, origin: 'from the settings', paths: [], isDefault: true, load, renews: false, makes: false },
+      ],
+    ];
   }
   const directory = certDirOf(settings);
   if (certMode === 'manual') {
@@ -176,6 +200,14 @@ function certificateSources(settings: Settings, warn: (text: string) => void): [
   const hosts = local.includes(hostname) ? local : [hostname, ...local];
   const load = () => keptCertificate(directory, hosts, new Date(), warn);
   const name = certificateFile(directory, 'derpkit');
-  const options = { name, origin: 'made by this relay', paths: [], isDefault: true, load, renews: true } as const;
+  const options = {
+    name,
+    origin: 'made by this relay',
+    paths: [],
+    isDefault: true,
+    load,
+    renews: true,
+    makes: true,
+  } as const;
   return [[certDir ? 'certDir' : 'dataDir', options]];
 }

@@ -1,9 +1,10 @@
 import type { EventEmitter } from 'node:events';
+import { getSystemErrorMap } from 'node:util';
 import type { Settings } from '../config.js';
 import { Gate, type GateEvents, type GateOptions } from '../control/admission/gate.js';
 import { BootstrapDns } from '../control/bootstrap-dns.js';
 import { MESH_TIMES, Mesh, type MeshTimes } from '../control/mesh.js';
-import { PlaneRefusal, reasonOf } from '../errors.js';
+import { PlaneRefusal, type Problem, reasonOf } from '../errors.js';
 import type { FaultLog } from '../faults/fault-log.js';
 import { HttpCounters } from '../http/counters.js';
 import { DebugAccess, type DebugRules } from '../http/debug-access.js';
@@ -269,14 +270,36 @@ function debugRules({ debugAllowIp, debugTrustedCidrs, debugKeyFile }: Settings)
   return { allowIp: debugAllowIp, trustedCidrs: debugTrustedCidrs, keyFile: debugKeyFile };
 }
 
-/** Makes the plane. The system may refuse what it needs, mostly threads. */
+/** Makes the plane. The system may refuse what it needs. */
 function makePlane(make: () => DataPlane): DataPlane {
   try {
     return make();
   } catch (cause) {
-    const message =
-      `the native plane cannot start its threads: ${reasonOf(cause)}; allow more of them (ulimit -u, TasksMax= of a unit, ` +
-      'the process limit of a container), set fewer workers, or use plane js, which needs none';
-    throw new PlaneRefusal({ path: 'workers', message }, cause);
+    throw new PlaneRefusal(planeProblem(cause), cause);
   }
+}
+
+function planeProblem(cause: unknown): Problem {
+  const why = reasonOf(cause);
+  switch (codeOf(cause)) {
+    case 'EAGAIN': {
+      const advice =
+        'allow more of them (ulimit -u, TasksMax= of a unit, the process limit of a container), set fewer workers, or ' +
+        'use plane js, which needs none';
+      return { path: 'workers', message: `the native plane cannot start its threads: ${why}; ${advice}` };
+    }
+    case 'EMFILE':
+    case 'ENFILE': {
+      const advice = 'allow more of them (ulimit -n, LimitNOFILE= of a unit), set fewer workers, or use plane js';
+      return { path: 'workers', message: `the native plane has too few file descriptors: ${why}; ${advice}` };
+    }
+    default:
+      return { path: 'plane', message: `the plane cannot be made: ${why}; plane js may be able to` };
+  }
+}
+
+/** The system's name of an error. */
+function codeOf(error: unknown): string | undefined {
+  const { errno } = (error ?? {}) as NodeJS.ErrnoException;
+  return errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[0];
 }

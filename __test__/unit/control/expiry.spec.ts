@@ -6,8 +6,8 @@ import { issue } from '../../helpers/issue.js';
 const DAY = 24 * 60 * 60 * 1000;
 
 function state(days: number, changes: Partial<CertificateState> = {}): CertificateState {
-  const some = { names: ['a.test'], issuer: 'CA', origin: 'from files', next: '', trouble: '', failures: undefined };
-  return { ...some, from: 0, until: days * DAY, ...changes };
+  const some = { names: ['a.test'], issuer: 'CA', origin: 'from files', next: '', renewed: false, trouble: '' };
+  return { ...some, failures: undefined, from: 0, until: days * DAY, ...changes };
 }
 
 /** The days before the end on which there is a line. */
@@ -31,19 +31,26 @@ describe('a certificate that expires', () => {
   });
 
   it('a certificate is warned about with the reason why its renewal failed, and not while it is in progress', () => {
-    expect(days(state(90, { failures: 0 }), 90)).toEqual([]);
-    const failing = state(90, { failures: 2, trouble: 'no answer in time' });
+    expect(days(state(90, { renewed: true, failures: 0 }), 90)).toEqual([]);
+    const failing = state(90, { renewed: true, failures: 2, trouble: 'no answer in time' });
     expect(days(failing, 90)).toEqual([14, 3]);
     const [line] = new ExpiryWarnings().lines([failing], 80 * DAY);
     expect(line).toBe(
-      'the certificate for a.test: it expires on 1970-04-01T00:00:00.000Z, and cannot be renewed: no answer in time',
+      'the certificate for a.test: it expires on 1970-04-01T00:00:00.000Z, and it cannot be renewed: no answer in time',
     );
   });
 
   it('a certificate is warned about after it has expired', () => {
-    expect(new ExpiryWarnings().lines([state(90, { failures: 1, trouble: 'no' })], 91 * DAY)).toEqual([
-      'the certificate for a.test: it expired on 1970-04-01T00:00:00.000Z, and cannot be renewed: no',
+    expect(new ExpiryWarnings().lines([state(90, { renewed: true, failures: 1, trouble: 'no' })], 91 * DAY)).toEqual([
+      'the certificate for a.test: it expired on 1970-04-01T00:00:00.000Z, and it cannot be renewed: no',
     ]);
+  });
+
+  it('a certificate from files is warned about as if they could be used, with the reason why they cannot', () => {
+    const files = state(90, { failures: 3, trouble: 'a.key: no private key' });
+    expect(days(files, 90)).toEqual([14, 3]);
+    const [line] = new ExpiryWarnings().lines([files], 80 * DAY);
+    expect(line).toMatch(/Z, and its files cannot be used: a\.key: no private key$/);
   });
 
   it('a certificate that does not exist yet causes no warning', () => {

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { formatKeyFile, loadMeshKey, loadOrMakeKey } from '../../../src/control/key-file.js';
+import { formatKeyFile, loadKey, loadMeshKey, makeKey } from '../../../src/control/key-file.js';
 import { keyPairOf, nodeKeyHex } from '../../../src/protocol/key.js';
 import { temporaryDirectory } from '../temp.js';
 import { bytes, cases, vectors } from '../vectors.js';
@@ -9,6 +9,11 @@ import { bytes, cases, vectors } from '../vectors.js';
 const root = temporaryDirectory();
 const { private: hex = '', public: publicHex } = vectors.keys.values.server ?? {};
 let count = 0;
+
+/** As a relay does it: the key that is there, or a new one. */
+async function key(path: string) {
+  return (await loadKey(path)) ?? makeKey(path);
+}
 
 function file(text?: string): string {
   const path = join(root, `${count++}`, 'derper.key');
@@ -25,15 +30,15 @@ describe('new key files', () => {
 
   it('a new key file is for its owner alone, and read again the next time', async () => {
     const path = join(root, 'not', 'yet', 'there', 'derper.key');
-    const made = await loadOrMakeKey(path);
+    const made = await key(path);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(readFileSync(path, 'utf8')).toBe(formatKeyFile(made));
     expect(readdirSync(join(path, '..'))).toEqual(['derper.key']);
-    expect((await loadOrMakeKey(path)).publicKey).toBe(made.publicKey);
+    expect((await key(path)).publicKey).toBe(made.publicKey);
   });
 
   it('each new key file has another key', async () => {
-    const [first, second] = await Promise.all([loadOrMakeKey(file()), loadOrMakeKey(file())]);
+    const [first, second] = await Promise.all([key(file()), key(file())]);
     expect(first.publicKey).not.toBe(second.publicKey);
   });
 });
@@ -49,7 +54,7 @@ describe('forms of key files', () => {
     ['with two spellings of the name, of which the last counts', `{"PRIVATEKEY":"x","PrivateKey":"privkey:${hex}"}`],
   ])('a key file is read %s', async (_name, text) => {
     const path = file(text);
-    expect(nodeKeyHex((await loadOrMakeKey(path)).publicKey)).toBe(publicHex);
+    expect(nodeKeyHex((await key(path)).publicKey)).toBe(publicHex);
     // Reading changes nothing.
     expect(readFileSync(path, 'utf8')).toBe(text);
   });
@@ -76,7 +81,7 @@ describe('unusable key files', () => {
     ['an all-zero key', `{"PrivateKey":"privkey:${'0'.repeat(64)}"}`],
   ])('an unusable key file is left alone, and never quoted: %s', async (_name, text) => {
     const path = file(text);
-    const error = await loadOrMakeKey(path).catch((caught: Error) => caught);
+    const error = await key(path).catch((caught: Error) => caught);
     expect(error).toBeInstanceOf(Error);
     expect((error as Error).message).toMatch(/^not a key file: /);
     expect((error as Error).message).not.toContain(secret);
@@ -84,7 +89,7 @@ describe('unusable key files', () => {
   });
 
   it('a directory is no key file', async () => {
-    await expect(loadOrMakeKey(root)).rejects.toThrow(/EISDIR/);
+    await expect(key(root)).rejects.toThrow(/EISDIR/);
   });
 });
 
@@ -112,8 +117,6 @@ describe('a mesh key file', () => {
 describe('key files that cannot be made', () => {
   it('a key file that cannot be made is an error with the reason', async () => {
     // No user can make a file there, whatever its rights.
-    await expect(loadOrMakeKey('/proc/none/derper.key')).rejects.toThrow(
-      /^there is no such file, and it cannot be made: ./,
-    );
+    await expect(key('/proc/none/derper.key')).rejects.toThrow(/^there is no such file, and it cannot be made: ./);
   });
 });
