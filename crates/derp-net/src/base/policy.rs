@@ -238,7 +238,8 @@ mod tests {
     #[test]
     fn a_policy_comes_back_from_its_numbers() {
         // Of a truth value there are only two.
-        let number = |(index, row)| if ["tellFailures", "countSenders"].contains(&row) { 1.0 } else { (index + 2) as f64 };
+        let number =
+            |(index, row)| if ["tellFailures", "countSenders"].contains(&row) { 1.0 } else { (index + 2) as f64 };
         let distinct: Vec<f64> = Policy::rows().enumerate().map(number).collect();
         let policy = Policy::from_numbers(&distinct).unwrap();
         assert_eq!(policy.numbers(), distinct);

@@ -28,7 +28,11 @@ enum Ids {
 
 impl Default for Subscribers {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Lock::default()).collect(), hasher: RandomState::new(), senders: Senders::default() }
+        Self {
+            shards: (0..SHARDS).map(|_| Lock::default()).collect(),
+            hasher: RandomState::new(),
+            senders: Senders::default(),
+        }
     }
 }
 
