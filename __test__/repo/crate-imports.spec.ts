@@ -25,7 +25,7 @@ const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
     [''],
     ['client_login'],
     ['login', 'server_frame'],
-    ['client_info', 'counters', 'frame', 'frame_rules', 'http_head', 'queue'],
+    ['client_info', 'counters', 'frame', 'frame_rules', 'http_head', 'queue', 'sender_sketch'],
     ['decode', 'drop_reason', 'key'],
     ['duplicates', 'json', 'stun', 'sync', 'token_bucket', 'websocket', 'wire'],
   ],

@@ -360,24 +360,6 @@ describe('homes', () => {
     expect(homes(scene)).toEqual([1, 0, 0]);
   });
 
-  it.each([
-    [false, true, 1, [1, 1, 0]],
-    [false, false, 2, [0, 1, 1]],
-    [false, true, 3, [1, 2, 1]],
-    [true, false, 1, [0, 0, 1]],
-    [true, true, 2, [1, 1, 1]],
-    [true, false, 7, [0, 3, 4]],
-  ])(
-    'a home that was %s, and is %s after %i changes, counts each of them as a move',
-    (before, after, changes, wanted) => {
-      const scene = new Scene();
-      scene.come(1, ALICE);
-      if (before) scene.registry.prefer(1, true, 1, 0);
-      scene.registry.prefer(1, after, changes, 9000);
-      expect(homes(scene)).toEqual(wanted);
-    },
-  );
-
   it('a home ends with its connection, which does not count as a move', () => {
     const scene = new Scene();
     scene.come(1, ALICE);
