@@ -28,6 +28,12 @@ export interface DebugRules {
 /** `unknown host`: the client's address has access, but its request names a host that is not one of ours. */
 export type DebugVerdict = 'allowed' | 'denied' | 'unknown host';
 
+/**
+ * Which requests a page answers. `near` is derper's rule. `machine` is for pages that show more than figures: those of this
+ * machine, and the debug key. `key` is the debug key alone.
+ */
+export type DebugReach = 'near' | 'machine' | 'key';
+
 /** The facts of a request that decide about access. */
 export interface DebugRequest {
   readonly method: string;
@@ -62,6 +68,7 @@ const PROXY_HEADERS = [
 
 /** The machine itself, and Tailscale's networks. */
 const NEAR = new Networks(['127.0.0.0/8', '::1/128', '100.64.0.0/10', 'fd7a:115c:a1e0::/48']);
+const MACHINE = new Networks(['127.0.0.0/8', '::1/128']);
 /** Chromebooks use a part of Tailscale's range for themselves. */
 const CHROMEBOOKS = new Networks(['100.115.92.0/23']);
 
@@ -86,11 +93,14 @@ export class DebugAccess {
     this.trusted = new Networks(rules.trustedCidrs);
   }
 
-  verdict(request: DebugRequest): DebugVerdict {
+  verdict(request: DebugRequest, reach: DebugReach = 'near'): DebugVerdict {
     const { method, debugKey, headers, address } = request;
     if (method === 'GET' && debugKey && this.isKey(debugKey)) return 'allowed';
+    if (reach === 'key') return 'denied';
     // Behind a proxy, the peer address is the proxy's and does not identify the client.
     if (isProxied(headers) || !this.isNear(address)) return 'denied';
+    // A web page of others could not read the answer, but it could hold what there is one of.
+    if (reach === 'machine' && !(MACHINE.has(address) && isOfItsOwn(headers))) return 'denied';
     return headers.host === undefined || this.isOurs(headers.host) ? 'allowed' : 'unknown host';
   }
 
@@ -119,6 +129,11 @@ export class DebugAccess {
       return false;
     }
   }
+}
+
+/** Whether no web page of another site has sent the request. Programs do not say. */
+function isOfItsOwn({ 'sec-fetch-site': site = 'none' }: IncomingHttpHeaders): boolean {
+  return site === 'none' || site === 'same-origin';
 }
 
 function isProxied(headers: IncomingHttpHeaders): boolean {

@@ -1,12 +1,14 @@
 import type { ServerResponse } from 'node:http';
 import { type ClientsSource, sendClients, sendClientsJson } from './clients-page.js';
+import type { DebugReach } from './debug-access.js';
 import { hasLiveFile, sendLiveFile, sendLivePage } from './live-assets.js';
 import type { LiveFeed } from './live-feed.js';
 import { DEBUG_HEADERS, escapeHtml, HTML, sendError, sendPage, TEXT } from './responses.js';
+import { sendTap, type TapSource } from './tap-page.js';
 import { sendTraffic } from './traffic-page.js';
 
 /** The contents of the pages below `/debug/`. */
-export interface DebugSource extends ClientsSource {
+export interface DebugSource extends ClientsSource, TapSource {
   /** Names and values at the top of the index page. */
   facts(): readonly (readonly [name: string, value: string])[];
   /** expvar JSON. */
@@ -23,6 +25,8 @@ export interface DebugSource extends ClientsSource {
 
 interface Page {
   readonly about: string;
+  /** Which requests it answers; `near` if absent. */
+  readonly reach?: DebugReach;
   /** `query` is what stands behind the question mark. */
   send(response: ServerResponse, source: DebugSource, query: string): Promise<void>;
 }
@@ -62,6 +66,7 @@ const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
   ],
   ['clients.json', { about: 'the same list for programs, with every figure', send: sendClientsJson }],
   ['traffic', { about: 'clients that send or get packets, every two seconds', send: sendTraffic }],
+  ['tap', { about: 'packets as they pass, for this machine and the debug key', reach: 'machine', send: sendTap }],
   ['check', { about: 'whether the books are in order', send: check }],
 ]);
 

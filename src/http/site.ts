@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Barrier } from '../faults/barrier.js';
 import { bodyFault, DERP_PATH, isHostField } from '../protocol/upgrade.js';
-import type { DebugAccess, DebugVerdict } from './debug-access.js';
+import type { DebugAccess, DebugReach, DebugVerdict } from './debug-access.js';
 import { type DebugSource, debugIndex, debugPage } from './debug-pages.js';
 import { bootstrapDns, generate204, type HomeOptions, home, probe, robots } from './pages.js';
 import { parseTarget, type Target } from './paths.js';
@@ -32,6 +32,13 @@ export interface SiteOptions extends HomeOptions {
 
 /** `main`: the relay itself. `redirect`: the HTTP listener beside a TLS relay. */
 export type Face = 'main' | 'redirect';
+
+/** Which requests a page answers, for those that it does not. */
+const ANSWERED: Readonly<Record<DebugReach, string>> = {
+  near: 'requests from near',
+  machine: 'requests from the machine of the relay, and requests with the debug key (debugKeyFile, TS_DEBUG_KEY_PATH)',
+  key: 'requests with the debug key alone (debugKeyFile, TS_DEBUG_KEY_PATH)',
+};
 
 const NO_HOST = 'Bad Request: missing required Host header';
 const MALFORMED_HOST = 'Bad Request: malformed Host header';
@@ -115,8 +122,10 @@ export class Site {
 
   private debug(request: IncomingMessage, response: ServerResponse, target: Target, address: string): void {
     const page = debugPage(target.path);
-    const verdict = this.debugVerdict(request, target, address);
-    if (verdict === 'unknown host') {
+    const verdict = this.debugVerdict(request, target, address, page?.reach);
+    if (page?.reach && verdict === 'denied' && this.allowsDebug(request, target, address)) {
+      sendError(response, 403, `debug access denied: ${target.path} answers ${ANSWERED[page.reach]}`);
+    } else if (verdict === 'unknown host') {
       const host = request.headers.host ?? '';
       sendError(response, 403, `debug access denied: ${host} is not a name of this relay; debugHosts adds names`);
     } else if (verdict === 'denied') {
@@ -160,9 +169,14 @@ export class Site {
     return this.debugVerdict(request, target, address) === 'allowed';
   }
 
-  private debugVerdict({ method = '', headers }: IncomingMessage, { query }: Target, address: string): DebugVerdict {
+  private debugVerdict(
+    { method = '', headers }: IncomingMessage,
+    { query }: Target,
+    address: string,
+    reach?: DebugReach,
+  ): DebugVerdict {
     const debugKey = new URLSearchParams(query).get('debugkey');
-    return this.options.debugAccess.verdict({ method, debugKey, headers, address });
+    return this.options.debugAccess.verdict({ method, debugKey, headers, address }, reach);
   }
 }
 

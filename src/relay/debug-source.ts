@@ -14,7 +14,7 @@ import { LiveFeed } from '../http/live-feed.js';
 import { derperMetrics } from '../metrics/derper.js';
 import { type Entry, expvarJson, prometheusText } from '../metrics/exposition.js';
 import { processFigures, rememberStart } from '../metrics/process.js';
-import type { DataPlane, ReceiveRate } from '../plane/plane.js';
+import type { DataPlane, PacketTap, ReceiveRate, TapOptions } from '../plane/plane.js';
 import type { Registry } from '../registry/registry.js';
 import { VERSION } from '../version.js';
 import { clientPieces } from './client-list.js';
@@ -91,6 +91,10 @@ export class RelayDebugSource implements DebugSource {
 
   counts() {
     return this.parts.registry.figures();
+  }
+
+  tap(options: TapOptions): PacketTap {
+    return this.parts.plane.tap(options);
   }
 
   async check(): Promise<readonly string[]> {

@@ -2,7 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { DebugAccess, type DebugAccessOptions, type DebugRequest } from '../../../src/http/debug-access.js';
+import {
+  DebugAccess,
+  type DebugAccessOptions,
+  type DebugReach,
+  type DebugRequest,
+} from '../../../src/http/debug-access.js';
 
 const FAR = '192.0.2.1';
 
@@ -10,9 +15,11 @@ function from(address: string, more: Partial<DebugRequest> = {}): DebugRequest {
   return { method: 'GET', debugKey: null, headers: { host: 'derp.test' }, address, ...more };
 }
 
-function access(options: Partial<DebugAccessOptions> = {}): { allows(request: DebugRequest): boolean } {
+function access(options: Partial<DebugAccessOptions> = {}): {
+  allows(request: DebugRequest, reach?: DebugReach): boolean;
+} {
   const made = new DebugAccess({ trustedCidrs: [], hosts: () => ['derp.test'], ...options });
-  return { allows: (request) => made.verdict(request) === 'allowed' };
+  return { allows: (request, reach) => made.verdict(request, reach) === 'allowed' };
 }
 
 describe('access to /debug/', () => {
@@ -90,6 +97,41 @@ describe('access to /debug/', () => {
     expect(access({ allowIp: '' }).allows(from(''))).toBe(false);
   });
 
+  it.each(['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1'])(
+    'a page for the machine of the relay answers %s',
+    (address) => {
+      expect(access().allows(from(address), 'machine')).toBe(true);
+      expect(access().allows(from(address), 'key')).toBe(false);
+    },
+  );
+
+  it.each(['100.64.0.1', 'fd7a:115c:a1e0::1', FAR, '198.51.100.1'])(
+    'a page for the machine of the relay does not answer %s, which other pages answer',
+    (address) => {
+      const trusting = access({ trustedCidrs: ['198.51.100.0/24'], allowIp: FAR });
+      expect(trusting.allows(from(address))).toBe(true);
+      expect(trusting.allows(from(address), 'machine')).toBe(false);
+      expect(trusting.allows(from(address), 'key')).toBe(false);
+    },
+  );
+
+  it.each([
+    ['x-forwarded-for', '127.0.0.1'],
+    ['sec-fetch-site', 'cross-site'],
+    ['sec-fetch-site', 'same-site'],
+  ])('a page for the machine of the relay answers no request with %s: %s', (name, value) => {
+    const headers = { host: 'derp.test', [name]: value };
+    expect(access().allows(from('127.0.0.1', { headers }), 'machine')).toBe(false);
+  });
+
+  it.each(['none', 'same-origin'])(
+    'a page for the machine of the relay answers a browser there, with sec-fetch-site: %s',
+    (value) => {
+      const headers = { host: 'derp.test', 'sec-fetch-site': value };
+      expect(access().allows(from('127.0.0.1', { headers }), 'machine')).toBe(true);
+    },
+  );
+
   it('without a key file, no key gives access', () => {
     expect(access().allows(from(FAR, { debugKey: 'any' }))).toBe(false);
   });
@@ -104,8 +146,12 @@ describe('access to /debug/', () => {
     onTestFinished(() => rmSync(directory, { recursive: true }));
     const keyFile = join(directory, 'key');
     const guarded = access({ keyFile });
-    const asked = (debugKey: string, method = 'GET') =>
-      guarded.allows(from(FAR, { debugKey, method, headers: { host: 'evil.test', 'x-forwarded-for': FAR } }));
+    const asked = (debugKey: string, method = 'GET') => {
+      const request = from(FAR, { debugKey, method, headers: { host: 'evil.test', 'x-forwarded-for': FAR } });
+      const verdicts = (['near', 'machine', 'key'] as const).map((reach) => guarded.allows(request, reach));
+      expect(new Set(verdicts).size).toBe(1);
+      return verdicts[0];
+    };
     expect(asked('open')).toBe(false);
     writeFileSync(keyFile, ' open\n');
     expect(asked('open')).toBe(true);

@@ -37,6 +37,7 @@ describe('the index of /debug/', () => {
         ['live', 'what the relay does, drawn every second'],
         ['clients.json', 'the same list for programs, with every figure'],
         ['traffic', 'clients that send or get packets, every two seconds'],
+        ['tap', 'packets as they pass, for this machine and the debug key'],
         ['check', 'whether the books are in order'],
       ].map(([path, about]) => `<li><a href="/debug/${path}">/debug/${path}</a> (${about})</li>`),
     ]);
@@ -128,6 +129,17 @@ describe('denied access to /debug/', () => {
     const { body } = await asked(proxied('/debug/vars'), { debugHint: () => true });
     expect(body).toBe('debug access denied; to permit access, set TS_ALLOW_DEBUG_IP=127.0.0.1\n');
     expect((await main.ask(proxied('/debug/nothing'))).body).toBe('debug access denied\n');
+  });
+
+  it('a denial says which requests a page answers, where other pages would answer', async () => {
+    const { status, body } = await asked('GET /debug/tap HTTP/1.1|Sec-Fetch-Site: cross-site');
+    expect(status).toBe(403);
+    expect(body).toMatch(
+      /^debug access denied: \/debug\/tap answers requests from the machine of the relay, and .*debugKeyFile/,
+    );
+    expect((await main.ask('GET /debug/vars HTTP/1.1|Sec-Fetch-Site: cross-site')).status).toBe(200);
+    const proxied = await main.ask('GET /debug/tap HTTP/1.1|X-Forwarded-For: 127.0.0.1');
+    expect(proxied).toMatchObject({ status: 403, body: 'debug access denied\n' });
   });
 
   it('a denial names a host that is not a name of the relay', async () => {

@@ -26,6 +26,7 @@ export const NOTHING_TO_SHOW: HttpOptions['debug'] = {
   check: async () => [],
   clients: async function* () {},
   counts: () => ({ connections: 0, localKeys: 0 }),
+  tap: () => ({ stop: () => {}, [Symbol.asyncIterator]: async function* () {} }),
   live: new LiveFeed({ figures: () => ({}), busiest: async () => [] }, STRICT),
 };
 

@@ -1,0 +1,121 @@
+/** Reads what is written as the specification lays it out: every block, every option, and the packets within. */
+import { describe, expect, it } from 'vitest';
+import { JsonLines, Pcapng } from '../../../src/http/tap-formats.js';
+import type { TapBatch, TapFrame } from '../../../src/plane/plane.js';
+import { formatNodeKey, generateKeyPair, nodeKeyBytes } from '../../../src/protocol/key.js';
+import { type Block, blocksOf, sumOfDatagram } from '../../helpers/pcapng.js';
+
+const [A, B] = [generateKeyPair().publicKey, generateKeyPair().publicKey];
+/** Later than 2 ** 32 microseconds, and not a whole millisecond. */
+const TIME = Date.UTC(2026, 10, 29) + 0.25;
+
+function frame(bytes: Buffer, more: Partial<TapFrame> = {}): TapFrame {
+  return { time: TIME, source: A, destination: B, kind: 'other', length: bytes.length, bytes, ...more };
+}
+
+function batch(missed: number, ...frames: TapFrame[]): TapBatch {
+  return { frames, missed, release: () => {} };
+}
+
+function written(...batches: TapBatch[]): Block[] {
+  const format = new Pcapng();
+  return blocksOf(Buffer.concat([format.head(), ...batches.map((each) => format.packets(each))]));
+}
+
+const packetsOf = (blocks: Block[]) => blocks.filter(({ type }) => type === 'packet');
+const addressOf = (key: typeof A) => Buffer.concat([Buffer.of(0xfd), nodeKeyBytes(key).subarray(0, 15)]);
+
+describe('a capture file', () => {
+  it('begins with a section and one interface, whose packets begin with an IP header', () => {
+    const [section, link, ...more] = blocksOf(new Pcapng().head());
+    expect(section).toMatchObject({ type: 'section', version: '1.0', length: -1n });
+    expect(link).toMatchObject({ type: 'interface', linkType: 101, snapLength: 0 });
+    expect(link?.options.get(2)?.toString()).toBe('derp');
+    expect(more).toEqual([]);
+  });
+
+  it('names each client once, in front of its first packet, by its whole key', () => {
+    const blocks = written(batch(0, frame(Buffer.from('1')), frame(Buffer.from('2'), { source: B, destination: A })));
+    expect(blocks.slice(2).map(({ type }) => type)).toEqual(['names', 'names', 'packet', 'packet']);
+    const names = blocks.filter(({ type }) => type === 'names').map(({ names: given }) => given);
+    expect(names).toEqual([A, B].map((key) => [[addressOf(key), formatNodeKey(key)]]));
+  });
+
+  it.each(['', 'x', 'four', 'odd length'])('has the payload %j as a datagram that is sound', (text) => {
+    const [block] = packetsOf(written(batch(0, frame(Buffer.from(text)))));
+    const { data = Buffer.alloc(0) } = block as Block;
+    expect(block).toMatchObject({ captured: 48 + text.length, original: 48 + text.length, microseconds: TIME * 1000 });
+    expect(data.readUInt8(0) >> 4).toBe(6);
+    expect(data.readUInt16BE(4)).toBe(8 + text.length);
+    expect(data.readUInt8(6)).toBe(17);
+    expect(data.subarray(8, 24)).toEqual(addressOf(A));
+    expect(data.subarray(24, 40)).toEqual(addressOf(B));
+    expect([data.readUInt16BE(40), data.readUInt16BE(42)]).toEqual([41641, 41641]);
+    expect(data.readUInt16BE(44)).toBe(8 + text.length);
+    expect(sumOfDatagram(data)).toBe(0xffff);
+    expect(data.subarray(48).toString()).toBe(text);
+  });
+
+  it('never has the checksum 0, which IPv6 forbids', () => {
+    for (let value = 0; value < 0x10000; value++) {
+      const payload = Buffer.alloc(2);
+      payload.writeUInt16BE(value);
+      const [block] = packetsOf(written(batch(0, frame(payload))));
+      const { data = Buffer.alloc(0) } = block as Block;
+      if (sumOfDatagram(data) !== 0xffff || data.readUInt16BE(46) === 0) expect.fail(`of the payload ${value}`);
+    }
+  });
+
+  it('says how long a packet is of which only a part is copied', () => {
+    const [block] = packetsOf(written(batch(0, frame(Buffer.from('part'), { length: 1500 }))));
+    expect(block).toMatchObject({ captured: 52, original: 1548 });
+    expect(block?.data?.readUInt16BE(44)).toBe(1508);
+    expect(block?.data?.readUInt16BE(46)).not.toBe(0);
+  });
+
+  it('takes the longest packet, for which a datagram has no length', () => {
+    const [block] = packetsOf(written(batch(0, frame(Buffer.alloc(65_536, 1)))));
+    expect(block).toMatchObject({ captured: 65_584, original: 65_584 });
+    expect([block?.data?.readUInt16BE(4), block?.data?.readUInt16BE(44)]).toEqual([65_535, 65_535]);
+  });
+
+  it('tells discovery by its port, and why a packet was dropped in a comment', () => {
+    const [block] = packetsOf(written(batch(0, frame(Buffer.from('?'), { kind: 'disco', dropped: 'unknown_dest' }))));
+    expect(block?.data?.readUInt16BE(42)).toBe(41642);
+    expect(block?.options.get(1)?.toString()).toBe('dropped: unknown_dest');
+  });
+
+  it('counts packets that were missed with the next packet, and all of them with the statistics', () => {
+    const format = new Pcapng();
+    const bytes = [
+      format.packets(batch(0, frame(Buffer.from('1')))),
+      format.packets(batch(7, frame(Buffer.from('9')), frame(Buffer.from('10')))),
+      format.pulse(TIME, 3, 2 ** 40),
+    ];
+    const blocks = blocksOf(Buffer.concat([format.head(), ...bytes]));
+    expect(packetsOf(blocks).map(({ options }) => options.get(4)?.readBigUInt64LE())).toEqual([
+      undefined,
+      7n,
+      undefined,
+    ]);
+    const last = blocks.at(-1) as Block;
+    expect(last).toMatchObject({ type: 'statistics', microseconds: TIME * 1000 });
+    expect([4, 5].map((code) => last.options.get(code)?.readBigUInt64LE())).toEqual([3n, 2n ** 40n]);
+  });
+});
+
+describe('lines of JSON', () => {
+  it('have one packet each, no payload that nobody asked for, and what was missed in front', () => {
+    const format = new JsonLines();
+    const frames = [frame(Buffer.alloc(0), { length: 9 }), frame(Buffer.from('ab'), { dropped: 'unknown_dest' })];
+    const lines = `${format.packets(batch(3, ...frames))}${format.pulse(5, 2, 3)}`.split('\n');
+    const [source, destination] = [formatNodeKey(A), formatNodeKey(B)];
+    expect(lines.pop()).toBe('');
+    expect(lines.map((line) => JSON.parse(line))).toEqual([
+      { missed: 3 },
+      { time: TIME, source, destination, kind: 'other', length: 9 },
+      { time: TIME, source, destination, kind: 'other', length: 2, dropped: 'unknown_dest', payload: 'YWI=' },
+      { time: 5, total: { seen: 2, missed: 3 } },
+    ]);
+  });
+});
