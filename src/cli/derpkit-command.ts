@@ -22,6 +22,7 @@ import { takeSockets, withSockets } from './inherited-sockets.js';
 import { announce, explain, inOneLine, pinnedNode, type Spelling } from './messages.js';
 import { runRelay } from './run-relay.js';
 import { flagOf, type Gathered, gather, variableOf } from './sources.js';
+import { addTap } from './tap.js';
 
 /** Settings without a flag: every user of the machine can read the command line of a process. */
 const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey', 'acme.eabKey'];
@@ -77,6 +78,7 @@ program
   });
 
 addHealth(program);
+addTap(program);
 addBench(program);
 
 // After a mistyped command the help is short enough to show; after a mistyped option it is too long.

@@ -1,0 +1,124 @@
+/** The relay that a command asks: which one it is, and a connection to it. */
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { connect as connectTcp, isIP, isIPv6, type Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { parseSettings, type Settings } from '../config.js';
+import { reasonOf } from '../errors.js';
+import { explain, type Spelling } from './messages.js';
+import { gather } from './sources.js';
+
+/** A relay, and what it is to be asked as. */
+export interface Target {
+  readonly url: string;
+  /** The settings of the relay, if it is the one that `derpkit serve` runs on this machine. */
+  readonly own?: Settings;
+}
+
+/** Where a target listens. */
+export interface Place {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+  /** The name that the certificate is asked for; empty for an address. */
+  readonly servername: string;
+  /** Host and port, as a request names them. */
+  readonly authority: string;
+  /** On this machine, where the certificate proves nothing. */
+  readonly isLoopback: boolean;
+}
+
+/** How a certificate is judged: by the roots, not at all, or by the SHA-256 of its bytes in hex. */
+export type Trust = 'roots' | 'any' | { readonly pin: string };
+
+/**
+ * Calls `act` with the relay of `url`, or without one with that of `derpkit serve` with these variables, and returns its exit
+ * code. Prints why it failed, and returns 1.
+ */
+export async function withTarget(
+  command: string,
+  url: string | undefined,
+  act: (target: Target) => Promise<number>,
+): Promise<number> {
+  let spelling: Spelling = (place) => place;
+  let target: Target | undefined = url === undefined ? undefined : { url };
+  try {
+    if (!target) {
+      const gathered = await gather({}, process.env);
+      spelling = gathered.spelling;
+      target = ownTarget(parseSettings(gathered.config));
+    }
+    return await act(target);
+  } catch (error) {
+    const told = target
+      ? `derpkit ${command}: ${target.url}: ${reasonOf(error)}\n`
+      : explain('derpkit', error, spelling);
+    process.stderr.write(told);
+    return 1;
+  }
+}
+
+function ownTarget(own: Settings): Target {
+  const { listen, certMode } = own;
+  const { host, port } = listen;
+  // By address: a container may have no resolver for localhost.
+  const reached = host === '' || host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  const inUrl = isIPv6(reached) ? `[${reached}]` : reached;
+  return { url: `${certMode === 'off' ? 'http' : 'https'}://${inUrl}:${port}`, own };
+}
+
+/** Throws if the URL is none of a relay. */
+export function placeOf({ url: text, own }: Target): Place {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== 'https:' && url?.protocol !== 'http:')
+    throw new Error('the URL must begin with http:// or https://');
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  const tls = url.protocol === 'https:';
+  const shown = own?.hostname ?? host;
+  return {
+    host,
+    port: Number(url.port || (tls ? 443 : 80)),
+    tls,
+    servername: isIP(shown) === 0 ? shown : '',
+    authority: url.host,
+    isLoopback: /^(?:localhost|127\..*|::1)$/.test(host),
+  };
+}
+
+/** Connects, and judges the certificate. Rejects with the reason of the signal when that ends. */
+export async function connectTo(
+  { host, port, tls, servername }: Place,
+  trust: Trust,
+  signal: AbortSignal,
+): Promise<Socket> {
+  const socket = tls
+    ? connectTls({ host, port, servername, rejectUnauthorized: trust === 'roots' })
+    : connectTcp({ host, port });
+  try {
+    await once(socket, tls ? 'secureConnect' : 'connect', { signal });
+    if (typeof trust === 'object') verifyPin(socket as TLSSocket, trust.pin);
+    return socket;
+  } catch (error) {
+    // What comes later is of no interest.
+    socket.on('error', () => {});
+    socket.destroy();
+    if (signal.aborted) throw signal.reason;
+    // A name with several addresses: each has its error.
+    throw error instanceof AggregateError ? error.errors[0] : error;
+  }
+}
+
+function verifyPin(socket: TLSSocket, pin: string): void {
+  const certificate = socket.getPeerX509Certificate();
+  const hash = certificate && createHash('sha256').update(certificate.raw).digest('hex');
+  if (hash !== pin) throw new Error(`the certificate is not the one of --pin; its fingerprint is sha256-raw:${hash}`);
+}
+
+/** The hex of a fingerprint as DERP maps, logs and openssl have it; `undefined` if it is none. */
+export function parsePin(text: string): string | undefined {
+  const hex = text
+    .replace(/^sha256-raw:/i, '')
+    .replaceAll(':', '')
+    .toLowerCase();
+  return /^[0-9a-f]{64}$/.test(hex) ? hex : undefined;
+}
