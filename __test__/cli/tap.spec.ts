@@ -93,7 +93,7 @@ describe.each(PLANE_KINDS)('derpkit tap, on the %s plane', (plane) => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
-  it('derpkit tap ends without a word when the reader of its output leaves', async () => {
+  it('derpkit tap ends without a message when the reader of its output leaves', async () => {
     const relay = await watched(plane);
     const [a, b] = await pair(relay);
     const args = [process.execPath, binPath('derpkit'), 'tap', '--json', '--url', relay.url];
@@ -184,7 +184,7 @@ describe('the options of derpkit tap', () => {
     ['--pin', 'any'],
     ['--payload', '65537'],
     ['--count', '0'],
-  ])('%s %s is refused', async (option, value) => {
+  ])('derpkit tap refuses %s %s', async (option, value) => {
     const { code, stderr } = await run('derpkit', ['tap', option, value]);
     expect(code).toBe(2);
     expect(stderr).toMatch(new RegExp(`^error: option '${option} <\\w+>' argument '${value}' is invalid`));

@@ -63,7 +63,7 @@ class Reader {
 }
 
 describe.each(LANES_AND_TLS)('the page of packets, $name', (lane) => {
-  it('shows packets as they pass, those of one client alone, and no payload', async () => {
+  it('the page shows packets as they pass, those of one client alone, and no payload', async () => {
     const relay = await startRelay(lane);
     const [a, b, c] = [
       await DerpClient.connect(relay),
@@ -85,7 +85,7 @@ describe.each(LANES_AND_TLS)('the page of packets, $name', (lane) => {
     ]);
   });
 
-  it('is a capture file for a reader that accepts one, with as much of each packet as it asks for', async () => {
+  it('the page is a capture file for a reader that accepts one, with as much of each packet as it asks for', async () => {
     const relay = await startRelay(lane);
     const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const reader = (await Reader.open(relay, '?payload=4', 'application/x-pcapng')).read();
@@ -103,7 +103,7 @@ describe.each(LANES_AND_TLS)('the page of packets, $name', (lane) => {
     expect(names).toEqual([a.key, b.key].map(formatNodeKey));
   });
 
-  it('has one reader at a time, and the next one when that has left', async () => {
+  it('the page has one reader at a time, and the next one when that has left', async () => {
     const relay = await startRelay(lane);
     const first = (await Reader.open(relay)).read();
     const refused = await ask(relay.target(), '/debug/tap');
@@ -121,7 +121,7 @@ describe.each(LANES_AND_TLS)('the page of packets, $name', (lane) => {
     await Reader.open(relay);
   });
 
-  it('delays no packet for a reader that does not read, and tells it later how many it has missed', async () => {
+  it('a reader that does not read delays no packet, and learns later how many it has missed', async () => {
     const relay = await startRelay(lane);
     const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const reader = await Reader.open(relay, '?payload=65536');
@@ -147,7 +147,7 @@ describe.each(LANES_AND_TLS)('the page of packets, $name', (lane) => {
     await eventually(() => reader.packets.length + reader.missed === sent, 'books that balance');
   });
 
-  it('ends when the relay closes', async () => {
+  it('the page ends when the relay closes', async () => {
     const relay = await startRelay(lane);
     const reader = (await Reader.open(relay)).read();
     await relay.relay.close();

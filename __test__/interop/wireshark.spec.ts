@@ -54,7 +54,7 @@ function tshark(...args: string[]): string[] {
 }
 
 describe.skipIf(!isThere).each(LANES)('a capture file in Wireshark, $name', (lane) => {
-  it('shows WireGuard between clients, who has which key, and what was dropped', async () => {
+  it('Wireshark shows WireGuard between clients, which address has which key, and what was dropped', async () => {
     const relay = await startRelay(lane);
     const [a, b] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const nobody = generateKeyPair().publicKey;

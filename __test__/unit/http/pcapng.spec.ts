@@ -26,7 +26,7 @@ const packetsOf = (blocks: Block[]) => blocks.filter(({ type }) => type === 'pac
 const addressOf = (key: typeof A) => Buffer.concat([Buffer.of(0xfd), nodeKeyBytes(key).subarray(0, 15)]);
 
 describe('a capture file', () => {
-  it('begins with a section and one interface, whose packets begin with an IP header', () => {
+  it('a capture file begins with a section and one interface, whose packets begin with an IP header', () => {
     const [section, link, ...more] = blocksOf(new Pcapng().head());
     expect(section).toMatchObject({ type: 'section', version: '1.0', length: -1n });
     expect(link).toMatchObject({ type: 'interface', linkType: 101, snapLength: 0 });
@@ -34,14 +34,14 @@ describe('a capture file', () => {
     expect(more).toEqual([]);
   });
 
-  it('names each client once, in front of its first packet, by its whole key', () => {
+  it('a capture file names each client once, in front of its first packet, by its whole key', () => {
     const blocks = written(batch(0, frame(Buffer.from('1')), frame(Buffer.from('2'), { source: B, destination: A })));
     expect(blocks.slice(2).map(({ type }) => type)).toEqual(['names', 'names', 'packet', 'packet']);
     const names = blocks.filter(({ type }) => type === 'names').map(({ names: given }) => given);
     expect(names).toEqual([A, B].map((key) => [[addressOf(key), formatNodeKey(key)]]));
   });
 
-  it.each(['', 'x', 'four', 'odd length'])('has the payload %j as a datagram that is sound', (text) => {
+  it.each(['', 'x', 'four', 'odd length'])('a capture file has the payload %j as a datagram that is sound', (text) => {
     const [block] = packetsOf(written(batch(0, frame(Buffer.from(text)))));
     const { data = Buffer.alloc(0) } = block as Block;
     expect(block).toMatchObject({ captured: 48 + text.length, original: 48 + text.length, microseconds: TIME * 1000 });
@@ -56,7 +56,7 @@ describe('a capture file', () => {
     expect(data.subarray(48).toString()).toBe(text);
   });
 
-  it('never has the checksum 0, which IPv6 forbids', () => {
+  it('a datagram never has the checksum 0, which IPv6 forbids', () => {
     for (let value = 0; value < 0x10000; value++) {
       const payload = Buffer.alloc(2);
       payload.writeUInt16BE(value);
@@ -66,26 +66,26 @@ describe('a capture file', () => {
     }
   });
 
-  it('says how long a packet is of which only a part is copied', () => {
+  it('a capture file says how long a packet is of which only a part is copied', () => {
     const [block] = packetsOf(written(batch(0, frame(Buffer.from('part'), { length: 1500 }))));
     expect(block).toMatchObject({ captured: 52, original: 1548 });
     expect(block?.data?.readUInt16BE(44)).toBe(1508);
     expect(block?.data?.readUInt16BE(46)).not.toBe(0);
   });
 
-  it('takes the longest packet, for which a datagram has no length', () => {
+  it('a capture file takes the longest packet, for which a datagram has no length', () => {
     const [block] = packetsOf(written(batch(0, frame(Buffer.alloc(65_536, 1)))));
     expect(block).toMatchObject({ captured: 65_584, original: 65_584 });
     expect([block?.data?.readUInt16BE(4), block?.data?.readUInt16BE(44)]).toEqual([65_535, 65_535]);
   });
 
-  it('tells discovery by its port, and why a packet was dropped in a comment', () => {
+  it('a capture file shows discovery by its port, and in a comment why a packet was dropped', () => {
     const [block] = packetsOf(written(batch(0, frame(Buffer.from('?'), { kind: 'disco', dropped: 'unknown_dest' }))));
     expect(block?.data?.readUInt16BE(42)).toBe(41642);
     expect(block?.options.get(1)?.toString()).toBe('dropped: unknown_dest');
   });
 
-  it('counts packets that were missed with the next packet, and all of them with the statistics', () => {
+  it('a capture file counts missed packets with the next packet, and all of them in its statistics', () => {
     const format = new Pcapng();
     const bytes = [
       format.packets(batch(0, frame(Buffer.from('1')))),
@@ -105,7 +105,7 @@ describe('a capture file', () => {
 });
 
 describe('lines of JSON', () => {
-  it('have one packet each, no payload that nobody asked for, and what was missed in front', () => {
+  it('a line of JSON is one packet, has no payload that was not asked for, and follows what was missed', () => {
     const format = new JsonLines();
     const frames = [frame(Buffer.alloc(0), { length: 9 }), frame(Buffer.from('ab'), { dropped: 'unknown_dest' })];
     const lines = `${format.packets(batch(3, ...frames))}${format.pulse(5, 2, 3)}`.split('\n');

@@ -111,7 +111,7 @@ afterEach(() => {
 const pass = (seconds: number) => vi.advanceTimersByTimeAsync(seconds * 1000);
 
 describe('/debug/tap', () => {
-  it('copies no payload that was not asked for, and asks the plane for the packets of a key', () => {
+  it('the tap copies no payload that was not asked for, and asks the plane for the packets of a key', () => {
     read().destroy();
     read(`key=nodekey:${nodeKeyHex(KEY)}&payload=100`).destroy();
     read('payload=65536').destroy();
@@ -119,14 +119,14 @@ describe('/debug/tap', () => {
   });
 
   it.each(['key=nodekey:12', `key=${'ab'.repeat(32)}`, 'key=any', 'payload=-1', 'payload=65537', 'payload=1e3'])(
-    'refuses %s',
+    'the tap refuses %s',
     (query) => {
       expect(read(query)).toMatchObject({ status: 400, text: expect.stringMatching(/^(?:key|payload) must be /) });
       expect(tap.options).toEqual([]);
     },
   );
 
-  it('has no room for a second reader, and has it again when the first has left', () => {
+  it('the tap has no room for a second reader until the first has left', () => {
     const first = read();
     expect(read().status).toBe(409);
     expect(first.destroyed).toBe(false);
@@ -134,12 +134,12 @@ describe('/debug/tap', () => {
     expect(read().status).toBe(200);
   });
 
-  it('opens no tap for HEAD', () => {
+  it('a HEAD request opens no tap', () => {
     expect(read('', { method: 'HEAD' })).toMatchObject({ status: 200, destroyed: true });
     expect(tap.options).toEqual([]);
   });
 
-  it('is pcapng for readers that accept it', () => {
+  it('the tap is pcapng for readers that accept it', () => {
     for (const accept of ['application/x-pcapng', 'text/plain, application/pcapng;q=0.9']) {
       const reader = read('', { accept });
       expect(reader.text).toContain('\x0a\x0d\x0d\x0a');
@@ -147,7 +147,7 @@ describe('/debug/tap', () => {
     }
   });
 
-  it('takes nothing from the plane while the reader is behind, and tells what was missed', async () => {
+  it('the tap takes nothing from the plane while the reader is behind, and tells it what was missed', async () => {
     const reader = read();
     reader.isSlow = true;
     for (let count = 0; count < 3; count++) tap.give();
@@ -164,7 +164,7 @@ describe('/debug/tap', () => {
     expect(reader.text).toMatch(/"total":\{"seen":2,"missed":5\}\}\n$/);
   });
 
-  it('drops a reader that takes nothing for half a minute, and is free for the next one', async () => {
+  it('the tap drops a reader that takes nothing for half a minute, and is free for the next one', async () => {
     const reader = read();
     reader.isSlow = true;
     tap.give();
@@ -176,7 +176,7 @@ describe('/debug/tap', () => {
     expect(read().status).toBe(200);
   });
 
-  it('shows signs of life where no packet passes', async () => {
+  it('the tap shows signs of life where no packet passes', async () => {
     const reader = read();
     await pass(61);
     expect(reader.text.match(/"total"/g)).toHaveLength(12);
@@ -186,7 +186,7 @@ describe('/debug/tap', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('ends with the plane, and says what it has seen', async () => {
+  it('the tap ends with the plane, and says what it has seen', async () => {
     const reader = read();
     tap.give(2);
     await pass(0);
