@@ -70,7 +70,19 @@ describe('scenarios', () => {
     const families = (transport: string) =>
       new Set(scenarios.filter((scenario) => scenario.transport === transport).map(({ family }) => family));
     expect([...families('plain')].sort()).toEqual(
-      ['fan-in', 'fan-out', 'idle', 'overload', 'relay', 'restart', 'slow', 'storm', 'stun', 'workers'].sort(),
+      [
+        'fan-in',
+        'fan-out',
+        'idle',
+        'logins',
+        'overload',
+        'relay',
+        'restart',
+        'slow',
+        'storm',
+        'stun',
+        'workers',
+      ].sort(),
     );
     expect(families('tls')).toContain('storm');
     expect(profileOf('default').rounds).toBeGreaterThanOrEqual(5);
@@ -152,6 +164,12 @@ describe('a table', () => {
       '| plain: 10 pairs, 1400 B, 20,000 pps | CPU µs per delivered | 2.00 (1.00–30.00) **0.20×** | 20.00 **2.00×** | 10.00 (10.00–100.00) |',
     ]);
   });
+});
+
+it('a Markdown table compares the native plane with the floor where the record has both', () => {
+  const rows = markdown(made({ native: [11, 12, 13], derper: [20, 20, 20], floor: [10, 10, 10] })).split('\n');
+  expect(rows[0]).toBe('| | | native | derper | floor | native ÷ floor |');
+  expect(rows[2]).toMatch(/ \| 10\.00 \*\*0\.50×\*\* \| 1\.20× \|$/);
 });
 
 describe('records', () => {

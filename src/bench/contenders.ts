@@ -32,6 +32,8 @@ export interface Contender extends Participant {
   readonly address?: { readonly host: string; readonly port: number };
   /** The process of a relay that runs on this machine already. */
   readonly pid?: number;
+  /** Speaks plain TCP where the scenario has TLS, and does the work of TLS all the same. */
+  readonly inTheClear?: true;
   /** Whether the scenario can measure it. */
   readonly takes: (scenario: Scenario) => boolean;
 }
@@ -89,19 +91,30 @@ function goVersion(path: string): string {
   return built ? `built with ${built}` : 'built elsewhere';
 }
 
-/** The lower bound of cost: the generator's own echo, which only receives and sends. */
+/** What the floor can do. */
+const FLOOR_FAMILIES: readonly Scenario['family'][] = ['relay', 'fan-in', 'fan-out', 'stun', 'mesh'];
+
+/** The lower bound of cost: a part of the generator that receives, opens and seals as many bytes as TLS, and sends. */
 function floor(generator: string): Contender {
   return {
     name: 'floor',
     about: 'receives and sends, and nothing else',
-    command: ({ port }) => ({ argv: [generator, 'floor', '--listen', `127.0.0.1:${port}`] }),
-    takes: ({ family, transport }) => transport === 'plain' && ['relay', 'fan-in', 'fan-out'].includes(family),
+    command: ({ port, stunPort, certDir, mesh }) => ({
+      argv: [
+        ...([generator, 'floor', '--listen', `127.0.0.1:${port}`] as const),
+        ...(certDir === undefined ? [] : ['--aead']),
+        ...(stunPort === undefined ? [] : ['--stun', `127.0.0.1:${stunPort}`]),
+        ...(mesh === undefined ? [] : ['--peer', `127.0.0.1:${mesh.port}`]),
+      ],
+    }),
+    inTheClear: true,
+    takes: ({ family }) => FLOOR_FAMILIES.includes(family),
   };
 }
 
 export const CONTENDERS = ['native', 'js', 'derper', 'floor'] as const;
-/** The default contenders. The floor is not one: it is no usable relay. */
-export const USUAL = ['native', 'js', 'derper'] as const;
+/** The default contenders. The floor is no usable relay: it shows how far any relay could get with these system calls. */
+export const USUAL: readonly string[] = CONTENDERS;
 
 export interface Sources {
   readonly generator: string;

@@ -45,7 +45,7 @@ export class Stage {
 
   /** Measures one scenario. Rejects if there is no report, with the last output of the process that failed. */
   async measure(contender: Contender, scenario: Scenario, workers?: number): Promise<Report> {
-    const tls = scenario.transport === 'tls';
+    const tls = scenario.transport === 'tls' && !contender.inTheClear;
     const args = [...scenario.args, '--json'];
     const begun: Started[] = [];
     try {
@@ -60,7 +60,7 @@ export class Stage {
         const [here, there] = places.map(({ port }) => `127.0.0.1:${port}`) as [string, string];
         const [pid, other] = relays.map((relay) => String(relay.pid)) as [string, string];
         args.push('--target', here, '--pid', pid, '--target-b', there, '--pid-b', other);
-        args.push('--tls', '--pin', this.#certificate);
+        if (tls) args.push('--tls', '--pin', this.#certificate);
       } else if (contender.command) {
         const place = await this.#place(scenario, workers);
         const relay = this.#start(contender.command(place), cores);

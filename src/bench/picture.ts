@@ -27,6 +27,7 @@ const STYLE = `
     .a { fill: #0969da; stroke: #0969da } .b { fill: #bc4c00; stroke: #bc4c00 }
     .c { fill: #8250df; stroke: #8250df } .d { fill: #1a7f37; stroke: #1a7f37 }
     text.a, text.b, text.c, text.d { stroke: none }
+    .floor { stroke-width: 2 } circle.floor { fill: none }
     .range { stroke-width: 2; stroke-linecap: round }
     @media (prefers-color-scheme: dark) {
       text { fill: #f0f6fc }
@@ -81,7 +82,7 @@ export function picture(record: RunRecord): string | undefined {
       `Medians of ${roundsIn(record)} with their ranges, pairwise within a round; logarithmic; right is better.`,
     ),
     ...others.flatMap((name, index) => [
-      `<circle class="${classOf(name)}" cx="${26 + index * 110}" cy="74" r="5"/>`,
+      `<circle class="${classOf(name)}${name === 'floor' ? ' floor' : ''}" cx="${26 + index * 110}" cy="74" r="5"/>`,
       text('', 38 + index * 110, 79, name),
     ]),
     ...columns.map(({ name, x }) => text('dim right', x, TOP - 10, name)),
@@ -138,7 +139,7 @@ function drawn({ scenario, marks, medians }: Row, y: number, { scale, classOf, c
       // One line for each contender, because the marks may overlap.
       const at = y + (ROW * (index + 1)) / (marks.length + 1);
       const [from, middle, to] = [better.least, better.median, better.most].map((value) => scale.at(value).toFixed(1));
-      const shape = classOf(name);
+      const shape = name === 'floor' ? `${classOf(name)} floor` : classOf(name);
       return `<g><title>${escaped(`${name}: ${times(better.median)} (${times(better.least)}–${times(better.most)})`)}</title><line class="range ${shape}" x1="${from}" x2="${to}" y1="${at}" y2="${at}"/><circle class="${shape}" cx="${middle}" cy="${at}" r="4.5"/></g>`;
     }),
     ...columns.map(({ x }, index) => text('right', x, y + 25, medians[index] ?? '–')),

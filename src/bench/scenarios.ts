@@ -11,6 +11,7 @@ export type Family =
   | 'slow'
   | 'idle'
   | 'storm'
+  | 'logins'
   | 'restart'
   | 'stun'
   | 'mesh'
@@ -134,6 +135,17 @@ const storm: Bare = {
   headline: 'cpuLogin',
 };
 
+/** Logins at the rate of an ordinary day, of a busy one, and of a fleet that changes relays. */
+function logins(rate: number): Bare {
+  return {
+    ...storm,
+    name: `logins-${rate}`,
+    family: 'logins',
+    title: `${rate.toLocaleString('en')} clients a second log in and leave`,
+    args: ['storm', '--rate', String(rate)],
+  };
+}
+
 function restart(clients: number): Bare {
   return {
     name: `restart-${clients}`,
@@ -179,7 +191,7 @@ function workers(pairs: number, pace: Pace): Bare {
 
 /** Families with a measured window. */
 const WINDOWED = new Set<Family>([
-  ...(['relay', 'fan-in', 'fan-out', 'overload', 'slow', 'storm', 'stun', 'mesh', 'workers'] as const),
+  ...(['relay', 'fan-in', 'fan-out', 'overload', 'slow', 'storm', 'logins', 'stun', 'mesh', 'workers'] as const),
 ]);
 
 function on(transport: Transport, bare: readonly Bare[], seconds: number, warmUp: number): Scenario[] {
@@ -207,6 +219,7 @@ export function profileOf(
   return { name, ...base, rounds, seconds, scenarios };
 }
 
+const LOGINS = [50, 500, 2000].map(logins);
 const core = [relay(10, 1400, '20k'), relay(10, 1400, '100k'), relay(10, 1400, 'flood')];
 
 const PROFILES: Readonly<
@@ -245,11 +258,11 @@ const PROFILES: Readonly<
     plain: [
       ...[...core, relay(1, 100, '5k'), relay(100, 100, '100k'), relay(10, 16384, '5k')],
       ...[fanIn('20k'), fanOut(50, '20k'), fanOut(1000, '20k'), overload(0.2), slow, idle(1000, SETTLE)],
-      ...[storm, restart(2000), stun, workers(100, '100k')],
+      ...[storm, ...LOGINS, restart(2000), stun, workers(100, '100k')],
     ],
     tls: [
       ...[...core, relay(100, 100, '100k'), fanIn('20k'), fanOut(50, '20k'), overload(0.2), idle(1000, SETTLE)],
-      ...[storm, restart(2000), mesh('5k'), mesh('20k')],
+      ...[storm, ...LOGINS, restart(2000), mesh('5k'), mesh('20k')],
     ],
   },
   full: {
@@ -268,7 +281,7 @@ function everything(): Bare[] {
     ...PAIRS.flatMap((pairs) => SIZES.flatMap((size) => paces.map((pace) => relay(pairs, size, pace)))),
     ...paces.map((pace) => fanIn(pace)),
     ...[50, 1000].flatMap((receivers) => paces.map((pace) => fanOut(receivers, pace))),
-    ...[overload(1), slow, idle(1000, 5), idle(8000, 5), storm, restart(2000)],
+    ...[overload(1), slow, idle(1000, 5), idle(8000, 5), storm, ...LOGINS, restart(2000)],
   ];
 }
 

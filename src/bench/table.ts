@@ -109,6 +109,11 @@ export function notes(runs: readonly Run[]): string[] {
 /** A Markdown table of each scenario's headline figure: median, range, and ratio to the baseline. */
 export function markdown(record: RunRecord): string {
   const names = record.contenders.map(({ name }) => name);
+  const isOverFloor = names.includes('native') && names.includes('floor');
+  const overFloor = ({ id, headline }: Scenario): string[] => {
+    const ratio = isOverFloor ? ratioFor(record, id, ['native', 'floor'], headline) : undefined;
+    return isOverFloor ? [ratio ? times(ratio.median) : '–'] : [];
+  };
   const rows = record.scenarios.flatMap((scenario) => {
     const there = contendersIn(record, scenario.id);
     // A scenario that none of the contenders was measured in has no row.
@@ -116,9 +121,10 @@ export function markdown(record: RunRecord): string {
     const figure: Figure = FIGURES[scenario.headline];
     const cells = names.map((name) => cellOf(record, scenario, name, figure.digits));
     const transport = scenario.transport === 'tls' ? 'TLS' : 'plain';
-    return [`| ${transport}: ${scenario.title} | ${figure.name} | ${cells.join(' | ')} |`];
+    return [`| ${transport}: ${scenario.title} | ${figure.name} | ${[...cells, ...overFloor(scenario)].join(' | ')} |`];
   });
-  return [`| | | ${names.join(' | ')} |`, `|---|---|${names.map(() => '---|').join('')}`, ...rows].join('\n');
+  const columns = [...names, ...(isOverFloor ? ['native ÷ floor'] : [])];
+  return [`| | | ${columns.join(' | ')} |`, `|---|---|${columns.map(() => '---|').join('')}`, ...rows].join('\n');
 }
 
 function cellOf(record: RunRecord, { id, headline }: Scenario, name: string, digits: number): string {

@@ -53,10 +53,7 @@ export function addBench(program: Command): void {
       'only these: families, transports, rows, or beginnings of their names; --list has them',
     )
     .option('--list', 'list the rows')
-    .option(
-      '--contenders <names>',
-      `contenders, separated by commas (default: ${USUAL.join(',')}; there is also floor)`,
-    )
+    .option('--contenders <names>', `contenders, separated by commas (default: ${USUAL.join(',')})`)
     .option('--target <[name=]host:port...>', 'a relay that runs already; --contenders adds others beside it')
     .option('--tls', 'the targets speak TLS')
     .option('--pid <id>', 'process of the only target, if it runs here, to measure its CPU time and memory')

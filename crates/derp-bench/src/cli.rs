@@ -187,6 +187,12 @@ pub(crate) enum Command {
         /// Open and seal as many bytes as TLS would, without its protocol
         #[arg(long)]
         aead: bool,
+        /// Where to answer STUN
+        #[arg(long)]
+        stun: Option<SocketAddr>,
+        /// Another of these, which gets the packets for clients that are not here
+        #[arg(long)]
+        peer: Option<SocketAddr>,
     },
     /// Uses up CPU time, so that a relay on the same core gets only a part of it
     Burn {

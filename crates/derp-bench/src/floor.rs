@@ -1,51 +1,96 @@
 //! A relay that does per packet what every relay on sockets has to do, and nothing else: one receive, one send for each
-//! destination of it, and, if asked, as many bytes opened and sealed as TLS would.
+//! destination of it, and, if asked, as many bytes opened and sealed as TLS would. Two of them forward to each other, and each
+//! answers STUN.
 //!
 //! It logs clients in, because the generator insists. After that no queue, no lock, no limit, no timer: what a full socket
 //! does not take of a frame is kept, and whatever comes for it meanwhile is dropped.
 
+mod answers;
+mod batch;
+mod sealing;
+
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::ops::Range;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use derp_proto::decode::{Decoder, Step};
-use derp_proto::frame::{self, KEY_AT, PACKET_AT};
+use derp_proto::frame::{self, FORWARDED_PACKET_AT, KEY_AT, PACKET_AT};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::login;
 use derp_proto::wire::{FrameType, HEADER_LENGTH, KEY_LENGTH, NONCE_LENGTH};
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use self::batch::Batch;
+use self::sealing::Sealing;
+
 const LISTENER: Token = Token(usize::MAX);
+const STUN: Token = Token(usize::MAX - 1);
 const READ: usize = 128 << 10;
-/// What a TLS record holds.
-const RECORD: usize = 16 << 10;
+/// How the other relay begins its connection.
+const LINK: &[u8] = b"GET /link HTTP/1.1\r\n\r\n";
+/// How long the other relay may take to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: DERP\r\nConnection: Upgrade\r\n\r\n";
 
+pub(crate) struct Plan {
+    pub(crate) listen: SocketAddr,
+    pub(crate) aead: bool,
+    pub(crate) stun: Option<SocketAddr>,
+    /// The other relay, which gets the packets for clients that are not here.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
 /// Serves until the process is ended.
-pub(crate) fn run(listen: SocketAddr, aead: bool) -> io::Result<()> {
+pub(crate) fn run(plan: &Plan) -> io::Result<()> {
     let mut poll = Poll::new()?;
-    let mut listener = TcpListener::bind(listen)?;
+    let mut listener = TcpListener::bind(plan.listen)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let mut stun = plan.stun.map(UdpSocket::bind).transpose()?;
+    if let Some(stun) = &mut stun {
+        poll.registry().register(stun, STUN, Interest::READABLE)?;
+    }
     let mut events = Events::with_capacity(1024);
-    let mut floor = Floor::new(aead)?;
+    let mut floor = Floor::new(plan.aead)?;
+    if let Some(peer) = plan.peer {
+        floor.link = Some(floor.insert(connect(peer)?, Phase::Head, &poll)?);
+    }
     loop {
         match poll.poll(&mut events, None) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
         for event in &events {
-            if event.token() == LISTENER {
-                floor.accept(&listener, &poll)?;
-                continue;
+            match event.token() {
+                LISTENER => floor.accept(&listener, &poll)?,
+                STUN => stun.as_ref().map_or(Ok(()), answers::answer)?,
+                Token(token) => {
+                    let lives = floor.drain(token) && (!event.is_readable() || floor.read(token));
+                    if !lives {
+                        floor.close(token);
+                    }
+                }
             }
-            let token = event.token().0;
-            let lives = floor.drain(token) && (!event.is_readable() || floor.read(token));
-            if !lives {
-                floor.close(token);
+        }
+    }
+}
+
+/// Connects to the other relay, which may start a moment later.
+fn connect(peer: SocketAddr) -> io::Result<TcpStream> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match std::net::TcpStream::connect(peer) {
+            Ok(mut stream) => {
+                stream.write_all(LINK)?;
+                stream.set_nonblocking(true)?;
+                return Ok(TcpStream::from_std(stream));
             }
+            Err(error) if Instant::now() > end => return Err(error),
+            Err(_) => sleep(Duration::from_millis(10)),
         }
     }
 }
@@ -66,6 +111,8 @@ enum Phase {
     Head,
     Login,
     Open(NodeKey),
+    /// The other relay's packets come here.
+    Link,
 }
 
 struct Floor {
@@ -73,6 +120,9 @@ struct Floor {
     conns: Slab<Conn>,
     table: HashMap<NodeKey, usize>,
     scratch: Vec<u8>,
+    batch: Batch,
+    /// Where packets for the clients of the other relay go.
+    link: Option<usize>,
     sealing: Option<Sealing>,
 }
 
@@ -86,25 +136,33 @@ impl Floor {
             table: HashMap::new(),
             // The longest frame that is not whole, and a read behind it.
             scratch: vec![0; READ + (1 << 20)],
+            batch: Batch::default(),
+            link: None,
             sealing: aead.then(Sealing::new),
         })
     }
 
     fn accept(&mut self, listener: &TcpListener, poll: &Poll) -> io::Result<()> {
         loop {
-            let mut stream = match listener.accept() {
+            let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
                 Err(error) => return Err(error),
             };
-            stream.set_nodelay(true)?;
-            let entry = self.conns.vacant_entry();
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(&mut stream, Token(entry.key()), interest)?;
-            let (decoder, partial, tail) = (Decoder::default(), Vec::new(), Vec::new());
-            entry.insert(Conn { stream, phase: Phase::Head, decoder, partial, tail, last: None });
+            self.insert(stream, Phase::Head, poll)?;
         }
+    }
+
+    fn insert(&mut self, mut stream: TcpStream, phase: Phase, poll: &Poll) -> io::Result<usize> {
+        stream.set_nodelay(true)?;
+        let entry = self.conns.vacant_entry();
+        let token = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(token), interest)?;
+        let (decoder, partial, tail) = (Decoder::default(), Vec::new(), Vec::new());
+        entry.insert(Conn { stream, phase, decoder, partial, tail, last: None });
+        Ok(token)
     }
 
     fn close(&mut self, token: usize) {
@@ -178,15 +236,17 @@ impl Floor {
                 return Some(0);
             };
             at = end + 4;
-            conn.phase = Phase::Login;
-            // A client that says so begins without the answer.
-            if !bytes[..at].windows(18).any(|window| window.eq_ignore_ascii_case(b"derp-fast-start: 1")) {
-                conn.stream.write_all(ANSWER).ok()?;
+            if bytes.starts_with(LINK) {
+                conn.phase = Phase::Link;
+            } else {
+                conn.phase = Phase::Login;
+                // A client that says so begins without the answer.
+                if !bytes[..at].windows(18).any(|window| window.eq_ignore_ascii_case(b"derp-fast-start: 1")) {
+                    conn.stream.write_all(ANSWER).ok()?;
+                }
+                conn.stream.write_all(&frame::greeting(&self.secret.public_key())).ok()?;
             }
-            conn.stream.write_all(&frame::greeting(&self.secret.public_key())).ok()?;
         }
-        // What goes to one destination leaves at once: [begin, end) of the bytes.
-        let mut run: Option<(usize, usize, usize)> = None;
         loop {
             let conn = &mut self.conns[token];
             match conn.decoder.next(&bytes[at..]) {
@@ -195,43 +255,64 @@ impl Floor {
                 Step::Skipped(length) => at += length,
                 Step::More => break,
                 Step::Frame(length) => {
-                    let whole = &mut bytes[at..at + length];
-                    let (begin, end) = (at, at + length);
-                    at = end;
-                    let Phase::Open(key) = conn.phase else {
-                        self.login(token, whole)?;
-                        continue;
-                    };
-                    if whole[0] != FrameType::SendPacket as u8 || whole.len() < PACKET_AT {
-                        continue;
-                    }
-                    let to = match conn.last {
-                        Some((known, to)) if known.as_bytes()[..] == whole[KEY_AT..PACKET_AT] => Some(to),
-                        _ => NodeKey::first_of(&whole[KEY_AT..]).and_then(|known| {
-                            let to = *self.table.get(&known)?;
-                            conn.last = Some((known, to));
-                            Some(to)
-                        }),
-                    };
-                    frame::rewrite_send_to_recv(whole, &key);
-                    match (run, to) {
-                        (Some((same, _, edge)), Some(to)) if same == to && edge == begin => {
-                            run = Some((to, run?.1, end));
-                        }
-                        (before, to) => {
-                            if let Some((to, begin, end)) = before {
-                                self.send(to, &bytes[begin..end]);
-                            }
-                            run = to.map(|to| (to, begin, end));
-                        }
+                    let range = at..at + length;
+                    at = range.end;
+                    match conn.phase {
+                        Phase::Open(key) => self.relay(token, key, bytes, range),
+                        Phase::Link => self.deliver(bytes, range),
+                        Phase::Head | Phase::Login => self.login(token, &mut bytes[range])?,
                     }
                 }
             }
         }
-        if let Some((to, begin, end)) = run {
-            self.send(to, &bytes[begin..end]);
-        }
+        self.send(bytes);
         Some(at)
+    }
+
+    /// A frame of a client.
+    fn relay(&mut self, token: usize, source: NodeKey, bytes: &mut [u8], range: Range<usize>) {
+        let frame = &mut bytes[range.clone()];
+        if frame[0] != FrameType::SendPacket as u8 || frame.len() < PACKET_AT {
+            return;
+        }
+        let conn = &mut self.conns[token];
+        let to = match conn.last {
+            Some((known, to)) if known.as_bytes()[..] == frame[KEY_AT..PACKET_AT] => Some(to),
+            _ => NodeKey::first_of(&frame[KEY_AT..]).and_then(|known| {
+                let to = self.table.get(&known).copied();
+                conn.last = to.map(|to| (known, to));
+                to
+            }),
+        };
+        if let Some(to) = to {
+            frame::rewrite_send_to_recv(frame, &source);
+            self.make_way(to, bytes);
+            self.batch.frame(to, range);
+        } else if let Some(link) = self.link {
+            self.make_way(link, bytes);
+            self.batch.forward(link, &source, range.start + KEY_AT..range.end);
+        }
+    }
+
+    /// A frame of the other relay.
+    fn deliver(&mut self, bytes: &mut [u8], range: Range<usize>) {
+        let frame = &mut bytes[range.clone()];
+        if frame[0] != FrameType::ForwardPacket as u8 || frame.len() < FORWARDED_PACKET_AT {
+            return;
+        }
+        let to = NodeKey::first_of(&frame[PACKET_AT..]).and_then(|key| self.table.get(&key).copied());
+        if let Some(to) = to {
+            let start = range.start + frame::rewrite_forward_to_recv(frame);
+            self.make_way(to, bytes);
+            self.batch.frame(to, start..range.end);
+        }
+    }
+
+    /// Sends what goes elsewhere.
+    fn make_way(&mut self, to: usize, bytes: &[u8]) {
+        if self.batch.leaves_before(to) {
+            self.send(bytes);
+        }
     }
 
     fn login(&mut self, token: usize, frame: &mut [u8]) -> Option<()> {
@@ -245,54 +326,19 @@ impl Floor {
         Some(())
     }
 
-    fn send(&mut self, to: usize, bytes: &[u8]) {
-        if let Some(sealing) = &mut self.sealing {
-            sealing.work(bytes.len());
-        }
-        let Some(conn) = self.conns.get_mut(to) else {
+    fn send(&mut self, bytes: &[u8]) {
+        let Some(to) = self.batch.to() else {
             return;
         };
-        // The rest of a frame is owed first.
-        if !conn.tail.is_empty() {
-            return;
+        if let Some(sealing) = &mut self.sealing {
+            sealing.work(self.batch.length());
         }
-        if let Ok(count) = conn.stream.write(bytes)
-            && count < bytes.len()
-        {
-            // Of the frames that follow none is kept; the one that is cut has to be completed.
-            let mut end = 0;
-            while end < count {
-                let length = [bytes[end + 1], bytes[end + 2], bytes[end + 3], bytes[end + 4]];
-                end += HEADER_LENGTH + u32::from_be_bytes(length) as usize;
+        match self.conns.get_mut(to) {
+            // The rest of a frame is owed first.
+            Some(conn) if conn.tail.is_empty() => {
+                conn.tail = self.batch.write(bytes, &mut conn.stream).unwrap_or_default()
             }
-            conn.tail.extend_from_slice(&bytes[count..end]);
-        }
-    }
-}
-
-/// Does the work of an AEAD over so many bytes, in records: opening costs what sealing costs.
-struct Sealing {
-    key: LessSafeKey,
-    record: Vec<u8>,
-    nonce: u64,
-}
-
-impl Sealing {
-    fn new() -> Self {
-        let key = UnboundKey::new(&AES_128_GCM, &[7; 16]).expect("the key has the right length");
-        Self { key: LessSafeKey::new(key), record: vec![0; RECORD], nonce: 0 }
-    }
-
-    fn work(&mut self, mut bytes: usize) {
-        while bytes > 0 {
-            let length = bytes.min(RECORD);
-            bytes -= length;
-            self.nonce += 1;
-            let mut nonce = [0; 12];
-            nonce[4..].copy_from_slice(&self.nonce.to_be_bytes());
-            let nonce = Nonce::assume_unique_for_key(nonce);
-            let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from([0; 5]), &mut self.record[..length]);
-            std::hint::black_box(tag.is_ok());
+            _ => self.batch = Batch::default(),
         }
     }
 }

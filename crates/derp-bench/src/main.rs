@@ -61,7 +61,9 @@ fn main() -> ExitCode {
 /// False if the relay did what no relay may.
 fn run(command: &Command) -> io::Result<bool> {
     match command {
-        Command::Floor { listen, aead } => floor::run(*listen, *aead).map(|()| true),
+        &Command::Floor { listen, aead, stun, peer } => {
+            floor::run(&floor::Plan { listen, aead, stun, peer }).map(|()| true)
+        }
         Command::Burn { threads, seconds } => {
             burn::run(*threads, *seconds);
             Ok(true)

@@ -1,5 +1,6 @@
 //! Every scenario once, for a moment, against the floor: whether the books are right, and nothing about speed.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -14,16 +15,23 @@ struct Floor {
 
 impl Floor {
     fn start(flags: &[&str]) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let floor = Self::begin(free(), flags);
+        floor.listens();
+        floor
+    }
+
+    fn begin(address: SocketAddr, flags: &[impl AsRef<OsStr>]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_derp-bench"));
         let child = command.args(["floor", "--listen", &address.to_string()]).args(flags).spawn().unwrap();
-        let floor = Self { child, address };
+        Self { child, address }
+    }
+
+    fn listens(&self) {
         let end = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(address).is_err() {
+        while TcpStream::connect(self.address).is_err() {
             assert!(Instant::now() < end, "the floor does not listen");
             std::thread::sleep(Duration::from_millis(10));
         }
-        floor
     }
 
     fn report(&self, line: &str) -> Value {
@@ -43,6 +51,10 @@ impl Drop for Floor {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 const SHORT: &str = "--seconds 0.3 --warm-up 0.1";
@@ -76,6 +88,35 @@ fn pairs_of_two_relays_find_each_other() {
         assert!(report["traffic"]["cpu_us_per_delivered"].is_number(), "{report}");
         assert!(report["other_server"]["cpu_percent"].is_number(), "{report}");
     }
+}
+
+#[test]
+fn two_floors_forward_to_each_other() {
+    for flags in [&[][..], &["--aead"]] {
+        let [here, there] = [free(), free()];
+        let with = |peer: &str| {
+            [&["--peer", peer][..], flags].concat().iter().map(|&flag| flag.to_owned()).collect::<Vec<_>>()
+        };
+        let (to_there, to_here) = (with(&there.to_string()), with(&here.to_string()));
+        let first = Floor::begin(here, &to_there);
+        let second = Floor::begin(there, &to_here);
+        first.listens();
+        second.listens();
+        let other = format!("--target-b {there} --pid-b {}", second.child.id());
+        for pace in ["--rate 2000", "--rate 8000 --batch 8"] {
+            let report = first.report(&format!("mesh {other} --pairs 4 --size 1400 {pace} {SHORT}"));
+            assert_eq!(report["traffic"]["lost_in_all"], 0, "{report}");
+        }
+    }
+}
+
+#[test]
+fn stun_is_answered() {
+    let stun = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let floor = Floor::start(&["--stun", &stun]);
+    let report = floor.report(&format!("stun --rate 500 --stun {stun} {SHORT}"));
+    assert!(report["stun"]["answers"].as_u64().unwrap() > 100, "{report}");
+    assert_eq!(report["stun"]["answers"], report["stun"]["requests"], "{report}");
 }
 
 #[test]
