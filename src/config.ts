@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { ACME, ACME_MODES, acmeProblems, isAcmeMode } from './config/acme.js';
 import { admission } from './config/admission.js';
 import { group, parseShape, type SettingInfo, settingsOf } from './config/groups.js';
+import { mesh } from './config/mesh.js';
 import type { RelayConfig, SettingName } from './config/relay-config.js';
 import {
   address,
@@ -39,15 +40,14 @@ import { parseMeshKey, parsePrivateKey } from './protocol/key.js';
 
 export { type AcmeSettings, acmeDirectory, ipProfile, isAcmeMode, parseEabKey } from './config/acme.js';
 export type { SettingInfo } from './config/groups.js';
+export { isMeshing } from './config/mesh.js';
 export type { RelayConfig, SettingName } from './config/relay-config.js';
-export {
-  type Address,
-  parseAddress,
-  parseBool,
-  parseFloatAsGo,
-} from './config/values.js';
+export { parseBool, parseFloatAsGo } from './config/values.js';
+export { type Address, parseAddress } from './protocol/host-port.js';
 
 const FILES = 'must be an object of chainFile, keyFile and default';
+
+const NEEDS_MESH_KEY = 'needs the mesh key that all relays of the mesh share';
 
 export const PLANE_CHOICES = ['auto', 'native', 'js'] as const;
 
@@ -96,6 +96,7 @@ const SCHEMA = z.object({
   debugHint: bool.default(false).describe('explain to a client that may not see /debug/ how to get access'),
   meshKeyFile: path.optional().describe('file with the mesh key, 64 hex digits'),
   meshWith: meshPeers.prefault([]).describe('relays to mesh with, separated by commas: host[:port][/dialhost]'),
+  mesh,
   tcpKeepaliveTime: duration.prefault('10m').describe('TCP keepalive idle time'),
   tcpUserTimeout: duration.prefault('15s').describe('how long sent data may stay unacknowledged'),
   tcpWriteTimeout: duration.prefault('2s').describe('how long a write may make no progress; 0 for no limit'),
@@ -182,7 +183,7 @@ export function certDirOf(settings: Settings): string {
 /** Problems of settings that are valid alone, but not together. */
 function contradictions(settings: Partial<Settings>): Problem[] {
   const problems: Problem[] = [];
-  const { certMode, listen, httpPort, privateKey, keyFile, meshKey, meshKeyFile, meshWith = [] } = settings;
+  const { certMode, listen, httpPort, privateKey, keyFile, meshKey, meshKeyFile, meshWith = [], mesh } = settings;
   const { acme, hostname, certificate, certificates = [] } = settings;
   if (isAcmeMode(certMode) && acme && hostname !== undefined) problems.push(...acmeProblems(certMode, hostname, acme));
   else if (acme?.ipCerts && certMode !== undefined && certMode !== 'off') {
@@ -207,7 +208,10 @@ function contradictions(settings: Partial<Settings>): Problem[] {
     problems.push({ path: 'meshKey', message: 'cannot be combined with a mesh key file' });
   }
   if (meshWith.length > 0 && meshKey === undefined && meshKeyFile === undefined) {
-    problems.push({ path: 'meshWith', message: 'needs the mesh key that all relays of the mesh share' });
+    problems.push({ path: 'meshWith', message: NEEDS_MESH_KEY });
+  }
+  if ((mesh?.discover ?? []).length > 0 && meshKey === undefined && meshKeyFile === undefined) {
+    problems.push({ path: 'mesh.discover', message: NEEDS_MESH_KEY });
   }
   return problems;
 }

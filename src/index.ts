@@ -9,18 +9,23 @@ export type {
   ByteSetting,
   CertificateConfig,
   CertificateFilesConfig,
+  DiscoverConfig,
+  DnsSourceConfig,
   DurationSetting,
   LimitsConfig,
   ListSetting,
+  MeshConfig,
   NumberSetting,
   RelayConfig,
   SettingName,
+  SrvSourceConfig,
   VerifierConfig,
 } from './config/relay-config.js';
 export { SETTINGS, type SettingInfo } from './config.js';
 export type { DnsHook } from './control/acme/dns-hook.js';
 export type { AdmissionFigures, AdmissionOutcome, AdmissionTimes } from './control/admission/figures.js';
 export type { AdmitClient, AdmitDecision, AdmitRefusal, AdmitWithLimit, OnAdmit } from './control/admission/hook.js';
+export type { MeshSourceStatus } from './control/mesh/discovery.js';
 export type { MeshStatus } from './control/mesh.js';
 export {
   ConfigError,

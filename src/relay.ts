@@ -2,6 +2,7 @@
 import { EventEmitter } from 'node:events';
 import { dataDirOf, parseSettings, type RelayConfig, type Settings } from './config.js';
 import type { AdmissionFigures } from './control/admission/figures.js';
+import type { MeshSourceStatus } from './control/mesh/discovery.js';
 import type { MeshStatus } from './control/mesh.js';
 import { DerpkitError, PlaneRefusal } from './errors.js';
 import { FaultLog } from './faults/fault-log.js';
@@ -140,6 +141,10 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
 
   mesh(): MeshStatus[] {
     return this.running().mesh?.status() ?? [];
+  }
+
+  meshSources(): MeshSourceStatus[] {
+    return this.running().discovery?.status() ?? [];
   }
 
   async pulse(): Promise<void> {

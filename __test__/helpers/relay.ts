@@ -45,7 +45,7 @@ export interface TestRelayOptions {
   readonly tls?: boolean;
   readonly policy?: PolicyChanges;
   readonly keys?: KeyPair;
-  readonly meshTimes?: MeshTimes;
+  readonly meshTimes?: Partial<MeshTimes>;
   readonly onAdmit?: OnAdmit;
   readonly certificateTimes?: CertificateTimes;
   readonly dnsHook?: DnsHook;

@@ -67,6 +67,7 @@ describe('defaults', () => {
         peerGonePairs: 1_000_000,
         meshKeys: 1_000_000,
       },
+      mesh: { discover: [], drainDelay: 2_000 },
       admission: ADMISSION_DEFAULTS,
     });
     const withoutDefault = [
@@ -272,6 +273,14 @@ const BAD: Record<SettingName | 'certificate', readonly unknown[]> = {
   'limits.peerGonePairs': [0, 'x', null],
   'limits.meshKeys': [0, 'x', null],
   ...BAD_ADMISSION,
+  'mesh.discover': [
+    ...['x', '{}', [5], [{}], [{ dns: { name: 'a' }, file: '/f' }], [{ other: 1 }], 5, null],
+    ...[[{ dns: {} }], [{ dns: 'a' }], [{ dns: { name: '192.0.2.1' } }], [{ dns: { name: 'a', port: 0 } }]],
+    ...[[{ dns: { name: 'a b' } }], [{ dns: { name: 'a', tlsName: '[::1]' } }], [{ dns: { name: 'a', ttl: 1 } }]],
+    ...[[{ dns: { name: 'a', server: 'ns.test' } }], [{ dns: { name: 'a', server: '127.0.0.1:0' } }]],
+    ...[[{ srv: '' }], [{ srv: 5 }], [{ srv: { name: '::1' } }], [{ file: '' }], [{ file: '~/relays' }]],
+  ],
+  'mesh.drainDelay': ['', '2', '-1s', -1, null],
   meshWith: ['a b', ' a', 'a/b/c', 'a/', '/b', 'a:b', 'a:0', 'a:65536', '::1', '[::1', '[a]', 'a:1/b:1', 5, null, [5]],
 };
 
@@ -342,6 +351,7 @@ describe('contradictions', () => {
     ['two private keys', { privateKey: PRIVATE_KEY, keyFile: '/k' }, 'privateKey'],
     ['two defaults', { certificates: [FILES, FILES] }, 'certificates'],
     ['certificates twice', { certificate: { chain: 'c', key: 'k' }, certificates: [FILES] }, 'certificate'],
+    ['a source without a mesh key', { mesh: { discover: [{ file: '/relays' }] } }, 'mesh.discover'],
     ['two mesh keys', { meshKey: MESH_KEY, meshKeyFile: '/m' }, 'meshKey'],
   ])('a contradiction is reported: %s', (_name, config, path) => {
     expect(problemsOf(config).map((problem) => problem.path)).toEqual([path]);

@@ -113,6 +113,8 @@ export interface RelayConfig {
    * key.
    */
   readonly meshWith?: ListSetting | undefined;
+  /** How the relay finds others to mesh with, and how it leaves them. */
+  readonly mesh?: MeshConfig | undefined;
   /** Idle time before TCP probes a connection. 0 keeps the system's. Default 10 minutes. */
   readonly tcpKeepaliveTime?: DurationSetting | undefined;
   /**
@@ -246,6 +248,52 @@ export interface LimitsConfig {
    * announces the most. Default 1,000,000.
    */
   readonly meshKeys?: NumberSetting | undefined;
+}
+
+/** Relays that find each other, beside those of `meshWith`. */
+export interface MeshConfig {
+  /**
+   * Sources of relays; as text, the list in JSON. The relay meshes with every relay that one of them names, and with no other.
+   * Default: none. Requires a mesh key.
+   */
+  readonly discover?: readonly DiscoverConfig[] | string | undefined;
+  /**
+   * How long a relay with a source goes on serving after `drain` or SIGTERM, so that balancers and DNS servers send no more
+   * clients. Default 2 s.
+   */
+  readonly drainDelay?: DurationSetting | undefined;
+}
+
+/** A source of relays: exactly one of the fields. */
+export interface DiscoverConfig {
+  /** A name with the addresses of all relays. The relay looks it up again as its TTL says, every 2 s to 60 s. */
+  readonly dns?: DnsSourceConfig | undefined;
+  /** A name with SRV records: a host and a port for each relay. It is looked up every 10 s. As text, the name alone. */
+  readonly srv?: SrvSourceConfig | string | undefined;
+  /** A file with a relay on each line, as in `meshWith`; `#` begins a comment. The relay reads it again when it changes. */
+  readonly file?: string | undefined;
+}
+
+/** A name whose A and AAAA records are relays. */
+export interface DnsSourceConfig {
+  /** The whole name; search domains are not tried. Required. */
+  readonly name: string;
+  /** The port of every relay, 1 to 65535. Default 443. */
+  readonly port?: NumberSetting | undefined;
+  /** The name that the certificate of every relay must cover. Default: {@link name}. */
+  readonly tlsName?: string | undefined;
+  /** The DNS server to ask: an address, or `address:port`. Default: those of the system. */
+  readonly server?: string | undefined;
+}
+
+/** A name whose SRV records are relays. */
+export interface SrvSourceConfig {
+  /** The whole name; search domains are not tried. Required. */
+  readonly name: string;
+  /** The name that the certificate of every relay must cover. Default: the host that its record names. */
+  readonly tlsName?: string | undefined;
+  /** The DNS server to ask: an address, or `address:port`. Default: those of the system. */
+  readonly server?: string | undefined;
 }
 
 /** Which clients may use the relay. Without a verifier, it admits every client that no deny list has. */

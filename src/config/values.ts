@@ -1,10 +1,10 @@
 /** The types of settings: the accepted forms of each, and its value. */
-import { isIP } from 'node:net';
 import { z } from 'zod';
 import { parseDuration } from '../protocol/duration.js';
-import { withoutFinalDot } from '../protocol/host-name.js';
+import { isHostname } from '../protocol/host-name.js';
+import { parseAddress } from '../protocol/host-port.js';
 import { parseNodeKeyHex } from '../protocol/key.js';
-import type { MeshPeer } from '../protocol/mesh-peer.js';
+import { parseMeshPeer } from '../protocol/mesh-peer.js';
 import { isNetwork } from '../protocol/network.js';
 
 const BOOL = 'must be true or false';
@@ -155,46 +155,6 @@ export function parseBool(text: string): boolean | undefined {
 export function parseFloatAsGo(text: string): number | undefined {
   if (/^\+?inf(?:inity)?$/i.test(text)) return Number.POSITIVE_INFINITY;
   return /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text) ? Number(text) : undefined;
-}
-
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** Reads `host:port` as Go's net package does, with the service names `http` and `https`. */
-export function parseAddress(text: string): Address | undefined {
-  const [, bracketed, plain, service] = /^(?:\[([^\]]*)\]|([^:[\]]*)):([^:]*)$/.exec(text) ?? [];
-  if (service === undefined) return undefined;
-  const host = bracketed ?? plain ?? '';
-  if (bracketed !== undefined && bracketed !== '' && isIP(bracketed) === 0) return undefined;
-  const number = service === 'https' ? 443 : service === 'http' ? 80 : /^\d{0,5}$/.test(service) ? Number(service) : -1;
-  return number >= 0 && number <= 65535 ? { host, port: number } : undefined;
-}
-
-/** Reads `host` or `host:port`, optionally followed by `/dialhost`. */
-function parseMeshPeer(text: string): MeshPeer | undefined {
-  const [given = '', dialled, ...more] = text.split('/');
-  if (more.length > 0) return undefined;
-  const withPort = /^(?:\[[^\]]*\]|[^:[\]]*):\d+$/.test(given);
-  const address = parseAddress(withPort ? given : `${given}:443`);
-  const named = address && bare(address.host);
-  const dialHost = dialled === undefined ? named : bare(dialled);
-  const host = named && withoutFinalDot(named);
-  if (!host || !dialHost || !address.port || host.includes(':') !== given.startsWith('[')) return undefined;
-  const shown = host.includes(':') ? `[${host}]` : host;
-  return { host, authority: address.port === 443 ? shown : `${shown}:${address.port}`, port: address.port, dialHost };
-}
-
-/** The host without the brackets of an IPv6 address; `undefined` if it is not a host. */
-function bare(text: string): string | undefined {
-  const host = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
-  return isHostname(host) ? host : undefined;
-}
-
-function isHostname(text: string): boolean {
-  if (isIP(text) !== 0) return !text.includes('%');
-  return text.length <= 253 && /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(text);
 }
 
 export function bad(context: z.RefinementCtx, message: string): never {

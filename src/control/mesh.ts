@@ -1,26 +1,33 @@
-/** The relays of the mesh: dials them, follows the clients that they announce, and dials again. */
-import { lookup } from 'node:dns/promises';
-import { reasonOf } from '../errors.js';
+/** The relays of the mesh: which there are, what their links announce, and the links to dial or to end. */
 import type { Barrier } from '../faults/barrier.js';
 import type { DialTarget, LinkChange, LinkId } from '../plane/plane.js';
-import { formatNodeKey, type NodeKey, shortKey } from '../protocol/key.js';
-import type { MeshPeer } from '../protocol/mesh-peer.js';
-import { inTime } from './in-time.js';
-import { type AnnouncedKeys, type KeyOwner, MeshKeys } from './mesh-keys.js';
-import { PeerCount } from './peer-count.js';
+import { type NodeKey, shortKey } from '../protocol/key.js';
+import { LineLimit } from './line-limit.js';
+import { DialPlaces } from './mesh/dial-places.js';
+import type { SelfVerdict } from './mesh/self-check.js';
+import type { MeshStatus } from './mesh/status.js';
+import { idOf, type WantedRelay } from './mesh/wanted.js';
+import { type Common, Watch } from './mesh/watch.js';
+import { MeshKeys } from './mesh-keys.js';
+
+export type { MeshStatus } from './mesh/status.js';
 
 /** What the mesh uses of plane, registry and log. */
 export interface MeshParts {
   readonly ownKey: NodeKey;
+  /** Where the relay has its key from: the path of a file, or the name of a setting. */
+  readonly ownKeyFrom: string;
   readonly meshKey: string;
   readonly roots: readonly Uint8Array[];
   /** The number of keys that all relays together may announce. */
   readonly mostKeys: number;
   dial(link: LinkId, target: DialTarget): void;
   hangUp(link: LinkId): void;
+  /** Whether a target that has our key is this relay. Never rejects. */
+  isSelf(target: DialTarget): Promise<SelfVerdict>;
   /** A link has announced a key, or withdrawn it. */
   onChange(link: LinkId, key: NodeKey, present: boolean): void;
-  log(level: 'info' | 'warn' | 'debug', facts: object, text: string): void;
+  log(level: 'error' | 'info' | 'warn' | 'debug', facts: object, text: string): void;
   readonly barrier: Barrier;
 }
 
@@ -33,59 +40,105 @@ export interface MeshTimes {
    */
   readonly retry: number;
   readonly jitter: number;
+  /** The longest pause between dials of a relay that a source has found and that does not answer. It doubles up to that. */
+  readonly longest: number;
+  /** Milliseconds before a relay with our key, or one that is connected under another address, is dialled again. */
+  readonly recheck: number;
+  /** How long the link to a relay may stay that no source names any more. */
+  readonly linger: number;
 }
 
-export const MESH_TIMES: MeshTimes = { connect: 10_000, retry: 5_000, jitter: 1_000 };
+export const MESH_TIMES: MeshTimes = {
+  ...{ connect: 10_000, retry: 5_000, jitter: 1_000 },
+  ...{ longest: 60_000, recheck: 60_000, linger: 30_000 },
+};
 
-/** A relay of the mesh and the state of its link. */
-export interface MeshStatus {
-  /** The relay as the settings name it: `host` or `host:port`. */
-  readonly relay: string;
-  /**
-   * `connecting`: a dial is in progress; `waiting`: until the next dial; `self`: it is this relay, which is not dialled
-   * again.
-   */
-  readonly state: 'connecting' | 'connected' | 'waiting' | 'self';
-  /** Gauge: node keys that it announces. */
-  readonly peers: number;
-  /** Node keys of it that were ignored, or forgotten later, because of `limits.meshKeys`. */
-  readonly passedOver: number;
-  /** Its key, `nodekey:<hex>`; `undefined` before the first connection. */
-  readonly publicKey: string | undefined;
-  /** Why the last dial failed or the last link ended; empty if neither happened yet. */
-  readonly trouble: string;
-}
+/** Dials of found relays that begin at once, and the milliseconds after which others may begin beside them. */
+const PLACES = 32;
+const HOLD = 1_000;
+/** Lines about found relays that cannot be reached: so many at once, then one in this many milliseconds. */
+const LINES = [10, 30_000] as const;
+/** Milliseconds between two lines about another relay with our key. */
+const TWIN_LINES = 60_000;
 
 export class Mesh {
-  private readonly watches: readonly Watch[];
+  private readonly watches = new Map<string, Watch>();
   private readonly byLink = new Map<LinkId, Watch>();
+  private readonly common: Common;
+  private readonly twinLines = new LineLimit(1, TWIN_LINES, performance.now());
   private lastLink = 0;
+  private state: 'new' | 'open' | 'stopped' = 'new';
 
+  /** `wanted` are the relays of the settings. */
   constructor(
-    peers: readonly MeshPeer[],
+    wanted: readonly WantedRelay[],
     private readonly parts: MeshParts,
     times: MeshTimes = MESH_TIMES,
   ) {
-    const begin = (watch: Watch) => {
-      this.lastLink += 1;
-      this.byLink.set(this.lastLink, watch);
-      return this.lastLink;
+    this.common = {
+      parts,
+      times,
+      keys: new MeshKeys(parts.mostKeys),
+      places: new DialPlaces(PLACES, HOLD),
+      lines: new LineLimit(...LINES, performance.now()),
+      begin: (watch) => {
+        this.lastLink += 1;
+        this.byLink.set(this.lastLink, watch);
+        return this.lastLink;
+      },
+      holderOf: (key, except) =>
+        [...this.watches.values()].find((watch) => watch !== except && watch.serverKey === key && watch.holds),
+      onEnd: (key) => {
+        for (const watch of this.watches.values()) if (watch.serverKey === key) watch.hurry('duplicate');
+      },
+      onTwin: (facts) => this.twin(facts),
     };
-    const keys = new MeshKeys(parts.mostKeys);
-    this.watches = peers.map((peer) => new Watch(peer, parts, times, keys, begin));
+    for (const [index, relay] of wanted.entries()) this.watches.set(`${index}`, new Watch(relay, this.common));
   }
 
   start(): void {
-    for (const watch of this.watches) void this.parts.barrier.settle('a mesh link', watch.run());
+    this.state = 'open';
+    for (const [id, watch] of this.watches) this.run(id, watch);
   }
 
   /** Stops dialling. The plane closes the links. */
   stop(): void {
-    for (const watch of this.watches) watch.stop();
+    this.state = 'stopped';
+    for (const watch of this.watches.values()) watch.stop();
+  }
+
+  /** Meshes with these relays, beside those of the settings, and with no others. What is among them already stays as it is. */
+  follow(found: readonly WantedRelay[]): void {
+    if (this.state !== 'open') return;
+    const listed = new Set([...this.watches.values()].flatMap(({ wanted }) => (wanted.isFound ? [] : [idOf(wanted)])));
+    const next = new Map(found.map((relay) => [idOf(relay), relay]));
+    for (const id of listed) next.delete(id);
+    for (const [id, watch] of this.watches) if (watch.wanted.isFound && !next.has(id)) watch.leave();
+    for (const [id, relay] of next) {
+      const known = this.watches.get(id);
+      if (known) known.stay(relay);
+      else this.run(id, new Watch(relay, this.common));
+    }
   }
 
   status(): MeshStatus[] {
-    return this.watches.map((watch) => watch.status());
+    return [...this.watches.values()].map((watch) => watch.status());
+  }
+
+  /**
+   * A client with the mesh key has logged in: a relay of the mesh, which can be dialled now if it could not before. Returns
+   * whether it is a relay that this one knows.
+   */
+  arrived(key: NodeKey, address: string): boolean {
+    const watches = [...this.watches.values()];
+    if (key === this.parts.ownKey) {
+      // This relay itself, if it is dialling: the check after the dial finds out.
+      if (!watches.some((watch) => watch.isDialling)) this.twin({ address });
+      return true;
+    }
+    const known = watches.filter(({ serverKey }) => serverKey === key);
+    for (const watch of known) watch.hurry('waiting');
+    return known.length > 0;
   }
 
   linkOpen(link: LinkId, serverKey: NodeKey): void {
@@ -101,206 +154,20 @@ export class Mesh {
     this.byLink.delete(link);
     watch?.onClosed(reason);
   }
-}
 
-/** How a dial or its link ended. */
-interface Outcome {
-  readonly opened: boolean;
-  readonly reason: string;
-}
-
-/** The loop for one relay: dial, follow, wait. It ends only if the relay turns out to be this one. */
-class Watch implements KeyOwner {
-  private state: MeshStatus['state'] = 'connecting';
-  private serverKey: NodeKey | undefined;
-  private link: LinkId | undefined;
-  private opened = false;
-  private ended: ((outcome: Outcome) => void) | undefined;
-  /** The keys that the link has announced; they are withdrawn when it ends. */
-  private readonly announced: AnnouncedKeys;
-  private readonly count: PeerCount;
-  private stopped = false;
-  /** Ends the wait before the next dial. */
-  private wake: (() => void) | undefined;
-  private trouble = '';
-  /** The last logged trouble, until the relay works again. */
-  private told = '';
-
-  constructor(
-    private readonly peer: MeshPeer,
-    private readonly parts: MeshParts,
-    private readonly times: MeshTimes,
-    private readonly keys: MeshKeys,
-    private readonly begin: (watch: Watch) => LinkId,
-  ) {
-    this.announced = keys.link(this);
-    this.count = new PeerCount((peers, first) => {
-      const { authority: relay } = this.peer;
-      parts.log('info', { relay, peers }, first ? 'mesh link connected' : 'mesh peers');
-    }, parts.barrier);
-  }
-
-  status(): MeshStatus {
-    const { state, serverKey } = this;
-    const publicKey = serverKey && formatNodeKey(serverKey);
-    const { size: peers, passedOver } = this.announced;
-    return { relay: this.peer.authority, state, peers, passedOver, publicKey, trouble: this.trouble };
-  }
-
-  async run(): Promise<void> {
-    const { retry, jitter } = this.times;
-    while (!this.stopped) {
-      this.state = 'connecting';
-      await this.parts.barrier.settle('a mesh link', this.connectOnce());
-      if (this.stopped || this.isSelf()) return;
-      this.state = 'waiting';
-      await this.pause(retry + Math.random() * jitter);
-    }
-  }
-
-  private async connectOnce(): Promise<void> {
-    const { opened, reason } = await this.connect();
-    if (this.stopped) return;
-    // Every relay announces at least our own key, so a link without keys was refused.
-    const refused = opened && this.announced.size === 0;
-    this.undo();
-    if (this.isSelf()) return;
-    this.report(opened, refused ? `${reason} and announced no client: does it have this relay's mesh key?` : reason);
-  }
-
-  stop(): void {
-    this.stopped = true;
-    this.count.stop();
-    this.wake?.();
-    this.ended?.({ opened: this.opened, reason: 'shutdown' });
-  }
-
-  onOpen(serverKey: NodeKey): void {
-    this.opened = true;
-    this.serverKey = serverKey;
-    if (serverKey === this.parts.ownKey) {
-      this.state = 'self';
-      this.parts.log('info', { relay: this.peer.authority }, 'this relay is listed in its own mesh; it is left alone');
-      this.parts.hangUp(this.link as LinkId);
-      return;
-    }
-    this.state = 'connected';
-    this.count.start();
-  }
-
-  onPeers(changes: readonly LinkChange[]): void {
-    const link = this.link as LinkId;
-    this.told = '';
-    for (const { key, present } of changes) {
-      const taken = present ? this.keys.add(this.announced, key) : this.keys.delete(this.announced, key);
-      if (taken) this.parts.onChange(link, key, present);
-    }
-    this.count.changed(
-      this.announced.size,
-      changes.some(({ present }) => !present),
-    );
-  }
-
-  onCrowded(): void {
-    const { authority: relay } = this.peer;
-    const facts = { relay, peers: this.announced.size, 'limits.meshKeys': this.parts.mostKeys };
-    this.parts.log('warn', facts, 'keys of a mesh relay are skipped: there are more than limits.meshKeys');
-  }
-
-  onForgotten(key: NodeKey): void {
-    this.parts.onChange(this.link as LinkId, key, false);
-  }
-
-  /** A relay announces its clients only at the start of a link, so a new link is needed. */
-  onRoom(): void {
-    if (this.link === undefined) return;
-    const { authority: relay } = this.peer;
-    this.parts.log('info', { relay }, 'there is room for the keys of a mesh relay again: it is dialled anew');
-    this.parts.hangUp(this.link);
-  }
-
-  onClosed(reason: string): void {
-    this.ended?.({ opened: this.opened, reason });
-  }
-
-  /** Dials the relay's addresses in order until one admits us; resolves when that link ends. */
-  private async connect(): Promise<Outcome> {
-    const until = performance.now() + this.times.connect;
-    const { dialHost, host, authority, port } = this.peer;
-    let addresses: readonly string[];
-    try {
-      addresses = await resolve(dialHost, this.times.connect);
-    } catch (error) {
-      return { opened: false, reason: reasonOf(error) };
-    }
-    const failures: string[] = [];
-    for (const [index, address] of addresses.entries()) {
-      if (this.stopped) break;
-      // An address that never answers leaves time for the others.
-      const timeout = Math.max(0, until - performance.now()) / (addresses.length - index);
-      const outcome = await this.dial({
-        address: { address, port },
-        host,
-        authority,
-        roots: this.parts.roots,
-        meshKey: this.parts.meshKey,
-        timeout: Math.round(timeout),
-      });
-      if (outcome.opened) return outcome;
-      failures.push(addresses.length > 1 ? `${address}: ${outcome.reason}` : outcome.reason);
-    }
-    return { opened: false, reason: failures.join('; ') };
-  }
-
-  private dial(target: DialTarget): Promise<Outcome> {
-    const link = this.begin(this);
-    this.link = link;
-    this.opened = false;
-    return new Promise((resolve) => {
-      this.ended = resolve;
-      this.parts.dial(link, target);
+  private run(id: string, watch: Watch): void {
+    this.watches.set(id, watch);
+    const ended = watch.run().then(() => {
+      if (watch.isGone && this.watches.get(id) === watch) this.watches.delete(id);
     });
+    void this.parts.barrier.settle('a mesh link', ended);
   }
 
-  /** Withdraws every key that the link has announced. */
-  private undo(): void {
-    const link = this.link;
-    this.link = undefined;
-    this.count.stop();
-    if (link === undefined) return;
-    for (const key of this.announced) this.parts.onChange(link, key, false);
-    this.keys.clear(this.announced);
+  /** Another relay has our key. It would take the packets of this one, and the two never mesh, so that the line is an error. */
+  private twin(facts: object): void {
+    const { ownKey: key, ownKeyFrom: from, log } = this.parts;
+    const text = 'another relay has the key of this relay, so that the two cannot mesh: give each a key of its own';
+    const heldBack = this.twinLines.take(performance.now());
+    log(heldBack === undefined ? 'debug' : 'error', { ...facts, key: shortKey(key), from }, text);
   }
-
-  private pause(milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds).unref();
-      this.wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-
-  private isSelf(): boolean {
-    return this.state === 'self';
-  }
-
-  private report(opened: boolean, reason: string): void {
-    const { authority: relay } = this.peer;
-    const server = this.serverKey && shortKey(this.serverKey);
-    // A dial every five seconds may fail in one way; it is logged once.
-    const level = reason === this.told ? 'debug' : 'warn';
-    this.trouble = reason;
-    this.told = reason;
-    if (opened) this.parts.log(level, { relay, server, reason }, 'mesh link lost');
-    else this.parts.log(level, { relay, reason }, 'mesh link cannot be made');
-  }
-}
-
-/** All addresses of a name, in the system's order. An address stands for itself. */
-async function resolve(host: string, patience: number): Promise<string[]> {
-  const found = lookup(host, { all: true, verbatim: true });
-  const addresses = await inTime(found, patience, 'its name is not resolved in time');
-  return addresses.map(({ address }) => address);
 }

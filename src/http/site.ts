@@ -22,6 +22,8 @@ export interface SiteOptions extends HomeOptions {
   readonly ports: () => { readonly plain: number; readonly tls: number };
   /** The JSON of `/bootstrap-dns` for the query (`q`) of a client with this address. */
   readonly bootstrapDns: (query: string | null, address: string) => string;
+  /** Is told the query of each probe. */
+  readonly probed: (query: string) => void;
   /** Answers a certificate authority's challenge over plain HTTP; `undefined` if the relay answers none. */
   readonly challengeAnswer: ((host: string, path: string) => Promise<{ status: number; text: string }>) | undefined;
   readonly debugAccess: DebugAccess;
@@ -98,6 +100,7 @@ export class Site {
         break;
       case '/derp/probe':
       case '/derp/latency-check':
+        this.options.probed(target.query);
         probe(request, response);
         break;
       case '/generate_204':

@@ -10,6 +10,7 @@ import {
 import type { HistogramFigures, RelayFigures } from '../registry/figures.js';
 import { type CertificateFigures, certificateMetrics } from './certificates.js';
 import { bare, type Entry, histogram, int, labels, set, type Value } from './exposition.js';
+import { type MeshFigures, type MeshSourceFigures, meshMetrics } from './mesh.js';
 
 export interface MetricSources {
   readonly version: string;
@@ -30,6 +31,8 @@ export interface MetricSources {
   readonly rateLimit: { readonly bytesPerSecond: number; readonly burst: number } | undefined;
   /** The relays that this one dials; without any, there are no mesh metrics. */
   readonly mesh: readonly MeshFigures[];
+  /** The sources of `mesh.discover`. */
+  readonly meshSources: readonly MeshSourceFigures[];
   /** Absent if every client is admitted; there are no admission metrics then. */
   readonly admission: AdmissionFigures | undefined;
   /** Names that have a certificate, or failed to get one. */
@@ -42,15 +45,6 @@ export interface AdmissionFigures {
   readonly outcomes: readonly { readonly of: readonly string[]; readonly value: number }[];
   /** In seconds. */
   readonly times: HistogramFigures;
-}
-
-export interface MeshFigures {
-  readonly relay: string;
-  readonly connected: boolean;
-  /** Keys that the relay has announced. */
-  readonly peers: number;
-  /** Keys that the relay announced and this relay ignored or forgot. */
-  readonly passedOver: number;
 }
 
 export interface TlsFigures {
@@ -108,7 +102,7 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['counter_bootstrap_dns_unpublished_percent_misses', int(bootstrap.unpublishedPercentMisses)],
     ['counter_bootstrap_dns_queried_domains', bare(bootstrap.queriedDomains)],
     ...(tls ? tlsMetrics(tls, counters) : []),
-    ...(sources.mesh.length > 0 ? mesh(sources.mesh) : []),
+    ...meshMetrics(sources.mesh, sources.meshSources),
     ...(sources.admission ? admission(sources.admission) : []),
     ...certificateMetrics(sources.certificates),
     ['counter_uptime_sec', bare(process.uptime)],
@@ -212,15 +206,6 @@ function roundTrips(counters: MetricSources['counters']): Record<string, number>
   const names = COUNTER_NAMES.filter((name) => name.startsWith('tcp_rtt:') && counters[name] > 0);
   const rows = names.map((name) => [name.slice('tcp_rtt:'.length).replace('_', '-'), counters[name]] as const);
   return sorted(rows);
-}
-
-function mesh(links: readonly MeshFigures[]): Entry[] {
-  const rows = (of: (link: MeshFigures) => number) =>
-    labels('relay', Object.fromEntries(links.map((link) => [link.relay, of(link)])));
-  return [
-    ['gauge_derpkit_mesh_link_up', rows(({ connected }) => (connected ? 1 : 0))],
-    ['gauge_derpkit_mesh_link_peers', rows(({ peers }) => peers)],
-  ];
 }
 
 function admission({ outcomes, times }: AdmissionFigures): Entry[] {

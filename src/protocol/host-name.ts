@@ -7,6 +7,12 @@ export function hostOfField(field: string): string {
   return withoutFinalDot(bracketed ?? plain).toLowerCase();
 }
 
+/** Whether a text is a host name or an IP address, without brackets and without a zone. */
+export function isHostname(text: string): boolean {
+  if (isIP(text) !== 0) return !text.includes('%');
+  return text.length <= 253 && /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(text);
+}
+
 /** The name without the final dot of an absolute DNS name: certificates and TLS server names have none. */
 export function withoutFinalDot(host: string): string {
   return host.length > 1 && host.endsWith('.') ? host.slice(0, -1) : host;

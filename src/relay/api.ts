@@ -4,6 +4,7 @@ import type { RelayConfig } from '../config.js';
 import type { DnsHook } from '../control/acme/dns-hook.js';
 import type { AdmissionFigures } from '../control/admission/figures.js';
 import type { OnAdmit } from '../control/admission/hook.js';
+import type { MeshSourceStatus } from '../control/mesh/discovery.js';
 import type { MeshStatus } from '../control/mesh.js';
 import type { DerpkitError } from '../errors.js';
 import type { Logger } from '../logger.js';
@@ -115,7 +116,7 @@ export interface ReloadReport {
 /**
  * A relay: `createRelay` makes it, `start` opens it once, `close` ends it.
  *
- * `reload`, `admission`, `counters`, `figures` and `mesh` need a running relay. Before `start` and after `close` has
+ * `reload`, `admission`, `counters`, `figures`, `mesh` and `meshSources` need a running relay. Before `start` and after `close` has
  * resolved, they throw a `DerpkitError` with the code `ERR_STATE`; `reload` rejects with it. After a failed `start`
  * they do, too. Handlers of events may call them.
  */
@@ -187,6 +188,11 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
    * after `close`.
    */
   clients(): AsyncIterable<ClientStatus>;
-  /** The relays of the mesh, in the order of the settings. Throws `ERR_STATE` before `start` and after `close`. */
+  /**
+   * The relays of the mesh: those of the settings in their order, then those that were found. Throws `ERR_STATE` before
+   * `start` and after `close`.
+   */
   mesh(): MeshStatus[];
+  /** The sources of `mesh.discover`, in their order. Throws `ERR_STATE` before `start` and after `close`. */
+  meshSources(): MeshSourceStatus[];
 }

@@ -5,7 +5,8 @@ import type { Settings } from '../config.js';
 import type { Gate } from '../control/admission/gate.js';
 import type { BootstrapDns } from '../control/bootstrap-dns.js';
 import type { CertificateState } from '../control/expiry.js';
-import type { Mesh, MeshStatus } from '../control/mesh.js';
+import type { Discovery } from '../control/mesh/discovery.js';
+import type { Mesh } from '../control/mesh.js';
 import type { StrangerFigures } from '../control/stranger-log.js';
 import type { Barrier } from '../faults/barrier.js';
 import type { HttpCounters } from '../http/counters.js';
@@ -19,6 +20,7 @@ import type { Registry } from '../registry/registry.js';
 import { VERSION } from '../version.js';
 import { clientPieces } from './client-list.js';
 import { RelayLiveSource } from './live-source.js';
+import { meshFacts } from './mesh-facts.js';
 
 export interface Shown {
   readonly settings: Settings;
@@ -32,6 +34,7 @@ export interface Shown {
   readonly rate: () => ReceiveRate | undefined;
   readonly gate: Gate;
   readonly mesh: Mesh | undefined;
+  readonly discovery: Discovery | undefined;
   readonly certificates: { states(): readonly CertificateState[] };
   /** The number of faults that the relay has survived. */
   readonly faults: { readonly count: number; readonly barrier: Barrier };
@@ -63,9 +66,7 @@ export class RelayDebugSource implements DebugSource {
       ['Mesh key', String(meshKey)],
       ['Plane', plane.kind],
       ...this.parts.gate.facts(),
-      ...(this.parts.mesh?.status() ?? []).map(
-        ({ relay, ...status }) => [`Mesh with ${relay}`, meshFact(status)] as const,
-      ),
+      ...meshFacts(this.parts.mesh?.status() ?? [], this.parts.discovery?.status() ?? [], Date.now()),
     ];
   }
 
@@ -135,12 +136,8 @@ export class RelayDebugSource implements DebugSource {
       bootstrap: { ...bootstrap.counts, queriedDomains: bootstrap.queriedDomains },
       tls: tls ? { requests, active } : undefined,
       rateLimit: this.parts.rate(),
-      mesh: (this.parts.mesh?.status() ?? []).map(({ relay, state, peers, passedOver }) => ({
-        relay,
-        connected: state === 'connected',
-        peers,
-        passedOver,
-      })),
+      mesh: this.parts.mesh?.status() ?? [],
+      meshSources: this.parts.discovery?.status() ?? [],
       admission: this.parts.gate.figures(),
       certificates: this.parts.certificates.states().flatMap(({ names, until, failures }) => {
         return names.map((name) => ({ name, notAfter: Math.floor(until / 1000), failures }));
@@ -149,9 +146,4 @@ export class RelayDebugSource implements DebugSource {
       process: processFigures(),
     });
   }
-}
-
-function meshFact({ state, peers, passedOver, trouble }: Omit<MeshStatus, 'relay'>): string {
-  if (state === 'connected') return `connected, ${peers} peers${passedOver > 0 ? `, ${passedOver} passed over` : ''}`;
-  return state === 'self' ? 'this relay itself' : `${state}${trouble && `: ${trouble}`}`;
 }

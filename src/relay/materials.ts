@@ -1,7 +1,7 @@
 /** The keys, certificates and lists of a relay: everything that is read from files. */
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { certDirOf, dataDirOf, isAcmeMode, keyFileOf, parseEabKey, type Settings } from '../config.js';
+import { certDirOf, dataDirOf, isAcmeMode, isMeshing, keyFileOf, parseEabKey, type Settings } from '../config.js';
 import { CertificateSource, filesSource, manualSource, type SourceOptions } from '../control/certificate-source.js';
 import { certificateFile, keptCertificate, manualCertificate, PemError, parsePair } from '../control/certificates.js';
 import { writableByOthers } from '../control/files.js';
@@ -52,9 +52,10 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   );
   const rate = await load('rateConfig', settings.rateConfig ?? '', () => loadRate(settings));
   const admission = await loadAdmission(settings, problems);
-  const meshing = settings.meshWith.length > 0;
+  const meshing = isMeshing(settings);
   if (meshing && meshKey !== undefined && /^0*$/.test(meshKey)) {
-    problems.push({ path: 'meshWith', message: 'needs a mesh key that is not all zeros' });
+    const path = settings.meshWith.length > 0 ? 'meshWith' : 'mesh.discover';
+    problems.push({ path, message: 'needs a mesh key that is not all zeros' });
   }
   const warnings: string[] = [];
   const certificates = await loadCertificates(settings, load, problems, (text) => void warnings.push(text));

@@ -3,6 +3,7 @@ import type { Settings } from '../config.js';
 import type { Gate } from '../control/admission/gate.js';
 import { DropLog } from '../control/drop-log.js';
 import { LineLimit } from '../control/line-limit.js';
+import type { Discovery } from '../control/mesh/discovery.js';
 import type { Mesh } from '../control/mesh.js';
 import { DerpkitError } from '../errors.js';
 import type { FaultLog } from '../faults/fault-log.js';
@@ -32,6 +33,7 @@ export interface Reported {
   readonly registry: Registry;
   readonly gate: Gate;
   readonly mesh: Mesh | undefined;
+  readonly discovery: Discovery | undefined;
   readonly certificates: RelayCertificates;
   readonly http: HttpServer;
   readonly listeners: Listeners;
@@ -93,6 +95,7 @@ export class PlaneHandlers implements PlaneEvents {
     runCommands(plane, commands);
     this.logger.debug({ client: shortKey(key), id, ...(mesh && { mesh }) }, 'client connected');
     this.tell('connected', { id, key: formatNodeKey(key), peer, mesh });
+    if (mesh && this.to.mesh?.arrived(key, address) === false) this.to.discovery?.look();
   }
 
   closed(id: ConnectionId, reason: CloseReason): void {

@@ -1,8 +1,11 @@
 import type { EventEmitter } from 'node:events';
 import { getSystemErrorMap } from 'node:util';
-import type { Settings } from '../config.js';
+import { keyFileOf, type Settings } from '../config.js';
 import { Gate, type GateEvents, type GateOptions } from '../control/admission/gate.js';
 import { BootstrapDns } from '../control/bootstrap-dns.js';
+import { Discovery, type DiscoveryParts } from '../control/mesh/discovery.js';
+import { SelfCheck } from '../control/mesh/self-check.js';
+import { listed } from '../control/mesh/wanted.js';
 import { MESH_TIMES, Mesh, type MeshTimes } from '../control/mesh.js';
 import { PlaneRefusal, type Problem, reasonOf } from '../errors.js';
 import type { FaultLog } from '../faults/fault-log.js';
@@ -24,13 +27,14 @@ import { RelayDebugSource } from './debug-source.js';
 import { boundConnections, type ConnectionBound } from './descriptors.js';
 import { Listeners } from './listeners.js';
 import type { Materials, Reread } from './materials.js';
+import { meshSources } from './mesh-sources.js';
 import { PlaneHandlers } from './plane-handlers.js';
 import { planePolicy } from './policy.js';
 import { StrangersLog } from './strangers.js';
 
 /** Deadlines and plane limits of a relay; tests use tighter ones. */
 export interface RelayTimes {
-  readonly mesh?: MeshTimes | undefined;
+  readonly mesh?: Partial<MeshTimes> | undefined;
   readonly certificates?: CertificateTimes | undefined;
   readonly policy?: ((usual: PlanePolicy) => PlanePolicy) | undefined;
 }
@@ -54,7 +58,9 @@ export class RunningRelay {
   readonly registry: Registry;
   readonly gate: Gate;
   readonly mesh: Mesh | undefined;
+  readonly discovery: Discovery | undefined;
   readonly certificates: RelayCertificates;
+  private readonly selfCheck: SelfCheck;
   private readonly http: HttpServer;
   private readonly pages: RelayDebugSource;
   private readonly bootstrap: BootstrapDns;
@@ -87,6 +93,7 @@ export class RunningRelay {
     const plane = makePlane(() => create({ privateKey, policy, workers: settings.workers }, handlers));
     this.plane = plane;
     this.listeners = new Listeners(settings, hooks.sockets ?? {}, plane);
+    this.selfCheck = new SelfCheck(publicKey);
     const registry = new Registry(publicKey);
     this.registry = registry;
 
@@ -101,21 +108,26 @@ export class RunningRelay {
     if (meshKey !== undefined && roots) {
       for (const problem of roots.problems) logger.warn(problem);
       this.mesh = new Mesh(
-        settings.meshWith,
+        settings.meshWith.map(listed),
         {
           ownKey: publicKey,
+          ownKeyFrom: settings.privateKey === undefined ? keyFileOf(settings) : 'privateKey',
           meshKey,
           roots: roots.certificates,
           mostKeys: settings.limits.meshKeys,
           dial: (link, target) => plane.dial(link, target),
           hangUp: (link) => plane.hangUp(link),
+          isSelf: (target) => this.selfCheck.ask(target),
           onChange: (link, key, present) =>
             runCommands(plane, present ? registry.linkPresent(link, key) : registry.linkGone(link, key)),
           log,
           barrier,
         },
-        times.mesh ?? MESH_TIMES,
+        { ...MESH_TIMES, ...times.mesh },
       );
+      const { mesh } = this;
+      const follow: DiscoveryParts['follow'] = (found) => mesh.follow(found);
+      this.discovery = new Discovery(meshSources(settings.mesh.discover, barrier), { follow, log, barrier });
     }
 
     const { bootstrapDnsNames: published, unpublishedBootstrapDnsNames: unpublished } = settings;
@@ -152,6 +164,7 @@ export class RunningRelay {
       rate: () => this.rate,
       gate: this.gate,
       mesh: this.mesh,
+      discovery: this.discovery,
       certificates: this.certificates,
       faults,
     });
@@ -161,6 +174,7 @@ export class RunningRelay {
       visitors,
       hostname: settings.hostname,
       bootstrapDns: (query, address) => this.bootstrap.answer(query, address),
+      probed: (query) => this.selfCheck.saw(query),
       debugAccess,
       debug: this.pages,
       challengeAnswer: this.certificates.challengeAnswer,
@@ -176,8 +190,8 @@ export class RunningRelay {
   }
 
   private get parts() {
-    const { plane, registry, gate, mesh, certificates, http, listeners, strangers } = this;
-    return { plane, registry, gate, mesh, certificates, http, listeners, strangers };
+    const { plane, registry, gate, mesh, discovery, certificates, http, listeners, strangers } = this;
+    return { plane, registry, gate, mesh, discovery, certificates, http, listeners, strangers };
   }
 
   /**
@@ -194,6 +208,7 @@ export class RunningRelay {
     this.strangers.start();
     const address = await listeners.open();
     this.mesh?.start();
+    this.discovery?.start();
     await certificates.start();
     this.gate.start();
     logger.info(this.bound, 'connections are bounded');
@@ -260,6 +275,7 @@ export class RunningRelay {
     this.bootstrap.stop();
     this.pages.live.stop();
     this.http.close();
+    this.discovery?.stop();
     this.mesh?.stop();
     this.gate.close();
     await this.plane.shutdown();

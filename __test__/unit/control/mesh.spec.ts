@@ -1,5 +1,7 @@
 /** The watch loop alone, above a plane that does nothing but note what it is asked for. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { SelfVerdict } from '../../../src/control/mesh/self-check.js';
+import { listed } from '../../../src/control/mesh/wanted.js';
 import { Mesh, type MeshParts } from '../../../src/control/mesh.js';
 import type { DialTarget, LinkId } from '../../../src/plane/plane.js';
 import { formatNodeKey, type NodeKey } from '../../../src/protocol/key.js';
@@ -20,6 +22,7 @@ let dials: { readonly link: LinkId; readonly target: DialTarget }[];
 let hungUp: LinkId[];
 let changes: string[];
 let log: string[];
+let verdict: SelfVerdict;
 let mesh: Mesh;
 
 function meshWith(...peers: MeshPeer[]): Mesh {
@@ -29,6 +32,8 @@ function meshWith(...peers: MeshPeer[]): Mesh {
 function meshOfAtMost(mostKeys: number, ...peers: MeshPeer[]): Mesh {
   const parts: MeshParts = {
     ownKey: OWN,
+    ownKeyFrom: 'derper.key',
+    isSelf: async () => verdict,
     meshKey: 'ff',
     roots: ROOTS,
     mostKeys,
@@ -38,7 +43,7 @@ function meshOfAtMost(mostKeys: number, ...peers: MeshPeer[]): Mesh {
     log: (level, facts, text) => void log.push(`${level} ${text} ${JSON.stringify(facts)}`),
     barrier: STRICT,
   };
-  mesh = new Mesh(peers, parts);
+  mesh = new Mesh(peers.map(listed), parts);
   mesh.start();
   return mesh;
 }
@@ -54,7 +59,7 @@ function dialled(): string[] {
 
 beforeEach(() => {
   vi.useFakeTimers();
-  [dials, hungUp, changes, log] = [[], [], [], []];
+  [dials, hungUp, changes, log, verdict] = [[], [], [], [], 'self'];
   resolvesTo('192.0.2.1');
 });
 
@@ -82,7 +87,17 @@ describe('a relay of the mesh', () => {
       },
     ]);
     expect(mesh.status()).toEqual([
-      { relay: 'relay.test:8443', state: 'connecting', peers: 0, passedOver: 0, publicKey: undefined, trouble: '' },
+      {
+        relay: 'relay.test:8443',
+        from: 'meshWith',
+        state: 'connecting',
+        since: Date.now(),
+        failures: 0,
+        peers: 0,
+        passedOver: 0,
+        publicKey: undefined,
+        trouble: '',
+      },
     ]);
   });
 

@@ -43,6 +43,7 @@ export class Harness {
     const limits = () => ({ duplexes: 100, perAddress: 100, exempt: [] });
     this.http = new HttpServer({
       barrier: STRICT,
+      probed: () => {},
       counters: new HttpCounters(),
       visitors: new Visitors(limits, (address) => debugAccess.isNear(address)),
       serverKey: nodeKey(vectors.keys.values.server?.public),

@@ -1,0 +1,219 @@
+/** Sources in DNS, against a real DNS server that does what the test says. */
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
+import { DnsServer } from '../../../../packaging/dns-server.mjs';
+import { DnsSource, SrvSource } from '../../../../src/control/mesh/dns-source.js';
+import { type DnsQuestions, dnsQuestions } from '../../../../src/control/mesh/lookups.js';
+import type { MeshSource } from '../../../../src/control/mesh/source.js';
+import { STRICT } from '../../../helpers/strict-barrier.js';
+import { eventually } from '../../../helpers/wait.js';
+
+const NAME = 'relays.test';
+
+interface Told {
+  readonly names: readonly string[];
+  readonly trouble: string | undefined;
+}
+
+const started: MeshSource[] = [];
+afterEach(() => {
+  for (const source of started.splice(0)) source.stop();
+});
+
+async function dnsServer(): Promise<DnsServer> {
+  const server = await DnsServer.start();
+  onTestFinished(() => server.close());
+  return server;
+}
+
+/** What a source has told, last. */
+function follow(source: MeshSource) {
+  const told: Told[] = [];
+  started.push(source);
+  source.start({
+    found: (relays) => told.push({ names: relays.map(({ name }) => name), trouble: undefined }),
+    failed: (trouble, relays = []) => told.push({ names: relays.map(({ name }) => name), trouble }),
+  });
+  return {
+    told,
+    until: (check: (told: Told) => boolean) =>
+      eventually(
+        () => {
+          const last = told.at(-1);
+          return last && check(last) ? last : undefined;
+        },
+        () => JSON.stringify(told),
+      ),
+  };
+}
+
+function byName(server: DnsServer, more: object = {}): DnsSource {
+  return new DnsSource({ name: NAME, port: 8443, server: server.address, ...more }, STRICT);
+}
+
+/** Looks until the source has told something new. */
+async function lookAgain(source: MeshSource, { told }: ReturnType<typeof follow>): Promise<Told> {
+  const before = told.length;
+  await eventually(() => {
+    source.look();
+    return told.length > before;
+  }, 'another look');
+  return told.at(-1) as Told;
+}
+
+describe('a source by name', () => {
+  it('names every address of both families, under the name that the certificates have to cover', async () => {
+    const server = await dnsServer();
+    server.set(NAME, ['192.0.2.1', '2001:db8::1', '192.0.2.2']);
+    const found: unknown[] = [];
+    const source = byName(server, { tlsName: 'derp.test' });
+    started.push(source);
+    source.start({ found: (relays) => found.push(...relays), failed: (reason) => found.push(reason) });
+    await eventually(() => found.length === 3, 'three relays');
+    const peer = { host: 'derp.test', authority: 'derp.test:8443', port: 8443 };
+    expect(found).toEqual([
+      { name: '192.0.2.1:8443', peer: { ...peer, dialHost: '192.0.2.1' } },
+      { name: '192.0.2.2:8443', peer: { ...peer, dialHost: '192.0.2.2' } },
+      { name: '[2001:db8::1]:8443', peer: { ...peer, dialHost: '2001:db8::1' } },
+    ]);
+  });
+
+  it('follows a name that changes, as soon as its TTL permits', async () => {
+    const server = await dnsServer();
+    server.set(NAME, ['192.0.2.1'], 1);
+    const { until } = follow(byName(server));
+    await until(({ names }) => names.join() === '192.0.2.1:8443');
+    server.set(NAME, ['192.0.2.2'], 1);
+    await until(({ names }) => names.join() === '192.0.2.2:8443');
+  });
+
+  it('a name that does not exist, or has no address, is an answer: there are no relays', async () => {
+    const server = await dnsServer();
+    server.set(NAME, ['192.0.2.1']);
+    const source = byName(server);
+    const following = follow(source);
+    await following.until(({ names }) => names.length === 1);
+    server.delete(NAME);
+    expect(await lookAgain(source, following)).toEqual({ names: [], trouble: undefined });
+    server.setServices(NAME, []);
+    expect(await lookAgain(source, following)).toEqual({ names: [], trouble: undefined });
+  });
+
+  it('a server that fails is no answer: the last addresses stay, and the reason is told', async () => {
+    const server = await dnsServer();
+    server.set(NAME, ['192.0.2.1', '2001:db8::1']);
+    const source = byName(server);
+    const following = follow(source);
+    await following.until(({ names }) => names.length === 2);
+    server.fail(NAME);
+    expect(await lookAgain(source, following)).toEqual({
+      names: ['192.0.2.1:8443', '[2001:db8::1]:8443'],
+      trouble: 'relays.test: the DNS server has failed',
+    });
+  });
+
+  it('while one family fails, its last addresses stay, and the other family is followed', async () => {
+    const server = await dnsServer();
+    server.set(NAME, ['192.0.2.1', '2001:db8::1']);
+    const source = byName(server);
+    const following = follow(source);
+    await following.until(({ names }) => names.length === 2);
+    server.set(NAME, ['192.0.2.7', '2001:db8::7']);
+    server.fail(NAME, 'servfail', ['AAAA']);
+    expect(await lookAgain(source, following)).toEqual({
+      names: ['192.0.2.7:8443', '[2001:db8::1]:8443'],
+      trouble: 'relays.test: the DNS server has failed',
+    });
+  });
+
+  it('a server that does not answer at all is told of, too', async () => {
+    const server = await dnsServer();
+    server.set(NAME, ['192.0.2.1']);
+    server.fail(NAME, 'silent');
+    const { until } = follow(byName(server));
+    const { names, trouble } = await until((told) => told.trouble !== undefined);
+    expect({ names, trouble }).toEqual({ names: [], trouble: 'relays.test: the DNS server does not answer in time' });
+  });
+
+  it('more addresses than a datagram holds are found, over TCP', async () => {
+    const server = await dnsServer();
+    server.set(
+      NAME,
+      [...Array(200).keys()].map((host) => `192.0.2.${host}`),
+    );
+    const { names } = await follow(byName(server)).until(() => true);
+    expect(names).toHaveLength(200);
+  });
+
+  it('addresses that no relay can have are left out', async () => {
+    const server = await dnsServer();
+    server.set(NAME, ['0.0.0.0', '255.255.255.255', '224.0.0.1', '::', 'ff02::1', '192.0.2.1', '239.1.1.1', '2.2.2.2']);
+    const { names } = await follow(byName(server)).until(() => true);
+    expect(names).toEqual(['192.0.2.1:8443', '2.2.2.2:8443']);
+  });
+
+  it('a TTL is honoured within bounds, whatever it says', async () => {
+    const server = await dnsServer();
+    server.set(NAME, ['192.0.2.1'], 0);
+    const asked = server.questions;
+    const { told } = follow(byName(server));
+    await eventually(() => told.length === 2, 'a second look');
+    // A and AAAA, twice: a TTL of nothing does not make it ask without end.
+    expect(server.questions - asked).toBe(4);
+  });
+
+  it('many hints are one look', async () => {
+    const server = await dnsServer();
+    server.set(NAME, ['192.0.2.1'], 60);
+    let made = 0;
+    const ask = (): DnsQuestions => {
+      made += 1;
+      return dnsQuestions(server.address);
+    };
+    const source = new DnsSource({ name: NAME, port: 1 }, STRICT, ask);
+    await follow(source).until(() => true);
+    for (let time = 0; time < 100; time++) source.look();
+    expect(made).toBe(1);
+  });
+});
+
+describe('a source by SRV records', () => {
+  it('names every address of every host, at the port of its record', async () => {
+    const server = await dnsServer();
+    server.setServices(NAME, [
+      { host: 'a.test', port: 443 },
+      { host: 'b.test', port: 8443 },
+    ]);
+    server.set('a.test', ['192.0.2.1', '192.0.2.2']);
+    server.set('b.test', ['2001:db8::1']);
+    const relays: string[] = [];
+    const source = new SrvSource({ name: NAME, server: server.address }, STRICT);
+    started.push(source);
+    source.start({
+      found: (all) => relays.push(...all.map(({ name, peer }) => `${name} ${peer.authority}`)),
+      failed: (reason) => relays.push(reason),
+    });
+    await eventually(() => relays.length === 3, 'three relays');
+    expect(relays).toEqual(['192.0.2.1:443 a.test', '192.0.2.2:443 a.test', '[2001:db8::1]:8443 b.test:8443']);
+  });
+
+  it('keeps the hosts that were, while the server fails, and the addresses of a host that fails', async () => {
+    const server = await dnsServer();
+    server.setServices(NAME, [{ host: 'a.test', port: 1 }]);
+    server.set('a.test', ['192.0.2.1']);
+    const source = new SrvSource({ name: NAME, tlsName: 'derp.test', server: server.address }, STRICT);
+    const following = follow(source);
+    await following.until(({ names }) => names.length === 1);
+    server.fail(NAME);
+    server.set('a.test', ['192.0.2.2']);
+    const reason = 'relays.test: the DNS server has failed';
+    expect(await lookAgain(source, following)).toEqual({ names: ['192.0.2.2:1'], trouble: reason });
+    server.setServices(NAME, [{ host: 'a.test', port: 2 }]);
+    server.fail('a.test');
+    expect(await lookAgain(source, following)).toEqual({
+      names: ['192.0.2.2:2'],
+      trouble: 'a.test: the DNS server has failed',
+    });
+    server.delete(NAME);
+    expect(await lookAgain(source, following)).toEqual({ names: [], trouble: undefined });
+  });
+});

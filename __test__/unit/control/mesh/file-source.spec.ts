@@ -1,0 +1,69 @@
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { FileSource, relaysIn } from '../../../../src/control/mesh/file-source.js';
+import { STRICT } from '../../../helpers/strict-barrier.js';
+import { eventually } from '../../../helpers/wait.js';
+import { temporaryDirectory } from '../../temp.js';
+
+const directory = temporaryDirectory();
+let files = 0;
+
+/** A source over a file with this text, and what it has told. */
+function source(text?: string) {
+  files += 1;
+  const path = join(directory, `relays-${files}`);
+  const told: string[] = [];
+  if (text !== undefined) writeFileSync(path, text);
+  const found = new FileSource(path, STRICT, 5);
+  onTestFinished(() => found.stop());
+  found.start({
+    found: (relays) => told.push(relays.map(({ name }) => name).join(' ')),
+    failed: (reason) => told.push(reason),
+  });
+  const until = (last: string) =>
+    eventually(
+      () => told.at(-1) === last,
+      () => `${last}: ${JSON.stringify(told)}`,
+    );
+  /** Replaces the file as a whole, so that no half of it is seen. */
+  const write = (next: string) => {
+    writeFileSync(`${path}.new`, next);
+    renameSync(`${path}.new`, path);
+  };
+  return { path, told, until, write };
+}
+
+describe('a source in a file', () => {
+  it('names the relays of the file, and follows its changes', async () => {
+    const { until, write } = source('a.test\n# two\n\n  b.test:8443/10.0.0.2 # inner\n');
+    await until('a.test b.test:8443/10.0.0.2');
+    write('a.test\n');
+    await until('a.test');
+    write('');
+    await until('');
+  });
+
+  it('a file that is not there, or has a wrong line, is told of with its path', async () => {
+    const { path, until, write } = source();
+    await until(`${path}: no such file or directory`);
+    write('a.test\n');
+    await until('a.test');
+    write('a.test\nb c\n');
+    await until(`${path}: line 2 is no relay: it has to be host or host/dialhost`);
+    rmSync(path);
+    await until(`${path}: no such file or directory`);
+  });
+
+  it('a file that is too long is refused', async () => {
+    const { path, until } = source('a.test\n'.repeat(200_000));
+    await until(`${path}: it is longer than 1048576 bytes`);
+  });
+
+  it('a relay that is there twice is one', () => {
+    expect(relaysIn('a.test\na.test:443\na.test/10.0.0.1\r\n').map(({ name }) => name)).toEqual([
+      'a.test',
+      'a.test/10.0.0.1',
+    ]);
+  });
+});

@@ -1,0 +1,280 @@
+/** A set of relays that changes, above a plane that does nothing but note what it is asked for. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { SelfVerdict } from '../../../../src/control/mesh/self-check.js';
+import { listed, type WantedRelay } from '../../../../src/control/mesh/wanted.js';
+import { MESH_TIMES, Mesh } from '../../../../src/control/mesh.js';
+import type { LinkId } from '../../../../src/plane/plane.js';
+import type { NodeKey } from '../../../../src/protocol/key.js';
+import { type MeshPeer, meshPeer } from '../../../../src/protocol/mesh-peer.js';
+import { STRICT } from '../../../helpers/strict-barrier.js';
+import { settled } from '../../plane/context.js';
+
+vi.mock('node:dns/promises', () => ({ lookup: async (address: string) => [{ address, family: 4 }] }));
+
+const [OWN, A, B] = ['o', 'a', 'b'].map((name) => name.repeat(32)) as [NodeKey, NodeKey, NodeKey];
+
+let dials: { readonly link: LinkId; readonly address: string }[];
+let hungUp: LinkId[];
+let changes: string[];
+let log: string[];
+let verdict: SelfVerdict;
+let mesh: Mesh;
+
+function start(...peers: MeshPeer[]): void {
+  mesh = new Mesh(peers.map(listed), {
+    ownKey: OWN,
+    ownKeyFrom: '/data/derper.key',
+    meshKey: 'ff',
+    roots: [],
+    mostKeys: 1000,
+    dial: (link, { address }) => void dials.push({ link, address: address.address }),
+    hangUp: (link) => {
+      hungUp.push(link);
+      queueMicrotask(() => mesh.linkClosed(link, 'we hung up'));
+    },
+    isSelf: async () => verdict,
+    onChange: (link, key, present) => void changes.push(`${link} ${present ? '+' : '-'}${key[0]}`),
+    log: (level, facts, text) => void log.push(`${level} ${text} ${JSON.stringify(facts)}`),
+    barrier: STRICT,
+  });
+  mesh.start();
+}
+
+function found(...addresses: string[]): WantedRelay[] {
+  return addresses.map((address) => ({
+    ...{ peer: meshPeer('relays.test', 443, address), name: `${address}:443`, from: 'dns relays.test', isFound: true },
+  }));
+}
+
+async function pass(milliseconds: number): Promise<void> {
+  await vi.advanceTimersByTimeAsync(milliseconds);
+  await settled();
+}
+
+async function follow(...addresses: string[]): Promise<void> {
+  mesh.follow(found(...addresses));
+  await pass(0);
+}
+
+function open(address: string, key: NodeKey): LinkId {
+  const { link } = dials.findLast((dial) => dial.address === address) as { link: LinkId };
+  mesh.linkOpen(link, key);
+  mesh.linkPeers(link, [{ key, present: true }]);
+  return link;
+}
+
+function states(): string[] {
+  return mesh.status().map(({ relay, state }) => `${relay} ${state}`);
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  [dials, hungUp, changes, log, verdict] = [[], [], [], [], 'self'];
+});
+
+afterEach(() => {
+  mesh.stop();
+  vi.useRealTimers();
+});
+
+describe('a set of relays that changes', () => {
+  it('is followed by its difference: what stays in it is left alone', async () => {
+    start();
+    await follow('192.0.2.1', '192.0.2.2');
+    open('192.0.2.1', A);
+    open('192.0.2.2', B);
+    await follow('192.0.2.2', '192.0.2.3');
+    await follow('192.0.2.3', '192.0.2.2');
+    expect(dials.map(({ address }) => address)).toEqual(['192.0.2.1', '192.0.2.2', '192.0.2.3']);
+    expect(hungUp).toEqual([]);
+    expect(states()).toEqual(['192.0.2.1:443 leaving', '192.0.2.2:443 connected', '192.0.2.3:443 connecting']);
+  });
+
+  it('a link that works outlives its name for a while, and is then closed with all that it announced', async () => {
+    start();
+    await follow('192.0.2.1');
+    const link = open('192.0.2.1', A);
+    await follow();
+    await pass(MESH_TIMES.linger - 1);
+    expect(hungUp).toEqual([]);
+    await pass(1);
+    expect([hungUp, changes, states()]).toEqual([[link], [`${link} +a`, `${link} -a`], []]);
+    await pass(120_000);
+    expect(dials).toHaveLength(1);
+  });
+
+  it('a relay that is named again in time keeps its link', async () => {
+    start();
+    await follow('192.0.2.1');
+    open('192.0.2.1', A);
+    await follow();
+    await pass(MESH_TIMES.linger - 1);
+    await follow('192.0.2.1');
+    await pass(MESH_TIMES.linger * 2);
+    expect([hungUp, dials.length, states()]).toEqual([[], 1, ['192.0.2.1:443 connected']]);
+  });
+
+  it('a relay that ends after it has left the set is not dialled again', async () => {
+    start();
+    await follow('192.0.2.1');
+    const link = open('192.0.2.1', A);
+    await follow();
+    mesh.linkClosed(link, 'the relay closed the connection');
+    await pass(120_000);
+    expect([dials.length, states()]).toEqual([1, []]);
+    await follow('192.0.2.1');
+    expect(dials).toHaveLength(2);
+  });
+
+  it('a dial is given up when its relay leaves the set', async () => {
+    start();
+    await follow('192.0.2.1');
+    await follow();
+    expect([hungUp, states()]).toEqual([[1], []]);
+    await pass(120_000);
+    expect(dials).toHaveLength(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('relays of the settings stay, whatever sources say', async () => {
+    start(meshPeer('relays.test', 443, '192.0.2.1'));
+    await follow('192.0.2.1', '192.0.2.2');
+    expect(dials.map(({ address }) => address)).toEqual(['192.0.2.1', '192.0.2.2']);
+    await follow();
+    expect(states()).toEqual(['relays.test connecting']);
+  });
+});
+
+describe('relays that do not answer', () => {
+  it('do not keep good ones waiting', async () => {
+    start();
+    const bad = [...Array(200).keys()].map((host) => `198.51.100.${host}`);
+    await follow(...bad, '192.0.2.1');
+    expect(dials).toHaveLength(32);
+    // Each dial that gets no answer makes room for another after a second.
+    await pass(7_000);
+    expect(dials.map(({ address }) => address)).toContain('192.0.2.1');
+    open('192.0.2.1', A);
+    await pass(60_000);
+    const before = dials.length;
+    mesh.linkClosed(dials.findLast(({ address }) => address === '192.0.2.1')?.link as number, 'gone');
+    await pass(6_000);
+    // It works, so that it comes before all that have never answered.
+    expect(dials.slice(before).some(({ address }) => address === '192.0.2.1')).toBe(true);
+  });
+
+  it('are dialled ever more rarely, and fill no log', async () => {
+    start();
+    const bad = [...Array(200).keys()].map((host) => `198.51.100.${host}`);
+    await follow(...bad);
+    for (let second = 0; second < 600; second++) {
+      await pass(1_000);
+      for (const { link } of dials) mesh.linkClosed(link, `connection ${link} refused`);
+    }
+    // In ten minutes: 5, 10, 20, 40 s, and then every minute.
+    expect(dials.length / 200).toBeLessThan(15);
+    expect(dials.length / 200).toBeGreaterThan(8);
+    expect(log.filter((line) => line.startsWith('warn')).length).toBeLessThan(40);
+    const [status] = mesh.status();
+    expect(status).toMatchObject({ state: 'waiting', since: expect.any(Number) });
+    expect(status?.failures).toBeGreaterThan(8);
+    expect(Date.now() - (status?.since ?? 0)).toBeGreaterThan(590_000);
+  });
+});
+
+describe('a relay that connects to this one', () => {
+  it('is dialled at once, if it could not be dialled before', async () => {
+    start();
+    await follow('192.0.2.1');
+    const link = open('192.0.2.1', A);
+    mesh.linkClosed(link, 'gone');
+    await pass(100);
+    expect(mesh.arrived(A, '192.0.2.1')).toBe(true);
+    await pass(0);
+    expect(dials).toHaveLength(2);
+    expect(mesh.arrived(B, '192.0.2.9')).toBe(false);
+  });
+});
+
+describe('one relay under two addresses', () => {
+  it('gets one link, and the other address serves when that link ends', async () => {
+    start();
+    await follow('192.0.2.1', '192.0.2.2');
+    const first = open('192.0.2.1', A);
+    const second = open('192.0.2.2', A);
+    await pass(0);
+    expect(hungUp).toEqual([second]);
+    expect(states()).toEqual(['192.0.2.1:443 connected', '192.0.2.2:443 duplicate']);
+    mesh.linkClosed(first, 'gone');
+    await pass(0);
+    expect(dials.map(({ address }) => address)).toEqual(['192.0.2.1', '192.0.2.2', '192.0.2.2']);
+    open('192.0.2.2', A);
+    expect(states()).toEqual(['192.0.2.1:443 waiting', '192.0.2.2:443 connected']);
+  });
+
+  it('a new address is taken although the link to the old one, which has left the set, stands', async () => {
+    start();
+    await follow('192.0.2.1');
+    open('192.0.2.1', A);
+    await follow('192.0.2.2');
+    open('192.0.2.2', A);
+    await pass(0);
+    expect(states()).toEqual(['192.0.2.1:443 leaving', '192.0.2.2:443 connected']);
+  });
+});
+
+describe('a relay with the key of this one', () => {
+  it('is this one, and left alone for as long as it is in the set', async () => {
+    start();
+    await follow('192.0.2.1');
+    mesh.linkOpen(1, OWN);
+    await pass(600_000);
+    expect([hungUp, dials.length, states()]).toEqual([[1], 1, ['192.0.2.1:443 self']]);
+    expect(log).toEqual(['info this relay is listed in its own mesh; it is left alone {"relay":"192.0.2.1:443"}']);
+  });
+
+  it('is another one, which is an error that says what to do, and is looked at again', async () => {
+    verdict = 'twin';
+    start();
+    await follow('192.0.2.1');
+    for (let minute = 0; minute < 3; minute++) {
+      mesh.linkOpen(dials.at(-1)?.link as number, OWN);
+      await pass(61_000);
+    }
+    expect(mesh.status()).toMatchObject([{ state: 'twin', trouble: 'it has the key of this relay' }]);
+    const line =
+      'error another relay has the key of this relay, so that the two cannot mesh: give each a key of its own ' +
+      '{"relay":"192.0.2.1:443","key":"[b29vb]","from":"/data/derper.key"}';
+    expect(log).toEqual([line, line, line]);
+    open('192.0.2.1', A);
+    expect(states()).toEqual(['192.0.2.1:443 connected']);
+  });
+
+  it('is an error on the side that is dialled, too', async () => {
+    start();
+    await pass(0);
+    mesh.arrived(OWN, '192.0.2.9');
+    mesh.arrived(OWN, '192.0.2.9');
+    expect(log.filter((text) => text.startsWith('error'))).toHaveLength(1);
+    expect(log[0]).toContain('"address":"192.0.2.9"');
+  });
+
+  it('is no error while this relay may have dialled itself', async () => {
+    start();
+    await follow('192.0.2.1');
+    mesh.arrived(OWN, '192.0.2.1');
+    mesh.linkOpen(1, OWN);
+    await pass(0);
+    mesh.arrived(OWN, '192.0.2.1');
+    expect(log.filter((text) => text.startsWith('error'))).toEqual([]);
+  });
+
+  it('may be several relays behind one address, which is a failure like others', async () => {
+    verdict = { unclear: 'more than one relay' };
+    start();
+    await follow('192.0.2.1');
+    mesh.linkOpen(1, OWN);
+    await pass(0);
+    expect(mesh.status()).toMatchObject([{ state: 'waiting', failures: 1, trouble: 'more than one relay' }]);
+  });
+});
