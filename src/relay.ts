@@ -77,6 +77,10 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
     await this.starting;
   }
 
+  async drain(): Promise<void> {
+    await this.running().drain();
+  }
+
   async close(): Promise<void> {
     this.state = 'closed';
     // A start in progress sees the new state and ends itself; closing only what it has opened so far would leave the

@@ -44,6 +44,8 @@ export async function runRelay(
   // What has failed may not close, either: a relay that is deaf must not stay.
   if (end === 'fault') setTimeout(() => process.exit(1), FAULT_PATIENCE);
   manager.stopping();
+  // Not after Ctrl-C: a person who watches does not wait for balancers.
+  if (end === 'SIGTERM') await Promise.race([relay.drain(), failed]);
   await relay.close();
   await manager.told();
   if (signals.isRereading && end !== 'fault') endBySignal(end);

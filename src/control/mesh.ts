@@ -113,7 +113,12 @@ export class Mesh {
     const listed = new Set([...this.watches.values()].flatMap(({ wanted }) => (wanted.isFound ? [] : [idOf(wanted)])));
     const next = new Map(found.map((relay) => [idOf(relay), relay]));
     for (const id of listed) next.delete(id);
-    for (const [id, watch] of this.watches) if (watch.wanted.isFound && !next.has(id)) watch.leave();
+    for (const [id, watch] of this.watches) {
+      if (!watch.wanted.isFound || next.has(id)) continue;
+      watch.leave();
+      // This relay itself has no loop that ends.
+      if (watch.state === 'self') this.watches.delete(id);
+    }
     for (const [id, relay] of next) {
       const known = this.watches.get(id);
       if (known) known.stay(relay);

@@ -22,6 +22,8 @@ export interface SiteOptions extends HomeOptions {
   readonly ports: () => { readonly plain: number; readonly tls: number };
   /** The JSON of `/bootstrap-dns` for the query (`q`) of a client with this address. */
   readonly bootstrapDns: (query: string | null, address: string) => string;
+  /** Whether the relay is about to end, so that balancers have to look elsewhere. */
+  readonly draining: () => boolean;
   /** Is told the query of each probe. */
   readonly probed: (query: string) => void;
   /** Answers a certificate authority's challenge over plain HTTP; `undefined` if the relay answers none. */
@@ -101,7 +103,8 @@ export class Site {
       case '/derp/probe':
       case '/derp/latency-check':
         this.options.probed(target.query);
-        probe(request, response);
+        if (this.options.draining()) sendError(response, 503, 'the relay is about to end');
+        else probe(request, response);
         break;
       case '/generate_204':
         generate204(request, response);

@@ -150,6 +150,12 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
    */
   start(): Promise<void>;
   /**
+   * Prepares the end of a relay with a source in `mesh.discover`: `/derp/probe` answers 503, and sources withdraw the relay, so
+   * that balancers and other relays look elsewhere. The relay serves on, and resolves after `mesh.drainDelay`, or when `close` is
+   * called. Without a source it resolves at once. Throws `ERR_STATE` before `start` and after `close`.
+   */
+  drain(): Promise<void>;
+  /**
    * Closes listeners and connections; resolves when all are closed. It may be called at any time, and more than once. A
    * closed relay cannot start again.
    */

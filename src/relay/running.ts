@@ -25,6 +25,7 @@ import { type CertificateTimes, RelayCertificates } from './certificates.js';
 import { runCommands } from './commands.js';
 import { RelayDebugSource } from './debug-source.js';
 import { boundConnections, type ConnectionBound } from './descriptors.js';
+import { Drain } from './drain.js';
 import { Listeners } from './listeners.js';
 import type { Materials, Reread } from './materials.js';
 import { meshSources } from './mesh-sources.js';
@@ -61,6 +62,7 @@ export class RunningRelay {
   readonly discovery: Discovery | undefined;
   readonly certificates: RelayCertificates;
   private readonly selfCheck: SelfCheck;
+  private readonly drainer = new Drain();
   private readonly http: HttpServer;
   private readonly pages: RelayDebugSource;
   private readonly bootstrap: BootstrapDns;
@@ -175,6 +177,7 @@ export class RunningRelay {
       hostname: settings.hostname,
       bootstrapDns: (query, address) => this.bootstrap.answer(query, address),
       probed: (query) => this.selfCheck.saw(query),
+      draining: () => this.drainer.isDraining,
       debugAccess,
       debug: this.pages,
       challengeAnswer: this.certificates.challengeAnswer,
@@ -269,7 +272,17 @@ export class RunningRelay {
     await this.gate.reload();
   }
 
+  /** `Relay.drain` documents it. */
+  async drain(): Promise<void> {
+    const { settings, logger } = this.options;
+    const { discover, drainDelay } = settings.mesh;
+    if (!this.discovery || discover.length === 0 || this.drainer.isDraining) return;
+    logger.info({ milliseconds: drainDelay }, 'draining: probes fail, so that clients go elsewhere, and the relay serves on');
+    await Promise.all([this.discovery.withdraw(), this.drainer.begin(drainDelay)]);
+  }
+
   async close(): Promise<void> {
+    this.drainer.close();
     await this.certificates.close();
     this.strangers.stop();
     this.bootstrap.stop();

@@ -44,6 +44,7 @@ export class Harness {
     this.http = new HttpServer({
       barrier: STRICT,
       probed: () => {},
+      draining: () => false,
       counters: new HttpCounters(),
       visitors: new Visitors(limits, (address) => debugAccess.isNear(address)),
       serverKey: nodeKey(vectors.keys.values.server?.public),

@@ -15,7 +15,7 @@ export interface NameSettings {
 
 /** Milliseconds between looks: what a TTL says, within bounds; without records, or after a failure; and for SRV records. */
 export const LOOKS = { least: 2_000, most: 60_000, empty: 5_000, srv: 10_000 } as const;
-/** Milliseconds that {@link NameSource.look} waits at least since the last look. */
+/** Milliseconds between two looks, however many hints there are. */
 const SOONEST = 1_000;
 /** Names of SRV records that are asked about at once. */
 const AT_ONCE = 16;
@@ -35,6 +35,8 @@ abstract class NameSource implements MeshSource {
   private sink: SourceSink | undefined;
   private timer: NodeJS.Timeout | undefined;
   private questions: DnsQuestions | undefined;
+  /** A hint has come during a look, which may have been too early for it. */
+  private hinted = false;
   private lastLook = Number.NEGATIVE_INFINITY;
   private stopped = false;
 
@@ -49,7 +51,8 @@ abstract class NameSource implements MeshSource {
   }
 
   look(): void {
-    if (!this.questions && performance.now() - this.lastLook > SOONEST) this.begin();
+    if (this.questions) this.hinted = true;
+    else this.again(Math.max(0, this.lastLook + SOONEST - performance.now()));
   }
 
   /** Nothing to do: the name is not this relay's. */
@@ -83,7 +86,11 @@ abstract class NameSource implements MeshSource {
 
   private again(after: number): void {
     this.questions = undefined;
-    if (!this.stopped) this.timer = setTimeout(() => this.begin(), after).unref();
+    clearTimeout(this.timer);
+    if (this.stopped) return;
+    const { hinted } = this;
+    this.hinted = false;
+    this.timer = setTimeout(() => this.begin(), hinted ? SOONEST : after).unref();
   }
 }
 

@@ -161,7 +161,7 @@ describe('a source by name', () => {
     expect(server.questions - asked).toBe(4);
   });
 
-  it('many hints are one look', async () => {
+  it('many hints are one look, which comes although the TTL is long', async () => {
     const server = await dnsServer();
     server.set(NAME, ['192.0.2.1'], 60);
     let made = 0;
@@ -173,6 +173,10 @@ describe('a source by name', () => {
     await follow(source).until(() => true);
     for (let time = 0; time < 100; time++) source.look();
     expect(made).toBe(1);
+    await eventually(() => made === 2, 'the look');
+    server.set(NAME, ['192.0.2.2'], 60);
+    source.look();
+    await eventually(() => made === 3, 'another look');
   });
 });
 

@@ -230,6 +230,10 @@ describe('a relay with the key of this one', () => {
     mesh.linkOpen(1, OWN);
     await pass(600_000);
     expect([hungUp, dials.length, states()]).toEqual([[1], 1, ['192.0.2.1:443 self']]);
+    await follow();
+    expect(states()).toEqual([]);
+    await follow('192.0.2.1');
+    expect(dials).toHaveLength(2);
     expect(log).toEqual(['info this relay is listed in its own mesh; it is left alone {"relay":"192.0.2.1:443"}']);
   });
 

@@ -1,0 +1,57 @@
+/** The end of a relay that others find: it is announced before clients lose their connections. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { PLANE_KINDS } from '../helpers/lanes.js';
+import { type Command, start, temporary } from './commands.js';
+import { get, keyOf, logIn, portOf } from './reach.js';
+
+const TELLS = / draining: probes fail, so that clients go elsewhere, and the relay serves on milliseconds=\d+$/m;
+
+/** A relay whose mesh is a file, or one without a mesh. */
+function relay(plane: string, drainDelay: string, hasSource = true): Command {
+  const directory = temporary();
+  const file = join(directory, 'relays');
+  writeFileSync(file, '# none yet\n');
+  const args = ['serve', '--listen', '127.0.0.1:0', '--cert-mode', 'off', '--no-stun', '--data-dir', directory];
+  const mesh = { DERPKIT_MESH_KEY: '5e'.repeat(32), DERPKIT_MESH_DISCOVER: JSON.stringify([{ file }]) };
+  const env = { DERPKIT_PLANE: plane, DERPKIT_MESH_DRAIN_DELAY: drainDelay, ...(hasSource && mesh) };
+  return start('derpkit', args, { env });
+}
+
+describe.each(PLANE_KINDS)('the end of a relay, on the plane %s', (plane) => {
+  it('after SIGTERM probes fail, and clients are served until the delay has passed', async () => {
+    const command = relay(plane, '1h');
+    const port = await portOf(command, 'DERP over plain HTTP');
+    const alice = await logIn(port, await keyOf(command));
+    expect((await get(port, '/derp/probe')).status).toBe(200);
+    command.signal('SIGTERM');
+    await command.printed(TELLS);
+    expect((await get(port, '/derp/probe')).status).toBe(503);
+    expect((await get(port, '/generate_204')).status).toBe(204);
+    const bob = await logIn(port, await keyOf(command));
+    alice.sendPacket(bob.key, 'still here');
+    expect(await bob.expectPacket('still here')).toBe(alice.key);
+    // A person does not wait for an hour.
+    const end = command.end();
+    const again = setInterval(() => command.signal('SIGTERM'), 300);
+    expect((await end).code).toBe(1);
+    clearInterval(again);
+  });
+
+  it('after the delay it ends by itself', async () => {
+    const command = relay(plane, '300ms');
+    await portOf(command, 'DERP over plain HTTP');
+    const { code, stderr } = await command.stop();
+    expect(code).toBe(0);
+    expect(stderr).toMatch(TELLS);
+  });
+
+  it('Ctrl-C, and a relay without a source, do not wait', async () => {
+    const [interrupted, alone] = [relay(plane, '1h'), relay(plane, '1h', false)];
+    await Promise.all([interrupted, alone].map((command) => portOf(command, 'DERP over plain HTTP')));
+    const ends = [await interrupted.stop('SIGINT'), await alone.stop()];
+    expect(ends.map(({ code }) => code)).toEqual([0, 0]);
+    for (const { stderr } of ends) expect(stderr).not.toMatch(TELLS);
+  });
+});
