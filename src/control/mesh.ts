@@ -1,57 +1,16 @@
 /** The relays of the mesh: which there are, what their links announce, and the links to dial or to end. */
-import type { Barrier } from '../faults/barrier.js';
-import type { DialTarget, LinkChange, LinkId } from '../plane/plane.js';
+import type { LinkChange, LinkId } from '../plane/plane.js';
 import { type NodeKey, shortKey } from '../protocol/key.js';
 import { LineLimit } from './line-limit.js';
 import { DialPlaces } from './mesh/dial-places.js';
-import type { SelfVerdict } from './mesh/self-check.js';
+import { MESH_TIMES, type MeshParts, type MeshTimes } from './mesh/parts.js';
 import type { MeshStatus } from './mesh/status.js';
 import { idOf, type WantedRelay } from './mesh/wanted.js';
 import { type Common, Watch } from './mesh/watch.js';
 import { MeshKeys } from './mesh-keys.js';
 
+export { MESH_TIMES, type MeshParts, type MeshTimes } from './mesh/parts.js';
 export type { MeshStatus } from './mesh/status.js';
-
-/** What the mesh uses of plane, registry and log. */
-export interface MeshParts {
-  readonly ownKey: NodeKey;
-  /** Where the relay has its key from: the path of a file, or the name of a setting. */
-  readonly ownKeyFrom: string;
-  readonly meshKey: string;
-  readonly roots: readonly Uint8Array[];
-  /** The number of keys that all relays together may announce. */
-  readonly mostKeys: number;
-  dial(link: LinkId, target: DialTarget): void;
-  hangUp(link: LinkId): void;
-  /** Whether a target that has our key is this relay. Never rejects. */
-  isSelf(target: DialTarget): Promise<SelfVerdict>;
-  /** A link has announced a key, or withdrawn it. */
-  onChange(link: LinkId, key: NodeKey, present: boolean): void;
-  log(level: 'error' | 'info' | 'warn' | 'debug', facts: object, text: string): void;
-  readonly barrier: Barrier;
-}
-
-export interface MeshTimes {
-  /** Milliseconds for name lookup, TCP, TLS, HTTP and login together; equals that of derper's clients. */
-  readonly connect: number;
-  /**
-   * Milliseconds before the next dial, plus up to `jitter`, so that two relays do not keep dialling each other at one
-   * time.
-   */
-  readonly retry: number;
-  readonly jitter: number;
-  /** The longest pause between dials of a relay that a source has found and that does not answer. It doubles up to that. */
-  readonly longest: number;
-  /** Milliseconds before a relay with our key, or one that is connected under another address, is dialled again. */
-  readonly recheck: number;
-  /** How long the link to a relay may stay that no source names any more. */
-  readonly linger: number;
-}
-
-export const MESH_TIMES: MeshTimes = {
-  ...{ connect: 10_000, retry: 5_000, jitter: 1_000 },
-  ...{ longest: 60_000, recheck: 60_000, linger: 30_000 },
-};
 
 /** Dials of found relays that begin at once, and the milliseconds after which others may begin beside them. */
 const PLACES = 32;

@@ -277,7 +277,10 @@ export class RunningRelay {
     const { settings, logger } = this.options;
     const { discover, drainDelay } = settings.mesh;
     if (!this.discovery || discover.length === 0 || this.drainer.isDraining) return;
-    logger.info({ milliseconds: drainDelay }, 'draining: probes fail, so that clients go elsewhere, and the relay serves on');
+    logger.info(
+      { milliseconds: drainDelay },
+      'draining: probes fail, so that clients go elsewhere, and the relay serves on',
+    );
     await Promise.all([this.discovery.withdraw(), this.drainer.begin(drainDelay)]);
   }
 

@@ -4,10 +4,10 @@ import type { DialTarget, LinkChange, LinkId } from '../../plane/plane.js';
 import { formatNodeKey, type NodeKey, shortKey } from '../../protocol/key.js';
 import { inTime } from '../in-time.js';
 import type { LineLimit } from '../line-limit.js';
-import type { MeshParts, MeshTimes } from '../mesh.js';
 import type { AnnouncedKeys, KeyOwner, MeshKeys } from '../mesh-keys.js';
 import { PeerCount } from '../peer-count.js';
 import type { DialPlaces } from './dial-places.js';
+import type { MeshParts, MeshTimes } from './parts.js';
 import type { MeshStatus } from './status.js';
 import type { WantedRelay } from './wanted.js';
 
