@@ -1,4 +1,4 @@
-/** The whole instrument, once, for a moment: whether its books are right, and nothing about speed. */
+/** The whole instrument, once and briefly: its records must be right, whatever the speed. */
 
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -49,7 +49,7 @@ function offspring(of: number): number[] {
   return children.map(Number).flatMap((id) => [id, ...offspring(id)]);
 }
 
-/** Every row of it was measured, of all of them where that can be, and nothing went wrong. */
+/** Expects that every row was measured for every contender that can run it, without a failure. */
 function expectWhole(path: string, names: readonly string[], rows: readonly Scenario[]): void {
   const record = readRecord(path);
   expect(record.complete).toBe(true);
@@ -61,15 +61,15 @@ function expectWhole(path: string, names: readonly string[], rows: readonly Scen
     const expected = names.filter((name) => name !== 'floor' || floor);
     expect(measured).toEqual(family === 'workers' ? ['native, 1 worker', 'native, 2 workers'] : expected);
   }
-  // Every relay that speaks TLS says what was agreed on; the floor seals as many bytes without its protocol.
+  // Every relay that speaks TLS reports its cipher; the floor seals as many bytes without its protocol.
   const tls = record.runs.filter(({ scenario, contender }) => scenario.endsWith('/tls') && contender !== 'floor');
   expect(tls.filter(({ report }) => !report?.cipher?.startsWith('TLS13_'))).toEqual([]);
   expect(record.machine.node).toBe(process.versions.node);
-  // Nothing in it says whose machine it was.
+  // The record has no path of this machine.
   expect(readFileSync(path, 'utf8')).not.toContain(ROOT);
 }
 
-it('measures every row, and writes it down', async () => {
+it('derpkit bench measures every row, and writes a record', async () => {
   const out = temporary();
   const { code, stdout, stderr } = await bench(out, '--tiny', '--contenders', 'native').end();
   expect(code, stderr).toBe(0);
@@ -77,7 +77,7 @@ it('measures every row, and writes it down', async () => {
   for (const { title } of TINY.scenarios) expect(stdout).toContain(title);
 });
 
-it('measures all contenders, and draws them', async () => {
+it('derpkit bench measures all contenders, and draws a picture', async () => {
   const out = temporary();
   const names = ['native', 'js', ...(derper ? ['derper'] : []), 'floor'];
   const words = ['relay', 'storm/tls', 'stun', 'mesh'];
@@ -93,8 +93,8 @@ it('measures all contenders, and draws them', async () => {
   expect(readFileSync(join(out, 'picture.svg'), 'utf8')).toContain(`How many times better than ${baseline}`);
 });
 
-describe.skipIf(process.platform !== 'linux')('an interruption', () => {
-  it('writes what there is, leaves nothing running, and can be gone on with', async () => {
+describe.skipIf(process.platform !== 'linux')('interrupted runs', () => {
+  it('an interrupted run writes its record, leaves nothing running, and can be resumed', async () => {
     const out = temporary();
     const names = ['--tiny', '--contenders', 'js', '--scenario', 'relay', '--rounds', '2'];
     const running = bench(out, ...names);
@@ -163,7 +163,7 @@ it.each([
   expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining(message) });
 });
 
-it('--list says which rows there are', async () => {
+it('--list prints every row', async () => {
   const { code, stdout } = await bench(temporary(), '--full', '--list').end();
   expect(code).toBe(0);
   expect(stdout.trim().split('\n')).toHaveLength(profileOf('full').scenarios.length);

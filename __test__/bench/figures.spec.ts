@@ -13,31 +13,31 @@ const record = made(CPU);
 const ROW = record.scenarios[0]?.id ?? '';
 
 describe('figures', () => {
-  it('are found in a report, or not there', () => {
+  it('a figure is found in a report, or undefined', () => {
     const report = { scenario: '', ok: true, restart: { seconds: 1.5 }, stun: null };
     expect(figureOf(report, 'back')).toBe(1500);
     expect(figureOf(report, 'cpuAnswer')).toBeUndefined();
     expect(figureOf(report, 'p99')).toBeUndefined();
   });
 
-  it('have a middle and ends', () => {
+  it('a spread has a median and two ends', () => {
     expect(spreadOf([])).toBeUndefined();
     expect(spreadOf([3, 1, 2])).toEqual({ least: 1, median: 2, most: 3 });
     expect(spreadOf([4, 1, 2, 10])).toEqual({ least: 1, median: 3, most: 10 });
   });
 
-  it('are compared within a round, and the ratios’ median counts', () => {
+  it('figures are compared within a round, and the median of the ratios counts', () => {
     // The medians are 2 and 10: their ratio would be the same here by chance, so the last round moves it.
     expect(ratioFor(record, ROW, ['native', 'derper'], 'cpuDelivered')).toEqual({ least: 0.1, median: 0.2, most: 0.3 });
     const uneven = made({ ...CPU, derper: [1, 10, 10] });
     expect(ratioFor(uneven, ROW, ['native', 'derper'], 'cpuDelivered')?.median).toBe(1);
     expect(spreadFor(uneven, ROW, 'native', 'cpuDelivered')?.median).toBe(2);
-    // A round that the other one lacks is nobody's partner.
+    // A round that the other contender lacks has no partner.
     const short = made({ ...CPU, derper: [2] });
     expect(ratioFor(short, ROW, ['native', 'derper'], 'cpuDelivered')).toEqual({ least: 0.5, median: 0.5, most: 0.5 });
   });
 
-  it('are of as many rounds as there were', () => {
+  it('a record names its number of measured rounds', () => {
     expect(roundsIn({ ...record, rounds: 3 })).toBe('3 rounds');
     expect(roundsIn({ ...record, rounds: 5 })).toBe('3 of 5 rounds');
     const [first, ...rest] = record.scenarios;
@@ -52,20 +52,23 @@ describe('figures', () => {
     expect(roundsIn(cut)).toBe('2 to 3 of 5 rounds');
   });
 
-  it('can be read', () => {
+  it('figures are printed readably', () => {
     expect([number(1234567.8, 1), number(0.5, 2)]).toEqual(['1,234,567.8', '0.50']);
     expect([times(0.123), times(12.34), times(462)]).toEqual(['0.12×', '12.3×', '462×']);
   });
 });
 
 describe('scenarios', () => {
-  it.each(['tiny', 'quick', 'default', 'full'] as const)('%s: no two have a name in common', (name) => {
-    const { scenarios } = profileOf(name);
-    expect(new Set(scenarios.map(({ id }) => id)).size).toBe(scenarios.length);
-    expect(scenarios.filter(({ headline }) => FIGURES[headline].better === undefined)).toEqual([]);
-  });
+  it.each(['tiny', 'quick', 'default', 'full'] as const)(
+    'scenarios of the profile %s have names of their own',
+    (name) => {
+      const { scenarios } = profileOf(name);
+      expect(new Set(scenarios.map(({ id }) => id)).size).toBe(scenarios.length);
+      expect(scenarios.filter(({ headline }) => FIGURES[headline].better === undefined)).toEqual([]);
+    },
+  );
 
-  it('have every family in the default profile, plain and over TLS', () => {
+  it('the default profile has scenarios of every family, plain and over TLS', () => {
     const { scenarios } = profileOf('default');
     const families = (transport: string) =>
       new Set(scenarios.filter((scenario) => scenario.transport === transport).map(({ family }) => family));
@@ -88,7 +91,7 @@ describe('scenarios', () => {
     expect(profileOf('default').rounds).toBeGreaterThanOrEqual(5);
   });
 
-  it('are chosen by family, transport, name, or how it begins', () => {
+  it('scenarios are chosen by family, transport, name, or the beginning of a name', () => {
     const { scenarios } = profileOf('full');
     expect(matching(scenarios, [])).toHaveLength(scenarios.length);
     expect(matching(scenarios, ['storm']).map(({ id }) => id)).toEqual(['storm/plain', 'storm/tls']);
@@ -98,15 +101,15 @@ describe('scenarios', () => {
     expect(matching(scenarios, ['nonsense'])).toEqual([]);
   });
 
-  it('have windows as long as was asked', () => {
+  it('scenarios have windows of the requested length', () => {
     const [first] = profileOf('default', { seconds: 7, rounds: 9 }).scenarios;
     expect(first?.args.join(' ')).toContain('--seconds 7 ');
     expect(profileOf('default', { rounds: 9 }).rounds).toBe(9);
   });
 });
 
-describe('a record', () => {
-  it('is read as it was written, but for noise', () => {
+describe('one record', () => {
+  it('a record is read as written, except for noise', () => {
     const path = join(temporary(), 'deep', 'a.json');
     writeRecord(path, record);
     expect(readRecord(path)).toEqual(record);
@@ -115,13 +118,13 @@ describe('a record', () => {
     expect(readRecord(path).runs[0]?.report?.x).toBe(1.23457);
   });
 
-  it('of another format is refused', () => {
+  it('a record of another format is refused', () => {
     const path = join(temporary(), 'a.json');
     writeRecord(path, { ...record, format: 2 as never });
     expect(() => readRecord(path)).toThrow('no record');
   });
 
-  it('is clean if every run is', () => {
+  it('a record is clean if every run is clean', () => {
     expect(isClean(record)).toBe(true);
     const [first, ...rest] = record.runs;
     const failed = { ...first, report: { scenario: '', ok: false } } as never;
@@ -131,8 +134,8 @@ describe('a record', () => {
   });
 });
 
-describe('a table', () => {
-  it('has medians, ranges and ratios', () => {
+describe('tables', () => {
+  it('a table has medians, ranges and ratios', () => {
     const text = table(record);
     expect(text).toMatch(
       /CPU µs per delivered +2\.00 \(1\.00–30\.00\) 0\.20× +20\.00 2\.00× +10\.00 \(10\.00–100\.00\)/,
@@ -142,7 +145,7 @@ describe('a table', () => {
     expect(table(record, true)).toContain('\u001b');
   });
 
-  it('says what has failed, what was disturbed, and whose limit it was', () => {
+  it('a table names failures, disturbances and limits of the generator', () => {
     const [first, second, ...rest] = record.runs;
     const runs = [
       { ...first, disturbed: true, repeated: [{ foreignLoad: 0.5 }] },
@@ -157,7 +160,7 @@ describe('a table', () => {
     expect(text).toContain('there are failed runs');
   });
 
-  it('in Markdown has the one figure of each row that was measured', () => {
+  it('a table in Markdown has the one measured figure of each row', () => {
     expect(markdown(record).split('\n')).toEqual([
       '| | | native | js | derper |',
       '|---|---|---|---|---|',
@@ -172,30 +175,30 @@ it('a Markdown table compares the native plane with the floor where the record h
   expect(rows[2]).toMatch(/ \| 10\.00 \*\*0\.50×\*\* \| 1\.20× \|$/);
 });
 
-describe('records', () => {
+describe('several records', () => {
   const [first, second] = record.scenarios;
   const other = { ...record, scenarios: record.scenarios.slice(1), runs: [] };
 
-  it('are joined, row by row', () => {
+  it('records are joined row by row', () => {
     const rows = joined([{ ...record, scenarios: record.scenarios.slice(0, 1) }, other]);
     expect(rows.scenarios).toEqual([first, second]);
     expect(rows.runs).toEqual(record.runs);
   });
 
-  it('are not joined if they have one row twice, or other contenders', () => {
+  it('records with a common row, or with different contenders, are not joined', () => {
     expect(() => joined([record, other])).toThrow(`two of the records have the row ${second?.id}`);
     expect(() => joined([record, { ...other, contenders: [] }])).toThrow('different contenders');
   });
 
-  it('have no ratio, and no row in a picture, where a figure is negative', () => {
+  it('a negative figure has no ratio, and no row in a picture', () => {
     const shrunk = made({ native: [-1, 2, 3], js: [20, 20, 20], derper: [10, 10, 10] });
     expect(markdown(shrunk)).toContain('| 2.00 (-1.00–3.00) | 20.00 **2.00×** | 10.00 |');
     expect(picture(shrunk)).toBeUndefined();
   });
 });
 
-describe('a picture', () => {
-  it('has a mark for each contender, where it is by its ratio', () => {
+describe('pictures', () => {
+  it('a picture has a mark for each contender at its ratio', () => {
     const svg = picture(record) ?? '';
     const at = [...svg.matchAll(/<circle class="[ab]" cx="([\d.]+)" cy="[\d.]+" r="4.5"/g)].map(([, x]) => Number(x));
     expect(at).toHaveLength(2);
@@ -209,7 +212,7 @@ describe('a picture', () => {
     expect(svg).toContain('prefers-color-scheme: dark');
   });
 
-  it('is none where there is nobody to compare with', () => {
+  it('a record without a baseline has no picture', () => {
     expect(picture({ ...record, baseline: 'nobody' })).toBeUndefined();
     expect(picture({ ...record, runs: [] })).toBeUndefined();
   });

@@ -177,7 +177,7 @@ describe.each(LANES)('a key list, $name', (lane) => {
     expect(await staying.fence()).toEqual([]);
   });
 
-  it('that is read again without a change is no news', async () => {
+  it('a key list that is read again without a change is not logged', async () => {
     const path = join(directory(), 'allow.txt');
     const [one, other] = [generateKeyPair(), generateKeyPair()];
     write(path, one);
@@ -194,7 +194,7 @@ describe.each(LANES)('a key list, $name', (lane) => {
     expect(news()).toBe(1);
   });
 
-  it('that is gone or wrong stays as it was, and an empty one lets nobody in', async () => {
+  it('a missing or malformed key list stays as before, and an empty one admits no client', async () => {
     const path = join(directory(), 'allow.txt');
     const [one, other] = [generateKeyPair(), generateKeyPair()];
     write(path, one);
@@ -212,7 +212,7 @@ describe.each(LANES)('a key list, $name', (lane) => {
     expect(await isLetIn(relay, { keys: one })).toBe(false);
   });
 
-  it('that changes has other verifiers asked anew about everybody', async () => {
+  it('a change of a key list makes the relay ask other verifiers anew', async () => {
     const path = join(directory(), 'allow.txt');
     const [listed, other, asked] = [generateKeyPair(), generateKeyPair(), await verifier(ALLOW)];
     write(path, listed);
@@ -227,7 +227,7 @@ describe.each(LANES)('a key list, $name', (lane) => {
     expect(asked.asked).toHaveLength(2);
   });
 
-  it('of who is refused wins over everything, and closes who comes into it', async () => {
+  it('a deny list overrides every verifier, and closes clients that are added', async () => {
     const path = join(directory(), 'deny.txt');
     const [bad, good] = [generateKeyPair(), generateKeyPair()];
     write(path, bad);
@@ -241,7 +241,7 @@ describe.each(LANES)('a key list, $name', (lane) => {
     expect(asked.keys).toEqual([formatNodeKey(good.publicKey)]);
   });
 
-  it('that changes while a client waits for its admission counts for that client, too', async () => {
+  it('a deny list that changes while a client waits for admission counts for that client, too', async () => {
     const path = join(directory(), 'deny.txt');
     const [bad, good] = [generateKeyPair(), generateKeyPair()];
     write(path);
@@ -255,7 +255,7 @@ describe.each(LANES)('a key list, $name', (lane) => {
     write(path, bad);
     await relay.relay.reload();
     for (const answer of held.splice(0)) answer();
-    // They are asked about once more.
+    // The relay asks about both clients once more.
     await eventually(() => held.length > 0, 'another question');
     for (const answer of held.splice(0)) answer();
     const [first, second] = clients as [DerpClient, DerpClient];
@@ -267,7 +267,7 @@ describe.each(LANES)('a key list, $name', (lane) => {
     expect(await second.fence()).toEqual([]);
   });
 
-  it('alone is not enough where all have to let a client in, and is where any may', async () => {
+  it('a key list admits alone under policy any, and not under policy all', async () => {
     const path = join(directory(), 'allow.txt');
     const keys = generateKeyPair();
     write(path, keys);
@@ -278,7 +278,7 @@ describe.each(LANES)('a key list, $name', (lane) => {
     const any = await startRelay(lane, { config: { admission: { policy: 'any', verifiers } } });
     const before = asked.asked.length;
     expect(await isLetIn(any, { keys })).toBe(true);
-    // What is known without asking is not asked.
+    // The list decides without a question.
     expect(asked.asked).toHaveLength(before);
     expect(await isLetIn(any)).toBe(false);
     expect(asked.asked).toHaveLength(before + 1);
@@ -294,8 +294,8 @@ describe.each(LANES)('a key list, $name', (lane) => {
   });
 });
 
-describe.each(LANES)('headers of a file, $name', (lane) => {
-  it('are read again on reload, and stay where the file has become none', async () => {
+describe.each(LANES)('headers for a verifier, $name', (lane) => {
+  it('a file of headers is read again on reload, and its last headers stay if it becomes malformed', async () => {
     const path = join(directory(), 'headers');
     const asked = await verifier(ALLOW);
     const headers = { authorization: 'Bearer fixed', 'x-own': 'first' };
@@ -319,7 +319,7 @@ describe.each(LANES)('headers of a file, $name', (lane) => {
 });
 
 describe.each(LANES)('a storm of logins at a slow verifier, $name', (lane) => {
-  it('loses none of them', { timeout: 300_000 }, async () => {
+  it('the relay loses no login of a storm', { timeout: 300_000 }, async () => {
     const count = process.env.DERPKIT_LONG === undefined ? 300 : 1000;
     let [atOnce, most] = [0, 0];
     const asked = await verifier(async (one, socket) => {

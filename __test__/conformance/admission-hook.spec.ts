@@ -55,7 +55,7 @@ describe.each(LANES)('onAdmit, $name', (lane) => {
     expect(await quick.fence()).toEqual([]);
   });
 
-  it('changes the limit of a connected client when it is asked again, and keeps it while it fails', async () => {
+  it('onAdmit changes the limit of a connected client when asked again, and a failure keeps the limit', async () => {
     let decide: () => AdmitDecision = () => true;
     const onAdmit = ({ again }: AdmitClient): AdmitDecision => (again ? decide() : true);
     const admission = { recheck: '300ms', cache: { grace: '1h' } };
@@ -93,7 +93,7 @@ describe.each(LANES)('onAdmit, $name', (lane) => {
     expect(relay.count('rate_limit_waits')).toBe(1);
   });
 
-  it('is told when a client gives up, and what it says then lets no one in', async () => {
+  it('onAdmit learns when a client gives up, and a later answer admits no client', async () => {
     let decide: ((decision: boolean) => void) | undefined;
     let gone = false;
     const onAdmit = (_client: AdmitClient, signal: AbortSignal) => {

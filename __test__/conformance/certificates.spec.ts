@@ -74,7 +74,7 @@ describe.each(LANES)('parked handshakes, $name', (lane) => {
       localAddress: '127.0.0.1',
       alpn: ['x', 'http/1.1'],
     });
-    // Nobody else's.
+    // A certificate for another name does not help.
     harness.plane.certificates(asking(certificate(['other.test'])));
     await harness.plane.snapshot(0, 0);
     const wanted = certificate(['relay.test']);
@@ -83,13 +83,13 @@ describe.each(LANES)('parked handshakes, $name', (lane) => {
     expect(shown(wire)).toBe(fingerprint(wanted));
     expect(wire.tlsSocket.alpnProtocol).toBe('http/1.1');
     expect(harness.needs).toHaveLength(1);
-    // Whoever comes now need not wait.
+    // Later clients do not wait.
     expect(shown(await harness.wire({ servername: 'RELAY.test' }))).toBe(fingerprint(wanted));
     expect(harness.needs).toHaveLength(1);
   });
 
   it.each(['TLSv1.2', 'TLSv1.3'] as const)(
-    'that were waited for serve DERP, under the same id; %s',
+    'a parked handshake serves DERP once it continues, under one id; %s',
     async (version) => {
       const harness = await open(lane);
       const asked = harness.loggingIn({ tls: { servername: 'relay.test', maxVersion: version } });
@@ -143,14 +143,14 @@ describe.each(LANES)('parked handshakes, $name', (lane) => {
       const client = await harness.wire({ servername: 'relay.test', ...tls });
       expect(shown(client)).toBe(fingerprint(ordinary));
     }
-    // Nor is the challenge what anybody gets who has no other.
+    // Nor does a client get the challenge for want of another certificate.
     harness.plane.certificates({ certificates: [challenge, ordinary], otherwise: 'first' });
     await harness.plane.snapshot(0, 0);
     expect(shown(await harness.wire({ servername: 'other.test' }))).toBe(fingerprint(ordinary));
     expect(harness.needs).toHaveLength(1);
   });
 
-  it('are waited for by an authority alone, where that alone may ask', async () => {
+  it('only handshakes of an authority are parked if clients may not ask for certificates', async () => {
     const ordinary = certificate(['relay.test']);
     const harness = await open(lane, {}, { certificates: [ordinary], otherwise: 'challenge' });
     for (const tls of [{ servername: 'other.test' }, { servername: 'relay.test', ALPNProtocols: [ACME, 'http/1.1'] }]) {
@@ -167,14 +167,17 @@ describe.each(LANES)('parked handshakes, $name', (lane) => {
     expect(shown(await harness.wire({ servername: 'relay.test' }))).toBe(fingerprint(ordinary));
   });
 
-  it.each(['first', 'refuse'] as const)('are not waited for any more when others are to get %s', async (otherwise) => {
-    const harness = await open(lane);
-    const waiting = await park(harness, { servername: 'relay.test' });
-    const only = certificate(['other.test']);
-    harness.plane.certificates({ certificates: [only], otherwise });
-    if (otherwise === 'first') expect(shown(await opened(waiting))).toBe(fingerprint(only));
-    else expect(await waiting.outcome).toMatchObject(REFUSED);
-  });
+  it.each(['first', 'refuse'] as const)(
+    'parked handshakes end their wait when the rule for other names becomes %s',
+    async (otherwise) => {
+      const harness = await open(lane);
+      const waiting = await park(harness, { servername: 'relay.test' });
+      const only = certificate(['other.test']);
+      harness.plane.certificates({ certificates: [only], otherwise });
+      if (otherwise === 'first') expect(shown(await opened(waiting))).toBe(fingerprint(only));
+      else expect(await waiting.outcome).toMatchObject(REFUSED);
+    },
+  );
 
   it('a parked connection can be closed', async () => {
     const harness = await open(lane);
@@ -205,7 +208,7 @@ describe.each(LANES)('parked handshakes, $name', (lane) => {
     await wire.ended();
   });
 
-  it('are waited for by no more than may: the oldest makes room, and clients with a certificate need none', async () => {
+  it('parked handshakes are bounded: the oldest makes room, and clients with a certificate need none', async () => {
     const harness = await open(lane, { limits: { parkedHandshakes: 2 } }, asking(certificate(['here.test'])));
     const evicted = () => harness.plane.counters.read('strangers_evicted:pool');
     const [a, b] = [await park(harness, { servername: 'a.test' }), await park(harness, { servername: 'b.test' })];
@@ -230,7 +233,7 @@ describe.each(LANES)('parked handshakes, $name', (lane) => {
     await leaving.destroy();
   });
 
-  it('are waited for by none where none may', async () => {
+  it('no handshake is parked if the bound is 0', async () => {
     const harness = await open(lane, { limits: { parkedHandshakes: 0 } });
     const wire = await Wire.open({ host: '127.0.0.1', port: harness.port });
     wire.write(await clientHello('there.test'));
@@ -239,7 +242,7 @@ describe.each(LANES)('parked handshakes, $name', (lane) => {
     expect(harness.needs).toEqual([]);
   });
 
-  it('are waited for apart from those that have said nothing, which take no place of theirs', async () => {
+  it('silent connections take no place of parked handshakes', async () => {
     const harness = await open(lane, { limits: { handshakes: 2, parkedHandshakes: 2 } });
     const waiting = [await park(harness, { servername: 'a.test' }), await park(harness, { servername: 'b.test' })];
     const silent = [];

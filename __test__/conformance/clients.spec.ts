@@ -26,7 +26,7 @@ async function page(relay: TestRelay, path: string) {
 }
 
 describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
-  it('says of each client what it is, and what it has sent and got', async () => {
+  it('the list has the facts of each client, and its traffic in both directions', async () => {
     const relay = await startRelay(lane);
     const before = Date.now();
     const a = await DerpClient.connect(relay, { appName: 'tailcat', idealNode: 'elsewhere' });
@@ -100,7 +100,7 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
     expect((await page(relay, '/debug/clients.json?cidr=10.0.0.0/8')).clients).toEqual([]);
   });
 
-  it('marks the connections of one key, and which of them gets its packets', async () => {
+  it('the list marks the connections of one key, and the one that gets its packets', async () => {
     const relay = await startRelay(lane);
     const keys = generateKeyPair();
     const [one, two] = [await DerpClient.connect(relay, { keys }), await DerpClient.connect(relay, { keys })];
@@ -120,7 +120,7 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
     }, 'the other one to leave');
   });
 
-  it('counts the packets that a client does not take, and those that wait for it', async () => {
+  it('the list counts packets that a client does not read, dropped or queued', async () => {
     const relay = await startRelay(lane, { config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 } });
     const [from, slow] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     slow.wire.stopReading();
@@ -134,7 +134,7 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
     await eventually(async () => (await all(relay))[1]?.queued === 0, 'the queue to empty');
   });
 
-  it('has how many peers have sent to a client, and the page of traffic, too, if the setting asks for it', async () => {
+  it('the list and the page of traffic have the number of senders to a client, if the setting asks for it', async () => {
     const relay = await startRelay(lane, { config: { senderCardinality: true } });
     const [receiver, other] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const keys = Array.from({ length: 5 }, () => generateKeyPair());
@@ -173,7 +173,7 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
   });
 
   it.runIf(lane.planeKind === 'native' && process.platform === 'linux')(
-    'has the round trip of a client’s connection, as TCP measures it, and null before that',
+    'the list has the round trip that TCP measures for a client, and null before the first',
     async () => {
       const relay = await startRelay(lane, { policy: { tcp: { roundTrips: 50 } } });
       const never = await startRelay(lane, { policy: { tcp: { roundTrips: 0 } } });
@@ -186,17 +186,20 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
     },
   );
 
-  it.runIf(lane.planeKind === 'js')('has the round trip of a silent client’s ping, and null before that', async () => {
-    const relay = await startRelay(lane, { policy: { deadlines: { silence: 100, pong: 60_000 } } });
-    const client = await DerpClient.connect(relay);
-    expect((await all(relay))[0]?.roundTrip).toBeNull();
-    const { data } = await client.expect('Ping');
-    client.pong(Buffer.from(data, 'hex'));
-    const roundTrip = async () => (await all(relay))[0]?.roundTrip ?? undefined;
-    expect(await eventually(roundTrip, 'a round trip')).toBeGreaterThan(0);
-  });
+  it.runIf(lane.planeKind === 'js')(
+    'the list has the round trip of a silent client’s ping, and null before the first',
+    async () => {
+      const relay = await startRelay(lane, { policy: { deadlines: { silence: 100, pong: 60_000 } } });
+      const client = await DerpClient.connect(relay);
+      expect((await all(relay))[0]?.roundTrip).toBeNull();
+      const { data } = await client.expect('Ping');
+      client.pong(Buffer.from(data, 'hex'));
+      const roundTrip = async () => (await all(relay))[0]?.roundTrip ?? undefined;
+      expect(await eventually(roundTrip, 'a round trip')).toBeGreaterThan(0);
+    },
+  );
 
-  it('has no client before the first one, and refuses a query that it cannot understand', async () => {
+  it('the list is empty before the first client, and refuses malformed queries', async () => {
     const relay = await startRelay(lane);
     expect(await all(relay)).toEqual([]);
     expect(await page(relay, '/debug/clients/?format=json')).toEqual({ conns: 0, keys: 0 });
@@ -208,7 +211,7 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
     expect(redirect).toMatchObject({ status: 307, headers: { location: '/debug/clients/?all=1' } });
   });
 
-  it('shows no text of a client as HTML', async () => {
+  it('the list shows no text of a client as HTML', async () => {
     const relay = await startRelay(lane);
     await DerpClient.connect(relay, { appName: '<b>"&\'' });
     const { body } = await ask(relay.target(), '/debug/clients/?all');

@@ -307,7 +307,7 @@ describe.each(LANES)('connecting, $name', (lane) => {
     });
 
     it.each(['TLSv1.2', 'TLSv1.3'] as const)(
-      'keeps the whole chain that was given, in order, over %s',
+      'the relay serves the whole given chain, in order, over %s',
       async (version) => {
         const [leaf, other] = [pemPair(['localhost']), pemPair(['another.test'])];
         const certificate = { chain: leaf.chain + other.chain, key: leaf.key };

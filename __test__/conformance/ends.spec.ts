@@ -54,7 +54,7 @@ async function overWebSocket(relay: TestRelay): Promise<{ socket: WebSocketClien
 
 describe.each(LANES_AND_TLS)('the last data of a client, $name', (lane) => {
   it.each(FACES.filter(({ way }) => way !== 'close unread'))(
-    'waits for its admission with its end: $way over $face',
+    'data and end of a client wait for its admission: $way over $face',
     async ({ face, way }) => {
       const harness = await PlaneHarness.open(lane, {}, face);
       const { client: receiver } = await harness.admitted();
@@ -133,7 +133,7 @@ describe.each(LANES_AND_TLS)('the last data of a client, $name', (lane) => {
   });
 
   it.each(FACES.filter(({ way }) => way !== 'close unread'))(
-    'waits for its receive limit with its end: $way over $face',
+    'data and end of a client wait for its receive limit: $way over $face',
     async ({ face, way }) => {
       const harness = await PlaneHarness.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } }, face);
       const { client, id } = await harness.admitted();
@@ -154,7 +154,7 @@ describe.each(LANES_AND_TLS)('the last data of a client, $name', (lane) => {
   );
 
   it.each(['a record that does not open', 'a fatal alert'])(
-    'waits for its receive limit with %s',
+    'data of a client waits for its receive limit ahead of %s',
     async (violation) => {
       const harness = await PlaneHarness.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } }, 'tls');
       const { client: receiver } = await harness.admitted();
@@ -234,7 +234,7 @@ describe.each(LANES_AND_TLS)('the last data of a client, $name', (lane) => {
 describe.each(LANES_AND_TLS)('the last data of another relay, $name', (lane) => {
   // Node does not reset what it has accepted over TLS.
   it.each(FACES.filter(({ face, way }) => way === 'end' || (way === 'reset' && face === 'tcp')))(
-    'is heard before the end: $way over $face',
+    'all that another relay announces is heard before its end: $way over $face',
     async ({ face, way }) => {
       const harness = await PlaneHarness.open(lane);
       const other = await OtherRelay.start(face === 'tls');

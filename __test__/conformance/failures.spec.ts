@@ -1,4 +1,4 @@
-/** Connections that come to nothing before they are admitted leave a count, and a line where debug is on, alike on every plane. */
+/** Connections that fail before their admission are counted, and logged at level debug, alike on every plane. */
 import { describe, expect, it } from 'vitest';
 import { parsePair, servedSet } from '../../src/control/certificates.js';
 import { FAILURE_COUNTERS } from '../../src/plane/failures.js';
@@ -36,13 +36,13 @@ async function comesTo(lane: Lane, { visit, expected, policy, otherwise }: Case,
   expect(harness.failed).toHaveLength(1);
 }
 
-describe.each(LANES)('connections that come to nothing, $name', (lane) => {
-  it.each([...HANDSHAKES, EVICTED])('a handshake $name is counted and told of', (one) => comesTo(lane, one, true));
-  it.each(REQUESTS)('a request $name is counted and told of', (one) => comesTo(lane, one, false));
-  it.each(LOGINS)('a login $name is counted and told of', (one) => comesTo(lane, one, false));
-  it.each(LIMITS)('a connection $name is counted and told of', (one) => comesTo(lane, one, false));
+describe.each(LANES)('connections that fail, $name', (lane) => {
+  it.each([...HANDSHAKES, EVICTED])('a handshake $name is counted and reported', (one) => comesTo(lane, one, true));
+  it.each(REQUESTS)('a request $name is counted and reported', (one) => comesTo(lane, one, false));
+  it.each(LOGINS)('a login $name is counted and reported', (one) => comesTo(lane, one, false));
+  it.each(LIMITS)('a connection $name is counted and reported', (one) => comesTo(lane, one, false));
 
-  it('the plane counts failures, and tells of none, if that is not wanted', async () => {
+  it('the plane counts failures, and reports none if reports are off', async () => {
     const harness = await PlaneHarness.open(lane);
     const wire = await sends('GET / HTTP/1.1\r\nHost')(harness);
     wire?.end();
@@ -62,7 +62,7 @@ describe.each(LANES)('connections that come to nothing, $name', (lane) => {
     const heldBack = () => {
       return lines().reduce((sum, line) => sum + Number(/"heldBack":(\d+)/.exec(line)?.[1] ?? 0), 0);
     };
-    // The rest is told of with the next line.
+    // The next line has the number of the rest.
     await eventually(async () => {
       (await Wire.open(relay.target())).reset();
       return lines().length + heldBack() >= 300;

@@ -210,11 +210,11 @@ describe.each(LANES_AND_TLS)('a relay, $name', (lane) => {
     );
   });
 
-  describe('a taken port', () => {
+  describe('unavailable addresses', () => {
     it.each([
       ['listen', async (port: number) => ({ listen: `127.0.0.1:${port}` })],
       ['httpPort', async (port: number) => ({ httpPort: port })],
-    ] as const)('says so, naming %s, and leaves nothing open', async (setting, config) => {
+    ] as const)('a taken port is reported as %s, and nothing stays open', async (setting, config) => {
       const taken = await takenTcpPort();
       await expectTaken(lane, setting, { ...EVERYTHING.config, ...(await config(taken)) });
     });

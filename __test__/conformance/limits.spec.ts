@@ -59,7 +59,7 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     expect(relay.count('packets_sent')).toBe(4);
   });
 
-  it('of one client are replaced while it is connected, and what waits goes on', async () => {
+  it('a new receive limit replaces the limit of a connected client, and packets that wait go on', async () => {
     const policy = { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } };
     const harness = await PlaneHarness.open(lane, policy);
     const { client, id } = await harness.admitted();
@@ -114,7 +114,7 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     await undisturbed();
   });
 
-  it('of what a client may send count frames without their headers, and let the one that is too much through', async () => {
+  it('a receive limit counts frames without their headers, and lets the first frame beyond the limit through', async () => {
     const harness = await PlaneHarness.open(lane, { receiveRate: { bytesPerSecond: 0.001, burst: 65_568 } });
     const { client } = await harness.admitted();
     const { client: receiver } = await harness.admitted();

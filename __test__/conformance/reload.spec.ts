@@ -1,4 +1,4 @@
-/** Settings that change while a relay runs: which are applied, what becomes of clients that are connected, and which take a restart. */
+/** Settings that change while a relay runs: those that apply, their effect on connected clients, and those that need a restart. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,8 +33,8 @@ function reload({ relay, config }: TestRelay, changes: RelayConfig) {
   return relay.reload({ ...config, ...changes });
 }
 
-describe.each(LANES)('admission that is reloaded, $name', (lane) => {
-  it('closes connected clients that it does not let in, and keeps the others and mesh peers', async () => {
+describe.each(LANES)('reloaded admission, $name', (lane) => {
+  it('a reload closes clients that the new admission refuses, and keeps the others and mesh peers', async () => {
     const relay = await startRelay(lane);
     const [kept, closed] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const peer = await DerpClient.connect(relay, { meshKey: MESH_KEY });
@@ -46,13 +46,13 @@ describe.each(LANES)('admission that is reloaded, $name', (lane) => {
     await peer.fence();
     expect(await isLetIn(relay)).toBe(false);
     expect(await isLetIn(relay, { keys: kept.keys })).toBe(true);
-    // And back: nobody has to be asked about any more.
+    // And back: no client needs an admission any more.
     await reload(relay, {});
     expect(await isLetIn(relay)).toBe(true);
     await kept.fence();
   });
 
-  it('follows the list that is named now, and not the one from before', async () => {
+  it('a reload follows the new list, and not the old one', async () => {
     const [before, now] = [listOf(), listOf()];
     const relay = await startRelay(lane, { config: { admission: { deny: { keys: before } } } });
     const client = await DerpClient.connect(relay);
@@ -66,7 +66,7 @@ describe.each(LANES)('admission that is reloaded, $name', (lane) => {
     expect(await relay.endOf(client.key)).toBe('refused');
   });
 
-  it('closes clients of an app that is refused now', async () => {
+  it('a reload closes clients of an app that is refused now', async () => {
     const relay = await startRelay(lane);
     const [app, other] = [await DerpClient.connect(relay, { appName: 'x' }), await DerpClient.connect(relay)];
     expect((await reload(relay, { disallowAppNames: 'x' })).applied).toEqual(['disallowAppNames']);
@@ -77,7 +77,7 @@ describe.each(LANES)('admission that is reloaded, $name', (lane) => {
     await other.fence();
   });
 
-  it('decides anew about a login that waits', async () => {
+  it('a reload decides anew about a login that waits', async () => {
     const verifier = await TestVerifier.listen(silence);
     onTestFinished(() => verifier.close());
     const relay = await startRelay(lane, { config: { admission: { verifiers: [{ url: verifier.url, timeout: 0 }] } } });
@@ -91,7 +91,7 @@ describe.each(LANES)('admission that is reloaded, $name', (lane) => {
     await client.fence();
   });
 
-  it('goes on with the figures of a verifier that stays', async () => {
+  it('a reload keeps the figures of a verifier that stays', async () => {
     const keys = listOf();
     const relay = await startRelay(lane, { config: { admission: { verifiers: [{ keys }] } } });
     expect(await isLetIn(relay)).toBe(false);
@@ -104,8 +104,8 @@ describe.each(LANES)('admission that is reloaded, $name', (lane) => {
   });
 });
 
-describe.each(LANES)('other settings that are reloaded, $name', (lane) => {
-  it('are certificates: the next handshake has another one, and connections stay', async () => {
+describe.each(LANES)('other reloaded settings, $name', (lane) => {
+  it('a reload replaces certificates: the next handshake gets the new one, and connections stay', async () => {
     const [first, second] = [pemPair(['derp.test']), pemPair(['derp.test'])];
     const relay = await startRelay(lane, { tls: true, config: { certificate: first } });
     const shown = async (ca: string) => {
@@ -124,7 +124,7 @@ describe.each(LANES)('other settings that are reloaded, $name', (lane) => {
     await shown(second.chain);
   });
 
-  it('are the receive limit, for clients that are connected, too', async () => {
+  it('a reload changes the receive limit, also for connected clients', async () => {
     const relay = await startRelay(lane);
     const [client, other] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     const limit = file('{"PerClientRateLimitBytesPerSec": 1}');
@@ -136,7 +136,7 @@ describe.each(LANES)('other settings that are reloaded, $name', (lane) => {
     for (let count = 0; count < 3; count++) await other.expect('RecvPacket');
   });
 
-  it('are who may see /debug/, and under which names', async () => {
+  it('a reload changes the host names of /debug/', async () => {
     const relay = await startRelay(lane);
     const seen = async () => (await ask(relay.target(), '/debug/varz', { headers: { host: 'ops.test' } })).status;
     expect(await seen()).toBe(403);
@@ -146,7 +146,7 @@ describe.each(LANES)('other settings that are reloaded, $name', (lane) => {
     expect(await seen()).toBe(403);
   });
 
-  it('are the logs that are asked for, from the next login on', async () => {
+  it('a reload changes the debug logs, from the next login on', async () => {
     const log = new Log();
     const relay = await startRelay(lane, { logger: log.logger });
     await DerpClient.connect(relay);
@@ -156,7 +156,7 @@ describe.each(LANES)('other settings that are reloaded, $name', (lane) => {
     expect(logins).toEqual([expect.stringContaining(nodeKeyHex(second.key))]);
   });
 
-  it('are named, if they take a restart, and nothing of their values is', async () => {
+  it('a reload names settings that need a restart, but no value', async () => {
     const log = new Log();
     const relay = await startRelay(lane, { logger: log.logger });
     const changes = { meshKey: '5'.repeat(64), queueDepth: 7, limits: { perAddress: 9 }, debugHint: true };
@@ -166,11 +166,11 @@ describe.each(LANES)('other settings that are reloaded, $name', (lane) => {
       'warn: settings have changed that need a restart {"settings":"queueDepth,limits.perAddress,meshKey"}',
     ]);
     expect(log.lines.join()).not.toContain('55555');
-    // They differ from what is in force for as long as there was no restart.
+    // The settings differ from those in force until a restart.
     expect(await reload(relay, changes)).toEqual({ ...report, applied: [] });
   });
 
-  it('change nothing, if one of them or a file of them cannot be used', async () => {
+  it('a reload with an unusable setting or file changes nothing', async () => {
     const relay = await startRelay(lane);
     const client = await DerpClient.connect(relay);
     const refused = async (changes: object, path: string) => {
@@ -188,7 +188,7 @@ describe.each(LANES)('other settings that are reloaded, $name', (lane) => {
     expect((await reload(relay, { debugHint: true })).applied).toEqual(['debugHint']);
   });
 
-  it('are those of the last of several reloads at once', async () => {
+  it('the last of several reloads at once counts', async () => {
     const relay = await startRelay(lane);
     const reports = await Promise.all([
       reload(relay, { debugHosts: ['a.test'] }),

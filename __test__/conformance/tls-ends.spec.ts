@@ -1,4 +1,4 @@
-/** How connections over TLS end: by faults of their records at once, and from the relay's side never without a word. */
+/** How connections over TLS end: by faults of their records at once, and from the relay's side always with an alert. */
 import { spawn } from 'node:child_process';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { encodeFrame } from '../../src/protocol/frame.js';
@@ -25,7 +25,7 @@ function record(type: number, body: Uint8Array, version = 0x0303, length = body.
   return Buffer.concat([header, body]);
 }
 
-/** What nobody who has the keys would send after the handshake. */
+/** Bytes that no peer with the keys sends after the handshake. */
 const FAULTS: [name: string, bytes: Buffer][] = [
   ['data with a wrong tag', record(APPLICATION_DATA, Buffer.alloc(64, 7))],
   ['the largest record, with a wrong tag', record(APPLICATION_DATA, Buffer.alloc(16384 + 24, 7))],
@@ -35,8 +35,8 @@ const FAULTS: [name: string, bytes: Buffer][] = [
   ['a fatal alert in the clear', record(ALERT, Buffer.of(2, 40))],
   ['a handshake message with a wrong tag', record(HANDSHAKE, Buffer.alloc(64, 1))],
   ['a ClientHello in the clear', record(HANDSHAKE, Buffer.from(`010000${'26'}0303${'00'.repeat(36)}`, 'hex'))],
-  ['a change of ciphers that is none', record(CHANGE_CIPHER_SPEC, Buffer.of(2))],
-  ['a record of a type that there is not', record(99, Buffer.alloc(64, 7))],
+  ['a malformed change of ciphers', record(CHANGE_CIPHER_SPEC, Buffer.of(2))],
+  ['a record of an unknown type', record(99, Buffer.alloc(64, 7))],
   ['a record that is too long', record(APPLICATION_DATA, Buffer.alloc(64, 7), 0x0303, 0xffff)],
   ['a record of another version', record(APPLICATION_DATA, Buffer.alloc(64, 7), 0x0909)],
   ['a request in the clear', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
@@ -46,11 +46,11 @@ const FAULTS: [name: string, bytes: Buffer][] = [
 const BODY = 'x'.repeat(100_000);
 const UNREAD: [name: string, request: string][] = [
   [
-    'a body that nobody reads',
+    'a body that the relay does not read',
     `POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n${BODY}`,
   ],
   [
-    'a body that it was to be asked for',
+    'a body that the relay did not ask for',
     `POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100000\r\n\r\n${BODY}`,
   ],
   ['a malformed request', `POST\u0001/ HTTP/1.1\r\n\r\n${BODY}`],
@@ -198,7 +198,7 @@ describe.each(LANES)('the end of TLS, $name', (lane) => {
     expect(said.match(/<<< .*Finished$/gm)).toHaveLength(1);
   });
 
-  describe('of 1.2', () => {
+  describe('cipher suites', () => {
     const keys = { ec: 'ECDSA', rsa: 'RSA' } as const;
 
     it.skipIf(!HAS_OPENSSL).each(['ec', 'rsa'] as const)(
@@ -222,7 +222,7 @@ describe.each(LANES)('the end of TLS, $name', (lane) => {
       ['rsa', 'AES256-SHA'],
       ['rsa', 'ECDHE-RSA-AES128-SHA'],
       ['rsa', 'DHE-RSA-AES128-GCM-SHA256'],
-    ] as const)('takes no other, with an %s key: %s', async (kind, ciphers) => {
+    ] as const)('TLS 1.2 refuses other suites, with an %s key: %s', async (kind, ciphers) => {
       const relay = await startRelay(lane, { tls: true, config: { certificate: certificateOf(kind) } });
       const tls = { maxVersion: 'TLSv1.2', ciphers: `${ciphers}:@SECLEVEL=0` } as const;
       await expect(Wire.open(relay.target(tls))).rejects.toThrow(/handshake failure/i);

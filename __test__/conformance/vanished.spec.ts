@@ -14,7 +14,7 @@ nothingIsLeft();
 const FOR_EVER = 3_600_000;
 
 describe.each(LANES)('a silent client, $name', (lane) => {
-  describe.runIf(lane.planeKind === 'js')('of the JavaScript plane', () => {
+  describe.runIf(lane.planeKind === 'js')('pings of the JavaScript plane', () => {
     it.each([false, true])('a client that answers no Ping is closed, and its peers are told; TLS %s', async (tls) => {
       const relay = await startRelay(lane, { tls, policy: { deadlines: { silence: 100, pong: 100 } } });
       const peer = await DerpClient.connect(relay, { info: { CanAckPings: false } });

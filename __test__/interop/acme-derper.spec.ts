@@ -106,7 +106,7 @@ describe.each(['js', 'native'])('derper -certmode letsencrypt, %s', (plane) => {
   const start = (implementation: Implementation, certificates: string, more: readonly string[] = []) =>
     startWith(implementation, certificates, more, { DERPKIT_PLANE: plane });
 
-  it('gets a certificate when the first client asks; the real derper serves it from the same directory', async ({
+  it('derpkit gets a certificate when the first client asks, and the real derper serves that certificate from the directory', async ({
     skip,
   }) => {
     if (!isOurs) skip('port 443 cannot be listened on');
@@ -223,7 +223,7 @@ describe.each(['js', 'native'])('derper -certmode letsencrypt, %s', (plane) => {
     expect(readdirSync(certificates).sort()).toEqual(['acme_account+key', NAME]);
   });
 
-  it('a certificate that is replaced while it runs is taken by Tailscale’s client, fast start included', async () => {
+  it('Tailscale’s client accepts a certificate that is replaced at a running relay, fast start included', async () => {
     const [first, second] = [await makeWorkspace(NAME), await makeWorkspace(NAME)];
     const certificates = temporary();
     const install = (from: string) => {

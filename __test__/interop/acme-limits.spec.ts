@@ -1,4 +1,4 @@
-/** A certificate authority that has had enough: how long it is left alone, also by a relay that starts again, and what is said of it. */
+/** A certificate authority that limits orders: the pause of a relay, also over restarts, and the messages about the limit. */
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -45,30 +45,33 @@ describe.each(LANES)('a CA that limits orders, $name', (lane) => {
   it.each([
     ['seconds', () => String(SECONDS)],
     ['a date', () => new Date(Math.ceil(Date.now() / 1000 + SECONDS) * 1000).toUTCString()],
-  ])('by %s is asked for no order before, and quoted; then there is a certificate', async (_how, retryAfter) => {
-    const ca = await front();
-    ca.aboutOrders = () => (ca.orders.length === 1 ? limited(retryAfter()) : undefined);
-    const log = new Log();
-    const relay = await start(lane, ca, temporary(), log);
-    const line = await eventually(() => log.find(/^error/), 'the failure');
-    expect(line).toContain(WORDS);
-    expect(line).toContain('waiting is all that helps');
-    expect(await page(relay, '/debug/certificates')).toContain(WORDS);
-    expect(await page(relay, '/debug/varz')).toContain(`derpkit_certificate_failures{name="${NAME}"} 1`);
-    // Clients do not wait, and bring about no order.
-    for (let count = 0; count < 3; count++) await expect(shown(relay)).rejects.toThrow();
-    await relay.relay.reload();
-    await eventually(() => ca.orders.length === 2, 'the next order');
-    const [first, second] = ca.orders as [number, number];
-    expect(second - first).toBeGreaterThanOrEqual(SECONDS * 1000);
-    await eventually(() => shown(relay).catch(() => undefined), 'the certificate');
-    await eventually(
-      async () => !/derpkit_certificate_failures\{[^}]*\} [1-9]/.test(await page(relay, '/debug/varz')),
-      'no failure',
-    );
-  });
+  ])(
+    'a CA that asks for a pause in %s is quoted, gets no order before the end, and then issues the certificate',
+    async (_how, retryAfter) => {
+      const ca = await front();
+      ca.aboutOrders = () => (ca.orders.length === 1 ? limited(retryAfter()) : undefined);
+      const log = new Log();
+      const relay = await start(lane, ca, temporary(), log);
+      const line = await eventually(() => log.find(/^error/), 'the failure');
+      expect(line).toContain(WORDS);
+      expect(line).toContain('waiting is all that helps');
+      expect(await page(relay, '/debug/certificates')).toContain(WORDS);
+      expect(await page(relay, '/debug/varz')).toContain(`derpkit_certificate_failures{name="${NAME}"} 1`);
+      // Clients do not wait, and bring about no order.
+      for (let count = 0; count < 3; count++) await expect(shown(relay)).rejects.toThrow();
+      await relay.relay.reload();
+      await eventually(() => ca.orders.length === 2, 'the next order');
+      const [first, second] = ca.orders as [number, number];
+      expect(second - first).toBeGreaterThanOrEqual(SECONDS * 1000);
+      await eventually(() => shown(relay).catch(() => undefined), 'the certificate');
+      await eventually(
+        async () => !/derpkit_certificate_failures\{[^}]*\} [1-9]/.test(await page(relay, '/debug/varz')),
+        'no failure',
+      );
+    },
+  );
 
-  it('is left alone by a relay that starts again and again, and by one that shares its directory', async () => {
+  it('a relay that restarts again and again places one order at the CA, and may order from another CA', async () => {
     const ca = await front();
     ca.aboutOrders = () => limited('3600');
     const directory = temporary();
@@ -82,14 +85,14 @@ describe.each(LANES)('a CA that limits orders, $name', (lane) => {
     }
     expect(ca.orders).toHaveLength(1);
     expect(readdirSync(directory).sort()).toEqual(['acme_account+key', `${NAME}+order`]);
-    // Another CA has no limit of this one's.
+    // The limit of one CA does not apply to another.
     process.env.NODE_EXTRA_CA_CERTS = authority.pebble.caFile;
     const relay = await authority.relay(lane, directory, {}, { certificateTimes: EAGER });
     expect((await shown(relay)).checkHost(NAME)).toBe(NAME);
     await eventually(() => read(directory, `${NAME}+order`) === undefined, 'the file to be removed');
   });
 
-  it('is asked again where what the file says cannot be read as such', async () => {
+  it('a relay orders again if the record of its last order is malformed', async () => {
     const ca = await front();
     const directory = temporary();
     writeFileSync(join(directory, `${NAME}+order`), Buffer.alloc(5000, 7));

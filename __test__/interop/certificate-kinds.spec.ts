@@ -10,7 +10,7 @@ import { temporary } from './acme.ts';
 import { run } from './scenarios.ts';
 
 const CURVE = (name: string) => ['ec', '-pkeyopt', `ec_paramgen_curve:${name}`];
-/** Every one is for these: a name, a second one, a wildcard, an address. */
+/** Every certificate is for these: a name, a second one, a wildcard, an address. */
 const NAMES = 'DNS:relay.example.com,DNS:other.example.com,DNS:*.example.org,IP:127.0.0.1';
 /** What `openssl req -newkey` is told, and which of the names clients say. */
 const KINDS: readonly [kind: string, newKey: readonly string[], serverNames: readonly string[]][] = [
@@ -33,7 +33,7 @@ beforeAll(async () => {
 });
 
 describe.each(LANES)('certificates and Tailscale’s client, $name', (lane) => {
-  it('get on with each other, fast start included, after each reload', async ({ skip }) => {
+  it('Tailscale’s client accepts each kind of certificate after a reload, fast start included', async ({ skip }) => {
     if (!hasOpenssl) skip('there is no openssl');
     const directory = temporary();
     const [chainFile, keyFile, meshKeyFile] = ['chain.pem', 'key.pem', 'mesh.key'].map((name) =>

@@ -65,8 +65,8 @@ describe('beside derper, the native plane over TLS 1.2', () => {
   });
 });
 
-describe('the deviation', () => {
-  it.each(DEVIATIONS)('$name is needed', async (deviation: Deviation) => {
+describe('deviations', () => {
+  it.each(DEVIATIONS)('the deviation $name is needed', async (deviation: Deviation) => {
     const others = DEVIATIONS.filter((other) => other !== deviation);
     const one = CASES.find(({ name }) => name === deviation.shownBy);
     if (!one) throw new Error(`there is no case ${deviation.shownBy}`);

@@ -1,4 +1,4 @@
-/** What signals do to derper and to both of our planes; `deviations.ts` lists the differences. */
+/** The effects of signals on derper and on both of our planes; `deviations.ts` lists the differences. */
 
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -36,7 +36,7 @@ async function answers(port: number): Promise<boolean> {
 }
 
 describe.each(SIGNAL_DEVIATIONS)('a relay that gets $signal', ({ signal, derper, derpkit }) => {
-  it(`${derper}, if it is derper`, async () => {
+  it(`derper ${derper} after ${signal}`, async () => {
     const { relay, port } = await started('derper');
     if (derper === 'ends') {
       expect(await relay.stop(signal)).toMatchObject({ code: null, signal });
@@ -47,13 +47,16 @@ describe.each(SIGNAL_DEVIATIONS)('a relay that gets $signal', ({ signal, derper,
     expect((await relay.stop()).code).toBe(0);
   });
 
-  it.each(['js', 'native'] as const)('says what it does, and goes on, on the plane %s', async (plane) => {
-    const { relay, port } = await started(plane);
-    relay.signal(signal);
-    await relay.printed(derpkit);
-    expect(await answers(port)).toBe(true);
-    expect((await relay.stop()).code).toBe(0);
-  });
+  it.each(['js', 'native'] as const)(
+    `derpkit says what ${signal} does, and goes on, on the plane %s`,
+    async (plane) => {
+      const { relay, port } = await started(plane);
+      relay.signal(signal);
+      await relay.printed(derpkit);
+      expect(await answers(port)).toBe(true);
+      expect((await relay.stop()).code).toBe(0);
+    },
+  );
 });
 
 it.each(['derper', 'js', 'native'] as const)(

@@ -37,7 +37,7 @@ describe.each(TLS_DEVIATIONS)('a client that $client', ({ options }) => {
     ['derper', true],
     ['js', false],
     ['native', false],
-  ] as const)('and %s: %s', async (side, served) => {
+  ] as const)('a handshake with %s succeeds: %s', async (side, served) => {
     expect(await shakesHands(side, {})).toBe(true);
     expect(await shakesHands(side, options)).toBe(served);
   });

@@ -1,4 +1,4 @@
-/** What a release says of itself: the section of CHANGELOG.md, cut out by a script that the workflow runs. */
+/** The notes of a release: the section of CHANGELOG.md, cut out by a script that the workflow runs. */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -49,6 +49,6 @@ it('the section of a version is what stands under its heading, and no more', () 
 it.each([
   ['1.1.0', 'CHANGELOG.md calls 1.1.0 unreleased; its heading needs a date'],
   ['1.0', 'CHANGELOG.md has no section "## 1.0"'],
-])('there is none to release for %s', (version, message) => {
+])('no section is released for %s', (version, message) => {
   expect(sectionOf(version)).toEqual({ status: 1, stdout: '', stderr: `derpkit: ${message}\n` });
 });

@@ -38,12 +38,15 @@ function defaultIn(comment: string): string {
 describe('the comments of RelayConfig', () => {
   const comments = commentsOf(read('src/config/relay-config.ts'));
 
-  it.each(SETTINGS.filter(({ name }) => name !== 'dataDir'))('say the default of $name', ({ name, fallback }) => {
-    const said = defaultIn(comments.get(name) ?? '');
-    expect(spellings(fallback).filter((spelling) => said.includes(spelling))).not.toEqual([]);
-  });
+  it.each(SETTINGS.filter(({ name }) => name !== 'dataDir'))(
+    'the comment of $name says the default',
+    ({ name, fallback }) => {
+      const said = defaultIn(comments.get(name) ?? '');
+      expect(spellings(fallback).filter((spelling) => said.includes(spelling))).not.toEqual([]);
+    },
+  );
 
-  it('are found in groups, too, and a default that is another one is seen', () => {
+  it('the test finds comments in groups, and a wrong default', () => {
     expect(comments.get('admission.cache.grace')).toContain('15 minutes');
     expect(spellings('10m').some((spelling) => defaultIn('Default 15 minutes.').includes(spelling))).toBe(false);
     expect(spellings('1000000')).toContain('1,000,000');

@@ -76,12 +76,12 @@ function crate(name: string): Crate {
 }
 
 describe('the crates', () => {
-  it('are those that have floors', () => {
+  it('every crate has floors', () => {
     const there = files.filter((path) => /^crates\/[^/]+\/Cargo\.toml$/.test(path)).map((path) => path.split('/')[1]);
     expect(Object.keys(FLOORS).sort()).toEqual(there.sort());
   });
 
-  it.each(Object.entries(CRATES))('%s uses no other crate of ours than it may', (name, permitted) => {
+  it.each(Object.entries(CRATES))('%s uses no other crate of ours than those permitted', (name, permitted) => {
     const used = [...text(`crates/${name}/Cargo.toml`).matchAll(/^(derp-\w+)(?: =|\.workspace)/gm)].map(
       ([, other]) => other,
     );
@@ -92,16 +92,16 @@ describe('the crates', () => {
 describe.each(Object.entries(FLOORS))('the imports of %s', (name, floors) => {
   const sources = crate(name);
 
-  it(`go down only, in ${name}`, () => {
+  it(`imports go down only, in ${name}`, () => {
     expect(arrowsOf(sources).length).toBeGreaterThan(0);
     expect(upward(sources, floors)).toEqual([]);
   });
 
-  it(`make no circle of files in ${name}`, () => {
+  it(`imports make no circle of files, in ${name}`, () => {
     expect(circles(arrowsOf(sources))).toEqual([]);
   });
 
-  it(`have floors for rooms that there are in ${name}`, () => {
+  it(`every room on a floor exists, in ${name}`, () => {
     const rooms = new Set([...sources.keys()].map((path) => path.split(/[/.]/)[0]));
     expect(floors.flat().filter((room) => room !== '' && !rooms.has(room))).toEqual([]);
   });
@@ -122,11 +122,11 @@ describe('the test of the imports of crates can fail', () => {
     ['state/table.rs', 'use super::super::io::writer::SLICES;', 'io/writer.rs'],
     ['egress/inbox.rs', 'type Plane = crate::Plane;', 'lib.rs'],
     ['worker/connections.rs', 'pub use crate::plane::Plane;', 'plane.rs'],
-  ])('with an import upward in %s: %s', (path, line, to) => {
+  ])('an import upward in %s is found: %s', (path, line, to) => {
     expect(upward(withLine(path, line), floors)).toContain(`${path} → ${to}`);
   });
 
-  it('with a file that stands on no floor', () => {
+  it('a file that stands on no floor is found', () => {
     expect(upward(new Map([...net, ['attic.rs', '']]), floors)).toEqual(['attic.rs stands on no floor']);
   });
 
@@ -136,7 +136,7 @@ describe('the test of the imports of crates can fail', () => {
     ['const TEXT: &str = "use crate::hub::ctx::Ctx;";'],
     ['#[cfg(all(test, not(loom)))]\nmod more_tests {\n    use crate::hub::ctx::Ctx;\n}'],
     ['mod inner {\n    use super::super::base::sync::Lock;\n}'],
-  ])('and passes with %s', (line) => {
+  ])('the test passes with %s', (line) => {
     expect(upward(withLine('conn.rs', line), floors)).toEqual([]);
   });
 
@@ -144,7 +144,7 @@ describe('the test of the imports of crates can fail', () => {
     ['base/ledger.rs', 'use crate::base::sync::Lock;', 'base/sync.rs', 'use super::ledger::Ledger;'],
     ['egress.rs', 'mod backlog;\nuse self::backlog::Backlog;', 'egress/backlog.rs', 'use super::Egress;'],
     ['egress.rs', 'mod backlog;\ntype B = backlog::Backlog;', 'egress/backlog.rs', 'use crate::egress::Egress;'],
-  ])('with a circle: %s: %s', (one, there, other, back) => {
+  ])('a circle is found: %s: %s', (one, there, other, back) => {
     const ring = new Map([...withLine(one, there), [other, `${net.get(other) ?? ''}\n${back}\n`]]);
     expect(circles(arrowsOf(ring)).some((files) => files.includes(one) && files.includes(other))).toBe(true);
   });

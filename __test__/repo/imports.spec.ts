@@ -146,24 +146,24 @@ const RULES: Readonly<Record<string, Rule>> = {
 const files = sources();
 
 describe('imports', () => {
-  it('go the ways that are permitted, and no others', () => {
+  it('imports go in permitted directions only', () => {
     expect(files.size).toBeGreaterThan(40);
     expect(violations(files, RULES)).toEqual([]);
   });
 
-  it('are permitted for parts that there are', () => {
+  it('every part that the rules name exists', () => {
     const permitted = Object.entries(RULES).flatMap(([part, { ours = [], types = [] }]) => [part, ...ours, ...types]);
     const there = (part: string) => [...files.keys()].some((path) => path === part || path.startsWith(part));
     expect(permitted.filter((part) => !there(part))).toEqual([]);
   });
 
-  it('make no rings, not even of types', () => {
+  it('imports make no rings, not even of types', () => {
     expect(cycles(files)).toEqual([]);
   });
 
-  it('of tests and their helpers make no rings, not even of types', () => {
+  it('imports of tests and their helpers make no rings, not even of types', () => {
     const tests = trackedFiles().filter((path) => path.startsWith('__test__/') && path.endsWith('.ts'));
-    // Tests import by name what only the run knows: those are no helpers.
+    // An import by a name that only the run knows is no helper.
     const statements = (text: string) =>
       [...text.matchAll(/ from '(\.[^']+)';/g)].map(([, specifier]) => `import '${specifier}';`).join('\n');
     const helpers = new Map(tests.map((path) => [path, statements(read(path))]));
@@ -171,13 +171,13 @@ describe('imports', () => {
     expect(cycles(helpers)).toEqual([]);
   });
 
-  it('are all there is in index.ts', () => {
+  it('index.ts has nothing but re-exports', () => {
     expect(beyondReexports(read('src/index.ts'))).toBe('');
   });
 });
 
 describe('packages', () => {
-  it('are each imported, and each declared', () => {
+  it('every dependency is imported, and every imported package declared', () => {
     expect([...packagesOf(files)].sort()).toEqual(Object.keys(manifest().dependencies).sort());
   });
 
@@ -216,7 +216,7 @@ describe('these tests can fail', () => {
     ['cli/derper-command.ts', "import { nothing } from './nowhere.js';"],
     ['cli/derper-command.ts', "const late = await import('../registry/registry.js');"],
     ['elsewhere/new.ts', "import { join } from 'node:path';"],
-  ])('%s: %s', (path, line) => {
+  ])('a forbidden import in %s is found: %s', (path, line) => {
     expect(violations(withLine(path, line), RULES)).toHaveLength(violations(files, RULES).length + 1);
   });
 
@@ -224,11 +224,11 @@ describe('these tests can fail', () => {
     ['control/admit.ts', "import type { Login } from '../plane/plane.js';"],
     ['control/admit.ts', "import { type Login, type Admission } from '../plane/plane.js';"],
     ['protocol/key.ts', "import { randomBytes } from 'node:crypto';"],
-  ])('and pass: %s: %s', (path, line) => {
+  ])('a permitted import in %s passes: %s', (path, line) => {
     expect(violations(withLine(path, line), RULES)).toHaveLength(violations(files, RULES).length);
   });
 
-  it('rings are found, and those of types, too', () => {
+  it('rings of imports are found, and rings of types, too', () => {
     const ring = (back: string) =>
       new Map([
         ['a.ts', "import { b } from './in/b.js';\nimport './c.js';"],
@@ -269,7 +269,7 @@ const late = await import('l');
     expect(() => importsOf('import a from "a";')).toThrow();
   });
 
-  it('whatever is not a re-export is found', () => {
+  it('anything but a re-export is found', () => {
     expect(beyondReexports("/** Text. */\nexport { a } from 'a';\nexport type { B } from 'b';\n")).toBe('');
     expect(beyondReexports("export { a } from 'a';\nexport const b = 1;\n")).toBe('export const b = 1;');
     expect(beyondReexports("export * from 'a';")).not.toBe('');

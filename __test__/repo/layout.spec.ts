@@ -5,31 +5,34 @@ import { read, trackedFiles } from './project.js';
 const files = trackedFiles();
 
 describe('the repository', () => {
-  it('has nothing at its top but what belongs there', () => {
+  it('the top of the repository has nothing but what belongs there', () => {
     expect(files).toContain('package.json');
     expect(strayEntries(files)).toEqual([]);
   });
 
-  it('has six files at the top of src; every other file stands in the folder of its kind', () => {
+  it('the top of src has six files; every other file is in the folder of its kind', () => {
     const top = files.filter((path) => /^src\/[^/]*$/.test(path)).map((path) => path.slice('src/'.length));
     expect(top.sort()).toEqual(['config.ts', 'errors.ts', 'index.ts', 'logger.ts', 'relay.ts', 'version.ts']);
   });
 
-  it('names its sources in one style for each language', () => {
+  it('the names of sources have one style for each language', () => {
     expect(oddNames(files)).toEqual([]);
   });
 
-  it(`has no source file of more than ${MOST_LINES} lines`, () => {
+  it(`no source file has more than ${MOST_LINES} lines`, () => {
     expect(longFiles(files, read)).toEqual([]);
   });
 });
 
 describe('these tests can fail', () => {
-  it.each(['notes.md', 'lib/index.ts', '.env', 'tsconfig.a.b.json', 'Dockerfile'])('at the top: %s', (path) => {
-    expect(strayEntries([...files, path])).toHaveLength(strayEntries(files).length + 1);
-  });
+  it.each(['notes.md', 'lib/index.ts', '.env', 'tsconfig.a.b.json', 'Dockerfile'])(
+    'a stray file at the top is found: %s',
+    (path) => {
+      expect(strayEntries([...files, path])).toHaveLength(strayEntries(files).length + 1);
+    },
+  );
 
-  it.each(['tsconfig.build.json', 'docs/any.md', '.github/x.yml'])('and pass at the top: %s', (path) => {
+  it.each(['tsconfig.build.json', 'docs/any.md', '.github/x.yml'])('a permitted file at the top passes: %s', (path) => {
     expect(strayEntries([...files, path])).toEqual(strayEntries(files));
   });
 
@@ -44,7 +47,7 @@ describe('these tests can fail', () => {
     'crates/a/src/Frame.rs',
     '__test__/interop/go/peerGone.go',
     'packaging/Build.mjs',
-  ])('by name: %s', (path) => {
+  ])('an odd name is found: %s', (path) => {
     expect(oddNames([path])).toEqual([path]);
   });
 
@@ -55,11 +58,11 @@ describe('these tests can fail', () => {
     'crates/derp-proto/src/frame_decoder.rs',
     'vitest.config.ts',
     'README.md',
-  ])('and pass by name: %s', (path) => {
+  ])('a usual name passes: %s', (path) => {
     expect(oddNames([path])).toEqual([]);
   });
 
-  it('by length', () => {
+  it('a file that is too long is found', () => {
     const text = (count: number) => 'x\n'.repeat(count);
     expect(longFiles(['a.ts', 'b.rs'], () => text(MOST_LINES + 1))).toEqual(['a.ts: 501 lines', 'b.rs: 501 lines']);
     expect(longFiles(['a.ts', 'b.rs'], () => text(MOST_LINES))).toEqual([]);

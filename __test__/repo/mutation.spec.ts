@@ -16,7 +16,7 @@ const mutant = (line: string, change: string, file = FILE) => ({ file, line, cha
 describe('the list of mutants that may survive', () => {
   const entries = parseListed(read('__test__/mutation.md'));
 
-  it('names parts that are mutated', () => {
+  it('every entry names a part that is mutated', () => {
     expect(entries.length).toBeGreaterThan(0);
     const sources = PARTS.map(({ source }) => `${source}/`);
     for (const { file } of entries)
@@ -26,7 +26,7 @@ describe('the list of mutants that may survive', () => {
       ).toBe(true);
   });
 
-  it('names lines that are there', () => {
+  it('every entry names a line that exists', () => {
     const files = trackedFiles();
     const gone = entries.filter(({ file, line }) => {
       if (!files.includes(file)) return true;
@@ -38,22 +38,22 @@ describe('the list of mutants that may survive', () => {
   });
 });
 
-describe('an entry', () => {
+describe('entries', () => {
   it.each([
     ['a < b', 'EqualityOperator: a <= b'],
     [`\`\${a}: b\``, 'StringLiteral: ``'],
     ['x = a → b: c', 'replace + with -'],
-  ])('is read as it is written: %s', (line, change) => {
+  ])('an entry is read as written: %s', (line, change) => {
     const [entry] = parseListed(text(`${asEntry({ file: FILE, line, change })} A reason.`));
     expect(entry).toEqual({ file: FILE, line, change, reason: 'A reason.' });
   });
 
-  it('may be for all mutants of a line', () => {
+  it('an entry may be for all mutants of a line', () => {
     const [entry] = parseListed(text('- `a < b`: A reason.'));
     expect(entry).toMatchObject({ line: 'a < b', change: undefined });
   });
 
-  it.each(['- `a`', '- `a`:', '- a: A reason.'])('without a line or a reason is refused: %s', (line) => {
+  it.each(['- `a`', '- `a`:', '- a: A reason.'])('an entry without a line or a reason is refused: %s', (line) => {
     expect(() => parseListed(text(line))).toThrow(/line 5, is no entry/);
   });
 });
@@ -68,48 +68,48 @@ describe('the comparison', () => {
     return [unlisted.map(({ line, change }) => `${line} ${change}`), removable.map(({ line }) => line)];
   };
 
-  it('finds survivors that are not listed', () => {
+  it('the comparison finds survivors that are not listed', () => {
     expect(outcome()).toEqual([['a two'], []]);
   });
 
-  it('finds entries for which nothing survives', () => {
+  it('the comparison finds entries without a survivor', () => {
     expect(outcome('a one', 'a two', 'b one')).toEqual([[], ['a']]);
     expect(outcome('a two', 'b one', 'b two')).toEqual([[], ['b']]);
   });
 
-  it('says nothing of what has not been tried', () => {
+  it('the comparison reports nothing about mutants that were not tried', () => {
     expect(compare(entries, mutants, () => undefined)).toEqual({ unlisted: [], removable: [] });
     expect(compare(entries, [], () => undefined, mutants)).toEqual({ unlisted: [], removable: [] });
   });
 
-  it('finds entries for which there is no mutant', () => {
+  it('the comparison finds entries without a mutant', () => {
     expect(compare(entries, [], () => undefined).removable).toEqual(entries);
   });
 });
 
-describe('a sample', () => {
+describe('samples', () => {
   const many = (from: number) => named(Array.from({ length: 500 }, (_, at) => mutant(`line ${from + at}`, 'x')));
 
-  it('is the same one with the same seed, and another one with another', () => {
+  it('equal seeds give equal samples, and different seeds different ones', () => {
     const ids = (seed: string) => sampled(many(0), 100, seed).map(({ id }) => id);
     expect(ids('a')).toHaveLength(100);
     expect(ids('a')).toEqual(ids('a'));
     expect(ids('a')).not.toEqual(ids('b'));
   });
 
-  it('keeps what an edit leaves in place', () => {
+  it('a sample keeps most mutants that an edit leaves in place', () => {
     const before = new Set(sampled(many(0), 100, 'a').map(({ id }) => id));
     const kept = sampled(many(10), 100, 'a').filter(({ id }) => before.has(id));
     expect(kept.length).toBeGreaterThan(80);
   });
 
-  it('tells equal changes of equal lines apart', () => {
+  it('equal changes of equal lines have different ids', () => {
     const [one, two] = named([mutant('a', 'x'), mutant('a', 'x')]);
     expect(one?.id).not.toBe(two?.id);
   });
 });
 
-describe('a result', () => {
+describe('results', () => {
   const one = { id: 'one', file: FILE };
   const two = { id: 'two', file: FILE };
   const directory = temporaryDirectory();
@@ -133,24 +133,27 @@ describe('a result', () => {
     return [one, two].map((mutant) => again.get(mutant)?.status);
   }
 
-  it('is kept from one run to the next', () => {
+  it('a result is kept from one run to the next', () => {
     expect(reopened({})).toEqual(['killed', 'survived']);
   });
 
-  it('goes with a change of the source', () => {
+  it('a result is dropped when the source changes', () => {
     expect(reopened({ source: () => 'another' })).toEqual([undefined, undefined]);
   });
 
-  it.each(['one\n', 'two\none\n', 'one\nTWO\n'])('goes with a change of the tests that killed it: %j', (text) => {
-    expect(reopened({ test: () => 'another', text: () => text })).toEqual([undefined, 'survived']);
-  });
+  it.each(['one\n', 'two\none\n', 'one\nTWO\n'])(
+    'a killed mutant loses its result when its tests change: %j',
+    (text) => {
+      expect(reopened({ test: () => 'another', text: () => text })).toEqual([undefined, 'survived']);
+    },
+  );
 
-  it('is kept while these tests only become more', () => {
+  it('a killed mutant keeps its result when its tests only gain lines', () => {
     const text = () => 'before\none\nbetween\ntwo\nbehind\n';
     expect(reopened({ test: () => 'another', text })).toEqual(['killed', 'survived']);
   });
 
-  it('that is a survival goes with a change of any test', () => {
+  it('a survivor loses its result when any test changes', () => {
     expect(reopened({ all: 'another' })).toEqual(['killed', undefined]);
   });
 });

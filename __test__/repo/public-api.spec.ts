@@ -8,19 +8,19 @@ import { publicApi, undocumentedIn } from './public-api.js';
 describe('the declarations of the package', () => {
   const { names, undocumented, unnamed } = publicApi(join(ROOT, 'dist/index.d.ts'));
 
-  it('have a comment on each exported name, and on each field and method of it', () => {
+  it('each exported name has a comment, and so has each of its fields and methods', () => {
     expect(names).toEqual(expect.arrayContaining(['createRelay', 'RelayConfig', 'SETTINGS', 'Logger', 'MeshStatus']));
     expect(undocumented).toEqual([]);
   });
 
-  it('mention no type that is not exported', () => {
+  it('the declarations mention no type that is not exported', () => {
     expect(unnamed).toEqual([]);
   });
 });
 
 describe('the contract between the planes', () => {
   it.each(['plane', 'certificate-set', 'packet-tap', 'snapshot', 'counter-figures'])(
-    'has a comment on every name and field of %s.ts',
+    'every name and field of %s.ts has a comment',
     (name) => {
       expect(undocumentedIn(join(ROOT, `dist/plane/${name}.d.ts`))).toEqual([]);
     },
@@ -28,7 +28,7 @@ describe('the contract between the planes', () => {
 });
 
 describe('these tests can fail', () => {
-  it('finds what has no comment, and what has no name', () => {
+  it('the test finds names without a comment, and types without a name', () => {
     const entry = written({
       'index.d.ts': `
 export { f, type A, type Alias as Renamed, C, type K } from './a.js';
@@ -73,7 +73,7 @@ export type { Foreign };
     expect(unnamed).toEqual(['f: Hidden', 'A: B', "Renamed: import('./b.js').B", 'Renamed: list']);
   });
 
-  it('reads nothing but names that are re-exported', () => {
+  it('the test reads nothing but re-exported names', () => {
     expect(() => publicApi(written({ 'index.d.ts': 'export declare const x: number;' }))).toThrow('re-exports by name');
   });
 });

@@ -34,7 +34,7 @@ describe('the walks of ARCHITECTURE.md', () => {
     .split(/^## /m)
     .filter((section) => /^(?:A|An) .*’?s way\n/.test(section));
 
-  it('follow a packet, a login and an HTTP request', () => {
+  it('the walks follow a packet, a login and an HTTP request', () => {
     expect(walks.map((walk) => walk.split('\n', 1)[0])).toEqual([
       "A packet's way",
       "A login's way",
@@ -42,12 +42,12 @@ describe('the walks of ARCHITECTURE.md', () => {
     ]);
   });
 
-  it('name functions and files that exist', () => {
+  it('the walks name functions and files that exist', () => {
     for (const walk of walks) expect(stepsOf(walk).length, walk.split('\n', 1)[0]).toBeGreaterThanOrEqual(5);
     expect(unknown(walks.flatMap(stepsOf))).toEqual([]);
   });
 
-  it('name a file with each function of a numbered step', () => {
+  it('each numbered step names a function', () => {
     const first = walks.flatMap((walk) => [...walk.matchAll(/^\d+\. (.*)$/gm)].map(([, step = '']) => step));
     expect(first.filter((step) => !/`[\w.]+`/.test(step))).toEqual([]);
   });
@@ -60,7 +60,7 @@ describe('the test of the walks can fail', () => {
     ['a function that is only called there', '`Session.lookup` (`src/plane/js/session.ts`)'],
     ['a type that does not exist', '`Sitting.onFrame` (`src/plane/js/session.ts`)'],
     ['a Rust function that does not exist', '`Worker.walk` (`crates/derp-net/src/worker.rs`)'],
-  ])('with %s', (_what, text) => {
+  ])('the test finds %s', (_what, text) => {
     expect(unknown(stepsOf(text))).toHaveLength(1);
   });
 });

@@ -1,4 +1,4 @@
-/** What runs elsewhere with our permissions: actions of others, named by what they are and not by what can be moved. */
+/** Workflows run the actions of others with our permissions, so that each action is pinned by its commit. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ it('actionlint finds no mistake in the workflows', { timeout: 300_000 }, async (
     console.log(`left out: actionlint: ${error.message}`);
     return context.skip(error.message);
   });
-  // Whether these two are installed would make a difference otherwise.
+  // Otherwise the result would depend on whether these two are installed.
   const { status, stdout, stderr } = spawnSync(program, ['-shellcheck=', '-pyflakes='], {
     cwd: ROOT,
     encoding: 'utf8',
@@ -34,11 +34,14 @@ it('some workflow uses an action', () => {
 describe.each(readdirSync(join(ROOT, WORKFLOWS)))('%s', (name) => {
   const uses = read(`${WORKFLOWS}/${name}`).match(/^.*\buses: (?!\.\/).*$/gm) ?? [];
 
-  it.each([...new Set(uses.map((line) => line.trim()))])('pins %s by its commit, and says its version', (line) => {
-    expect(line).toMatch(/uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
-  });
+  it.each([...new Set(uses.map((line) => line.trim()))])(
+    'a workflow pins %s by its commit, and says the version',
+    (line) => {
+      expect(line).toMatch(/uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
+    },
+  );
 
-  it('gives each run no more than it needs', () => {
+  it('a workflow gives each run only the permissions that it needs', () => {
     const text = read(`${WORKFLOWS}/${name}`);
     expect(text).toMatch(/^permissions:(?: \{\}|\n {2}contents: read)$/m);
     // Publishing alone may say which workflow it is; the release and the image alone may write, each to its own place.

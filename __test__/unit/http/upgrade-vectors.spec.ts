@@ -1,5 +1,5 @@
 /**
- * `__test__/vectors/request-heads.json` as the second request of a connection: what is raw DERP to the planes is raw DERP to the HTTP
+ * `__test__/vectors/request-heads.json` as the second request of a connection: heads that are raw DERP to the planes are raw DERP to the HTTP
  * server. Node's parser sees such a head, so that an upgrade also needs `Connection: Upgrade` and line ends of two bytes here.
  */
 import { once } from 'node:events';
@@ -44,24 +44,27 @@ async function second(text: string): Promise<Socket> {
   return socket;
 }
 
-describe('a second request', () => {
-  it('is an upgrade in some of the vectors, and none in others', () => {
+describe('the vectors of request heads as second requests', () => {
+  it('some vectors are upgrades of a second request, and others are not', () => {
     expect(upgrades.filter(([, vector]) => !hasLoneLineFeed(vector)).length).toBeGreaterThan(0);
     expect(upgrades.length).toBeLessThan(named.length);
   });
 
-  it.each(upgrades)('%s: the HTTP server gives the connection back to the plane', async (_name, vector) => {
-    const lines = vector.text.replaceAll(/\r?\n/g, '\r\n').trimEnd();
-    const socket = await second(`${lines}\r\nConnection: Upgrade\r\n\r\n`);
-    while (main.adopted.length === 0) await new Promise(setImmediate);
-    const [{ how, socket: theirs }] = main.adopted as [(typeof main.adopted)[number]];
-    expect(how).toEqual({ framing: 'raw', leftover: Buffer.alloc(0), notIdeal: vector.notIdeal });
-    theirs.end('greeting');
-    expect(await received(socket)).toMatch(vector.fastStart ? /^greeting$/ : /^HTTP\/1\.1 101 .*greeting$/s);
-  });
+  it.each(upgrades)(
+    'the HTTP server gives the connection to the plane for the second request %s',
+    async (_name, vector) => {
+      const lines = vector.text.replaceAll(/\r?\n/g, '\r\n').trimEnd();
+      const socket = await second(`${lines}\r\nConnection: Upgrade\r\n\r\n`);
+      while (main.adopted.length === 0) await new Promise(setImmediate);
+      const [{ how, socket: theirs }] = main.adopted as [(typeof main.adopted)[number]];
+      expect(how).toEqual({ framing: 'raw', leftover: Buffer.alloc(0), notIdeal: vector.notIdeal });
+      theirs.end('greeting');
+      expect(await received(socket)).toMatch(vector.fastStart ? /^greeting$/ : /^HTTP\/1\.1 101 .*greeting$/s);
+    },
+  );
 
   it.each(upgrades.filter(([, vector]) => hasLoneLineFeed(vector)))(
-    '%s: the HTTP server refuses line ends of one byte in a later request',
+    'the HTTP server refuses line ends of one byte in the second request %s',
     async (_name, { text }) => {
       expect(await received(await second(text))).toMatch(/^HTTP\/1\.1 400 /);
       expect(main.adopted).toEqual([]);
@@ -69,7 +72,7 @@ describe('a second request', () => {
   );
 
   it.each(named.filter(([, { head }]) => head !== 'derp'))(
-    '%s: the HTTP server takes no upgrade where the planes see none',
+    'the HTTP server takes no upgrade where the planes see none, in the second request %s',
     async (_name, { text }) => {
       await received(await second(text));
       expect(main.adopted).toEqual([]);
