@@ -2,10 +2,10 @@
  * Installs the package managers and the registry of the install suite: fixed versions, in a cache outside the clone.
  */
 import { spawnSync } from 'node:child_process';
-import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cacheDirectory } from './cache.mjs';
+import { cacheDirectory, makeOnceSync } from './cache.mjs';
 
 const MANIFEST = {
   private: true,
@@ -23,23 +23,16 @@ const MANIFEST = {
 /** Installs them, unless they are installed. Returns the path of each script or program. */
 export function packageManagers() {
   const text = JSON.stringify(MANIFEST);
-  const cache = join(cacheDirectory(), 'managers');
-  const finished = join(cache, createHash('sha256').update(text).digest('hex').slice(0, 16));
+  const id = createHash('sha256').update(text).digest('hex').slice(0, 16);
+  const finished = join(cacheDirectory(), 'managers', id);
   if (!existsSync(finished)) {
     process.stderr.write('derpkit: installing the package managers that the install suite uses; once\n');
-    const unfinished = join(cache, `unfinished-${randomUUID()}`);
-    mkdirSync(unfinished, { recursive: true });
-    writeFileSync(join(unfinished, 'package.json'), text);
-    const args = ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error'];
-    const { status, stderr } = spawnSync('npm', args, { cwd: unfinished, encoding: 'utf8' });
-    if (status !== 0) throw new Error(`the package managers cannot be installed: ${stderr}`);
-    try {
-      renameSync(unfinished, finished);
-    } catch (error) {
-      // Another process finished first, and its result is as good.
-      if (!existsSync(finished)) throw error;
-      rmSync(unfinished, { recursive: true, force: true });
-    }
+    makeOnceSync(finished, (directory) => {
+      writeFileSync(join(directory, 'package.json'), text);
+      const args = ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error'];
+      const { status, stderr } = spawnSync('npm', args, { cwd: directory, encoding: 'utf8' });
+      if (status !== 0) throw new Error(`the package managers cannot be installed: ${stderr}`);
+    });
   }
   const modules = join(finished, 'node_modules');
   // The binary of this platform's package, which bun's install script would link.

@@ -39,7 +39,7 @@ export async function buildPeers() {
   if (!existsSync(finished)) {
     process.stderr.write('derpkit: building the real peers; this takes a minute or two, once\n');
     await makeOnce(finished, async (unfinished) => {
-      for (const program of PROGRAMS) await build(program, unfinished);
+      for (const program of PROGRAMS) await goBuild(program, unfinished, MODULE, goEnvironment());
     });
   }
   const binary = (name) => join(finished, name + (process.platform === 'win32' ? '.exe' : ''));
@@ -60,20 +60,13 @@ export async function buildPebble() {
   const finished = join(cacheDirectory(), 'pebble', hash.slice(0, 16));
   if (!existsSync(finished)) {
     process.stderr.write('derpkit: building pebble; this takes a minute or two, once\n');
-    const unfinished = `${finished}-unfinished-${randomUUID()}`;
-    await mkdir(unfinished, { recursive: true });
-    try {
+    await makeOnce(finished, async (directory) => {
       const programs = ['pebble', 'pebble-challtestsrv'].map(
         (name) => `${PEBBLE.module}/cmd/${name}@${PEBBLE.version}`,
       );
-      const env = { ...process.env, GOBIN: unfinished, GOFLAGS: '-mod=mod' };
-      await run('go', ['install', '-trimpath', '-ldflags=-s -w', ...programs], { cwd: unfinished, env });
-      await rename(unfinished, finished).catch((failure) => {
-        if (!existsSync(finished)) throw failure;
-      });
-    } finally {
-      await rm(unfinished, { recursive: true, force: true });
-    }
+      const env = { ...process.env, GOBIN: directory, GOFLAGS: '-mod=mod' };
+      await run('go', ['install', '-trimpath', '-ldflags=-s -w', ...programs], { cwd: directory, env });
+    });
   }
   return { pebble: join(finished, 'pebble'), dns: join(finished, 'pebble-challtestsrv') };
 }
@@ -93,7 +86,8 @@ export async function makeOnce(finished, fill) {
   }
 }
 
-async function build({ path, tags }, directory) {
+/** Builds a program of the Go module in `cwd` into a directory. */
+export async function goBuild({ path, tags }, directory, cwd, env) {
   const args = [
     'build',
     '-trimpath',
@@ -105,7 +99,7 @@ async function build({ path, tags }, directory) {
     path,
   ];
   try {
-    await run('go', args, { cwd: MODULE, env: goEnvironment() });
+    await run('go', args, { cwd, env, maxBuffer: 1 << 26 });
   } catch (error) {
     throw new Error(`go ${args.join(' ')} failed:\n${error.stderr}`, { cause: error });
   }

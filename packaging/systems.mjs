@@ -3,10 +3,10 @@
  * PyPI, and qemu for other processors. They lie in the cache outside the clone; this system is not changed.
  */
 import { spawnSync } from 'node:child_process';
-import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { cacheDirectory } from './cache.mjs';
+import { cacheDirectory, makeOnceSync } from './cache.mjs';
 import { fromPyPi } from './zig.mjs';
 
 const GLIBC = ['libc6', 'libstdc++6', 'libgcc-s1'];
@@ -86,21 +86,12 @@ function runner({ target, suite }, roots) {
 /** A directory with a root for each suite and architecture, made once. */
 function libraries() {
   const id = createHash('sha256').update(JSON.stringify(PACKAGES)).digest('hex').slice(0, 16);
-  const cache = join(cacheDirectory(), 'systems');
-  const finished = join(cache, id);
+  const finished = join(cacheDirectory(), 'systems', id);
   if (existsSync(finished)) return finished;
   process.stderr.write('derpkit: fetching other systems to run artefacts on; this takes two minutes, once\n');
-  const unfinished = join(cache, `unfinished-${randomUUID()}`);
-  try {
-    for (const [suite, packages] of Object.entries(PACKAGES)) fetchSuite(suite, packages, unfinished);
-    renameSync(unfinished, finished);
-  } catch (error) {
-    // Another process finished first, and its result is as good.
-    if (!existsSync(finished)) throw error;
-  } finally {
-    rmSync(unfinished, { recursive: true, force: true });
-  }
-  return finished;
+  return makeOnceSync(finished, (directory) => {
+    for (const [suite, packages] of Object.entries(PACKAGES)) fetchSuite(suite, packages, directory);
+  });
 }
 
 /** Uses its own package lists, so that the system's stay as they are. */

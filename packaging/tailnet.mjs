@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { cacheDirectory } from './cache.mjs';
-import { goEnvironment, makeOnce, whyNoGo } from './peers.mjs';
+import { goBuild, goEnvironment, makeOnce, whyNoGo } from './peers.mjs';
 
 const run = promisify(execFile);
 const MODULES = fileURLToPath(new URL('../__test__/interop/', import.meta.url));
@@ -68,23 +68,9 @@ async function buildTailscaled(directory) {
   await run('rm', ['-r', work]);
 }
 
-async function build(module, tags, path, directory, flags = '-mod=readonly') {
+function build(module, tags, path, directory, flags = '-mod=readonly') {
   const cwd = existsSync(module) ? module : join(MODULES, module);
-  const args = [
-    'build',
-    '-trimpath',
-    '-buildvcs=false',
-    '-ldflags=-s -w',
-    `-tags=${tags}`,
-    '-o',
-    `${directory}/`,
-    path,
-  ];
-  try {
-    await run('go', args, { cwd, env: { ...goEnvironment(cwd), GOFLAGS: flags }, maxBuffer: 1 << 26 });
-  } catch (error) {
-    throw new Error(`go ${args.join(' ')} failed:\n${error.stderr}`, { cause: error });
-  }
+  return goBuild({ path, tags }, directory, cwd, { ...goEnvironment(cwd), GOFLAGS: flags });
 }
 
 /** The directory of the binaries, named after their inputs. */

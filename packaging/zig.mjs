@@ -3,10 +3,10 @@
  * It and `cargo-zigbuild`, which connects it to Cargo, come from PyPI, and lie in the cache outside the clone.
  */
 import { spawnSync } from 'node:child_process';
-import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, renameSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { cacheDirectory } from './cache.mjs';
+import { cacheDirectory, makeOnceSync } from './cache.mjs';
 import { tripleOf } from './native.mjs';
 
 const PROGRAMS = ['ziglang==0.15.2', 'cargo-zigbuild==0.24.0'];
@@ -42,18 +42,10 @@ export function fromPyPi(name, distributions, what, options = []) {
   const finished = join(cacheDirectory(), name, id);
   if (existsSync(finished)) return finished;
   process.stderr.write(`derpkit: installing ${what}; this takes half a minute, once\n`);
-  const unfinished = join(cacheDirectory(), name, `unfinished-${randomUUID()}`);
   const pip = ['-m', 'pip', 'install', '--quiet', '--no-deps', '--no-compile', '--only-binary=:all:'];
-  try {
-    needs('python3', [...pip, '--disable-pip-version-check', ...options, '--target', unfinished, ...distributions]);
-    renameSync(unfinished, finished);
-  } catch (error) {
-    // Another process finished first, and its result is as good.
-    if (!existsSync(finished)) throw error;
-  } finally {
-    rmSync(unfinished, { recursive: true, force: true });
-  }
-  return finished;
+  return makeOnceSync(finished, (directory) => {
+    needs('python3', [...pip, '--disable-pip-version-check', ...options, '--target', directory, ...distributions]);
+  });
 }
 
 function needs(command, args) {

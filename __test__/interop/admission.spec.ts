@@ -2,11 +2,13 @@
  * Admission by a real headscale and a real tailscaled, beside the real derper. They take minutes to build: they are used
  * where they are built, and `npm run test:long` builds them.
  */
+
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { builtTailnet } from '../../packaging/tailnet.mjs';
 import { generateKeyPair, type KeyPair, type NodeKey } from '../../src/protocol/key.js';
 import { createRelay, type Relay as OwnRelay } from '../../src/relay.js';
 import { DerpClient, upgradeRequest } from '../helpers/client.js';
+import { getsIn } from '../helpers/is-let-in.js';
 import { type Target, Wire } from '../helpers/wire.js';
 import { makeWorkspace, SERVER_NAME, type Workspace } from './scenarios.ts';
 import { Relay } from './servers.ts';
@@ -105,13 +107,7 @@ async function logIn(target: Target, keys: KeyPair): Promise<DerpClient> {
 }
 
 async function isLetIn(target: Target, keys: KeyPair): Promise<boolean> {
-  const client = new DerpClient(await Wire.open(target), await serverKey(target), { keys });
-  client.wire.write(client.head, client.clientInfo);
-  client.readFrames();
-  await client.expect('ServerKey');
-  const answer = await client.next().catch(() => undefined);
-  await client.close();
-  return answer?.type === 'ServerInfo';
+  return getsIn(new DerpClient(await Wire.open(target), await serverKey(target), { keys }));
 }
 
 async function serverKey(target: Target): Promise<NodeKey> {
