@@ -421,7 +421,7 @@ describe('the end of derper', () => {
       const [port, httpPort] = [await portOf(relay, 'DERP over TLS'), await portOf(relay, 'HTTP')];
       const nodeKey = await keyOf(relay);
       const clients = await Promise.all([1, 2, 3].map(() => logIn(port, nodeKey, {})));
-      // And some who are not that far: idle on HTTP, in the middle of a request, of a handshake.
+      // Other connections are not that far: idle on HTTP, in the middle of a request, or of a handshake.
       const others = await Promise.all(
         [httpPort, httpPort, port].map((to) => Wire.open({ host: '127.0.0.1', port: to })),
       );

@@ -1,4 +1,4 @@
-/** A stranger who takes all descriptors that the system gives the relay ends nobody but himself. */
+/** A stranger that takes all descriptors of the relay ends no connection but its own. */
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { eventually } from '../helpers/wait.js';

@@ -1,4 +1,4 @@
-/** Relays that mesh, as an operator starts them: `-mesh-with`, the mesh key, and who vouches for certificates. */
+/** Relays that mesh, as an operator starts them: `-mesh-with`, the mesh key, and the trust in certificates. */
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -28,7 +28,7 @@ describe('the lock file', () => {
         .filter((name) => !places.some((other) => other.endsWith(`node_modules/${name}`)))
         .map((name) => `${name}, for ${place}`),
     );
-    // `npm ci` refuses a clone then, even where nobody needs what is missing.
+    // `npm ci` would refuse a clone, even on systems that do not need the missing packages.
     expect(missing).toEqual([]);
   });
 });

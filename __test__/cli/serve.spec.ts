@@ -132,7 +132,7 @@ describe('derpkit serve', () => {
     await relay.printed(
       /warn: \S+data has the mode 0777: other users may replace the keys in it; chmod 700 prevents that$/m,
     );
-    // It is the operator's, who may have reasons.
+    // The mode stays, because the operator may have reasons.
     expect(statSync(data).mode & 0o777).toBe(0o777);
   });
 

@@ -235,7 +235,7 @@ describe('npm start', () => {
     expect((await third.stop('SIGTERM')).code).toBe(0);
     expect(isRunning(-third.pid)).toBe(false);
 
-    // And a port that somebody else has, whichever it is, is one line that says so.
+    // A port in use, whichever it is, is reported in one line.
     for (const [flag, taken] of [
       ['--port', await takenPort()],
       ['--http-port', await takenPort()],

@@ -1,4 +1,4 @@
-/** What admission does beyond derper: it remembers, asks again, closes who is not allowed any more, and asks the embedder. */
+/** Admission beyond derper: it remembers, asks again, closes clients that are no longer allowed, and asks the embedder. */
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

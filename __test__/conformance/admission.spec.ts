@@ -1,4 +1,4 @@
-/** Who is let in as derper asks: what every answer of a verifier comes to, and what verifiers are asked. */
+/** Admission as derper does it: the effect of every answer of a verifier, and the questions to verifiers. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

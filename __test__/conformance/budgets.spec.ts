@@ -1,4 +1,4 @@
-/** What is bounded over all connections: over a budget the largest holder pays for it, and nobody else notices. */
+/** Bounds over all connections: beyond a budget the largest holder pays, and no other client notices. */
 import { describe, expect, it } from 'vitest';
 import { encodeFrame } from '../../src/protocol/frame.js';
 import { nodeKeyBytes, readNodeKey } from '../../src/protocol/key.js';
@@ -73,7 +73,7 @@ describe.each(LANES_AND_TLS)('partial frames, $name', (lane) => {
       const shown = await metrics(relay);
       expect(shown.get('derpkit_over_budget{what="partial_bytes"}')).toBe(8);
       expect(shown.get('derpkit_held{what="partial_bytes"}')).toBe(relay.count('held:partial_bytes'));
-      // Those who are left are as well as ever.
+      // The remaining clients are as well as before.
       slow.send(begun(reader, 30_000, 30_037).subarray(20_000));
       expect((await reader.expect('RecvPacket')).source).toBe(slow.key);
       const last = attackers.at(-1) as DerpClient;
@@ -98,7 +98,7 @@ describe.each(LANES_AND_TLS)('partial frames, $name', (lane) => {
 });
 
 describe.each(LANES)('data that waits to be processed, $name', (lane) => {
-  /** Frames that nobody answers. */
+  /** Frames without an answer. */
   const ahead = Buffer.concat(Array(13).fill(encodeFrame(0x71 as FrameType, Buffer.alloc(5000, 1))));
 
   it('data sent before an admission counts against the limit of partial bytes', async () => {
@@ -159,7 +159,7 @@ describe.each(LANES_AND_TLS)('data that waits to be sent, $name', (lane) => {
       while ((relay.drops().over_budget ?? 0) < 40) {
         sender.sendPacket(frozen.key, numbered(toFrozen++));
         await sender.fence();
-        // A packet more may wait for whoever holds a lock.
+        // One more packet may wait for a lock.
         expect(relay.count('held:queued_bytes')).toBeLessThanOrEqual(limit + 66_000);
         expect(toFrozen).toBeLessThan(2000);
       }
@@ -207,7 +207,7 @@ describe.each(LANES_AND_TLS)('data that waits to be sent, $name', (lane) => {
 });
 
 describe.each(LANES)('pairs of a client and its sources, $name', (lane) => {
-  /** Keys that nobody here has. */
+  /** Keys that no client here has. */
   const source = (number: number) => readNodeKey(Buffer.alloc(32, number));
 
   it('the relay bounds pairs over all clients, and the client with the most forgets its oldest source', async () => {

@@ -77,7 +77,7 @@ describe.each(LANES_AND_TLS)('conservation, $name', (lane) => {
     for (const client of present) await client.close();
     await Promise.all(steady.map((client) => client.fence()));
     await relay.untilFigures({ connections: steady.length });
-    // What those who have left still read is not to be known; what the relay says of them is.
+    // The packets that a client still read before it left are unknown, but the relay's figures are known.
     const accounted = () =>
       Object.values(relay.drops()).reduce((sum, count) => sum + count, relay.count('packets_sent'));
     await eventually(

@@ -9,7 +9,7 @@ import { turn } from '../helpers/wait.js';
 
 nothingIsLeft();
 
-/** So many connections of one key, in the order of their coming, and somebody to send to them. */
+/** So many connections of one key, in the order of their arrival, and a sender for them. */
 async function clones(relay: TestRelay, count: number): Promise<{ sender: DerpClient; all: DerpClient[] }> {
   const sender = await DerpClient.connect(relay);
   const first = await DerpClient.connect(relay);

@@ -31,7 +31,7 @@ async function leave({ wire }: { readonly wire: Wire }, way: Way): Promise<void>
 /** Has something lie in a client's socket that it does not read: closing it is a reset then. */
 async function leaveUnread(client: DerpClient, from: DerpClient): Promise<void> {
   client.wire.stopReading();
-  // More than Node reads of what nobody asks for.
+  // More than Node reads without a request.
   for (let number = 0; number < 8; number++) from.sendPacket(client.key, numbered(number));
   await from.fence();
 }

@@ -39,7 +39,7 @@ class Rig {
       ...(tls ? { certificate: ownCertificate() } : { certMode: 'off' }),
       privateKey: formatPrivateKey(keys.privateKey),
       meshKey: MESH_KEY,
-      // Nobody listens there: each dial fails, and is done again.
+      // No relay listens there: each dial fails, and is repeated.
       meshWith: `127.0.0.1:${deadPort}`,
     });
     const times = { mesh: { connect: 1000, retry: 20, jitter: 0 } };
@@ -184,7 +184,7 @@ describe.each(CASES)('$name, TLS $tls', ({ lane, tls }) => {
         const [a, b] = [await rig.client(), await rig.client()];
         a.sendPacket(b.key, handler);
         await b.expectPacket(handler);
-        // Those who were there have nothing to do with it; what is everybody's in turn, a deadline or events, may be theirs.
+        // Earlier clients are unrelated, but a handler that serves all in turn, a deadline or events, may be theirs.
         expect(there.filter(({ wire }) => wire.isOver).length, handler).toBeLessThanOrEqual(1);
         for (const client of [...there, a, b]) await client.close();
         await eventually(() => rig.relay.figures().connections === 0, `the books to balance after ${handler}`);

@@ -15,7 +15,7 @@ import { Wire } from '../helpers/wire.js';
 nothingIsLeft();
 
 const FLOOD = 300;
-/** Whoever hangs up is noticed, not timed out. */
+/** A client that hangs up is noticed, not timed out. */
 const NEVER = { handshake: 600_000, head: 600_000, clientInfo: 600_000 };
 
 /** A connection that goes so far and no further: nothing, half a head, a greeting, half a ClientInfo. */
@@ -153,7 +153,7 @@ describe.each(LANES)('a flood, $name', (lane) => {
         }),
       );
       for (let number = 0; number < most; number++) {
-        // All at once: whoever is read last has the key, until the next one is.
+        // All at once: the connection that is read last has the key, until the next is read.
         for (const [index, fighter] of fighters.entries()) {
           const packet = numbered(number, 100);
           packet[4] = index;
@@ -173,7 +173,7 @@ describe.each(LANES)('a flood, $name', (lane) => {
       for (const row of fromThem) expect(row).toEqual(all);
       await relay.untilFigures({ dupKeys: 1, dupConnections: 10 });
       expect(relay.drops()).toEqual({});
-      // Some leave, some are thrown out for what they send, some come back; the key is somebody's all the time.
+      // Some leave, some are closed for their frames, some come back; the key always has a connection.
       for (const fighter of fighters.slice(0, 3)) await fighter.close();
       for (const fighter of fighters.slice(3, 6)) fighter.send(Buffer.alloc(HEADER_LENGTH, 0xff));
       for (const fighter of fighters.slice(3, 6)) await fighter.closed();

@@ -140,7 +140,7 @@ describe.each(LANES_AND_TLS)('hostile frames, $name', (lane) => {
         else for (let count = 0; count < 20; count++) attacker.send(randomFrame(random, attackers));
       }
       await Promise.all(attackers.map(({ wire }) => wire.flushed()));
-      // Half of them see what becomes of them; nobody waits for the others, who may have to be told nothing.
+      // The attackers end, reset or drop their connections in turn.
       for (const [index, { wire }] of attackers.entries()) {
         if (index % 3 === 0) wire.end();
         else if (index % 3 === 1) wire.reset();
@@ -167,7 +167,7 @@ function randomFrame(random: () => number, clients: readonly DerpClient[]): Buff
   };
   const length = random() < 0.95 ? (fixed[type] ?? 64 + Math.floor(random() * 500)) : Math.floor(random() * 70_000);
   const body = randomBytes(random, Math.min(length, 2000));
-  // Somebody has to be hit now and then.
+  // A packet must reach a client now and then.
   if (random() < 0.5) nodeKeyBytes(client.key).copy(body);
   return lying(type, length, body);
 }

@@ -66,7 +66,7 @@ describe.each(LANES_AND_TLS.filter(({ name }) => name !== 'js-async'))('memory, 
       const [accepts, failed] = [relay.count('accepts'), relay.count('logins_failed')];
       const clients = await Promise.all([...Array(count)].map(() => partialLogin(relay, each)));
       await relay.untilCount('accepts', accepts + count);
-      // Whoever is beyond the limit is turned away, and it is no more than are beyond it.
+      // The clients beyond the limit are turned away.
       const beyond = count - Math.floor((8 * MIB) / each);
       await eventually(() => clients.filter(({ wire }) => wire.isOver).length >= beyond, `${beyond} to be turned away`);
       for (const client of clients) await client.close();
@@ -167,7 +167,7 @@ describe.each(LANES_AND_TLS.filter(({ name }) => name !== 'js-async'))('memory, 
         );
         expect(got.get(client.key)).toEqual([...Array(20).keys()]);
       }
-      // What is sent ahead of a login that fails was sent to nobody.
+      // Data ahead of a login that fails reaches no client.
       const wrong = await DerpClient.dial(relay);
       wrong.wire.write(wrong.head, wrong.clientInfo.fill(7, 100), sendPacketFrame(reader.key, numbered(99, 10_000)));
       await wrong.closed();

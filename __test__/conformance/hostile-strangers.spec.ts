@@ -1,4 +1,4 @@
-/** Attackers who come and stay, and newcomers who have nothing to do with them: whatever the former do, the latter get in. */
+/** Attackers that come and stay. Whatever these do, unrelated newcomers are served. */
 import { describe, expect, it } from 'vitest';
 import { Bystanders } from '../helpers/bystanders.js';
 import { DerpClient } from '../helpers/client.js';
@@ -14,14 +14,14 @@ import { type Target, Wire } from '../helpers/wire.js';
 
 nothingIsLeft();
 
-/** Nobody is exempt, and there is not much room: so few attackers do what takes thousands elsewhere. */
+/** No address is exempt, and there is little room, so that a few attackers suffice instead of thousands. */
 const POOL = 32;
 const SHARE = 8;
 const NARROW = { handshakes: POOL, pendingLogins: POOL, duplexes: POOL, perAddress: SHARE, exempt: [] };
 /** Attackers of one wave: so many come while one newcomer gets in. */
 const WAVE = 16;
 const ROUNDS = 100;
-/** Nobody leaves because of a deadline. */
+/** No connection ends because of a deadline. */
 const NEVER = { handshake: 600_000, head: 600_000, clientInfo: 600_000 };
 
 const GET = 'GET /generate_204 HTTP/1.1\r\nHost: relay.test\r\n\r\n';
@@ -51,7 +51,7 @@ async function webSocket(relay: TestRelay): Promise<void> {
   await client.close();
 }
 
-/** The share of newcomers who get what they came for, one in each wave of a flood that fills whatever it can first. */
+/** The share of newcomers that are served, one in each wave of a flood that first fills all it can. */
 async function served(flood: Flood, newcomer: (from: string, round: number) => Promise<void>): Promise<number> {
   for (let wave = 0; wave < 8; wave++) await flood.wave(WAVE);
   const froms = loopbackAddresses(ROUNDS, 2);

@@ -21,7 +21,7 @@ const BROWSER_HEADERS = {
   'x-content-type-options': 'nosniff',
 };
 
-/** Places for those who may see `/debug/`, which everybody on this machine may. */
+/** Places for clients with access to `/debug/`, which every client on this machine has. */
 const RESERVE = 64;
 
 const HTML = { ...BROWSER_HEADERS, 'content-type': 'text/html; charset=utf-8' };

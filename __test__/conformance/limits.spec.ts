@@ -44,11 +44,11 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
       seen.push(frame.packet.readUInt32BE());
     }
     expect(seen).not.toContain(3);
-    // A file that cannot be used changes nothing; one without a limit frees everyone who is connected.
+    // A file that cannot be used changes nothing; one without a limit frees every connected client.
     writeFileSync(rateConfig, 'x');
     await expect(relay.relay.reload()).rejects.toThrow('it is not JSON');
     expect((await receiver.fence()).length).toBeLessThan(2);
-    // The same once more is a full bucket for everybody.
+    // An equal limit once more gives every client a full bucket.
     writeFileSync(rateConfig, JSON.stringify({ PerClientRateLimitBytesPerSec: 1 }));
     await relay.relay.reload();
     await relay.untilCount('packets_sent', 4);
@@ -79,7 +79,7 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     const limit = async (rate: ReceiveRate | null) => {
       harness.plane.limit(id, rate);
       await harness.plane.snapshot(0, 0);
-      // The command has crossed. On the native plane the client's worker has it before the second of these.
+      // The command has crossed. On the native plane the client's worker has it before the second fence.
       await client.fence();
       await client.fence();
     };
@@ -98,7 +98,7 @@ describe.each(LANES_AND_TLS)('limits, $name', (lane) => {
     send();
     await expectOf(1, 2, 3);
     expect(waits()).toBe(2);
-    // That of everybody again. Others have had it all the while, and there is nothing to do for who has gone.
+    // The common limit again. Other clients had it all the while, and a client that has gone needs nothing.
     await limit(null);
     send();
     await expectOf(1, 2);

@@ -15,7 +15,7 @@ nothingIsLeft();
 
 const MIB = 1 << 20;
 const LENGTH = 100 * MIB;
-/** What sockets, pairs of sockets and streams take of what nobody reads: whatever the system's buffers are, far from all. */
+/** The most that sockets, pairs of sockets and streams take of unread data: far from all, whatever the system's buffers are. */
 const UNDER_WAY = 40 * MIB;
 /** What the process may hold of it beside the system. */
 const MOST = 12 * MIB;
@@ -74,7 +74,7 @@ class Sink {
   }
 }
 
-/** A connection that is HTTP's, both ends of it, and two clients who have nothing to do with it. */
+/** Both ends of an HTTP connection, and two unrelated clients. */
 async function open(lane: Lane, tls: ConnectionOptions | undefined) {
   const harness = await PlaneHarness.open(lane, {}, tls ? 'tls' : 'tcp');
   const others = [(await harness.admitted()).client, (await harness.admitted()).client] as const;

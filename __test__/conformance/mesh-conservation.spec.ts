@@ -13,7 +13,7 @@ nothingIsLeft();
 const CLIENTS = 10;
 
 describe.each(LANES)('conservation across a mesh, $name', (lane) => {
-  /** Two relays with clients, who all know of each other. */
+  /** Two relays whose clients all know of each other. */
   async function crowded(options: TestRelayOptions = {}) {
     const relays = await startMesh(lane, 2, options);
     const crowd = new Crowd(...relays);
@@ -53,7 +53,7 @@ describe.each(LANES)('conservation across a mesh, $name', (lane) => {
     const destinations = [...keys, ...Array(4).fill(deaf.key), generateKeyPair().publicKey];
     deaf.wire.stopReading();
     const dropped = (reason: string) => relays.reduce((sum, relay) => sum + (relay.drops()[reason] ?? 0), 0);
-    // How much of it a link drops, and how much whoever does not read, depends on how fast the other relay reads.
+    // The speed of the other relay decides how much the link drops, and how much the queue of a client that does not read.
     for (let round = 0; dropped('mesh_queue') + dropped('queue_head') < 400; round++) {
       for (const client of others) {
         for (let count = 0; count < 15; count++) crowd.send(client, crowd.pick(destinations), 30_000);

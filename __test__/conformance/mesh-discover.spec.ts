@@ -77,7 +77,7 @@ async function untilKeys(relay: TestRelay, keys: number): Promise<void> {
 }
 
 describe.each(LANES)('relays that find each other, $name', (lane) => {
-  it('relays with one name find each other, and themselves; one that comes is met, one that goes is let go', async () => {
+  it('relays with one name find each other and themselves, meet a relay that comes, and drop one that goes', async () => {
     trustOwnCertificate();
     const dns = await dnsServer();
     const [here, there, late] = hosts(3) as [string, string, string];
@@ -113,7 +113,7 @@ describe.each(LANES)('relays that find each other, $name', (lane) => {
     expect(since()).toBe(before);
   });
 
-  it('while the source fails, the links stay; a name without addresses ends them', async () => {
+  it('links stay while their source fails, and end when the name has no addresses', async () => {
     trustOwnCertificate();
     const dns = await dnsServer();
     const [here, there] = hosts(2) as [string, string];
@@ -139,7 +139,7 @@ describe.each(LANES)('relays that find each other, $name', (lane) => {
     expect(a.relay.meshSources()).toMatchObject([{ state: 'good', relays: 0, trouble: '' }]);
   });
 
-  it('a file is followed, too, beside the relays of the settings', async () => {
+  it('a relay follows a file of relays, too, beside the relays of its settings', async () => {
     trustOwnCertificate();
     const file = join(temporary(), 'relays');
     const [here, there, listed] = hosts(3) as [string, string, string];
@@ -158,7 +158,7 @@ describe.each(LANES)('relays that find each other, $name', (lane) => {
     await untilStates(a, 'localhost connected');
   });
 
-  it('two relays with one key say so, both of them, and mesh with a third nevertheless', async () => {
+  it('two relays with one key report each other as twins, and still mesh with a third', async () => {
     trustOwnCertificate();
     const dns = await dnsServer();
     const [here, there, third] = hosts(3) as [string, string, string];
@@ -180,11 +180,11 @@ describe.each(LANES)('relays that find each other, $name', (lane) => {
     expect(page.body).toMatch(/another relay with the key of this one, for \d+ s: give each relay a key of its own/);
   });
 
-  it('a name with many addresses that do not answer does not keep a good one waiting, and does not fill the log', async () => {
+  it('a name with many addresses that do not answer does not delay a good one', async () => {
     trustOwnCertificate();
     const dns = await dnsServer();
     const [here, there] = hosts(2) as [string, string];
-    // Nobody listens there, and nobody routes the second half.
+    // No relay listens there, and no router knows the second half.
     // The asynchronous lane takes 25 ms for each crossing, one after the other.
     const count = lane.name === 'js-async' ? 10 : 100;
     const bad = [...Array(count).keys()].flatMap((host) => [`127.201.0.${host + 1}`, `192.0.2.${host + 1}`]);
@@ -198,7 +198,7 @@ describe.each(LANES)('relays that find each other, $name', (lane) => {
     expect(a.relay.mesh()).toHaveLength(2 * count + 2);
   });
 
-  it('a relay that is dialled by the mesh key’s holder is looked for at once', async () => {
+  it('a relay that dials with the mesh key is looked for at once', async () => {
     trustOwnCertificate();
     const dns = await dnsServer();
     const [here, there] = hosts(2) as [string, string];
@@ -207,7 +207,7 @@ describe.each(LANES)('relays that find each other, $name', (lane) => {
     await a.relay.start();
     await untilStates(a, `${here} self`);
     dns.set(NAME, [here, there], 60);
-    // It names the first by itself, and is not in what the first has found.
+    // The second relay names the first, which has not found the second.
     const b = meshNode(lane, {
       port: PORT,
       meshWith: [named(PORT)],

@@ -134,7 +134,7 @@ describe.each(LANES)('a mesh link, $name', (lane) => {
     it('a link fails if no relay listens, or the name does not exist', async () => {
       const other = await OtherRelay.start();
       trustOwnCertificate();
-      // No name has a part so long: nobody is asked for it.
+      // No name has a part so long, so that no server is asked for it.
       const relay = meshNode(lane, { port: 0, meshWith: ['127.0.0.1:1', `${'a'.repeat(64)}.test`] });
       await relay.relay.start();
       await eventually(() => relay.relay.mesh().every(({ trouble }) => trouble !== ''), 'trouble');
@@ -378,7 +378,7 @@ describe.each(LANES)('a mesh link, $name', (lane) => {
   });
 });
 
-/** A greeting with a key that nobody has. */
+/** A greeting with a key that no relay has. */
 function greeting(length = 40): Buffer {
   const body = Buffer.alloc(length, 9);
   body.set(serverKeyFrame(generateKeyPair().publicKey).subarray(HEADER_LENGTH));

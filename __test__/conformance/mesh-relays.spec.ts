@@ -1,4 +1,4 @@
-/** Relays of one region, as their clients see them: who is where makes no difference. */
+/** Relays of one region, as their clients see them: the relay of a client makes no difference. */
 
 import { describe, expect, it } from 'vitest';
 import { freePorts } from '../../src/bench/ports.js';
@@ -66,7 +66,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     expect([a, b].map((node) => node.drops())).toEqual([{}, {}]);
     const { links } = await a.dataPlane.snapshot(0, 0);
     const bytes = [...Array(100).keys()].reduce((sum, number) => sum + `to bob ${number}`.length, discoPacket().length);
-    // Of those who are there: itself, the other, and two clients of one.
+    // The last figure counts announcements: of the relay itself, of the other, and of two clients.
     expect([...links]).toEqual([expect.any(Number), 101, bytes, 0, 0, expect.any(Number)]);
   });
 
@@ -89,7 +89,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     await alice.close();
     expect(await bob.expect('PeerGone')).toEqual({ type: 'PeerGone', key: alice.key, reason: 0 });
     expect(await carol.fence()).toEqual([]);
-    // Nobody leads there any more.
+    // No route leads there any more.
     bob.sendPacket(alice.key, discoPacket());
     expect(await bob.expect('PeerGone')).toEqual({ type: 'PeerGone', key: alice.key, reason: 1 });
   });
@@ -163,7 +163,7 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
     expect(a.relay.figures()).toMatchObject({ multiDeleted: multiDeleted + 1 });
     expect(await alice.fence()).toEqual([]);
     await onC.close();
-    // Gone from the region; it had not sent anything, so nobody is told.
+    // The client has left the region without sending anything, so that no peer is told.
     await eventually(() => announcements(a) === before - 2, 'the second to be gone');
     await a.commandsDone();
     alice.sendPacket(onC.key, discoPacket());

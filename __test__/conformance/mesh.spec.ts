@@ -78,7 +78,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       ]);
       await expectNothing(relay, watcher);
       await relay.untilFigures({ watchers: 1 });
-      // Nobody else is told anything.
+      // No other client is told anything.
       for (const client of [regular, peer]) expect(await client.fence()).toEqual([]);
     });
 
@@ -219,7 +219,7 @@ describe.each(LANES_AND_TLS)('mesh peers, $name', (lane) => {
       }
       const everyone = [...crowd, watcher.key, sender.key, late.key];
       expect(everyone.filter((key) => !seen.has(key))).toEqual([]);
-      // Who came while the dump went on may have been told of twice, nobody else.
+      // Only a client that came during the dump may be announced twice.
       expect(everyone.filter((key) => key !== late.key && seen.get(key) !== 1)).toEqual([]);
       await relay.commandsDone();
       const more = await watcher.fence();

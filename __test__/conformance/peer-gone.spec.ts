@@ -13,8 +13,8 @@ async function talk(from: DerpClient, to: DerpClient): Promise<void> {
 }
 
 /**
- * That the client is told of nobody's leaving: somebody else, of whom it has to be told, leaves later, and nothing comes
- * before that.
+ * Expects that the client hears of no departure: a later peer leaves, of which the client must hear, and nothing comes before
+ * that.
  */
 async function expectNothingSaid(relay: TestRelay, client: DerpClient): Promise<void> {
   const late = await DerpClient.connect(relay);

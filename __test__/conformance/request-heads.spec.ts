@@ -8,7 +8,7 @@ import { Wire } from '../helpers/wire.js';
 
 nothingIsLeft();
 
-/** No deadline in the way of a test: whoever waits for one waits in vain. */
+/** No deadline comes in the way of a test. */
 const PATIENT = { deadlines: { head: 3_600_000, handshake: 3_600_000 } };
 
 const REFUSED =

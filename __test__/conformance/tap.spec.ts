@@ -130,7 +130,7 @@ describe.each(LANES_AND_TLS)('a packet tap, $name', (lane) => {
       expect(batch.frames.map(({ bytes }) => Buffer.from(bytes).toString())).toEqual(['second']);
       break;
     }
-    // Whoever leaves the loop looks no more.
+    // A reader that leaves the loop gets no more.
     const third = new Reader(relay.dataPlane.tap(ALL));
     await relay.relay.close();
     await third.ended;

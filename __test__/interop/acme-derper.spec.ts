@@ -14,7 +14,7 @@ import { makeWorkspace, run, runScenario, type Workspace } from './scenarios.ts'
 import { type Implementation, type Ports, Relay, threePorts } from './servers.ts';
 
 const NAME = 'derp.example.com';
-/** derper has TLS on port 443 alone; nobody else will be at this address. */
+/** derper has TLS on port 443 alone; no other program uses this address. */
 const ADDRESS = '127.44.3.1';
 
 let peers: Peers;

@@ -233,7 +233,7 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
 
   it('a directory without write access is logged, and the relay goes on', async () => {
     const directory = join(temporary(), 'certs');
-    // A file where the directory should be is a directory that nobody can write to, root neither.
+    // A file where the directory should be is a directory that no user can write to, not even root.
     writeFileSync(directory, '');
     const log = new Log();
     const relay = await authority.relay(lane, directory, {}, { logger: log.logger, certificateTimes: NEVER });

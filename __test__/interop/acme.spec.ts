@@ -105,7 +105,7 @@ exec ${process.execPath} -e 'fetch(process.argv[1], {method: "POST", body: proce
     expect(wires).toHaveLength(500);
     expect(authority.pebble.orders).toBe(orders + 1);
     await Promise.all(wires.map((wire) => wire.destroy()));
-    // Once there is a certificate, nobody is asked about.
+    // Once there is a certificate, no other name is asked about.
     await expect(shown(relay, 'stranger.example.com')).rejects.toThrow();
   });
 

@@ -1,4 +1,4 @@
-/** The table of who is trusted, held to the real derper: what it believes is what `conformance/mesh-trust.spec.ts` wants of us. */
+/** The table of trusted relays, checked with the real derper: `conformance/mesh-trust.spec.ts` wants the same trust of us. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';

@@ -22,7 +22,7 @@ describe.each<[Implementation, Implementation]>([
   ['derper', 'derpkit'],
 ])('%s, then %s, and back', (first, second) => {
   it('the key and the certificate of an IP address stay', async () => {
-    // Nothing is there at first: who comes first makes the key, the directory and the certificate.
+    // Nothing exists at first, so that the first relay makes the key, the directory and the certificate.
     const certificates = join(workspace.directory, `${first}-first`);
     const key = join(workspace.directory, `${first}-first.key`);
     const files = () => [key, ...['crt', 'key'].map((end) => join(certificates, `${ADDRESS}.${end}`))].map(read);
@@ -31,7 +31,7 @@ describe.each<[Implementation, Implementation]>([
     let written: readonly string[] | undefined;
     for (const implementation of [first, second, first]) {
       seen.push(await serve(implementation, `${first}-first`, certificates));
-      // It is not written anew by who finds it.
+      // A later relay does not write the files anew.
       written ??= files();
       expect(files()).toEqual(written);
     }

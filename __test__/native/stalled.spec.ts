@@ -25,7 +25,7 @@ it('a relay loses no client and no packet while its JavaScript hangs for seconds
     patience: 60_000,
   });
   await relay.printed(/^packets flow$/m);
-  // The boxes of the logins are made before, so that all of them come while nobody looks.
+  // The boxes of the logins are made before, so that all logins come while JavaScript hangs.
   const coming = await Promise.all([...Array(500)].map(async () => dialled(await dial())));
 
   writeFileSync(file, '');

@@ -1,4 +1,4 @@
-/** HTTPS to a certificate authority that is somebody else, that says too much, or nothing, or nonsense. */
+/** HTTPS to a certificate authority that is another one, that sends too much, or nothing, or nonsense. */
 import { generateKeyPairSync } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { createServer, type Server } from 'node:https';

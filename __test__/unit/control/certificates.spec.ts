@@ -295,7 +295,7 @@ function pem(key: KeyObject, type: 'pkcs8' | 'sec1' | 'pkcs1'): string {
   return key.export({ type, format: 'pem' } as { type: 'pkcs8'; format: 'pem' }).toString();
 }
 
-/** A certificate with an RSA key. Its signature is none of that key's, which nobody looks at. */
+/** A certificate with an RSA key. Its signature is not by that key, which no server checks. */
 function rsaPair(): { readonly pair: PemPair; readonly key: KeyObject } {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const certificate = AsnConvert.parse(selfSignedCertificate([HOST], 30, NOW).der, Certificate);

@@ -131,7 +131,7 @@ describe('a keeper', () => {
     expect(rig.keeper.want()).toBe(true);
     await rig.keeper.settled();
     expect(rig.orders).toHaveLength(1);
-    // Whoever comes during the pause has nothing to wait for, and nothing is ordered for it.
+    // A client that comes during the pause does not wait, and causes no order.
     for (let count = 0; count < 100; count++) expect(rig.keeper.want()).toBe(false);
     await rig.pass(2 * MINUTE);
     expect(rig.orders).toHaveLength(1);

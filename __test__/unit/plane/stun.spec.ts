@@ -54,7 +54,7 @@ it('a STUN request of port 0 is not answered, and does not end the listener', as
   await listener.close();
 });
 
-/** The rules one by one: each of these packets breaks one rule. */
+/** The rules one by one: each packet breaks one rule. */
 describe('rules of STUN requests', () => {
   const TAILNODE = attribute(0x8022, Buffer.from('tailnode'));
   const usual = { type: 0x0001, cookie: '2112a442', attributes: [TAILNODE] };

@@ -66,7 +66,7 @@ describe('PendingQuestions', () => {
     expect(aborted).toEqual(['a']);
     await turn();
     expect(questions.counts).toEqual({ asking: 0, waiting: 0 });
-    // Whoever comes now is no part of what was given up.
+    // A later caller has no part in the question that was given up.
     const later = ask('a');
     await turn();
     answer('a');
