@@ -20,7 +20,7 @@ function relay(plane: string, drainDelay: string, hasSource = true): Command {
 }
 
 describe.each(PLANE_KINDS)('the end of a relay, on the plane %s', (plane) => {
-  it('after SIGTERM probes fail, and clients are served until the delay has passed', async () => {
+  it('after SIGTERM a relay fails probes, and serves clients until its delay has passed', async () => {
     const command = relay(plane, '1h');
     const port = await portOf(command, 'DERP over plain HTTP');
     const alice = await logIn(port, await keyOf(command));
@@ -32,14 +32,14 @@ describe.each(PLANE_KINDS)('the end of a relay, on the plane %s', (plane) => {
     const bob = await logIn(port, await keyOf(command));
     alice.sendPacket(bob.key, 'still here');
     expect(await bob.expectPacket('still here')).toBe(alice.key);
-    // A person does not wait for an hour.
+    // A second SIGTERM ends the relay before the hour has passed.
     const end = command.end();
     const again = setInterval(() => command.signal('SIGTERM'), 300);
     expect((await end).code).toBe(1);
     clearInterval(again);
   });
 
-  it('after the delay it ends by itself', async () => {
+  it('a relay ends by itself after its delay', async () => {
     const command = relay(plane, '300ms');
     await portOf(command, 'DERP over plain HTTP');
     const { code, stderr } = await command.stop();
@@ -47,7 +47,7 @@ describe.each(PLANE_KINDS)('the end of a relay, on the plane %s', (plane) => {
     expect(stderr).toMatch(TELLS);
   });
 
-  it('Ctrl-C, and a relay without a source, do not wait', async () => {
+  it('a relay ends without a delay after Ctrl-C, or if it has no source', async () => {
     const [interrupted, alone] = [relay(plane, '1h'), relay(plane, '1h', false)];
     await Promise.all([interrupted, alone].map((command) => portOf(command, 'DERP over plain HTTP')));
     const ends = [await interrupted.stop('SIGINT'), await alone.stop()];

@@ -1,4 +1,4 @@
-/** What several sources make together, without the sources. */
+/** The set of relays of several sources, without real sources. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Discovery } from '../../../../src/control/mesh/discovery.js';
 import type { MeshSource, SourceSink } from '../../../../src/control/mesh/source.js';
@@ -40,8 +40,8 @@ function relays(...names: string[]): FoundRelay[] {
   return names.map((name) => ({ name, peer: parseMeshPeer(name) as FoundRelay['peer'] }));
 }
 
-describe('what sources find', () => {
-  it('is merged: a relay of two sources is one, and stays while one of them names it', () => {
+describe('the set of relays of several sources', () => {
+  it('a relay of two sources counts once, and stays while one source names it', () => {
     one.sink.found(relays('a', 'b'));
     two.sink.found(relays('b', 'c'));
     expect(sets.at(-1)).toEqual(['a of dns one', 'b of dns one', 'c of file two']);
@@ -49,7 +49,7 @@ describe('what sources find', () => {
     expect(sets.at(-1)).toEqual(['a of dns one', 'b of file two', 'c of file two']);
   });
 
-  it('is passed on only if it changes', () => {
+  it('the set is passed on only if it changes', () => {
     one.sink.found(relays('a', 'b'));
     one.sink.found(relays('b', 'a'));
     one.sink.failed('no');
@@ -65,7 +65,7 @@ describe('what sources find', () => {
     expect(sets.at(-1)).toEqual([]);
   });
 
-  it('is at most a number of relays, of which those stay that were there', () => {
+  it('the set has a bounded number of relays, and keeps earlier ones', () => {
     const many = [...Array(MOST_FOUND + 10).keys()].map((number) => `relay-${number}`);
     one.sink.found(relays(...many.slice(5)));
     expect(sets.at(-1)).toHaveLength(MOST_FOUND);
@@ -79,7 +79,7 @@ describe('what sources find', () => {
 });
 
 describe('the state of a source', () => {
-  it('says since when, how often and why a source fails', () => {
+  it('the state of a source says how often and why it fails', () => {
     const [before] = discovery.status();
     expect(before).toMatchObject({ source: 'dns one', state: 'waiting', failures: 0, relays: 0, trouble: '' });
     one.sink.found(relays('a'));
@@ -90,7 +90,7 @@ describe('the state of a source', () => {
     expect(discovery.status()[0]).toMatchObject({ state: 'good', failures: 0, trouble: '' });
   });
 
-  it('is logged when it changes, each reason once', () => {
+  it('changes of a source are logged, each reason once', () => {
     one.sink.found(relays('a', 'b'));
     for (const reason of ['down', 'down', 'down']) one.sink.failed(reason);
     one.sink.found(relays('b', 'c'));
@@ -105,7 +105,7 @@ describe('the state of a source', () => {
     ]);
   });
 
-  it('a source that never stays the same does not fill the log', () => {
+  it('a source that always changes does not fill the log', () => {
     for (let time = 0; time < 1000; time++) one.sink.found(relays(`relay-${time}`));
     expect(log.filter((line) => line.startsWith('info')).length).toBeLessThan(20);
   });

@@ -25,7 +25,7 @@ async function dnsServer(): Promise<DnsServer> {
   return server;
 }
 
-/** What a source has told, last. */
+/** Records what a source reports. */
 function follow(source: MeshSource) {
   const told: Told[] = [];
   started.push(source);
@@ -60,8 +60,8 @@ async function lookAgain(source: MeshSource, { told }: ReturnType<typeof follow>
   return told.at(-1) as Told;
 }
 
-describe('a source by name', () => {
-  it('names every address of both families, under the name that the certificates have to cover', async () => {
+describe('a DNS source by name', () => {
+  it('a DNS source names every address of both families, under the name that certificates must cover', async () => {
     const server = await dnsServer();
     server.set(NAME, ['192.0.2.1', '2001:db8::1', '192.0.2.2']);
     const found: unknown[] = [];
@@ -77,7 +77,7 @@ describe('a source by name', () => {
     ]);
   });
 
-  it('follows a name that changes, as soon as its TTL permits', async () => {
+  it('a DNS source follows a name that changes, as soon as its TTL permits', async () => {
     const server = await dnsServer();
     server.set(NAME, ['192.0.2.1'], 1);
     const { until } = follow(byName(server));
@@ -86,7 +86,7 @@ describe('a source by name', () => {
     await until(({ names }) => names.join() === '192.0.2.2:8443');
   });
 
-  it('a name that does not exist, or has no address, is an answer: there are no relays', async () => {
+  it('a name that does not exist, or has no address, means that there are no relays', async () => {
     const server = await dnsServer();
     server.set(NAME, ['192.0.2.1']);
     const source = byName(server);
@@ -98,7 +98,7 @@ describe('a source by name', () => {
     expect(await lookAgain(source, following)).toEqual({ names: [], trouble: undefined });
   });
 
-  it('a server that fails is no answer: the last addresses stay, and the reason is told', async () => {
+  it('the last addresses stay while a DNS server fails, and the reason is reported', async () => {
     const server = await dnsServer();
     server.set(NAME, ['192.0.2.1', '2001:db8::1']);
     const source = byName(server);
@@ -111,7 +111,7 @@ describe('a source by name', () => {
     });
   });
 
-  it('while one family fails, its last addresses stay, and the other family is followed', async () => {
+  it('the last addresses of one family stay while it fails, and the other family is followed', async () => {
     const server = await dnsServer();
     server.set(NAME, ['192.0.2.1', '2001:db8::1']);
     const source = byName(server);
@@ -125,7 +125,7 @@ describe('a source by name', () => {
     });
   });
 
-  it('a server that does not answer at all is told of, too', async () => {
+  it('a DNS server that does not answer is reported', async () => {
     const server = await dnsServer();
     server.set(NAME, ['192.0.2.1']);
     server.fail(NAME, 'silent');
@@ -134,7 +134,7 @@ describe('a source by name', () => {
     expect({ names, trouble }).toEqual({ names: [], trouble: 'relays.test: the DNS server does not answer in time' });
   });
 
-  it('more addresses than a datagram holds are found, over TCP', async () => {
+  it('a DNS source finds more addresses than a datagram holds, over TCP', async () => {
     const server = await dnsServer();
     server.set(
       NAME,
@@ -151,7 +151,7 @@ describe('a source by name', () => {
     expect(names).toEqual(['192.0.2.1:8443', '2.2.2.2:8443']);
   });
 
-  it('a TTL is honoured within bounds, whatever it says', async () => {
+  it('a TTL is honoured within bounds', async () => {
     const server = await dnsServer();
     server.set(NAME, ['192.0.2.1'], 0);
     const asked = server.questions;
@@ -161,7 +161,7 @@ describe('a source by name', () => {
     expect(server.questions - asked).toBe(4);
   });
 
-  it('many hints are one look, which comes although the TTL is long', async () => {
+  it('many hints cause one look, even if the TTL is long', async () => {
     const server = await dnsServer();
     server.set(NAME, ['192.0.2.1'], 60);
     let made = 0;
@@ -180,8 +180,8 @@ describe('a source by name', () => {
   });
 });
 
-describe('a source by SRV records', () => {
-  it('names every address of every host, at the port of its record', async () => {
+describe('a DNS source by SRV records', () => {
+  it('an SRV source names every address of every host, at the port of its record', async () => {
     const server = await dnsServer();
     server.setServices(NAME, [
       { host: 'a.test', port: 443 },
@@ -200,7 +200,7 @@ describe('a source by SRV records', () => {
     expect(relays).toEqual(['192.0.2.1:443 a.test', '192.0.2.2:443 a.test', '[2001:db8::1]:8443 b.test:8443']);
   });
 
-  it('keeps the hosts that were, while the server fails, and the addresses of a host that fails', async () => {
+  it('an SRV source keeps its hosts while the server fails, and the addresses of a host that fails', async () => {
     const server = await dnsServer();
     server.setServices(NAME, [{ host: 'a.test', port: 1 }]);
     server.set('a.test', ['192.0.2.1']);

@@ -9,7 +9,7 @@ import { temporaryDirectory } from '../../temp.js';
 const directory = temporaryDirectory();
 let files = 0;
 
-/** A source over a file with this text, and what it has told. */
+/** A source over a file with this text, and its reports. */
 function source(text?: string) {
   files += 1;
   const path = join(directory, `relays-${files}`);
@@ -35,7 +35,7 @@ function source(text?: string) {
 }
 
 describe('a source in a file', () => {
-  it('names the relays of the file, and follows its changes', async () => {
+  it('a file source names the relays of its file, and follows changes', async () => {
     const { until, write } = source('a.test\n# two\n\n  b.test:8443/10.0.0.2 # inner\n');
     await until('a.test b.test:8443/10.0.0.2');
     write('a.test\n');
@@ -44,7 +44,7 @@ describe('a source in a file', () => {
     await until('');
   });
 
-  it('a file that is not there, or has a wrong line, is told of with its path', async () => {
+  it('a missing file of relays, or one with a wrong line, is reported with its path', async () => {
     const { path, until, write } = source();
     await until(`${path}: no such file or directory`);
     write('a.test\n');
@@ -55,12 +55,12 @@ describe('a source in a file', () => {
     await until(`${path}: no such file or directory`);
   });
 
-  it('a file that is too long is refused', async () => {
+  it('a file of relays that is too long is refused', async () => {
     const { path, until } = source('a.test\n'.repeat(200_000));
     await until(`${path}: it is longer than 1048576 bytes`);
   });
 
-  it('a relay that is there twice is one', () => {
+  it('a relay that is in a file twice counts once', () => {
     expect(relaysIn('a.test\na.test:443\na.test/10.0.0.1\r\n').map(({ name }) => name)).toEqual([
       'a.test',
       'a.test/10.0.0.1',

@@ -1,4 +1,4 @@
-/** A set of relays that changes, above a plane that does nothing but note what it is asked for. */
+/** A set of relays that changes, above a plane that only records its commands. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SelfVerdict } from '../../../../src/control/mesh/self-check.js';
 import { listed, type WantedRelay } from '../../../../src/control/mesh/wanted.js';
@@ -78,7 +78,7 @@ afterEach(() => {
 });
 
 describe('a set of relays that changes', () => {
-  it('is followed by its difference: what stays in it is left alone', async () => {
+  it('a change of the set dials new relays, and leaves the others alone', async () => {
     start();
     await follow('192.0.2.1', '192.0.2.2');
     open('192.0.2.1', A);
@@ -90,7 +90,7 @@ describe('a set of relays that changes', () => {
     expect(states()).toEqual(['192.0.2.1:443 leaving', '192.0.2.2:443 connected', '192.0.2.3:443 connecting']);
   });
 
-  it('a link that works outlives its name for a while, and is then closed with all that it announced', async () => {
+  it('a link outlives its place in the set for a while, and then closes with all that it announced', async () => {
     start();
     await follow('192.0.2.1');
     const link = open('192.0.2.1', A);
@@ -146,7 +146,7 @@ describe('a set of relays that changes', () => {
 });
 
 describe('relays that do not answer', () => {
-  it('do not keep good ones waiting', async () => {
+  it('relays that do not answer do not delay good ones', async () => {
     start();
     const bad = [...Array(200).keys()].map((host) => `198.51.100.${host}`);
     await follow(...bad, '192.0.2.1');
@@ -159,11 +159,11 @@ describe('relays that do not answer', () => {
     const before = dials.length;
     mesh.linkClosed(dials.findLast(({ address }) => address === '192.0.2.1')?.link as number, 'gone');
     await pass(6_000);
-    // It works, so that it comes before all that have never answered.
+    // This relay has worked, so that it comes before relays that never answered.
     expect(dials.slice(before).some(({ address }) => address === '192.0.2.1')).toBe(true);
   });
 
-  it('are dialled ever more rarely, and fill no log', async () => {
+  it('relays that do not answer are dialled ever more rarely, and do not fill the log', async () => {
     start();
     const bad = [...Array(200).keys()].map((host) => `198.51.100.${host}`);
     await follow(...bad);
@@ -182,8 +182,8 @@ describe('relays that do not answer', () => {
   });
 });
 
-describe('a relay that connects to this one', () => {
-  it('is dialled at once, if it could not be dialled before', async () => {
+describe('relays that connect to this one', () => {
+  it('a relay that connects is dialled at once if its link was lost', async () => {
     start();
     await follow('192.0.2.1');
     const link = open('192.0.2.1', A);
@@ -197,7 +197,7 @@ describe('a relay that connects to this one', () => {
 });
 
 describe('one relay under two addresses', () => {
-  it('gets one link, and the other address serves when that link ends', async () => {
+  it('a relay under two addresses gets one link, and the other address serves when the link ends', async () => {
     start();
     await follow('192.0.2.1', '192.0.2.2');
     const first = open('192.0.2.1', A);
@@ -212,7 +212,7 @@ describe('one relay under two addresses', () => {
     expect(states()).toEqual(['192.0.2.1:443 waiting', '192.0.2.2:443 connected']);
   });
 
-  it('a new address is taken although the link to the old one, which has left the set, stands', async () => {
+  it('a new address of a relay gets a link while the link to the old address, which left the set, still stands', async () => {
     start();
     await follow('192.0.2.1');
     open('192.0.2.1', A);
@@ -223,8 +223,8 @@ describe('one relay under two addresses', () => {
   });
 });
 
-describe('a relay with the key of this one', () => {
-  it('is this one, and left alone for as long as it is in the set', async () => {
+describe('relays with the key of this one', () => {
+  it('this relay itself is left alone while it is in the set', async () => {
     start();
     await follow('192.0.2.1');
     mesh.linkOpen(1, OWN);
@@ -237,7 +237,7 @@ describe('a relay with the key of this one', () => {
     expect(log).toEqual(['info this relay is listed in its own mesh; it is left alone {"relay":"192.0.2.1:443"}']);
   });
 
-  it('is another one, which is an error that says what to do, and is looked at again', async () => {
+  it('another relay with the key of this one is an error that says what to do, and is checked again', async () => {
     verdict = 'twin';
     start();
     await follow('192.0.2.1');
@@ -254,7 +254,7 @@ describe('a relay with the key of this one', () => {
     expect(states()).toEqual(['192.0.2.1:443 connected']);
   });
 
-  it('is an error on the side that is dialled, too', async () => {
+  it('the dialled side logs a relay with its own key as an error, too', async () => {
     start();
     await pass(0);
     mesh.arrived(OWN, '192.0.2.9');
@@ -263,7 +263,7 @@ describe('a relay with the key of this one', () => {
     expect(log[0]).toContain('"address":"192.0.2.9"');
   });
 
-  it('is no error while this relay may have dialled itself', async () => {
+  it('a dial with the own key is no error while this relay may have dialled itself', async () => {
     start();
     await follow('192.0.2.1');
     mesh.arrived(OWN, '192.0.2.1');
@@ -273,7 +273,7 @@ describe('a relay with the key of this one', () => {
     expect(log.filter((text) => text.startsWith('error'))).toEqual([]);
   });
 
-  it('may be several relays behind one address, which is a failure like others', async () => {
+  it('several relays behind one address are a failure like others', async () => {
     verdict = { unclear: 'more than one relay' };
     start();
     await follow('192.0.2.1');
