@@ -14,7 +14,7 @@ import { Command, ROOT, start, temporary } from '../cli/commands.js';
 import { keyOf, logIn, portOf } from '../cli/reach.js';
 
 const FILES = join(ROOT, 'packaging/compose');
-const names = readdirSync(FILES).filter((name) => name.endsWith('.yaml'));
+const names = readdirSync(FILES).filter((name) => name.endsWith('.yaml') && name !== 'fleet.yaml');
 const dockerfile = readFileSync(join(ROOT, 'packaging/image/Dockerfile'), 'utf8');
 const VARIABLES = { DERP_HOSTNAME: 'derp.test', HEADSCALE_URL: 'http://headscale.test' };
 

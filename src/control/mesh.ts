@@ -102,7 +102,11 @@ export class Mesh {
     }
     const known = watches.filter(({ serverKey }) => serverKey === key);
     for (const watch of known) watch.hurry('waiting');
-    return known.length > 0;
+    if (known.length > 0) return true;
+    // A relay that has just started: it was dialled too early.
+    const there = watches.filter((watch) => watch.isAt(address));
+    for (const watch of there) watch.hurry('waiting');
+    return there.length > 0;
   }
 
   linkOpen(link: LinkId, serverKey: NodeKey): void {

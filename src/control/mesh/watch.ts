@@ -100,6 +100,11 @@ export class Watch implements KeyOwner {
     return isOpen || performance.now() - this.lastEnd < MOMENT;
   }
 
+  /** Whether it was last dialled at this address. */
+  isAt(address: string): boolean {
+    return this.target?.address.address === address;
+  }
+
   private get isConnected(): boolean {
     return this.state === 'connected';
   }

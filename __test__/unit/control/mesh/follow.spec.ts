@@ -194,6 +194,16 @@ describe('relays that connect to this one', () => {
     expect(dials).toHaveLength(2);
     expect(mesh.arrived(B, '192.0.2.9')).toBe(false);
   });
+
+  it('is dialled at once, too, if it has just started and has never been met', async () => {
+    start();
+    await follow('192.0.2.1', '192.0.2.2');
+    for (const { link } of dials) mesh.linkClosed(link, 'connection refused');
+    await pass(100);
+    expect(mesh.arrived(A, '192.0.2.2')).toBe(true);
+    await pass(0);
+    expect(dials.map(({ address }) => address)).toEqual(['192.0.2.1', '192.0.2.2', '192.0.2.2']);
+  });
 });
 
 describe('one relay under two addresses', () => {

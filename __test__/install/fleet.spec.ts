@@ -1,0 +1,103 @@
+/** The compose file of several relays: as compose reads it, and all that it starts, as processes of this machine. */
+import { spawnSync } from 'node:child_process';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { buildComposeReader } from '../../packaging/compose.mjs';
+import { readFleet } from '../../packaging/fleet/compose-file.mjs';
+import { whyNoFleet } from '../../packaging/fleet/fleet.mjs';
+import { whyNoGo } from '../../packaging/peers.mjs';
+import { variableOf } from '../../src/cli/sources.js';
+import { SETTINGS } from '../../src/config.js';
+import { Command, ROOT } from '../cli/commands.js';
+
+const FILE = join(ROOT, 'packaging/compose/fleet.yaml');
+const VARIABLES = { DERP_HOSTNAME: 'derp.test', DERP_CERTS: '/tmp' };
+
+const noGo = whyNoGo();
+if (noGo) console.warn(`left out: the compose file of the fleet: ${noGo}`);
+const noFleet = whyNoFleet();
+if (noFleet) console.warn(`left out: a fleet: ${noFleet}`);
+
+interface Service {
+  readonly environment: Readonly<Record<string, string>> | null;
+  readonly networks: { readonly fleet: { readonly ipv4_address: string; readonly aliases?: readonly string[] } };
+  readonly read_only?: boolean;
+  readonly cap_drop?: readonly string[];
+  readonly secrets?: readonly { readonly source: string }[];
+  readonly volumes: readonly { readonly source: string; readonly target: string }[];
+}
+
+describe('fleet.yaml', () => {
+  it.skipIf(noGo)('is a compose file, and the fleet runs what compose reads in it', { timeout: 240_000 }, async () => {
+    const { PATH = '', HOME = '' } = process.env;
+    const reader = await buildComposeReader();
+    const read = (env: object) => spawnSync(reader, [FILE], { encoding: 'utf8', env: { PATH, HOME, ...env } });
+    const { status, stdout, stderr } = read(VARIABLES);
+    expect([status, stderr]).toEqual([0, '']);
+    const project = JSON.parse(stdout) as {
+      services: Record<string, Service>;
+      configs: Record<string, { content: string }>;
+    };
+    const fleet = readFleet(VARIABLES);
+    expect(Object.keys(project.services).sort()).toEqual(fleet.services.map(({ name }) => name).sort());
+    for (const { name, environment, address, aliases } of fleet.services) {
+      const service = project.services[name] as Service;
+      expect(service.environment ?? {}).toEqual(environment);
+      expect(service.networks.fleet).toMatchObject({ ipv4_address: address, ...(aliases.length > 0 && { aliases }) });
+    }
+    expect(project.configs.haproxy?.content).toBe(fleet.configs.haproxy);
+    const relays = Object.values(project.services).filter(({ environment }) => environment?.DERPKIT_HOSTNAME);
+    expect(relays).toHaveLength(3);
+    for (const relay of relays) expect(relay).toMatchObject({ read_only: true, cap_drop: ['ALL'] });
+    // Each has a key of its own.
+    expect(new Set(relays.map(({ volumes }) => volumes.find(({ target }) => target === '/data')?.source)).size).toBe(3);
+    expect(read({}).stderr).toContain('required variable DERP_HOSTNAME is missing a value');
+  });
+
+  it('names settings, and HAProxy’s address has no share of its own', () => {
+    const { services } = readFleet(VARIABLES);
+    const haproxy = services.find(({ name }) => name === 'haproxy');
+    for (const { environment, name } of services.filter((service) => service !== haproxy)) {
+      const ours = Object.keys(environment).filter((variable) => variable.startsWith('DERPKIT_'));
+      expect(ours.filter((variable) => !SETTINGS.some((setting) => variableOf(setting.name) === variable))).toEqual([]);
+      expect(environment.DERPKIT_LIMITS_EXEMPT?.split(','), name).toContain(`${haproxy?.address}/32`);
+    }
+  });
+});
+
+function isOpen(port: number, host: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, host, () => {
+      socket.destroy();
+      resolve(true);
+    }).on('error', () => resolve(false));
+  });
+}
+
+describe.skipIf(noFleet)('npm run fleet', () => {
+  it('shows relays that find each other, one that is killed and comes back, and one that drains', async () => {
+    const fleet = new Command([process.execPath, join(ROOT, 'packaging/fleet.mjs'), '--once']);
+    const said = ['they have found each other', 'is killed', 'comes back', 'drains and ends'];
+    for (const text of said) await fleet.printed(new RegExp(text));
+    const { code, stdout, stderr } = await fleet.end();
+    expect([code, stderr]).toEqual([0, '']);
+    const talks = [
+      ...stdout.matchAll(/(\d+) packets between clients of all relays, (\d+) arrived, (\d+) out of order/g),
+    ];
+    expect(talks).toHaveLength(4);
+    for (const [line, sent, arrived, outOfOrder] of talks) {
+      expect([arrived, outOfOrder], line).toEqual([sent, '0']);
+      expect(Number(sent)).toBeGreaterThan(100);
+    }
+    expect(stdout).toMatch(/the relays have \d+ \+ \d+ \+ \d+ clients/);
+  });
+
+  it('Ctrl-C ends all that it has started', async () => {
+    const fleet = new Command([process.execPath, join(ROOT, 'packaging/fleet.mjs')]);
+    await fleet.printed(/they have found each other/);
+    expect(await isOpen(8443, '127.31.250.11')).toBe(true);
+    expect((await fleet.stop('SIGINT')).code).toBe(0);
+    for (const host of [11, 12, 13]) expect(await isOpen(8443, `127.31.250.${host}`)).toBe(false);
+  });
+});
