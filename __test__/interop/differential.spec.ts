@@ -52,14 +52,14 @@ it('every case has its own name', () => {
 });
 
 describe.each(['js', 'native'] as const)('beside derper, the %s plane', (side) => {
-  it.each(CASES)('$name', async (one) => {
+  it.each(CASES)('the plane answers as derper does: $name', async (one) => {
     const [ours, theirs] = [await play(side, one), await play('derper', one)];
     expect(settled(ours, one.name, DEVIATIONS)).toEqual(settled(theirs, one.name, DEVIATIONS));
   });
 });
 
 describe('beside derper, the native plane over TLS 1.2', () => {
-  it.each(TLS_12_CASES)('$name', async (one) => {
+  it.each(TLS_12_CASES)('the native plane answers as derper does over TLS 1.2: $name', async (one) => {
     const [ours, theirs] = [await play('native over TLS 1.2', one), await play('derper over TLS 1.2', one)];
     expect(settled(ours, one.name, DEVIATIONS)).toEqual(settled(theirs, one.name, DEVIATIONS));
   });

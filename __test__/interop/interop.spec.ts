@@ -85,9 +85,9 @@ describe.each<Ran>([
   const isThere = (scenario: string) =>
     implementation === 'derper' || !(NOT_YET.has(scenario) || (plane === 'js' && NODE_CANNOT.has(scenario)));
   const isMeant = (scenario: string) => maxTls === undefined || !NEEDS_TLS_13.has(scenario);
-  it.each(SCENARIOS.filter(isMeant).filter(isThere))('%s', (scenario) => play(scenario));
+  it.each(SCENARIOS.filter(isMeant).filter(isThere))('the relay passes the scenario %s', (scenario) => play(scenario));
   it.fails.each(SCENARIOS.filter((scenario) => isMeant(scenario) && !isThere(scenario)))(
-    '%s is not there yet',
+    'the relay does not pass the scenario %s yet',
     (scenario) => play(scenario),
   );
 

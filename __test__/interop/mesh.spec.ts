@@ -34,7 +34,7 @@ afterAll(async () => {
 describe.each(MIXTURES.map((kinds, index) => ({ name: kinds.join(', '), kinds, index })))('$name', (mixture) => {
   const { kinds, index } = mixture;
 
-  it.each(RING_SCENARIOS)('%s', async (scenario) => {
+  it.each(RING_SCENARIOS)('the ring of relays passes the scenario %s', async (scenario) => {
     const facts = await (await rings[index])?.result(scenario);
     for (const { node, what, is } of facts ?? []) {
       const deviation = MESH_DEVIATIONS.find((deviation) => deviation.what === what);
