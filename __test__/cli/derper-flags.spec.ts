@@ -138,7 +138,8 @@ it('implemented flags are accepted with their defaults', async () => {
 describe('unusable values of derper’s flags', () => {
   it.each([
     ['-a', 'nonsense', /must be host:port/],
-    ['-a', '1.2.3.4:66000', /must be host:port/],
+    ['-a', '1.2.3.4:66000', /must be host:port, with a port from 0 to 65535$/m],
+    ['-a', ':-1', /must be host:port, with a port from 0 to 65535$/m],
     ['-home', 'elsewhere', /must be empty, "blank", or an http:\/\/ or https:\/\/ URL/],
     ['-http-port', '70000', /must be a port from 0 to 65535, or -1 for none/],
     ['-stun-port', '-1', /must be a port from 0 to 65535/],
@@ -155,6 +156,22 @@ describe('unusable values of derper’s flags', () => {
     expect(stderr.startsWith(`derper: ${flag}: `)).toBe(true);
     expect(stderr).toMatch(message);
   });
+
+  it.each([
+    ['letsencrypt', 1],
+    ['gcp', 1],
+    [undefined, 0],
+  ])(
+    '-certmode %s on another port than 443 starts plain HTTP, as derper does, with %i warning',
+    async (mode, count) => {
+      const relay = start('derper', plain(...(mode === undefined ? [] : [`-certmode=${mode}`])));
+      await relay.printed(/serving DERP over plain HTTP/);
+      const { stderr } = await relay.stop();
+      expect(stderr.match(new RegExp(`warn: -certmode=${mode} has no effect: .*port 443`, 'g')) ?? []).toHaveLength(
+        count,
+      );
+    },
+  );
 
   it('unusable values are all reported, each on its line', async () => {
     const { code, stderr } = await run(

@@ -1,9 +1,12 @@
 /** `derpkit health`: what an orchestrator learns of a relay. */
 
+import { writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../../src/bench/ports.js';
+import { pemPair } from '../helpers/relay.js';
 import { run, start, temporary } from './commands.js';
 import { keyOf, portOf } from './reach.js';
 
@@ -92,6 +95,47 @@ describe('an unhealthy relay', () => {
     const { code, stderr } = await health(url);
     expect(code).toBe(1);
     expect(stderr).toMatch(/the relay closed the connection before it sent its key|connection reset by peer/);
+  });
+
+  it('a relay that has no certificate for an address, or speaks TLS or none, says what to ask', async () => {
+    const directory = temporary();
+    const pair = pemPair(['derp.test']);
+    for (const [end, text] of Object.entries({ crt: pair.chain, key: pair.key })) {
+      writeFileSync(join(directory, `derp.test.${end}`), text);
+    }
+    const files = ['--key-file', join(directory, 'key'), '--cert-mode=manual', '--cert-dir', directory];
+    const args = [...files, '--hostname=derp.test', '--listen=127.0.0.1:0', '--http-port=0', '--no-stun'];
+    const relay = start('derpkit', ['serve', ...args]);
+    const [tls, plain] = [await portOf(relay, 'DERP over TLS'), await portOf(relay, 'HTTP')];
+    const named =
+      /give a name of its certificate with --url https:\/\/NAME:PORT, or leave --url out and set DERPKIT_HOSTNAME/;
+    for (const [url, advice] of [
+      [`https://127.0.0.1:${tls}`, /the relay has no certificate for clients that name an address; /],
+      [`https://localhost:${tls}`, /the relay has no certificate for localhost; /],
+      [`https://127.0.0.1:${tls}`, named],
+      [`https://localhost:${plain}`, /: it does not speak TLS; try http:\/\/\n$/],
+      [`http://localhost:${tls}`, /it answers "HTTP\/1\.0 400 Bad Request"; if it speaks TLS there, try https:\/\/\n$/],
+      [`http://localhost:${plain}`, /it answers "HTTP\/1\.1 302 Found"; if it speaks TLS there, try https:\/\/\n$/],
+    ] as const) {
+      const { code, stdout, stderr } = await health(url);
+      expect({ code, stdout }, url).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toMatch(advice);
+      expect(stderr.match(/\n/g)).toHaveLength(1);
+    }
+    const env = { DERPKIT_LISTEN: `127.0.0.1:${tls}` };
+    const wrong = await run('derpkit', ['health'], { env });
+    expect(wrong.stderr).toMatch(
+      /no certificate for localhost; DERPKIT_HOSTNAME has to be a name of its certificate\n$/,
+    );
+    expect(await run('derpkit', ['health'], { env: { ...env, DERPKIT_HOSTNAME: 'derp.test' } })).toMatchObject({
+      code: 0,
+    });
+  });
+
+  it('without a relay, a health check without a URL says how to name one', async () => {
+    const { code, stderr } = await run('derpkit', ['health'], { env: { DERPKIT_LISTEN: `:${await freePort()}` } });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/connection refused: nothing listens there; say with --url where .*DERPKIT_LISTEN\n$/);
   });
 
   it.each(['relay.example.com', 'ftp://relay', ''])('a relay is unhealthy if %j is not a URL of one', async (url) => {

@@ -46,6 +46,10 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<nu
           ? pinnedNode(hostname, relay.fingerprint)
           : undefined;
       announce(relay, `derper ${VERSION}`, spelling, node);
+      if (plainAnyway(values, config)) {
+        const text = `-certmode=${values.get('certmode')} has no effect: as derper, the relay serves TLS on port 443 alone`;
+        relay.logger.warn(`${text}, or with -certmode=manual`);
+      }
       // The likely cause is `-stun false`, which Go reads as `-stun` and an argument.
       if (ignored.length > 0)
         relay.logger.warn(`ignored, because it is not a flag: ${shown(ignored)} (booleans are written -name=false)`);
@@ -189,6 +193,11 @@ function certModeOf(mode: string, port: number | undefined, problems: Problem[])
     message: `unknown mode ${JSON.stringify(mode)}; must be manual, letsencrypt or gcp`,
   });
   return 'off';
+}
+
+/** Whether a mode was asked for that gets certificates for nothing: derper says nothing of it, and serves plain HTTP. */
+function plainAnyway(values: FlagValues, { certMode }: RelayConfig): boolean {
+  return certMode === 'off' && values.has('certmode') && !isTrue(values.get('dev'));
 }
 
 /** A flag that derpkit does not have ends the start, unless it asks for the default. */

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect as connectTcp, isIP, isIPv6, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { parseSettings, type Settings } from '../config.js';
-import { reasonOf } from '../errors.js';
+import { adviceOn } from './connect-advice.js';
 import { explain, type Spelling } from './messages.js';
 import { gather } from './sources.js';
 
@@ -50,12 +50,14 @@ export async function withTarget(
     }
     return await act(target);
   } catch (error) {
-    const told = target
-      ? `derpkit ${command}: ${target.url}: ${reasonOf(error)}\n`
-      : explain('derpkit', error, spelling);
-    process.stderr.write(told);
+    process.stderr.write(target ? `derpkit ${command}: ${told(error, target)}\n` : explain('derpkit', error, spelling));
     return 1;
   }
+}
+
+function told(error: unknown, target: Target): string {
+  const asked = { url: target.url, isOwn: target.own !== undefined, servername: () => placeOf(target).servername };
+  return `${target.url}: ${adviceOn(error, asked)}`;
 }
 
 function ownTarget(own: Settings): Target {

@@ -31,11 +31,15 @@ const verifier = z
       failOpen: bool.optional(),
       timeout: duration.optional(),
     },
-    VERIFIERS,
+    {
+      error: (issue) => (issue.code === 'unrecognized_keys' ? `${ONE_OF}; there is no field ${issue.keys}` : VERIFIERS),
+    },
   )
   .superRefine((given, context) => {
     const { tailscaled, url, keys } = given;
-    if ([tailscaled, url, keys].filter((one) => one !== undefined).length !== 1) bad(context, ONE_OF);
+    // A field that is misspelt is the one that is missing.
+    const isTold = context.issues.length > 0;
+    if (!isTold && [tailscaled, url, keys].filter((one) => one !== undefined).length !== 1) bad(context, ONE_OF);
     for (const name of ['headers', 'headersFile', 'failOpen'] as const) {
       if (url === undefined && given[name] !== undefined) {
         context.addIssue({ code: 'custom', message: OF_URL, path: [name] });

@@ -10,6 +10,7 @@ import { isNetwork } from '../protocol/network.js';
 const BOOL = 'must be true or false';
 const DURATION = 'must be a duration such as 1m30s, 2s or 500ms, and not negative';
 const ADDRESS = 'must be host:port, :port or [address]:port';
+const PORT = 'must be host:port, with a port from 0 to 65535';
 const HOME = 'must be empty, "blank", or an http:// or https:// URL';
 const HOSTNAME = 'must be a host name or an IP address';
 
@@ -48,7 +49,10 @@ export const duration = z.union(
   DURATION,
 );
 
-export const address = z.string(ADDRESS).transform((text, context) => parseAddress(text) ?? bad(context, ADDRESS));
+export const address = z.string(ADDRESS).transform((text, context) => {
+  const isOfPort = parseAddress(text.replace(/:-?\d+$/, ':1')) !== undefined;
+  return parseAddress(text) ?? bad(context, isOfPort ? PORT : ADDRESS);
+});
 
 export const home = z.string(HOME).regex(/^(?:blank|https?:\/\/[^\s\p{Cc}]+)?$/u, HOME);
 

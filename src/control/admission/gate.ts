@@ -6,7 +6,6 @@ import type { Admission, ConnectionId, Login, ReceiveRate } from '../../plane/pl
 import { formatNodeKey, type NodeKey } from '../../protocol/key.js';
 import { MAX_BODY_LENGTH } from '../../protocol/wire.js';
 import type { Admit } from '../admit.js';
-import { LineLimit } from '../line-limit.js';
 import type { Desk, Outcome } from './desk.js';
 import { type AdmissionFigures, figuresOf } from './figures.js';
 import { type AdmitClient, askHook, type OnAdmit } from './hook.js';
@@ -14,6 +13,7 @@ import type { KeyFile } from './key-file.js';
 import { missingFrom } from './key-list.js';
 import { consult, type Policy } from './policy.js';
 import { Recheck, type Standing } from './recheck.js';
+import { RefusalLog } from './refusal-log.js';
 
 export interface GateOptions {
   /** Decides what the login alone tells: mesh peers, which no verifier is asked about, and unwanted apps. */
@@ -69,9 +69,6 @@ interface Refused {
 
 type Decision = Passed | Refused;
 
-/** Log lines about refused clients: this many at once, then one in this many milliseconds. */
-const LINES = [5, 500] as const;
-
 /** Names of the deciders that are not verifiers, in logs and metrics. */
 const DENY = 'deny';
 const HOOK = 'onAdmit';
@@ -80,7 +77,7 @@ const BAD_APP = 'an app that is not allowed';
 export class Gate {
   private readonly waiting = new Map<ConnectionId, AbortController>();
   private recheck: Recheck<AdmitClient> | undefined;
-  private readonly lines = new LineLimit(...LINES, performance.now());
+  private readonly refusals = new RefusalLog();
   private readonly others = new Map<string, Partial<Record<Outcome, number>>>();
   /** Counts changes of the lists. */
   private generation = 0;
@@ -326,10 +323,10 @@ export class Gate {
   }
 
   private say({ key, address, appName }: AdmitClient, { by, reason }: Refused, text: string): void {
-    const heldBack = this.lines.take(performance.now());
-    if (heldBack === undefined) return;
+    const count = this.refusals.take(key, `${by} ${reason}`);
+    if (!count) return;
     const app = appName === '' ? {} : { app: appName };
-    this.events.log('info', { key, address, ...app, by, reason, ...(heldBack > 0 && { heldBack }) }, text);
+    this.events.log('info', { key, address, ...app, by, reason, ...count }, text);
   }
 
   private count(by: Desk | string, outcome: Outcome): void {

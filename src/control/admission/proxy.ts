@@ -1,5 +1,6 @@
 /** Selects the proxy of a request from environment variables, as Go does. Pure. */
-import { BlockList, isIP } from 'node:net';
+import { isIP } from 'node:net';
+import { addressBytes } from '../../protocol/frame.js';
 
 /** What a proxy may speak. */
 const KINDS = /^(?:https?|socks5h?):$/i;
@@ -60,20 +61,36 @@ function covers(entry: string, host: string, port: string): boolean {
   const [, network = '', bits = ''] = /^([^/]+)\/(\d+)$/.exec(entry) ?? [];
   const family = isIP(network);
   if (family !== 0 && Number(bits) <= (family === 4 ? 32 : 128)) return inNetwork(host, network, Number(bits));
-  const [, bracketed, plain = '', wanted] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d*))?$/.exec(entry) ?? [];
+  // As in Go, an address in brackets has a port behind them.
+  const [, bracketed, plain = '', wanted] = /^(?:\[([^\]]*)\](?=:)|([^:]*))(?::(\d*))?$/.exec(entry) ?? [];
   const name = bracketed ?? (plain === '' && isIP(entry) === 6 ? entry : plain);
   if (wanted && wanted !== port) return false;
-  if (isIP(name) !== 0) return isIP(host) === isIP(name) && inNetwork(host, name, isIP(name) === 4 ? 32 : 128);
+  if (isIP(name) !== 0) return inNetwork(host, name, isIP(name) === 4 ? 32 : 128);
   // A name entry never covers an IP address, however that ends.
   if (name === '' || isIP(host) !== 0) return false;
   const below = name.replace(/^\*\./, '.');
   return below.startsWith('.') ? host.endsWith(below) : host === below || host.endsWith(`.${below}`);
 }
 
+/** The bits in front of an IPv4 address that is written as an IPv6 address, `::ffff:192.0.2.1`. */
+const MAPPED = 96;
+
+/** As in Go, an IPv4 address is itself in either spelling, and in no network of IPv6 addresses, however large. */
 function inNetwork(host: string, network: string, bits: number): boolean {
-  const family = isIP(network) === 4 ? 'ipv4' : 'ipv6';
-  if (isIP(host) === 0) return false;
-  const list = new BlockList();
-  list.addSubnet(network, bits, family);
-  return list.check(host, isIP(host) === 4 ? 'ipv4' : 'ipv6');
+  const [address, base] = [addressBytes(host), addressBytes(network)];
+  if (!address || !base) return false;
+  const length = isIP(network) === 4 ? bits + MAPPED : bits;
+  if (isMapped(address) && length < MAPPED) return false;
+  return haveOneStart(address, base, length);
+}
+
+function isMapped(address: Buffer): boolean {
+  return address.readBigUInt64BE() === 0n && address.readUInt32BE(8) === 0xffff;
+}
+
+function haveOneStart(one: Buffer, other: Buffer, bits: number): boolean {
+  const whole = bits >> 3;
+  if (!one.subarray(0, whole).equals(other.subarray(0, whole))) return false;
+  const rest = bits & 7;
+  return rest === 0 || ((one[whole] as number) ^ (other[whole] as number)) >> (8 - rest) === 0;
 }

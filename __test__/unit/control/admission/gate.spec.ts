@@ -62,6 +62,24 @@ describe('a gate', () => {
     expect(lines[5]).toMatchObject({ heldBack: 15 });
   });
 
+  it('a gate logs a client that is refused again and again once a minute, with the number of refusals', () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const admission = gate({ rights: openAdmission(undefined, ['']) });
+    const same = login(1);
+    lines.length = 0;
+    // As tailscaled tries again.
+    for (let second = 0; second < 180; second++) {
+      expect(admission.login(same)).toBeNull();
+      vi.advanceTimersByTime(1000);
+    }
+    expect(lines.map((line) => (line as { times?: number }).times)).toEqual([undefined, 60, 60]);
+    // Another client is not held back by it.
+    admission.login(login(2));
+    expect(lines).toHaveLength(4);
+    expect(lines[3]).not.toHaveProperty('times');
+  });
+
   it.each(['a verifier', 'the hook'])(
     'a gate admits no client that leaves before the answer of %s, at whatever moment',
     async (who) => {
