@@ -328,18 +328,6 @@ describe('a group of settings', () => {
   });
 });
 
-describe('a verifier of the settings', () => {
-  it.each([
-    [{ key: '/k' }, '; there is no field key'],
-    [{ key: '/k', keys: '/k' }, '; there is no field key'],
-    [{}, ''],
-    [{ keys: '/k', url: 'http://a' }, ''],
-  ])('the verifier %j is refused in one line', (verifier, more) => {
-    const message = `must be an object with one of tailscaled, url and keys${more}`;
-    expect(problemsOf({ admission: { verifiers: [verifier] } })).toEqual([{ path: 'admission.verifiers.0', message }]);
-  });
-});
-
 describe('unknown names', () => {
   it.each([
     ['nope', /^there is no such setting$/],
