@@ -1,4 +1,4 @@
-/** The compose file of several relays: as compose reads it, and all that it starts, as processes of this machine. */
+/** The compose file of several relays, as compose reads it, and its services as processes of this machine. */
 import { spawnSync } from 'node:child_process';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -29,7 +29,7 @@ interface Service {
 }
 
 describe('fleet.yaml', () => {
-  it.skipIf(noGo)('is a compose file, and the fleet runs what compose reads in it', { timeout: 240_000 }, async () => {
+  it.skipIf(noGo)('the fleet runs what compose reads in fleet.yaml', { timeout: 240_000 }, async () => {
     const { PATH = '', HOME = '' } = process.env;
     const reader = await buildComposeReader();
     const read = (env: object) => spawnSync(reader, [FILE], { encoding: 'utf8', env: { PATH, HOME, ...env } });
@@ -55,7 +55,7 @@ describe('fleet.yaml', () => {
     expect(read({}).stderr).toContain('required variable DERP_HOSTNAME is missing a value');
   });
 
-  it('names settings, and HAProxy’s address has no share of its own', () => {
+  it('the variables of fleet.yaml are settings, and HAProxy’s address has no share of its own', () => {
     const { services } = readFleet(VARIABLES);
     const haproxy = services.find(({ name }) => name === 'haproxy');
     for (const { environment, name } of services.filter((service) => service !== haproxy)) {
@@ -76,7 +76,7 @@ function isOpen(port: number, host: string): Promise<boolean> {
 }
 
 describe.skipIf(noFleet)('npm run fleet', () => {
-  it('shows relays that find each other, one that is killed and comes back, and one that drains', async () => {
+  it('npm run fleet shows relays that find each other, a relay that is killed and comes back, and a relay that drains', async () => {
     const fleet = new Command([process.execPath, join(ROOT, 'packaging/fleet.mjs'), '--once']);
     const said = ['they have found each other', 'is killed', 'comes back', 'drains and ends'];
     for (const text of said) await fleet.printed(new RegExp(text));
@@ -93,7 +93,7 @@ describe.skipIf(noFleet)('npm run fleet', () => {
     expect(stdout).toMatch(/the relays have \d+ \+ \d+ \+ \d+ clients/);
   });
 
-  it('Ctrl-C ends all that it has started', async () => {
+  it('Ctrl-C ends every relay of the fleet', async () => {
     const fleet = new Command([process.execPath, join(ROOT, 'packaging/fleet.mjs')]);
     await fleet.printed(/they have found each other/);
     expect(await isOpen(8443, '127.31.250.11')).toBe(true);

@@ -40,8 +40,8 @@ try {
   console.warn(`left out: the schemas of Kubernetes: ${missing}`);
 }
 
-describe('the manifests', () => {
-  it.skipIf(missing).each(['1.29', '1.33', '1.37'])('are what Kubernetes %s takes', (version) => {
+describe('manifests for Kubernetes', () => {
+  it.skipIf(missing).each(['1.29', '1.33', '1.37'])('Kubernetes %s accepts the manifests', (version) => {
     expect(validate?.(version, files)).toBe('');
   });
 
@@ -51,7 +51,7 @@ describe('the manifests', () => {
     expect(validate?.('1.33', [file])).toContain('mostUnavailable');
   });
 
-  it('the settings are settings, and are valid together', async () => {
+  it('the variables of the manifests are settings, and are valid together', async () => {
     const { data } = one('ConfigMap');
     expect(Object.keys(data).filter((name) => !SETTINGS.some((setting) => variableOf(setting.name) === name))).toEqual(
       [],
@@ -64,7 +64,7 @@ describe('the manifests', () => {
     expect(mesh.discover).toEqual([
       { dns: { name: `${name}.${namespace}.svc.cluster.local`, port: port.port, tlsName: hostname } },
     ]);
-    // What they name lies on a volume.
+    // The files that the settings name are on a volume.
     const { volumeMounts } = one('StatefulSet').spec.template.spec.containers[0];
     const mounts = (volumeMounts as { mountPath: string }[]).map(({ mountPath }) => `${mountPath}/`);
     for (const path of [meshKeyFile, certificates[0]?.chainFile, certificates[0]?.keyFile, dataDir]) {
@@ -72,7 +72,7 @@ describe('the manifests', () => {
     }
   });
 
-  it('ports, user and health check are those of the image', () => {
+  it('the pods have the ports, the user and the health check of the image', () => {
     const { securityContext, containers } = one('StatefulSet').spec.template.spec;
     const [container] = containers;
     const ports = (container.ports as { containerPort: number; protocol?: string }[]).map(
@@ -86,7 +86,7 @@ describe('the manifests', () => {
     }
   });
 
-  it('services, budget and set name one kind of pod, and pods end after their drain', async () => {
+  it('the services, the budget and the set name one kind of pod, and pods end after their drain', async () => {
     const { spec } = one('StatefulSet');
     const labels = { 'app.kubernetes.io/name': 'derpkit' };
     expect(spec.template.metadata.labels).toEqual(labels);

@@ -195,7 +195,7 @@ describe('relays that connect to this one', () => {
     expect(mesh.arrived(B, '192.0.2.9')).toBe(false);
   });
 
-  it('is dialled at once, too, if it has just started and has never been met', async () => {
+  it('a relay that connects after its start, and was never met before, is dialled at once, too', async () => {
     start();
     await follow('192.0.2.1', '192.0.2.2');
     for (const { link } of dials) mesh.linkClosed(link, 'connection refused');
