@@ -129,7 +129,7 @@ async function refusal(answer: IncomingMessage): Promise<Error> {
   return new Error(`it answers ${answer.statusCode}: ${printable(text.slice(0, LONGEST_ERROR).trim())}`);
 }
 
-/** Text of others as a terminal may show it: without characters that move its cursor or turn its lines round. */
+/** Text of others as a terminal may show it: without characters that move its cursor or are wider than one column. */
 export function printable(text: string): string {
-  return text.replaceAll(/[^\x20-\x7e]/gu, '·');
+  return text.replaceAll(/[^\x20-\x7e]/gu, '?');
 }

@@ -23,6 +23,7 @@ import { announce, explain, inOneLine, pinnedNode, type Spelling } from './messa
 import { runRelay } from './run-relay.js';
 import { flagOf, type Gathered, gather, variableOf } from './sources.js';
 import { addTap } from './tap.js';
+import { addTop } from './top.js';
 
 /** Settings without a flag: every user of the machine can read the command line of a process. */
 const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey', 'acme.eabKey'];
@@ -79,6 +80,7 @@ program
 
 addHealth(program);
 addTap(program);
+addTop(program);
 addBench(program);
 
 // After a mistyped command the help is short enough to show; after a mistyped option it is too long.

@@ -57,13 +57,15 @@ describe('a capture file', () => {
   });
 
   it('a datagram never has the checksum 0, which IPv6 forbids', () => {
-    for (let value = 0; value < 0x10000; value++) {
+    const sent = (value: number): Buffer => {
       const payload = Buffer.alloc(2);
       payload.writeUInt16BE(value);
-      const [block] = packetsOf(written(batch(0, frame(payload))));
-      const { data = Buffer.alloc(0) } = block as Block;
-      if (sumOfDatagram(data) !== 0xffff || data.readUInt16BE(46) === 0) expect.fail(`of the payload ${value}`);
-    }
+      return packetsOf(written(batch(0, frame(payload))))[0]?.data as Buffer;
+    };
+    // With its own checksum as a payload, the checksum of a packet would be 0.
+    const data = sent(sent(0).readUInt16BE(46));
+    expect(data.readUInt16BE(46)).toBe(0xffff);
+    expect(sumOfDatagram(data)).toBe(0xffff);
   });
 
   it('a capture file says how long a packet is of which only a part is copied', () => {

@@ -1,0 +1,98 @@
+/** The feed of the live page, as `derpkit top` reads it. */
+import type { DebugClient } from '../debug-client.js';
+import { linesOf } from '../stream-parts.js';
+
+/** Figures of a relay at one moment. Counters begin with the relay. */
+export interface Sample {
+  /** Seconds since 1970. */
+  readonly time: number;
+  readonly connections: number;
+  readonly keys: number;
+  readonly home: number;
+  readonly packetsIn: number;
+  readonly packetsOut: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Packets by the reason why they were dropped; reasons without one are absent. */
+  readonly drops: Readonly<Record<string, number>>;
+  /** Milliseconds. */
+  readonly queueDelay: number;
+  readonly admitted: number;
+  readonly failed: number;
+  readonly refused: number;
+  /** Seconds of all threads. */
+  readonly cpu: number;
+  /** Bytes. */
+  readonly memory: number;
+  readonly mesh: readonly { readonly relay: string; readonly state: string; readonly peers: number }[];
+}
+
+/** A client in the list. Rates are in bits a second. */
+export interface Busy {
+  readonly key: string;
+  readonly app: string;
+  readonly address: string;
+  readonly rxRate: number;
+  readonly txRate: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  readonly dropped: number;
+  readonly queued: number;
+}
+
+/** What happened between two samples, with the busiest clients meanwhile. */
+export interface Span {
+  readonly before: Sample;
+  readonly now: Sample;
+  readonly busiest: readonly Busy[];
+}
+
+/**
+ * Reads the feed until it ends. Yields a span after each `interval` samples, with the list of clients that belongs to its end;
+ * where a relay has so many clients that the list takes longer than a second, with the list before. Rejects where the relay
+ * does not answer, or answers something else.
+ */
+export async function* spansOf(
+  client: DebugClient,
+  interval: number,
+  onOpen: () => void,
+): AsyncGenerator<Span, void, void> {
+  const answer = await client.get('live/events', {}, 'text/event-stream');
+  onOpen();
+  let [before, now, busiest, samples, isDue]: State = [undefined, undefined, [], 0, false];
+  for await (const { event, data } of eventsOf(linesOf(answer))) {
+    if (event === 'busiest') busiest = data as Busy[];
+    if (before && now && isDue && (event === 'busiest' || event === 'figures')) {
+      yield { before, now, busiest };
+      [before, samples, isDue] = [now, 0, false];
+    }
+    if (event === 'figures') {
+      now = data as Sample;
+      samples += 1;
+      if (before === undefined) [before, samples] = [now, 0];
+      isDue = samples >= interval;
+    }
+  }
+}
+
+type State = [Sample | undefined, Sample | undefined, readonly Busy[], number, boolean];
+
+/** Server-sent events whose data is JSON. */
+async function* eventsOf(lines: AsyncIterable<string>): AsyncGenerator<{ event: string; data: unknown }, void, void> {
+  let [event, data] = ['', ''];
+  for await (const line of lines) {
+    if (line.startsWith('event: ')) event = line.slice('event: '.length);
+    else if (line.startsWith('data: ')) data += line.slice('data: '.length);
+    if (line !== '') continue;
+    if (event !== '') yield { event, data: parse(data) };
+    [event, data] = ['', ''];
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error('the answer is no JSON');
+  }
+}

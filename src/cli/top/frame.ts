@@ -1,0 +1,162 @@
+/** What `derpkit top` shows, as lines of text and as JSON. */
+import { printable } from '../debug-client.js';
+import { SORTS, type Sort } from './clients.js';
+import type { Busy, Sample, Span } from './feed.js';
+
+/** Figures of the time between two samples. */
+export interface Report {
+  readonly relay: string;
+  /** Seconds since 1970. */
+  readonly time: number;
+  /** Seconds that the rates are an average of. */
+  readonly seconds: number;
+  readonly connections: number;
+  readonly keys: number;
+  readonly home: number;
+  /** Counters since the start of the relay. */
+  readonly totals: Readonly<Record<Counter, number>>;
+  /** Their growth in a second. */
+  readonly rates: Readonly<Record<Counter, number>>;
+  readonly drops: Readonly<Record<string, { readonly total: number; readonly rate: number }>>;
+  /** Milliseconds. */
+  readonly queueDelay: number;
+  /** Percent of one core. */
+  readonly cpu: number;
+  /** Bytes. */
+  readonly memory: number;
+  readonly mesh: Sample['mesh'];
+  readonly clients: readonly Busy[];
+}
+
+const COUNTERS = ['packetsIn', 'packetsOut', 'bytesIn', 'bytesOut', 'admitted', 'failed', 'refused'] as const;
+type Counter = (typeof COUNTERS)[number];
+
+export function reportOf(relay: string, { before, now }: Span, clients: readonly Busy[]): Report {
+  const seconds = Math.max(0.001, now.time - before.time);
+  // A relay that has started again counts from 0.
+  const rate = (total: number, earlier = 0) => Math.max(0, total - earlier) / seconds;
+  const each = (of: (name: Counter) => number) =>
+    Object.fromEntries(COUNTERS.map((name) => [name, of(name)])) as Record<Counter, number>;
+  const drops = Object.entries(now.drops).map(
+    ([reason, total]) => [reason, { total, rate: rate(total, before.drops[reason]) }] as const,
+  );
+  const { time, connections, keys, home, queueDelay, memory, mesh } = now;
+  return {
+    ...{ relay, time, seconds, connections, keys, home },
+    totals: each((name) => now[name]),
+    rates: each((name) => rate(now[name], before[name])),
+    drops: Object.fromEntries(drops),
+    queueDelay,
+    cpu: rate(now.cpu, before.cpu) * 100,
+    ...{ memory, mesh, clients },
+  };
+}
+
+/** Codes that make text stand out; empty where there is no colour. */
+export interface Style {
+  readonly label: (text: string) => string;
+  readonly head: (text: string) => string;
+  readonly alarm: (text: string) => string;
+}
+
+export const PLAIN: Style = { label: (text) => text, head: (text) => text, alarm: (text) => text };
+export const COLOURED: Style = {
+  label: (text) => `\x1b[1m${text}\x1b[0m`,
+  head: (text) => `\x1b[7m${text}\x1b[0m`,
+  alarm: (text) => `\x1b[1;31m${text}\x1b[0m`,
+};
+
+/** The room for a frame: a width of `Infinity` cuts nothing. */
+export interface Room {
+  readonly width: number;
+  readonly height: number;
+}
+
+const LABEL = 10;
+const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+
+/** The columns of the list, with their widths; those with a negative one align to the left, and are narrower if they can be. */
+const COLUMNS: readonly (readonly [head: string, width: number, cell: (client: Busy) => string])[] = [
+  ['NODE KEY', -16, ({ key }) => key.replace('nodekey:', '').slice(0, 16)],
+  ['FROM bit/s', 10, ({ rxRate }) => short(rxRate)],
+  ['TO bit/s', 10, ({ txRate }) => short(txRate)],
+  ['FROM B', 8, ({ rxBytes }) => short(rxBytes)],
+  ['TO B', 8, ({ txBytes }) => short(txBytes)],
+  ['QUEUED', 6, ({ queued }) => String(queued)],
+  ['DROPPED', 8, ({ dropped }) => short(dropped)],
+  ['ADDRESS', -39, ({ address }) => address],
+  ['APP', -32, ({ app }) => app],
+];
+
+/** The lines of a frame, none of them wider than the room, and no more of them than it is high. */
+export function frameOf(report: Report, { width, height }: Room, sort: Sort, style: Style, hint = ''): string[] {
+  const head = summary(report).map(([label, text, isAlarm]) => {
+    const cut = text.slice(0, Math.max(0, width - LABEL));
+    return style.label(label.padEnd(LABEL).slice(0, width)) + (isAlarm ? style.alarm(cut) : cut);
+  });
+  const [heads = '', ...clients] = table(report.clients).map((line) => line.slice(0, width));
+  const foot = hint === '' ? [] : [`by ${sort.about}; ${hint}`.slice(0, width)];
+  const left = Math.max(0, height - head.length - 2 - foot.length);
+  const lines = [...head, '', style.head(heads), ...clients.slice(0, left), ...foot];
+  return lines.slice(0, height);
+}
+
+/** The list with its heads. Columns of text are as wide as what is in them, and numbers stand below each other. */
+function table(clients: readonly Busy[]): string[] {
+  const rows = [
+    COLUMNS.map(([name]) => name),
+    ...clients.map((client) => COLUMNS.map(([, , cell]) => printable(cell(client)))),
+  ];
+  const widths = COLUMNS.map(([, most], column) =>
+    most > 0 ? most : Math.max(most, -Math.max(...rows.map((cells) => cells[column]?.length ?? 0))),
+  );
+  return rows.map((cells) =>
+    cells
+      .map((cell, column) => fitted(cell, widths[column] as number))
+      .join(' ')
+      .trimEnd(),
+  );
+}
+
+/** The keys, for the last line. */
+export const KEYS = `${SORTS.map(({ key, about }) => `${key}: ${about}`).join(', ')}, q: end`;
+
+function summary(report: Report): [label: string, text: string, isAlarm?: boolean][] {
+  const { relay, time, connections, keys, home, totals, rates, drops, queueDelay, cpu, memory, mesh } = report;
+  const pair = (name: Counter, text: string) => `${text} ${short(rates[name])}/s (${whole.format(totals[name])})`;
+  const bits = (name: 'bytesIn' | 'bytesOut', text: string) => `${text} ${short(rates[name] * 8)}bit/s`;
+  const reasons = Object.entries(drops).map(
+    ([reason, { total, rate }]) => `${printable(reason)} ${short(rate)}/s (${whole.format(total)})`,
+  );
+  const isDropping = Object.values(drops).some(({ rate }) => rate > 0);
+  const links = mesh.map(({ relay: other, state, peers }) => `${printable(`${other} ${state}`)}, ${peers} clients`);
+  return [
+    ['relay', `${printable(relay)} at ${new Date(time * 1000).toISOString().slice(0, 19)}Z`],
+    [
+      'clients',
+      `${whole.format(connections)} connections of ${whole.format(keys)} keys, ${whole.format(home)} at home`,
+    ],
+    ['packets', [pair('packetsIn', 'in'), pair('packetsOut', 'out')].join('  ')],
+    ['bits', [bits('bytesIn', 'in'), bits('bytesOut', 'out')].join('  ')],
+    ['dropped', reasons.join('  ') || 'none', isDropping],
+    ['logins', [pair('admitted', 'admitted'), pair('failed', 'failed'), pair('refused', 'refused')].join('  ')],
+    ['process', `processor ${cpu.toFixed(1)} %  memory ${short(memory)}B  delay in queues ${queueDelay.toFixed(2)} ms`],
+    ...(links.length > 0 ? [['mesh', links.join('  ')] as [string, string]] : []),
+  ];
+}
+
+const UNITS = ['', 'k', 'M', 'G', 'T', 'P'];
+
+/** A number in four characters or less, and its unit: `0.5`, `12`, `1.2k`, `340M`. */
+function short(value: number): string {
+  let [rest, unit] = [value, 0];
+  // What would be rounded to 1000 has the next unit.
+  for (; rest >= 999.5 && unit < UNITS.length - 1; unit++) rest /= 1000;
+  const digits = rest >= 99.95 || Number.isInteger(rest) ? 0 : 1;
+  return `${Number(rest.toFixed(digits))}${UNITS[unit]}`;
+}
+
+/** Text of this width; a negative one aligns it to the left. */
+function fitted(text: string, width: number): string {
+  return width < 0 ? text.slice(0, -width).padEnd(-width) : text.slice(0, width).padStart(width);
+}
