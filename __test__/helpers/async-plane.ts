@@ -90,9 +90,9 @@ class AsyncPlane implements DataPlane {
     this.down.push(() => this.inner.adopt(...crossed));
   }
 
-  attach(stream: Parameters<DataPlane['attach']>[0], peer: Parameters<DataPlane['attach']>[1]) {
-    const crossed = cross(peer);
-    return this.ask(() => this.inner.attach(stream, crossed));
+  attach(...[stream, ...rest]: Parameters<DataPlane['attach']>) {
+    const crossed = cross(rest);
+    return this.ask(() => this.inner.attach(stream, ...crossed));
   }
 
   dial(...args: Parameters<DataPlane['dial']>): void {

@@ -38,7 +38,7 @@ export interface BindingPlane {
   newId(): number;
   left(id: number): void;
   adopt(id: number, fd: number, how: BindingAdoption): void;
-  attach(id: number, address: string, port: number): number;
+  attach(id: number, address: string, port: number, uncounted: boolean): number;
   snapshot(after: number, limit: number): Snapshot;
   tap(key: Uint8Array | null, snapLength: number): boolean;
   takeTapped(): ArrayBuffer | null;

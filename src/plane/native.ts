@@ -18,6 +18,7 @@ import { policyForBinding } from './native-policy.js';
 import { tapBatch } from './native-tap.js';
 import type {
   Adoption,
+  AttachOptions,
   CertificateSet,
   CloseReason,
   ConnectionId,
@@ -194,17 +195,18 @@ class NativePlane implements DataPlane {
     stream.write('', () => giveOrEnd());
   }
 
-  async attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId> {
+  async attach(stream: Duplex, peer: PeerAddress, options: AttachOptions = {}): Promise<ConnectionId> {
     const id = this.plane.newId();
-    this.join(id, stream, peer);
+    this.join(id, stream, peer, options.uncounted === true);
     return id;
   }
 
   /** Gives the plane a JavaScript stream as a connection. */
-  private join(id: ConnectionId, stream: Duplex, { address, port }: PeerAddress): void {
+  private join(id: ConnectionId, stream: Duplex, { address, port }: PeerAddress, uncounted: boolean): void {
     this.transports.set(id, stream);
     stream.once('close', () => this.transports.delete(id));
-    const pipe = new Socket({ fd: this.plane.attach(id, address, port), readable: true, writable: true });
+    const fd = this.plane.attach(id, address, port, uncounted);
+    const pipe = new Socket({ fd, readable: true, writable: true });
     for (const [from, to] of [
       [stream, pipe],
       [pipe, stream],

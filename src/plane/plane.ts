@@ -118,7 +118,7 @@ export interface DataPlane {
    * Serves DERP, from the greeting on, on a transport that JavaScript owns. Here alone, every chunk crosses between
    * planes.
    */
-  attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId>;
+  attach(stream: Duplex, peer: PeerAddress, options?: AttachOptions): Promise<ConnectionId>;
   /**
    * Connects to another relay as its mesh peer: TCP, TLS, HTTP, login with the plane's own key. `linkOpen` or
    * `linkClosed` follows. Over TLS 1.3, a plane that sees a meta certificate in the relay's chain starts fast.
@@ -148,6 +148,15 @@ export interface DataPlane {
 
   /** Closes listeners, connections and links; resolves when all are closed. May be called again. */
   shutdown(): Promise<void>;
+}
+
+/** Options of an attached connection. */
+export interface AttachOptions {
+  /**
+   * The connection is the relay's own: no counter, snapshot or tap shows it, or its packets. Events tell of it as of any other.
+   * The rows of {@link CounterPage} that say what is held, or was too much, leave it out, too.
+   */
+  readonly uncounted?: boolean;
 }
 
 /** Options for sending control frames. */

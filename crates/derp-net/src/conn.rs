@@ -34,6 +34,8 @@ pub(crate) struct Conn {
     pub(crate) tls: Option<Version>,
     /// The number by which the control plane knows it, if it is a link.
     link: Option<u64>,
+    /// The relay's own: no counter, snapshot or tap shows it.
+    pub(crate) uncounted: bool,
 
     // Set once, later.
     /// The key that the client has proven. Set by the owner when the login succeeds.
@@ -123,6 +125,7 @@ impl Conn {
             peer,
             tls: None,
             link: None,
+            uncounted: false,
             key: OnceLock::new(),
             mesh: AtomicBool::new(false),
             open: AtomicBool::new(false),
@@ -134,6 +137,11 @@ impl Conn {
             bytes_received: AtomicU64::new(0),
             round_trip: AtomicU32::new(0),
         }
+    }
+
+    /// The same, not to be seen.
+    pub(crate) fn into_uncounted(self) -> Self {
+        Self { uncounted: true, ..self }
     }
 
     /// Its owner has measured its round trip. One that is too short to be told in microseconds takes one.

@@ -54,6 +54,8 @@ pub struct Adoption {
     pub not_ideal: bool,
     /// DERP lies in the messages of a WebSocket.
     pub web_socket: bool,
+    /// The relay's own: no counter, snapshot or tap shows it.
+    pub uncounted: bool,
 }
 
 impl Plane {
@@ -255,7 +257,7 @@ impl Plane {
         let shared = &self.shared;
         // Whatever comes of it, the HTTP server has it no more.
         let room = shared.given.lock().remove(&id).unwrap_or_else(|| shared.room.nothing());
-        let Adoption { leftover, listener, not_ideal, web_socket } = how;
+        let Adoption { leftover, listener, not_ideal, web_socket, uncounted } = how;
         let stream = Arc::new(stream);
         let Some(guest) = Ctx::now(shared).enter(listener, Stage::LoggingIn, peer, &stream) else { return };
         let bridge = shared.bridges.lock().remove(&id);
@@ -269,7 +271,8 @@ impl Plane {
             }
         };
         let bridge = bridge.map(|bridge| bridge.token);
-        let conn = Arc::new(Conn::new(id, worker, peer, writer, tls, Instant::now()));
+        let conn = Conn::new(id, worker, peer, writer, tls, Instant::now());
+        let conn = Arc::new(if uncounted { conn.into_uncounted() } else { conn });
         conn.count_tls(&shared.counters);
         // Before its worker has it: commands for it may follow at once.
         shared.conns.lock().insert(id, conn.clone());
@@ -304,7 +307,7 @@ impl Plane {
         let mut total = 0;
         let mut page: Vec<Arc<Conn>> = {
             let conns = ctx.conns.lock();
-            let admitted = conns.values().filter(|conn| conn.is_admitted()).inspect(|_| total += 1);
+            let admitted = conns.values().filter(|conn| conn.is_admitted() && !conn.uncounted).inspect(|_| total += 1);
             let mut behind: Vec<_> = admitted.filter(|conn| conn.id > after).collect();
             if behind.len() > limit {
                 behind.select_nth_unstable_by_key(limit, |conn| conn.id);

@@ -272,7 +272,8 @@ impl BindingPlane {
             })
             .or_else(|error| throw(&env, Code::Internal, &error))?;
         let BindingAdoption { listener, address, port, leftover, not_ideal, web_socket } = how;
-        let how = Adoption { leftover: leftover.to_vec(), listener: listener as u64, not_ideal, web_socket };
+        let (leftover, listener) = (leftover.to_vec(), listener as u64);
+        let how = Adoption { leftover, listener, not_ideal, web_socket, uncounted: false };
         self.called().adopt(id as u64, stream, peer(&address, port), how);
         Ok(())
     }
@@ -283,11 +284,12 @@ impl BindingPlane {
         self.called().left(id as u64);
     }
 
-    /// A pipe whose far end is a connection of the plane's. Returns the descriptor of the near end, the caller's to close.
+    /// A pipe whose far end is a connection of the plane's, which `uncounted` keeps out of sight. Returns the descriptor of the
+    /// near end, the caller's to close.
     #[napi]
-    pub fn attach(&self, env: Env, id: f64, address: String, port: u16) -> Result<i32> {
+    pub fn attach(&self, env: Env, id: f64, address: String, port: u16, uncounted: bool) -> Result<i32> {
         let (near, far) = ffi_unsafe::pipe().or_else(|error| throw(&env, Code::Internal, &error))?;
-        self.called().adopt(id as u64, far, peer(&address, port), Adoption::default());
+        self.called().adopt(id as u64, far, peer(&address, port), Adoption { uncounted, ..Adoption::default() });
         Ok(near)
     }
 

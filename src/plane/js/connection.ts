@@ -4,16 +4,9 @@ import type { NodeKey } from '../../protocol/key.js';
 import { type OpenedLogin, sealServerInfo } from '../../protocol/login.js';
 import type { PeerGoneReason } from '../../protocol/wire.js';
 import type { LoginFailure } from '../failures.js';
-import type {
-  Admission,
-  CloseReason,
-  ConnectionId,
-  PeerAddress,
-  PlaneEvents,
-  ReceiveRate,
-  TlsVersion,
-} from '../plane.js';
+import type { Admission, CloseReason, ConnectionId, PlaneEvents, ReceiveRate } from '../plane.js';
 import type { Stranger } from '../strangers.js';
+import type { Arrival } from './arrival.js';
 import type { Share } from './budget.js';
 import type { Holder } from './budgets.js';
 import type { Client, ForwardingContext } from './client.js';
@@ -27,15 +20,6 @@ import type { Entry } from './table.js';
 import { TokenBucket } from './token-bucket.js';
 import { WebSocketStream } from './websocket-stream.js';
 import { type Timed, Wheel } from './wheel.js';
-
-/** How a connection came to speak DERP. */
-export interface Arrival {
-  readonly id: ConnectionId;
-  readonly stream: Duplex;
-  readonly peer: PeerAddress;
-  readonly tlsVersion: TlsVersion | null;
-  readonly notIdeal: boolean;
-}
 
 type Phase = 'login' | 'waiting' | 'open' | 'closed';
 
@@ -253,8 +237,9 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     return this.mesh ? MESH_PEER : CLIENT;
   }
 
-  get isAdmitted(): boolean {
-    return this.session !== undefined;
+  /** Whether a snapshot shows it. */
+  get isShown(): boolean {
+    return this.session !== undefined && !this.arrival.uncounted;
   }
 
   /** One row of a snapshot, in the order of its columns. */

@@ -12,6 +12,7 @@ import type { PeerGoneReason } from '../../protocol/wire.js';
 import { WritableCounters } from '../counters.js';
 import type {
   Adoption,
+  AttachOptions,
   CertificateSet,
   ConnectionId,
   DataPlane,
@@ -29,8 +30,9 @@ import type {
   TapOptions,
 } from '../plane.js';
 import { Pool, type Stranger, Strangers } from '../strangers.js';
+import type { Arrival } from './arrival.js';
 import { makeBudgets } from './budgets.js';
-import { type Arrival, Connection, type ConnectionContext } from './connection.js';
+import { Connection, type ConnectionContext } from './connection.js';
 import { EventQueue } from './events.js';
 import { Failures } from './failures.js';
 import { hangUp } from './hang-up.js';
@@ -42,6 +44,7 @@ import { StunListener } from './stun.js';
 import { Table } from './table.js';
 import { JsTap } from './tap.js';
 import { TlsContexts } from './tls.js';
+import { uncounted } from './uncounted.js';
 import { WebSocketStream } from './websocket-stream.js';
 import { Wheel } from './wheel.js';
 
@@ -202,10 +205,11 @@ class JsPlane implements DataPlane {
     if (stream.readableEnded && !webSocket.readableEnded) webSocket.push(null);
   }
 
-  async attach(stream: Duplex, peer: PeerAddress): Promise<ConnectionId> {
+  async attach(stream: Duplex, peer: PeerAddress, options: AttachOptions = {}): Promise<ConnectionId> {
     const id = this.newId();
     const place = this.placeFor(stream, NO_LISTENER, peer);
-    if (place) this.begin({ id, stream, peer, tlsVersion: null, notIdeal: false }, place, NOTHING, NOTHING);
+    const arrival = { id, stream, peer, tlsVersion: null, notIdeal: false, uncounted: options.uncounted === true };
+    if (place) this.begin(arrival, place, NOTHING, NOTHING);
     return id;
   }
 
@@ -227,7 +231,7 @@ class JsPlane implements DataPlane {
   }
 
   async snapshot(after: ConnectionId, limit: number): Promise<Snapshot> {
-    const admitted = [...this.context.connections.values()].filter((connection) => connection.isAdmitted);
+    const admitted = [...this.context.connections.values()].filter((connection) => connection.isShown);
     const behind = admitted.filter(({ id }) => id > after).sort((one, other) => one.id - other.id);
     return {
       total: admitted.length,
@@ -280,7 +284,8 @@ class JsPlane implements DataPlane {
   }
 
   private begin(arrival: Arrival, place: Stranger, answer: Buffer, leftover: Buffer): void {
-    const connection = new Connection(arrival, place, this.context);
+    const context = arrival.uncounted ? uncounted(this.context) : this.context;
+    const connection = new Connection(arrival, place, context);
     connection.start(answer.length > 0 ? Buffer.concat([answer, this.greeting]) : this.greeting, leftover);
   }
 

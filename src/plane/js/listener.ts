@@ -12,7 +12,7 @@ import type {
   TlsVersion,
 } from '../plane.js';
 import { Pool, type Stranger } from '../strangers.js';
-import type { Arrival } from './connection.js';
+import type { Arrival } from './arrival.js';
 import type { PlaneContext } from './context.js';
 import { type HandshakeFault, handshakeFault } from './failures.js';
 import { Handshake, type HandshakeOwner } from './handshake.js';

@@ -201,6 +201,7 @@ impl Conn {
         ctx: Ctx<'_>,
         close: impl FnOnce(&mut Egress, &EgressContext<'_>) -> Vec<NodeKey>,
     ) {
+        let ctx = ctx.of(self);
         let end = self.admission.end();
         ctx.conns.lock().remove(&self.id);
         match &end {
@@ -222,7 +223,7 @@ impl Conn {
         }
         ctx.subscribers.senders.forget(self.id);
         if !matches!(end, End::Again) {
-            self.uncount_tls(&ctx.counters);
+            self.uncount_tls(ctx.counters);
         }
         if !matches!(end, End::Again) && self.key().is_some() {
             ctx.events.closed(self, reason, guest);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use derp_proto::counters::Counter;
+use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::NodeKey;
 
 use crate::base::budget::Share;
@@ -23,17 +23,33 @@ use crate::state::tap::Tapped;
 #[derive(Clone, Copy)]
 pub(crate) struct Ctx<'a> {
     shared: &'a Shared,
+    /// Where things are counted: on the page of the plane, unless they are about a connection that counts nowhere.
+    pub(crate) counters: &'a Counters,
     pub(crate) now: Instant,
 }
 
 impl<'a> Ctx<'a> {
     pub(crate) fn now(shared: &'a Shared) -> Self {
-        Self { shared, now: Instant::now() }
+        Self { shared, counters: &shared.counters, now: Instant::now() }
     }
 
     #[cfg(test)]
     pub(crate) fn at(shared: &'a Shared, now: Instant) -> Self {
-        Self { shared, now }
+        Self { shared, counters: &shared.counters, now }
+    }
+
+    /// For what is done on behalf of `conn`.
+    pub(crate) fn of(self, conn: &Conn) -> Self {
+        Self { counters: self.page_of(conn), ..self }
+    }
+
+    /// Whether this is done on behalf of a connection that counts nowhere.
+    pub(crate) fn is_uncounted(&self) -> bool {
+        std::ptr::eq(self.counters, &raw const self.shared.uncounted)
+    }
+
+    fn page_of(&self, conn: &Conn) -> &'a Counters {
+        if conn.uncounted { &self.shared.uncounted } else { &self.shared.counters }
     }
 
     /// Room for the descriptor of one more connection, unless the rest is to be left for everything else.
@@ -96,7 +112,7 @@ impl<'a> Ctx<'a> {
     pub(crate) fn egress_context(&self, conn: &Conn) -> EgressContext<'a> {
         let policy = self.policy.load();
         EgressContext {
-            counters: &self.shared.counters,
+            counters: self.page_of(conn),
             subscribers: &self.shared.subscribers,
             budgets: &self.shared.budgets,
             worker: conn.worker,

@@ -25,13 +25,13 @@ impl Ctx<'_> {
 
     fn relieve(&self, ledger: &Ledger<Holder>, limit: usize, act: impl Fn(&Arc<Conn>, usize)) {
         for _ in 0..ROUNDS {
-            let excess = ledger.excess(limit, &self.counters);
+            let excess = ledger.excess(limit, self.counters);
             if excess == 0 {
                 return;
             }
             // One that is not found is about to let go of everything.
             let Some(conn) = ledger.largest(0).and_then(|(_, holder)| self.holder(holder)) else { return };
-            ledger.count(&self.counters);
+            ledger.count(self.counters);
             act(&conn, excess);
         }
     }

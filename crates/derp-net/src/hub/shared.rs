@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) policy: ArcSwap<Policy>,
     pub(crate) certificates: ArcSwapOption<CertificateSet>,
     pub(crate) counters: Arc<Counters>,
+    /// The page of connections that are not to be seen: nobody reads it.
+    pub(crate) uncounted: Counters,
     pub(crate) table: Table<Conn>,
     /// Who was sent packets of whom.
     pub(crate) subscribers: Subscribers,
@@ -142,6 +144,7 @@ impl Shared {
             certificates: ArcSwapOption::empty(),
             strangers: Arc::new(Strangers::new(counters.clone())),
             counters,
+            uncounted: Counters::default(),
             table: Table::default(),
             subscribers: Subscribers::default(),
             events: Events::new(wake),

@@ -96,7 +96,7 @@ impl Fanout {
         if !self.heads.is_empty() {
             ctx.counters.add(Counter::PACKETS_FORWARDED_OUT, self.heads.len() as u64);
         }
-        if ctx.tap.is_on() {
+        if ctx.tap.is_on() && !ctx.is_uncounted() {
             self.tap(gathered, read, ctx);
         }
         if self.destinations.len() > 1 {

@@ -265,7 +265,7 @@ fn drop_packet(packet: &Packet<'_>, reason: DropReason, ctx: Ctx<'_>) {
     if let Some(watched) = ctx.watched(destination) {
         watched.dropped(*source, reason);
     }
-    if ctx.tap.is_on() {
+    if ctx.tap.is_on() && !ctx.is_uncounted() {
         ctx.tap([Tapped { source, destination, kind: *kind, payload: packet.payload(), dropped: Some(reason) }]);
     }
 }

@@ -62,7 +62,7 @@ enum Phase {
 
 impl Session {
     pub(crate) fn new(conn: Arc<Conn>, not_ideal: bool, guest: Guest, ctx: Ctx<'_>) -> Self {
-        ctx.counters.add(Counter::ACCEPTS, 1);
+        ctx.of(&conn).counters.add(Counter::ACCEPTS, 1);
         let ends = ctx.now + guest.patience(ctx.policy.load().client_info_deadline);
         let bytes = ctx.login_bytes.nothing();
         let phase = Phase::Login { ends, not_ideal, guest, bytes };
@@ -137,6 +137,7 @@ impl Session {
 
     /// The same with bytes of DERP.
     fn feed(&mut self, read: &mut [u8], fanout: &mut Fanout, ctx: Ctx<'_>) -> Result<(), CloseReason> {
+        let ctx = ctx.of(&self.conn);
         let mut gathered = Vec::new();
         let result = self.cut(&mut gathered, read, fanout, ctx);
         // Whatever comes behind a packet, the packet has been sent.
@@ -183,7 +184,7 @@ impl Session {
         if let Phase::Admitted(forwarding) = &mut self.phase
             && forwarding.samples(ctx)
         {
-            ctx.sample(&self.conn, stream);
+            ctx.of(&self.conn).sample(&self.conn, stream);
         }
     }
 
@@ -252,7 +253,7 @@ impl Session {
         let limit = if self.conn.is_mesh() { policy.mesh_write_deadline } else { policy.write_deadline };
         match (self.conn.stalled_since(limit.is_some(), ctx), limit) {
             (Some(since), Some(limit)) if ctx.now >= since + limit => {
-                ctx.counters.add(Counter::WRITE_TIMEOUTS, 1);
+                ctx.of(&self.conn).counters.add(Counter::WRITE_TIMEOUTS, 1);
                 Err(CloseReason::WriteTimeout)
             }
             (Some(since), Some(limit)) => Ok(next.min(since + limit)),

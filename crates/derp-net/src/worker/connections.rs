@@ -289,7 +289,7 @@ impl Connections {
         let conn = Conn::new(slot.id, self.worker, head.peer, Some(writer), tls, ctx.now);
         conn.token.store(token, Ordering::Relaxed);
         let conn = Arc::new(conn);
-        conn.count_tls(&ctx.counters);
+        conn.count_tls(ctx.counters);
         ctx.conns.lock().insert(conn.id, conn.clone());
         slot.phase = Phase::Derp(Box::new(Session::new(conn, upgrade.not_ideal, guest, ctx)));
         let answer: &[u8] = if upgrade.fast_start { &[] } else { &ctx.switching };

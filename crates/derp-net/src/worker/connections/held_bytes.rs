@@ -12,7 +12,7 @@ impl Connections {
         let Some(slot) = self.slots.get_mut(token) else { return };
         let of_frames = if let Phase::Derp(session) = &slot.phase { session.kept() } else { 0 };
         let kept = of_frames + slot.tls_reader.as_ref().map_or(0, |tls_reader| tls_reader.kept());
-        if ctx.budgets.partial.note(self.worker, &mut slot.kept, (token, slot.id), kept, &ctx.counters) {
+        if ctx.budgets.partial.note(self.worker, &mut slot.kept, (token, slot.id), kept, ctx.counters) {
             self.relieve(ctx);
         }
     }
@@ -22,7 +22,7 @@ impl Connections {
         let ledger = &ctx.budgets.partial;
         ledger.looks(self.worker);
         let limit = ctx.policy.load().partial_bytes;
-        while ledger.excess(limit, &ctx.counters) > 0 {
+        while ledger.excess(limit, ctx.counters) > 0 {
             let Some((worker, (token, id))) = ledger.largest(self.worker) else { return };
             if worker != self.worker {
                 if ledger.asks(worker) {
@@ -33,7 +33,7 @@ impl Connections {
             if self.slots.get(token).is_none_or(|slot| slot.id != id) {
                 return;
             }
-            ledger.count(&ctx.counters);
+            ledger.count(ctx.counters);
             self.remove(token, CloseReason::OverBudget, ctx);
         }
     }
@@ -41,7 +41,7 @@ impl Connections {
     /// Takes a connection out of its place, and what it keeps out of the books.
     pub(super) fn take(&mut self, token: usize, ctx: Ctx<'_>) -> Option<ConnSlot> {
         let mut slot = self.slots.try_remove(token)?;
-        ctx.budgets.partial.note(self.worker, &mut slot.kept, (token, slot.id), 0, &ctx.counters);
+        ctx.budgets.partial.note(self.worker, &mut slot.kept, (token, slot.id), 0, ctx.counters);
         Some(slot)
     }
 }
