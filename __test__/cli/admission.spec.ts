@@ -83,7 +83,9 @@ describe('secrets of verifiers', () => {
       ['/debug/', '/debug/varz', '/debug/vars'].map(async (path) => (await get(port, path)).text()),
     );
     expect(pages[0]).toMatch(/Admission by http:\/\/127\.0\.0\.1:\d+:<\/b> fails; last error \S+: 500 Internal/);
-    expect(pages[1]).toMatch(/^derpkit_admission\{verifier="http:\/\/127\.0\.0\.1:\d+",outcome="error"\} 1$/m);
+    expect(pages[1]).toMatch(
+      /^derpkit_admission_decisions_total\{verifier="http:\/\/127\.0\.0\.1:\d+",outcome="error"\} 1$/m,
+    );
     const { stdout, stderr } = await relay.stop();
     expect([...pages, stdout, stderr].join('\n')).not.toContain('secret');
   });

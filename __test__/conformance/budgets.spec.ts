@@ -71,8 +71,8 @@ describe.each(LANES_AND_TLS)('partial frames, $name', (lane) => {
       for (const attacker of attackers.slice(0, 8)) expect(await relay.endOf(attacker.key)).toBe('over_budget');
       expect(relay.disconnected).toHaveLength(8);
       const shown = await metrics(relay);
-      expect(shown.get('derpkit_over_budget{what="partial_bytes"}')).toBe(8);
-      expect(shown.get('derpkit_held{what="partial_bytes"}')).toBe(relay.count('held:partial_bytes'));
+      expect(shown.get('derpkit_over_budget_total{what="partial_bytes"}')).toBe(8);
+      expect(shown.get('derpkit_held_bytes{what="partial"}')).toBe(relay.count('held:partial_bytes'));
       // The remaining clients are as well as before.
       slow.send(begun(reader, 30_000, 30_037).subarray(20_000));
       expect((await reader.expect('RecvPacket')).source).toBe(slow.key);
@@ -173,7 +173,7 @@ describe.each(LANES_AND_TLS)('data that waits to be sent, $name', (lane) => {
       expect(arrived).toHaveLength(toFrozen - dropped);
       expect(relay.drops()).toEqual({ over_budget: dropped });
       expect(relay.count('over_budget:queued_bytes')).toBeGreaterThanOrEqual(40);
-      expect((await metrics(relay)).get('derpkit_over_budget{what="queued_bytes"}')).toBe(
+      expect((await metrics(relay)).get('derpkit_over_budget_total{what="queued_bytes"}')).toBe(
         relay.count('over_budget:queued_bytes'),
       );
       await eventually(() => relay.count('held:queued_bytes') === 0, 'nothing to wait any more');

@@ -131,13 +131,13 @@ describe.each(LANES)('connections that fail, $name', (lane) => {
     varz.write('GET /debug/varz HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n');
     const metrics = (await varz.rest()).toString();
     for (const row of [
-      'derpkit_handshakes_failed{reason="http"} 1',
-      'derpkit_handshakes_failed{reason="no_common_protocol"} 1',
-      'derpkit_requests_failed{reason="bad_request"} 1',
-      'derpkit_requests_failed{reason="too_large"} 1',
-      'derpkit_logins_failed{reason="no_client_info"} 1',
-      'derpkit_logins_failed{reason="bad_box"} 0',
-      'derpkit_wrong_mesh_keys 1',
+      'derpkit_handshakes_failed_total{reason="http"} 1',
+      'derpkit_handshakes_failed_total{reason="no_common_protocol"} 1',
+      'derpkit_requests_failed_total{reason="bad_request"} 1',
+      'derpkit_requests_failed_total{reason="too_large"} 1',
+      'derpkit_logins_failed_total{reason="no_client_info"} 1',
+      'derpkit_logins_failed_total{reason="bad_box"} 0',
+      'derpkit_wrong_mesh_keys_total 1',
     ]) {
       expect(metrics).toContain(`${row}\n`);
     }

@@ -210,7 +210,7 @@ describe.each(LANES)('bounds of strangers, $name', (lane) => {
     for (let wave = 0; wave < 4; wave++) await flood.wave(WAVE);
     await relay.untilCount('strangers_evicted:pool', 2 * POOL - POOL);
     const { body } = await ask(relay.target(), '/debug/varz');
-    expect(body).toMatch(/^derpkit_strangers_evicted\{full="pool"\} 3[23]$/m);
-    expect(body).toMatch(/^derpkit_strangers_refused\{full="address"\} 0$/m);
+    expect(body).toMatch(/^derpkit_strangers_evicted_total\{full="pool"\} 3[23]$/m);
+    expect(body).toMatch(/^derpkit_strangers_refused_total\{full="address"\} 0$/m);
   });
 });

@@ -59,7 +59,7 @@ const figures = {
   bytesStormed: { name: 'B per client, after a storm', path: 'clients.bytes_each_stormed', digits: 0, better: 'less' },
   kernelQueues: { name: 'kernel, B of queues', path: 'clients.kernel.queue_bytes_each', digits: 0 },
   kernelObjects: { name: 'kernel, B of objects', path: 'clients.kernel.object_bytes_each', digits: 0 },
-  contended: { name: 'locks found taken', path: 'relay_counts.derpkit_egress_contended', digits: 0 },
+  contended: { name: 'locks found taken', path: 'relay_counts.derpkit_egress_contended_total', digits: 0 },
   serverCpu: { name: 'relay CPU, %', path: 'server.cpu_percent', digits: 1 },
   otherServerCpu: { name: "the other relay's CPU, %", path: 'other_server.cpu_percent', digits: 1 },
   generatorCpu: { name: 'generator CPU, %', path: 'generator.cpu_percent', digits: 0 },

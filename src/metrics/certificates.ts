@@ -17,12 +17,14 @@ export function certificateMetrics(figures: readonly CertificateFigures[]): Entr
     });
   const ends = rows(({ notAfter }) => (notAfter > 0 ? notAfter : undefined));
   const failures = rows((figure) => figure.failures);
-  return [
-    ...(ends.length > 0
-      ? [['gauge_derpkit_certificate_not_after_seconds', labels('name', Object.fromEntries(ends))] as const]
-      : []),
-    ...(failures.length > 0
-      ? [['gauge_derpkit_certificate_failures', labels('name', Object.fromEntries(failures))] as const]
-      : []),
-  ];
+  const entries: Entry[] = [];
+  if (ends.length > 0) {
+    const help = 'When the certificate for a name expires, in seconds since 1970.';
+    entries.push(['gauge_derpkit_certificate_not_after_seconds', labels('name', Object.fromEntries(ends)), help]);
+  }
+  if (failures.length > 0) {
+    const help = 'Failed renewals in a row of the certificate for a name.';
+    entries.push(['gauge_derpkit_certificate_failures', labels('name', Object.fromEntries(failures)), help]);
+  }
+  return entries;
 }

@@ -1,97 +1,16 @@
-/** derper's metrics under derper's names, from the figures of the relay's parts. Pure. */
-import {
-  COUNTER_NAMES,
-  type CounterName,
-  DROP_REASONS,
-  FAILURE_COUNTERS,
-  PACKET_KINDS,
-  WRITE_FRAMES_BOUNDS,
-} from '../plane/counters.js';
-import type { HistogramFigures, RelayFigures } from '../registry/figures.js';
-import { type CertificateFigures, certificateMetrics } from './certificates.js';
-import { bare, type Entry, histogram, int, labels, set, type Value } from './exposition.js';
-import { type MeshFigures, type MeshSourceFigures, meshMetrics } from './mesh.js';
+/** All metrics, from the figures of the relay's parts; here those of derper, under derper's names. Pure. */
+import { COUNTER_NAMES, DROP_REASONS, PACKET_KINDS, WRITE_FRAMES_BOUNDS } from '../plane/counters.js';
+import type { HistogramFigures } from '../registry/figures.js';
+import { derpkitMetrics } from './derpkit.js';
+import { bare, type Entry, histogram, int, labels, set } from './exposition.js';
+import type { LinuxFigures, MetricSources, TlsFigures } from './sources.js';
 
-export interface MetricSources {
-  readonly version: string;
-  readonly plane: 'js' | 'native';
-  readonly counters: Readonly<Record<CounterName, number>>;
-  readonly clients: RelayFigures;
-  readonly webSocketAccepts: number;
-  /** Unadmitted connections that were evicted or refused, by what was full. */
-  readonly strangers: Record<'evicted' | 'refused', Readonly<Record<string, number>>>;
-  /** Requests that the HTTP server has refused, by reason. */
-  readonly requestFailures: Readonly<Record<string, number>>;
-  /** Clients that showed a mesh key that is not the relay's. */
-  readonly wrongMeshKeys: number;
-  readonly bootstrap: BootstrapFigures;
-  /** On TLS relays only: requests in total and in progress, by TLS version. */
-  readonly tls: TlsFigures | undefined;
-  /** Only with a rate file; zeros if it sets no limit. */
-  readonly rateLimit: { readonly bytesPerSecond: number; readonly burst: number } | undefined;
-  /** The relays that this one dials; without any, there are no mesh metrics. */
-  readonly mesh: readonly MeshFigures[];
-  /** The sources of `mesh.discover`. */
-  readonly meshSources: readonly MeshSourceFigures[];
-  /** Absent if every client is admitted; there are no admission metrics then. */
-  readonly admission: AdmissionFigures | undefined;
-  /** Names that have a certificate, or failed to get one. */
-  readonly certificates: readonly CertificateFigures[];
-  readonly faults: number;
-  readonly process: ProcessFigures;
-}
-
-export interface AdmissionFigures {
-  readonly outcomes: readonly { readonly of: readonly string[]; readonly value: number }[];
-  /** In seconds. */
-  readonly times: HistogramFigures;
-}
-
-export interface TlsFigures {
-  readonly requests: Readonly<Record<string, number>>;
-  readonly active: Readonly<Record<string, number>>;
-}
-
-export interface BootstrapFigures {
-  readonly requests: number;
-  readonly publishedHits: number;
-  readonly publishedMisses: number;
-  readonly unpublishedHits: number;
-  readonly unpublishedMisses: number;
-  readonly unpublishedPercentMisses: number;
-  readonly queriedDomains: number;
-}
-
-export interface ProcessFigures {
-  /** In seconds since 1970. */
-  readonly startedAt: number;
-  /** When the machine booted, in seconds since 1970. */
-  readonly bootedAt: number;
-  readonly uptime: number;
-  readonly cpuSeconds: number;
-  readonly residentBytes: number;
-  readonly residentBytesAtStart: number;
-  readonly heapBytes: number;
-  /** 0 if the system does not tell. */
-  readonly openFiles: number;
-  /** Figures that only Linux provides. */
-  readonly linux: LinuxFigures | undefined;
-}
-
-export interface LinuxFigures {
-  readonly maxOpenFiles: number;
-  readonly virtualBytes: number;
-  readonly maxVirtualBytes: number;
-  /** Bytes of the whole network namespace. */
-  readonly networkBytes: { readonly received: number; readonly sent: number };
-}
-
-export function derperMetrics(sources: MetricSources): Entry[] {
+export function relayMetrics(sources: MetricSources): Entry[] {
   const { version, counters, bootstrap, process, tls } = sources;
   return [
     ['derp', set(derp(sources))],
-    ['derp_packets_dropped', drops(counters, 'packets')],
-    ['derp_bytes_dropped', drops(counters, 'bytes')],
+    drops(counters, 'packets'),
+    drops(counters, 'bytes'),
     ['derp_websocket_accepts', int(sources.webSocketAccepts)],
     ['stun', set(stun(counters))],
     ['counter_bootstrap_dns_requests', int(bootstrap.requests)],
@@ -102,25 +21,11 @@ export function derperMetrics(sources: MetricSources): Entry[] {
     ['counter_bootstrap_dns_unpublished_percent_misses', int(bootstrap.unpublishedPercentMisses)],
     ['counter_bootstrap_dns_queried_domains', bare(bootstrap.queriedDomains)],
     ...(tls ? tlsMetrics(tls, counters) : []),
-    ...meshMetrics(sources.mesh, sources.meshSources),
-    ...(sources.admission ? admission(sources.admission) : []),
-    ...certificateMetrics(sources.certificates),
     ['counter_uptime_sec', bare(process.uptime)],
     ['process_start_unix_time', bare(process.startedAt)],
     ['node_boot_time_seconds', bare(process.bootedAt)],
     ['version', { kind: 'info', text: version, labels: { version, binary: 'derper' } }],
-    ['derpkit_plane', { kind: 'info', text: sources.plane, labels: { plane: sources.plane } }],
-    ['counter_derpkit_handshakes_failed', labels('reason', failures(counters, 'handshakes_failed'))],
-    ['counter_derpkit_requests_failed', labels('reason', requestFailures(sources))],
-    ['counter_derpkit_logins_failed', labels('reason', failures(counters, 'logins_failed'))],
-    ['counter_derpkit_wrong_mesh_keys', int(sources.wrongMeshKeys)],
-    ['counter_derpkit_connections_refused', int(counters.connections_refused)],
-    ['counter_derpkit_faults', int(sources.faults)],
-    ['counter_derpkit_strangers_evicted', labels('full', sources.strangers.evicted)],
-    ['counter_derpkit_strangers_refused', labels('full', sources.strangers.refused)],
-    ['counter_derpkit_egress_contended', int(counters.egress_contended)],
-    ['gauge_derpkit_held', labels('what', held(sources))],
-    ['counter_derpkit_over_budget', labels('what', overBudget(sources))],
+    ...derpkitMetrics(sources),
     // The process metrics of Prometheus' own client libraries.
     ['counter_process_cpu_seconds_total', bare(process.cpuSeconds)],
     ['gauge_process_open_fds', bare(process.openFiles)],
@@ -205,51 +110,6 @@ function writeFrames(counters: MetricSources['counters']): HistogramFigures {
 function roundTrips(counters: MetricSources['counters']): Record<string, number> {
   const names = COUNTER_NAMES.filter((name) => name.startsWith('tcp_rtt:') && counters[name] > 0);
   const rows = names.map((name) => [name.slice('tcp_rtt:'.length).replace('_', '-'), counters[name]] as const);
-  return sorted(rows);
-}
-
-function admission({ outcomes, times }: AdmissionFigures): Entry[] {
-  const help = 'decisions about clients, by verifier and outcome';
-  return [
-    ['derpkit_admission', { kind: 'table', type: 'counter', help, labels: ['verifier', 'outcome'], rows: outcomes }],
-    ['derpkit_admission_seconds', histogram(times)],
-  ];
-}
-
-/** What counts against the limits over all connections, and the keys of the mesh. */
-function held({ counters, mesh }: MetricSources): Record<string, number> {
-  return {
-    mesh_keys: mesh.reduce((sum, { peers }) => sum + peers, 0),
-    partial_bytes: counters['held:partial_bytes'],
-    peer_gone_pairs: counters['held:peer_gone_pairs'],
-    queued_bytes: counters['held:queued_bytes'],
-  };
-}
-
-/** How often each limit over all connections was exceeded. */
-function overBudget({ counters, mesh }: MetricSources): Record<string, number> {
-  return {
-    mesh_keys: mesh.reduce((sum, { passedOver }) => sum + passedOver, 0),
-    partial_bytes: counters['over_budget:partial_bytes'],
-    peer_gone_pairs: counters['over_budget:peer_gone_pairs'],
-    queued_bytes: counters['over_budget:queued_bytes'],
-  };
-}
-
-/** What the plane counts of one kind, by reason. */
-function failures(counters: MetricSources['counters'], kind: string): Record<string, number> {
-  const names = FAILURE_COUNTERS.filter((name) => name.startsWith(`${kind}:`));
-  return sorted(names.map((name) => [name.slice(kind.length + 1), counters[name]] as const));
-}
-
-/** Heads that the plane has waited for in vain, and requests that the HTTP server has refused. */
-function requestFailures({ counters, requestFailures }: MetricSources): Record<string, number> {
-  const all = failures(counters, 'requests_failed');
-  for (const [reason, count] of Object.entries(requestFailures)) all[reason] = (all[reason] ?? 0) + count;
-  return sorted(Object.entries(all));
-}
-
-function sorted(rows: readonly (readonly [string, number])[]): Record<string, number> {
   return Object.fromEntries([...rows].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
@@ -266,14 +126,14 @@ function stun(counters: MetricSources['counters']): Entry[] {
   ];
 }
 
-function drops(counters: MetricSources['counters'], what: 'packets' | 'bytes'): Value {
+function drops(counters: MetricSources['counters'], what: 'packets' | 'bytes'): Entry {
   const rows = [...DROP_REASONS]
     .sort()
     .flatMap((reason) =>
       PACKET_KINDS.map((kind) => ({ of: [reason, kind], value: counters[`${what}_dropped:${reason}:${kind}`] })),
     );
-  const help = `DERP ${what} dropped by reason and by kind`;
-  return { kind: 'table', type: 'counter', help, labels: ['reason', 'kind'], rows };
+  const table = { kind: 'table', type: 'counter', labels: ['reason', 'kind'], rows } as const;
+  return [`derp_${what}_dropped`, table, `DERP ${what} dropped by reason and by kind`];
 }
 
 /** As in derper, a TLS version without requests has no row. */

@@ -1,4 +1,4 @@
-/** Metrics as derper publishes them: one tree, in Prometheus text and in expvar JSON. Pure. */
+/** Metrics as one tree, and as expvar JSON. `families.ts` makes rows of the tree, for the texts that Prometheus reads. Pure. */
 import type { HistogramFigures } from '../registry/figures.js';
 
 export type Value =
@@ -10,7 +10,6 @@ export type Value =
   | {
       readonly kind: 'table';
       readonly type: 'counter' | 'gauge';
-      readonly help: string;
       readonly labels: readonly string[];
       /** The values of the labels, in order, and the value of the metric. */
       readonly rows: readonly { readonly of: readonly string[]; readonly value: number }[];
@@ -20,8 +19,11 @@ export type Value =
   /** A metric whose labels are the information: versions, kinds. `text` is its JSON value. */
   | { readonly kind: 'info'; readonly text: string; readonly labels: Readonly<Record<string, string>> };
 
-/** A key may begin with `gauge_` or `counter_`. The prefix is the type; in Prometheus text the name omits it. */
-export type Entry = readonly [key: string, value: Value];
+/**
+ * A key may begin with `gauge_` or `counter_`. The prefix is the type; in Prometheus text the name omits it. The help is for
+ * the metric of this key, not for those of a set.
+ */
+export type Entry = readonly [key: string, value: Value, help?: string];
 
 export const int = (value: number): Value => ({ kind: 'int', value });
 export const bare = (value: number): Value => ({ kind: 'bare', value });
@@ -38,56 +40,10 @@ export const histogram = ({ bounds, counts, sum }: HistogramFigures): Value => (
 });
 export const set = (entries: readonly Entry[]): Value => ({ kind: 'set', entries });
 
-/** Prometheus text. The outermost entries are sorted by name, the entries of a set by key. */
-export function prometheusText(entries: readonly Entry[]): string {
-  return [...entries]
-    .sort(([a], [b]) => order(stripped(a).name, stripped(b).name))
-    .flatMap(([key, value]) => samples('', key, value))
-    .map((line) => `${line}\n`)
-    .join('');
-}
-
 /** expvar JSON, sorted by key. */
 export function expvarJson(entries: readonly Entry[]): string {
   const rows = sorted(entries).map(([key, value]) => `${JSON.stringify(key)}: ${json(value)}`);
   return `{\n${rows.join(',\n')}\n}\n`;
-}
-
-function samples(prefix: string, key: string, value: Value): string[] {
-  const { name: own, type } = stripped(key);
-  const name = prefix + own;
-  switch (value.kind) {
-    case 'int':
-      return [`# TYPE ${name} ${type ?? 'counter'}`, `${name} ${number(value.value)}`];
-    case 'bare':
-      return [...(type ? [`# TYPE ${name} ${type}`] : []), `${name} ${number(value.value)}`];
-    case 'labels':
-      return [
-        ...(type ? [`# TYPE ${name} ${type}`] : []),
-        ...value.rows.map(([row, count]) => `${name}{${value.label}=${quoted(row)}} ${number(count)}`),
-      ];
-    case 'table':
-      return [
-        `# TYPE ${name} ${value.type}`,
-        `# HELP ${name} ${value.help}`,
-        ...value.rows.map(({ of, value: count }) => `${name}{${pairs(value.labels, of)}} ${number(count)}`),
-      ];
-    case 'histogram': {
-      const rows = cumulative(value);
-      return [
-        `# TYPE ${name} histogram`,
-        ...rows.map(([bound, count]) => `${name}_bucket{le=${quoted(bound)}} ${number(count)}`),
-        `${name}_sum ${number(value.sum)}`,
-        `${name}_count ${number(rows.at(-1)?.[1] ?? 0)}`,
-      ];
-    }
-    case 'set':
-      return sorted(value.entries).flatMap(([inner, each]) => samples(`${name}_`, inner, each));
-    case 'info':
-      // Prometheus has no form for a text inside a set.
-      if (prefix !== '') return [];
-      return [`${name}{${pairs(Object.keys(value.labels), Object.values(value.labels))}} 1`];
-  }
 }
 
 function json(value: Value): string {
@@ -114,7 +70,7 @@ function json(value: Value): string {
 }
 
 /** Cumulative buckets, as Prometheus expects them. */
-function cumulative({ bounds, counts }: HistogramFigures): [bound: string, count: number][] {
+export function cumulative({ bounds, counts }: HistogramFigures): [bound: string, count: number][] {
   let sum = 0;
   return [...bounds.map(String), '+Inf'].map((bound, index) => {
     sum += counts[index] ?? 0;
@@ -122,28 +78,16 @@ function cumulative({ bounds, counts }: HistogramFigures): [bound: string, count
   });
 }
 
-function stripped(key: string): { name: string; type: 'counter' | 'gauge' | undefined } {
-  const [, type, name] = /^(?:(counter|gauge)_)?(.*)$/.exec(key) as unknown as [string, 'counter' | 'gauge', string];
-  return { name, type };
-}
-
-function sorted(entries: readonly Entry[]): Entry[] {
+/** Entries in the order of their keys. */
+export function sorted(entries: readonly Entry[]): Entry[] {
   return [...entries].sort(([a], [b]) => order(a, b));
 }
 
-function order(a: string, b: string): number {
+export function order(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function pairs(names: readonly string[], values: readonly string[]): string {
-  return names.map((name, index) => `${name}=${quoted(values[index] ?? '')}`).join(',');
-}
-
-function quoted(text: string): string {
-  return `"${text.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')}"`;
-}
-
 /** Finite values only: Prometheus and JSON spell infinity differently, and no metric here is infinite. */
-function number(value: number): string {
+export function number(value: number): string {
   return String(value);
 }

@@ -38,31 +38,23 @@ export function meshMetrics(links: readonly MeshFigures[], sources: readonly Mes
   const states = new Map(STATES.map((state) => [state, links.filter((link) => link.state === state).length]));
   const isUp = ({ state }: MeshFigures) => state === 'connected' || state === 'leaving';
   return [
-    gauge('derpkit_mesh_links', 'relays of the mesh, by the state of the link', 'state', states),
-    ofLinks('up', 'whether the relay is connected', (link) => (isUp(link) ? 1 : 0)),
-    ofLinks('peers', 'node keys that the relay has announced', ({ peers }) => peers),
-    ofLinks('failures', 'dials in a row that have failed', ({ failures }) => failures),
-    ofLinks('changed_timestamp_seconds', 'since when the link is in its state', ({ since }) => since / 1000),
+    gauge('derpkit_mesh_links', 'Relays of the mesh, by the state of the link.', 'state', states),
+    ofLinks('up', 'Whether the relay is connected.', (link) => (isUp(link) ? 1 : 0)),
+    ofLinks('peers', 'Node keys that the relay has announced.', ({ peers }) => peers),
+    ofLinks('failures', 'Dials in a row that have failed.', ({ failures }) => failures),
+    ofLinks('changed_timestamp_seconds', 'Since when the link is in its state.', ({ since }) => since / 1000),
     ...(sources.length === 0
       ? []
       : [
-          ofSources('up', 'whether the last answer of the source was one', ({ state }) => (state === 'good' ? 1 : 0)),
-          ofSources('relays', 'relays that the source names, or has named last', ({ relays }) => relays),
-          ofSources('failures', 'answers in a row that have failed', ({ failures }) => failures),
-          ofSources('changed_timestamp_seconds', 'since when the source is in its state', ({ since }) => since / 1000),
+          ofSources('up', 'Whether the last answer of the source was one.', ({ state }) => (state === 'good' ? 1 : 0)),
+          ofSources('relays', 'Relays that the source names, or has named last.', ({ relays }) => relays),
+          ofSources('failures', 'Answers in a row that have failed.', ({ failures }) => failures),
+          ofSources('changed_timestamp_seconds', 'Since when the source is in its state.', ({ since }) => since / 1000),
         ]),
   ];
 }
 
 function gauge(name: string, help: string, label: string, rows: ReadonlyMap<string, number>): Entry {
-  return [
-    name,
-    {
-      kind: 'table',
-      type: 'gauge',
-      help,
-      labels: [label],
-      rows: [...rows].map(([row, value]) => ({ of: [row], value })),
-    },
-  ];
+  const table = [...rows].map(([row, value]) => ({ of: [row], value }));
+  return [name, { kind: 'table', type: 'gauge', labels: [label], rows: table }, help];
 }

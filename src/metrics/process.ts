@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
-import type { LinuxFigures, ProcessFigures } from './derper.js';
+import type { LinuxFigures, ProcessFigures } from './sources.js';
 
 /** The last known values: without a free descriptor, the system cannot be asked. */
 const known = { residentBytes: 0, residentBytesAtStart: 0 };

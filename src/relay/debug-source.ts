@@ -12,9 +12,11 @@ import type { Barrier } from '../faults/barrier.js';
 import type { HttpCounters } from '../http/counters.js';
 import type { DebugSource } from '../http/debug-pages.js';
 import { LiveFeed } from '../http/live-feed.js';
-import { derperMetrics } from '../metrics/derper.js';
-import { type Entry, expvarJson, prometheusText } from '../metrics/exposition.js';
+import { relayMetrics } from '../metrics/derper.js';
+import { type Entry, expvarJson } from '../metrics/exposition.js';
+import { families } from '../metrics/families.js';
 import { processFigures, rememberStart } from '../metrics/process.js';
+import { prometheusText } from '../metrics/prometheus.js';
 import type { DataPlane, PacketTap, ReceiveRate, TapOptions } from '../plane/plane.js';
 import type { Registry } from '../registry/registry.js';
 import { VERSION } from '../version.js';
@@ -75,7 +77,7 @@ export class RelayDebugSource implements DebugSource {
   }
 
   varz(): string {
-    return prometheusText(this.metrics());
+    return prometheusText(families(this.metrics()));
   }
 
   certificates(): readonly (readonly string[])[] {
@@ -111,7 +113,7 @@ export class RelayDebugSource implements DebugSource {
     return [problem, ...(await this.parts.gate.check())];
   }
 
-  private metrics(): Entry[] {
+  metrics(): Entry[] {
     const { plane, registry, bootstrap, tls, http } = this.parts;
     const counters = plane.counters.readAll();
     const { tlsRequests, tlsActive } = http;
@@ -124,7 +126,7 @@ export class RelayDebugSource implements DebugSource {
       '1.2': tlsActive['1.2'] + counters['tls_active:tls12'],
       '1.3': tlsActive['1.3'] + counters['tls_active:tls13'],
     };
-    return derperMetrics({
+    return relayMetrics({
       version: VERSION,
       plane: plane.kind,
       counters,

@@ -1,11 +1,15 @@
 import { expect, it } from 'vitest';
-import { expvarJson, histogram, int, prometheusText, set } from '../../../src/metrics/exposition.js';
+import { type Entry, expvarJson, histogram, int, set } from '../../../src/metrics/exposition.js';
+import { families } from '../../../src/metrics/families.js';
+import { prometheusText } from '../../../src/metrics/prometheus.js';
+
+const text = (entries: readonly Entry[]) => prometheusText(families(entries));
 
 const WRITES = histogram({ bounds: [0, 1, 2.5], counts: [0, 3, 1, 2], sum: 20 });
 
 it('a histogram has cumulative buckets for Prometheus, and separate ones for expvar', () => {
   const entries = [['derp', set([['counter_writes', WRITES]])]] as const;
-  expect(prometheusText(entries)).toBe(
+  expect(text(entries)).toBe(
     [
       '# TYPE derp_writes histogram',
       'derp_writes_bucket{le="0"} 0',
@@ -24,5 +28,5 @@ it('a histogram has cumulative buckets for Prometheus, and separate ones for exp
 
 it('entries are sorted by their names, without the prefixes', () => {
   const names = ['gauge_b', 'c', 'counter_a'].map((key) => [key, int(1)] as const);
-  expect(prometheusText(names).match(/^[abc] 1$/gm)).toEqual(['a 1', 'b 1', 'c 1']);
+  expect(text(names).match(/^[abc] 1$/gm)).toEqual(['a 1', 'b 1', 'c 1']);
 });
