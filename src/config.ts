@@ -21,6 +21,7 @@ import {
   home,
   hostname,
   list,
+  localAddress,
   MESH_KEY,
   meshPeers,
   NAMES,
@@ -108,6 +109,10 @@ const SCHEMA = z.object({
   verboseDrops: nodeKeys.default([]).describe('log packets dropped on their way to these node keys'),
   debugLogs: bool.default(false).describe('log what every client does'),
   proberDebugLogs: bool.default(false).describe('log what every prober does'),
+  metrics: group({
+    listen: localAddress.optional().describe('address of /metrics, /healthz and /readyz: port, or host:port'),
+    tokenFile: path.optional().describe('file with the token that /metrics asks for, read again when it changes'),
+  }),
   limits: group({
     connections: whole(1, 2 ** 31, 'must be a number of connections, 1 or more')
       .optional()

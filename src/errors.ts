@@ -66,7 +66,7 @@ export class PlaneRefusal extends ConfigError {
 }
 
 /** A setting that opens a listener. */
-export type ListenSetting = 'listen' | 'httpPort' | 'stunPort';
+export type ListenSetting = 'listen' | 'httpPort' | 'stunPort' | 'metrics.listen';
 
 /** A listener could not be opened. Its code is `ERR_LISTEN`; its `cause` has the system's code, such as `EADDRINUSE`. */
 export class ListenError extends DerpkitError {

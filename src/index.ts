@@ -15,6 +15,7 @@ export type {
   LimitsConfig,
   ListSetting,
   MeshConfig,
+  MetricsConfig,
   NumberSetting,
   RelayConfig,
   SettingName,

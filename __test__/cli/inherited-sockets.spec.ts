@@ -37,6 +37,15 @@ describe.each(PLANES)('sockets of a service manager, on the %s plane', (plane) =
     expect((await relay.stop()).code).toBe(0);
   });
 
+  it('an inherited socket carries metrics, which no setting has asked for', async () => {
+    const [derp, metrics] = [await tcp(), await tcp()];
+    const args = ['serve', ...data(), '--cert-mode=off', '--no-stun'];
+    const relay = activate('derpkit', args, { sockets: [derp, metrics], names: 'derp:metrics', env });
+    expect(await portOf(relay, 'metrics')).toBe(metrics.port);
+    expect((await get(metrics.port, '/healthz')).status).toBe(200);
+    expect((await relay.stop()).code).toBe(0);
+  });
+
   it('inherited sockets work for derper, too', async () => {
     const derp = await tcp();
     const args = ['-a', ':3340', '-stun=false', '-c', join(temporary(), 'derper.key')];
@@ -66,6 +75,8 @@ describe.each(PLANES)('sockets of a service manager, on the %s plane', (plane) =
   it.each([
     ['derp', udp, 'descriptor 3 is no TCP socket that listens'],
     ['derp', unix, 'descriptor 3 is no TCP socket that listens'],
+    ['metrics', udp, 'descriptor 3 is no TCP socket that listens'],
+    ['metrics', unix, 'descriptor 3 is no TCP socket that listens'],
     ['stun', tcp, 'descriptor 3 is no UDP socket'],
     ['stun', unix, 'descriptor 3 is no UDP socket'],
   ] as const)('an inherited socket of another kind is refused: %s, given one of %o', async (name, open, message) => {
@@ -82,7 +93,7 @@ describe('inherited sockets without a use', () => {
     [
       'web',
       1,
-      'LISTEN_FDNAMES: the relay has no use for a socket named "web"; FileDescriptorName= of its unit must be derp, http or stun',
+      'LISTEN_FDNAMES: the relay has no use for a socket named "web"; FileDescriptorName= of its unit must be derp, http, stun or metrics',
     ],
     [
       'derp:derp',
@@ -92,12 +103,12 @@ describe('inherited sockets without a use', () => {
     [
       'derp',
       2,
-      'LISTEN_FDNAMES: has 1 names for 2 sockets; name each with FileDescriptorName= of its unit: derp, http or stun',
+      'LISTEN_FDNAMES: has 1 names for 2 sockets; name each with FileDescriptorName= of its unit: derp, http, stun or metrics',
     ],
     [
       undefined,
       1,
-      'LISTEN_FDNAMES: has 0 names for 1 sockets; name each with FileDescriptorName= of its unit: derp, http or stun',
+      'LISTEN_FDNAMES: has 0 names for 1 sockets; name each with FileDescriptorName= of its unit: derp, http, stun or metrics',
     ],
     [
       'http',

@@ -12,7 +12,7 @@ import { PATIENCE } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
 import type { Command } from './commands.js';
 
-export type Service = 'DERP over TLS' | 'DERP over plain HTTP' | 'HTTP' | 'STUN';
+export type Service = 'DERP over TLS' | 'DERP over plain HTTP' | 'HTTP' | 'STUN' | 'metrics';
 
 /** The port of a service, as the log says; waits for it to be said. */
 export async function portOf(command: Command, service: Service): Promise<number> {

@@ -3,12 +3,13 @@ import { expect, onTestFinished } from 'vitest';
 import { parseSettings, type RelayConfig } from '../../src/config.js';
 import type { DnsHook } from '../../src/control/acme/dns-hook.js';
 import type { OnAdmit } from '../../src/control/admission/hook.js';
+import type { DataPathTimes } from '../../src/control/data-path.js';
 import type { MeshTimes } from '../../src/control/mesh.js';
 import { selfSignedCertificate } from '../../src/control/x509.js';
 import { createLogger, type Logger } from '../../src/logger.js';
 import type { CounterName } from '../../src/plane/counters.js';
 import { DROP_REASONS, PACKET_KINDS } from '../../src/plane/counters.js';
-import type { CloseReason, DataPlane, PacketDrop, PlanePolicy } from '../../src/plane/plane.js';
+import type { CloseReason, DataPlane, Login, PacketDrop, PlanePolicy } from '../../src/plane/plane.js';
 import type { SelectedPlane } from '../../src/plane/select.js';
 import {
   formatNodeKey,
@@ -48,6 +49,7 @@ export interface TestRelayOptions {
   readonly meshTimes?: Partial<MeshTimes>;
   readonly onAdmit?: OnAdmit;
   readonly certificateTimes?: CertificateTimes;
+  readonly dataPathTimes?: DataPathTimes;
   readonly dnsHook?: DnsHook;
   readonly logger?: Logger;
 }
@@ -89,6 +91,7 @@ export class TestRelay {
       meshTimes,
       onAdmit,
       certificateTimes,
+      dataPathTimes,
       dnsHook,
       logger: given,
     }: TestRelayOptions,
@@ -120,7 +123,12 @@ export class TestRelay {
       { ...selected, create },
       { logger, ...(dnsHook && { dnsHook }), ...(onAdmit && { onAdmit }) },
       // Tests shorten what no setting does.
-      { mesh: meshTimes, certificates: certificateTimes, policy: (usual) => changed(usual, policy) },
+      {
+        mesh: meshTimes,
+        certificates: certificateTimes,
+        dataPath: dataPathTimes,
+        policy: (usual) => changed(usual, policy),
+      },
     );
     expect(this.relay.plane.kind).toBe(lane.planeKind);
     this.relay.on('connected', (event) => this.connected.push(event));
@@ -147,6 +155,19 @@ export class TestRelay {
     const { http } = this.addresses();
     if (!http) throw new Error('there is no HTTP listener');
     return { host: reachable(http), port: http.port };
+  }
+
+  /** Where the metrics listener is. */
+  metricsTarget(): Target {
+    const { metrics } = this.addresses();
+    if (!metrics) throw new Error('there is no metrics listener');
+    return { host: reachable(metrics), port: metrics.port };
+  }
+
+  /** Every login that the plane has told of, and whether its connection has ended since. */
+  get logins(): { readonly login: Login; readonly hasEnded: boolean }[] {
+    const { logins = new Map<number, Login>(), ends = new Map() } = this.contract ?? {};
+    return [...logins.values()].map((login) => ({ login, hasEnded: ends.has(login.id) }));
   }
 
   count(name: CounterName): number {

@@ -59,6 +59,7 @@ describe('defaults', () => {
       verboseDrops: [],
       debugLogs: false,
       proberDebugLogs: false,
+      metrics: {},
       limits: {
         perAddress: 256,
         exempt: ['127.0.0.0/8', '::1/128'],
@@ -88,6 +89,8 @@ describe('defaults', () => {
       'debugAllowIp',
       'debugKeyFile',
       'limits.connections',
+      'metrics.listen',
+      'metrics.tokenFile',
       'admission.deny.keys',
     ];
     const names = [...leaves(parseSettings({})), ...withoutDefault];
@@ -175,6 +178,12 @@ describe('values of settings', () => {
       ],
     ],
     ['certificate', { chain: 'c', key: 'k' }, { chain: 'c', key: 'k' }],
+    ['metrics.listen', 9090, { host: '127.0.0.1', port: 9090 }],
+    ['metrics.listen', '9090', { host: '127.0.0.1', port: 9090 }],
+    ['metrics.listen', ':9090', { host: '127.0.0.1', port: 9090 }],
+    ['metrics.listen', '0.0.0.0:0', { host: '0.0.0.0', port: 0 }],
+    ['metrics.listen', '[::]:9090', { host: '::', port: 9090 }],
+    ['metrics.listen', 'localhost:9090', { host: 'localhost', port: 9090 }],
     ['limits.connections', '1000', 1000],
     ['limits.exempt', '10.0.0.0/8, fd00::/8', ['10.0.0.0/8', 'fd00::/8']],
     ['limits.exempt', '', []],
@@ -214,6 +223,8 @@ function leaves(settings: object, before = ''): string[] {
 
 /** Everything that each setting refuses. */
 const BAD: Record<SettingName | 'certificate', readonly unknown[]> = {
+  'metrics.listen': ['', 'localhost', '[x]:1', 65536, 1.5, -1, '1.2.3.4', null],
+  'metrics.tokenFile': ['', '~/token', 1, null],
   listen: ['', 'localhost', '1.2.3.4', '::1:443', '[::1]', '[x]:1', 'a:b', 'a:65536', 'a:-1', 443, null],
   hostname: ['', 'a b', 'a..b', '.a', 'a/b', 'a:443', '[::1]', 'fe80::1%eth0', `${'a'.repeat(63)}.`.repeat(4), 5, null],
   certMode: ['', 'auto', 'Manual', true, null],

@@ -5,7 +5,7 @@ import type { Spelling } from './messages.js';
 
 /** The first descriptor of those that are handed over. */
 const FIRST = 3;
-const NAMES: readonly string[] = ['derp', 'http', 'stun'] satisfies (keyof InheritedSockets)[];
+const NAMES: readonly string[] = ['derp', 'http', 'stun', 'metrics'] satisfies (keyof InheritedSockets)[];
 
 /**
  * Takes the sockets, and the variables that tell of them, so that no child process takes them for its own. (That no child
@@ -28,13 +28,13 @@ export function takeSockets(env: NodeJS.ProcessEnv, pid = process.pid): Inherite
 function problemsOf(count: number, names: readonly string[]): Problem[] {
   const path = 'LISTEN_FDNAMES';
   if (count !== names.length) {
-    const message = `has ${names.length} names for ${count} sockets; name each with FileDescriptorName= of its unit: derp, http or stun`;
+    const message = `has ${names.length} names for ${count} sockets; name each with FileDescriptorName= of its unit: derp, http, stun or metrics`;
     return [{ path, message }];
   }
   return [...new Set(names)].flatMap((name) => {
     const times = names.filter((other) => other === name).length;
     if (!NAMES.includes(name)) {
-      const message = `the relay has no use for a socket named ${JSON.stringify(name)}; FileDescriptorName= of its unit must be derp, http or stun`;
+      const message = `the relay has no use for a socket named ${JSON.stringify(name)}; FileDescriptorName= of its unit must be derp, http, stun or metrics`;
       return [{ path, message }];
     }
     if (times === 1) return [];

@@ -19,7 +19,7 @@ export function pinnedNode(host: string, fingerprint: string): object {
 /** Logs what an operator looks for after a start. `node` is for a certificate that clients pin. */
 export function announce(relay: Relay, program: string, spelling: Spelling, node: object | undefined): void {
   const { logger, plane, publicKey } = relay;
-  const { derp, http, stun } = relay.address ?? {};
+  const { derp, http, stun, metrics } = relay.address ?? {};
   const facts = { plane: plane.kind, reason: plane.reason, key: publicKey };
   if (plane.fallback) logger.warn(facts, `${program}, on the JavaScript plane: the native plane cannot be used`);
   else logger.info(facts, program);
@@ -35,6 +35,7 @@ export function announce(relay: Relay, program: string, spelling: Spelling, node
   }
   if (http) logger.info({ address: http.address, port: http.port }, 'serving HTTP');
   if (stun) logger.info({ address: stun.address, port: stun.port }, 'serving STUN');
+  if (metrics) logger.info({ address: metrics.address, port: metrics.port }, 'serving metrics');
   if (node) logger.info(`a DERPNode for this certificate: ${JSON.stringify(node)}`);
 }
 
@@ -76,9 +77,10 @@ const WAYS_OUT: Record<ListenSetting, string> = {
   listen: 'another port',
   httpPort: 'another port, or -1 for none,',
   stunPort: 'another port',
+  'metrics.listen': 'another port',
 };
 
-/** Errors of the address: all listeners use the host of `listen`, which may be a name. */
+/** Errors of the address, which may be a name. All listeners but that of metrics use the host of `listen`. */
 const WRONG_ADDRESS = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL', 'ENOTFOUND', 'EAI_AGAIN', 'ENODATA']);
 
 function listenAdvice({ setting, cause }: ListenError, spelling: Spelling): string {
@@ -89,6 +91,8 @@ function listenAdvice({ setting, cause }: ListenError, spelling: Spelling): stri
     return `the port needs privileges: allow it with CAP_NET_BIND_SERVICE (AmbientCapabilities= of a unit), or ${choose}`;
   }
   if (code !== undefined && WRONG_ADDRESS.has(code)) {
+    if (setting === 'metrics.listen')
+      return `${reasonOf(cause)}; choose an address of this machine with ${spelling(setting)}`;
     return `${reasonOf(cause)}; choose an address of this machine, or leave the address out for all, with ${spelling('listen')}`;
   }
   return `${reasonOf(cause)}; ${choose}`;

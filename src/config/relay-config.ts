@@ -139,6 +139,8 @@ export interface RelayConfig {
   readonly debugLogs?: BooleanSetting | undefined;
   /** Whether the relay logs the events of probers. Default `false`. */
   readonly proberDebugLogs?: BooleanSetting | undefined;
+  /** The listener for metrics and health checks. */
+  readonly metrics?: MetricsConfig | undefined;
   /** Limits over all connections. */
   readonly limits?: LimitsConfig | undefined;
   /** Which clients may use the relay. Default: every client. */
@@ -221,6 +223,20 @@ export interface AcmeDnsConfig {
    * VALUE`. Default: none.
    */
   readonly exec?: string | undefined;
+}
+
+/** The listener for metrics and health checks, which speaks plain HTTP. */
+export interface MetricsConfig {
+  /**
+   * Its address: a port, `host:port` or `[address]:port`. Without a host it is `127.0.0.1`; port 0 is any free port.
+   * Default: none, and there is no such listener.
+   */
+  readonly listen?: NumberSetting | undefined;
+  /**
+   * File with the token that `/metrics` asks for: `Authorization: Bearer TOKEN`. The relay watches it. Default: none, and
+   * every client that reaches the listener may read the metrics.
+   */
+  readonly tokenFile?: string | undefined;
 }
 
 /** Limits over all connections. Above a limit of memory, the connection that holds the most pays. */

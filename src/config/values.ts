@@ -54,6 +54,15 @@ export const address = z.string(ADDRESS).transform((text, context) => {
   return parseAddress(text) ?? bad(context, isOfPort ? PORT : ADDRESS);
 });
 
+const METRICS_ADDRESS = 'must be a port, host:port or [address]:port';
+
+/** An address whose host is this machine, if none is named. */
+export const localAddress = z.union([z.number(), z.string()], METRICS_ADDRESS).transform((given, context) => {
+  const text = String(given);
+  const address = parseAddress(/^\d+$/.test(text) ? `:${text}` : text);
+  return address ? { ...address, host: address.host || '127.0.0.1' } : bad(context, METRICS_ADDRESS);
+});
+
 export const home = z.string(HOME).regex(/^(?:blank|https?:\/\/[^\s\p{Cc}]+)?$/u, HOME);
 
 export const hostname = z.string(HOSTNAME).refine(isHostname, HOSTNAME);

@@ -113,7 +113,8 @@ export class DebugAccess {
     return (NEAR.has(address) && !CHROMEBOOKS.has(address)) || this.trusted.has(address);
   }
 
-  private isOurs(field: string): boolean {
+  /** Whether a Host header names this relay: an address, `localhost`, or one of its names. */
+  isOurs(field: string): boolean {
     const host = hostOfField(field);
     if (isIP(host) !== 0 || host === 'localhost') return true;
     return this.hosts().some((name) => covers(withoutFinalDot(name), host));

@@ -1,19 +1,23 @@
 /** The ordinary HTTP server behind the plane: it serves every connection that is not a raw DERP upgrade. */
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Barrier } from '../faults/barrier.js';
 import type { Adoption, ConnectionId, DuplexInfo, PeerAddress } from '../plane/plane.js';
 import type { Stranger } from '../plane/strangers.js';
 import type { NodeKey } from '../protocol/key.js';
 import { requestedFraming, switchingProtocols, wantsFastStart } from '../protocol/upgrade.js';
 import type { HttpCounters, RequestFailure } from './counters.js';
 import { hasRefusedQuery, malformed, sendError, UNSUPPORTED_CODING } from './responses.js';
-import { type Face, Site, type SiteOptions } from './site.js';
+import { type Face, Site } from './site.js';
 import type { Visitors } from './visitors.js';
 import { answerHandshake, handshakeFault } from './websocket.js';
 
 export type { Face } from './site.js';
 
-export interface HttpOptions extends SiteOptions {
+export interface HttpOptions {
+  readonly barrier: Barrier;
+  /** Whether the server takes upgrades to DERP. */
+  readonly derp: boolean;
   readonly counters: HttpCounters;
   /** Bounds the connections of this server. */
   readonly visitors: Visitors;
@@ -55,13 +59,15 @@ export class HttpServer {
   /** Requests of all connections that are not answered yet. */
   private unanswered = 0;
   private readonly server: Server;
-  private readonly site: Site;
   private readonly origins = new WeakMap<Duplex, Origin>();
   /** Connections that have got their last answer. */
   private readonly refused = new WeakSet<Duplex>();
 
-  constructor(private readonly options: HttpOptions) {
-    this.site = new Site(options);
+  /** `site` answers the requests. */
+  constructor(
+    private readonly options: HttpOptions,
+    private readonly site: Pick<Site, 'answer'>,
+  ) {
     this.server = createServer({
       requestTimeout: REQUEST_TIMEOUT,
       headersTimeout: HEAD_TIMEOUT,

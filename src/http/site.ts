@@ -53,14 +53,7 @@ export class Site {
 
   /** `address` is the client's IP text; empty if unknown. */
   answer(request: IncomingMessage, response: ServerResponse, face: Face, address: string): void {
-    const fault = Site.bodyFault(request);
-    if (fault === 501) sendMalformed(response, 501, 'Not Implemented', UNSUPPORTED_CODING);
-    else if (fault) sendMalformed(response, fault, 'Bad Request');
-    else if (!Site.hasHost(request)) {
-      const { host = [] } = request.headersDistinct;
-      sendMalformed(response, 400, ([NO_HOST, MALFORMED_HOST] as const)[host.length] ?? 'Bad Request');
-    } else if (request.url === '*') answerStar(request, response);
-    else this.page(request, response, face, address);
+    if (!answersFlawed(request, response)) this.page(request, response, face, address);
   }
 
   private page(request: IncomingMessage, response: ServerResponse, face: Face, address: string): void {
@@ -184,6 +177,19 @@ export class Site {
     const debugKey = new URLSearchParams(query).get('debugkey');
     return this.options.debugAccess.verdict({ method, debugKey, headers, address }, reach);
   }
+}
+
+/** Answers what no page is asked for: requests that are malformed, or about the server. False for any other request. */
+export function answersFlawed(request: IncomingMessage, response: ServerResponse): boolean {
+  const fault = Site.bodyFault(request);
+  if (fault === 501) sendMalformed(response, 501, 'Not Implemented', UNSUPPORTED_CODING);
+  else if (fault) sendMalformed(response, fault, 'Bad Request');
+  else if (!Site.hasHost(request)) {
+    const { host = [] } = request.headersDistinct;
+    sendMalformed(response, 400, ([NO_HOST, MALFORMED_HOST] as const)[host.length] ?? 'Bad Request');
+  } else if (request.url === '*') answerStar(request, response);
+  else return false;
+  return true;
 }
 
 /**

@@ -6,6 +6,10 @@ import { type Full, Pool, type Stranger, type StrangerLimits, Strangers } from '
 /** Further connections for addresses with access to `/debug/`, so that operators get in during a flood. */
 const RESERVE = 64;
 
+/** What the metrics listener counts as, beside those of the plane; and how many connections it may have. */
+export const METRICS_LISTENER: ListenerId = -1;
+export const SCRAPERS = 32;
+
 export interface VisitorLimits extends StrangerLimits {
   /** Connections of one listener. */
   readonly duplexes: number;
@@ -53,7 +57,8 @@ export class Visitors {
   }
 
   private poolOf(listener: ListenerId): Pool {
-    const pool = this.pools.get(listener) ?? new Pool(() => this.limits().duplexes);
+    const most = listener === METRICS_LISTENER ? SCRAPERS : Number.POSITIVE_INFINITY;
+    const pool = this.pools.get(listener) ?? new Pool(() => Math.min(this.limits().duplexes, most));
     this.pools.set(listener, pool);
     return pool;
   }

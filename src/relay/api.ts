@@ -38,6 +38,8 @@ export interface InheritedSockets {
   readonly http?: number;
   /** A UDP socket, in place of `stunPort`. */
   readonly stun?: number;
+  /** A TCP socket that listens, in place of `metrics.listen`. */
+  readonly metrics?: number;
 }
 
 /** The addresses of a started relay. */
@@ -51,6 +53,8 @@ export interface RelayAddress {
   readonly http?: Endpoint;
   /** STUN over UDP; absent if the relay serves none. */
   readonly stun?: Endpoint;
+  /** Metrics and health checks; absent if the relay has no listener for them. */
+  readonly metrics?: Endpoint;
 }
 
 /** The address of a listener. */

@@ -51,13 +51,23 @@ export class Listeners {
       return listening;
     } catch (error) {
       const { message, cause } = error as Error;
-      if (spec.fd === undefined) throw new ListenError(setting, message, { cause });
-      throw new ConfigError([{ path: SOCKET_OF[setting], message: `descriptor ${spec.fd} ${reasonOf(cause)}` }]);
+      throw listenFault(setting, spec.fd, message, cause);
     }
   }
 }
 
-const SOCKET_OF = { listen: 'sockets.derp', httpPort: 'sockets.http', stunPort: 'sockets.stun' } as const;
+const SOCKET_OF = {
+  listen: 'sockets.derp',
+  httpPort: 'sockets.http',
+  stunPort: 'sockets.stun',
+  'metrics.listen': 'sockets.metrics',
+} as const;
+
+/** What is said of a listener that could not be opened, on a socket of its own or on one that was handed over. */
+export function listenFault(setting: ListenSetting, fd: number | undefined, message: string, cause: unknown): Error {
+  if (fd === undefined) return new ListenError(setting, message, { cause });
+  return new ConfigError([{ path: SOCKET_OF[setting], message: `descriptor ${fd} ${reasonOf(cause)}` }]);
+}
 
 function* unused({ certMode, stun }: Settings, sockets: InheritedSockets): Generator<Problem> {
   if (sockets.http !== undefined && certMode === 'off') {

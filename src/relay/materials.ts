@@ -8,6 +8,7 @@ import { writableByOthers } from '../control/files.js';
 import { loadKey, loadMeshKey, makeKey } from '../control/key-file.js';
 import { loadRateConfig } from '../control/rate-config.js';
 import { loadRoots, type Roots } from '../control/roots.js';
+import { TokenFile } from '../control/token-file.js';
 import { ConfigError, type Problem, reasonOf } from '../errors.js';
 import type { ReceiveRate } from '../plane/plane.js';
 import { isAmong } from '../protocol/host-name.js';
@@ -28,6 +29,8 @@ export interface Materials {
   /** `undefined` if there is no rate file. */
   readonly rate: ReceiveRate | undefined;
   readonly admission: AdmissionMaterials;
+  /** What `/metrics` asks for; `undefined` if it asks for nothing. */
+  readonly token: TokenFile | undefined;
 }
 
 /**
@@ -52,6 +55,8 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   );
   const rate = await load('rateConfig', settings.rateConfig ?? '', () => loadRate(settings));
   const admission = await loadAdmission(settings, problems);
+  const { tokenFile } = settings.metrics;
+  const token = await load('metrics.tokenFile', tokenFile ?? '', () => loadToken(tokenFile));
   const meshing = isMeshing(settings);
   if (meshing && meshKey !== undefined && /^0*$/.test(meshKey)) {
     const path = settings.meshWith.length > 0 ? 'meshWith' : 'mesh.discover';
@@ -65,7 +70,7 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   if (!keys) throw new ConfigError(problems);
   const roots = meshing ? await loadRoots(process.env) : undefined;
   warnings.push(...(await wideDirectories(settings)));
-  return { keys, meshKey, roots, certificates, eabKey, rate, admission, warnings };
+  return { keys, meshKey, roots, certificates, eabKey, rate, admission, token, warnings };
 }
 
 /** What a reload has read anew; parts that have not changed are absent. */
@@ -94,7 +99,7 @@ export async function rereadMaterials(
 }
 
 type Load = <T>(
-  setting: keyof Settings | 'acme.eabKeyFile',
+  setting: keyof Settings | 'acme.eabKeyFile' | 'metrics.tokenFile',
   file: string,
   value: () => Promise<T> | T,
 ) => Promise<T | undefined>;
@@ -163,6 +168,13 @@ async function wideDirectories(settings: Settings): Promise<string[]> {
 /** Reads the receive limit from the rate file. */
 export async function loadRate({ rateConfig }: Settings): Promise<ReceiveRate | undefined> {
   return rateConfig === undefined ? undefined : loadRateConfig(rateConfig);
+}
+
+async function loadToken(path: string | undefined): Promise<TokenFile | undefined> {
+  if (path === undefined) return undefined;
+  const file = new TokenFile(path);
+  await file.load();
+  return file;
 }
 
 async function loadEabKey(file: string | undefined, given: string | undefined): Promise<Uint8Array | undefined> {

@@ -25,6 +25,7 @@ import type { RelayCertificates } from './certificates.js';
 import { ClientLog } from './client-log.js';
 import { runCommands } from './commands.js';
 import type { Listeners } from './listeners.js';
+import type { MetricsService } from './metrics-service.js';
 import type { StrangersLog } from './strangers.js';
 
 /** The parts of a relay that handle the reports of its plane. */
@@ -38,6 +39,7 @@ export interface Reported {
   readonly http: HttpServer;
   readonly listeners: Listeners;
   readonly strangers: StrangersLog;
+  readonly metrics: MetricsService | undefined;
 }
 
 /** Log lines of one kind that clients can cause at will: this many at once, then one in this many milliseconds. */
@@ -70,6 +72,7 @@ export class PlaneHandlers implements PlaneEvents {
   }
 
   login(login: Login): void {
+    if (this.to.metrics?.admits(login)) return;
     this.clientLog.login(login);
     const decision = this.to.gate.login(login);
     if (decision instanceof Promise) void decision.then((later) => this.decided(login, later));
@@ -172,6 +175,7 @@ export class PlaneHandlers implements PlaneEvents {
 
   fault(code: DerpkitError['code'], message: string, fatal: boolean): void {
     if (fatal) {
+      if (this.to.metrics) this.to.metrics.readiness.failure = message;
       this.logger.error({ code, fatal }, message);
       this.tell('fault', new DerpkitError(code, message));
     } else {

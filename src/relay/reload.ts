@@ -21,12 +21,14 @@ export interface Reloadable {
   apply(settings: Settings, reread: Reread): void;
   limit(rate: ReceiveRate | undefined): void;
   reloadAdmission(): Promise<void>;
+  reloadToken(): Promise<void>;
   readonly certificates: { reload(): Promise<void> };
 }
 
 /** Whether the settings name files that a reload reads again. */
 export function hasFiles(settings: Settings): boolean {
   const { verifiers, deny } = settings.admission;
+  if (settings.metrics.tokenFile !== undefined) return true;
   const lists =
     deny.keys !== undefined || verifiers.some(({ keys, headersFile }) => (keys ?? headersFile) !== undefined);
   return settings.rateConfig !== undefined || lists || RelayCertificates.canReload(settings);
@@ -65,6 +67,7 @@ export async function reload(changes: Changes, relay: Reloadable, inForce: () =>
   const outcomes = await Promise.allSettled([
     changed.admission ? undefined : relay.reloadAdmission(),
     changed.certificates ? undefined : relay.certificates.reload(),
+    relay.reloadToken(),
   ]);
   throwAll(outcomes);
 }
@@ -72,7 +75,7 @@ export async function reload(changes: Changes, relay: Reloadable, inForce: () =>
 /** Reads the files again. Rejects with what is wrong with each part that cannot be used; the other parts are in force. */
 export async function reloadFiles(settings: Settings, relay: Reloadable): Promise<void> {
   const rate = loadRate(settings).then((read) => relay.limit(read));
-  throwAll(await Promise.allSettled([rate, relay.reloadAdmission(), relay.certificates.reload()]));
+  throwAll(await Promise.allSettled([rate, relay.reloadAdmission(), relay.certificates.reload(), relay.reloadToken()]));
 }
 
 function throwAll(outcomes: readonly PromiseSettledResult<unknown>[]): void {

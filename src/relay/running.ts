@@ -3,6 +3,7 @@ import { getSystemErrorMap } from 'node:util';
 import { keyFileOf, type Settings } from '../config.js';
 import { Gate, type GateEvents, type GateOptions } from '../control/admission/gate.js';
 import { BootstrapDns } from '../control/bootstrap-dns.js';
+import type { DataPathTimes } from '../control/data-path.js';
 import { Discovery, type DiscoveryParts } from '../control/mesh/discovery.js';
 import { SelfCheck } from '../control/mesh/self-check.js';
 import { listed } from '../control/mesh/wanted.js';
@@ -12,6 +13,7 @@ import type { FaultLog } from '../faults/fault-log.js';
 import { HttpCounters } from '../http/counters.js';
 import { DebugAccess, type DebugRules } from '../http/debug-access.js';
 import { HttpServer } from '../http/server.js';
+import { Site } from '../http/site.js';
 import { Visitors } from '../http/visitors.js';
 import { type Logger, setLogLevel } from '../logger.js';
 import { openFiles } from '../metrics/process.js';
@@ -29,6 +31,7 @@ import { Drain } from './drain.js';
 import { Listeners } from './listeners.js';
 import type { Materials, Reread } from './materials.js';
 import { meshSources } from './mesh-sources.js';
+import { METRICS_DESCRIPTORS, MetricsService } from './metrics-service.js';
 import { PlaneHandlers } from './plane-handlers.js';
 import { planePolicy } from './policy.js';
 import { StrangersLog } from './strangers.js';
@@ -37,6 +40,7 @@ import { StrangersLog } from './strangers.js';
 export interface RelayTimes {
   readonly mesh?: Partial<MeshTimes> | undefined;
   readonly certificates?: CertificateTimes | undefined;
+  readonly dataPath?: DataPathTimes | undefined;
   readonly policy?: ((usual: PlanePolicy) => PlanePolicy) | undefined;
 }
 
@@ -64,6 +68,7 @@ export class RunningRelay {
   private readonly selfCheck: SelfCheck;
   private readonly drainer = new Drain();
   private readonly http: HttpServer;
+  private readonly metrics: MetricsService | undefined;
   private readonly pages: RelayDebugSource;
   private readonly bootstrap: BootstrapDns;
   private readonly listeners: Listeners;
@@ -86,7 +91,8 @@ export class RunningRelay {
     this.settings = settings;
     this.admission = materials.admission;
     this.rate = materials.rate;
-    this.bound = boundConnections(settings, openFiles());
+    const used = openFiles() + (settings.metrics.listen ? METRICS_DESCRIPTORS : 0);
+    this.bound = boundConnections(settings, used);
     this.policy = this.policyNow();
     const { policy } = this;
     this.handlers = new PlaneHandlers(settings, logger, faults, emitter);
@@ -170,10 +176,8 @@ export class RunningRelay {
       certificates: this.certificates,
       faults,
     });
-    this.http = new HttpServer({
+    const site = new Site({
       barrier,
-      counters,
-      visitors,
       hostname: settings.hostname,
       bootstrapDns: (query, address) => this.bootstrap.answer(query, address),
       probed: (query) => this.selfCheck.saw(query),
@@ -182,19 +186,36 @@ export class RunningRelay {
       debug: this.pages,
       challengeAnswer: this.certificates.challengeAnswer,
       debugHint: () => this.settings.debugHint,
-      serverKey: publicKey,
       home: settings.home,
       derp: settings.derp,
       ports: () => this.listeners.ports,
-      adopt: (id, how) => plane.adopt(id, how),
-      onFailure: (reason, peer) => strangers.request(reason, peer),
     });
+    const serving = { barrier, counters, visitors, serverKey: publicKey };
+    this.http = new HttpServer(
+      {
+        ...serving,
+        derp: settings.derp,
+        adopt: (id, how) => plane.adopt(id, how),
+        onFailure: (reason, peer) => strangers.request(reason, peer),
+      },
+      site,
+    );
+    const { metrics: fd } = hooks.sockets ?? {};
+    if (settings.metrics.listen || fd !== undefined) {
+      this.metrics = new MetricsService({
+        ...{ settings, fd, token: materials.token, publicKey, plane, certificates: this.certificates },
+        ...{ debugAccess, visitors, counters, barrier, logger, times: times.dataPath },
+        metrics: () => this.pages.metrics(),
+        isDraining: () => this.drainer.isDraining,
+        onFailure: (reason, peer) => strangers.request(reason, peer),
+      });
+    }
     handlers.connect(this.parts);
   }
 
   private get parts() {
-    const { plane, registry, gate, mesh, discovery, certificates, http, listeners, strangers } = this;
-    return { plane, registry, gate, mesh, discovery, certificates, http, listeners, strangers };
+    const { plane, registry, gate, mesh, discovery, certificates, http, listeners, strangers, metrics } = this;
+    return { plane, registry, gate, mesh, discovery, certificates, http, listeners, strangers, metrics };
   }
 
   /**
@@ -210,12 +231,14 @@ export class RunningRelay {
     this.bootstrap.start();
     this.strangers.start();
     const address = await listeners.open();
+    const metrics = await this.metrics?.open();
     this.mesh?.start();
     this.discovery?.start();
     await certificates.start();
     this.gate.start();
+    this.metrics?.started();
     logger.info(this.bound, 'connections are bounded');
-    return address;
+    return { ...address, ...(metrics && { metrics }) };
   }
 
   private rules(): GateOptions {
@@ -284,8 +307,14 @@ export class RunningRelay {
     await Promise.all([this.discovery.withdraw(), this.drainer.begin(drainDelay)]);
   }
 
+  /** Reads the token of the metrics again. */
+  async reloadToken(): Promise<void> {
+    await this.metrics?.reload();
+  }
+
   async close(): Promise<void> {
     this.drainer.close();
+    this.metrics?.closing();
     await this.certificates.close();
     this.strangers.stop();
     this.bootstrap.stop();
@@ -295,6 +324,7 @@ export class RunningRelay {
     this.mesh?.stop();
     this.gate.close();
     await this.plane.shutdown();
+    this.metrics?.close();
   }
 }
 

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { DebugAccess } from '../../../src/http/debug-access.js';
-import type { HttpOptions } from '../../../src/http/server.js';
+import type { SiteOptions } from '../../../src/http/site.js';
 import { type Answer, Harness, NOTHING_TO_SHOW } from './harness.js';
 
 const STYLED =
@@ -10,13 +10,13 @@ let main: Harness;
 
 afterEach(() => main.close());
 
-async function asked(lines: string, options: Partial<HttpOptions> = {}): Promise<Answer> {
+async function asked(lines: string, options: Partial<SiteOptions> = {}): Promise<Answer> {
   main = await Harness.open('main', options);
   return main.ask(lines);
 }
 
 /** The debug pages of the harness, with some answers replaced. */
-function shows(more: Partial<HttpOptions['debug']>): Partial<HttpOptions> {
+function shows(more: Partial<SiteOptions['debug']>): Partial<SiteOptions> {
   return { debug: { ...NOTHING_TO_SHOW, ...more } };
 }
 

@@ -5,6 +5,7 @@ import { HttpCounters } from '../../../src/http/counters.js';
 import { DebugAccess } from '../../../src/http/debug-access.js';
 import { LiveFeed } from '../../../src/http/live-feed.js';
 import { type Face, type HttpOptions, HttpServer } from '../../../src/http/server.js';
+import { Site, type SiteOptions } from '../../../src/http/site.js';
 import { Visitors } from '../../../src/http/visitors.js';
 import type { Adoption, TlsVersion } from '../../../src/plane/plane.js';
 import { STRICT } from '../../helpers/strict-barrier.js';
@@ -18,7 +19,7 @@ export interface Answer {
 }
 
 /** The pages below `/debug/` of a relay that has nothing. */
-export const NOTHING_TO_SHOW: HttpOptions['debug'] = {
+export const NOTHING_TO_SHOW: SiteOptions['debug'] = {
   facts: () => [],
   vars: () => '',
   varz: () => '',
@@ -30,6 +31,9 @@ export const NOTHING_TO_SHOW: HttpOptions['debug'] = {
   live: new LiveFeed({ figures: () => ({}), busiest: async () => [] }, STRICT),
 };
 
+/** Of the server, and of the site. */
+type AllOptions = HttpOptions & SiteOptions;
+
 export class Harness {
   readonly adopted: { readonly id: number; readonly how: Adoption; readonly socket: Socket }[] = [];
   readonly http: HttpServer;
@@ -38,10 +42,10 @@ export class Harness {
   readonly sockets = new Map<number, Socket>();
   private lastId = 0;
 
-  private constructor(face: Face, options: Partial<HttpOptions>, tlsVersion: TlsVersion | null) {
+  private constructor(face: Face, options: Partial<AllOptions>, tlsVersion: TlsVersion | null) {
     const { debugAccess = new DebugAccess({ trustedCidrs: [], hosts: () => ['derp.test'] }) } = options;
     const limits = () => ({ duplexes: 100, perAddress: 100, exempt: [] });
-    this.http = new HttpServer({
+    const all: AllOptions = {
       barrier: STRICT,
       probed: () => {},
       draining: () => false,
@@ -66,7 +70,8 @@ export class Harness {
       onFailure: () => {},
       adopt: (id, how) => this.adopted.push({ id, how, socket: this.sockets.get(id) as Socket }),
       ...options,
-    });
+    };
+    this.http = new HttpServer(all, new Site(all));
     this.server = createServer({ allowHalfOpen: true }, (socket) => {
       this.lastId += 1;
       this.sockets.set(this.lastId, socket);
@@ -80,7 +85,7 @@ export class Harness {
   /** With a `tlsVersion` connections pass for ones over TLS, whose bytes the plane hands over in the clear. */
   static async open(
     face: Face = 'main',
-    options: Partial<HttpOptions> = {},
+    options: Partial<AllOptions> = {},
     tlsVersion: TlsVersion | null = null,
   ): Promise<Harness> {
     const harness = new Harness(face, options, tlsVersion);
