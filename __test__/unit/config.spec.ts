@@ -14,6 +14,7 @@ import {
 import { ConfigError, type Problem } from '../../src/errors.js';
 import { parseDuration } from '../../src/protocol/duration.js';
 import { ADMISSION_DEFAULTS, BAD_ADMISSION, GOOD_ADMISSION } from './config-admission.js';
+import { GOOD_GROUPS } from './config-groups-rows.js';
 
 const PRIVATE_KEY = `privkey:${'1'.repeat(64)}`;
 const MESH_KEY = 'a'.repeat(64);
@@ -178,19 +179,7 @@ describe('values of settings', () => {
       ],
     ],
     ['certificate', { chain: 'c', key: 'k' }, { chain: 'c', key: 'k' }],
-    ['metrics.listen', 9090, { host: '127.0.0.1', port: 9090 }],
-    ['metrics.listen', '9090', { host: '127.0.0.1', port: 9090 }],
-    ['metrics.listen', ':9090', { host: '127.0.0.1', port: 9090 }],
-    ['metrics.listen', '0.0.0.0:0', { host: '0.0.0.0', port: 0 }],
-    ['metrics.listen', '[::]:9090', { host: '::', port: 9090 }],
-    ['metrics.listen', 'localhost:9090', { host: 'localhost', port: 9090 }],
-    ['limits.connections', '1000', 1000],
-    ['limits.exempt', '10.0.0.0/8, fd00::/8', ['10.0.0.0/8', 'fd00::/8']],
-    ['limits.exempt', '', []],
-    ['limits.partialBytes', '512KiB', 512 << 10],
-    ['limits.queuedBytes', '2GiB', 2 ** 31],
-    ['limits.queuedBytes', '65536', 65536],
-    ['limits.queuedBytes', 65536, 65536],
+    ...GOOD_GROUPS,
     ...GOOD_ADMISSION,
   ])('%s accepts %j', (name, given, expected) => {
     expect(settingIn(parseSettings({ meshKey: MESH_KEY, ...configWith(name, given) }), name)).toEqual(expected);
