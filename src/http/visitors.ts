@@ -47,7 +47,8 @@ export class Visitors {
   enter(stream: Duplex, { listener, peer }: DuplexInfo): Stranger | undefined {
     const { address } = peer;
     const pool = this.poolOf(listener);
-    const isReserved = !this.strangers.hasRoom(pool, address) && !this.reserve.isFull && this.mayDebug(address);
+    const isFull = listener !== METRICS_LISTENER && !this.strangers.hasRoom(pool, address);
+    const isReserved = isFull && !this.reserve.isFull && this.mayDebug(address);
     const end = () => stream.destroy();
     const place = isReserved
       ? this.strangers.enter(this.reserve, { ...peer, address: '' }, end, performance.now())
