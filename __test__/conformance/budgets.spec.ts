@@ -1,5 +1,6 @@
 /** Bounds over all connections: beyond a budget the largest holder pays, and no other client notices. */
 import { describe, expect, it } from 'vitest';
+import { SNAPSHOT_COLUMNS } from '../../src/plane/plane.js';
 import { encodeFrame } from '../../src/protocol/frame.js';
 import { nodeKeyBytes, readNodeKey } from '../../src/protocol/key.js';
 import { FrameType, HEADER_LENGTH, PeerGoneReason } from '../../src/protocol/wire.js';
@@ -32,7 +33,8 @@ async function queuedFor(relay: TestRelay, client: DerpClient): Promise<number> 
   const index = relay.connected.findIndex(({ key }) => key.endsWith(nodeKeyBytes(client.key).toString('hex')));
   const { id } = relay.connected[index] as TestRelay['connected'][0];
   const { rows } = await relay.dataPlane.snapshot(0, 100);
-  for (let at = 0; at < rows.length; at += 7) if (rows[at] === id) return rows[at + 6] as number;
+  const [width, queued] = [SNAPSHOT_COLUMNS.length, SNAPSHOT_COLUMNS.indexOf('queuedPackets')];
+  for (let at = 0; at < rows.length; at += width) if (rows[at] === id) return rows[at + queued] as number;
   throw new Error('the client is not connected');
 }
 
