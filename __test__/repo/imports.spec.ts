@@ -85,6 +85,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'http/': {
     ours: ['plane/address.ts', 'plane/networks.ts', 'plane/strangers.ts', 'protocol/', 'errors.ts'],
     types: ['plane/plane.ts', 'plane/counters.ts', 'faults/barrier.ts', 'registry/'],
+    npm: ['pprof-format'],
   },
 
   'relay/commands.ts': { types: ['plane/plane.ts', 'registry/'] },

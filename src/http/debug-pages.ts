@@ -3,6 +3,7 @@ import { type ClientsSource, sendClients, sendClientsJson } from './clients-page
 import type { DebugReach } from './debug-access.js';
 import { hasLiveFile, sendLiveFile, sendLivePage } from './live-assets.js';
 import type { LiveFeed } from './live-feed.js';
+import { sendCpuProfile, sendHeapSnapshot, sendProfiles } from './pprof-pages.js';
 import { DEBUG_HEADERS, escapeHtml, HTML, sendError, sendPage, TEXT } from './responses.js';
 import { sendTap, type TapSource } from './tap-page.js';
 import { sendTraffic } from './traffic-page.js';
@@ -67,14 +68,21 @@ const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['clients.json', { about: 'the same list for programs, with every figure', send: sendClientsJson }],
   ['traffic', { about: 'clients that send or get packets, every two seconds', send: sendTraffic }],
   ['tap', { about: 'packets as they pass, for this machine and the debug key', reach: 'machine', send: sendTap }],
+  ['pprof/', { about: 'profiles of the JavaScript thread', send: sendProfiles }],
   ['check', { about: 'whether the books are in order', send: check }],
 ]);
 
 export function debugPage(path: string): Page | undefined {
   const name = path.slice('/debug/'.length);
   if (name.startsWith('live/')) return partOfLive(name.slice('live/'.length));
-  return PAGES.get(name.startsWith('clients/') ? 'clients/' : name);
+  return PROFILES.get(name) ?? PAGES.get(name.startsWith('clients/') ? 'clients/' : name);
 }
+
+/** The profiles, which the index of `/debug/` does not list one by one. */
+const PROFILES: ReadonlyMap<string, Page> = new Map<string, Page>([
+  ['pprof/profile', { about: '', send: (response, _source, query) => sendCpuProfile(response, query) }],
+  ['pprof/heapsnapshot', { about: '', reach: 'key', send: sendHeapSnapshot }],
+]);
 
 /** What the live page asks for: its feed, or a file. */
 function partOfLive(name: string): Page | undefined {

@@ -133,8 +133,8 @@ export class Site {
     } else if (page) {
       const { barrier, debug } = this.options;
       void barrier.settle('http: a debug page', page.send(response, debug, target.query), () => response.destroy());
-    } else if (target.path === '/debug/clients') {
-      sendRedirect(response, 307, `/debug/clients/${queryOf(target)}`);
+    } else if (target.path === '/debug/clients' || target.path === '/debug/pprof') {
+      sendRedirect(response, 307, `${target.path}/${queryOf(target)}`);
     } else if (target.path === '/debug/') {
       debugIndex(response, this.options.debug, BROWSER_HEADERS);
     } else {

@@ -35,7 +35,11 @@ export const ENDPOINTS: readonly Row[] = [
     note: '`/debug/clients.json` has every figure',
   },
   { name: '/debug/gc', never: true },
-  { name: '/debug/pprof/', never: true },
+  {
+    name: '/debug/pprof/',
+    test: 'interop/go-pprof.spec.ts#go tool pprof records a profile of the relay and shows where the time goes',
+    note: '`profile` of the JavaScript thread, and `heapsnapshot` with the debug key; the other profiles are Go’s own',
+  },
   { name: '/debug/set-mutex-profile-fraction', never: true },
   { name: 'STUN', test: 'conformance/stun.spec.ts#the test makes requests that equal known ones' },
 ];

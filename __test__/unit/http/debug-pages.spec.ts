@@ -38,6 +38,7 @@ describe('the index of /debug/', () => {
         ['clients.json', 'the same list for programs, with every figure'],
         ['traffic', 'clients that send or get packets, every two seconds'],
         ['tap', 'packets as they pass, for this machine and the debug key'],
+        ['pprof/', 'profiles of the JavaScript thread'],
         ['check', 'whether the books are in order'],
       ].map(([path, about]) => `<li><a href="/debug/${path}">/debug/${path}</a> (${about})</li>`),
     ]);
