@@ -41,11 +41,14 @@ try {
 }
 
 describe('manifests for Kubernetes', () => {
-  it.skipIf(missing).each(['1.29', '1.33', '1.37'])('Kubernetes %s accepts the manifests', (version) => {
-    expect(validate?.(version, files)).toBe('');
-  });
+  it.skipIf(missing && !process.env.CI).each(['1.29', '1.33', '1.37'])(
+    'Kubernetes %s accepts the manifests',
+    (version) => {
+      expect(validate?.(version, files)).toBe('');
+    },
+  );
 
-  it.skipIf(missing)('a manifest with a field that does not exist is refused', () => {
+  it.skipIf(missing && !process.env.CI)('a manifest with a field that does not exist is refused', () => {
     const file = join(temporary(), 'relays.yaml');
     writeFileSync(file, readFileSync(join(PLACE, 'relays.yaml'), 'utf8').replace('maxUnavailable', 'mostUnavailable'));
     expect(validate?.('1.33', [file])).toContain('mostUnavailable');

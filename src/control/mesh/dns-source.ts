@@ -1,4 +1,5 @@
 /** Relays of the mesh by a name in DNS: its addresses, or the hosts of its SRV records. */
+import { reasonOf } from '../../errors.js';
 import type { Barrier } from '../../faults/barrier.js';
 import { formatAddress } from '../../protocol/host-port.js';
 import { meshPeer } from '../../protocol/mesh-peer.js';
@@ -68,16 +69,22 @@ abstract class NameSource implements MeshSource {
 
   private begin(): void {
     if (this.stopped) return;
-    clearTimeout(this.timer);
-    this.questions = this.ask();
     this.lastLook = performance.now();
     // Whatever goes wrong, the next look comes.
     const missed = () => this.again(LOOKS.empty);
-    void this.barrier.settle('a name of mesh relays', this.tell(this.questions), missed);
+    void this.barrier.settle('a name of mesh relays', this.tell(), missed);
   }
 
-  private async tell(questions: DnsQuestions): Promise<void> {
-    const { relays, trouble, next } = await this.find(questions);
+  private async tell(): Promise<void> {
+    try {
+      this.questions = this.ask();
+    } catch (error) {
+      // The system has no descriptor left, or the like.
+      this.again(LOOKS.empty);
+      this.sink?.failed(reasonOf(error));
+      return;
+    }
+    const { relays, trouble, next } = await this.find(this.questions);
     if (this.stopped) return;
     this.again(next);
     if (trouble === undefined) this.sink?.found(relays);
