@@ -79,7 +79,7 @@ describe.each(PLANE_KINDS)('derpkit top, on the %s plane', (plane) => {
     const [a, b] = await traffic(relay);
     const terminal = new Terminal(topOf(relay));
     await terminal.shows(/^packets +in [\d.]+k?\/s/);
-    await terminal.shows(/^by rate; r: rate, /);
+    await terminal.shows(/^by rate; q: end, r: rate, /);
     terminal.type('f');
     await terminal.shows(/^by rate from it; /);
     const first = () => terminal.lines[terminal.lines.findIndex((line) => line.startsWith('NODE KEY')) + 1];

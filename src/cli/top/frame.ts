@@ -119,7 +119,7 @@ function table(clients: readonly Busy[]): string[] {
 }
 
 /** The keys, for the last line. */
-export const KEYS = `${SORTS.map(({ key, about }) => `${key}: ${about}`).join(', ')}, q: end`;
+export const KEYS = ['q: end', ...SORTS.map(({ key, about }) => `${key}: ${about}`)].join(', ');
 
 function summary(report: Report): [label: string, text: string, isAlarm?: boolean][] {
   const { relay, time, connections, keys, home, totals, rates, drops, queueDelay, cpu, memory, mesh } = report;

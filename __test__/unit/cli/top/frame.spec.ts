@@ -144,7 +144,7 @@ describe('a frame of derpkit top', () => {
       expect(lines.length).toBeLessThanOrEqual(height);
       expect(lines.filter((line) => line.length > width)).toEqual([]);
       // The keys stay where there is room for clients.
-      if (height > 12) expect(lines.at(-1)).toMatch(/^by rate; r: rate/);
+      if (height > 12) expect(lines.at(-1)).toMatch(/^by rate; q: end, r: rate/);
     }
   });
 });
