@@ -44,6 +44,7 @@ describe.each(LANES)('readiness, $name', (lane) => {
   it('a relay is ready once a packet has passed through its plane', async () => {
     const relay = await startRelay(lane, { config: METRICS });
     expect(await until(relay, 200)).toBe('ready\n');
+    expect((await ask(relay.metricsTarget(), '/metrics')).body).toContain('\nderpkit_ready 1\n');
     expect(relay.logins).toHaveLength(2);
   });
 
@@ -60,6 +61,7 @@ describe.each(LANES)('readiness, $name', (lane) => {
     relay.dataPlane.policy({ ...usual, limits: { ...usual.limits, pendingLogins: 0 } });
     for (const { login } of relay.logins) relay.dataPlane.close(login.id, 'closed');
     expect(await until(relay, 503)).toMatch(/^not ready:\nno packet has passed through the data plane for \d+ s\n$/);
+    expect((await ask(relay.metricsTarget(), '/metrics')).body).toContain('\nderpkit_ready 0\n');
     relay.dataPlane.policy(usual);
     await until(relay, 200);
   });

@@ -13,7 +13,7 @@ import { MetricsSite } from '../http/metrics-site.js';
 import { HttpServer } from '../http/server.js';
 import { SCRAPERS, type Visitors } from '../http/visitors.js';
 import type { Logger } from '../logger.js';
-import type { Entry } from '../metrics/exposition.js';
+import { bare, type Entry } from '../metrics/exposition.js';
 import { families } from '../metrics/families.js';
 import { withHelp } from '../metrics/help.js';
 import { OPEN_METRICS, openMetricsText, PROMETHEUS_TEXT, prometheusText } from '../metrics/prometheus.js';
@@ -119,9 +119,14 @@ export class MetricsService {
   }
 
   private text(asOpenMetrics: boolean) {
-    const all = withHelp(families(this.parts.metrics()));
+    const all = withHelp(families([...this.parts.metrics(), this.ready()]));
     if (asOpenMetrics) return { contentType: OPEN_METRICS, text: openMetricsText(all) };
     return { contentType: PROMETHEUS_TEXT, text: prometheusText(all) };
+  }
+
+  private ready(): Entry {
+    const isReady = this.readiness.reasons().length === 0;
+    return ['gauge_derpkit_ready', bare(isReady ? 1 : 0), 'Whether the relay serves, as /readyz says.'];
   }
 
   private async changed(token: TokenFile): Promise<void> {

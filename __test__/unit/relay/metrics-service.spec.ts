@@ -95,10 +95,12 @@ describe('/metrics', () => {
     expect(headers['content-type']).toBe(contentType);
   });
 
-  it('the samples of derper are those of /debug/varz', async () => {
+  it('the metrics are those of /debug/varz, and whether the relay is ready', async () => {
     const relay = await start();
     const names = ({ body }: Answer) => new Set(body.match(/^[a-z]\w*/gm));
-    expect(names(await get(relay, '/metrics'))).toEqual(names(await ask(relay.target(), '/debug/varz')));
+    const here = names(await get(relay, '/metrics'));
+    expect(here.delete('derpkit_ready')).toBe(true);
+    expect(here).toEqual(names(await ask(relay.target(), '/debug/varz')));
     expect((await ask(relay.target(), '/debug/varz')).body).not.toContain('# HELP derp_accepts');
   });
 
