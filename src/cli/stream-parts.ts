@@ -10,7 +10,7 @@ const SECTION = 0x0a0d0d0a;
 export async function* linesOf(stream: AsyncIterable<Buffer>): AsyncGenerator<string, void, void> {
   let rest: Buffer[] = [];
   let length = 0;
-  for await (const chunk of stream) {
+  for await (const chunk of untilCut(stream)) {
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
       yield Buffer.concat([...rest, chunk.subarray(start, end)]).toString();
@@ -35,7 +35,7 @@ export async function* blocksOf(stream: AsyncIterable<Buffer>, most: number): As
   let rest = Buffer.alloc(0);
   let isFirst = true;
   let left = most;
-  for await (const chunk of stream) {
+  for await (const chunk of untilCut(stream)) {
     rest = Buffer.concat([rest, chunk]);
     let [at, packets, missed] = [0, 0, 0];
     while (packets < left && rest.length - at >= 12) {
@@ -54,6 +54,15 @@ export async function* blocksOf(stream: AsyncIterable<Buffer>, most: number): As
     left -= packets;
     if (left <= 0) return;
     rest = rest.subarray(at);
+  }
+}
+
+/** What comes until the connection ends, in order or not: a relay that ends cuts its answers short. */
+async function* untilCut(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
+  try {
+    yield* stream;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error;
   }
 }
 

@@ -92,17 +92,12 @@ async function tap(target: Target, options: TapOptions): Promise<number> {
     if (pcapng === undefined) await show(answer, tally, count, options.json === true);
     else await record(answer, tally, count, pcapng);
   } catch (error) {
-    if (!isInterrupted) throw hasEnded(error) ? new Error('the relay has ended the tap') : error;
+    if (!isInterrupted) throw error;
   }
   answer.destroy();
   process.stderr.write(`${tally.packets} packets, ${tally.missed} missed\n`);
   if (isInterrupted || tally.packets >= count) return 0;
   throw new Error('the relay has ended the tap');
-}
-
-/** Whether the connection has ended, rather than something here. */
-function hasEnded(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === 'ECONNRESET';
 }
 
 async function show(answer: IncomingMessage, tally: Tally, count: number, asJson: boolean): Promise<void> {
