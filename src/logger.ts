@@ -96,12 +96,21 @@ function textLines(out: NodeJS.WritableStream): DestinationStream {
         stamp(new Date(time as number)),
         ...(name === 'info' ? [] : [`${name}:`]),
         String(msg ?? ''),
-        ...Object.entries(fields).map(([key, value]) => `${key}=${plain(value)}`),
+        ...pairs(fields),
         ...(err ? [(err as { stack?: string }).stack ?? String(err)] : []),
       ];
       out.write(`${parts.join(' ')}\n`);
     },
   };
+}
+
+/** `name=value` for each field; a field in an object is `outer.inner=value`. */
+function pairs(fields: object, before = ''): string[] {
+  return Object.entries(fields).flatMap(([name, value]) => {
+    const path = before + name;
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return [`${path}=${plain(value)}`];
+    return pairs(value, `${path}.`);
+  });
 }
 
 function plain(value: unknown): string {

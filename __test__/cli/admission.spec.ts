@@ -42,14 +42,14 @@ describe.each(PLANES)('derpkit serve, on the %s plane', (plane) => {
     await going.closed();
     await relay.printed(/a list of keys has changed file=\S+ keys=1$/m);
     await relay.printed(
-      new RegExp(`client is not allowed any more key=${formatNodeKey(goes.publicKey)} address=127.0.0.1 by=`),
+      new RegExp(`client is not allowed any more key=${formatNodeKey(goes.publicKey)} addr=127.0.0.1:\\d+ verifier=`),
     );
     await expect(logIn(port, nodeKey, undefined, { keys: goes })).rejects.toThrow();
-    await relay.printed(/client refused key=\S+ address=127\.0\.0\.1 by="keys \S+" reason="not in the list"$/m);
+    await relay.printed(/client refused key=\S+ addr=127\.0\.0\.1:\d+ verifier="keys \S+" reason="not in the list"$/m);
     expect(await staying.fence()).toEqual([]);
     writeFileSync(list, 'nonsense\n');
     await relay.printed(
-      /warn: a list of keys cannot be used, and its last contents stay in force: line 1 is not a node key/,
+      /warn: a list of keys cannot be used, and its last contents stay in force file=\S+ reason="line 1 is not a node key/,
     );
     expect(await staying.fence()).toEqual([]);
     await relay.stop();

@@ -86,7 +86,7 @@ describe('the syntax of derper’s flags', () => {
   it('a flag takes one dash or two, and its value behind = or as the next argument', async () => {
     const key = join(temporary(), 'derper.key');
     const relay = start('derper', ['--c', key, '-a=127.0.0.1:0', '--stun=f', '--tcp-write-timeout', '0', '-derp']);
-    await relay.printed(/serving DERP over plain HTTP address=127\.0\.0\.1/);
+    await relay.printed(/serving DERP over plain HTTP addr=127\.0\.0\.1:/);
     expect((await relay.stop()).code).toBe(0);
   });
 

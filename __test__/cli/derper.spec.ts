@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { freePort } from '../../src/bench/ports.js';
 import { notePreferredFrame } from '../../src/protocol/frame.js';
-import { generateKeyPair, nodeKeyHex, shortKey } from '../../src/protocol/key.js';
+import { formatNodeKey, generateKeyPair, nodeKeyHex } from '../../src/protocol/key.js';
 import { LANES } from '../helpers/lanes.js';
 import { pemPair } from '../helpers/relay.js';
 import { eventually, turn } from '../helpers/wait.js';
@@ -240,7 +240,7 @@ describe('derper’s log', () => {
       expect.stringMatching(/^serving DERP over plain HTTP address=127\.0\.0\.1 port=\d+$/),
       expect.stringMatching(/^debug: client connected client=\[\S{5}\] id=\d+$/),
       expect.stringMatching(/^debug: client disconnected client=\[\S{5}\] id=\d+ reason=\S+$/),
-      'stopping because=SIGTERM',
+      'stopping reason=SIGTERM',
     ]);
   });
 
@@ -277,7 +277,7 @@ describe('derper’s log', () => {
       'serving DERP over plain HTTP',
       'stopping',
     ]);
-    expect(entries.at(-1)).toMatchObject({ because: 'SIGINT' });
+    expect(entries.at(-1)).toMatchObject({ reason: 'SIGINT' });
   });
 
   it('the log has the requested level', async () => {
@@ -334,12 +334,12 @@ describe.each(PLANES)('derper’s debug logs, on the %s plane', (plane) => {
   it('DERP_DEBUG_LOGS logs what every client does', async () => {
     const relay = startPlain([], { env: { DERPKIT_PLANE: plane, DERP_DEBUG_LOGS: 'true' } });
     const client = await logIn(await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay));
-    const key = nodeKeyHex(client.key);
-    const [, id] = await relay.printed(new RegExp(`client logs in id=(\\d+) key=${key} address=127\\.0\\.0\\.1 `));
+    const key = formatNodeKey(client.key);
+    const [, id] = await relay.printed(new RegExp(`client logs in client=(\\d+) key=${key} addr=127\\.0\\.0\\.1:`));
     client.send(notePreferredFrame(true));
-    await relay.printed(new RegExp(`client changes its home relay id=${id} home=true$`, 'm'));
+    await relay.printed(new RegExp(`client changes its home relay client=${id} home=true$`, 'm'));
     await client.close();
-    await relay.printed(new RegExp(`client ends id=${id} reason=disconnected$`, 'm'));
+    await relay.printed(new RegExp(`client ends client=${id} reason=disconnected$`, 'm'));
     expect((await relay.stop()).code).toBe(0);
   });
 
@@ -348,7 +348,7 @@ describe.each(PLANES)('derper’s debug logs, on the %s plane', (plane) => {
     const [port, nodeKey] = [await portOf(relay, 'DERP over plain HTTP'), await keyOf(relay)];
     await logIn(port, nodeKey);
     const prober = await logIn(port, nodeKey, undefined, { prober: true });
-    await relay.printed(new RegExp(`client logs in id=\\d+ key=${nodeKeyHex(prober.key)} .* isProber=true `));
+    await relay.printed(new RegExp(`client logs in client=\\d+ key=${formatNodeKey(prober.key)} .* prober=true `));
     const { stderr } = await relay.stop();
     expect(stderr.match(/client logs in/g)).toHaveLength(1);
   });
@@ -361,8 +361,8 @@ describe.each(PLANES)('derper’s debug logs, on the %s plane', (plane) => {
     client.sendPacket(other, 'x');
     client.sendPacket(watched, 'x');
     client.sendPacket(watched, 'x');
-    const [from, to] = [shortKey(client.key), shortKey(watched)].map((key) => key.replace(/[[\]+]/g, '\\$&'));
-    await relay.printed(new RegExp(`packets dropped from=${from} to=${to} unknown_dest=2$`, 'm'));
+    const [from, to] = [client.key, watched].map(formatNodeKey);
+    await relay.printed(new RegExp(`packets dropped from=${from} key=${to} packets.unknown_dest=2$`, 'm'));
     const { stderr } = await relay.stop();
     expect(stderr.match(/packets dropped/g)).toHaveLength(1);
   });

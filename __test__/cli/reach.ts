@@ -16,7 +16,7 @@ export type Service = 'DERP over TLS' | 'DERP over plain HTTP' | 'HTTP' | 'STUN'
 
 /** The port of a service, as the log says; waits for it to be said. */
 export async function portOf(command: Command, service: Service): Promise<number> {
-  const [, port] = await command.printed(new RegExp(`serving ${service} address=\\S+ port=(\\d+)$`, 'm'));
+  const [, port] = await command.printed(new RegExp(`serving ${service} addr=\\S+:(\\d+)$`, 'm'));
   return Number(port);
 }
 

@@ -69,7 +69,7 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane', (plane) => {
       const { relay, port, write } = await startWith(plane, LIMIT);
       write(bad);
       relay.signal('SIGHUP');
-      await relay.printed(/error: a file cannot be used, and its last contents stay in force: \S+/);
+      await relay.printed(/error: a file cannot be used, and its last contents stay in force reason=\S+/);
       expect(await metric(port, 'derp_rate_limit_per_client_bytes_per_second')).toBe(1);
       // A good one is taken afterwards.
       write(NO_LIMIT);
@@ -105,7 +105,7 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with certificates from file
     write({ ...second, key: first.key });
     relay.signal('SIGHUP');
     await relay.printed(
-      /error: a file cannot be used, and its last contents stay in force: \S*derp.test.key: the private key/,
+      /error: a file cannot be used, and its last contents stay in force reason="\S*derp.test.key: the private key/,
     );
     await shown(second.chain);
     expect((await relay.stop()).code).toBe(0);
@@ -175,7 +175,7 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with a settings file', (pla
     const { relay, reload } = await serve(plane, '', env, ['--debug-hosts', 'a.test']);
     const text = 'logLevel: silent\ndebugHosts: b.test\ndebugHint: true\n';
     await reload(text, /changed settings are in force settings=debugHint\n/);
-    expect((await relay.stop()).stderr).toMatch(/stopping because=SIGTERM\n$/);
+    expect((await relay.stop()).stderr).toMatch(/stopping reason=SIGTERM\n$/);
   });
 
   it.each([

@@ -468,6 +468,7 @@ it('--help is short, and lists every setting that is not a secret', async () => 
     '--tcp-write-timeout',
     '--queue-depth',
     '--no-round-trips',
+    '--sender-cardinality',
     '--verbose-drops',
     '--debug-logs',
     '--prober-debug-logs',

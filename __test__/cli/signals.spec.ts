@@ -254,7 +254,7 @@ describe('a relay whose close hangs', () => {
     `);
     await relay.printed(RUNS);
     relay.signal('SIGTERM');
-    await relay.printed(/stopping because=SIGTERM/);
+    await relay.printed(/stopping reason=SIGTERM/);
     relay.signal('SIGTERM');
     relay.signal('SIGHUP');
     // Of signals that wait together the system hands SIGUSR1 over first; a second one comes after all of them.

@@ -78,7 +78,7 @@ describe.each(LANES)('connections that fail, $name', (lane) => {
     const wires = await Promise.all(logins);
     await relay.untilCount('strangers_refused:address', 8);
     const line = await eventually(() => log.find(/^warn: .*limits\.perAddress/), 'a line about it');
-    expect(line).toMatch(/\{"address":"127\.0\.0\.1","perAddress":4,/);
+    expect(line).toMatch(/\{"addr":"127\.0\.0\.1","perAddress":4,/);
     expect(line).toMatch(/limits\.exempt/);
     for (const wire of wires) await wire?.destroy();
   });
@@ -110,14 +110,14 @@ describe.each(LANES)('connections that fail, $name', (lane) => {
     await (await DerpClient.connect(relay, { meshKey: '77'.repeat(32) })).close();
     await (await DerpClient.connect(relay, { meshKey: MESH_KEY })).close();
 
-    const peer = '"address":"127.0.0.1","port":\\d+';
+    const peer = '"addr":"127.0.0.1:\\d+"';
     const lines = [
       `debug: a TLS handshake has failed {"reason":"http",${peer}}`,
       `debug: a TLS handshake has failed {"reason":"no_common_protocol",${peer},"serverName":"relay.test"}`,
       `debug: a connection has brought no request {"reason":"bad_request",${peer}}`,
       `debug: a connection has brought no request {"reason":"too_large",${peer}}`,
       `debug: a login has failed {"reason":"no_client_info",${peer}}`,
-      `debug: a client shows a mesh key that is not the one of this relay {${peer}}`,
+      `debug: a client shows a mesh key that is not the one of this relay {"reason":"wrong_mesh_key",${peer}}`,
     ];
     for (const line of lines) {
       const pattern = new RegExp(`^${line.replace(/[{}.]/g, '\\$&')}$`);

@@ -141,7 +141,7 @@ describe.skipIf(missing)('services of the compose files, as processes of this ma
       const server = new Command(command as readonly [string, ...string[]]);
       await server.printed(/listening and serving HTTP on/i);
       const relay = await relayOf(file, { 'headscale:8080': `127.0.0.1:${port}` });
-      expect(await refusal(relay)).toContain(`by=http://127.0.0.1:${port} reason="not allowed"`);
+      expect(await refusal(relay)).toContain(`verifier=http://127.0.0.1:${port} reason="not allowed"`);
     },
   );
 

@@ -211,7 +211,10 @@ describe.each(['js', 'native'])('derper -certmode letsencrypt, %s', (plane) => {
     const account = ['-acme-email', 'someone@example.com', '-acme-eab-kid', 'kid-1', '-acme-eab-key'];
     const wrong = await startWith('derpkit', certificates, ['-certmode', 'gcp', ...account, 'd3Jvbmc'], env);
     await expect(shown(NAME)).rejects.toThrow();
-    await eventually(() => /there is no new certificate: registering the account: /.test(wrong.output), 'a complaint');
+    await eventually(
+      () => /there is no new certificate .*reason="registering the account: /.test(wrong.output),
+      'a complaint',
+    );
     expect(wrong.output).not.toContain('d3Jvbmc');
     await wrong.stop();
     expect(strict.orders).toBe(0);

@@ -82,7 +82,10 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
     const acme = { directory: `https://127.0.0.1:${closed}/dir` };
     const options = { logger: log.logger, certificateTimes: SOON };
     const relay = await authority.relay(lane, temporary(), { acme }, options);
-    await eventually(() => log.find(/cannot be reached: .*ECONNREFUSED/), 'the first failure');
+    await eventually(
+      () => log.find(/cannot be reached: .*ECONNREFUSED/),
+      () => `the first failure in ${log.lines.join('\n')}`,
+    );
     // A client that comes meanwhile is not kept waiting for nothing, or gets the certificate once it is there.
     await eventually(() => log.lines.filter((line) => /cannot be reached/.test(line)).length >= 3, 'three failures');
     await authority.another({ port: closed });

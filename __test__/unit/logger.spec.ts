@@ -79,7 +79,7 @@ describe('the text format', () => {
     });
     expect(written).toEqual([
       'text a=word b="two words" c="" d="x=1" e="say \\"x\\"" f=7 g=true h=null',
-      'text list=[1,2] object={"a":"b"} line="a\\nb"',
+      'text list=[1,2] object.a=b line="a\\nb"',
     ]);
   });
 

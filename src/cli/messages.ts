@@ -1,6 +1,7 @@
 /** The messages of the commands: about a started relay, and about errors. */
 import { SETTINGS } from '../config.js';
 import { ConfigError, DerpkitError, ListenError, type ListenSetting, reasonOf } from '../errors.js';
+import { formatEndpoint } from '../protocol/endpoint.js';
 import type { Relay } from '../relay.js';
 
 /** Spells a setting as the user did: a flag, a variable, a line of a file. */
@@ -31,11 +32,14 @@ export function announce(relay: Relay, program: string, spelling: Spelling, node
     logger.warn(`every client that can reach this relay may use it; ${spelling('admission.verifiers')} restricts that`);
   }
   if (derp) {
-    logger.info({ address: derp.address, port: derp.port }, `serving DERP over ${derp.tls ? 'TLS' : 'plain HTTP'}`);
+    logger.info(
+      { addr: formatEndpoint(derp.address, derp.port) },
+      `serving DERP over ${derp.tls ? 'TLS' : 'plain HTTP'}`,
+    );
   }
-  if (http) logger.info({ address: http.address, port: http.port }, 'serving HTTP');
-  if (stun) logger.info({ address: stun.address, port: stun.port }, 'serving STUN');
-  if (metrics) logger.info({ address: metrics.address, port: metrics.port }, 'serving metrics');
+  if (http) logger.info({ addr: formatEndpoint(http.address, http.port) }, 'serving HTTP');
+  if (stun) logger.info({ addr: formatEndpoint(stun.address, stun.port) }, 'serving STUN');
+  if (metrics) logger.info({ addr: formatEndpoint(metrics.address, metrics.port) }, 'serving metrics');
   if (node) logger.info(`a DERPNode for this certificate: ${JSON.stringify(node)}`);
 }
 

@@ -40,7 +40,7 @@ export async function runRelay(
   onStarted();
   const end = await Promise.race([signals.ended, failed]);
   signals.ending();
-  relay.logger.info({ because: end }, 'stopping');
+  relay.logger.info({ reason: end }, 'stopping');
   // What has failed may not close, either: a relay that is deaf must not stay.
   if (end === 'fault') setTimeout(() => process.exit(1), FAULT_PATIENCE);
   manager.stopping();
@@ -130,7 +130,7 @@ class Signals {
       await this.rereads();
       logger.info('the relay has read its files again');
     } catch (error) {
-      logger.error(`a file cannot be used, and its last contents stay in force: ${reasonOf(error)}`);
+      logger.error({ reason: reasonOf(error) }, 'a file cannot be used, and its last contents stay in force');
     } finally {
       this.readings -= 1;
     }

@@ -115,7 +115,8 @@ export class ServiceManager {
   private onFailure(error: unknown): void {
     if (!this.hasFailed) {
       const { logger } = this.relay;
-      logger.warn(`the service manager cannot be told how the relay is, and may end it: ${reasonOf(error)}`);
+      const text = 'the service manager cannot be told how the relay is, and may end it';
+      logger.warn({ reason: reasonOf(error) }, text);
     }
     this.hasFailed = true;
   }

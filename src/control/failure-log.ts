@@ -1,4 +1,5 @@
 import type { Failure } from '../plane/plane.js';
+import { formatEndpoint } from '../protocol/endpoint.js';
 
 /** The most of a server name that a line has. */
 const MAX_NAME = 255;
@@ -20,6 +21,7 @@ const TEXTS: Readonly<Record<string, readonly [text: string, reason: string]>> =
   strangers_refused: ['a connection was refused', ''],
   connections_refused: ['a connection was refused', 'connections'],
   tls_rejects: ['a connection was refused', 'accept_rate'],
+  wrong_mesh_keys: ['a client shows a mesh key that is not the one of this relay', 'wrong_mesh_key'],
 };
 
 /** One line for each connection that came to nothing, at level debug; of more than a log can bear, their number. */
@@ -48,7 +50,7 @@ export class FailureLog {
     this.left -= 1;
     this.heldBack = 0;
     const facts = {
-      ...{ reason: behind ?? reason, address, port },
+      ...{ reason: behind ?? reason, addr: formatEndpoint(address, port) },
       ...(serverName !== '' && { serverName: printable(serverName) }),
       ...(alert !== '' && { alert }),
       ...(heldBack > 0 && { heldBack }),

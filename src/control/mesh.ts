@@ -1,6 +1,6 @@
 /** The relays of the mesh: which there are, what their links announce, and the links to dial or to end. */
 import type { LinkChange, LinkId } from '../plane/plane.js';
-import { type NodeKey, shortKey } from '../protocol/key.js';
+import { formatNodeKey, type NodeKey } from '../protocol/key.js';
 import { LineLimit } from './line-limit.js';
 import { DialPlaces } from './mesh/dial-places.js';
 import { MESH_TIMES, type MeshParts, type MeshTimes } from './mesh/parts.js';
@@ -97,7 +97,7 @@ export class Mesh {
     const watches = [...this.watches.values()];
     if (key === this.parts.ownKey) {
       // This relay itself, if it is dialling: the check after the dial finds out.
-      if (!watches.some((watch) => watch.isDialling)) this.twin({ address });
+      if (!watches.some((watch) => watch.isDialling)) this.twin({ addr: address });
       return true;
     }
     const known = watches.filter(({ serverKey }) => serverKey === key);
@@ -136,6 +136,6 @@ export class Mesh {
     const { ownKey: key, ownKeyFrom: from, log } = this.parts;
     const text = 'another relay has the key of this relay, so that the two cannot mesh: give each a key of its own';
     const heldBack = this.twinLines.take(performance.now());
-    log(heldBack === undefined ? 'debug' : 'error', { ...facts, key: shortKey(key), from }, text);
+    log(heldBack === undefined ? 'debug' : 'error', { ...facts, key: formatNodeKey(key), from }, text);
   }
 }

@@ -36,7 +36,7 @@ function difference(one: StrangerFigures, other: StrangerFigures): StrangerFigur
 /** What is said of a flood. */
 export interface StrangerNews extends StrangerFigures {
   /** One of the addresses whose share was full, where that is known. */
-  readonly address?: string;
+  readonly addr?: string;
   /** The limit that was reached. */
   readonly perAddress?: number;
 }
@@ -82,6 +82,7 @@ export class StrangerLog {
     const { address } = this;
     this.address = undefined;
     if (evicted.address + refused.address === 0) this.say(news, FULL_POOL);
-    else this.say({ ...(address !== undefined && { address }), perAddress: this.perAddress(), ...news }, FULL_SHARE);
+    else
+      this.say({ ...(address !== undefined && { addr: address }), perAddress: this.perAddress(), ...news }, FULL_SHARE);
   }
 }

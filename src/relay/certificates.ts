@@ -253,7 +253,8 @@ export class RelayCertificates {
       this.parts.plane.certificates(this.set());
       return undefined;
     } catch (error) {
-      this.parts.logger.error(`the plane cannot use a certificate, and keeps the ones before: ${reasonOf(error)}`);
+      const text = 'the plane cannot use a certificate, and keeps the ones before';
+      this.parts.logger.error({ reason: reasonOf(error) }, text);
       return error as Error;
     }
   }

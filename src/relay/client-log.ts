@@ -1,7 +1,8 @@
 import type { Settings } from '../config.js';
 import type { Logger } from '../logger.js';
 import type { ConnectionId, Login } from '../plane/plane.js';
-import { nodeKeyHex } from '../protocol/key.js';
+import { formatEndpoint } from '../protocol/endpoint.js';
+import { formatNodeKey } from '../protocol/key.js';
 
 /**
  * What clients do, line by line, for whoever looks for something: all of them, or probers alone, or none. Per connection;
@@ -22,21 +23,21 @@ export class ClientLog {
     if (!debugLogs && !(proberDebugLogs && info.isProber)) return;
     this.followed.add(id);
     const { version, appName, canAckPings, isProber } = info;
-    const address = { address: peer.address, port: peer.port, tls: tlsVersion ?? 'none' };
     this.say(id, 'logs in', {
-      key: nodeKeyHex(key),
-      ...address,
+      key: formatNodeKey(key),
+      addr: formatEndpoint(peer.address, peer.port),
+      tls: tlsVersion ?? 'none',
       version,
-      appName,
+      app: appName,
       canAckPings,
-      isProber,
+      prober: isProber,
       mesh: info.meshKey !== undefined,
       notIdeal,
     });
   }
 
   say(id: ConnectionId, what: string, facts: object = {}): void {
-    if (this.followed.has(id)) this.logger.info({ id, ...facts }, `client ${what}`);
+    if (this.followed.has(id)) this.logger.info({ client: id, ...facts }, `client ${what}`);
   }
 
   ends(id: ConnectionId, reason: string): void {

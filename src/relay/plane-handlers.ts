@@ -18,7 +18,8 @@ import type {
   PacketDrop,
   PlaneEvents,
 } from '../plane/plane.js';
-import { formatNodeKey, shortKey } from '../protocol/key.js';
+import { formatEndpoint } from '../protocol/endpoint.js';
+import { formatNodeKey } from '../protocol/key.js';
 import type { Registry } from '../registry/registry.js';
 import type { RelayEvents } from './api.js';
 import type { RelayCertificates } from './certificates.js';
@@ -44,6 +45,8 @@ export interface Reported {
 
 /** Log lines of one kind that clients can cause at will: this many at once, then one in this many milliseconds. */
 const LINES = [5, 30_000] as const;
+/** The same for lines at level debug about clients that come and go. */
+const COMINGS = [500, 10] as const;
 
 /** Handles the reports of the data plane: it calls other parts, logs, and emits events for the embedding program. */
 export class PlaneHandlers implements PlaneEvents {
@@ -51,6 +54,7 @@ export class PlaneHandlers implements PlaneEvents {
   private readonly clientLog: ClientLog;
   private readonly dropLog = new DropLog(performance.now());
   private readonly closings = new LineLimit(...LINES, performance.now());
+  private readonly comings = new LineLimit(...COMINGS, performance.now());
 
   constructor(
     settings: Settings,
@@ -96,7 +100,8 @@ export class PlaneHandlers implements PlaneEvents {
     const commands = registry.connected(arrival, performance.now());
     plane.admit(id, admission);
     runCommands(plane, commands);
-    this.logger.debug({ client: shortKey(key), id, ...(mesh && { mesh }) }, 'client connected');
+    const facts = { client: id, key: formatNodeKey(key), addr: formatEndpoint(address, port) };
+    this.cameOrWent({ ...facts, ...(mesh && { mesh }) }, 'client connected');
     this.tell('connected', { id, key: formatNodeKey(key), peer, mesh });
     if (mesh && this.to.mesh?.arrived(key, address) === false) this.to.discovery?.look();
   }
@@ -109,7 +114,8 @@ export class PlaneHandlers implements PlaneEvents {
     // The registry does not know a refused client.
     if (!client) return;
     runCommands(plane, registry.disconnected(id));
-    this.logger.debug({ client: shortKey(client.key), id, reason }, 'client disconnected');
+    const addr = formatEndpoint(client.address, client.port);
+    this.cameOrWent({ client: id, key: formatNodeKey(client.key), addr, reason }, 'client disconnected');
     this.tell('disconnected', { id, key: formatNodeKey(client.key), reason });
   }
 
@@ -129,7 +135,7 @@ export class PlaneHandlers implements PlaneEvents {
 
   closePeer(id: ConnectionId, target: Parameters<PlaneEvents['closePeer']>[1]): void {
     const commands = this.to.registry.closePeer(target);
-    const facts = { by: id, target: shortKey(target), connections: commands.length };
+    const facts = { client: id, key: formatNodeKey(target), connections: commands.length };
     this.sometimes(this.closings, facts, 'mesh peer closes a client');
     runCommands(this.to.plane, commands);
   }
@@ -161,7 +167,8 @@ export class PlaneHandlers implements PlaneEvents {
 
   drops(drops: readonly PacketDrop[]): void {
     for (const { source, destination, packets } of this.dropLog.lines(drops, performance.now())) {
-      this.logger.info({ from: shortKey(source), to: shortKey(destination), ...packets }, 'packets dropped');
+      const facts = { from: formatNodeKey(source), key: formatNodeKey(destination), packets };
+      this.logger.info(facts, 'packets dropped');
     }
   }
 
@@ -186,6 +193,12 @@ export class PlaneHandlers implements PlaneEvents {
   /** Emits an event for the embedding program. An exception in one of its handlers is counted and ends nothing. */
   private tell<Name extends keyof RelayEvents>(event: Name, ...args: RelayEvents[Name]): void {
     this.faults.barrier.emit(this.emitter, event, args);
+  }
+
+  /** Logs at level debug that a client has come or gone, unless clients do so faster than a log can bear. */
+  private cameOrWent(facts: object, text: string): void {
+    const heldBack = this.comings.take(performance.now());
+    if (heldBack !== undefined) this.logger.debug({ ...facts, ...(heldBack > 0 && { heldBack }) }, text);
   }
 
   /** Logs an event that clients can cause at will. A line reports how many lines were held back before it. */

@@ -140,7 +140,7 @@ export class RunningRelay {
 
     const { bootstrapDnsNames: published, unpublishedBootstrapDnsNames: unpublished } = settings;
     const unresolved = (name: string, error: Error) => {
-      logger.warn({ name, error: error.message }, 'a bootstrap name cannot be resolved');
+      logger.warn({ name, reason: error.message }, 'a bootstrap name cannot be resolved');
     };
     this.bootstrap = new BootstrapDns({ published, unpublished }, unresolved, barrier);
 
@@ -237,7 +237,8 @@ export class RunningRelay {
     await certificates.start();
     this.gate.start();
     this.metrics?.started();
-    logger.info(this.bound, 'connections are bounded');
+    const { connections, descriptors } = this.bound;
+    logger.info({ connections, ...(descriptors !== undefined && { files: descriptors }) }, 'connections are bounded');
     return { ...address, ...(metrics && { metrics }) };
   }
 

@@ -68,15 +68,19 @@ export class StrangersLog {
 
   /** One of the HTTP server's. */
   request(reason: string, peer: PeerAddress): void {
+    this.tell(`requests_failed:${reason}`, peer);
+  }
+
+  private tell(what: string, peer: PeerAddress): void {
     if (!this.parts.policy().tellFailures) return;
-    const failure: Failed = { what: `requests_failed:${reason}`, peer, serverName: '', alert: '' };
+    const failure: Failed = { what, peer, serverName: '', alert: '' };
     this.failed.tell([failure], 0, performance.now());
   }
 
   /** The client is an ordinary one, as any without a mesh key. */
-  wrongMeshKey({ peer: { address, port } }: Login): void {
+  wrongMeshKey({ peer }: Login): void {
     this.wrongMeshKeys += 1;
-    this.parts.logger.debug({ address, port }, 'a client shows a mesh key that is not the one of this relay');
+    this.tell('wrong_mesh_keys', peer);
   }
 
   crowded(address: string): void {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type Failed, FailureLog } from '../../../src/control/failure-log.js';
 
 const PEER = { address: '192.0.2.7', port: 4711 };
+const ADDR = { addr: '192.0.2.7:4711' };
 
 function failed(what: string, more: Partial<Failed> = {}): Failed {
   return { what, peer: PEER, serverName: '', alert: '', ...more };
@@ -23,7 +24,7 @@ describe('the log of failures', () => {
   ])('the log explains %s', (what, text, reason) => {
     const { log, said } = logWith();
     log.tell([failed(what)], 0, 0);
-    expect(said).toEqual([[{ reason, ...PEER }, text]]);
+    expect(said).toEqual([[{ reason, ...ADDR }, text]]);
   });
 
   it('the log shows a server name in a bounded number of printable characters', () => {
@@ -31,7 +32,7 @@ describe('the log of failures', () => {
     const name = `a b\u001b[2J\u202e\n${'x'.repeat(1000)}`;
     log.tell([failed('handshakes_failed:client_alert', { serverName: name, alert: 'unknown_ca' })], 0, 0);
     const shown = `a\\u{20}b\\u{1b}[2J\\u{202e}\\u{a}${'x'.repeat(246)}`;
-    expect(said[0]?.[0]).toEqual({ reason: 'client_alert', ...PEER, serverName: shown, alert: 'unknown_ca' });
+    expect(said[0]?.[0]).toEqual({ reason: 'client_alert', ...ADDR, serverName: shown, alert: 'unknown_ca' });
   });
 
   it('the log has fifty lines at once, then one each 20 ms, with the number of lines left out', () => {

@@ -29,6 +29,11 @@ function certificate(days: number, age = 0): KeptCertificate {
   return { ...parsePair({ chain: leaf.toString(), key }, [NAME]), leaf };
 }
 
+function lineOf(level: string, facts: object, text: string): string {
+  const { reason } = facts as { readonly reason?: string };
+  return `${level}: ${text}${reason === undefined ? '' : `: ${reason}`}`;
+}
+
 /** What outlives a process: the file about the last order. */
 class Disk {
   attempt: Attempt | undefined;
@@ -84,7 +89,7 @@ class Rig {
           return this.suggestion?.();
         },
       },
-      { changed: () => undefined, log: (level, _facts, text) => this.lines.push(`${level}: ${text}`) },
+      { changed: () => undefined, log: (level, facts, text) => this.lines.push(lineOf(level, facts, text)) },
       KEEPER_TIMES,
       eager,
     );

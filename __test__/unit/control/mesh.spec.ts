@@ -170,7 +170,9 @@ describe('a relay of the mesh', () => {
     await settled();
     const lost = log.filter((line) => line.includes('mesh link lost'));
     expect(lost).toEqual(
-      Array(3).fill('warn mesh link lost {"relay":"relay.test:8443","server":"[dHR0d]","reason":"gone"}'),
+      Array(3).fill(
+        `warn mesh link lost {"relay":"relay.test:8443","key":"nodekey:${'74'.repeat(32)}","reason":"gone"}`,
+      ),
     );
   });
 });
@@ -282,7 +284,7 @@ describe('keys beyond the limit', () => {
     const warnings = log.filter((line) => line.startsWith('warn'));
     expect(warnings).toEqual([
       'warn keys of a mesh relay are skipped: there are more than limits.meshKeys ' +
-        '{"relay":"relay.test:8443","peers":4,"limits.meshKeys":4}',
+        '{"relay":"relay.test:8443","peers":4,"limit":4}',
     ]);
     // What was passed over is not there to go.
     told(false, keys.slice(4));

@@ -45,7 +45,7 @@ describe('the log of strangers', () => {
     log.look(121_000);
     expect(said.map(([news]) => news)).toEqual([
       figures(3, 0),
-      { address: '192.0.2.7', perAddress: 256, ...figures(0, 344) },
+      { addr: '192.0.2.7', perAddress: 256, ...figures(0, 344) },
       { perAddress: 256, ...figures(0, 1) },
     ]);
     expect(said.map(([, text]) => /limits\.perAddress.*limits\.exempt/.test(text))).toEqual([false, true, true]);

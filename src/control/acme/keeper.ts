@@ -163,8 +163,8 @@ export class Keeper {
     for (;;) {
       const release = await this.source.lock().catch((error: Error) => {
         // If no file can be written here, no relay that shares the directory can order either.
-        const text = `the certificate directory cannot be written to: ${reasonOf(error)}`;
-        this.events.log('warn', { name: this.name }, text);
+        const facts = { name: this.name, reason: reasonOf(error) };
+        this.events.log('warn', facts, 'the certificate directory cannot be written to');
         return async () => {};
       });
       if (release) return release;
@@ -191,8 +191,8 @@ export class Keeper {
       await this.source.store(key, chain);
     } catch (error) {
       // The memory outlives the process: a relay that restarts again and again orders ever later.
-      const text = `the certificate is served, but cannot be kept, and will be ordered again after a restart: ${reasonOf(error)}`;
-      this.events.log('error', { name: this.name }, text);
+      const text = 'the certificate is served, but cannot be kept, and will be ordered again after a restart';
+      this.events.log('error', { name: this.name, reason: reasonOf(error) }, text);
       return;
     }
     await this.remember(undefined);
@@ -200,9 +200,10 @@ export class Keeper {
 
   private async readFiles(): Promise<void> {
     const kept = await this.source.load().catch((error: Error) => {
-      const text = `a certificate in the files cannot be used: ${reasonOf(error)}`;
-      if (text !== this.said) this.events.log('warn', { name: this.name }, text);
-      this.said = text;
+      const reason = reasonOf(error);
+      const facts = { name: this.name, reason };
+      if (reason !== this.said) this.events.log('warn', facts, 'a certificate in the files cannot be used');
+      this.said = reason;
       return undefined;
     });
     if (!kept || this.stopped) return;
@@ -243,9 +244,9 @@ export class Keeper {
     this.next = Math.max(next, this.next);
     this.trouble = trouble || 'it was not finished';
     if (this.next <= Date.now()) return;
-    const facts = { name: this.name, next: new Date(this.next).toISOString() };
+    const facts = { name: this.name, next: new Date(this.next).toISOString(), reason: this.trouble };
     const text = `the last order brought no certificate, and the next one waits (to make it now, remove ${record} and reload)`;
-    this.events.log('warn', facts, `${text}: ${this.trouble}`);
+    this.events.log('warn', facts, text);
   }
 
   private forgive(): void {
@@ -276,9 +277,10 @@ export class Keeper {
     this.trouble = reasonOf(error);
     const retryAt = error instanceof AcmeError ? error.retryAt : undefined;
     this.next = await this.rememberNext(this.failures, this.trouble, retryAt);
-    const facts = { name: this.name, next: new Date(this.next).toISOString() };
+    const reason = `${this.trouble}${advice(error)}`;
+    const facts = { name: this.name, next: new Date(this.next).toISOString(), reason };
     const served = this.isUsable ? '; the relay continues to serve the old one' : '';
-    this.events.log('error', facts, `there is no new certificate${served}: ${this.trouble}${advice(error)}`);
+    this.events.log('error', facts, `there is no new certificate${served}`);
   }
 
   private arm(): void {

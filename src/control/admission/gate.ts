@@ -3,6 +3,7 @@
  * clients.
  */
 import type { Admission, ConnectionId, Login, ReceiveRate } from '../../plane/plane.js';
+import { formatEndpoint } from '../../protocol/endpoint.js';
 import { formatNodeKey, type NodeKey } from '../../protocol/key.js';
 import { MAX_BODY_LENGTH } from '../../protocol/wire.js';
 import type { Admit } from '../admit.js';
@@ -216,8 +217,8 @@ export class Gate {
       trouble: (problem) =>
         this.events.log(
           'warn',
-          { file: file.path },
-          `a list of keys cannot be used, and its last contents stay in force: ${problem}`,
+          { file: file.path, reason: problem },
+          'a list of keys cannot be used, and its last contents stay in force',
         ),
     });
   }
@@ -322,11 +323,12 @@ export class Gate {
     return null;
   }
 
-  private say({ key, address, appName }: AdmitClient, { by, reason }: Refused, text: string): void {
-    const count = this.refusals.take(key, `${by} ${reason}`);
+  private say({ key, address, port, appName }: AdmitClient, { by: verifier, reason }: Refused, text: string): void {
+    const count = this.refusals.take(key, `${verifier} ${reason}`);
     if (!count) return;
     const app = appName === '' ? {} : { app: appName };
-    this.events.log('info', { key, address, ...app, by, reason, ...count }, text);
+    const addr = formatEndpoint(address, port);
+    this.events.log('info', { key, addr, ...app, verifier, reason, ...count }, text);
   }
 
   private count(by: Desk | string, outcome: Outcome): void {

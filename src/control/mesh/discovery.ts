@@ -84,7 +84,7 @@ export class Discovery {
     if (isCrowded && !this.crowded) {
       this.parts.log(
         'warn',
-        { found: all.size, most: MOST_FOUND },
+        { found: all.size, limit: MOST_FOUND },
         'mesh sources name too many relays; the others are left out',
       );
     }

@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { reasonOf } from '../../errors.js';
 import type { DialTarget, LinkChange, LinkId } from '../../plane/plane.js';
-import { formatNodeKey, type NodeKey, shortKey } from '../../protocol/key.js';
+import { formatNodeKey, type NodeKey } from '../../protocol/key.js';
 import { inTime } from '../in-time.js';
 import type { LineLimit } from '../line-limit.js';
 import type { AnnouncedKeys, KeyOwner, MeshKeys } from '../mesh-keys.js';
@@ -200,7 +200,7 @@ export class Watch implements KeyOwner {
 
   onCrowded(): void {
     const { parts } = this.common;
-    const facts = { relay: this.wanted.name, peers: this.announced.size, 'limits.meshKeys': parts.mostKeys };
+    const facts = { relay: this.wanted.name, peers: this.announced.size, limit: parts.mostKeys };
     parts.log('warn', facts, 'keys of a mesh relay are skipped: there are more than limits.meshKeys');
   }
 
@@ -362,11 +362,11 @@ export class Watch implements KeyOwner {
   private report(lost: boolean, reason: string): void {
     const { parts, lines } = this.common;
     const { name: relay, isFound } = this.wanted;
-    const server = this.serverKey && shortKey(this.serverKey);
+    const key = this.serverKey && formatNodeKey(this.serverKey);
     if (!lost) this.failures += 1;
     this.enter('waiting');
     this.trouble = reason;
-    const facts = lost ? { relay, server, reason } : { relay, reason };
+    const facts = lost ? { relay, key, reason } : { relay, reason };
     const text = lost ? 'mesh link lost' : 'mesh link cannot be made';
     // A dial every five seconds may fail in one way; it is logged once. A source may find any number of such relays.
     const isNew = reason !== this.told;

@@ -52,8 +52,8 @@ describe('a gate', () => {
       level: 'info',
       text: 'client refused',
       key: expect.stringMatching(/^nodekey:/),
-      address: '192.0.2.1',
-      by: 'deny',
+      addr: expect.stringMatching(/^192\.0\.2\.1:\d+$/),
+      verifier: 'deny',
       reason: 'an app that is not allowed',
     });
     vi.advanceTimersByTime(500);

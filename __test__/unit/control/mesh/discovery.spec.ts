@@ -73,7 +73,7 @@ describe('the set of relays of several sources', () => {
     expect(sets.at(-1)).toHaveLength(MOST_FOUND);
     expect(sets.at(-1)).not.toContain('relay-0 of dns one');
     expect(log.filter((line) => line.startsWith('warn'))).toEqual([
-      'warn mesh sources name too many relays; the others are left out {"found":505,"most":500}',
+      'warn mesh sources name too many relays; the others are left out {"found":505,"limit":500}',
     ]);
   });
 });

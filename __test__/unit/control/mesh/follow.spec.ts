@@ -258,7 +258,7 @@ describe('relays with the key of this one', () => {
     expect(mesh.status()).toMatchObject([{ state: 'twin', trouble: 'it has the key of this relay' }]);
     const line =
       'error another relay has the key of this relay, so that the two cannot mesh: give each a key of its own ' +
-      '{"relay":"192.0.2.1:443","key":"[b29vb]","from":"/data/derper.key"}';
+      `{"relay":"192.0.2.1:443","key":"nodekey:${'6f'.repeat(32)}","from":"/data/derper.key"}`;
     expect(log).toEqual([line, line, line]);
     open('192.0.2.1', A);
     expect(states()).toEqual(['192.0.2.1:443 connected']);
@@ -270,7 +270,7 @@ describe('relays with the key of this one', () => {
     mesh.arrived(OWN, '192.0.2.9');
     mesh.arrived(OWN, '192.0.2.9');
     expect(log.filter((text) => text.startsWith('error'))).toHaveLength(1);
-    expect(log[0]).toContain('"address":"192.0.2.9"');
+    expect(log[0]).toContain('"addr":"192.0.2.9"');
   });
 
   it('a dial with the own key is no error while this relay may have dialled itself', async () => {
