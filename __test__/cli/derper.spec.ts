@@ -234,12 +234,12 @@ describe('derper’s log', () => {
     expect(stdout).toBe('');
     for (const line of lines(stderr)) expect(line).toMatch(STAMP);
     expect(lines(stderr).map((line) => line.replace(STAMP, ''))).toEqual([
-      expect.stringMatching(/^connections are bounded connections=\d+ descriptors=\d+$/),
+      expect.stringMatching(/^connections are bounded connections=\d+ files=\d+$/),
       expect.stringMatching(/^derper \d\S+ plane=js reason="[^"]+" key=nodekey:[0-9a-f]{64}$/),
       expect.stringMatching(/^the JavaScript plane emulates -tcp-keepalive-time and -tcp-user-timeout/),
-      expect.stringMatching(/^serving DERP over plain HTTP address=127\.0\.0\.1 port=\d+$/),
-      expect.stringMatching(/^debug: client connected client=\[\S{5}\] id=\d+$/),
-      expect.stringMatching(/^debug: client disconnected client=\[\S{5}\] id=\d+ reason=\S+$/),
+      expect.stringMatching(/^serving DERP over plain HTTP addr=127\.0\.0\.1:\d+$/),
+      expect.stringMatching(/^debug: client connected client=\d+ key=nodekey:[0-9a-f]{64} addr=127\.0\.0\.1:\d+$/),
+      expect.stringMatching(/^debug: client disconnected client=\d+ key=\S{72} addr=127\.0\.0\.1:\d+ reason=\S+$/),
       'stopping reason=SIGTERM',
     ]);
   });
@@ -260,7 +260,7 @@ describe('derper’s log', () => {
     expect(about.length).toBeGreaterThanOrEqual(5);
     expect(about.length).toBeLessThan(20);
     for (const line of about)
-      expect(line).toMatch(/ client refused key=nodekey:[0-9a-f]{64} address=\S+ app=banned by=/);
+      expect(line).toMatch(/ client refused key=nodekey:[0-9a-f]{64} addr=127\.0\.0\.1:\d+ app=banned verifier=deny /);
   });
 
   it('the log is JSON if asked for, with equal contents', async () => {

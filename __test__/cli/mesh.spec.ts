@@ -48,7 +48,7 @@ describe('meshed commands', () => {
     await connected(other, `localhost:${here}`);
     expect((await other.stop()).code).toBe(0);
     await one.printed(
-      /warn: mesh link lost relay=mesh\.test:\d+ server=\[\S{5}\] reason="the relay closed the connection"$/m,
+      /warn: mesh link lost relay=mesh\.test:\d+ key=nodekey:[0-9a-f]{64} reason="the relay closed the connection"$/m,
     );
     expect((await one.stop()).code).toBe(0);
   });

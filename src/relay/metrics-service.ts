@@ -135,7 +135,8 @@ export class MetricsService {
       await token.load();
       logger.info({ file: token.path }, 'the token of the metrics has been read again');
     } catch (error) {
-      logger.error(`metrics.tokenFile: ${token.path}: ${reasonOf(error)}; the last token stays in force`);
+      const facts = { file: token.path, reason: reasonOf(error) };
+      logger.error(facts, 'the token of the metrics cannot be read, and the last one stays in force');
     }
   }
 }
