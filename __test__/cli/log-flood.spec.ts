@@ -81,7 +81,12 @@ describe.each(PLANES)('the log of a relay under a flood of garbage, on the %s pl
   it.each(['info', 'debug'])(
     'has a bounded number of lines at level %s, all of them with known fields',
     async (level) => {
-      const env = { DERPKIT_LOG_FORMAT: 'json', DERPKIT_LOG_LEVEL: level, DERPKIT_PLANE: plane };
+      const env = {
+        DERPKIT_LOG_FORMAT: 'json',
+        DERPKIT_LOG_LEVEL: level,
+        DERPKIT_PLANE: plane,
+        DERPKIT_METRICS_LISTEN: '127.0.0.1:0',
+      };
       const args = ['--listen=127.0.0.1:0', '--http-port=0', '--stun-port=0', '--data-dir', temporary()];
       const relay = start('derpkit', ['serve', ...args], { env });
       const lines = () =>
@@ -91,10 +96,11 @@ describe.each(PLANES)('the log of a relay under a flood of garbage, on the %s pl
         return Number(/\d+$/.exec(String((await eventually(found, `the port of ${service}`)).addr))?.[0]);
       };
       const [tls, plain, stun] = [await portOf('DERP over TLS'), await portOf('HTTP'), await portOf('STUN')];
+      const metrics = await portOf('metrics');
       const key = String(lines().find(({ key }) => key !== undefined)?.key);
       const before = lines().length;
       const began = performance.now();
-      await Promise.all([flood(tls), flood(plain), floodStun(stun)]);
+      await Promise.all([flood(tls), flood(plain), flood(metrics), floodStun(stun)]);
       await comeAndGo(tls, key);
       const { code } = await relay.stop();
       const seconds = (performance.now() - began) / 1000;
