@@ -14,6 +14,7 @@ import { eventually } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
 import { Authority, DAY, NAME, read, shown, temporary } from './acme.ts';
 import { EAB_KEY } from './pebble.ts';
+import { threePorts } from './servers.ts';
 
 const authority = Authority.forThisFile();
 /** So short that a test need not wait, so long that a loop would be seen. */
@@ -76,8 +77,8 @@ describe.each(LANES)('ACME in trouble, $name', (lane) => {
   });
 
   it('the relay retries an unreachable CA at growing intervals, and gets the certificate in the end', async () => {
-    const { port } = new URL(authority.pebble.directory);
-    const closed = Number(port) + 1;
+    // The port beside pebble's may be another of its own.
+    const { main: closed } = await threePorts('127.0.0.1');
     const log = new Log();
     const acme = { directory: `https://127.0.0.1:${closed}/dir` };
     const options = { logger: log.logger, certificateTimes: SOON };
