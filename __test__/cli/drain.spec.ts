@@ -15,7 +15,12 @@ function relay(plane: string, drainDelay: string, hasSource = true): Command {
   writeFileSync(file, '# none yet\n');
   const args = ['serve', '--listen', '127.0.0.1:0', '--cert-mode', 'off', '--no-stun', '--data-dir', directory];
   const mesh = { DERPKIT_MESH_KEY: '5e'.repeat(32), DERPKIT_MESH_DISCOVER: JSON.stringify([{ file }]) };
-  const env = { DERPKIT_PLANE: plane, DERPKIT_MESH_DRAIN_DELAY: drainDelay, ...(hasSource && mesh) };
+  const env = {
+    DERPKIT_PLANE: plane,
+    DERPKIT_METRICS_LISTEN: '127.0.0.1:0',
+    DERPKIT_MESH_DRAIN_DELAY: drainDelay,
+    ...(hasSource && mesh),
+  };
   return start('derpkit', args, { env });
 }
 
@@ -25,9 +30,14 @@ describe.each(PLANE_KINDS)('the end of a relay, on the plane %s', (plane) => {
     const port = await portOf(command, 'DERP over plain HTTP');
     const alice = await logIn(port, await keyOf(command));
     expect((await get(port, '/derp/probe')).status).toBe(200);
+    const metrics = Number((await command.printed(/serving metrics address=\S+ port=(\d+)$/m))[1]);
+    expect((await get(metrics, '/readyz')).status).toBe(200);
     command.signal('SIGTERM');
     await command.printed(TELLS);
     expect((await get(port, '/derp/probe')).status).toBe(503);
+    const ready = await get(metrics, '/readyz');
+    expect([ready.status, await ready.text()]).toEqual([503, expect.stringContaining('the relay is draining')]);
+    expect((await get(metrics, '/healthz')).status).toBe(200);
     expect((await get(port, '/generate_204')).status).toBe(204);
     const bob = await logIn(port, await keyOf(command));
     alice.sendPacket(bob.key, 'still here');
