@@ -28,6 +28,8 @@ describe('explain', () => {
       'why; choose an address of this machine, or leave the address out for all, with <listen>',
     ],
     ['ENOTFOUND', 'listen', 'why; choose an address of this machine, or leave the address out for all, with <listen>'],
+    ['EADDRINUSE', 'metrics.listen', 'the port is already in use; choose another port with <metrics.listen>'],
+    ['ENOTFOUND', 'metrics.listen', 'why; choose an address of this machine with <metrics.listen>'],
     ['ENOMEM', 'stunPort', 'why; choose another port with <stunPort>'],
   ] as const)('explain advises what to do about %s', (code, setting, advice) => {
     const cause = Object.assign(new Error('why'), { code });
