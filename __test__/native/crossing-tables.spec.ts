@@ -31,7 +31,8 @@ function fullPolicy(): PlanePolicy {
 }
 
 /** The number that a row has in {@link numbered}: its place, and of a truth value that it holds. */
-const numberOf = (row: string, index: number) => (row === 'tellFailures' ? 1 : index + 2);
+const TRUTHS = ['tellFailures', 'countSenders'];
+const numberOf = (row: string, index: number) => (TRUTHS.includes(row) ? 1 : index + 2);
 
 /** A policy whose numbers are 2, 3, 4 and so on, in the order of the rows. */
 function numbered(): PlanePolicy {

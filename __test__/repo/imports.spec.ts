@@ -62,12 +62,14 @@ const RULES: Readonly<Record<string, Rule>> = {
   'plane/native-policy.ts': { ours: ['protocol/'], types: ['plane/binding.ts', 'plane/plane.ts'] },
   'plane/targets.ts': {},
   'plane/addon.ts': { ours: ['plane/targets.ts', 'errors.ts', 'version.ts'] },
-  'plane/binding.ts': { types: ['plane/plane.ts', 'protocol/'] },
+  'plane/binding.ts': { types: ['plane/plane.ts'] },
+  'plane/event-records.ts': { ours: ['protocol/'], types: ['plane/binding.ts', 'plane/ids.ts', 'plane/plane.ts'] },
   'plane/native.ts': {
     types: ['plane/binding.ts'],
     ours: [
       ...PLANE,
       ...['plane/addon.ts', 'plane/native-policy.ts', 'plane/native-tap.ts', 'plane/plane.ts', 'plane/counters.ts'],
+      ...['plane/event-records.ts'],
       ...['protocol/', 'errors.ts'],
     ],
   },

@@ -1,5 +1,4 @@
 /** What the addon has, as JavaScript calls it. `crates/derp-node` is the other side. */
-import type { ClientInfo } from '../protocol/login.js';
 import type { Certificate, Failure, Listening, PacketDrop, PeerAddress, Snapshot, TlsVersion } from './plane.js';
 
 export interface Binding {
@@ -44,7 +43,8 @@ export interface BindingPlane {
   takeTapped(): ArrayBuffer | null;
   releaseTapped(slab: ArrayBuffer): void;
   stopTap(): void;
-  takeEvents(): BindingEvent[];
+  /** Writes the events that have records into the bytes, and returns the others. */
+  takeEvents(records: Uint8Array): BindingEvent[];
   shutdown(): void;
 }
 
@@ -67,14 +67,10 @@ interface BindingAdoption {
   readonly webSocket: boolean;
 }
 
-/** The events of the addon: those of `PlaneEvents`, an answer, and two that tell of failures. */
+/** The events that the addon makes objects of: some of `PlaneEvents`, an answer, and two that tell of failures. */
 export const EVENT_KINDS = [
-  'login',
-  'closed',
-  'active',
   'watch',
   'closePeer',
-  'prefer',
   'pulled',
   'duplex',
   'linkOpen',
@@ -97,16 +93,10 @@ export interface BindingEvent {
   readonly id: number;
   readonly key: Buffer;
   readonly reason: string;
-  readonly sequence: number;
-  readonly home: boolean;
-  /** How often {@link home} has changed. */
-  readonly moves: number;
   readonly address: string;
   readonly port: number;
-  readonly notIdeal: boolean;
   /** Absent without TLS. */
   readonly tlsVersion?: TlsVersion;
-  readonly info: Omit<ClientInfo, 'meshKey'> & { readonly meshKey?: string };
   readonly listener: number;
   readonly fd: number;
   readonly received: Buffer;

@@ -14,6 +14,7 @@ import { findAddon } from './addon.js';
 import { listenError } from './address.js';
 import type { Binding, BindingEvent, BindingPlane } from './binding.js';
 import { WritableCounters } from './counters.js';
+import { EventRecords, type RecordedEvent } from './event-records.js';
 import { policyForBinding } from './native-policy.js';
 import { tapBatch } from './native-tap.js';
 import type {
@@ -78,6 +79,7 @@ class NativePlane implements DataPlane {
   /** `attached`: JavaScript transports and their pipes to the plane. `transports`: the transport of each connection. */
   private readonly attached = new Set<Duplex>();
   private readonly transports = new Map<ConnectionId, Duplex>();
+  private readonly records = new EventRecords();
   private currentPolicy: PlanePolicy;
   private readonly policyRows: readonly string[];
   private receiveEpoch = 0;
@@ -298,26 +300,29 @@ class NativePlane implements DataPlane {
   }
 
   private drain(): void {
-    for (const event of this.plane.takeEvents()) {
-      this.barrier.run(
-        `an event of the plane: ${event.kind}`,
-        () => this.raise(event),
-        () => this.end(event),
-      );
-    }
+    do {
+      // Read whole before any handler runs, because a handler may take events, too.
+      for (const event of this.records.read(this.plane.takeEvents(this.records.bytes))) {
+        this.barrier.run(
+          `an event of the plane: ${event.kind}`,
+          () => this.raise(event),
+          () => this.end(event),
+        );
+      }
+    } while (this.records.areMore);
     this.tapped?.notify();
   }
 
   /** Ends the subject of an event whose handler failed. */
-  private end(event: BindingEvent): void {
-    const { kind, id, fd } = event;
+  private end(event: RecordedEvent | BindingEvent): void {
+    const { kind, id } = event;
     if (kind === 'closed' || kind === 'linkClosed') {
       // Without this event, the records of the connection would stay wrong.
       this.raise(event);
     } else if (kind === 'duplex') {
       const stream = this.duplexes.get(id)?.stream;
       if (stream) stream.destroy();
-      else closeSync(fd);
+      else closeSync(event.fd);
     } else if (kind.startsWith('link')) {
       this.plane.hangUp(id);
     } else if (id !== 0) {
@@ -325,27 +330,18 @@ class NativePlane implements DataPlane {
     }
   }
 
-  private raise(event: BindingEvent): void {
+  private raise(event: RecordedEvent | BindingEvent): void {
     const { id } = event;
     switch (event.kind) {
-      case 'login': {
-        const { info, address, port, notIdeal } = event;
-        this.events.login({
-          id,
-          key: readNodeKey(event.key),
-          info: { ...info, meshKey: info.meshKey },
-          peer: { address, port },
-          tlsVersion: event.tlsVersion ?? null,
-          notIdeal,
-        });
+      case 'login':
+        this.events.login(event.login);
         break;
-      }
       case 'closed':
         this.letGo(id);
-        this.events.closed(id, event.reason as CloseReason);
+        this.events.closed(id, event.reason);
         break;
       case 'active':
-        this.events.active(readNodeKey(event.key), id, event.sequence);
+        this.events.active(event.key, id, event.sequence);
         break;
       case 'watch':
         this.events.watch(id);
@@ -408,7 +404,7 @@ class NativePlane implements DataPlane {
         this.events.fault('ERR_INTERNAL', event.reason, true);
         break;
       default:
-        event.kind satisfies never;
+        event satisfies never;
     }
   }
 

@@ -27,7 +27,7 @@ import { ClientLog } from './client-log.js';
 import { runCommands } from './commands.js';
 import type { Listeners } from './listeners.js';
 import type { MetricsService } from './metrics-service.js';
-import type { StrangersLog } from './strangers.js';
+import { StrangersLog } from './strangers.js';
 
 /** The parts of a relay that handle the reports of its plane. */
 export interface Reported {
@@ -100,9 +100,11 @@ export class PlaneHandlers implements PlaneEvents {
     const commands = registry.connected(arrival, performance.now());
     plane.admit(id, admission);
     runCommands(plane, commands);
-    const facts = { client: id, key: formatNodeKey(key), addr: formatEndpoint(address, port) };
-    this.cameOrWent({ ...facts, ...(mesh && { mesh }) }, 'client connected');
-    this.tell('connected', { id, key: formatNodeKey(key), peer, mesh });
+    this.cameOrWent(
+      () => ({ client: id, key: formatNodeKey(key), addr: formatEndpoint(address, port), ...(mesh && { mesh }) }),
+      'client connected',
+    );
+    if (this.isHeard('connected')) this.tell('connected', { id, key: formatNodeKey(key), peer, mesh });
     if (mesh && this.to.mesh?.arrived(key, address) === false) this.to.discovery?.look();
   }
 
@@ -114,9 +116,12 @@ export class PlaneHandlers implements PlaneEvents {
     // The registry does not know a refused client.
     if (!client) return;
     runCommands(plane, registry.disconnected(id));
-    const addr = formatEndpoint(client.address, client.port);
-    this.cameOrWent({ client: id, key: formatNodeKey(client.key), addr, reason }, 'client disconnected');
-    this.tell('disconnected', { id, key: formatNodeKey(client.key), reason });
+    const { key, address, port } = client;
+    this.cameOrWent(
+      () => ({ client: id, key: formatNodeKey(key), addr: formatEndpoint(address, port), reason }),
+      'client disconnected',
+    );
+    if (this.isHeard('disconnected')) this.tell('disconnected', { id, key: formatNodeKey(key), reason });
   }
 
   active(...report: Parameters<PlaneEvents['active']>): void {
@@ -190,15 +195,24 @@ export class PlaneHandlers implements PlaneEvents {
     }
   }
 
+  /** Whether the embedding program listens to an event. */
+  private isHeard(event: keyof RelayEvents): boolean {
+    return this.emitter.listenerCount(event) > 0;
+  }
+
   /** Emits an event for the embedding program. An exception in one of its handlers is counted and ends nothing. */
   private tell<Name extends keyof RelayEvents>(event: Name, ...args: RelayEvents[Name]): void {
     this.faults.barrier.emit(this.emitter, event, args);
   }
 
-  /** Logs at level debug that a client has come or gone, unless clients do so faster than a log can bear. */
-  private cameOrWent(facts: object, text: string): void {
+  /**
+   * Logs at level debug that a client has come or gone, unless clients do so faster than a log can bear. The facts of a line
+   * cost more than the registration of its client, so they are made only for a line.
+   */
+  private cameOrWent(facts: () => object, text: string): void {
+    if (!StrangersLog.tells(this.logger)) return;
     const heldBack = this.comings.take(performance.now());
-    if (heldBack !== undefined) this.logger.debug({ ...facts, ...(heldBack > 0 && { heldBack }) }, text);
+    if (heldBack !== undefined) this.logger.debug({ ...facts(), ...(heldBack > 0 && { heldBack }) }, text);
   }
 
   /** Logs an event that clients can cause at will. A line reports how many lines were held back before it. */

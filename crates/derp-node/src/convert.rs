@@ -141,14 +141,9 @@ pub struct BindingEvent {
     pub id: f64,
     pub key: Option<Buffer>,
     pub reason: Option<String>,
-    pub sequence: Option<f64>,
-    pub home: Option<bool>,
-    pub moves: Option<u32>,
     pub address: Option<String>,
     pub port: Option<u16>,
-    pub not_ideal: Option<bool>,
     pub tls_version: Option<String>,
-    pub info: Option<BindingClientInfo>,
     pub listener: Option<f64>,
     pub fd: Option<i32>,
     pub received: Option<Buffer>,
@@ -182,48 +177,14 @@ pub struct BindingDrop {
     pub packets: f64,
 }
 
-/// `ClientInfo`.
-#[napi(object)]
-pub struct BindingClientInfo {
-    pub version: f64,
-    pub mesh_key: Option<String>,
-    pub can_ack_pings: bool,
-    pub is_prober: bool,
-    pub app_name: String,
-}
-
-impl From<Event> for BindingEvent {
-    fn from(event: Event) -> Self {
-        match event {
-            Event::Login { id, key, info, peer, tls, not_ideal } => Self {
-                tls_version: tls.map(|version| version.word().into()),
-                key: Some(key_buffer(&key)),
-                address: Some(address_of(peer)),
-                port: Some(peer.port()),
-                not_ideal: Some(not_ideal),
-                info: Some(BindingClientInfo {
-                    version: info.version as f64,
-                    mesh_key: info.mesh_key.map(|key| key.to_hex()),
-                    can_ack_pings: info.can_ack_pings,
-                    is_prober: info.is_prober,
-                    app_name: info.app_name,
-                }),
-                ..Self::new(EventKind::Login, id)
-            },
-            Event::Closed { id, reason } => {
-                Self { reason: Some(reason.as_str().into()), ..Self::new(EventKind::Closed, id) }
-            }
-            Event::Active { key, id, sequence } => Self {
-                key: Some(key_buffer(&key)),
-                sequence: Some(sequence as f64),
-                ..Self::new(EventKind::Active, id)
-            },
+impl BindingEvent {
+    /// `None` for the events that cross as records.
+    pub(crate) fn of(event: Event) -> Option<Self> {
+        Some(match event {
+            Event::Login { .. } | Event::Closed { .. } | Event::Active { .. } | Event::Prefer { .. } => return None,
             Event::Watch { id } => Self::new(EventKind::Watch, id),
             Event::ClosePeer { id, target } => {
                 Self { key: Some(key_buffer(&target)), ..Self::new(EventKind::ClosePeer, id) }
-            }
-            Event::Prefer { id, home, changes } => {
-                Self { home: Some(home), moves: Some(changes), ..Self::new(EventKind::Prefer, id) }
             }
             Event::Pulled { id } => Self::new(EventKind::Pulled, id),
             Event::Duplex { id, listener, peer, tls, stream, received } => Self {
@@ -282,11 +243,9 @@ impl From<Event> for BindingEvent {
             }
             Event::Trouble { message } => Self { reason: Some(message), ..Self::new(EventKind::Trouble, 0) },
             Event::Fault { message } => Self { reason: Some(message), ..Self::new(EventKind::Fault, 0) },
-        }
+        })
     }
-}
 
-impl BindingEvent {
     fn new(kind: EventKind, id: u64) -> Self {
         Self { kind: kind.word().into(), id: id as f64, ..Self::default() }
     }
@@ -337,7 +296,7 @@ fn key_buffer(key: &NodeKey) -> Buffer {
 
 /// IPv4 addresses that a dual-stack socket reports in their mapped form are ordinary IPv4 addresses to everyone else.
 /// Nobody connects from the unspecified address: it stands for one that is not known.
-fn address_of(peer: SocketAddr) -> String {
+pub(crate) fn address_of(peer: SocketAddr) -> String {
     let ip = peer.ip().to_canonical();
     if ip.is_unspecified() { String::new() } else { ip.to_string() }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use derp_net::Slab;
 use derp_proto::counters::Counters;
-use napi::bindgen_prelude::{ArrayBuffer, Env, JsValue, Result};
+use napi::bindgen_prelude::{ArrayBuffer, Env, JsValue, Result, Uint8ArraySlice};
 use napi::{check_status, sys};
 
 use crate::wake::Wake;
@@ -39,6 +39,12 @@ pub(crate) fn slab(env: &Env, mut slab: Slab) -> Result<ArrayBuffer<'_>> {
     // SAFETY: the memory is the slab's alone, and does not move before the finaliser drops it. Nobody else has it until
     // then, so JavaScript may do with it whatever it likes.
     unsafe { ArrayBuffer::from_external(env, pointer, length, slab, |_, slab| drop(slab)) }
+}
+
+/// The bytes of an argument, to be written.
+pub(crate) fn bytes_of<'a>(argument: &'a mut Uint8ArraySlice<'_>) -> &'a mut [u8] {
+    // SAFETY: JavaScript does not run during the call that it is an argument of.
+    unsafe { argument.as_mut() }
 }
 
 /// Takes the memory from a buffer, and has its finaliser run.

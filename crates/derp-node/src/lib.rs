@@ -7,22 +7,24 @@ mod error;
 mod fault_injection;
 mod ffi_unsafe;
 mod notify;
+mod records;
 mod wake;
 mod words;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use derp_net::{Adoption, CloseReason, OsHooks, Plane, Policy};
+use derp_net::{Adoption, CloseReason, Event, OsHooks, Plane, Policy};
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::wire::PeerGoneReason;
 use napi::CleanupEnvHook;
-use napi::bindgen_prelude::{ArrayBuffer, Env, Function, Result, Uint8Array};
+use napi::bindgen_prelude::{ArrayBuffer, Env, Function, Result, Uint8Array, Uint8ArraySlice};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
@@ -80,6 +82,8 @@ pub struct BindingListening {
 #[napi]
 pub struct BindingPlane {
     plane: Arc<Plane>,
+    /// Events for which the bytes of the last call had no room.
+    untaken: RefCell<VecDeque<Event>>,
     /// Gone after `shutdown`, and with it what keeps JavaScript's function, and all that it refers to, alive.
     wake: RefCell<Option<Arc<Wake>>>,
     /// Ends the plane with its environment, if nobody else has.
@@ -125,7 +129,8 @@ impl BindingPlane {
             }
         })?;
         plane.counters().add(Counter::CROSSINGS_DOWN, 1);
-        Ok(Self { plane, wake: RefCell::new(Some(wake)), hook: Cell::new(Some(hook)) })
+        let untaken = RefCell::default();
+        Ok(Self { plane, untaken, wake: RefCell::new(Some(wake)), hook: Cell::new(Some(hook)) })
     }
 
     /// The counters, as a view over the plane's own memory. To be called once. Nothing where JavaScript may not have such
@@ -198,7 +203,6 @@ impl BindingPlane {
         self.called().admit(id as u64, mesh, rate(per_second, burst));
     }
 
-    /// Ends a connection, or a handshake that is parked. `reason` is a word of `CloseReason`.
     /// Gives an admitted connection a receive limit of its own: bytes per second and bytes at once. Without them it has the policy's.
     #[napi]
     pub fn limit(&self, id: f64, per_second: Option<f64>, burst: Option<f64>) {
@@ -301,10 +305,14 @@ impl BindingPlane {
         BindingSnapshot::new(total, &figures, &plane.links())
     }
 
-    /// What has happened since the last call.
+    /// What has happened since the last call: records in the bytes, as `src/plane/event-records.ts` reads them, and the
+    /// events that have none. The head of the bytes says whether there are more.
     #[napi]
-    pub fn take_events(&self) -> Vec<BindingEvent> {
-        self.called().take_events().into_iter().map(BindingEvent::from).collect()
+    pub fn take_events(&self, mut records: Uint8ArraySlice<'_>) -> Vec<BindingEvent> {
+        let mut untaken = self.untaken.borrow_mut();
+        untaken.extend(self.called().take_events());
+        let others = records::write(ffi_unsafe::bytes_of(&mut records), &mut untaken);
+        others.into_iter().filter_map(BindingEvent::of).collect()
     }
 
     /// Whether the tap was off, and is on now.

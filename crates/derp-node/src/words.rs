@@ -44,15 +44,11 @@ words! {
     }
 }
 
-/// The events of `PlaneEvents`, and those that the binding tells of failures with.
+/// The events that cross as objects: some of `PlaneEvents`, and those that the binding tells of failures with.
 #[derive(Clone, Copy)]
 pub(crate) enum EventKind {
-    Login,
-    Closed,
-    Active,
     Watch,
     ClosePeer,
-    Prefer,
     Pulled,
     Duplex,
     /// A sign of life that was asked for.
@@ -72,12 +68,8 @@ pub(crate) enum EventKind {
 
 words! {
     EventKind {
-        Login => "login",
-        Closed => "closed",
-        Active => "active",
         Watch => "watch",
         ClosePeer => "closePeer",
-        Prefer => "prefer",
         Pulled => "pulled",
         Duplex => "duplex",
         Pulse => "pulse",

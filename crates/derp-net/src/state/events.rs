@@ -266,7 +266,7 @@ impl<C: Reporter> Events<C> {
     }
 
     /// The last event of a connection: nothing it had to say before comes after it. With its place among the logins, if
-    /// it still had one.
+    /// it still had one; without one it is told at the next tick.
     pub(crate) fn closed(&self, conn: &C, reason: CloseReason, guest: Option<Guest>) {
         let news = conn.news().bits.fetch_or(ENDED, Ordering::SeqCst);
         let mut queue = self.queue.lock();
@@ -280,9 +280,15 @@ impl<C: Reporter> Events<C> {
             queue.active.remove(key);
         }
         queue.events.push(Event::Closed { id: conn.id(), reason });
+        // A client that has had its admission has no place that others wait for: the next login tells of its end, too.
+        let is_urgent = guest.is_some();
         queue.guests.extend(guest);
         drop(queue);
-        self.bell.ring();
+        if is_urgent {
+            self.bell.ring();
+        } else {
+            self.bell.ring_later();
+        }
     }
 
     /// A handshake waits for a certificate, and has this share of the needs that are not read.
