@@ -268,6 +268,18 @@ mod tests {
         assert!(subscribers.shards.iter().all(|shard| shard.lock().is_empty()));
     }
 
+    #[test]
+    fn each_new_pair_counts_for_the_senders_of_its_destination() {
+        let subscribers = Subscribers::default();
+        subscribers.senders.turn(true);
+        for (source, destination) in [(1, 10), (2, 10), (1, 10), (1, 11)] {
+            subscribers.add(&key(source), destination);
+        }
+        // Who has left was a sender.
+        subscribers.remove(&key(2), 10);
+        assert_eq!([10, 11, 12].map(|id| subscribers.senders.estimate(id)), [2, 1, 0]);
+    }
+
     proptest! {
         #[test]
         fn it_is_a_list_of_the_latest(ops in prop::collection::vec((0..10_u8, 0..24_u8), 0..300), limit in 0..20_usize) {
