@@ -12,6 +12,7 @@ import { LANES, type Lane } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
 import { meshNode, named, trustOwnCertificate } from '../helpers/mesh.js';
 import { newRelay, type TestRelay } from '../helpers/relay.js';
+import { silentAddresses } from '../helpers/silent.js';
 import { eventually } from '../helpers/wait.js';
 
 nothingIsLeft();
@@ -184,10 +185,12 @@ describe.each(LANES)('relays that find each other, $name', (lane) => {
     trustOwnCertificate();
     const dns = await dnsServer();
     const [here, there] = hosts(2) as [string, string];
-    // No relay listens there, and no router knows the second half.
     // The asynchronous lane takes 25 ms for each crossing, one after the other.
     const count = lane.name === 'js-async' ? 10 : 100;
-    const bad = [...Array(count).keys()].flatMap((host) => [`127.201.0.${host + 1}`, `192.0.2.${host + 1}`]);
+    const silent = await silentAddresses(`127.${process.pid % 200}.250.`, count, PORT);
+    onTestFinished(() => silent.close());
+    // Of each pair, nothing listens at the first, and nothing answers at the second.
+    const bad = silent.hosts.flatMap((host, index) => [`127.201.0.${index + 1}`, host]);
     dns.set(NAME, [...bad, here, there]);
     const [a, b] = [here, there].map((host) =>
       newRelay(lane, { tls: true, config: { listen: `${host}:${PORT}`, mesh: { discover: byName(dns) } } }),

@@ -10,6 +10,7 @@ import { Client } from '../../packaging/fleet/client.mjs';
 import { Fleet, HOSTNAME, whyNoFleet } from '../../packaging/fleet/fleet.mjs';
 import { type Said, Talk } from '../../packaging/fleet/talk.mjs';
 import { buildPeers, type Peers } from '../../packaging/peers.mjs';
+import { silentAddresses } from '../helpers/silent.ts';
 import { eventually } from '../helpers/wait.ts';
 
 type Kind = 'native' | 'js' | 'derper';
@@ -148,6 +149,7 @@ describe
       const [one, victim, other] = names;
       const clients = [...mixture.clients(one, 2), ...mixture.clients(other, 2)];
       const talk = new Talk(clients);
+      const silent = await silentAddresses(`127.33.${index}.`, 200, 8443);
       try {
         await eventually(() => clients.every(({ relay }) => relay !== undefined), 'clients to be connected');
         await eventually(() => talk.reaches(), 'ways between all clients');
@@ -162,8 +164,8 @@ describe
         const addresses = names.map((name) => fleet.addressOf(name));
         fleet.dns.fail(NAME);
         await mixture.until(`derpkit_mesh_source_up${DNS}`, () => 0);
-        // Two hundred addresses that do not answer, and one where something else than a relay does.
-        mixture.tell(...[...Array(200).keys()].map((host) => `198.51.100.${host}`), '127.0.0.1', ...addresses);
+        // Two hundred addresses that do not answer, and one where nothing listens.
+        mixture.tell(...silent.hosts, '127.0.0.1', ...addresses);
         await mixture.until(`derpkit_mesh_source_relays${DNS}`, () => 204);
         mixture.tell();
         await mixture.until(`derpkit_mesh_source_relays${DNS}`, () => 0);
@@ -179,6 +181,7 @@ describe
       } finally {
         talk.stop();
         for (const client of clients) client.close();
+        await silent.close();
       }
     });
 

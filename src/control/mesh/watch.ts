@@ -32,6 +32,9 @@ export interface Common {
 /** Milliseconds in which the reports of a dial and of its login come. */
 const MOMENT = 1_000;
 
+/** Characters of a reason: a certificate may have any number of names. */
+const LONGEST_REASON = 500;
+
 /** How a dial or its link ended. */
 interface Outcome {
   readonly opened: boolean;
@@ -359,7 +362,8 @@ export class Watch implements KeyOwner {
     this.condition = condition;
   }
 
-  private report(lost: boolean, reason: string): void {
+  private report(lost: boolean, why: string): void {
+    const reason = why.length > LONGEST_REASON ? `${why.slice(0, LONGEST_REASON)}…` : why;
     const { parts, lines } = this.common;
     const { name: relay, isFound } = this.wanted;
     const key = this.serverKey && formatNodeKey(this.serverKey);

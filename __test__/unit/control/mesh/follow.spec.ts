@@ -182,6 +182,14 @@ describe('relays that do not answer', () => {
   });
 });
 
+it('a reason that another relay made long is cut', async () => {
+  start();
+  await follow('192.0.2.1');
+  mesh.linkClosed(1, 'x'.repeat(100_000));
+  await pass(0);
+  expect(mesh.status()).toMatchObject([{ trouble: `${'x'.repeat(500)}…` }]);
+});
+
 describe('relays that connect to this one', () => {
   it('a relay that connects is dialled at once if its link was lost', async () => {
     start();
