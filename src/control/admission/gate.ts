@@ -324,7 +324,8 @@ export class Gate {
   }
 
   private say({ key, address, port, appName }: AdmitClient, { by: verifier, reason }: Refused, text: string): void {
-    const count = this.refusals.take(key, `${verifier} ${reason}`);
+    // The end of an admitted client and its next refused login are two stories.
+    const count = this.refusals.take(key, `${text} ${verifier} ${reason}`);
     if (!count) return;
     const app = appName === '' ? {} : { app: appName };
     const addr = formatEndpoint(address, port);
