@@ -60,7 +60,7 @@ class Mixture {
       fleet.startRelay(name, { DERPKIT_PLANE: kind });
       return;
     }
-    // derper finds nobody: it names the others, as its operators do.
+    // derper has no sources: it names the others, as its operators do.
     const others = this.names.filter((other) => other !== name);
     const key = keyFile ?? join(dirname(fleet.meshKeyFile), `${name}.key`);
     const flags = [
@@ -208,7 +208,7 @@ describe
 );
 
 describe.skipIf(missing && !process.env.CI)('a relay and a derper with one key file', () => {
-  it('the relay says so, and what to do, whoever of them has dialled', async () => {
+  it('the relay logs an error that says what to do, whichever side has dialled', async () => {
     const mixture = new Mixture(await buildPeers(), ['native', 'derper', 'js'], 9);
     const { fleet, names } = mixture;
     try {

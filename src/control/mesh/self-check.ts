@@ -43,7 +43,7 @@ export class SelfCheck {
     this.sent.set(number, false);
     const servername = isIP(host) === 0 ? host : '';
     const socket: Socket = connect({ host: address, port, servername, rejectUnauthorized: false });
-    // What comes after the verdict interests nobody.
+    // Errors after the verdict change nothing.
     socket.on('error', () => {});
     const patience = setTimeout(() => socket.destroy(new Error('no answer in time')), PATIENCE).unref();
     try {
