@@ -125,6 +125,40 @@ describe.skipIf(process.platform !== 'linux')('interrupted runs', () => {
   });
 });
 
+describe.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0)('a narrow link', () => {
+  const allowed = () => readFileSync('/proc/sys/net/ipv4/tcp_allowed_congestion_control', 'latin1').split(/\s/);
+  const row = () => `narrow-100m-32k-${allowed().includes('bbr') ? 'bbr' : 'cubic'}/plain`;
+  const places = () => spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' }).stdout ?? '';
+  const narrow = (out: string, ...more: string[]) =>
+    bench(out, '--narrow', '--contenders', 'js', '--scenario', row(), '--rounds', '1', ...more);
+
+  it('is made, measured, and removed', async () => {
+    const out = temporary();
+    const running = narrow(out, '--seconds', '0.5');
+    const { code, stdout, stderr } = await running.end();
+    expect(code, stderr).toBe(0);
+    for (const figure of ['goodput, Mbit/s', 'age p95 ms', 'sparse age p95 ms']) expect(stdout).toContain(figure);
+    const [run] = readRecord(recordIn(out)).runs;
+    expect(run?.report?.ok).toBe(true);
+    expect(places()).not.toContain(`derpkit-bench-${running.pid}-`);
+  });
+
+  it('is removed after an interruption', async () => {
+    const running = narrow(temporary(), '--seconds', '60');
+    await eventually(() => places().includes(`derpkit-bench-${running.pid}-load`), 'the link');
+    await running.stop('SIGINT');
+    expect(places()).not.toContain(`derpkit-bench-${running.pid}-`);
+  });
+
+  it('is refused in words to others than root', async () => {
+    const line = [PROGRAM, 'bench', '--narrow', '--generator', GENERATOR, '--out', temporary()];
+    const nobody = ['setpriv', '--reuid', '65534', '--clear-groups', process.execPath, ...line];
+    const { code, stderr } = await new Command(nobody as [string, ...string[]]).end();
+    expect(code, stderr).toBe(2);
+    expect(stderr).toContain('a narrow link needs root');
+  });
+});
+
 it('a relay that cannot be measured fails the run', async () => {
   const server = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -11,6 +11,8 @@ import type { Scenario } from './scenarios.js';
 /** Ports and files of one relay in one run. */
 export interface Place {
   readonly port: number;
+  /** The address to listen at; loopback if absent. */
+  readonly host?: string;
   readonly stunPort?: number;
   readonly keyFile: string;
   /** The directory with the certificate for {@link HOSTNAME}; absent for plain TCP. */
@@ -42,9 +44,9 @@ export interface Contender extends Participant {
 export const HOSTNAME = 'bench.test';
 
 /** Flags that derper and derpkit's `derper` share. */
-function flags({ port, stunPort, keyFile, certDir, mesh }: Place): string[] {
+function flags({ port, host = '127.0.0.1', stunPort, keyFile, certDir, mesh }: Place): string[] {
   return [
-    ...['-a', `127.0.0.1:${port}`, '-http-port', '-1', '-c', keyFile],
+    ...['-a', `${host}:${port}`, '-http-port', '-1', '-c', keyFile],
     ...(stunPort === undefined ? ['-stun=false'] : ['-stun', '-stun-port', String(stunPort)]),
     ...(certDir === undefined ? [] : ['-certmode', 'manual', '-certdir', certDir, '-hostname', HOSTNAME]),
     ...(mesh ? ['-mesh-psk-file', mesh.keyFile, '-mesh-with', `${HOSTNAME}:${mesh.port}/127.0.0.1`] : []),
@@ -175,6 +177,9 @@ export function running(
     ...(pid !== undefined && { pid }),
     // Scenarios that would act on its process or its cores are skipped.
     takes: ({ workers, burners, family }) =>
-      workers === undefined && burners === undefined && family !== 'mesh' && (family !== 'stun' || stun),
+      workers === undefined &&
+      burners === undefined &&
+      !['mesh', 'narrow'].includes(family) &&
+      (family !== 'stun' || stun),
   };
 }

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import { selfSignedCertificate } from '../control/x509.js';
 import { type Command, type Contender, HOSTNAME, type Place } from './contenders.js';
 import type { Report } from './figures.js';
+import { listensIn, NarrowPlace } from './narrow-link.js';
 import { freePort } from './ports.js';
-import { listening, type Started, start, type Tools } from './processes.js';
+import { listening, type Started, start, type Tools, until } from './processes.js';
 import type { Scenario } from './scenarios.js';
 
 /** Milliseconds for what surrounds the measured window: logins, warm-up, packets still on their way. */
@@ -26,6 +27,7 @@ export class Stage {
   readonly #folder = mkdtempSync(join(tmpdir(), 'derpkit-bench-'));
   readonly #certificate = join(this.#folder, `${HOSTNAME}.crt`);
   readonly #running = new Set<Started>();
+  #narrow: NarrowPlace | undefined;
   #closed = false;
   #count = 0;
 
@@ -60,6 +62,16 @@ export class Stage {
         const [here, there] = places.map(({ port }) => `127.0.0.1:${port}`) as [string, string];
         const [pid, other] = relays.map((relay) => String(relay.pid)) as [string, string];
         args.push('--target', here, '--pid', pid, '--target-b', there, '--pid-b', other);
+        args.push('--tls', '--pin', this.#certificate);
+      } else if (contender.command && scenario.link) {
+        const narrow = new NarrowPlace(scenario.link);
+        this.#narrow = narrow;
+        const place = { ...(await this.#place(scenario, workers)), host: '0.0.0.0' };
+        const relay = this.#start(narrow.beRelay(contender.command(place)), cores);
+        begun.push(relay);
+        await until(relay, () => listensIn(relay.pid, place.port));
+        args.push('--target', `${narrow.wide}:${place.port}`, '--receiver', `${narrow.narrow}:${place.port}`);
+        args.push('--pid', String(relay.pid));
         if (tls) args.push('--tls', '--pin', this.#certificate);
       } else if (contender.command) {
         const place = await this.#place(scenario, workers);
@@ -88,11 +100,14 @@ export class Stage {
       throw new Error([(error as Error).message, ...words].join('\n'));
     } finally {
       for (const started of begun.reverse()) await this.#stop(started);
+      this.#narrow?.close();
+      this.#narrow = undefined;
     }
   }
 
   async #generate(args: readonly string[]): Promise<Report> {
-    const generator = this.#start({ argv: [this.generator, ...args] }, this.cores?.generator);
+    const command: Command = { argv: [this.generator, ...args] };
+    const generator = this.#start(this.#narrow?.beGenerator(command) ?? command, this.cores?.generator);
     const impatience = setTimeout(() => void generator.stop(), PATIENCE);
     const { stdout } = await generator.ended;
     clearTimeout(impatience);
@@ -143,6 +158,7 @@ export class Stage {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#running].map((started) => started.stop()));
+    this.#narrow?.close();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }

@@ -101,10 +101,15 @@ function withoutOurs(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 
 /** Waits until a process listens at `port`. Rejects with its last output if it ends first, or takes too long. */
 export async function listening(started: Started, port: number): Promise<void> {
+  await until(started, () => reachable(port));
+}
+
+/** Waits until `listens` says so of a process. Rejects with its last output if it ends first, or takes too long. */
+export async function until(started: Started, listens: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + START;
   while (performance.now() < end) {
     if (!started.running) throw new Error(`it ended at once: ${started.words.trim()}`);
-    if (await reachable(port)) return;
+    if (await listens()) return;
     await pause(20);
   }
   throw new Error(`it does not listen: ${started.words.trim()}`);

@@ -9,6 +9,7 @@ export type Family =
   | 'fan-out'
   | 'overload'
   | 'slow'
+  | 'narrow'
   | 'idle'
   | 'storm'
   | 'logins'
@@ -30,13 +31,25 @@ export interface Scenario {
   readonly headline: FigureKey;
   /** Threads that compete for the relay's core, so that the load exceeds what the relay can carry. */
   readonly burners?: number;
+  /** The link to the receiver, in network namespaces of their own. */
+  readonly link?: NarrowLink;
   /** Numbers of workers that are compared with each other, on all cores. */
   readonly workers?: readonly number[];
 }
 
+/** A link that takes less than is sent over it. */
+export interface NarrowLink {
+  /** In Mbit/s. */
+  readonly rate: number;
+  /** In KiB: what the link's own queue holds. */
+  readonly queue: number;
+  /** The congestion control of the relay's sockets. */
+  readonly congestion: 'cubic' | 'bbr';
+}
+
 /** Which scenarios are measured, for how long, and how often. */
 export interface Profile {
-  readonly name: 'tiny' | 'quick' | 'default' | 'full';
+  readonly name: 'tiny' | 'quick' | 'default' | 'full' | 'narrow';
   readonly rounds: number;
   /** Seconds of the measured window, and of the load before it. */
   readonly seconds: number;
@@ -116,6 +129,27 @@ const slow: Bare = {
   headline: 'cpuDelivered',
 };
 
+/** A bulk sender at twice the link's rate, and a sparse sender beside it, to one receiver. */
+function narrow(link: NarrowLink): Bare {
+  const { rate, queue, congestion } = link;
+  return {
+    name: `narrow-${rate}m-${queue}k-${congestion}`,
+    family: 'narrow',
+    title: `link of ${rate} Mbit/s that queues ${queue} KiB, ${congestion}, offered twice as much`,
+    args: ['narrow', '--link', String(rate * 1e6)],
+    headline: 'ageP50',
+    link,
+  };
+}
+
+/** Every link of {@link narrow}. */
+function narrowLinks(): Bare[] {
+  const congestions = ['cubic', 'bbr'] as const;
+  return [10, 1, 100].flatMap((rate) =>
+    congestions.flatMap((congestion) => [32, 256].map((queue) => narrow({ rate, queue, congestion }))),
+  );
+}
+
 function idle(clients: number, settle: number): Bare {
   const more = ['--touch', '10', '--storm', String(clients)];
   return {
@@ -191,7 +225,7 @@ function workers(pairs: number, pace: Pace): Bare {
 
 /** Families with a measured window. */
 const WINDOWED = new Set<Family>([
-  ...(['relay', 'fan-in', 'fan-out', 'overload', 'slow', 'storm', 'logins', 'stun', 'mesh', 'workers'] as const),
+  ...(['relay', 'fan-in', 'fan-out', 'overload', 'slow', 'narrow', 'storm', 'logins', 'stun', 'mesh', 'workers'] as const),
 ]);
 
 function on(transport: Transport, bare: readonly Bare[], seconds: number, warmUp: number): Scenario[] {
@@ -264,6 +298,15 @@ const PROFILES: Readonly<
       ...[...core, relay(100, 100, '100k'), fanIn('20k'), fanOut(50, '20k'), overload(0.2), idle(1000, SETTLE)],
       ...[storm, ...LOGINS, restart(2000), mesh('5k'), mesh('20k')],
     ],
+  },
+  /** Needs root on Linux: it makes network namespaces. */
+  narrow: {
+    rounds: 3,
+    seconds: 10,
+    warmUp: 5,
+    retries: 1,
+    plain: narrowLinks(),
+    tls: [narrow({ rate: 10, queue: 32, congestion: 'cubic' }), narrow({ rate: 10, queue: 256, congestion: 'bbr' })],
   },
   full: {
     rounds: 5,

@@ -6,6 +6,7 @@ import { CONTENDERS, type Contender, find, running, USUAL } from '../bench/conte
 import { findGenerator, NO_GENERATOR } from '../bench/generator.js';
 import { machine } from '../bench/machine.js';
 import { type Cores, Stage } from '../bench/measure.js';
+import { refuseElsewhere, whyNot } from '../bench/narrow-link.js';
 import { picture } from '../bench/picture.js';
 import { tools } from '../bench/processes.js';
 import { Progress } from '../bench/progress.js';
@@ -19,6 +20,7 @@ interface BenchOptions {
   readonly quick?: true;
   readonly full?: true;
   readonly tiny?: true;
+  readonly narrow?: true;
   readonly scenario?: readonly string[];
   readonly contenders?: string;
   readonly target?: readonly string[];
@@ -47,6 +49,7 @@ export function addBench(program: Command): void {
     .description('measure relays side by side: native, js, and derper if it is installed')
     .option('--quick', 'one round of the most telling rows, in less than two minutes')
     .option('--full', 'every row, five rounds, for as long as it takes')
+    .option('--narrow', 'receivers behind narrow links, and how old packets are when they arrive; needs root on Linux')
     .addOption(new Option('--tiny', 'check that everything works, and measure nothing').hideHelp())
     .option(
       '--scenario <name...>',
@@ -79,11 +82,12 @@ export function addBench(program: Command): void {
 
 async function bench(options: BenchOptions): Promise<number> {
   if (options.picture !== undefined) return draw(options.picture, options.out);
-  const profile = chosenProfile(options);
+  const chosen = chosenProfile(options);
   if (options.list) {
-    for (const { id, title } of profile.scenarios) process.stdout.write(`${id.padEnd(32)} ${title}\n`);
+    for (const { id, title } of chosen.scenarios) process.stdout.write(`${id.padEnd(32)} ${title}\n`);
     return 0;
   }
+  const profile = options.narrow ? possible(chosen) : chosen;
   const generator = options.generator ?? findGenerator();
   if (generator === undefined || !existsSync(generator)) throw new Error(NO_GENERATOR);
   const { contenders, absent } = chosenContenders(options, generator);
@@ -179,9 +183,19 @@ function draw(from: string, out: string): number {
   return 0;
 }
 
-function chosenProfile({ quick, full, tiny, scenario = [], rounds, seconds, target, tls }: BenchOptions): Profile {
+function chosenProfile({
+  quick,
+  full,
+  narrow,
+  tiny,
+  scenario = [],
+  rounds,
+  seconds,
+  target,
+  tls,
+}: BenchOptions): Profile {
   const given = { rounds: positive('--rounds', rounds, true), seconds: positive('--seconds', seconds, false) };
-  const named = tiny ? 'tiny' : quick ? 'quick' : full ? 'full' : 'default';
+  const named = tiny ? 'tiny' : quick ? 'quick' : full ? 'full' : narrow ? 'narrow' : 'default';
   const profile = profileOf(named, given);
   // A running relay speaks either TLS or plain TCP.
   const spoken = profile.scenarios.filter(({ transport }) => !target || transport === (tls ? 'tls' : 'plain'));
@@ -189,6 +203,18 @@ function chosenProfile({ quick, full, tiny, scenario = [], rounds, seconds, targ
   if (scenarios.length === 0) {
     throw new Error(`no row matches ${scenario.join(' or ')}; --list lists the rows, --full has the most`);
   }
+  return { ...profile, scenarios };
+}
+
+/** Leaves out links that the system cannot have, and says why. Throws an Error if it can have none. */
+function possible(profile: Profile): Profile {
+  refuseElsewhere();
+  const wanted = new Set(profile.scenarios.flatMap(({ link }) => (link ? [link.congestion] : [])));
+  const reasons = new Map([...wanted].map((congestion) => [congestion, whyNot(congestion)]));
+  const words = [...reasons.values()].filter((reason) => reason !== undefined);
+  const scenarios = profile.scenarios.filter(({ link }) => !link || reasons.get(link.congestion) === undefined);
+  if (scenarios.length === 0) throw new Error(words.join('\n'));
+  for (const reason of words) process.stderr.write(`its rows are left out: ${reason}\n`);
   return { ...profile, scenarios };
 }
 

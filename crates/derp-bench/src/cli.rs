@@ -130,6 +130,31 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// A bulk sender and a sparse one, to one receiver behind a narrow link: how old packets are when they arrive
+    Narrow {
+        /// The relay's address over the narrow link, where the receiver connects
+        #[arg(long)]
+        receiver: SocketAddr,
+        /// Bits a second that the link takes
+        #[arg(long, default_value = "10000000")]
+        link: NonZeroU64,
+        /// What the bulk sender offers, as a multiple of that
+        #[arg(long, default_value_t = 2.0)]
+        times: f64,
+        /// Bytes of its packets
+        #[arg(short, long, default_value_t = 1400, value_parser = size)]
+        size: usize,
+        /// Packets a second of the sparse sender
+        #[arg(long, default_value = "20")]
+        sparse: NonZeroU64,
+        /// Bytes of its packets
+        #[arg(long, default_value_t = 100, value_parser = size)]
+        sparse_size: usize,
+        #[command(flatten)]
+        window: Window,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Pairs of clients of two relays that mesh with each other
     Mesh {
         /// The other relay's address

@@ -27,6 +27,16 @@ fn columns(report: &Report) -> Vec<Column> {
         cells.push(("slow one's pps", Some(slow.slow_pps), 0));
         cells.push(("cut off", Some(f64::from(u8::from(slow.cut_off))), 0));
     }
+    if let Some(narrow) = &report.narrow {
+        cells.push(("goodput Mbit/s", Some(narrow.goodput_mbit), 2));
+        cells.push(("age p50 ms", Some(narrow.bulk.p50 / 1e3), 1));
+        cells.push(("age p95 ms", Some(narrow.bulk.p95 / 1e3), 1));
+        cells.push(("age p99 ms", Some(narrow.bulk.p99 / 1e3), 1));
+        cells.push(("sparse p50 ms", Some(narrow.sparse.p50 / 1e3), 1));
+        cells.push(("sparse p95 ms", Some(narrow.sparse.p95 / 1e3), 1));
+        cells.push(("sparse p99 ms", Some(narrow.sparse.p99 / 1e3), 1));
+        cells.push(("sparse lost %", Some(narrow.sparse_lost_percent), 2));
+    }
     if let Some(traffic) = &report.traffic {
         cells.push(("delivered pps", Some(traffic.delivered_pps), 0));
         cells.push(("lost %", Some(traffic.lost_percent), 2));

@@ -94,6 +94,18 @@ pub(crate) struct Slow {
     pub(crate) cut_off: bool,
 }
 
+/// A narrow link, and the senders to its other end. Ages are from being due to having arrived.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Narrow {
+    /// Of what the link takes, what arrived of both senders' packets; payload alone.
+    pub(crate) goodput_percent: f64,
+    pub(crate) goodput_mbit: f64,
+    pub(crate) bulk: Times,
+    pub(crate) sparse: Times,
+    /// Of the sparse sender's packets.
+    pub(crate) sparse_lost_percent: f64,
+}
+
 /// STUN.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Stun {
@@ -120,6 +132,8 @@ pub(crate) struct Restart {
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Times {
     pub(crate) p50: f64,
+    #[serde(default)]
+    pub(crate) p95: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,
     pub(crate) max: f64,
@@ -145,7 +159,7 @@ pub(crate) struct Process {
 impl Times {
     pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1000.0;
-        Self { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: histogram.max() as f64 / 1000.0 }
+        Self { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), max: histogram.max() as f64 / 1000.0 }
     }
 }
 

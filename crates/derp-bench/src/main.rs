@@ -16,6 +16,7 @@ mod foreign;
 mod idle;
 mod load;
 mod mesh;
+mod narrow;
 mod overload;
 mod pacing;
 mod packet;

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::faults::Faults;
 use crate::figures::{
-    Bystander, Clients, Kernel, Logins, Overload, Process, Restart, Slow, Stun, Times, Traffic, fairness,
+    Bystander, Clients, Kernel, Logins, Narrow, Overload, Process, Restart, Slow, Stun, Times, Traffic, fairness,
 };
 use crate::process::{Memory, Sample, percent};
 use crate::samples::Samples;
 use crate::varz::Counts;
-use crate::{idle, load, mesh, overload, restart, slow, storm, stun};
+use crate::{idle, load, mesh, narrow, overload, restart, slow, storm, stun};
 
 /// Above this the generator is the bottleneck, or may be, and the relay's figures are a lower bound.
 const SATURATED: f64 = 90.0;
@@ -35,6 +35,8 @@ pub(crate) struct Report {
     pub(crate) overload: Option<Overload>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) slow: Option<Slow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) narrow: Option<Narrow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stun: Option<Stun>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -192,6 +194,24 @@ impl Report {
         report
     }
 
+    pub(crate) fn of_narrow(scenario: String, plan: &narrow::Plan, outcome: narrow::Outcome) -> Self {
+        let (mut bulk, sparse) = (outcome.bulk, outcome.sparse);
+        bulk.samples = outcome.samples;
+        bulk.faults.add(&sparse.faults);
+        let mut report = Self::of_load(scenario, &plan.bulk(), &bulk, None);
+        let bytes = bulk.arrived * plan.size as u64 + sparse.arrived * plan.sparse_size as u64;
+        let bits = bytes as f64 * 8.0 / plan.length.as_secs_f64();
+        let sparse_lost = sparse.sent.saturating_sub(sparse.delivered);
+        report.narrow = Some(Narrow {
+            goodput_percent: 100.0 * bits / plan.link.get() as f64,
+            goodput_mbit: bits / 1e6,
+            bulk: Times::of(&bulk.latency),
+            sparse: Times::of(&sparse.latency),
+            sparse_lost_percent: 100.0 * sparse_lost as f64 / sparse.sent.max(1) as f64,
+        });
+        report
+    }
+
     pub(crate) fn of_stun(scenario: String, outcome: &stun::Outcome) -> Self {
         let mut faults = outcome.faults.clone();
         faults.add(&outcome.bystander.faults);
@@ -263,6 +283,7 @@ impl Report {
             clients: None,
             overload: None,
             slow: None,
+            narrow: None,
             stun: None,
             restart: None,
             other_server: None,

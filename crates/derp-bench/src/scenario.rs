@@ -17,7 +17,7 @@ use crate::process::Memory;
 use crate::report::Report;
 use crate::target::Target;
 use crate::tls::Tls;
-use crate::{idle, mesh, overload, restart, slow, storm, stun, varz};
+use crate::{idle, mesh, narrow, overload, restart, slow, storm, stun, varz};
 
 /// `None` for the commands that are about no relay in particular.
 pub(crate) fn run(command: &Command) -> io::Result<Option<(Report, bool)>> {
@@ -45,6 +45,7 @@ fn target_of(command: &Command) -> Option<&cli::Target> {
         | Command::Overload { target, .. }
         | Command::Slow { target, .. }
         | Command::Mesh { target, .. }
+        | Command::Narrow { target, .. }
         | Command::Stun { target, .. }
         | Command::Restart { target, .. } => Some(target),
         Command::Floor { .. } | Command::Burn { .. } => None,
@@ -98,6 +99,13 @@ fn measure(command: &Command, relay: &Target) -> io::Result<Report> {
             let scenario = format!("{pairs} pairs across two relays, {size} B, {rate} pps");
             let load = load::Plan::new(flow::pairs(pairs), size, warm_up, length);
             Ok(Report::of_mesh(scenario, &load, mesh::run([relay, &other], &plan)?, memory()))
+        }
+        Command::Narrow { receiver, link, times, size, sparse, sparse_size, ref window, .. } => {
+            let (warm_up, length) = (window.warm_up, window.seconds);
+            let plan = narrow::Plan { receiver, link, times, size, sparse, sparse_size, warm_up, length };
+            let outcome = narrow::run(relay, &plan)?;
+            let scenario = format!("{} pps of {size} B, and {sparse} pps, over {link} bit/s", plan.rate());
+            Ok(Report::of_narrow(scenario, &plan, outcome))
         }
         Command::Stun { stun, rate, bystander, ref window, .. } => {
             let (warm_up, length) = (window.warm_up, window.seconds);

@@ -144,6 +144,18 @@ fn the_others_are_told_from_the_slow_one() {
 }
 
 #[test]
+fn a_receiver_has_the_packets_of_both_senders() {
+    let floor = Floor::start(&[]);
+    let line = format!("narrow --receiver {} --link 8000000 --times 0.5 --sparse 100 {SHORT}", floor.address);
+    let report = floor.report(&line);
+    let figure = |name: &str| report["narrow"][name].as_f64().unwrap();
+    // Loopback is no narrow link: what is offered arrives, half of what the link would take and a little beside it.
+    assert_eq!((figure("sparse_lost_percent"), report["traffic"]["lost_in_all"].as_u64()), (0.0, Some(0)), "{report}");
+    assert!(report["narrow"]["sparse"]["p95"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(figure("goodput_mbit") > 0.0 && figure("goodput_percent") < 100.0, "{report}");
+}
+
+#[test]
 fn three_times_the_peak_is_offered() {
     let report = Floor::start(&[]).report(&format!("overload --pairs 2 --size 64 --step 0.05 --times 3 {SHORT}"));
     let figure = |name: &str| report["overload"][name].as_f64().unwrap();
