@@ -1,6 +1,7 @@
 /** What a packet costs the JavaScript plane without a socket: the same steps as in the crates' `benches`. */
 import { bench, describe } from 'vitest';
 import type { Connection } from '../../src/plane/js/connection.js';
+import { DrainRate } from '../../src/plane/js/drain-rate.js';
 import { EventQueue } from '../../src/plane/js/events.js';
 import { PacketQueue } from '../../src/plane/js/queue.js';
 import { Table } from '../../src/plane/js/table.js';
@@ -59,11 +60,12 @@ describe('lookup', () => {
 describe('queue', () => {
   for (const waiting of [1, 32]) {
     const queue = new PacketQueue();
+    const rate = new DrainRate();
     const packet = { frame: Buffer.alloc(0), payload: 0, source: key, disco: false, queuedAt: 0 };
     for (let count = 0; count < waiting; count += 1) queue.push(packet, 32);
     bench(`with ${waiting} waiting`, () => {
       queue.push(packet, 32);
-      while (queue.length > waiting) queue.shift();
+      while (queue.length > waiting) queue.shift(rate, 0, () => undefined);
     });
   }
 });

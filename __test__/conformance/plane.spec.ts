@@ -251,6 +251,12 @@ describe.each(LANES)('a plane, $name', (lane) => {
       queuedPackets: 0,
       senders: 0,
       roundTrip: Number.NaN,
+      droppedHead: 0,
+      droppedTail: 0,
+      droppedAge: 0,
+      droppedOverBudget: 0,
+      queueDelayMean: 0,
+      queueDelayMax: 0,
     };
     const wanted = [
       { ...nothing, id: first.id, packetsReceived: 4, bytesReceived: 65 },

@@ -242,7 +242,7 @@ class Player implements Play {
     const label: Label = { sender: link.number, sequence: link.sequence, kind };
     link.sequence += 1;
     if (destination?.stall) {
-      destination.stall.sent.push(label);
+      destination.stall.sent.push({ ...label, source });
       destination.uncertain.add(source);
       destination.loose.add(source);
     } else if (destination) {

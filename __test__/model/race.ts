@@ -147,9 +147,11 @@ class Race {
       if (known?.to !== actor.name || known.from !== source) {
         wrong(`packet ${sequence} of ${sender}, from ${known?.from} to ${known?.to}, came as one from ${source}`);
       }
-      const before = latest.get(`${sender} ${kind}`) ?? -1;
+      // Sources take turns, those that one mesh peer sends for among them.
+      const row = `${sender} ${source} ${kind}`;
+      const before = latest.get(row) ?? -1;
       if (sequence <= before) wrong(`${kind} packet ${sequence} of ${sender} came after ${before}`);
-      latest.set(`${sender} ${kind}`, sequence);
+      latest.set(row, sequence);
     }
   }
 }

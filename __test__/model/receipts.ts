@@ -1,6 +1,5 @@
 /** What a client received, told so that two relays that did the same say the same. */
 import { PeerGoneReason } from '../../src/protocol/wire.js';
-import type { Kind } from './packet.js';
 import type { Receipt } from './peer.js';
 import type { Link, World } from './world.js';
 
@@ -45,27 +44,27 @@ export function wrongAfterStall(link: Link, receipts: readonly Receipt[], queueD
   for (const kind of ['data', 'disco'] as const) {
     const ofKind = sent.filter((label) => label.kind === kind);
     const came = receipts.flatMap((receipt) =>
-      receipt.type === 'packet' && receipt.label?.kind === kind ? [receipt.label] : [],
+      receipt.type === 'packet' && receipt.label?.kind === kind ? [{ ...receipt.label, source: receipt.source }] : [],
     );
-    const senders = new Set(ofKind.map(({ sender }) => sender));
-    for (const sender of new Set([...senders, ...came.map((label) => label.sender)])) {
-      const all = sequences(ofKind, sender);
-      const got = sequences(came, sender);
-      if (!isPartOf(got, all)) wrong.push(`of ${all.join(' ')} by ${sender} came ${got.join(' ')}`);
+    // Sources take turns, those that one mesh peer sends for among them: the order is that of each.
+    const rowOf = ({ sender, source }: { sender: number; source: string }) => `${sender} for ${source}`;
+    const rows = new Set(ofKind.map(rowOf));
+    for (const row of new Set([...rows, ...came.map(rowOf)])) {
+      const of = (labels: typeof came) =>
+        labels.filter((label) => rowOf(label) === row).map(({ sequence }) => sequence);
+      const all = of(ofKind);
+      const got = of(came);
+      if (!isPartOf(got, all)) wrong.push(`of ${all.join(' ')} by ${row} came ${got.join(' ')}`);
       // The oldest make room, so the newest are there.
       const newest = all.slice(-queueDepth);
-      if (senders.size === 1 && !isPartOf(newest, got)) {
-        wrong.push(`the newest ${kind} packets of ${sender} did not all come: ${got.join(' ')} of ${all.join(' ')}`);
+      if (rows.size === 1 && !isPartOf(newest, got)) {
+        wrong.push(`the newest ${kind} packets of ${row} did not all come: ${got.join(' ')} of ${all.join(' ')}`);
       }
     }
     const least = Math.min(ofKind.length, queueDepth);
     if (came.length < least) wrong.push(`${came.length} ${kind} packets came, fewer than there is room for`);
   }
   return wrong;
-}
-
-function sequences(labels: readonly { sender: number; sequence: number; kind: Kind }[], sender: number): number[] {
-  return labels.filter((label) => label.sender === sender).map(({ sequence }) => sequence);
 }
 
 /** Whether all of `part` is in `whole`, in this order, each once. */

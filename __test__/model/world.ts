@@ -30,7 +30,7 @@ export interface Link {
   /** It may have been sent something since it was last looked at. */
   dirty: boolean;
   /** What was sent to it since it stopped reading; `undefined` while it reads. */
-  stall: { readonly sent: Label[] } | undefined;
+  stall: { readonly sent: (Label & { readonly source: string })[] } | undefined;
   /** Sources of which it may never have been sent a packet, because of the stall: whether it hears of their leaving is open. */
   readonly uncertain: Set<string>;
   /** Those that were uncertain at any time since its receipts were looked at. */

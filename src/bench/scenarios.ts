@@ -225,7 +225,19 @@ function workers(pairs: number, pace: Pace): Bare {
 
 /** Families with a measured window. */
 const WINDOWED = new Set<Family>([
-  ...(['relay', 'fan-in', 'fan-out', 'overload', 'slow', 'narrow', 'storm', 'logins', 'stun', 'mesh', 'workers'] as const),
+  ...([
+    'relay',
+    'fan-in',
+    'fan-out',
+    'overload',
+    'slow',
+    'narrow',
+    'storm',
+    'logins',
+    'stun',
+    'mesh',
+    'workers',
+  ] as const),
 ]);
 
 function on(transport: Transport, bare: readonly Bare[], seconds: number, warmUp: number): Scenario[] {

@@ -124,7 +124,10 @@ export interface RelayConfig {
   readonly tcpUserTimeout?: DurationSetting | undefined;
   /** How long a write may make no progress before the relay closes the connection. 0 for no limit. Default 2 s. */
   readonly tcpWriteTimeout?: DurationSetting | undefined;
-  /** Packets in each of a client's two queues, 1 to 65536; a full queue drops its oldest. Default 32. */
+  /**
+   * Packets in each of a client's two queues, 1 to 65536; a full queue drops the oldest packet of the sender with the most
+   * bytes. Default 32.
+   */
   readonly queueDepth?: NumberSetting | undefined;
   /** Whether the relay samples TCP round trips, where the data plane can measure them. Default `true`. */
   readonly roundTrips?: BooleanSetting | undefined;

@@ -13,6 +13,8 @@ export const DROP_REASONS = [
   'mesh_down',
   /** All queues together exceeded their limit, and the destination held the most. */
   'over_budget',
+  /** Packets to the destination stood in its queue for too long, and the packet was at the head. */
+  'queue_age',
 ] as const;
 /** Why a packet was dropped. */
 export type DropReason = (typeof DROP_REASONS)[number];

@@ -125,7 +125,7 @@ export interface DataPlane {
    *
    * The plane subscribes to the relay's clients (WatchConns), unless the relay has the plane's own key. Packets that
    * `route` directs to the link leave as ForwardPacket frames, in order within each kind, from two queues of
-   * {@link PlanePolicy.linkQueueDepth}. A full queue drops its oldest packet, reason `mesh_queue`; the end of the link drops
+   * {@link PlanePolicy.linkQueueDepth}. A full queue drops a packet, reason `mesh_queue`; the end of the link drops
    * the rest, reason `mesh_down`. No sender waits for a link.
    */
   dial(link: LinkId, target: DialTarget): void;

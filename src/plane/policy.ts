@@ -127,7 +127,7 @@ export interface PlaneLimits {
   readonly partialBytes: number;
   /**
    * Outbound bytes that the system has not taken: control frames, queued packets, pending writes. Above the limit, the
-   * connection or link that holds the most loses its oldest packets, reason `over_budget`; without packets it is
+   * connection or link that holds the most loses packets, reason `over_budget`; without packets it is
    * closed, for the same reason.
    */
   readonly queuedBytes: number;

@@ -5,6 +5,15 @@
  * sent packets to the connection, 0 unless the policy's `countSenders` is set. `roundTrip` is in milliseconds, as it was
  * measured last, and `NaN` before that: the native plane asks the system as often as the policy's `tcp.roundTrips` says,
  * the JavaScript plane has what its last ping of a silent client took.
+ *
+ * The columns from `droppedHead` on are about the queues of the connection, since packets first waited in them. A minute
+ * after the last packet waited they are 0 again, so that an idle client costs nothing:
+ *
+ * - `droppedHead`, `droppedTail`, `droppedAge`, `droppedOverBudget`: packets dropped under the reasons `queue_head`,
+ *   `queue_tail`, `queue_age` and `over_budget`. They are part of `packetsDropped`, which counts from the connection's start
+ *   and never falls.
+ * - `queueDelayMean`, `queueDelayMax`: how long packets waited that then left, in milliseconds, with fractions. Packets that
+ *   did not wait do not count.
  */
 export const SNAPSHOT_COLUMNS = [
   'id',
@@ -16,6 +25,12 @@ export const SNAPSHOT_COLUMNS = [
   'queuedPackets',
   'senders',
   'roundTrip',
+  'droppedHead',
+  'droppedTail',
+  'droppedAge',
+  'droppedOverBudget',
+  'queueDelayMean',
+  'queueDelayMax',
 ] as const;
 
 /**

@@ -84,4 +84,10 @@ export type SnapshotRow = [
   queued: number,
   senders: number,
   roundTrip: number,
+  droppedHead: number,
+  droppedTail: number,
+  droppedAge: number,
+  droppedOverBudget: number,
+  queueDelayMean: number,
+  queueDelayMax: number,
 ];

@@ -8,8 +8,8 @@ import {
 } from '../../../src/plane/counters.js';
 import { vectors } from '../vectors.js';
 
-/** derper does not have these reasons, because its mesh links hold senders up. */
-const OWN_REASONS: readonly string[] = ['mesh_queue', 'mesh_down', 'over_budget'];
+/** derper's mesh links hold senders up, and its queues have neither a budget nor a limit of age. */
+const OWN_REASONS: readonly string[] = ['mesh_queue', 'mesh_down', 'over_budget', 'queue_age'];
 
 describe('names of counters', () => {
   it('names of counters are unique', () => {

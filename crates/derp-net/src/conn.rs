@@ -85,6 +85,19 @@ pub struct Figures {
     pub senders: u64,
     /// The round trip of its TCP connection, as it was measured last; `None` before that.
     pub round_trip: Option<Duration>,
+    /// Those of the dropped ones that were at the head of a full queue. This and what follows is of the time since
+    /// packets began to wait; 0 a minute after none does any more.
+    pub dropped_head: u64,
+    /// Those that found no queue, because its depth is 0.
+    pub dropped_tail: u64,
+    /// Those that stood for too long.
+    pub dropped_age: u64,
+    /// Those that were too much for all queues together.
+    pub dropped_over_budget: u64,
+    /// How long those have waited that were sent after they had, on average.
+    pub mean_wait: Duration,
+    /// How long the one has that has waited for longest.
+    pub longest_wait: Duration,
 }
 
 impl Reporter for Conn {

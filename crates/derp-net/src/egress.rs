@@ -4,9 +4,11 @@
 mod backlog;
 pub(crate) mod context;
 mod inbox;
+mod narrow;
 mod outbound;
 pub(crate) mod outcome;
 mod shedding;
+mod subscribing;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -14,19 +16,19 @@ use std::time::Instant;
 
 use derp_proto::counters::{Counter, Waits};
 use derp_proto::drop_reason::DropReason;
-use derp_proto::frame;
 use derp_proto::key::NodeKey;
-use derp_proto::wire::PeerGoneReason;
 use derp_tls::Alert;
 
 use self::backlog::{Backlog, Tally, count_control};
+use self::narrow::Narrow;
 use self::outbound::OwnedFrame;
 use crate::base::ledger::Note;
 use crate::io::writer::{SLICES, SocketWriter, Written};
-use crate::state::peer_gone::{Added, Sources};
+use crate::state::peer_gone::Sources;
 
 use self::context::EgressContext;
 pub(crate) use self::inbox::Inbox;
+pub(crate) use self::narrow::QueueFigures;
 pub(crate) use self::outbound::{Frame, PacketInfo};
 use self::outcome::Outcome;
 
@@ -45,6 +47,8 @@ pub(crate) struct Egress {
     outcome: Outcome,
     /// None while the socket takes everything.
     backlog: Option<Box<Backlog>>,
+    /// There while something waits, and for a minute after that.
+    narrow: Option<Box<Narrow>>,
     sources: Sources,
     /// What is noted of what waits, and of the sources.
     queued: Note,
@@ -59,6 +63,7 @@ pub(crate) struct EgressFigures {
     pub(crate) sent: Tally,
     pub(crate) dropped: u64,
     pub(crate) queued: usize,
+    pub(crate) queue: QueueFigures,
 }
 
 impl Egress {
@@ -72,6 +77,7 @@ impl Egress {
             watched: false,
             pulling: false,
             outcome: Outcome::default(),
+            narrow: backlog.as_ref().map(|_| Box::new(Narrow::new(now))),
             backlog,
             sources: Sources::default(),
             queued: Note::default(),
@@ -105,6 +111,9 @@ impl Egress {
     pub(crate) fn inbox(&mut self, inbox: Inbox, cx: &EgressContext<'_>) {
         cx.counters.subtract(Counter::HELD_QUEUED_BYTES, inbox.bytes as u64);
         self.dropped += inbox.dropped;
+        if inbox.dropped > 0 {
+            self.narrow(cx).dropped(DropReason::QueueHead, inbox.dropped);
+        }
         let frames: Vec<OwnedFrame> = inbox.into_frames().collect();
         let packets: Vec<Frame<'_>> = frames.iter().map(OwnedFrame::borrow).collect();
         let rest = if self.admitted && !self.leaving { self.write(&packets, cx).len() } else { packets.len() };
@@ -150,14 +159,6 @@ impl Egress {
             cx.counters.add(Counter::SENT_PONG, 1);
         } else {
             self.waiting(cx).push_pong(frame.owned());
-        }
-    }
-
-    /// Tells the client that a source of packets has left, if it had packets of it and was not told already.
-    pub(crate) fn peer_gone(&mut self, source: &NodeKey, reason: PeerGoneReason, cx: &EgressContext<'_>) {
-        if self.sources.remove(source) {
-            self.note_pairs(cx);
-            self.control(&frame::peer_gone(source, reason), false, cx);
         }
     }
 
@@ -245,6 +246,13 @@ impl Egress {
         since
     }
 
+    /// Lets go of what is known of queues that nothing has waited in for long.
+    pub(crate) fn forget(&mut self, now: Instant) {
+        if self.backlog.is_none() && self.narrow.as_ref().is_some_and(|narrow| narrow.is_forgotten(now)) {
+            self.narrow = None;
+        }
+    }
+
     /// The client has asked for new keys.
     pub(crate) fn owe_key_update(&mut self) {
         if let Some(writer) = &mut self.writer {
@@ -296,11 +304,15 @@ impl Egress {
 
     pub(crate) fn figures(&self) -> EgressFigures {
         let queued = self.backlog.as_ref().map_or(0, |backlog| backlog.queued());
-        EgressFigures { sent: self.sent, dropped: self.dropped, queued }
+        let queue = self.narrow.as_ref().map_or(QueueFigures::default(), |narrow| narrow.figures);
+        EgressFigures { sent: self.sent, dropped: self.dropped, queued, queue }
     }
 
     /// Writes as much as the socket takes, if nothing waits. Returns the frames of which not a byte is out.
     fn write<'p, 'a>(&mut self, mut frames: &'p [Frame<'a>], cx: &EgressContext<'_>) -> &'p [Frame<'a>] {
+        if let (Some(narrow), Some(writer)) = (&mut self.narrow, &mut self.writer) {
+            narrow.widen(writer, cx);
+        }
         while self.writer.is_some() && self.backlog.is_none() {
             let added = self.subscribe_all(frames, cx);
             let (Some(writer), [first, others @ ..]) = (&mut self.writer, frames) else {
@@ -378,7 +390,9 @@ impl Egress {
             // What may be committed is, before anything is dropped.
             self.refill(cx);
         }
-        let evicted = self.waiting(cx).push_packet(frame, info.kind, cx.queue_depth, cx);
+        self.waiting(cx);
+        let (Some(backlog), Some(narrow)) = (&mut self.backlog, &mut self.narrow) else { return };
+        let evicted = backlog.push_packet(frame, &info, narrow, cx);
         if let Some((reason, OwnedFrame { packet: Some(info), .. })) = evicted {
             self.drop_packet(reason, &info, cx);
         }
@@ -387,8 +401,9 @@ impl Egress {
     /// Commits what is next, as far as there is room.
     fn refill(&mut self, cx: &EgressContext<'_>) {
         let mut waits = Waits::none(0);
-        while let Some(backlog) = &mut self.backlog
-            && let Some(frame) = backlog.next(self.admitted, &mut waits, cx)
+        let mut late = Vec::new();
+        while let (Some(backlog), Some(narrow)) = (&mut self.backlog, &mut self.narrow)
+            && let Some(frame) = backlog.next(self.admitted, narrow, &mut waits, &mut late, cx)
         {
             let packet = frame.packet;
             backlog.commit(frame);
@@ -397,46 +412,23 @@ impl Egress {
             }
         }
         cx.waited(waits);
-    }
-
-    /// The destination is told when this source leaves. Before the packet leaves: the source may be gone by the time it has.
-    /// True if it was not so already.
-    fn subscribe(&mut self, source: &NodeKey, cx: &EgressContext<'_>) -> bool {
-        if cx.link || self.leaving {
-            return false;
+        for info in late.into_iter().filter_map(|frame| frame.packet) {
+            self.drop_packet(DropReason::QueueAge, &info, cx);
         }
-        match self.sources.add(source, cx.subscriptions) {
-            Added::Known => return false,
-            Added::New => {}
-            Added::Instead(oldest) => cx.subscribers.remove(&oldest, cx.destination),
-        }
-        cx.subscribers.add(source, cx.destination);
-        let grown = self.note_pairs(cx);
-        self.outcome.many_pairs |= grown && cx.budgets.pairs.excess(cx.peer_gone_pairs, cx.counters) > 0;
-        true
-    }
-
-    /// The same for what one write may take. Returns the new ones; mostly there is none.
-    fn subscribe_all(&mut self, frames: &[Frame<'_>], cx: &EgressContext<'_>) -> Vec<NodeKey> {
-        let packets = frames.iter().take(SLICES).filter_map(|frame| frame.packet);
-        packets.filter(|info| self.subscribe(&info.source, cx)).map(|info| info.source).collect()
-    }
-
-    /// Nothing of these was heard after all.
-    fn unsubscribe(&mut self, sources: &[NodeKey], cx: &EgressContext<'_>) {
-        for source in sources {
-            if self.sources.remove(source) {
-                cx.subscribers.remove(source, cx.destination);
-            }
-        }
-        if !sources.is_empty() {
-            self.note_pairs(cx);
+        if let (Some(narrow), Some(writer)) = (&mut self.narrow, &mut self.writer) {
+            narrow.follow(writer, cx);
         }
     }
 
     /// The room for what waits; from here on something does.
     fn waiting(&mut self, cx: &EgressContext<'_>) -> &mut Backlog {
+        self.narrow(cx).waits(cx.now);
         self.backlog.get_or_insert_with(|| Box::new(Backlog::new(cx.now)))
+    }
+
+    /// What is known of its queues; from here on something is.
+    fn narrow(&mut self, cx: &EgressContext<'_>) -> &mut Narrow {
+        self.narrow.get_or_insert_with(|| Box::new(Narrow::new(cx.now)))
     }
 
     /// What is sealed and not out has to leave in time, as everything that waits.
@@ -477,6 +469,9 @@ impl Egress {
 
     fn drop_packet(&mut self, reason: DropReason, info: &PacketInfo, cx: &EgressContext<'_>) {
         self.dropped += 1;
+        if let Some(narrow) = &mut self.narrow {
+            narrow.dropped(reason, 1);
+        }
         cx.dropped(reason, info);
     }
 

@@ -264,17 +264,21 @@ impl BindingSnapshot {
         let rows: Vec<f64> = figures
             .iter()
             .flat_map(|row| {
-                [
-                    row.id as f64,
-                    row.packets_received as f64,
-                    row.bytes_received as f64,
-                    row.packets_sent as f64,
-                    row.bytes_sent as f64,
-                    row.packets_dropped as f64,
-                    row.queued_packets as f64,
-                    row.senders as f64,
-                    row.round_trip.map_or(f64::NAN, |length| length.as_secs_f64() * 1000.0),
-                ]
+                let counts = [
+                    row.id,
+                    row.packets_received,
+                    row.bytes_received,
+                    row.packets_sent,
+                    row.bytes_sent,
+                    row.packets_dropped,
+                    row.queued_packets,
+                    row.senders,
+                ];
+                let drops = [row.dropped_head, row.dropped_tail, row.dropped_age, row.dropped_over_budget];
+                let round_trip = row.round_trip.map_or(f64::NAN, |length| length.as_secs_f64() * 1000.0);
+                let waits = [row.mean_wait, row.longest_wait].map(|wait| wait.as_secs_f64() * 1e3);
+                let counts = counts.map(|count| count as f64).into_iter().chain([round_trip]);
+                counts.chain(drops.map(|count| count as f64)).chain(waits)
             })
             .collect();
         let links: Vec<f64> = links

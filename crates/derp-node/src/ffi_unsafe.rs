@@ -96,6 +96,19 @@ pub(crate) fn round_trip(stream: &TcpStream) -> Option<io::Result<Duration>> {
     Some(Ok(Duration::from_micros(info.tcpi_rtt.into())))
 }
 
+/// Has a TCP socket take no more while it holds about so many bytes that it has not sent.
+#[cfg(target_os = "linux")]
+pub(crate) fn bound_unsent(stream: &TcpStream, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    let (fd, value) = (stream.as_raw_fd(), ptr::from_ref(&bytes).cast());
+    let length = size_of_val(&bytes) as libc::socklen_t;
+    // SAFETY: the socket is open, and `value` is as long as `length` says.
+    match unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, value, length) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Has the C library give back the pages of its heaps that are free: of itself it looks at the end of each alone.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) fn give_back() {

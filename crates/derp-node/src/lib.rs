@@ -51,8 +51,12 @@ pub fn policy_rows() -> Vec<&'static str> {
 const OS_HOOKS: OsHooks = OsHooks {
     #[cfg(target_os = "linux")]
     round_trip: Some(ffi_unsafe::round_trip),
+    #[cfg(target_os = "linux")]
+    bound_unsent: Some(ffi_unsafe::bound_unsent),
     #[cfg(not(target_os = "linux"))]
     round_trip: None,
+    #[cfg(not(target_os = "linux"))]
+    bound_unsent: None,
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     give_back: Some(ffi_unsafe::give_back),
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

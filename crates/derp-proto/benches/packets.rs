@@ -1,9 +1,10 @@
 //! What a packet costs without a socket: finding it in what was read, making a RecvPacket of it, waiting in a queue.
 
 use derp_proto::decode::{Decoder, Step};
+use derp_proto::drain_rate::DrainRate;
+use derp_proto::fair_queue::FairQueue;
 use derp_proto::frame;
 use derp_proto::key::NodeKey;
-use derp_proto::queue::Queue;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 
@@ -64,12 +65,12 @@ fn rewrite(bencher: Bencher) {
 
 #[divan::bench(args = [1, 32])]
 fn queue(bencher: Bencher, waiting: u64) {
-    let mut queue = Queue::new();
-    (0..waiting).for_each(|number| assert!(queue.push(number, 32).is_none()));
+    let (source, mut queue, mut rate) = (key(1), FairQueue::new(), DrainRate::new());
+    (0..waiting).for_each(|number| assert!(queue.push(&source, 1400, number, 32, 0).is_none()));
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
-        black_box(queue.push(black_box(7), 32));
+        black_box(queue.push(&source, 1400, black_box(7), 32, 0));
         while queue.len() as u64 > waiting {
-            black_box(queue.pop());
+            black_box(queue.pop(&mut rate, 0, |_| ()));
         }
     });
 }

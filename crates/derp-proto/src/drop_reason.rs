@@ -10,7 +10,7 @@ pub enum DropReason {
     UnknownDestOnFwd,
     /// The destination's connection ended while the packet waited, or just before.
     GoneDisconnected,
-    /// The queue was full, and this was its oldest packet.
+    /// The queue was full, and of the source with the most bytes in it this was the oldest packet.
     QueueHead,
     /// There was no queue to wait in: its depth is 0.
     QueueTail,
@@ -24,11 +24,13 @@ pub enum DropReason {
     MeshDown,
     /// All queues together held more than they may, and the destination's held the most.
     OverBudget,
+    /// Packets to the destination stood in its queue for too long, and this one was at the head.
+    QueueAge,
 }
 
 impl DropReason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::UnknownDest,
         Self::UnknownDestOnFwd,
         Self::GoneDisconnected,
@@ -39,10 +41,11 @@ impl DropReason {
         Self::MeshQueue,
         Self::MeshDown,
         Self::OverBudget,
+        Self::QueueAge,
     ];
 
     /// Those that derper does not have.
-    pub const OWN: [Self; 3] = [Self::MeshQueue, Self::MeshDown, Self::OverBudget];
+    pub const OWN: [Self; 4] = [Self::MeshQueue, Self::MeshDown, Self::OverBudget, Self::QueueAge];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
@@ -57,6 +60,7 @@ impl DropReason {
             Self::MeshQueue => "mesh_queue",
             Self::MeshDown => "mesh_down",
             Self::OverBudget => "over_budget",
+            Self::QueueAge => "queue_age",
         }
     }
 }

@@ -17,7 +17,8 @@
 //! | [`http_head`] | which requests become raw DERP, and the answer |
 //! | [`websocket`] | WebSocket frames around a DERP stream |
 //! | [`stun`] | the requests that are answered, and the answers |
-//! | [`queue`], [`token_bucket`], [`duplicates`] | bounded queue, token bucket, which of a key's connections is active |
+//! | [`fair_queue`], [`codel`], [`drain_rate`] | what waits for a destination: whose turn it is, what is too old, how fast it leaves |
+//! | [`token_bucket`], [`duplicates`] | token bucket, which of a key's connections is active |
 //! | [`sender_sketch`] | how many peers have sent to one client, estimated |
 //! | [`drop_reason`], [`counters`] | why packets are dropped, and everything that is counted |
 //! | [`sync`] | the shared-memory primitives, swapped for loom's when a test asks |
@@ -30,17 +31,19 @@
 
 pub mod client_info;
 pub mod client_login;
+pub mod codel;
 pub mod counters;
 pub mod decode;
+pub mod drain_rate;
 pub mod drop_reason;
 pub mod duplicates;
+pub mod fair_queue;
 pub mod frame;
 pub mod frame_rules;
 pub mod http_head;
 mod json;
 pub mod key;
 pub mod login;
-pub mod queue;
 pub mod sender_sketch;
 pub mod server_frame;
 pub mod stun;

@@ -5,9 +5,10 @@ use std::hint::black_box;
 
 use counting::allocations;
 use derp_proto::decode::{Decoder, Step};
+use derp_proto::drain_rate::DrainRate;
+use derp_proto::fair_queue::FairQueue;
 use derp_proto::frame;
 use derp_proto::key::NodeKey;
-use derp_proto::queue::Queue;
 
 const PACKET: usize = 1400;
 const FRAMES: usize = 64;
@@ -37,15 +38,16 @@ fn packets_are_read_and_rewritten_where_they_lie() {
     });
     assert_eq!((found, read), (FRAMES, 0));
 
-    // A queue grows as it is first filled, and not again while something waits in it.
-    let mut queue = Queue::new();
-    assert!((0..32).all(|number| queue.push(number, 32).is_none()));
-    let queued = allocations(|| {
-        for number in 0..1000 {
-            assert!(queue.push(number, 32).is_some());
-            assert!(queue.pop().is_some());
-            assert!(queue.push(number, 32).is_none());
+    // A queue grows as it is first filled, and as sources first have their turns, and not again while something waits in it.
+    let (mut queue, mut rate) = (FairQueue::new(), DrainRate::new());
+    assert!((0..32).all(|number| queue.push(&source, PACKET, number, 32, 0).is_none()));
+    let mut turns = |count: u64| {
+        for number in 0..count {
+            assert!(queue.push(&source, PACKET, number, 32, 0).is_some());
+            assert!(queue.pop(&mut rate, 0, |_| ()).is_some());
+            assert!(queue.push(&source, PACKET, number, 32, 0).is_none());
         }
-    });
-    assert_eq!(queued, 0);
+    };
+    turns(3);
+    assert_eq!(allocations(|| turns(1000)), 0);
 }

@@ -248,7 +248,8 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     const { stats, queuedPackets } = this.egress;
     const { senders } = this.sources;
     const roundTrip = this.liveness?.roundTrip ?? Number.NaN;
-    return [this.id, packets, bytes, stats.packets, stats.bytes, stats.dropped, queuedPackets, senders, roundTrip];
+    const counts = [this.id, packets, bytes, stats.packets, stats.bytes, stats.dropped, queuedPackets];
+    return [...counts, senders, roundTrip, ...this.egress.queueFigures()];
   }
 
   onTime(now: number): number {

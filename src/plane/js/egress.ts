@@ -3,15 +3,16 @@ import type { NodeKey } from '../../protocol/key.js';
 import { FrameType, HEADER_LENGTH, KEY_LENGTH, PeerGoneReason } from '../../protocol/wire.js';
 import type { DropReason } from '../counters.js';
 import type { PlanePolicy } from '../plane.js';
+import { Backlog, NO_FIGURES, waitOf } from './backlog.js';
 import type { Share } from './budget.js';
 import type { QueueHolder } from './budgets.js';
 import type { PlaneContext } from './context.js';
-import { type OutboundPacket, PacketQueue } from './queue.js';
+import type { OutboundPacket } from './queue.js';
 import { Wheel } from './wheel.js';
 
 /**
  * The most bytes that may be in the stream at once. One read of a sender brings at most this many, so the packets of
- * one read never push each other out of an idle receiver's queue.
+ * one read never push each other out of an idle receiver's queue. Over a narrow link fewer may: see {@link Backlog.window}.
  */
 const WINDOW = 64 << 10;
 
@@ -23,10 +24,10 @@ export interface EgressKind {
   /** How long writes may make no progress; 0 for no deadline. */
   writeDeadline(deadlines: PlanePolicy['deadlines']): number;
   /**
-   * Drop reasons. `full`: the queue was full. `none`: the queue has depth 0. `ended`: the connection ended.
-   * `broken`: a write was incomplete at the end. `crowded`: all queues together were full.
+   * Drop reasons. `full`: the queue was full. `none`: the queue has depth 0. `late`: packets stood for too long. `ended`:
+   * the connection ended. `broken`: a write was incomplete at the end. `crowded`: all queues together were full.
    */
-  readonly reasons: Readonly<Record<'full' | 'none' | 'ended' | 'broken' | 'crowded', DropReason>>;
+  readonly reasons: Readonly<Record<'full' | 'none' | 'late' | 'ended' | 'broken' | 'crowded', DropReason>>;
   /** Whether writes count in the plane's counters. Those of links appear only in the snapshot. */
   readonly counted: boolean;
 }
@@ -34,6 +35,7 @@ export interface EgressKind {
 const REASONS = {
   full: 'queue_head',
   none: 'queue_tail',
+  late: 'queue_age',
   ended: 'gone_disconnected',
   broken: 'write_error',
   crowded: 'over_budget',
@@ -51,6 +53,7 @@ export const LINK: EgressKind = {
   reasons: {
     full: 'mesh_queue',
     none: 'mesh_queue',
+    late: 'queue_age',
     ended: 'mesh_down',
     broken: 'mesh_down',
     crowded: 'over_budget',
@@ -79,12 +82,12 @@ export interface EgressOwner {
 
 /**
  * The sending side of one connection. A window of at most {@link WINDOW} bytes (or one larger frame) is in the stream.
- * Behind it wait control frames, a pong, and two packet queues. The window keeps a slow receiver's packets in these
+ * Behind it wait control frames, a pong, and packets. The window keeps a slow receiver's packets in these
  * queues, where the plane drops and counts them; the stream itself would only grow.
  */
 export class Egress {
-  private readonly disco = new PacketQueue();
-  private readonly regular = new PacketQueue();
+  /** Absent until a packet has to wait. */
+  private backlog: Backlog | undefined;
   private control: Buffer[] = NOTHING;
   private controlBytes = 0;
   private pulling = false;
@@ -124,7 +127,13 @@ export class Egress {
   ) {}
 
   get queuedPackets(): number {
-    return this.disco.length + this.regular.length;
+    return this.backlog?.length ?? 0;
+  }
+
+  /** What a snapshot shows of the queues. */
+  queueFigures(): readonly number[] {
+    this.forget(Wheel.now());
+    return this.backlog?.figures() ?? NO_FIGURES;
   }
 
   packet(packet: OutboundPacket): void {
@@ -135,13 +144,12 @@ export class Egress {
       this.commit(packet);
       this.schedule();
     } else {
-      const queue = packet.disco ? this.disco : this.regular;
       const depth = this.owner.kind.queueDepth(this.context.policy);
-      packet.queuedAt = Wheel.now();
+      this.backlog ??= new Backlog();
       packet.frame = ownBytes(packet.frame);
-      const evicted = queue.push(packet, depth);
+      const evicted = this.backlog.push(packet, depth, Wheel.now());
       if (evicted) {
-        this.waited(packet.queuedAt - evicted.queuedAt);
+        this.waited(waitOf(evicted, Wheel.now()));
         this.drop(depth > 0 ? 'full' : 'none', evicted);
       }
       if (this.open) this.schedule();
@@ -164,13 +172,13 @@ export class Egress {
     if (!this.open) this.settle();
   }
 
-  /** Drops its oldest packets, discovery packets last, until `bytes` are free. */
+  /** Drops packets, the oldest of the source that has the most, until `bytes` are free; discovery packets last. */
   shed(bytes: number): void {
     const before = this.queuedBytes;
     while (before - this.queuedBytes < bytes) {
-      const packet = this.regular.shift() ?? this.disco.shift();
+      const packet = this.backlog?.evict();
       if (!packet) break;
-      this.waited(Wheel.now() - packet.queuedAt);
+      this.waited(waitOf(packet, Wheel.now()));
       this.drop('crowded', packet);
     }
     this.note();
@@ -201,9 +209,8 @@ export class Egress {
     this.closed = true;
     for (const packet of this.written.flat()) this.drop('broken', packet);
     for (const packet of this.batchPackets) this.drop('ended', packet);
-    for (const queue of [this.disco, this.regular]) {
-      for (let packet = queue.shift(); packet; packet = queue.shift()) this.drop('ended', packet);
-    }
+    for (const packet of this.backlog?.drain() ?? []) this.drop('ended', packet);
+    this.backlog = undefined;
     this.written.length = 0;
     this.batchPackets = [];
     this.batch = NOTHING;
@@ -214,6 +221,7 @@ export class Egress {
 
   /** Ends the connection if writes have made no progress for too long. Returns the time of the next check. */
   onTime(now: number): number {
+    this.forget(now);
     const limit = this.stallLimit();
     if (this.writtenBytes === 0 || limit === 0) {
       this.watching = false;
@@ -233,7 +241,13 @@ export class Egress {
   }
 
   private get open(): boolean {
-    return this.writtenBytes + this.batchBytes < WINDOW;
+    // The clock of the wheel is exact enough, and costs nothing.
+    const window = this.backlog?.window(WINDOW, this.context.wheel.time) ?? WINDOW;
+    return this.writtenBytes + this.batchBytes < window;
+  }
+
+  private forget(now: number): void {
+    if (this.backlog?.isForgotten(now)) this.backlog = undefined;
   }
 
   private schedule(): void {
@@ -261,19 +275,26 @@ export class Egress {
       this.pong = undefined;
       if (this.owner.kind.counted) this.context.counters.add('sent_pong');
     }
-    for (const queue of [this.disco, this.regular]) {
-      while (this.open) {
-        const packet = queue.shift();
-        if (!packet) break;
-        this.waited(Wheel.now() - packet.queuedAt);
-        this.commit(packet);
-      }
-    }
+    if (this.queuedPackets > 0) this.commitQueued(Wheel.now());
     if (this.pulling && this.controlBytes < this.context.policy.limits.controlBytes / 2) {
       this.pulling = false;
       this.owner.onPulled();
     }
     if (this.batch.length > 0) this.write();
+  }
+
+  private commitQueued(now: number): void {
+    const late: OutboundPacket[] = [];
+    while (this.open) {
+      const packet = this.backlog?.shift(now, (old) => late.push(old));
+      if (!packet) break;
+      this.waited(waitOf(packet, now));
+      this.commit(packet);
+    }
+    for (const packet of late) {
+      this.waited(waitOf(packet, now));
+      this.drop('late', packet);
+    }
   }
 
   private write(): void {
@@ -317,7 +338,7 @@ export class Egress {
   }
 
   private get queuedBytes(): number {
-    return this.disco.bytes + this.regular.bytes;
+    return this.backlog?.bytes ?? 0;
   }
 
   /** Reports the held bytes to the budget. */
@@ -368,6 +389,7 @@ export class Egress {
 
   private drop(why: keyof EgressKind['reasons'], packet: OutboundPacket): void {
     this.stats.dropped += 1;
+    if (why !== 'ended' && why !== 'broken') this.backlog?.dropped(why);
     const { key, kind } = this.owner;
     const reason = kind.reasons[why];
     this.context.counters.dropped(reason, packet.disco ? 'disco' : 'other', packet.payload);

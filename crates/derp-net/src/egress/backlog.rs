@@ -1,19 +1,17 @@
 //! What waits for a full socket.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use derp_proto::counters::{Counter, Counters, Waits};
 use derp_proto::decode::FrameHeader;
 use derp_proto::drop_reason::{DropReason, PacketKind};
-use derp_proto::queue::Queue;
+use derp_proto::fair_queue::{FairQueue, Left};
 use derp_proto::wire::{FrameType, HEADER_LENGTH, KEY_LENGTH, PeerGoneReason};
 
 use super::context::EgressContext;
+use super::narrow::Narrow;
 use super::outbound::{OwnedFrame, PacketInfo};
-
-/// Committed ahead of knowing that the socket takes it; what is committed is no longer dropped.
-const COMMIT: usize = 16 << 10;
 
 pub(crate) struct Backlog {
     /// In the order they leave, the first one from `offset` on.
@@ -24,16 +22,13 @@ pub(crate) struct Backlog {
     control_bytes: usize,
     /// A mailbox: while a pong waits, further pings get none.
     pong: Option<OwnedFrame>,
-    disco: Queue<Queued>,
-    regular: Queue<Queued>,
+    disco: FairQueue<OwnedFrame>,
+    regular: FairQueue<OwnedFrame>,
     /// What the packets in both take.
     queued_bytes: usize,
     /// When a frame last left in full, or the socket was found full.
     progress: Instant,
 }
-
-/// A packet, and when it was put into its queue.
-type Queued = (OwnedFrame, Instant);
 
 /// Packets that left.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -58,8 +53,8 @@ impl Backlog {
             control: VecDeque::new(),
             control_bytes: 0,
             pong: None,
-            disco: Queue::new(),
-            regular: Queue::new(),
+            disco: FairQueue::new(),
+            regular: FairQueue::new(),
             queued_bytes: 0,
             progress: now,
         }
@@ -89,14 +84,18 @@ impl Backlog {
         self.committed_bytes + self.control_bytes + self.queued_bytes
     }
 
-    /// Takes the oldest packet that may still be dropped; discovery last.
-    pub(crate) fn shed(&mut self, cx: &EgressContext<'_>) -> Option<OwnedFrame> {
-        let (frame, since) = self.regular.pop().or_else(|| self.disco.pop())?;
+    /// Takes the oldest packet of the source that has the most; discovery last.
+    pub(crate) fn shed(&mut self, narrow: &Narrow, cx: &EgressContext<'_>) -> Option<OwnedFrame> {
+        let evicted = self.regular.evict().or_else(|| self.disco.evict())?;
+        Some(self.evicted(evicted, narrow, cx))
+    }
+
+    fn evicted(&mut self, (frame, since): Left<OwnedFrame>, narrow: &Narrow, cx: &EgressContext<'_>) -> OwnedFrame {
         self.queued_bytes -= frame.cost();
         let mut waits = Waits::none(0);
-        waits.add(cx.now.saturating_duration_since(since));
+        waits.add(waited(since, narrow.clock(cx.now)));
         cx.waited(waits);
-        Some(frame)
+        frame
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -122,24 +121,31 @@ impl Backlog {
     pub(crate) fn push_packet(
         &mut self,
         frame: OwnedFrame,
-        kind: PacketKind,
-        depth: usize,
+        info: &PacketInfo,
+        narrow: &mut Narrow,
         cx: &EgressContext<'_>,
     ) -> Option<(DropReason, OwnedFrame)> {
-        let queue = if kind == PacketKind::Disco { &mut self.disco } else { &mut self.regular };
+        let now = narrow.clock(cx.now);
+        if self.queued() == 0 {
+            narrow.rate.begins(now);
+        }
+        let queue = if info.kind == PacketKind::Disco { &mut self.disco } else { &mut self.regular };
         self.queued_bytes += frame.cost();
-        let (reason, (frame, since)) = queue.push((frame, cx.now), depth)?;
-        self.queued_bytes -= frame.cost();
-        let mut waits = Waits::none(0);
-        waits.add(cx.now.saturating_duration_since(since));
-        cx.waited(waits);
-        Some((reason, frame))
+        let (reason, evicted) = queue.push(&info.source, frame.bytes.len(), frame, cx.queue_depth, now)?;
+        Some((reason, self.evicted(evicted, narrow, cx)))
     }
 
     /// The next to be committed, if there is room: control, a pong, discovery (it ends the need for relaying), the rest.
-    /// `waits` is told how long a packet has waited.
-    pub(crate) fn next(&mut self, packets: bool, waits: &mut Waits, cx: &EgressContext<'_>) -> Option<OwnedFrame> {
-        if self.committed_bytes >= COMMIT {
+    /// `waits` is told how long a packet has waited; what has stood for too long is added to `late`.
+    pub(crate) fn next(
+        &mut self,
+        packets: bool,
+        narrow: &mut Narrow,
+        waits: &mut Waits,
+        late: &mut Vec<OwnedFrame>,
+        cx: &EgressContext<'_>,
+    ) -> Option<OwnedFrame> {
+        if self.committed_bytes >= narrow.commit() {
             return None;
         }
         if let Some(frame) = self.control.pop_front() {
@@ -151,9 +157,23 @@ impl Backlog {
             cx.counters.add(Counter::SENT_PONG, 1);
             return Some(frame);
         }
-        let queued = if packets { self.disco.pop().or_else(|| self.regular.pop()) } else { None };
-        queued.map(|(frame, since)| {
-            waits.add(cx.now.saturating_duration_since(since));
+        if !packets || self.queued() == 0 {
+            return None;
+        }
+        let now = narrow.clock(cx.now);
+        narrow.rate.moves(now);
+        let before = late.len();
+        let mut dropped = |(frame, since): Left<OwnedFrame>| {
+            waits.add(waited(since, now));
+            late.push(frame);
+        };
+        let popped = self.disco.pop(&mut narrow.rate, now, &mut dropped);
+        let popped = popped.or_else(|| self.regular.pop(&mut narrow.rate, now, &mut dropped));
+        self.queued_bytes -= late[before..].iter().map(OwnedFrame::cost).sum::<usize>();
+        popped.map(|(frame, since)| {
+            let wait = waited(since, now);
+            waits.add(wait);
+            narrow.left(wait);
             self.queued_bytes -= frame.cost();
             frame
         })
@@ -209,9 +229,14 @@ impl Backlog {
     pub(crate) fn into_packets(mut self) -> impl Iterator<Item = (DropReason, PacketInfo)> {
         let written = self.committed.into_iter().map(|frame| (DropReason::WriteError, frame));
         let queued = self.disco.drain().chain(self.regular.drain());
-        let queued = queued.map(|(frame, _)| (DropReason::GoneDisconnected, frame));
+        let queued = queued.map(|frame| (DropReason::GoneDisconnected, frame));
         written.chain(queued).filter_map(|(reason, frame)| Some((reason, frame.packet?)))
     }
+}
+
+/// In microseconds, of one clock.
+fn waited(since: u64, now: u64) -> Duration {
+    Duration::from_micros(now.saturating_sub(since))
 }
 
 /// Control bytes are whole frames; the PeerGone ones among them are counted as they leave.

@@ -8,6 +8,7 @@ use derp_proto::drop_reason::DropReason;
 use super::inbox::{INBOX_BYTES, LINK_INBOX_BYTES};
 use super::outbound::PacketInfo;
 use crate::base::budgets::{Budgets, Holder};
+use crate::base::os_hooks::BoundUnsent;
 use crate::state::drops::Watched;
 use crate::state::peer_gone::Subscribers;
 
@@ -29,6 +30,8 @@ pub(crate) struct EgressContext<'a> {
     pub(crate) link: bool,
     /// The id of the connection that is written to.
     pub(crate) destination: u64,
+    /// Has a socket bound what it holds and has not sent, where the system can do that.
+    pub(crate) bound_unsent: Option<BoundUnsent>,
     /// Set if somebody wants to know what is dropped on its way there.
     pub(crate) watched: Option<Watched<'a>>,
     pub(crate) now: Instant,
@@ -39,7 +42,7 @@ impl EgressContext<'_> {
     pub(crate) fn dropped(&self, reason: DropReason, info: &PacketInfo) {
         let reason = match reason {
             DropReason::QueueHead | DropReason::QueueTail if self.link => DropReason::MeshQueue,
-            _ if self.link => DropReason::MeshDown,
+            DropReason::GoneDisconnected | DropReason::WriteError if self.link => DropReason::MeshDown,
             other => other,
         };
         self.counters.dropped(reason, info.kind, info.payload);

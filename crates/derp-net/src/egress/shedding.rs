@@ -7,12 +7,13 @@ use super::context::EgressContext;
 use crate::io::writer::SocketWriter;
 
 impl Egress {
-    /// Drops its oldest packets, until so many bytes are free. If there is none to drop, everything goes: what is left was
+    /// Drops packets, the oldest of the source that has the most, until so many bytes are free. If there is none to drop, everything goes: what is left was
     /// begun, or is control.
     pub(crate) fn shed(&mut self, bytes: usize, cx: &EgressContext<'_>) {
         let mut freed = 0;
         while freed < bytes
-            && let Some(frame) = self.backlog.as_mut().and_then(|backlog| backlog.shed(cx))
+            && let (Some(backlog), Some(narrow)) = (&mut self.backlog, &self.narrow)
+            && let Some(frame) = backlog.shed(narrow, cx)
         {
             freed += frame.cost();
             if let Some(info) = &frame.packet {

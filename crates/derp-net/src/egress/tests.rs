@@ -1,6 +1,7 @@
 mod budgets;
 mod leaving;
 mod links;
+mod narrow;
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use derp_proto::counters::{Counter, Counters};
 use derp_proto::drop_reason::PacketKind;
-use derp_proto::frame::PACKET_AT;
+use derp_proto::frame::{self, PACKET_AT};
 use derp_proto::server_frame::ServerFrame;
-use derp_proto::wire::DISCO_MAGIC;
+use derp_proto::wire::{DISCO_MAGIC, PeerGoneReason};
 use socket2::SockRef;
 
 use std::net::{Shutdown, TcpStream};
@@ -100,6 +101,7 @@ impl SocketWriter {
             control_bytes: self.control_bytes,
             subscriptions: 100,
             destination: DESTINATION,
+            bound_unsent: None,
             watched: None,
             now: self.now,
         };

@@ -101,7 +101,10 @@ impl Conn {
     /// Since when nothing has left, if anything waits. `watched`: the caller asks again before the deadline.
     pub(crate) fn stalled_since(self: &Arc<Self>, watched: bool, ctx: Ctx<'_>) -> Option<Instant> {
         let mut since = None;
-        self.write(ctx, |egress, _| since = egress.watch(watched));
+        self.write(ctx, |egress, _| {
+            since = egress.watch(watched);
+            egress.forget(ctx.now);
+        });
         since
     }
 
@@ -144,7 +147,11 @@ impl Conn {
 
     pub(crate) fn figures(self: &Arc<Self>, ctx: Ctx<'_>) -> Figures {
         let mut egress = EgressFigures::default();
-        self.write(ctx, |guarded, _| egress = guarded.figures());
+        self.write(ctx, |guarded, _| {
+            guarded.forget(ctx.now);
+            egress = guarded.figures();
+        });
+        let queue = egress.queue;
         Figures {
             id: self.id,
             packets_received: self.packets_received.load(Ordering::Relaxed),
@@ -155,6 +162,12 @@ impl Conn {
             queued_packets: egress.queued as u64,
             senders: ctx.subscribers.senders.estimate(self.id),
             round_trip: self.round_trip(),
+            dropped_head: queue.dropped_head,
+            dropped_tail: queue.dropped_tail,
+            dropped_age: queue.dropped_age,
+            dropped_over_budget: queue.dropped_over_budget,
+            mean_wait: queue.wait.checked_div(u32::try_from(queue.waited).unwrap_or(u32::MAX)).unwrap_or_default(),
+            longest_wait: queue.longest_wait,
         }
     }
 

@@ -1,12 +1,16 @@
 //! The way out of one socket, with what stands in front of it: a WebSocket's framing, a cipher, both, or mostly nothing.
 
 use std::cell::RefCell;
-use std::io::{ErrorKind, IoSlice, Write};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 use derp_proto::websocket::{self, NORMAL_CLOSURE, binary_header, close_payload};
 use derp_tls::{Alert, SealError, Sender};
+#[cfg(target_os = "linux")]
+use nix::sys::socket::MsgFlags;
+
+use crate::base::os_hooks::BoundUnsent;
 
 /// A `writev` takes no more slices than this anywhere we run.
 pub(crate) const SLICES: usize = 64;
@@ -23,6 +27,8 @@ thread_local! {
 pub(crate) struct SocketWriter {
     stream: Arc<TcpStream>,
     encoder: Option<Box<Encoder>>,
+    /// Bytes that are enough for one write while the link is narrow; 0 while it is not.
+    enough: u32,
 }
 
 /// What makes other bytes of those that are written: once begun, they have to leave whole.
@@ -45,6 +51,15 @@ struct Messages {
     last_word: Option<Box<[u8]>>,
 }
 
+/// What TCP joins with the bytes of a write, where it has not sent them yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Joins {
+    /// Those of the next write: few large pieces cost less than many small ones.
+    Next,
+    /// Nothing: the socket looks at each write whether it takes any more.
+    Nothing,
+}
+
 /// What a socket did with bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Written {
@@ -55,13 +70,13 @@ pub(crate) enum Written {
 
 impl SocketWriter {
     pub(crate) fn plain(stream: Arc<TcpStream>) -> Self {
-        Self { stream, encoder: None }
+        Self { stream, encoder: None, enough: 0 }
     }
 
     /// `tail` is what is still to be sent of the handshake.
     pub(crate) fn tls(stream: Arc<TcpStream>, sender: Sender, tail: Vec<u8>) -> Self {
         let encoder = Encoder { sender: Some(sender), messages: None, tail, offset: 0, warmed: false };
-        Self { stream, encoder: Some(Box::new(encoder)) }
+        Self { stream, encoder: Some(Box::new(encoder)), enough: 0 }
     }
 
     /// From here on everything leaves in messages of a WebSocket.
@@ -69,6 +84,19 @@ impl SocketWriter {
         let nothing = || Box::new(Encoder { sender: None, messages: None, tail: Vec::new(), offset: 0, warmed: false });
         self.encoder.get_or_insert_with(nothing).messages = Some(Messages::default());
         self
+    }
+
+    /// The link is narrow, or is not: each write is of about so many bytes then, and the socket takes the next one only while it
+    /// holds little that it has not sent. Of itself it would join writes up to 64 KiB first, whatever its bound.
+    pub(crate) fn write_about(&mut self, bytes: Option<usize>) {
+        self.enough = bytes.map_or(0, |bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// Bounds what the socket holds and has not sent, where the system can do that; 0 for what the system has for all. A socket that is none of TCP's refuses.
+    pub(crate) fn bound_unsent(&self, bytes: usize, bound_unsent: Option<BoundUnsent>) {
+        if let Some(bound_unsent) = bound_unsent {
+            let _ = bound_unsent(&self.stream, bytes);
+        }
     }
 
     /// How much of what was written waits for the socket.
@@ -83,12 +111,17 @@ impl SocketWriter {
 
     /// Whether the socket may take more than the last write has brought it.
     pub(crate) fn is_cut(&self) -> bool {
-        self.encoder.as_ref().is_some_and(|encoder| !encoder.has_tail())
+        self.encoder.as_ref().map_or(self.enough > 0, |encoder| !encoder.has_tail())
     }
 
     /// Sends what waits. [`Written::Bytes`] if nothing does any more.
     pub(crate) fn flush(&mut self) -> Written {
-        self.encoder.as_mut().map_or(Written::Bytes(0), |encoder| encoder.flush(&self.stream))
+        let joins = self.joins();
+        self.encoder.as_mut().map_or(Written::Bytes(0), |encoder| encoder.flush(&self.stream, joins))
+    }
+
+    fn joins(&self) -> Joins {
+        if self.enough == 0 { Joins::Next } else { Joins::Nothing }
     }
 
     /// Writes of the first [`SLICES`] of `parts`, none of which is empty, as much as the socket takes; with something in
@@ -98,7 +131,10 @@ impl SocketWriter {
             Written::Bytes(_) => {}
             other => return other,
         }
+        let joins = self.joins();
         let most = self.encoder.as_ref().map_or(usize::MAX, |encoder| encoder.most());
+        // Whole parts: a piece of one would go alone, in a segment of its own.
+        let enough = if self.enough == 0 { most } else { most.min(self.enough as usize) };
         // The first is for a header.
         let mut slices = [IoSlice::new(&[]); 1 + SLICES];
         let (mut end, mut total) = (1, 0);
@@ -107,12 +143,12 @@ impl SocketWriter {
             slices[end] = IoSlice::new(&part[..taken]);
             end += 1;
             total += taken;
-            if total == most {
+            if total >= enough {
                 break;
             }
         }
         let Some(encoder) = &mut self.encoder else {
-            return write_all_to(&self.stream, &slices[1..end]);
+            return write_all_to(&self.stream, &slices[1..end], joins);
         };
         let header;
         let mut begin = 1;
@@ -121,7 +157,7 @@ impl SocketWriter {
             slices[0] = IoSlice::new(&header);
             begin = 0;
         }
-        match encoder.write(&self.stream, &slices[begin..end]) {
+        match encoder.write(&self.stream, &slices[begin..end], joins) {
             Written::Bytes(_) => Written::Bytes(total),
             other => other,
         }
@@ -218,10 +254,10 @@ impl Encoder {
         if self.messages.is_some() { MESSAGE } else { SEALED_AHEAD }
     }
 
-    fn flush(&mut self, stream: &TcpStream) -> Written {
+    fn flush(&mut self, stream: &TcpStream, joins: Joins) -> Written {
         loop {
             while self.offset < self.tail.len() {
-                match write_to(stream, &self.tail[self.offset..]) {
+                match write_all_to(stream, &[IoSlice::new(&self.tail[self.offset..])], joins) {
                     Written::Bytes(bytes) => self.offset += bytes,
                     other => return other,
                 }
@@ -239,10 +275,10 @@ impl Encoder {
 
     /// Writes pieces without a tail in front of them. What is not taken is the tail, unless it is all of them, and there
     /// is no cipher that has gone on already.
-    fn write(&mut self, stream: &TcpStream, pieces: &[IoSlice<'_>]) -> Written {
+    fn write(&mut self, stream: &TcpStream, pieces: &[IoSlice<'_>], joins: Joins) -> Written {
         let total = pieces.iter().map(|piece| piece.len()).sum();
         let Some(sender) = &mut self.sender else {
-            let written = write_all_to(stream, pieces);
+            let written = write_all_to(stream, pieces, joins);
             if let Written::Bytes(mut written) = written
                 && written < total
             {
@@ -268,7 +304,7 @@ impl Encoder {
             };
             let mut at = 0;
             while at < length {
-                match write_to(stream, &records[at..length]) {
+                match write_all_to(stream, &[IoSlice::new(&records[at..length])], joins) {
                     Written::Bytes(bytes) => at += bytes,
                     Written::Full => {
                         self.tail = records[at..length].to_vec();
@@ -283,7 +319,7 @@ impl Encoder {
 
     /// Writes bytes that may not be left out. False if that fails.
     fn commit(&mut self, stream: &TcpStream, bytes: &[u8]) -> bool {
-        match self.write(stream, &[IoSlice::new(bytes)]) {
+        match self.write(stream, &[IoSlice::new(bytes)], Joins::Next) {
             Written::Bytes(_) => true,
             Written::Full => {
                 self.tail.extend_from_slice(bytes);
@@ -328,7 +364,7 @@ fn say(sender: &mut Sender, alert: Alert, stream: &TcpStream) {
 
 /// One write of bytes, not empty.
 pub(crate) fn write_to(stream: &TcpStream, bytes: &[u8]) -> Written {
-    write_all_to(stream, &[IoSlice::new(bytes)])
+    write_all_to(stream, &[IoSlice::new(bytes)], Joins::Next)
 }
 
 /// Sends what the socket takes of some bytes, and keeps the rest.
@@ -341,9 +377,13 @@ pub(crate) fn send(stream: &TcpStream, bytes: &mut Vec<u8>) {
     }
 }
 
-fn write_all_to(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> Written {
+fn write_all_to(mut stream: &TcpStream, slices: &[IoSlice<'_>], joins: Joins) -> Written {
     loop {
-        return match stream.write_vectored(slices) {
+        let written = match joins {
+            Joins::Next => stream.write_vectored(slices),
+            Joins::Nothing => write_apart(stream, slices),
+        };
+        return match written {
             Ok(0) => Written::Failed,
             Ok(bytes) => Written::Bytes(bytes),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Written::Full,
@@ -351,4 +391,15 @@ fn write_all_to(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> Written {
             Err(_) => Written::Failed,
         };
     }
+}
+
+#[cfg(target_os = "linux")]
+fn write_apart(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_EOR | MsgFlags::MSG_NOSIGNAL;
+    socket2::SockRef::from(stream).send_vectored_with_flags(slices, flags.bits())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn write_apart(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    stream.write_vectored(slices)
 }
