@@ -54,7 +54,7 @@ export {
   type RequestFailure,
 } from './plane/counters.js';
 export type { CloseReason, PeerAddress, PlaneKind, TlsVersion } from './plane/plane.js';
-export type { ClientStatus, TrafficFigures } from './registry/client-status.js';
+export type { ClientStatus, QueueDelay, QueueDrops, TrafficFigures } from './registry/client-status.js';
 export type { HistogramFigures, RelayFigures } from './registry/figures.js';
 export type {
   ClientConnected,

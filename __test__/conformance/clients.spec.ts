@@ -124,6 +124,8 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
     const relay = await startRelay(lane, { config: { tcpWriteTimeout: 0, tcpUserTimeout: 0 } });
     const [from, slow] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
     slow.wire.stopReading();
+    const none = { head: 0, tail: 0, age: 0, overBudget: 0 };
+    expect((await all(relay))[1]).toMatchObject({ queueDrops: none, queueDelay: null });
     await eventually(async () => {
       for (let count = 0; count < 50; count++) from.sendPacket(slow.key, Buffer.alloc(60_000));
       await from.fence();
@@ -132,6 +134,14 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
     }, 'packets to wait, and packets to be dropped');
     slow.wire.goOnReading();
     await eventually(async () => (await all(relay))[1]?.queued === 0, 'the queue to empty');
+    const [sender, receiver] = await all(relay);
+    expect(sender).toMatchObject({ queueDrops: none, queueDelay: null });
+    const { dropped, queueDrops, queueDelay } = receiver as ClientStatus;
+    expect(queueDrops.head + queueDrops.tail + queueDrops.age + queueDrops.overBudget).toBe(dropped);
+    expect(queueDelay?.mean).toBeGreaterThan(0);
+    expect(queueDelay?.max).toBeGreaterThanOrEqual(queueDelay?.mean as number);
+    const { clients } = await page(relay, '/debug/clients.json?sort=-maxdelay');
+    expect(clients.map(({ key }: ClientStatus) => key)).toEqual([slow, from].map(({ key }) => formatNodeKey(key)));
   });
 
   it('the list and the page of traffic have the number of senders to a client, if the setting asks for it', async () => {

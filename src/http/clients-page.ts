@@ -24,7 +24,7 @@ const MOST_WALKS = 4;
 const JSON_TYPE = 'application/json';
 /** Columns whose heads are links: the first click shows the largest of these first. */
 const COUNTERS: ReadonlySet<ClientSort> = new Set([
-  ...(['rx', 'tx', 'rxpkts', 'txpkts', 'dropped', 'queued', 'senders', 'rtt'] as const),
+  ...(['rx', 'tx', 'rxpkts', 'txpkts', 'dropped', 'queued', 'senders', 'rtt', 'delay', 'maxdelay'] as const),
 ]);
 
 let walks = 0;
@@ -216,6 +216,8 @@ const COLUMNS: readonly (readonly [
   ['queued', 'queued', ({ queued }) => number(queued)],
   ['senders', 'senders', ({ senders }) => number(senders)],
   ['round trip, ms', 'rtt', ({ roundTrip }) => number(roundTrip ?? '')],
+  ['queue delay, ms', 'delay', ({ queueDelay }) => number(queueDelay?.mean ?? '')],
+  ['longest, ms', 'maxdelay', ({ queueDelay }) => number(queueDelay?.max ?? '')],
 ];
 
 function listPage(query: ClientsQuery, shown: ClientsPage): string {

@@ -8,7 +8,7 @@ import { isNetwork } from '../protocol/network.js';
 /** Columns that the list of clients can be walked by, as they are called in the query; derper has those of the first line. */
 export const CLIENT_SORTS = [
   ...(['key', 'ip', 'conn', 'connected', 'rx', 'tx', 'rxpkts', 'txpkts'] as const),
-  ...(['dropped', 'queued', 'senders', 'rtt'] as const),
+  ...(['dropped', 'queued', 'senders', 'rtt', 'delay', 'maxdelay'] as const),
 ] as const;
 export type ClientSort = (typeof CLIENT_SORTS)[number];
 
@@ -124,7 +124,9 @@ function cursorValue(sort: ClientSort, after: string, descending: boolean, now: 
       return now - duration;
     }
     case 'rtt':
-      // A client of which it is not known stands before all others.
+    case 'delay':
+    case 'maxdelay':
+      // A client of which there is none stands before all others.
       if (!/^(?:-1|\d{1,9}(?:\.\d{1,9})?)$/.test(after)) throw wrong('after', after, 'must be milliseconds');
       return Number(after);
     default:

@@ -97,6 +97,8 @@ export const VALUES: Readonly<Record<ClientSort, (client: ClientStatus) => numbe
   queued: ({ queued }) => queued,
   senders: ({ senders }) => senders,
   rtt: ({ roundTrip }) => roundTrip ?? -1,
+  delay: ({ queueDelay }) => queueDelay?.mean ?? -1,
+  maxdelay: ({ queueDelay }) => queueDelay?.max ?? -1,
 };
 
 function compare(one: number | string, other: number | string): number {

@@ -6,6 +6,26 @@ export interface TrafficFigures {
   readonly bytes: number;
 }
 
+/** How long packets for a client waited in its queues, in milliseconds. Packets that did not wait do not count. */
+export interface QueueDelay {
+  /** The mean. */
+  readonly mean: number;
+  /** The longest time. */
+  readonly max: number;
+}
+
+/** Packets for a client that its queues dropped, by reason. */
+export interface QueueDrops {
+  /** The oldest packet of a full queue: `queue_head` of the metrics. */
+  readonly head: number;
+  /** A packet that found its queue full: `queue_tail`. */
+  readonly tail: number;
+  /** A packet that had waited too long: `queue_age`. */
+  readonly age: number;
+  /** The queues of all clients together were full, and this client's held the most: `over_budget`. */
+  readonly overBudget: number;
+}
+
 /** One connection at one moment. Counters start at 0 when the connection is let in. */
 export interface ClientStatus {
   /** Number of the connection, rising in the order in which connections come. */
@@ -44,6 +64,10 @@ export interface ClientStatus {
   readonly dropped: number;
   /** Packets for the client that wait in its queues. */
   readonly queued: number;
+  /** Of {@link dropped}, those since packets first waited; all 0 when none has waited for a minute. */
+  readonly queueDrops: QueueDrops;
+  /** `null` when no packet has waited for a minute. */
+  readonly queueDelay: QueueDelay | null;
   /** About how many peers have sent packets to the client; 0 unless the setting `senderCardinality` is on. */
   readonly senders: number;
   /**

@@ -42,8 +42,9 @@ export async function* eachClient(registry: Registry, plane: DataPlane): AsyncGe
 
 /** `undefined` for a connection whose login or end has not reached the registry yet. */
 function statusOf(row: Float64Array, registry: Registry): ClientStatus | undefined {
-  const [id, packetsIn, bytesIn, packetsOut, bytesOut, dropped, queued, senders, roundTrip] =
+  const [id, packetsIn, bytesIn, packetsOut, bytesOut, dropped, queued, senders, roundTrip, ...queue] =
     row as unknown as SnapshotRow;
+  const [head, tail, age, overBudget, mean, max] = queue;
   const client = registry.get(id);
   if (!client) return undefined;
   const { key, address, port, flags, appName, version, tlsVersion, since, home } = client;
@@ -68,9 +69,15 @@ function statusOf(row: Float64Array, registry: Registry): ClientStatus | undefin
     dropped,
     queued,
     senders,
-    // In whole microseconds.
-    roundTrip: Number.isNaN(roundTrip) ? null : Math.round(roundTrip * 1000) / 1000,
+    queueDrops: { head, tail, age, overBudget },
+    queueDelay: max > 0 ? { mean: inMicroseconds(mean), max: inMicroseconds(max) } : null,
+    roundTrip: Number.isNaN(roundTrip) ? null : inMicroseconds(roundTrip),
   };
+}
+
+/** Milliseconds without digits that mean nothing. */
+function inMicroseconds(milliseconds: number): number {
+  return Math.round(milliseconds * 1000) / 1000;
 }
 
 /** The columns of a snapshot, in their order. */

@@ -37,6 +37,8 @@ function crowd(size: number): ClientStatus[] {
     queued: below(9),
     senders: below(9),
     roundTrip: below(3) ? below(9000) / 1000 : null,
+    queueDrops: { head: 0, tail: 0, age: 0, overBudget: 0 },
+    queueDelay: below(3) ? { mean: below(9000) / 1000, max: below(99) } : null,
   }));
 }
 
@@ -101,7 +103,8 @@ describe('a walk over the clients', () => {
 });
 
 function cursor(sort: string, client: ClientStatus): string {
-  const { id, address, port, key, connectedAt, received, sent, dropped, queued, senders, roundTrip } = client;
+  const { id, address, port, key, connectedAt, received, sent, dropped, queued, senders, roundTrip, queueDelay } =
+    client;
   const values: Record<string, string> = {
     key,
     ip: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
@@ -115,6 +118,8 @@ function cursor(sort: string, client: ClientStatus): string {
     queued: String(queued),
     senders: String(senders),
     rtt: String(roundTrip ?? -1),
+    delay: String(queueDelay?.mean ?? -1),
+    maxdelay: String(queueDelay?.max ?? -1),
   };
   return `&after=${encodeURIComponent(values[sort] as string)}&afterconn=${id}`;
 }
