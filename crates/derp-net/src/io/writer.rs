@@ -380,7 +380,11 @@ pub(crate) fn send(stream: &TcpStream, bytes: &mut Vec<u8>) {
 fn write_all_to(mut stream: &TcpStream, slices: &[IoSlice<'_>], joins: Joins) -> Written {
     loop {
         let written = match joins {
-            Joins::Next => stream.write_vectored(slices),
+            // One piece costs less by the plain call.
+            Joins::Next => match slices {
+                [only] => stream.write(only),
+                several => stream.write_vectored(several),
+            },
             Joins::Nothing => write_apart(stream, slices),
         };
         return match written {
