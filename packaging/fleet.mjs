@@ -7,6 +7,12 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ensureBuilt, ensureInstalled, fail, say } from './ensure.mjs';
 
+if (process.argv.includes('--help')) {
+  console.log(
+    'npm run fleet [-- --once]: three relays and HAProxy as processes of this machine; --once ends by itself',
+  );
+  process.exit(0);
+}
 ensureInstalled();
 ensureBuilt();
 const { Fleet, HOSTNAME, whyNoFleet } = await import('./fleet/fleet.mjs');
@@ -39,7 +45,9 @@ process.on('SIGINT', () => {
   say('ending');
   void close(0);
 });
-process.on('SIGTERM', () => void close(0));
+for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => void close(0));
+// The reader of a pipe has left.
+process.stdout.on('error', () => void close(0));
 
 const began = performance.now();
 function tell(text) {
@@ -48,6 +56,11 @@ function tell(text) {
 
 /** What is worth a line of what the relays say. */
 const WORTH = /mesh link (?:connected|lost)|draining|mesh source fails|another relay has the key|error/;
+fleet.onEnd = (name, code) => {
+  if (closing) return;
+  say(`${name} has ended with status ${code}: ${fleet.lastLine(name) ?? 'it said nothing'}`);
+  void close(1);
+};
 fleet.onLine = (name, line) => {
   if (WORTH.test(line)) tell(`        ${name}: ${line.replace(/^\S+ \S+ /, '')}`);
 };
@@ -64,6 +77,7 @@ async function until(what, check) {
 /** Whether every relay that runs is connected to all others that run. */
 async function meshed() {
   const running = fleet.relays.filter(({ name }) => fleet.isRunning(name));
+  if (running.length === 0) return false;
   const figures = await Promise.all(running.map(({ name }) => fleet.figures(name).catch(() => new Map())));
   return figures.every((each) => each.get('derpkit_mesh_links{state="connected"}') === running.length - 1);
 }
@@ -134,7 +148,7 @@ try {
   } else {
     tell('it stays for a look; Ctrl-C ends it');
     for (const { name } of fleet.relays) tell(`        https://${fleet.addressOf(name)}:8443/debug/ is ${name}`);
-    for (;;) {
+    while (!closing) {
       await measured(10);
       tell(`        the relays have ${spread()} clients`);
     }

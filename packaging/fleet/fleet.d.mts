@@ -17,6 +17,10 @@ export class Fleet {
   readonly authority: string;
   readonly meshKeyFile: string;
   onLine: (name: string, line: string) => void;
+  /** A process has ended that was not stopped. */
+  onEnd: (name: string, code: number | null) => void;
+  /** The last line that a process has written. */
+  lastLine(name: string): string | undefined;
   /** Starts everything but the relays that `without` names. */
   start(without?: readonly string[]): Promise<void>;
   addressOf(name: string): string;

@@ -38,7 +38,11 @@ export class Fleet {
   /** The port of HAProxy, where clients come. */
   port = 0;
   /** Each line of each process, as `name` and `text`. */
+  #stopping = new WeakSet();
+  #lastLines = new Map();
   onLine = () => {};
+  /** A process has ended that was not stopped. */
+  onEnd = () => {};
 
   /** `network`: the first three bytes of loopback addresses, with a dot behind; of every fleet another. `env`: for relays. */
   constructor(network = '127.31.250.', env = {}) {
@@ -113,6 +117,7 @@ export class Fleet {
     const child = this.#children.get(name);
     if (!child) return undefined;
     const ended = once(child, 'close');
+    this.#stopping.add(child);
     child.kill(signal);
     const [code] = await ended;
     return code;
@@ -140,6 +145,11 @@ export class Fleet {
     await Promise.all([...this.#children.keys()].map((name) => this.stop(name, 'SIGKILL')));
     await this.#dns?.close();
     rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  /** The last line that a process has written. */
+  lastLine(name) {
+    return this.#lastLines.get(name);
   }
 
   #tellAddresses() {
@@ -179,15 +189,20 @@ export class Fleet {
     const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     this.#children.set(name, child);
     child.on('error', (error) => this.onLine(name, error.message));
-    child.on('close', () => {
-      if (this.#children.get(name) === child) this.#children.delete(name);
+    child.on('close', (code) => {
+      if (this.#children.get(name) !== child) return;
+      this.#children.delete(name);
+      if (!this.#stopping.has(child)) this.onEnd(name, code);
     });
     for (const stream of [child.stdout, child.stderr]) {
       let rest = '';
       stream.setEncoding('utf8').on('data', (text) => {
         const lines = (rest + text).split('\n');
         rest = lines.pop();
-        for (const line of lines) this.onLine(name, line);
+        for (const line of lines) {
+          this.#lastLines.set(name, line);
+          this.onLine(name, line);
+        }
       });
     }
   }

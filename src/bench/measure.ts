@@ -62,7 +62,7 @@ export class Stage {
         const [here, there] = places.map(({ port }) => `127.0.0.1:${port}`) as [string, string];
         const [pid, other] = relays.map((relay) => String(relay.pid)) as [string, string];
         args.push('--target', here, '--pid', pid, '--target-b', there, '--pid-b', other);
-        args.push('--tls', '--pin', this.#certificate);
+        if (tls) args.push('--tls', '--pin', this.#certificate);
       } else if (contender.command && scenario.link) {
         const narrow = new NarrowPlace(scenario.link);
         this.#narrow = narrow;

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { reasonOf } from '../errors.js';
 import { parseNodeKeyHex } from '../protocol/key.js';
-import { addDebugOptions, DebugClient, type DebugOptions, printable } from './debug-client.js';
+import { addDebugOptions, DebugClient, type DebugOptions, escaped, printable } from './debug-client.js';
 import { endWithReader, print } from './output.js';
 import { type Target, withTarget } from './relay-target.js';
 import { blocksOf, linesOf } from './stream-parts.js';
@@ -103,9 +103,10 @@ async function tap(target: Target, options: TapOptions): Promise<number> {
 async function show(answer: IncomingMessage, tally: Tally, count: number, asJson: boolean): Promise<void> {
   for await (const text of linesOf(answer)) {
     const line = parse(text);
-    tally.missed += line.missed ?? 0;
-    if (asJson) await print(`${text}\n`);
-    else if (line.missed !== undefined) await print(`${line.missed} packets missed: this reader was behind\n`);
+    const missed = Number(line.missed ?? 0);
+    tally.missed += missed;
+    if (asJson) await print(`${escaped(text)}\n`);
+    else if (line.missed !== undefined) await print(`${missed} packets missed: this reader was behind\n`);
     else if (line.source !== undefined) await print(described(line));
     if (line.source !== undefined) tally.packets += 1;
     if (tally.packets >= count) return;
@@ -113,11 +114,14 @@ async function show(answer: IncomingMessage, tally: Tally, count: number, asJson
 }
 
 function parse(text: string): TapLine {
+  let line: unknown;
   try {
-    return JSON.parse(text) as TapLine;
+    line = JSON.parse(text);
   } catch {
     throw new Error('the answer is no JSON');
   }
+  if (typeof line !== 'object' || line === null) throw new Error('the answer is no tap');
+  return line as TapLine;
 }
 
 /** A line for people: `12:00:00.123 0123456789abcdef > fedcba9876543210 other 148`, and the payload in hex below it. */

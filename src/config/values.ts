@@ -40,14 +40,19 @@ export const whole = (least: number, most: number, wrong: string) =>
     )
     .pipe(z.int(wrong).min(least, wrong).max(most, wrong));
 
-/** Milliseconds: a number, or text in Go's form of durations. */
-export const duration = z.union(
-  [
-    z.number().nonnegative(DURATION),
-    z.string().transform((text, context) => parseDuration(text) ?? bad(context, DURATION)),
-  ],
-  DURATION,
-);
+/** Milliseconds that a timer of Node can wait; a longer one ends at once. */
+const LONGEST = 2 ** 31 - 1;
+
+/** Milliseconds: a number, or text in Go's form of durations. More than 24 days are 24 days. */
+export const duration = z
+  .union(
+    [
+      z.number().nonnegative(DURATION),
+      z.string().transform((text, context) => parseDuration(text) ?? bad(context, DURATION)),
+    ],
+    DURATION,
+  )
+  .transform((milliseconds) => Math.min(milliseconds, LONGEST));
 
 export const address = z.string(ADDRESS).transform((text, context) => {
   const isOfPort = parseAddress(text.replace(/:-?\d+$/, ':1')) !== undefined;

@@ -29,10 +29,11 @@ export interface DebugRules {
 export type DebugVerdict = 'allowed' | 'denied' | 'unknown host';
 
 /**
- * Which requests a page answers. `near` is derper's rule. `machine` is for pages that show more than figures: those of this
+ * Which requests a page answers. `near` is derper's rule. `own` is that rule without requests that web pages of other sites send: they
+ * cannot read an answer, but could hold what there is little of. `machine` is for pages that show more than figures: those of this
  * machine, and the debug key. `key` is the debug key alone.
  */
-export type DebugReach = 'near' | 'machine' | 'key';
+export type DebugReach = 'near' | 'own' | 'machine' | 'key';
 
 /** The facts of a request that decide about access. */
 export interface DebugRequest {
@@ -99,8 +100,8 @@ export class DebugAccess {
     if (reach === 'key') return 'denied';
     // Behind a proxy, the peer address is the proxy's and does not identify the client.
     if (isProxied(headers) || !this.isNear(address)) return 'denied';
-    // A web page of others could not read the answer, but it could hold what there is one of.
-    if (reach === 'machine' && !(MACHINE.has(address) && isOfItsOwn(headers))) return 'denied';
+    if (reach !== 'near' && !isOfItsOwn(headers)) return 'denied';
+    if (reach === 'machine' && !MACHINE.has(address)) return 'denied';
     return headers.host === undefined || this.isOurs(headers.host) ? 'allowed' : 'unknown host';
   }
 

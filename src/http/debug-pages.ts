@@ -80,13 +80,13 @@ export function debugPage(path: string): Page | undefined {
 
 /** The profiles, which the index of `/debug/` does not list one by one. */
 const PROFILES: ReadonlyMap<string, Page> = new Map<string, Page>([
-  ['pprof/profile', { about: '', send: (response, _source, query) => sendCpuProfile(response, query) }],
+  ['pprof/profile', { about: '', reach: 'own', send: (response, _source, query) => sendCpuProfile(response, query) }],
   ['pprof/heapsnapshot', { about: '', reach: 'key', send: sendHeapSnapshot }],
 ]);
 
 /** What the live page asks for: its feed, or a file. */
 function partOfLive(name: string): Page | undefined {
-  if (name === 'events') return { about: '', send: async (response, { live }) => live.join(response) };
+  if (name === 'events') return { about: '', reach: 'own', send: async (response, { live }) => live.join(response) };
   return hasLiveFile(name) ? { about: '', send: async (response) => sendLiveFile(response, name) } : undefined;
 }
 

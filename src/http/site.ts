@@ -40,6 +40,7 @@ export type Face = 'main' | 'redirect';
 /** Which requests a page answers, for those that it does not. */
 const ANSWERED: Readonly<Record<DebugReach, string>> = {
   near: 'requests from near',
+  own: 'requests that no web page of another site has sent',
   machine: 'requests from the machine of the relay, and requests with the debug key (debugKeyFile, TS_DEBUG_KEY_PATH)',
   key: 'requests with the debug key alone (debugKeyFile, TS_DEBUG_KEY_PATH)',
 };

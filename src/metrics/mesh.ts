@@ -37,9 +37,16 @@ export function meshMetrics(links: readonly MeshFigures[], sources: readonly Mes
     gauge(`derpkit_mesh_source_${name}`, help, 'source', new Map(sources.map((each) => [each.source, of(each)])));
   const states = new Map(STATES.map((state) => [state, links.filter((link) => link.state === state).length]));
   const isUp = ({ state }: MeshFigures) => state === 'connected' || state === 'leaving';
+  // There is to be no link to this relay itself, nor to a second name of another: a link that is down is an alert.
+  const wanted = links.filter(({ state }) => state !== 'self' && state !== 'duplicate');
   return [
     gauge('derpkit_mesh_links', 'Relays of the mesh, by the state of the link.', 'state', states),
-    ofLinks('up', 'Whether the relay is connected.', (link) => (isUp(link) ? 1 : 0)),
+    gauge(
+      'derpkit_mesh_link_up',
+      'Whether the relay is connected; without this relay itself and further names of another one.',
+      'relay',
+      new Map(wanted.map((link) => [link.relay, isUp(link) ? 1 : 0])),
+    ),
     ofLinks('peers', 'Node keys that the relay has announced.', ({ peers }) => peers),
     ofLinks('failures', 'Dials in a row that have failed.', ({ failures }) => failures),
     ofLinks('changed_timestamp_seconds', 'Since when the link is in its state.', ({ since }) => since / 1000),

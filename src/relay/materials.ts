@@ -1,5 +1,5 @@
 /** The keys, certificates and lists of a relay: everything that is read from files. */
-import { readFile } from 'node:fs/promises';
+import { access, constants, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { certDirOf, dataDirOf, isAcmeMode, isMeshing, keyFileOf, parseEabKey, type Settings } from '../config.js';
 import { CertificateSource, filesSource, manualSource, type SourceOptions } from '../control/certificate-source.js';
@@ -69,7 +69,7 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   const keys = known ?? (await load(keySetting, keyFile, () => makeKey(keyFile)));
   if (!keys) throw new ConfigError(problems);
   const roots = meshing ? await loadRoots(process.env) : undefined;
-  warnings.push(...(await wideDirectories(settings)));
+  warnings.push(...(await missingDebugKey(settings)), ...(await wideDirectories(settings)));
   return { keys, meshKey, roots, certificates, eabKey, rate, admission, token, warnings };
 }
 
@@ -95,6 +95,7 @@ export async function rereadMaterials(
     ? await loadCertificates(settings, load, problems, (text) => void warnings.push(text))
     : undefined;
   if (problems.length > 0) throw new ConfigError(problems);
+  warnings.push(...(await missingDebugKey(settings)));
   return { rate, admission, certificates, warnings };
 }
 
@@ -146,6 +147,17 @@ function uncoveredHost({ certificates: given, certMode, hostname }: Settings, al
     `no certificate is for ${hostname}, which the setting hostname names: those of the setting certificates are for ` +
     `${covered.join(', ')}; set hostname to one of these names, or add a certificate for it`
   );
+}
+
+/** derper asks for the file with each request, so that it may come later; until then the key opens nothing. */
+async function missingDebugKey({ debugKeyFile }: Settings): Promise<string[]> {
+  if (!debugKeyFile) return [];
+  try {
+    await access(debugKeyFile, constants.R_OK);
+    return [];
+  } catch (error) {
+    return [`debugKeyFile: ${debugKeyFile} cannot be read (${reasonOf(error)}); no key opens /debug/ until it can`];
+  }
 }
 
 /** Warns about directories of keys that other users may write to. */

@@ -140,3 +140,10 @@ export class MetricsService {
     }
   }
 }
+
+/** What an operator may not have meant by the settings of the metrics. `isOpen`: there is a listener. */
+export function metricsWarnings({ metrics: { listen, tokenFile } }: Settings, isOpen: boolean): string[] {
+  if (!isOpen) return tokenFile ? ['metrics.tokenFile has no effect without metrics.listen'] : [];
+  if (!listen || tokenFile || /^(?:127\.|::1$|localhost$)/.test(listen.host)) return [];
+  return ['metrics.listen: every program that can connect reads the metrics; metrics.tokenFile restricts that'];
+}

@@ -31,7 +31,7 @@ import { Drain } from './drain.js';
 import { Listeners } from './listeners.js';
 import type { Materials, Reread } from './materials.js';
 import { meshSources } from './mesh-sources.js';
-import { METRICS_DESCRIPTORS, MetricsService } from './metrics-service.js';
+import { METRICS_DESCRIPTORS, MetricsService, metricsWarnings } from './metrics-service.js';
 import { PlaneHandlers } from './plane-handlers.js';
 import { planePolicy } from './policy.js';
 import { StrangersLog } from './strangers.js';
@@ -227,7 +227,8 @@ export class RunningRelay {
     const { listeners, certificates } = this;
     const tls = settings.certMode !== 'off';
     if (tls) await certificates.open();
-    for (const warning of materials.warnings) logger.warn(warning);
+    for (const warning of [...materials.warnings, ...metricsWarnings(settings, this.metrics !== undefined)])
+      logger.warn(warning);
     this.bootstrap.start();
     this.strangers.start();
     const address = await listeners.open();

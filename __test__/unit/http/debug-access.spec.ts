@@ -124,6 +124,14 @@ describe('access to /debug/', () => {
     expect(access().allows(from('127.0.0.1', { headers }), 'machine')).toBe(false);
   });
 
+  it('a page that could be held answers clients that are near, but no web page of another site', () => {
+    const trusting = access({ trustedCidrs: ['192.0.2.0/24'] });
+    const by = (site: string) => ({ headers: { host: 'derp.test', 'sec-fetch-site': site } });
+    expect(trusting.allows(from('192.0.2.1', by('same-origin')), 'own')).toBe(true);
+    expect(trusting.allows(from('192.0.2.1', by('cross-site')), 'own')).toBe(false);
+    expect(trusting.allows(from('192.0.2.1', by('cross-site')), 'near')).toBe(true);
+  });
+
   it.each(['none', 'same-origin'])(
     'a page for the machine of the relay answers a browser there, with sec-fetch-site: %s',
     (value) => {

@@ -129,7 +129,7 @@ function summary(report: Report): [label: string, text: string, isAlarm?: boolea
     ([reason, { total, rate }]) => `${printable(reason)} ${short(rate)}/s (${whole.format(total)})`,
   );
   const isDropping = Object.values(drops).some(({ rate }) => rate > 0);
-  const links = mesh.map(({ relay: other, state, peers }) => `${printable(`${other} ${state}`)}, ${peers} clients`);
+  const links = mesh.map(({ relay: other, state, peers }) => printable(`${other} ${state}, ${peers} clients`));
   return [
     ['relay', `${printable(relay)} at ${new Date(time * 1000).toISOString().slice(0, 19)}Z`],
     [

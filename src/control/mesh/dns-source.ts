@@ -157,10 +157,13 @@ export class SrvSource extends NameSource {
       const found = await Promise.all(some.map((host) => this.lookups.addresses(questions, host)));
       for (const [index, host] of some.entries()) answers.set(host, found[index] as Answer);
     }
-    const relays = this.last.flatMap((record) => {
+    // One more than there may be, so that the excess is noticed: records times addresses may be millions.
+    const relays: FoundRelay[] = [];
+    for (const record of this.last) {
       const { addresses = [] } = answers.get(record.name) ?? {};
-      return addresses.map((address) => relayAt(address, record.port, tlsName ?? record.name));
-    });
+      const room = MOST_FOUND + 1 - relays.length;
+      relays.push(...addresses.slice(0, room).map((address) => relayAt(address, record.port, tlsName ?? record.name)));
+    }
     trouble ??= [...answers.values()].find((answer) => answer.trouble)?.trouble;
     return { relays, trouble, next: trouble === undefined ? LOOKS.srv : LOOKS.empty };
   }

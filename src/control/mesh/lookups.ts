@@ -1,6 +1,8 @@
 /** Addresses of names, from DNS alone, with the time for which they hold. What fails keeps its last answer. */
+
 import { Resolver } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import { MOST_FOUND } from './wanted.js';
 
 /** Asks a DNS server: those of the system or a given one, except in tests. Rejects with an error that has a `code`. */
 export interface DnsQuestions {
@@ -65,10 +67,7 @@ export class Lookups {
       ([4, 6] as const).map(async (family) => {
         const known = `${family} ${name}`;
         try {
-          this.last.set(
-            known,
-            (await ask(family)).filter(({ address }) => isUsable(address)),
-          );
+          this.last.set(known, (await ask(family)).filter(({ address }) => isUsable(address)).slice(0, MOST_FOUND + 1));
         } catch (error) {
           if (isEmpty(error)) this.last.set(known, []);
           else troubles.push(dnsReason(name, error));

@@ -120,7 +120,7 @@ describe('a frame of derpkit top', () => {
       {
         ...report([client({ app: evil, address: evil, key: evil })]),
         relay: evil,
-        mesh: [{ relay: evil, state: evil, peers: 1 }],
+        mesh: [{ relay: evil, state: evil, peers: evil as unknown as number }],
       },
       BIG,
       RATE,

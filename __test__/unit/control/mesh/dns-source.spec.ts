@@ -215,6 +215,17 @@ describe('a DNS source by SRV records', () => {
     expect(relays).toEqual(['192.0.2.1:443 a.test', '192.0.2.2:443 a.test', '[2001:db8::1]:8443 b.test:8443']);
   });
 
+  it('an SRV source makes no more relays of millions than are noticed as too many', async () => {
+    const source = new SrvSource({ name: NAME }, STRICT, () => ({
+      resolve4: async () => [...Array(4000)].map((_, n) => ({ address: `10.0.${n >> 8}.${n & 255}`, ttl: 60 })),
+      resolve6: async () => [],
+      resolveSrv: async () => [...Array(700)].map((_, n) => ({ name: 'a.test', port: n + 1 })),
+      cancel: () => {},
+    }));
+    const { until } = follow(source);
+    expect((await until(() => true)).names).toHaveLength(501);
+  });
+
   it('an SRV source keeps its hosts while the server fails, and the addresses of a host that fails', async () => {
     const server = await dnsServer();
     server.setServices(NAME, [{ host: 'a.test', port: 1 }]);
