@@ -96,7 +96,7 @@ function datagramHead({ source, destination, kind, length, bytes }: TapFrame): B
   return head;
 }
 
-/** That of UDP. Of a packet that was not copied as a whole nobody can know it; IPv6 does not allow 0. */
+/** That of UDP. It cannot be known of a packet that was not copied as a whole; IPv6 does not allow 0. */
 function checksum(head: Buffer, bytes: Uint8Array, udpLength: number, length: number): number {
   if (bytes.length < length || UDP_HEAD + length > LONGEST) return 0xffff;
   // The addresses, the UDP header, and the length and protocol of the pseudo header.

@@ -5,7 +5,7 @@ import { formatEndpoint } from '../protocol/endpoint.js';
 import { formatNodeKey } from '../protocol/key.js';
 
 /**
- * What clients do, line by line, for whoever looks for something: all of them, or probers alone, or none. Per connection;
+ * What clients do, line by line, for an operator that looks for something: all of them, or probers alone, or none. Per connection;
  * frames do not cross to where logs are written.
  */
 export class ClientLog {

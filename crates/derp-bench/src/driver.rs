@@ -140,7 +140,7 @@ impl Driver {
         self.clients.try_remove(token);
     }
 
-    /// Waits until something happens, but not longer than until then, and looks after whoever it happened to.
+    /// Waits until something happens, but not longer than until then, and looks after the connection that it happened to.
     pub(crate) fn turn(&mut self, until: Instant, handler: &mut (impl Handler + ?Sized)) -> io::Result<()> {
         let until = self.ready.is_empty().then_some(until);
         match wait(&mut self.poll, &mut self.events, &mut self.timer, until) {
@@ -160,7 +160,7 @@ impl Driver {
             }
         }
         for _ in 0..self.ready.len() {
-            // Whoever has more comes to the list's end, and has its turn after the others.
+            // A connection that has more comes to the list's end, and has its turn after the others.
             if let Some(token) = self.ready.pop_front() {
                 self.serve(token, handler);
             }

@@ -60,7 +60,7 @@ pub(crate) struct Clients {
     pub(crate) kernel: Option<Kernel>,
 }
 
-/// What the machine's kernel holds beyond what it held before, by the number of clients; both ends and everybody else's.
+/// What the machine's kernel holds beyond what it held before, by the number of clients; of both ends and of all other programs.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Kernel {
     pub(crate) queue_bytes_each: f64,

@@ -27,7 +27,7 @@ pub(crate) fn run(target: &Target, plan: &Plan) -> io::Result<Outcome> {
             let tokens = connect_all(&mut driver, &own, at_once, target.deadline(), &mut traffic)?;
             Ok((driver, tokens))
         });
-        // Whoever failed still has to come here, or the others would wait for ever.
+        // A thread that failed still has to come here, or the others would wait for ever.
         barrier.wait();
         let (mut driver, tokens) = connected?;
         let zero = *zero.get_or_init(|| Instant::now() + Duration::from_millis(100));

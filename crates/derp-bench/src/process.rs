@@ -30,7 +30,7 @@ pub(crate) struct Usage {
     pub(crate) elapsed: Duration,
     /// What its threads waited for a core, each other included.
     pub(crate) waited: Duration,
-    /// By name, the busiest first; whoever used nothing is left out.
+    /// By name, the busiest first; threads that used nothing are left out.
     pub(crate) threads: Vec<(String, Duration)>,
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn peak(process: u32) -> Option<u64> {
 pub(crate) struct KernelMemory {
     /// Pages in TCP's queues, in KiB.
     pub(crate) queues: u64,
-    /// All of the kernel's small objects, in KiB: a socket's own are among them, and everybody else's.
+    /// All of the kernel's small objects, in KiB: those of sockets are among them, and those of all programs.
     pub(crate) objects: u64,
 }
 

@@ -21,7 +21,7 @@ const SATURATED: f64 = 90.0;
 pub(crate) struct Report {
     /// In words.
     pub(crate) scenario: String,
-    /// Whatever arrived was sent, whole and in order, and nobody was disconnected.
+    /// Every packet that arrived was sent, whole and in order, and no client was disconnected.
     pub(crate) ok: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) faults: Vec<String>,
@@ -59,7 +59,7 @@ pub(crate) struct Report {
     pub(crate) server: Option<Process>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) generator: Option<Process>,
-    /// What everybody else had of the CPUs during the whole run, logins included; 100 is one core. By the kernel's clock.
+    /// What all other programs had of the CPUs during the whole run, logins included; 100 is one core. By the kernel's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) others_cpu_percent: Option<f64>,
     /// What the hypervisor kept back.

@@ -100,7 +100,7 @@ impl Requests {
             let length = match self.socket.recv(&mut answer) {
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // Of a datagram before: nobody listened.
+                // Of a datagram before: no server listened.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
                 Err(error) => return Err(error),
             };

@@ -46,7 +46,7 @@ mod linux {
             self.spun
         }
 
-        /// Setting it again also takes back an expiry that nobody has read.
+        /// Setting it again also takes back an expiry that was not read.
         fn arm(&mut self, until: Instant, left: Duration) -> io::Result<()> {
             if self.armed == Some(until) {
                 return Ok(());

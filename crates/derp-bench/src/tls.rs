@@ -77,7 +77,7 @@ pub(crate) fn agreed(connection: &ClientConnection) -> String {
     [suite, group].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// One connection's records. Whoever reads and writes the socket hands the bytes through here.
+/// One connection's records. The code that reads and writes the socket hands the bytes through here.
 pub(crate) struct Records {
     connection: ClientConnection,
     /// Records that have not all left.

@@ -21,7 +21,7 @@ use crate::plan::{Outcome, Pace, Plan, histogram};
 use crate::samples::Samples;
 use crate::session::Identity;
 
-/// Whoever waits for bytes to leave waits as long as there is.
+/// A wait for bytes to leave lasts as long as there is.
 const FOREVER: Duration = Duration::from_secs(3600);
 
 /// Where the run's phase begins in a stamp's flow.
@@ -141,7 +141,7 @@ impl<'a> Traffic<'a> {
         }
     }
 
-    /// Frames that have not left in full were not sent: nobody can deliver them.
+    /// Frames that have not left in full were not sent: no relay can deliver them.
     pub(crate) fn take_back_unsent(&mut self, driver: &Driver) {
         let length = PACKET_AT + self.plan.size;
         for sender in &mut self.senders {

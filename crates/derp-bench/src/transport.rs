@@ -1,4 +1,4 @@
-//! The byte stream between a client and the relay: TCP, or TLS over it. Everybody else reads and writes plaintext.
+//! The byte stream between a client and the relay: TCP, or TLS over it. All other modules read and write plaintext.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -59,7 +59,7 @@ impl Transport {
         }
     }
 
-    /// Has the kernel keep no more than this for us, or about so much: whoever reads slowly is to be felt soon.
+    /// Has the kernel keep no more than this for us, or about so much: a slow reader is to be felt soon.
     pub(crate) fn receive_buffer(&self, bytes: usize) -> io::Result<()> {
         Ok(set_socket_recv_buffer_size(&self.stream, bytes)?)
     }

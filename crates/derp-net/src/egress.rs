@@ -1,4 +1,4 @@
-//! The way out of one connection. Whoever has a packet for it takes its lock and writes, whichever worker that is; state
+//! The way out of one connection. A worker that has a packet for it takes its lock and writes, whether it owns the connection or not; state
 //! appears only when the socket is full.
 
 mod backlog;
@@ -475,7 +475,7 @@ impl Egress {
         cx.dropped(reason, info);
     }
 
-    /// The socket does not take anything any more. Its owner sees that, and closes it; nobody else does.
+    /// The socket does not take anything any more. Its owner sees that, and closes it; no other worker does.
     fn fail(&mut self, cx: &EgressContext<'_>) {
         if let Some(writer) = self.writer.take() {
             writer.shutdown();

@@ -118,7 +118,7 @@ impl Plane {
     }
 
     /// Replaces the certificates, and goes on with the handshakes that have waited for them. Until there are any, TLS
-    /// listeners refuse everybody.
+    /// listeners refuse every client.
     pub fn certificates(&self, certificates: CertificateSet) {
         self.shared.certificates.store(Some(Arc::new(certificates)));
         self.shared.mail_all(|| Mail::Certificates);
@@ -196,7 +196,7 @@ impl Plane {
         if let Some(conn) = self.shared.conn(id) {
             self.shared.mail(conn.worker, Mail::Close(conn.clone(), reason));
         } else if self.shared.parked.taken() > 0 {
-            // Nobody but its worker knows it yet.
+            // Only its worker knows it yet.
             self.shared.mail_all(|| Mail::CloseParked(id));
         }
     }
@@ -381,7 +381,7 @@ impl Plane {
             let _ = thread.join();
         }
         self.shared.wakers.lock().clear();
-        // Whoever was adopted meanwhile.
+        // Connections that were adopted meanwhile.
         self.shared.end_orphans(None, CloseReason::Shutdown);
     }
 }

@@ -106,7 +106,7 @@ impl Worker {
         let connections = &mut self.connections;
         match mail {
             Mail::Listen(listener, opened) => {
-                // Whoever has asked may have given up.
+                // The caller that has asked may have given up.
                 let _ = opened.send(self.acceptor.add(listener, connections.poll.registry()));
             }
             Mail::Accepted(accepted, guest, room) => connections.arrive(accepted, guest, room, ctx),

@@ -299,7 +299,7 @@ fn key_buffer(key: &NodeKey) -> Buffer {
 }
 
 /// IPv4 addresses that a dual-stack socket reports in their mapped form are ordinary IPv4 addresses to everyone else.
-/// Nobody connects from the unspecified address: it stands for one that is not known.
+/// No client connects from the unspecified address: it stands for one that is not known.
 pub(crate) fn address_of(peer: SocketAddr) -> String {
     let ip = peer.ip().to_canonical();
     if ip.is_unspecified() { String::new() } else { ip.to_string() }

@@ -36,7 +36,7 @@ pub(crate) fn counters<'env>(env: &'env Env, counters: Arc<Counters>) -> Result<
 pub(crate) fn slab(env: &Env, mut slab: Slab) -> Result<ArrayBuffer<'_>> {
     let bytes = slab.bytes_mut();
     let (pointer, length) = (bytes.as_mut_ptr(), bytes.len());
-    // SAFETY: the memory is the slab's alone, and does not move before the finaliser drops it. Nobody else has it until
+    // SAFETY: the memory is the slab's alone, and does not move before the finaliser drops it. No other code has it until
     // then, so JavaScript may do with it whatever it likes.
     unsafe { ArrayBuffer::from_external(env, pointer, length, slab, |_, slab| drop(slab)) }
 }

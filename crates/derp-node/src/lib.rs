@@ -90,7 +90,7 @@ pub struct BindingPlane {
     untaken: RefCell<VecDeque<Event>>,
     /// Gone after `shutdown`, and with it what keeps JavaScript's function, and all that it refers to, alive.
     wake: RefCell<Option<Arc<Wake>>>,
-    /// Ends the plane with its environment, if nobody else has.
+    /// Ends the plane with its environment, if it has not ended before.
     hook: Cell<Option<CleanupEnvHook<Weak<Plane>>>>,
 }
 

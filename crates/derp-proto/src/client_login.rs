@@ -1,5 +1,5 @@
 //! The client's side of a connection, from the HTTP request to ServerInfo: what the relay does where it dials another one.
-//! The server may be anybody.
+//! The server is not to be trusted.
 use std::fmt;
 
 use crate::client_info::ClientInfo;

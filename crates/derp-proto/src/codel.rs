@@ -8,7 +8,7 @@
 pub const TARGET: u64 = 5_000;
 /// How long packets have to stand too long before one is dropped.
 pub const INTERVAL: u64 = 100_000;
-/// Whoever begins to drop again so soon goes on nearly as fast as before.
+/// A queue that begins to drop again so soon goes on nearly as fast as before.
 const MEMORY: u64 = 16 * INTERVAL;
 
 /// The state of one source's packets.

@@ -309,7 +309,7 @@ impl Counters {
         Self(array::from_fn(|_| AtomicU64::new(0)))
     }
 
-    /// Adds to one row. Workers share the cache lines: whoever counts much adds once per turn.
+    /// Adds to one row. Workers share the cache lines: code that counts much adds once per turn.
     #[inline]
     pub fn add(&self, counter: Counter, count: u64) {
         self.0[counter.index()].fetch_add(count, Ordering::Relaxed);
@@ -339,7 +339,7 @@ impl Counters {
     /// Puts how long packets have waited into the average.
     #[inline]
     pub fn waited(&self, waits: Waits) {
-        // Mostly nobody has waited, and nobody has before.
+        // Mostly no packet has waited, now or before.
         let _ = self.0[Counter::QUEUE_TIME.index()].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
             let new = (old as f64 * waits.keep + waits.sum) as u64;
             (old != 0 || waits.sum > 0.0).then_some(new)

@@ -9,7 +9,7 @@ pub const FULL_PACKET: usize = 1514;
 const MEASURED: u64 = 20_000;
 /// What stood still for longer was stopped by its reader, and says nothing of the link.
 const PAUSE: u64 = 1_000_000;
-/// What the link takes in so long may be out of reach: whoever fills the socket again has half of it to come.
+/// What the link takes in so long may be out of reach: a writer that fills the socket again has half of it to come.
 const AHEAD: u64 = 20_000;
 
 /// What has left, while something always waited.
@@ -64,7 +64,7 @@ impl DrainRate {
         self.last = now;
     }
 
-    /// For so long nothing may move, and nobody has paused.
+    /// For so long nothing may move without being a pause.
     fn usual(&self) -> u64 {
         let taken = (2 * self.at_once * 1_000_000).checked_div(self.rate).unwrap_or(0);
         INTERVAL.max(2 * self.target(FULL_PACKET)).max(taken).min(PAUSE)

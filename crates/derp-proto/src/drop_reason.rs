@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum DropReason {
-    /// Nobody here has the destination's key, and no mesh link leads to it.
+    /// No connection here has the destination's key, and no mesh link leads to it.
     UnknownDest,
     /// The same, for a packet that came over a mesh link; those go no further.
     UnknownDestOnFwd,

@@ -63,7 +63,7 @@ impl<C: Copy + PartialEq> Duplicates<C> {
     }
 
     /// Whether a frame of the active connection would change nothing: so it is until another one comes, leaves or
-    /// sends. Whoever keeps only the active connection at hand has to keep this bit with it, or else the second
+    /// sends. A caller that keeps only the active connection at hand has to keep this bit with it, or else the second
     /// connection of a key would never be remembered.
     #[inline]
     pub fn is_settled(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Which frames a client may send, decided by the header alone. There is no error frame in DERP: whoever gets a
+//! Which frames a client may send, decided by the header alone. There is no error frame in DERP: a relay that gets a
 //! [`ProtocolError`] closes the connection.
 use std::fmt;
 

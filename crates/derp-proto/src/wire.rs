@@ -3,7 +3,7 @@
 //! A frame is a 5-byte header, `type: u8` and `length: u32` (the header not included), and `length` bytes of body.
 //! `__test__/vectors/protocol.json` holds the same facts, taken from upstream; a test compares the two both ways.
 
-/// What a frame is. Types that are not here are passed over by whoever reads them.
+/// What a frame is. A reader passes over types that are not here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum FrameType {

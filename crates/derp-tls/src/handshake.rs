@@ -26,7 +26,7 @@ const MAX_FROM_CLIENT: usize = 1 << 16;
 /// The most bytes that a server's may have: a long chain of certificates.
 const MAX_FROM_SERVER: usize = 1 << 18;
 
-/// Whoever is asked about has a ClientHello of any length, and is told of by these.
+/// A client that is asked about has a ClientHello of any length, and is told of by these.
 const MAX_PROTOCOLS: usize = 16;
 
 /// A handshake under way. It does not read a clock: deadlines, and how many there may be, are the caller's.
@@ -101,7 +101,7 @@ pub struct Established {
     pub alpn: Option<Vec<u8>>,
     /// For the thread that reads.
     pub receiver: Receiver,
-    /// For whoever holds the connection's egress lock.
+    /// For the worker that holds the connection's egress lock.
     pub sender: Sender,
     /// A server's certificates, in DER, as it sent them: leaf first, and a relay's meta certificate among them. Empty for a
     /// server's side.
@@ -309,7 +309,7 @@ impl Handshake {
         &self.0.server_name
     }
 
-    /// Ends a handshake whose [`Need`] nobody is going to see to, with the alert `unrecognized_name`.
+    /// Ends a handshake whose [`Need`] is not going to be seen to, with the alert `unrecognized_name`.
     pub fn refuse(&mut self, out: &mut Vec<u8>) {
         self.0.stage = Stage::Over;
         out.extend_from_slice(&plain_alert(Alert::UNRECOGNIZED_NAME));

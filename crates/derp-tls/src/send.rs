@@ -1,4 +1,4 @@
-//! Seals records from where the plaintext lies. Whoever holds the connection's egress lock owns this half; it shares nothing
+//! Seals records from where the plaintext lies. The worker that holds the connection's egress lock owns this half; it shares nothing
 //! with the receiving one.
 use std::fmt;
 use std::ops::Deref;

@@ -159,7 +159,7 @@ pub fn login_box(bytes: &[u8]) {
     let (client, server) = (SecretKey::from_bytes([1; KEY_LENGTH]), SecretKey::from_bytes([2; KEY_LENGTH]));
     let shared = client.agree(&server.public_key()).expect("neither key is of low order");
 
-    // As it comes. Nobody can guess a box, but the corpus may have one.
+    // As it comes. A box cannot be guessed, but the corpus may have one.
     if let Err(error) = open_client_info(&mut bytes.to_vec(), &server) {
         assert!(!error.to_string().is_empty());
     }
@@ -208,7 +208,7 @@ pub fn client_login(bytes: &[u8]) {
         assert!(whole.server.is_none() && !fault.to_string().is_empty());
         assert!(!fault.to_string().contains(['\r', '\n']), "it is a line of a log");
     }
-    // Whoever has opened our box has the key that it was sealed for.
+    // A side that has opened our box has the key that it was sealed for.
     assert!(whole.server.is_none_or(|key| !knows_key || key == server().public_key()));
     assert!(whole.sent.len() < 1000);
 }

@@ -37,7 +37,7 @@ async function make(path: string): Promise<boolean> {
     try {
       await file.writeFile(`${hostname()} ${process.pid}`).finally(() => file.close());
     } catch (error) {
-      // A full disk: a lock without an owner would hold everybody up until it is old.
+      // A full disk: a lock without an owner would hold every relay up until it is old.
       await rm(path, { force: true });
       throw error;
     }

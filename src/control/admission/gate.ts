@@ -39,7 +39,7 @@ export interface GateOptions {
 export interface GateEvents {
   /** Closes a connected client that is no longer admitted. */
   kick(id: ConnectionId): void;
-  /** A connected client has another receive limit; `null` is that of everybody. */
+  /** A connected client has another receive limit; `null` is that of all clients. */
   limit(id: ConnectionId, receiveLimit: ReceiveRate | null): void;
   log(level: 'info' | 'warn', facts: object, text: string): void;
 }
@@ -343,7 +343,7 @@ export class Gate {
   }
 }
 
-/** A client of a time when nobody was asked about clients: what only the hook needs was not kept, and there was no hook. */
+/** A client of a time when no verifier was asked about clients: what only the hook needs was not kept, and there was no hook. */
 function unasked({ key, address, port, appName }: ConnectedClient): AdmitClient {
   return { key: formatNodeKey(key), appName, version: 0, address, port, tlsVersion: null, again: false };
 }

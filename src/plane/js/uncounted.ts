@@ -4,7 +4,7 @@ import { Failures } from './failures.js';
 import { QueueTime } from './queue-time.js';
 
 /**
- * The plane as connections see it that no counter and no tap shows: they count on pages that nobody reads. Everything else is
+ * The plane as connections see it that no counter and no tap shows: they count on pages that are never read. Everything else is
  * that of all connections, so that their packets go the way of any packet.
  */
 export function uncounted(context: ConnectionContext): ConnectionContext {

@@ -1,4 +1,4 @@
-//! What being let in and ending race for: whoever is let in has a place in the table until they end, and nobody else has.
+//! What being let in and ending race for: a client that is let in has a place in the table until it ends, and no other has.
 
 use crate::base::sync::Lock;
 
@@ -65,7 +65,7 @@ impl<W, P> Admission<W, P> {
         matches!(*self.0.lock(), State::Admitted(_))
     }
 
-    /// Nobody is let in after this. The place is to be given back.
+    /// No client is let in after this. The place is to be given back.
     pub(crate) fn end(&self) -> End<P> {
         match std::mem::replace(&mut *self.0.lock(), State::Ended) {
             State::LoggingIn | State::Waiting(_) => End::Early,

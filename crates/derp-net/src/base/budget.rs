@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(budget.taken(), 10);
         drop(other);
         assert!(share.set(10, 10));
-        // A limit that has come down lets nobody grow, and everybody shrink.
+        // A limit that has come down lets no holder grow, and every holder shrink.
         assert!(share.set(9, 2));
         assert!(!share.set(10, 2));
         drop(share);

@@ -1,8 +1,8 @@
-//! A lock that nobody has to wait for: whoever finds it taken leaves the work in an inbox, and whoever holds it does it.
+//! A lock without waiting: a thread that finds it taken leaves the work in an inbox, and the thread that holds it does it.
 
 use crate::base::sync::{AtomicBool, Lock, Ordering, TryLock, fence};
 
-/// How often one visitor does what others have left before somebody else has to come for it: a connection that everybody
+/// How often one visitor does what others have left before another has to come for it: a connection that all workers
 /// sends to must not keep a worker from its other ones.
 const ROUNDS: usize = if cfg!(loom) { 1 } else { 4 };
 
@@ -15,7 +15,7 @@ pub(crate) struct CombiningLock<T, I> {
     waiting: AtomicBool,
 }
 
-/// Whether something is left in the inbox that nobody will look at.
+/// Whether something is left in the inbox that no thread will look at.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Left {

@@ -18,6 +18,6 @@ pub struct OsHooks {
     pub round_trip: Option<RoundTrip>,
     /// Asked for where it is there; a socket that refuses goes on as the system has it.
     pub bound_unsent: Option<BoundUnsent>,
-    /// Gives memory back that the allocator holds and nobody uses. May take milliseconds; every thread may call it.
+    /// Gives memory back that the allocator holds and that is not in use. May take milliseconds; every thread may call it.
     pub give_back: Option<fn()>,
 }

@@ -1,4 +1,4 @@
-//! One wheel of deadlines per worker. Whoever is visited looks at its own deadlines, does what is due, and says when to
+//! One wheel of deadlines per worker. A connection that is visited looks at its own deadlines, does what is due, and says when to
 //! come again. So arming is a push, and disarming is nothing at all.
 
 use std::time::{Duration, Instant};

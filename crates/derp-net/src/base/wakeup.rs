@@ -30,7 +30,7 @@ impl Wakeup {
         }
     }
 
-    /// When to call [`Wakeup::tick`], if anything waits for it. Whoever has been woken reads everything.
+    /// When to call [`Wakeup::tick`], if anything waits for it. A reader that has been woken reads everything.
     pub(crate) fn due(&self) -> Option<u64> {
         if self.rung.load(Ordering::Acquire) {
             return None;
@@ -46,7 +46,7 @@ impl Wakeup {
     }
 
     /// By the reader: takes what there is. Whatever it does not find rings again, so that it must not ring too early. What
-    /// waits is forgotten first: nobody may find it due when the reader is on its way.
+    /// waits is forgotten first: no writer may find it due when the reader is on its way.
     pub(crate) fn answer<R>(&self, take: impl FnOnce() -> R) -> R {
         self.due.store(0, Ordering::Release);
         self.rung.store(false, Ordering::Release);

@@ -38,7 +38,7 @@ pub(crate) struct EgressContext<'a> {
 }
 
 impl EgressContext<'_> {
-    /// Counts a packet that will not get there, and tells whoever wants to know.
+    /// Counts a packet that will not get there, and tells the control plane if it watches the key.
     pub(crate) fn dropped(&self, reason: DropReason, info: &PacketInfo) {
         let reason = match reason {
             DropReason::QueueHead | DropReason::QueueTail if self.link => DropReason::MeshQueue,
@@ -51,7 +51,7 @@ impl EgressContext<'_> {
         }
     }
 
-    /// What may wait for whoever holds the lock.
+    /// What may wait for the worker that holds the lock.
     pub(crate) fn inbox_bytes(&self) -> usize {
         if self.link { LINK_INBOX_BYTES } else { INBOX_BYTES }
     }

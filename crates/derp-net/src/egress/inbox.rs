@@ -6,10 +6,10 @@ use derp_proto::drop_reason::PacketKind;
 
 use super::outbound::{Frame, OwnedFrame, PacketInfo};
 
-/// As much as two reads can bring: whoever holds the lock holds it for no longer than that takes. More than this has a
-/// receiver that everybody sends to at once, and drops as any queue does.
+/// As much as two reads can bring: a worker holds the lock for no longer than that takes. More than this has a
+/// receiver that all workers send to at once, and drops as any queue does.
 pub(super) const INBOX_BYTES: usize = 256 << 10;
-/// The same for a link, which everybody does send to at once.
+/// The same for a link, which all workers do send to at once.
 pub(super) const LINK_INBOX_BYTES: usize = 1 << 20;
 
 /// In the order in which they came, for each kind.

@@ -112,7 +112,7 @@ impl Narrow {
             DropReason::QueueTail => figures.dropped_tail += packets,
             DropReason::QueueAge => figures.dropped_age += packets,
             DropReason::OverBudget => figures.dropped_over_budget += packets,
-            // Those of a connection's end are nobody's to be shown.
+            // Those of a connection's end are not shown: the connection is gone.
             DropReason::UnknownDest
             | DropReason::UnknownDestOnFwd
             | DropReason::GoneDisconnected

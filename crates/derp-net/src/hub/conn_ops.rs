@@ -259,7 +259,7 @@ impl Conn {
         outcome
     }
 
-    /// Tells whoever has to know what the writes have come to. After the lock is released.
+    /// Tells the parts that have to know what the writes have come to. After the lock is released.
     fn tell(self: &Arc<Self>, outcome: Outcome, left: Left, ctx: Ctx<'_>) {
         if outcome.overflow {
             ctx.mail(self.worker, Mail::Close(self.clone(), CloseReason::ControlOverflow));

@@ -7,7 +7,7 @@ use crate::base::ledger::Ledger;
 use crate::conn::Conn;
 use crate::hub::ctx::Ctx;
 
-/// Holders that one visitor has give something back. Whoever brings more comes again.
+/// Holders that one visitor has give something back. A visitor that brings more comes again.
 const ROUNDS: usize = 16;
 
 impl Ctx<'_> {

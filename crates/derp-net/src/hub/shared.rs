@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     pub(crate) policy: ArcSwap<Policy>,
     pub(crate) certificates: ArcSwapOption<CertificateSet>,
     pub(crate) counters: Arc<Counters>,
-    /// The page of connections that are not to be seen: nobody reads it.
+    /// The page of connections that are not to be seen; it is never read.
     pub(crate) uncounted: Counters,
     pub(crate) table: Table<Conn>,
     /// Who was sent packets of whom.

@@ -89,7 +89,7 @@ impl Fanout {
         self.pong.get_or_insert(ping);
     }
 
-    /// Counts and sends everything. `from` is the connection that was read: its answers go last, so that whoever has one
+    /// Counts and sends everything. `from` is the connection that was read: its answers go last, so that a client that has one
     /// to a ping knows that everything before it has been seen to.
     pub(crate) fn deliver(&mut self, from: &Arc<Conn>, gathered: &[u8], read: &[u8], ctx: Ctx<'_>) {
         self.settle_received(from, ctx);

@@ -245,7 +245,7 @@ impl Forwarding {
     }
 }
 
-/// Of a mesh peer. Together they may be so far ahead of the control plane; whoever asks then is closed.
+/// Of a mesh peer. Together they may be so far ahead of the control plane; a peer that asks then is closed.
 fn ask(event: Event, conn: &Arc<Conn>, ctx: Ctx<'_>) {
     match ctx.asked.take(1, MOST_ASKED) {
         Some(cached) => ctx.events.push_with(event, cached),

@@ -142,7 +142,7 @@ impl MeshDial {
                 Next::Certify => Err(CloseReason::InternalError),
                 Next::Done(established) => {
                     let Established { version, receiver, sender, peer_certificates, .. } = *established;
-                    // With an earlier version everybody on the way could have put it there.
+                    // With an earlier version any machine on the way could have put it there.
                     let known = if version == Version::Tls13 { meta_cert::relay_key(&peer_certificates) } else { None };
                     let writer = SocketWriter::tls(stream.clone(), sender, std::mem::take(&mut self.out));
                     self.log_in(writer, known.map(|(key, _)| NodeKey::from_bytes(key)), ctx)?;
@@ -200,7 +200,7 @@ impl MeshDial {
         Ok(())
     }
 
-    /// Sends what the socket takes. A failure is seen by whoever reads.
+    /// Sends what the socket takes. A failure is seen when the socket is read.
     fn send(&mut self, stream: &TcpStream) {
         let Self { stage, out, .. } = self;
         loop {

@@ -50,7 +50,7 @@ impl MeshLink {
     /// The control plane has taken what there was.
     pub(crate) fn heard(&mut self, ctx: Ctx<'_>) {
         self.unheard = false;
-        // Nobody has listened meanwhile.
+        // The control plane has not listened meanwhile.
         self.heard = ctx.now;
     }
 

@@ -397,7 +397,7 @@ impl Session {
         Ok(())
     }
 
-    /// The plane holds a bounded number of bytes of logins that are not whole; whoever goes beyond is not worth it.
+    /// The plane holds a bounded number of bytes of logins that are not whole; a client that goes beyond is closed.
     fn charge(&mut self, ctx: Ctx<'_>) -> Result<(), CloseReason> {
         let Phase::Login { bytes, .. } = &mut self.phase else {
             return Ok(());

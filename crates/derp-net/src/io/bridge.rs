@@ -35,7 +35,7 @@ pub(crate) struct Bridge {
     /// Nothing more comes of Node, and the client has been told.
     node_ended: bool,
     told_client: bool,
-    /// Node has closed its end, both ways: nobody else ends this then.
+    /// Node has closed its end, both ways: the worker has to end this then.
     ends: Option<Instant>,
 }
 
@@ -217,7 +217,7 @@ impl Bridge {
             }
             return Ok(false);
         }
-        // Node's end of the pair resets it where a request has a body that nobody has read.
+        // Node's end of the pair resets it where a request has a body that was not read.
         match read(&self.pair, &mut scratch[..CHUNK]).unwrap_or(Some(0)) {
             None => Ok(false),
             Some(0) => {

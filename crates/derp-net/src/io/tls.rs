@@ -170,7 +170,7 @@ impl TlsHandshake {
         self.handshake.server_name()
     }
 
-    /// Leaves, with the alert of a name that nobody has here.
+    /// Leaves, with the alert of a name that has no certificate here.
     pub(crate) fn refuse(&mut self) {
         self.handshake.refuse(&mut self.out);
     }

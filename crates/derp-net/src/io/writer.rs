@@ -38,7 +38,7 @@ struct Encoder {
     /// What the socket has not taken of that which is wrapped, from `offset` on.
     tail: Vec<u8>,
     offset: usize,
-    /// The cipher has been expanded, and nobody has been told.
+    /// The cipher has been expanded, and the sweep has not been told.
     warmed: bool,
 }
 

@@ -212,7 +212,7 @@ struct Queue<C> {
     active: HashMap<NodeKey, (u64, u64)>,
     sequence: u64,
     /// Places of what is in the queue: of logins that ended before they were admitted, and of connections for the HTTP server;
-    /// and of what mesh peers ask for. Taken until the control plane has read of them, so that nobody who is faster fills the
+    /// and of what mesh peers ask for. Taken until the control plane has read of them, so that no client that is faster fills the
     /// queue.
     guests: Vec<Guest>,
     shares: Vec<Share>,
@@ -247,7 +247,7 @@ impl<C: Reporter> Events<C> {
         self.bell.ring();
     }
 
-    /// The same with a place that is taken until the control plane has read of it, so that nobody fills the queue.
+    /// The same with a place that is taken until the control plane has read of it, so that no client fills the queue.
     pub(crate) fn push_with(&self, event: Event, share: Share) {
         let mut queue = self.queue.lock();
         queue.events.push(event);
@@ -334,7 +334,7 @@ impl<C: Reporter> Events<C> {
         events.extend(active.into_iter().map(|(key, (id, sequence))| Event::Active { key, id, sequence }));
         for conn in dirty {
             let news = conn.news().bits.fetch_and(ENDED, Ordering::SeqCst);
-            // Whoever has ended is forgotten, or will be.
+            // A connection that has ended is forgotten, or will be.
             if news & ENDED != 0 {
                 continue;
             }

@@ -53,7 +53,7 @@ impl Subscribers {
         }
     }
 
-    /// Takes, and forgets, whoever was sent packets of `source`.
+    /// Takes, and forgets, the connections that were sent packets of `source`.
     pub(crate) fn take(&self, source: &NodeKey) -> impl Iterator<Item = u64> + use<> {
         self.shard(source).lock().remove(source).into_iter().flat_map(Ids::into_iter)
     }

@@ -17,7 +17,7 @@ use crate::base::sync::Lock;
 /// In a pool of which more than half is used, the patience with newcomers is so many times shorter.
 const HURRY: u32 = 4;
 
-/// Connections of one pool that have made room, and that their workers have not ended yet: whoever comes faster is refused.
+/// Connections of one pool that have made room, and that their workers have not ended yet: a newcomer that comes faster is refused.
 const ENDING: usize = 4096;
 
 /// What a connection is on its way to. Each listener has a pool of each.
@@ -67,7 +67,7 @@ impl Strangers {
         Self { book: Lock::new(Book::new(ENDING)), counters }
     }
 
-    /// A place for a newcomer, whoever may have to make room, and whether one of its address had to; an error, which is
+    /// A place for a newcomer, the connection that may have to make room, and whether one of its address had to; an error, which is
     /// counted, if none can.
     pub(crate) fn enter(
         self: &Arc<Self>,

@@ -40,7 +40,7 @@ enum Members<C> {
         duplicates: Duplicates<u64>,
         conns: Vec<Arc<C>>,
     },
-    /// The entry has left the table: whoever still holds it has to look again.
+    /// The entry has left the table: a worker that still holds it has to look again.
     Gone,
 }
 

@@ -1,5 +1,5 @@
-//! Copies of relayed packets, for whoever wants to look at them: in slabs of a small pool, which come back when they have
-//! been read. Nobody waits for that; without a slab, packets are passed over and counted.
+//! Copies of relayed packets, for a reader that wants to look at them: in slabs of a small pool, which come back when they have
+//! been read. No worker waits for that; without a slab, packets are passed over and counted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -94,7 +94,7 @@ impl Connections {
         }
     }
 
-    /// Goes on with those that were stopped by their budget. Before anybody is read, so that each has one turn.
+    /// Goes on with those that were stopped by their budget. Before any connection is read, so that each has one turn.
     pub(crate) fn go_on(&mut self, ctx: Ctx<'_>) {
         for (token, id) in std::mem::take(&mut self.ready) {
             if let Some(slot) = self.slots.get_mut(token).filter(|slot| slot.id == id) {
@@ -365,7 +365,7 @@ impl Connections {
         };
         self.deregister(&stream);
         ctx.given.lock().insert(id, room);
-        // Nobody else knows it yet.
+        // No other thread knows it yet.
         if let Ok(stream) = Arc::try_unwrap(stream) {
             let (peer, listener) = (head.peer, head.listener);
             let guest = head.guest().take();
@@ -380,7 +380,7 @@ impl Connections {
             return Err(None);
         };
         let guest = head.guest();
-        // Whoever is in this pool makes no room: the control plane takes them all, soon.
+        // A connection in this pool makes no room: the control plane takes them all, soon.
         guest.hold();
         guest.advance(Stage::Http, &ctx.policy.load(), ctx.now)
     }

@@ -193,7 +193,7 @@ impl<P: Copy + Eq + Hash, S: Copy + Eq + Hash, T> Book<P, S, T> {
         if row.count - left < most {
             return Ok(None);
         }
-        // They take what they have until they have ended: whoever comes faster than they go is turned away.
+        // They take what they have until they have ended: a newcomer that comes faster than they go is turned away.
         if most == 0 || row.first == NOBODY || ending >= self.most_ending {
             Err(Full::Pool)
         } else {

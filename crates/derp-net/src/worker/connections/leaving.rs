@@ -1,4 +1,4 @@
-//! Connections that have ended for everybody else, and whose socket has not: the peer still gets what it is to get.
+//! Connections that have ended for all other clients, and whose socket has not: the peer still gets what it is to get.
 
 use std::sync::Arc;
 use std::time::Instant;

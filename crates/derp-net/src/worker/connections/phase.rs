@@ -23,7 +23,7 @@ use crate::io::tls::{HandshakeFault, TlsReader};
 pub(super) struct ConnSlot {
     /// Guards against mail and visits for a connection that had this place before.
     pub(super) id: u64,
-    /// Dropping it closes the socket: by then the connection has ended, and nobody else has one.
+    /// Dropping it closes the socket: by then the connection has ended, and no other worker has one.
     pub(super) stream: Arc<TcpStream>,
     /// What it is at the moment.
     pub(super) phase: Phase,

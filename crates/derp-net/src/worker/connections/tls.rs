@@ -59,7 +59,7 @@ impl Connections {
         let Some(slot) = self.slots.get_mut(token) else { return };
         let Phase::TlsHandshake(handshake) = &mut slot.phase else { return };
         let policy = ctx.policy.load();
-        // Those that nobody has read of may have made room already, and are in the queue of events all the same.
+        // Those that have not been read of may have made room already, and are in the queue of events all the same.
         let (Some(share), Ok(address)) = (ctx.needs.take(1, policy.handshakes), slot.stream.local_addr()) else {
             ctx.failed(Counter::CONNECTIONS_REFUSED, handshake.accepted.peer);
             return self.refuse_handshake(token, ctx);
@@ -194,7 +194,7 @@ impl Connections {
         if let Some(slot) = self.slots.get_mut(token) {
             slot.phase = Phase::Bridge(Box::new(bridge));
         }
-        // Before anybody can ask for it.
+        // Before another thread can ask for it.
         ctx.bridges.lock().insert(id, BridgeAddress { worker: self.worker, token, tls });
         ctx.events.push_guest(Event::Duplex { id, listener, peer, tls, stream, received }, guest);
         self.cross(token, ctx);
