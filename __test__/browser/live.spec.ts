@@ -1,7 +1,9 @@
 /** Chromium on `/debug/live`: the page shows what the relay counts. */
 import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeFrame } from '../../src/protocol/frame.js';
 import { formatNodeKey, generateKeyPair } from '../../src/protocol/key.js';
+import { FrameType } from '../../src/protocol/wire.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
 import { startRelay, type TestRelay } from '../helpers/relay.js';
@@ -48,16 +50,20 @@ describe.each(LANES_AND_TLS)('the live page, $name', (lane) => {
     for (let count = 0; count < 40; count++) a.sendPacket(b.key, Buffer.alloc(1000));
     for (let count = 0; count < 3; count++) a.sendPacket(generateKeyPair().publicKey, Buffer.alloc(10));
     await a.fence();
+    const stranger = await DerpClient.dial(relay);
+    stranger.wire.write(stranger.head, encodeFrame(FrameType.KeepAlive, Buffer.alloc(0)));
+    await stranger.wire.ended();
     await relay.untilCount('packets_sent', 40);
     await eventually(async () => (await fact(page, 'packets in, all')) === '43', 'the packets to be shown');
     expect(await fact(page, 'packets out, all')).toBe('40');
     expect(await fact(page, 'connections')).toBe('2');
     expect(await fact(page, 'node keys')).toBe('2');
     expect(await fact(page, 'dropped, all')).toBe('3');
-    await page.locator('#plots canvas').nth(7).waitFor();
+    await page.locator('#plots canvas').nth(8).waitFor();
     const before = await pointsOf(page, 'packets');
     await eventually(async () => (await pointsOf(page, 'packets')) > before, 'the plot to move');
     expect(await page.locator('#plot-drops').getAttribute('aria-label')).toMatch(/unknown_dest/);
+    expect(await page.locator('#plot-failures').getAttribute('aria-label')).toMatch(/login no_client_info/);
 
     // The table follows what clients do, sorts by the column that is clicked, and takes no name for HTML.
     await eventually(async () => {

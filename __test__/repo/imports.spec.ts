@@ -102,6 +102,7 @@ const RULES: Readonly<Record<string, Rule>> = {
         'logger.ts',
         'metrics/',
         'plane/counters.ts',
+        'plane/failures.ts',
         'plane/snapshot.ts',
         'protocol/',
         'registry/',

@@ -1,6 +1,8 @@
 import type { Mesh } from '../control/mesh.js';
 import type { LiveSource } from '../http/live-feed.js';
+import type { Counters } from '../plane/counter-figures.js';
 import { DROP_REASONS } from '../plane/counters.js';
+import { HANDSHAKE_FAILURES, LOGIN_FAILURES } from '../plane/failures.js';
 import type { DataPlane } from '../plane/plane.js';
 import { SNAPSHOT_COLUMNS } from '../plane/snapshot.js';
 import { formatNodeKey } from '../protocol/key.js';
@@ -22,6 +24,15 @@ interface Busy {
   readonly txBytes: number;
   readonly dropped: number;
   readonly queued: number;
+}
+
+/** Handshakes and logins by the cause for which they failed; causes without one are absent. */
+function failuresIn(counters: Counters): Record<string, number> {
+  const causes = [
+    ...HANDSHAKE_FAILURES.map((cause) => [`handshake ${cause}`, counters[`handshakes_failed:${cause}`]] as const),
+    ...LOGIN_FAILURES.map((cause) => [`login ${cause}`, counters[`logins_failed:${cause}`]] as const),
+  ];
+  return Object.fromEntries(causes.filter(([, count]) => count > 0));
 }
 
 /** What the live page shows of a relay. It looks at single clients only while a page asks for them. */
@@ -58,6 +69,7 @@ export class RelayLiveSource implements LiveSource {
       admitted: connectionsEver,
       failed: counters.logins_failed,
       refused: counters.connections_refused,
+      failures: failuresIn(counters),
       // Seconds of all threads since the start.
       cpu: (user + system) / 1e6,
       memory: process.memoryUsage.rss(),

@@ -20,6 +20,8 @@ export interface Sample {
   readonly admitted: number;
   readonly failed: number;
   readonly refused: number;
+  /** Handshakes and logins by the cause for which they failed; causes without one are absent. */
+  readonly failures: Readonly<Record<string, number>>;
   /** Seconds of all threads. */
   readonly cpu: number;
   /** Bytes. */

@@ -3,6 +3,9 @@ import { printable } from '../debug-client.js';
 import { SORTS, type Sort } from './clients.js';
 import type { Busy, Sample, Span } from './feed.js';
 
+/** Counters by reason: their total since the start of the relay, and their growth in a second. */
+type ByReason = Readonly<Record<string, { readonly total: number; readonly rate: number }>>;
+
 /** Figures of the time between two samples. */
 export interface Report {
   readonly relay: string;
@@ -17,7 +20,9 @@ export interface Report {
   readonly totals: Readonly<Record<Counter, number>>;
   /** Their growth in a second. */
   readonly rates: Readonly<Record<Counter, number>>;
-  readonly drops: Readonly<Record<string, { readonly total: number; readonly rate: number }>>;
+  readonly drops: ByReason;
+  /** Handshakes and logins that failed. */
+  readonly failures: ByReason;
   /** Milliseconds. */
   readonly queueDelay: number;
   /** Percent of one core. */
@@ -37,15 +42,17 @@ export function reportOf(relay: string, { before, now }: Span, clients: readonly
   const rate = (total: number, earlier = 0) => Math.max(0, total - earlier) / seconds;
   const each = (of: (name: Counter) => number) =>
     Object.fromEntries(COUNTERS.map((name) => [name, of(name)])) as Record<Counter, number>;
-  const drops = Object.entries(now.drops).map(
-    ([reason, total]) => [reason, { total, rate: rate(total, before.drops[reason]) }] as const,
-  );
+  const byReason = (counts: Sample['drops'], earlier: Sample['drops']): ByReason =>
+    Object.fromEntries(
+      Object.entries(counts).map(([reason, total]) => [reason, { total, rate: rate(total, earlier[reason]) }]),
+    );
   const { time, connections, keys, home, queueDelay, memory, mesh } = now;
   return {
     ...{ relay, time, seconds, connections, keys, home },
     totals: each((name) => now[name]),
     rates: each((name) => rate(now[name], before[name])),
-    drops: Object.fromEntries(drops),
+    drops: byReason(now.drops, before.drops),
+    failures: byReason(now.failures, before.failures),
     queueDelay,
     cpu: rate(now.cpu, before.cpu) * 100,
     ...{ memory, mesh, clients },
@@ -122,12 +129,14 @@ function table(clients: readonly Busy[]): string[] {
 export const KEYS = ['q: end', ...SORTS.map(({ key, about }) => `${key}: ${about}`)].join(', ');
 
 function summary(report: Report): [label: string, text: string, isAlarm?: boolean][] {
-  const { relay, time, connections, keys, home, totals, rates, drops, queueDelay, cpu, memory, mesh } = report;
+  const { relay, time, connections, keys, home, totals, rates, drops, failures, queueDelay, cpu, memory, mesh } =
+    report;
   const pair = (name: Counter, text: string) => `${text} ${short(rates[name])}/s (${whole.format(totals[name])})`;
   const bits = (name: 'bytesIn' | 'bytesOut', text: string) => `${text} ${short(rates[name] * 8)}bit/s`;
-  const reasons = Object.entries(drops).map(
-    ([reason, { total, rate }]) => `${printable(reason)} ${short(rate)}/s (${whole.format(total)})`,
-  );
+  const reasons = (counts: ByReason) =>
+    Object.entries(counts).map(
+      ([reason, { total, rate }]) => `${printable(reason)} ${short(rate)}/s (${whole.format(total)})`,
+    );
   const isDropping = Object.values(drops).some(({ rate }) => rate > 0);
   const links = mesh.map(({ relay: other, state, peers }) => printable(`${other} ${state}, ${peers} clients`));
   return [
@@ -138,8 +147,9 @@ function summary(report: Report): [label: string, text: string, isAlarm?: boolea
     ],
     ['packets', [pair('packetsIn', 'in'), pair('packetsOut', 'out')].join('  ')],
     ['bits', [bits('bytesIn', 'in'), bits('bytesOut', 'out')].join('  ')],
-    ['dropped', reasons.join('  ') || 'none', isDropping],
+    ['dropped', reasons(drops).join('  ') || 'none', isDropping],
     ['logins', [pair('admitted', 'admitted'), pair('failed', 'failed'), pair('refused', 'refused')].join('  ')],
+    ['failed', reasons(failures).join('  ') || 'none'],
     ['process', `processor ${cpu.toFixed(1)} %  memory ${short(memory)}B  delay in queues ${queueDelay.toFixed(2)} ms`],
     ...(links.length > 0 ? [['mesh', links.join('  ')] as [string, string]] : []),
   ];

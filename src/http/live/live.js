@@ -15,6 +15,7 @@ const PLOTS = [
     title: 'Logins a second',
     lines: { admitted: rate((s) => s.admitted), failed: rate((s) => s.failed), refused: rate((s) => s.refused) },
   },
+  { id: 'failures', title: 'Handshakes and logins failed a second, by cause', lines: {}, from: 'failures' },
   { id: 'delay', title: 'Mean delay in queues, ms', lines: { delay: (s) => s.queueDelay } },
   { id: 'cpu', title: 'Processor, % of one core', lines: { cpu: rate((s) => s.cpu * 100) } },
   { id: 'memory', title: 'Memory, MB', lines: { resident: (s) => s.memory / 1e6 } },
