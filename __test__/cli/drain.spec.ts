@@ -30,7 +30,7 @@ describe.each(PLANE_KINDS)('the end of a relay, on the plane %s', (plane) => {
     const port = await portOf(command, 'DERP over plain HTTP');
     const alice = await logIn(port, await keyOf(command));
     expect((await get(port, '/derp/probe')).status).toBe(200);
-    const metrics = Number((await command.printed(/serving metrics address=\S+ port=(\d+)$/m))[1]);
+    const metrics = Number((await command.printed(/serving metrics addr=\S+:(\d+)$/m))[1]);
     expect((await get(metrics, '/readyz')).status).toBe(200);
     command.signal('SIGTERM');
     await command.printed(TELLS);

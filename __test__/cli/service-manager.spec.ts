@@ -60,7 +60,7 @@ describe.each(PLANES.filter((plane) => plane === 'native' || NOTIFY))('a service
 
   it('a relay goes on if its manager is gone, and logs it once', async () => {
     const relay = serve(plane, join(temporary(), 'nobody'));
-    await relay.printed(/the service manager cannot be told how the relay is, and may end it: /);
+    await relay.printed(/the service manager cannot be told how the relay is, and may end it reason="/);
     relay.signal('SIGHUP');
     await relay.printed(/the relay has read its files again/);
     const { code, stderr } = await relay.stop();
