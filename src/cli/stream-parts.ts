@@ -77,3 +77,12 @@ function dropCount(block: Buffer): number {
   }
   return 0;
 }
+
+/** The JSON that a relay has sent. Throws an Error in words for anything else. */
+export function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error('the answer is no JSON');
+  }
+}

@@ -7,7 +7,7 @@ import { parseNodeKeyHex } from '../protocol/key.js';
 import { addDebugOptions, DebugClient, type DebugOptions, escaped, printable } from './debug-client.js';
 import { endWithReader, print } from './output.js';
 import { type Target, withTarget } from './relay-target.js';
-import { blocksOf, linesOf } from './stream-parts.js';
+import { blocksOf, linesOf, parsed } from './stream-parts.js';
 
 interface TapOptions extends DebugOptions {
   readonly key?: string;
@@ -114,12 +114,7 @@ async function show(answer: IncomingMessage, tally: Tally, count: number, asJson
 }
 
 function parse(text: string): TapLine {
-  let line: unknown;
-  try {
-    line = JSON.parse(text);
-  } catch {
-    throw new Error('the answer is no JSON');
-  }
+  const line = parsed(text);
   if (typeof line !== 'object' || line === null) throw new Error('the answer is no tap');
   return line as TapLine;
 }

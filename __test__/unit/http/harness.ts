@@ -111,6 +111,16 @@ export class Harness {
     return socket;
   }
 
+  /** A connection whose first request has been answered with 204. */
+  async connectAndAsk(): Promise<Socket> {
+    const socket = await this.connect();
+    socket.write('GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n');
+    let answer = '';
+    while (!answer.endsWith('\r\n\r\n')) answer += String((await once(socket, 'data'))[0]);
+    if (!answer.startsWith('HTTP/1.1 204 ')) throw new Error(`the first request got ${answer}`);
+    return socket;
+  }
+
   /** Sends lines, with `|` for their ends, and a blank one, on a connection of their own. Returns all that comes. */
   async raw(lines: string, behind = ''): Promise<string> {
     const socket = await this.connect();

@@ -2,7 +2,6 @@
  * `__test__/vectors/request-heads.json` as the second request of a connection: heads that are raw DERP to the planes are raw DERP to the HTTP
  * server. Node's parser sees such a head, so that an upgrade also needs `Connection: Upgrade` and line ends of two bytes here.
  */
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -36,10 +35,7 @@ beforeEach(() => {
 
 /** Sends a head, and half-closes, behind a first request that is answered. */
 async function second(text: string): Promise<Socket> {
-  const socket = await main.connect();
-  socket.write('GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n');
-  let answer = '';
-  while (!answer.endsWith('\r\n\r\n')) answer += String((await once(socket, 'data'))[0]);
+  const socket = await main.connectAndAsk();
   socket.end(text, 'latin1');
   return socket;
 }

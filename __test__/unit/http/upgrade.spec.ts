@@ -19,11 +19,7 @@ beforeEach(() => {
 
 /** The plane finds a DERP upgrade that is a connection's first request; these are its second. */
 async function second(lines: string, behind = ''): Promise<Socket> {
-  const socket = await main.connect();
-  socket.write('GET /generate_204 HTTP/1.1\r\nHost: derp.test\r\n\r\n');
-  let answer = '';
-  while (!answer.endsWith('\r\n\r\n')) answer += String((await once(socket, 'data'))[0]);
-  expect(answer).toMatch(/^HTTP\/1\.1 204 /);
+  const socket = await main.connectAndAsk();
   socket.write(`${lines.replaceAll('|', '\r\n')}\r\nHost: derp.test\r\nConnection: Upgrade\r\n\r\n${behind}`);
   return socket;
 }

@@ -1,6 +1,6 @@
 /** The feed of the live page, as `derpkit top` reads it. */
 import type { DebugClient } from '../debug-client.js';
-import { linesOf } from '../stream-parts.js';
+import { linesOf, parsed } from '../stream-parts.js';
 
 /** Figures of a relay at one moment. Counters begin with the relay. */
 export interface Sample {
@@ -86,15 +86,7 @@ async function* eventsOf(lines: AsyncIterable<string>): AsyncGenerator<{ event: 
     if (line.startsWith('event: ')) event = line.slice('event: '.length);
     else if (line.startsWith('data: ')) data += line.slice('data: '.length);
     if (line !== '') continue;
-    if (event !== '') yield { event, data: parse(data) };
+    if (event !== '') yield { event, data: parsed(data) };
     [event, data] = ['', ''];
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new Error('the answer is no JSON');
   }
 }
