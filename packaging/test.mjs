@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { chromium } from './chromium.mjs';
 import { ensureBuilt, ensureInstalled, fail, root, say } from './ensure.mjs';
 import { missingToolchain } from './native.mjs';
+import { buildNats, builtNats } from './nats.mjs';
 import { whyNoSystems } from './systems.mjs';
 import { buildTailnet, builtTailnet } from './tailnet.mjs';
 
@@ -21,9 +22,14 @@ if (leftOut.length > 0 && process.env.CI) fail('in CI nothing may be left out');
 
 const long = process.argv.includes('--long');
 const go = !leftOut.some(({ suite }) => suite === 'interop');
-if (long && go) await buildTailnet();
+if (long && go) {
+  await buildTailnet();
+  await buildNats();
+}
 const notBuilt = go && !builtTailnet() && 'headscale and tailscaled are not built; npm run test:long builds them';
 if (notBuilt) say(`left out: the real admission of interop: ${notBuilt}`);
+const noNats = go && !builtNats() && 'nats-server is not built; npm run test:long builds it';
+if (noNats) say(`left out: the directory of interop: ${noNats}`);
 const args = process.argv.slice(2).filter((arg) => arg !== '--long');
 const noSystems = long && !leftOut.some(({ suite }) => suite === 'install') && prepareSystems();
 if (noSystems) say(`left out: other systems, in install: ${noSystems}`);
@@ -54,6 +60,7 @@ const failed = numFailedTests + rust.failed;
 const skipped = numPendingTests + numTodoTests + rust.skipped;
 for (const { suite, reason } of leftOut) say(`left out: ${suite}: ${reason}`);
 if (notBuilt) say(`left out: the real admission of interop: ${notBuilt}`);
+if (noNats) say(`left out: the directory of interop: ${noNats}`);
 if (noSystems) say(`left out: other systems, in install: ${noSystems}`);
 console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
 // Mutation testing makes sense only if all tests pass.

@@ -1,0 +1,3 @@
+/** The path of nats-server; `undefined` if it is not built. */
+export function builtNats(): string | undefined;
+export function buildNats(): Promise<string>;
