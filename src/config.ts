@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { ACME, ACME_MODES, acmeProblems, isAcmeMode } from './config/acme.js';
 import { admission } from './config/admission.js';
 import { group, parseShape, type SettingInfo, settingsOf } from './config/groups.js';
-import { mesh } from './config/mesh.js';
+import { mesh, nats, natsProblems } from './config/mesh.js';
 import type { RelayConfig, SettingName } from './config/relay-config.js';
 import {
   address,
@@ -98,6 +98,7 @@ const SCHEMA = z.object({
   meshKeyFile: path.optional().describe('file with the mesh key, 64 hex digits'),
   meshWith: meshPeers.prefault([]).describe('relays to mesh with, separated by commas: host[:port][/dialhost]'),
   mesh,
+  nats,
   tcpKeepaliveTime: duration.prefault('10m').describe('TCP keepalive idle time'),
   tcpUserTimeout: duration.prefault('15s').describe('how long sent data may stay unacknowledged'),
   tcpWriteTimeout: duration.prefault('2s').describe('how long a write may make no progress; 0 for no limit'),
@@ -188,7 +189,7 @@ export function certDirOf(settings: Settings): string {
 /** Problems of settings that are valid alone, but not together. */
 function contradictions(settings: Partial<Settings>): Problem[] {
   const problems: Problem[] = [];
-  const { certMode, listen, httpPort, privateKey, keyFile, meshKey, meshKeyFile, meshWith = [], mesh } = settings;
+  const { certMode, listen, httpPort, privateKey, keyFile, meshKey, meshKeyFile, meshWith = [], mesh, nats } = settings;
   const { acme, hostname, certificate, certificates = [] } = settings;
   if (isAcmeMode(certMode) && acme && hostname !== undefined) problems.push(...acmeProblems(certMode, hostname, acme));
   else if (acme?.ipCerts && certMode !== undefined && certMode !== 'off') {
@@ -218,6 +219,10 @@ function contradictions(settings: Partial<Settings>): Problem[] {
   if ((mesh?.discover ?? []).length > 0 && meshKey === undefined && meshKeyFile === undefined) {
     problems.push({ path: 'mesh.discover', message: NEEDS_MESH_KEY });
   }
+  if ((nats?.servers ?? []).length > 0 && meshKey === undefined && meshKeyFile === undefined) {
+    problems.push({ path: 'nats.servers', message: NEEDS_MESH_KEY });
+  }
+  if (nats) problems.push(...natsProblems(nats));
   return problems;
 }
 

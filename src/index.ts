@@ -1,27 +1,34 @@
 /** derpkit as a library: a relay to embed. */
 export type {
+  AdvertiseConfig,
+  DiscoverConfig,
+  DnsSourceConfig,
+  MeshConfig,
+  NatsConfig,
+  NatsTlsConfig,
+  SrvSourceConfig,
+} from './config/mesh-config.js';
+export type {
   AcmeConfig,
   AcmeDnsConfig,
   AdmissionCacheConfig,
   AdmissionConfig,
   AdmissionDenyConfig,
-  BooleanSetting,
-  ByteSetting,
   CertificateConfig,
   CertificateFilesConfig,
-  DiscoverConfig,
-  DnsSourceConfig,
-  DurationSetting,
   LimitsConfig,
-  ListSetting,
-  MeshConfig,
   MetricsConfig,
-  NumberSetting,
   RelayConfig,
   SettingName,
-  SrvSourceConfig,
   VerifierConfig,
 } from './config/relay-config.js';
+export type {
+  BooleanSetting,
+  ByteSetting,
+  DurationSetting,
+  ListSetting,
+  NumberSetting,
+} from './config/setting-types.js';
 export { SETTINGS, type SettingInfo } from './config.js';
 export type { DnsHook } from './control/acme/dns-hook.js';
 export type { AdmissionFigures, AdmissionOutcome, AdmissionTimes } from './control/admission/figures.js';

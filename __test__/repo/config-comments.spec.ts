@@ -36,7 +36,7 @@ function defaultIn(comment: string): string {
 }
 
 describe('the comments of RelayConfig', () => {
-  const comments = commentsOf(read('src/config/relay-config.ts'));
+  const comments = commentsOf(read('src/config/relay-config.ts') + read('src/config/mesh-config.ts'));
 
   it.each(SETTINGS.filter(({ name }) => name !== 'dataDir'))(
     'the comment of $name says the default',

@@ -69,7 +69,8 @@ describe('defaults', () => {
         peerGonePairs: 1_000_000,
         meshKeys: 1_000_000,
       },
-      mesh: { discover: [], drainDelay: 2_000 },
+      mesh: { discover: [], mode: 'full', region: 'default', advertise: {}, drainDelay: 2_000 },
+      nats: { servers: [], tls: {} },
       admission: ADMISSION_DEFAULTS,
     });
     const withoutDefault = [
@@ -93,6 +94,11 @@ describe('defaults', () => {
       'metrics.listen',
       'metrics.tokenFile',
       'admission.deny.keys',
+      'mesh.advertise.address',
+      'mesh.advertise.port',
+      'mesh.advertise.tlsName',
+      'nats.credsFile',
+      'nats.tls.caFile',
     ];
     const names = [...leaves(parseSettings({})), ...withoutDefault];
     expect(SETTINGS.map(({ name }) => name).sort()).toEqual(names.sort());
@@ -281,6 +287,31 @@ const BAD: Record<SettingName | 'certificate', readonly unknown[]> = {
     ...[[{ srv: '' }], [{ srv: 5 }], [{ srv: { name: '::1' } }], [{ file: '' }], [{ file: '~/relays' }]],
   ],
   'mesh.drainDelay': ['', '2', '-1s', -1, null],
+  'mesh.mode': ['', 'Full', 'on demand', true, null],
+  'mesh.region': ['', 'a.b', 'a b', '*', '>', 'é', 'a'.repeat(65), 5, null],
+  'mesh.advertise.address': ['', '[::1]', 'a:443', 'a b', 5, null],
+  'mesh.advertise.port': [0, '0', 65536, 'x', 1.5, null],
+  'mesh.advertise.tlsName': ['', '[::1]', 'a/b', 5, null],
+  'nats.servers': [
+    ...[
+      'a b',
+      'http://a',
+      'ws://a',
+      'a:0',
+      'a:65536',
+      '::1',
+      '[a]:1',
+      'nats://',
+      'nats://a/b',
+      'nats://a?b',
+      5,
+      null,
+      [5],
+    ],
+    ...['nats://user:a-password-that-is-secret@ho st', 'user:a-password-that-is-secret@', ':secret@a', 'a%@b', 'a,x y'],
+  ],
+  'nats.credsFile': ['', '~/relay.creds', 5, null],
+  'nats.tls.caFile': ['', '~/ca.pem', 5, null],
   meshWith: ['a b', ' a', 'a/b/c', 'a/', '/b', 'a:b', 'a:0', 'a:65536', '::1', '[::1', '[a]', 'a:1/b:1', 5, null, [5]],
 };
 
@@ -352,6 +383,10 @@ describe('contradictions', () => {
     ['two defaults', { certificates: [FILES, FILES] }, 'certificates'],
     ['certificates twice', { certificate: { chain: 'c', key: 'k' }, certificates: [FILES] }, 'certificate'],
     ['a source without a mesh key', { mesh: { discover: [{ file: '/relays' }] } }, 'mesh.discover'],
+    ['NATS without a mesh key', { nats: { servers: 'a' } }, 'nats.servers'],
+    ['credentials without servers', { meshKey: MESH_KEY, nats: { credsFile: '/c' } }, 'nats.credsFile'],
+    ['authorities without servers', { meshKey: MESH_KEY, nats: { tls: { caFile: '/c' } } }, 'nats.tls.caFile'],
+    ['a user and credentials', { meshKey: MESH_KEY, nats: { servers: 'u:p@a', credsFile: '/c' } }, 'nats.credsFile'],
     ['two mesh keys', { meshKey: MESH_KEY, meshKeyFile: '/m' }, 'meshKey'],
   ])('a contradiction is reported: %s', (_name, config, path) => {
     expect(problemsOf(config).map((problem) => problem.path)).toEqual([path]);

@@ -26,7 +26,7 @@ import { addTap } from './tap.js';
 import { addTop } from './top.js';
 
 /** Settings without a flag: every user of the machine can read the command line of a process. */
-const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey', 'acme.eabKey'];
+const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey', 'acme.eabKey', 'nats.servers'];
 /** Variables that `start` reads. They change how it runs, but not what it promises to serve. */
 const START_VARIABLES: readonly SettingName[] = ['dataDir', 'plane', 'logFormat', 'logLevel'];
 /** Loopback names, which are useless to other machines. */
@@ -46,11 +46,11 @@ const serve = program
   .description('run a relay')
   .option('--config <file>', `settings in JSON with comments or YAML (default: ${variableOf('config')}, if set)`)
   .addHelpText('after', () => {
-    const [first, second, third] = SECRETS.map(variableOf);
+    const [last, ...others] = SECRETS.map(variableOf).reverse();
     return `
 The flag --http-port has the variable ${variableOf('httpPort')} and the name httpPort in the file. A flag overrides a
 variable, and a variable overrides the file. --limits-connections is "connections" in an object "limits" of the file.
-${first}, ${second} and ${third} have no flags.`;
+${others.reverse().join(', ')} and ${last} have no flags.`;
   })
   .action(async (flags: Record<string, unknown>) => {
     process.exitCode = await run(flags);

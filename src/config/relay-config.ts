@@ -3,20 +3,8 @@
  * and the defaults in the comments equal to the schema.
  */
 
-/** A boolean, or as text `1`, `t`, `T`, `TRUE`, `true`, `True`, `0`, `f`, `F`, `FALSE`, `false`, `False`. */
-export type BooleanSetting = boolean | string;
-
-/** A number, or its decimal digits as text. */
-export type NumberSetting = number | string;
-
-/** Milliseconds as a number, or text in Go's form: `1m30s`, `2s`, `500ms`. Never negative; more than 24 days are 24 days. */
-export type DurationSetting = number | string;
-
-/** Bytes as a whole number, or text with a binary unit: `64MiB`, `512KiB`, `1GiB`. At least 1. */
-export type ByteSetting = number | string;
-
-/** A list, or text with commas between the entries; empty text is an empty list. */
-export type ListSetting = readonly string[] | string;
+import type { MeshConfig, NatsConfig } from './mesh-config.js';
+import type { BooleanSetting, ByteSetting, DurationSetting, ListSetting, NumberSetting } from './setting-types.js';
 
 /**
  * The settings of a relay. Every field is optional, and `undefined` is the default.
@@ -115,6 +103,8 @@ export interface RelayConfig {
   readonly meshWith?: ListSetting | undefined;
   /** How the relay finds others to mesh with, and how it leaves them. */
   readonly mesh?: MeshConfig | undefined;
+  /** The servers of NATS in which relays of a region find each other, and how to connect to them. */
+  readonly nats?: NatsConfig | undefined;
   /** Idle time before TCP probes a connection. 0 keeps the system's. Default 10 minutes. */
   readonly tcpKeepaliveTime?: DurationSetting | undefined;
   /**
@@ -267,52 +257,6 @@ export interface LimitsConfig {
    * announces the most. Default 1,000,000.
    */
   readonly meshKeys?: NumberSetting | undefined;
-}
-
-/** Relays that find each other, beside those of `meshWith`. */
-export interface MeshConfig {
-  /**
-   * Sources of relays; as text, the list in JSON. The relay meshes with every relay that one of them names, and with no other.
-   * Default: none. Requires a mesh key.
-   */
-  readonly discover?: readonly DiscoverConfig[] | string | undefined;
-  /**
-   * How long a relay with a source goes on serving after `drain` or SIGTERM, so that balancers and DNS servers send no more
-   * clients. Default 2 s.
-   */
-  readonly drainDelay?: DurationSetting | undefined;
-}
-
-/** A source of relays: exactly one of the fields. */
-export interface DiscoverConfig {
-  /** A name with the addresses of all relays. The relay looks it up again as its TTL says, every 2 s to 60 s. */
-  readonly dns?: DnsSourceConfig | undefined;
-  /** A name with SRV records: a host and a port for each relay. It is looked up every 10 s. As text, the name alone. */
-  readonly srv?: SrvSourceConfig | string | undefined;
-  /** A file with a relay on each line, as in `meshWith`; `#` begins a comment. The relay reads it again when it changes. */
-  readonly file?: string | undefined;
-}
-
-/** A name whose A and AAAA records are relays. */
-export interface DnsSourceConfig {
-  /** The whole name; search domains are not tried. Required. */
-  readonly name: string;
-  /** The port of every relay, 1 to 65535. Default 443. */
-  readonly port?: NumberSetting | undefined;
-  /** The name that the certificate of every relay must cover. Default: {@link name}. */
-  readonly tlsName?: string | undefined;
-  /** The DNS server to ask: an address, or `address:port`. Default: those of the system. */
-  readonly server?: string | undefined;
-}
-
-/** A name whose SRV records are relays. */
-export interface SrvSourceConfig {
-  /** The whole name; search domains are not tried. Required. */
-  readonly name: string;
-  /** The name that the certificate of every relay must cover. Default: the host that its record names. */
-  readonly tlsName?: string | undefined;
-  /** The DNS server to ask: an address, or `address:port`. Default: those of the system. */
-  readonly server?: string | undefined;
 }
 
 /** Which clients may use the relay. Without a verifier, it admits every client that no deny list has. */
