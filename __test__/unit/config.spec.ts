@@ -15,6 +15,7 @@ import { ConfigError, type Problem } from '../../src/errors.js';
 import { parseDuration } from '../../src/protocol/duration.js';
 import { ADMISSION_DEFAULTS, BAD_ADMISSION, GOOD_ADMISSION } from './config-admission.js';
 import { GOOD_GROUPS } from './config-groups-rows.js';
+import { BAD_MESH, MESH_CONTRADICTIONS } from './config-mesh-rows.js';
 
 const PRIVATE_KEY = `privkey:${'1'.repeat(64)}`;
 const MESH_KEY = 'a'.repeat(64);
@@ -279,39 +280,7 @@ const BAD: Record<SettingName | 'certificate', readonly unknown[]> = {
   'limits.peerGonePairs': [0, 'x', null],
   'limits.meshKeys': [0, 'x', null],
   ...BAD_ADMISSION,
-  'mesh.discover': [
-    ...['x', '{}', [5], [{}], [{ dns: { name: 'a' }, file: '/f' }], [{ other: 1 }], 5, null],
-    ...[[{ dns: {} }], [{ dns: 'a' }], [{ dns: { name: '192.0.2.1' } }], [{ dns: { name: 'a', port: 0 } }]],
-    ...[[{ dns: { name: 'a b' } }], [{ dns: { name: 'a', tlsName: '[::1]' } }], [{ dns: { name: 'a', ttl: 1 } }]],
-    ...[[{ dns: { name: 'a', server: 'ns.test' } }], [{ dns: { name: 'a', server: '127.0.0.1:0' } }]],
-    ...[[{ srv: '' }], [{ srv: 5 }], [{ srv: { name: '::1' } }], [{ file: '' }], [{ file: '~/relays' }]],
-  ],
-  'mesh.drainDelay': ['', '2', '-1s', -1, null],
-  'mesh.mode': ['', 'Full', 'on demand', true, null],
-  'mesh.region': ['', 'a.b', 'a b', '*', '>', 'é', 'a'.repeat(65), 5, null],
-  'mesh.advertise.address': ['', '[::1]', 'a:443', 'a b', 5, null],
-  'mesh.advertise.port': [0, '0', 65536, 'x', 1.5, null],
-  'mesh.advertise.tlsName': ['', '[::1]', 'a/b', 5, null],
-  'nats.servers': [
-    ...[
-      'a b',
-      'http://a',
-      'ws://a',
-      'a:0',
-      'a:65536',
-      '::1',
-      '[a]:1',
-      'nats://',
-      'nats://a/b',
-      'nats://a?b',
-      5,
-      null,
-      [5],
-    ],
-    ...['nats://user:a-password-that-is-secret@ho st', 'user:a-password-that-is-secret@', ':secret@a', 'a%@b', 'a,x y'],
-  ],
-  'nats.credsFile': ['', '~/relay.creds', 5, null],
-  'nats.tls.caFile': ['', '~/ca.pem', 5, null],
+  ...BAD_MESH,
   meshWith: ['a b', ' a', 'a/b/c', 'a/', '/b', 'a:b', 'a:0', 'a:65536', '::1', '[::1', '[a]', 'a:1/b:1', 5, null, [5]],
 };
 
@@ -383,10 +352,7 @@ describe('contradictions', () => {
     ['two defaults', { certificates: [FILES, FILES] }, 'certificates'],
     ['certificates twice', { certificate: { chain: 'c', key: 'k' }, certificates: [FILES] }, 'certificate'],
     ['a source without a mesh key', { mesh: { discover: [{ file: '/relays' }] } }, 'mesh.discover'],
-    ['NATS without a mesh key', { nats: { servers: 'a' } }, 'nats.servers'],
-    ['credentials without servers', { meshKey: MESH_KEY, nats: { credsFile: '/c' } }, 'nats.credsFile'],
-    ['authorities without servers', { meshKey: MESH_KEY, nats: { tls: { caFile: '/c' } } }, 'nats.tls.caFile'],
-    ['a user and credentials', { meshKey: MESH_KEY, nats: { servers: 'u:p@a', credsFile: '/c' } }, 'nats.credsFile'],
+    ...MESH_CONTRADICTIONS,
     ['two mesh keys', { meshKey: MESH_KEY, meshKeyFile: '/m' }, 'meshKey'],
   ])('a contradiction is reported: %s', (_name, config, path) => {
     expect(problemsOf(config).map((problem) => problem.path)).toEqual([path]);
