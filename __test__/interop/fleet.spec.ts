@@ -83,10 +83,21 @@ class Mixture {
     return all.map((figures) => figures?.get(row));
   }
 
-  /** Every derpkit is connected to all others that run. */
+  /** What each derpkit has dropped, for the message of a failure. */
+  async drops(): Promise<string> {
+    const all = await Promise.all(this.ours().map(async (name) => [name, await this.fleet.figures(name)] as const));
+    const rows = all.map(([name, figures]) => [
+      name,
+      ...[...figures].filter(([row, value]) => row.includes('dropped') && value !== 0),
+    ]);
+    return JSON.stringify(rows);
+  }
+
+  /** Every derpkit is connected to all others that run, and each of those, a derper included, has asked it for its clients. */
   async meshed(): Promise<void> {
     const running = () => this.names.filter((name) => this.fleet.isRunning(name)).length;
     await this.until('derpkit_mesh_links{state="connected"}', () => running() - 1);
+    await this.until('derp_watchers', () => running() - 1);
   }
 
   async until(row: string, wanted: () => number): Promise<void> {
@@ -139,7 +150,7 @@ describe
       // HAProxy has spread them: each relay has its share meanwhile.
       await mixture.until('derpkit_mesh_links{state="connected"}', () => 2);
       const status = await new Promise((resolve) => played.on('close', resolve));
-      expect([status, said]).toEqual([0, expect.stringContaining('passed')]);
+      expect([status, said], await mixture.drops()).toEqual([0, expect.stringContaining('passed')]);
       const forwarded = await mixture.figures('derp_packets_forwarded_out');
       for (const count of forwarded) expect(count).toBeGreaterThan(500);
     });

@@ -403,4 +403,6 @@ fn run(index: usize, mut worker: Worker, shared: &Shared) {
     let _ = catch_unwind(AssertUnwindSafe(|| worker.close(reason)));
     drop(worker);
     let _ = catch_unwind(AssertUnwindSafe(|| shared.end_orphans(Some(index), reason)));
+    // What waits for the next tick would wait for ever: no worker may be left to tick.
+    shared.events.bell.ring();
 }
