@@ -78,6 +78,11 @@ const RULES: Readonly<Record<string, Rule>> = {
 
   // The protocol alone: no file, no setting, no relay.
   'acme/': { npm: ['@peculiar/asn1-schema', '@peculiar/asn1-x509'] },
+  'control/directory/': {
+    ours: ['control/line-limit.ts', 'protocol/', 'errors.ts'],
+    types: ['faults/barrier.ts'],
+    npm: ['@nats-io/transport-node', 'tweetnacl'],
+  },
   'control/': {
     ours: ['acme/', 'protocol/', 'errors.ts'],
     types: ['plane/plane.ts', 'plane/counters.ts', 'faults/barrier.ts'],

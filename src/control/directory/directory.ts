@@ -92,6 +92,8 @@ export type DirectoryTrouble =
   | 'down'
   /** No answer has come in time. */
   | 'late'
+  /** No relay has answered that it has the key, and a relay has not yet announced all of its keys. */
+  | 'syncing'
   /** Too many questions are under way. */
   | 'crowded';
 
@@ -107,6 +109,7 @@ export class DirectoryError extends Error {
 const TROUBLES: Readonly<Record<DirectoryTrouble, string>> = {
   down: 'the directory is not connected',
   late: 'the directory does not answer in time',
+  syncing: 'a relay has not announced all of its keys yet',
   crowded: 'too many questions to the directory are under way',
 };
 
@@ -143,6 +146,7 @@ export interface DirectoryCounts {
   /** Keys that no relay has. */
   readonly nowhere: number;
   readonly late: number;
+  readonly syncing: number;
   readonly crowded: number;
   /** Questions that came while there was no connection, or that were under way when it ended. */
   readonly down: number;

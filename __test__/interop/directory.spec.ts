@@ -1,0 +1,120 @@
+/** The directory in a real nats-server: where keys are, what moves, and what happens while the server is away. */
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { builtNats } from '../../packaging/nats.mjs';
+import type { NatsDirectoryOptions } from '../../src/control/directory/nats-directory.js';
+import { key, TestDirectory } from '../helpers/directory.js';
+import { NatsServerProcess } from '../helpers/nats.js';
+import { eventually } from '../helpers/wait.js';
+
+const program = builtNats();
+
+describe.skipIf(!program)('a directory in NATS', () => {
+  let nats: NatsServerProcess;
+  beforeAll(async () => {
+    nats = await NatsServerProcess.start(program as string);
+  });
+  afterAll(() => nats.stop());
+
+  /** Relays of one region that no other test uses. */
+  async function relays(count: number, options: Partial<NatsDirectoryOptions> = {}): Promise<TestDirectory[]> {
+    const region = `r${Math.random().toString(36).slice(2)}`;
+    const all = Array.from({ length: count }, () =>
+      new TestDirectory(`127.0.0.1:${nats.port}`, { region, ...options }).start(),
+    );
+    onTestFinished(async () => {
+      await Promise.all(all.map(({ directory }) => directory.close()));
+    });
+    await Promise.all(all.map((one) => one.up()));
+    return all;
+  }
+
+  it('a key is found at the relay that has it, and nowhere before and after', async () => {
+    const [a, b] = (await relays(2)) as [TestDirectory, TestDirectory];
+    const client = key();
+    expect(await b.finds(client)).toBeUndefined();
+    a.directory.announce(client);
+    await b.findsAt(client, a.id);
+    expect(await a.finds(client)).toBeUndefined();
+    a.directory.withdraw(client);
+    await b.findsAt(client, undefined);
+    const { counts } = b.directory.status();
+    expect(counts).toMatchObject({ late: 0, down: 0, refused: 0 });
+    expect(counts.nowhere).toBeGreaterThanOrEqual(2);
+  });
+
+  it('a relay that watches a key is told where it goes, and that it has left', async () => {
+    const [a, b, c] = (await relays(3)) as [TestDirectory, TestDirectory, TestDirectory];
+    const client = key();
+    await c.watches(client);
+    a.directory.announce(client);
+    await eventually(() => c.moves.some(({ place }) => place?.relay === a.id), 'news from the first relay');
+    b.directory.announce(client);
+    await eventually(() => c.moves.some(({ place }) => place?.relay === b.id), 'news from the second relay');
+    a.directory.withdraw(client);
+    await eventually(() => c.moves.some(({ from, place }) => from === a.id && !place), 'the first relay to lose it');
+    const at = (relay: string) => c.moves.findLast(({ place }) => place?.relay === relay)?.place?.generation ?? 0;
+    expect(at(b.id)).toBeGreaterThan(at(a.id));
+    c.directory.unwatch(client);
+    const { length } = c.moves;
+    b.directory.withdraw(client);
+    await c.findsAt(client, undefined);
+    expect(c.moves).toHaveLength(length);
+  });
+
+  it('the newest of three relays with one key has the highest generation, whatever their clocks say', async () => {
+    const [b, c, d] = (await relays(3)) as [TestDirectory, TestDirectory, TestDirectory];
+    const ahead = Date.now() + 60_000;
+    const [a] = (await relays(1, { region: b.region, clock: () => ahead })) as [TestDirectory];
+    const client = key();
+    await d.watches(client);
+    const latest = () => d.moves.flatMap(({ place }) => place ?? []).sort((x, y) => y.generation - x.generation)[0];
+    for (const [index, relay] of [a, b, c].entries()) {
+      relay.directory.announce(client);
+      const place = { relay: relay.id, generation: ahead + index };
+      await eventually(() => latest()?.generation === ahead + index, `relay ${index} to win`);
+      expect(latest()).toEqual(place);
+    }
+    // Each of them answers, and the best answer is the one that stays.
+    const places = [await d.directory.find(client)];
+    const best = () => [...places, ...d.moves.slice(3).map(({ place }) => place)].some((one) => one?.relay === c.id);
+    await eventually(best, 'the best answer');
+  });
+
+  it('relays know each other by their announcements, and see one leave', async () => {
+    const [a, b] = (await relays(2)) as [TestDirectory, TestDirectory];
+    await eventually(() => b.last.some(({ id }) => id === a.id), 'the other relay');
+    expect(b.directory.relays().find(({ id }) => id === a.id)).toMatchObject({
+      ...{ address: '127.0.0.1', port: 443, tlsName: 'derp.test', version: '1.2.3' },
+      load: { clients: 1, links: 2, packets: 3 },
+    });
+    await a.directory.close();
+    await eventually(() => b.last.length === 1, 'the other relay to leave');
+    expect(b.last.map(({ id }) => id)).toEqual([b.id]);
+  });
+
+  it('a relay that asks for one key many times asks once, and bounds its questions', async () => {
+    const [a, b] = (await relays(2)) as [TestDirectory, TestDirectory];
+    const client = key();
+    a.directory.announce(client);
+    await b.findsAt(client, a.id);
+    const { answered } = a.directory.status().counts;
+    await Promise.all(Array.from({ length: 100 }, () => b.directory.find(client)));
+    expect(a.directory.status().counts.answered).toBe(answered + 1);
+    const many = await Promise.all(Array.from({ length: 6_000 }, () => b.finds(key())));
+    expect(many.filter((one) => one === 'crowded')).toHaveLength(6_000 - 1_024 - 4_096);
+    expect(many.filter((one) => one !== 'crowded' && one !== 'late' && one !== undefined)).toEqual([]);
+  });
+
+  it('another mesh key is another region, and its messages are refused', async () => {
+    const [a] = (await relays(1)) as [TestDirectory];
+    const [b] = (await relays(1, { region: a.region, meshKey: 'cd'.repeat(32) })) as [TestDirectory];
+    const client = key();
+    a.directory.announce(client);
+    expect(await b.finds(client)).toBeUndefined();
+    await eventually(() => a.directory.status().counts.refused > 0, 'a message that does not open');
+    expect(a.directory.relays()).toHaveLength(1);
+    expect(a.lines.filter(({ level }) => level === 'warn')).toEqual([
+      expect.objectContaining({ text: 'a message in NATS is ignored' }),
+    ]);
+  });
+});

@@ -1,0 +1,160 @@
+/**
+ * Connections to NATS by the library of its authors. Only a relay with `nats.servers` loads this file. The library's own
+ * reconnects are off: `connection.ts` connects again, because it paces what follows.
+ */
+import { readFile } from 'node:fs/promises';
+import {
+  type ConnectionOptions,
+  credsAuthenticator,
+  errors,
+  type Msg,
+  type NatsConnection,
+  NatsConnectionImpl,
+  setTransportFactory,
+} from '@nats-io/transport-node';
+import { NodeTransport, nodeResolveHost } from '@nats-io/transport-node/lib/node_transport.js';
+import { reasonOf } from '../../errors.js';
+import type { Barrier } from '../../faults/barrier.js';
+import { formatAddress } from '../../protocol/host-port.js';
+import type { NatsServer } from '../../protocol/nats-server.js';
+import type { Link, LinkMessage } from './link.js';
+
+export interface LinkOptions {
+  readonly server: NatsServer;
+  readonly credsFile: string | undefined;
+  readonly caFile: string | undefined;
+  /** What the server's lists call this connection. */
+  readonly name: string;
+  readonly barrier: Barrier;
+}
+
+/** Milliseconds for name lookup, TCP, TLS and login together. */
+const CONNECT = 5_000;
+/** The library's own pings; those of the directory notice a dead server long before. */
+const PING_INTERVAL = 60_000;
+
+/** The messages that a relay needs, in bytes: no configuration has a reason to permit less. */
+const LEAST_PAYLOAD = 8_192;
+
+/** Sees the transport of a dial, because the library leaves the socket of a dial open that takes too long. */
+interface Dial extends ConnectionOptions {
+  onTransport?(transport: NodeTransport): void;
+}
+
+class SeenTransport extends NodeTransport {
+  override connect(...[server, options]: Parameters<NodeTransport['connect']>): Promise<void> {
+    (options as Dial).onTransport?.(this);
+    return super.connect(server, options);
+  }
+}
+
+/** Connects to one server. Rejects with an Error whose message has no secret. */
+export async function connectNats(options: LinkOptions): Promise<Link> {
+  const { server, credsFile, caFile, name } = options;
+  const { user, password, token } = server;
+  const transports: NodeTransport[] = [];
+  const dial: Dial = {
+    servers: formatAddress(server),
+    name,
+    ...(user !== undefined && { user, pass: password ?? '' }),
+    ...(token !== undefined && { token }),
+    ...(credsFile !== undefined && { authenticator: credsAuthenticator(await textOf(credsFile, 'nats.credsFile')) }),
+    ...(caFile !== undefined && { tls: { ca: (await textOf(caFile, 'nats.tls.caFile')).toString() } }),
+    ...(caFile === undefined && server.tls && { tls: {} }),
+    ...{ reconnect: false, noEcho: true, ignoreClusterUpdates: true, noAsyncTraces: true },
+    ...{ timeout: CONNECT, pingInterval: PING_INTERVAL },
+    onTransport: (transport) => void transports.push(transport),
+  };
+  // For all connections of the process: a program that embeds the relay may have set its own.
+  setTransportFactory({ factory: () => new SeenTransport(), dnsResolveFn: nodeResolveHost });
+  try {
+    const connection = await NatsConnectionImpl.connect(dial);
+    const most = connection.info?.max_payload ?? 0;
+    if (most < LEAST_PAYLOAD) {
+      await connection.close();
+      throw new Error(`the server permits messages of ${most} bytes only (max_payload)`);
+    }
+    return new NatsLink(connection, formatAddress(server), options.barrier);
+  } catch (error) {
+    for (const transport of transports) transport.discard();
+    throw new Error(reasonIn(error), { cause: error });
+  }
+}
+
+class NatsLink implements Link {
+  readonly version: string;
+  readonly ownAddress: string;
+  readonly ended: Promise<string>;
+  private reason: string | undefined;
+
+  constructor(
+    private readonly connection: NatsConnection,
+    readonly server: string,
+    private readonly barrier: Barrier,
+  ) {
+    const { version = '', client_ip: ownAddress = '' } = connection.info ?? {};
+    this.version = version;
+    this.ownAddress = ownAddress;
+    this.ended = connection
+      .closed()
+      .then((error) => this.reason ?? (error ? reasonIn(error) : 'the server has ended it'));
+    void barrier.settle('the state of NATS', this.watch());
+  }
+
+  publish(subject: string, data: Uint8Array, reply?: string): void {
+    if (!this.connection.isClosed()) this.connection.publish(subject, data, reply === undefined ? {} : { reply });
+  }
+
+  subscribe(subject: string, onMessage: (message: LinkMessage) => void): () => void {
+    if (this.connection.isClosed()) return () => {};
+    const callback = (error: Error | null, message: Msg) => {
+      // An error is the end of the subscription, and what `watch` hears of ends the connection.
+      if (!error) this.barrier.run('a message of NATS', () => onMessage(read(message)));
+    };
+    const subscription = this.connection.subscribe(subject, { callback });
+    return () => subscription.unsubscribe();
+  }
+
+  async flush(): Promise<void> {
+    await this.connection.flush();
+  }
+
+  end(reason: string): void {
+    this.reason ??= reason;
+    // Without waiting for what is still to be sent: a server that stands still takes none of it.
+    void this.barrier.settle('the end of NATS', this.connection.close());
+  }
+
+  /** What the server refuses makes the connection useless. */
+  private async watch(): Promise<void> {
+    for await (const status of this.connection.status()) {
+      if (status.type === 'error') this.end(reasonIn(status.error));
+    }
+  }
+}
+
+function read(message: Msg): LinkMessage {
+  const { data, subject } = message;
+  const isNoResponders = data.length === 0 && message.headers?.code === 503;
+  return { data, subject, reply: message.reply ?? '', isNoResponders };
+}
+
+async function textOf(path: string, setting: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new Error(`${setting}: ${path}: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** Why, in words. The library's messages name subjects and options, and never a user, a password or a token. */
+function reasonIn(error: unknown): string {
+  if (error instanceof errors.AuthorizationError) return 'the server refuses the user, the token or the credentials';
+  if (error instanceof errors.UserAuthenticationExpiredError) return 'the credentials have expired';
+  if (error instanceof errors.PermissionViolationError) {
+    return `the server does not permit this user the ${error.operation} of ${error.subject}`;
+  }
+  if (error instanceof errors.TimeoutError) return 'the server does not answer in time';
+  const { cause } = (error ?? {}) as Error;
+  return reasonOf(cause instanceof Error ? cause : error);
+}

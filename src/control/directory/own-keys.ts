@@ -1,0 +1,118 @@
+/** The keys that are connected to this relay: it listens for questions about each of them, and answers. */
+import type { NodeKey } from '../../protocol/key.js';
+import { isLater, type Place } from './directory.js';
+import type { Generations } from './generations.js';
+import { Kind, readClaim, readHeld, writeClaim, writeHeld, writePlace } from './messages.js';
+import { boundTo } from './seal.js';
+import { inSlices, type SealedLink, type SealedMessage } from './sealed-link.js';
+import type { KeySubjects, Subjects } from './subjects.js';
+
+interface Own {
+  generation: number;
+  /** Whether other relays have been told that the key has come here. */
+  isClaimed: boolean;
+  /** Ends the subscription; `undefined` while there is none. */
+  leave: (() => void) | undefined;
+}
+
+export class OwnKeys {
+  /** Questions that were answered. */
+  answered = 0;
+  private readonly keys = new Map<NodeKey, Own>();
+  private sealed: SealedLink | undefined;
+
+  constructor(
+    private readonly relay: NodeKey,
+    private readonly subjects: Subjects,
+    private readonly generations: Generations,
+    private readonly clock: () => number,
+  ) {}
+
+  get size(): number {
+    return this.keys.size;
+  }
+
+  announce(key: NodeKey): void {
+    if (this.keys.has(key)) return;
+    const own: Own = { generation: this.generations.next(key, this.clock()), isClaimed: false, leave: undefined };
+    this.keys.set(key, own);
+    if (this.sealed) this.enter(this.sealed, key, own);
+  }
+
+  withdraw(key: NodeKey): void {
+    const own = this.keys.get(key);
+    if (!own) return;
+    this.keys.delete(key);
+    this.generations.see(key, own.generation);
+    own.leave?.();
+    const { news, bound } = this.subjects.of(key);
+    if (own.isClaimed) this.sealed?.send(news, bound, Kind.Left, writePlace(this.placeOf(own)));
+  }
+
+  /** The connection is up: announces all keys. Rejects if it ends before that is done. */
+  async connected(sealed: SealedLink): Promise<void> {
+    this.sealed = sealed;
+    // Those that come meanwhile are announced at once, and skipped here.
+    await inSlices(sealed.link, this.keys, ([key, own]) => {
+      if (!own.leave) this.enter(sealed, key, own);
+    });
+  }
+
+  disconnected(): void {
+    this.sealed = undefined;
+    for (const own of this.keys.values()) own.leave = undefined;
+  }
+
+  private enter(sealed: SealedLink, key: NodeKey, own: Own): void {
+    const subjects = this.subjects.of(key);
+    own.leave = sealed.listen(subjects.key, subjects.bound, (message) => this.hear(sealed, key, own, message));
+    this.claim(sealed, subjects, own, !own.isClaimed);
+    own.isClaimed = true;
+  }
+
+  /** Relays that have the key compare generations; those that watch it learn where it is. */
+  private claim(sealed: SealedLink, { key, news, bound }: KeySubjects, own: Own, isNew: boolean): void {
+    sealed.send([key, news], bound, Kind.Claim, writeClaim({ place: this.placeOf(own), isNew }));
+  }
+
+  private hear(sealed: SealedLink, key: NodeKey, own: Own, { kind, body, reply }: SealedMessage): boolean {
+    switch (kind) {
+      case Kind.Find:
+        // The place for the answer is in the seal, too, and can be no other subject than one for answers.
+        if (body.toString('latin1') !== reply || !this.subjects.isForAnswers(reply)) return false;
+        this.answered += 1;
+        sealed.send(reply, boundTo(reply), Kind.Place, writePlace(this.placeOf(own)));
+        return true;
+      case Kind.Claim: {
+        const claim = readClaim(body);
+        if (claim && claim.place.relay !== this.relay) this.compare(sealed, key, own, claim.place, claim.isNew);
+        return claim !== undefined;
+      }
+      case Kind.Held: {
+        const held = readHeld(body);
+        if (held?.to === this.relay && !isLater(this.placeOf(own), held.place)) {
+          own.generation = held.place.generation + 1;
+          this.claim(sealed, this.subjects.of(key), own, true);
+        }
+        return held !== undefined;
+      }
+      default:
+        return false;
+    }
+  }
+
+  /** A client that has just come to another relay is there, although this clock may be ahead of that relay's. */
+  private compare(sealed: SealedLink, key: NodeKey, own: Own, place: Place, isNew: boolean): void {
+    const mine = this.placeOf(own);
+    if (isLater(place, mine)) {
+      this.generations.see(key, place.generation);
+    } else if (isNew) {
+      const { key: subject, bound } = this.subjects.of(key);
+      sealed.send(subject, bound, Kind.Held, writeHeld({ place: mine, to: place.relay }));
+    }
+  }
+
+  private placeOf({ generation }: Own): Place {
+    return { relay: this.relay, generation };
+  }
+}
