@@ -12,7 +12,7 @@ import { isLetIn } from '../helpers/is-let-in.js';
 import { LANES } from '../helpers/lanes.js';
 import { Log } from '../helpers/log.js';
 import { MESH_KEY, pemPair, startRelay, type TestRelay } from '../helpers/relay.js';
-import { silence, TestVerifier } from '../helpers/verifier.js';
+import { ALLOW, silence, TestVerifier } from '../helpers/verifier.js';
 import { eventually } from '../helpers/wait.js';
 import { Wire } from '../helpers/wire.js';
 
@@ -186,6 +186,28 @@ describe.each(LANES)('other reloaded settings, $name', (lane) => {
     await refused({ admission: { verifiers: [{ keys: '/nonexistent' }] } }, 'admission.verifiers.0.keys');
     await client.fence();
     expect((await reload(relay, { debugHint: true })).applied).toEqual(['debugHint']);
+  });
+
+  it('a reload names each file that cannot be used, and takes the others over', async () => {
+    const verifier = await TestVerifier.listen(ALLOW);
+    onTestFinished(() => verifier.close());
+    const [bad, good, list, rate] = [file('X-Own: 1\n'), file('X-Own: 1\n'), listOf(), file('{}')];
+    const verifiers = [
+      { url: verifier.url, headersFile: bad },
+      { url: verifier.url, headersFile: good },
+      { keys: list },
+    ];
+    const relay = await startRelay(lane, { config: { admission: { policy: 'all', verifiers }, rateConfig: rate } });
+    for (const path of [bad, list, rate]) writeFileSync(path, 'nonsense\n');
+    writeFileSync(good, 'X-Own: 2\n');
+    const error = await relay.relay.reload().catch((caught: Error) => caught);
+    expect((error as Error).message.split('; ')).toEqual([
+      `${rate}: it is not JSON`,
+      `${bad}: line 1 is not a header of the form Name: value`,
+      expect.stringMatching(`^${list}: line 1 is not a node key`),
+    ]);
+    expect(await isLetIn(relay)).toBe(false);
+    expect(verifier.asked.map(({ headers }) => headers['x-own'])).toEqual(['1', '2']);
   });
 
   it('the last of several reloads at once counts', async () => {

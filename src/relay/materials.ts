@@ -39,7 +39,7 @@ export interface Materials {
  */
 export async function loadMaterials(settings: Settings): Promise<Materials> {
   const problems: Problem[] = [];
-  const load = loader(settings, problems);
+  const load = loader(problems);
   const { privateKey, meshKeyFile } = settings;
   const keyFile = privateKey ? '' : keyFileOf(settings);
   const keySetting = settings.keyFile ? 'keyFile' : 'dataDir';
@@ -88,7 +88,7 @@ export async function rereadMaterials(
 ): Promise<Reread> {
   const problems: Problem[] = [];
   const warnings: string[] = [];
-  const load = loader(settings, problems);
+  const load = loader(problems);
   const rate = await load('rateConfig', settings.rateConfig ?? '', () => loadRate(settings));
   const admission = changed.admission ? await loadAdmission(settings, problems) : undefined;
   const certificates = changed.certificates
@@ -106,15 +106,13 @@ type Load = <T>(
 ) => Promise<T | undefined>;
 
 /** Loads values one by one, and adds to the problems why one cannot be had. */
-function loader(settings: Settings, problems: Problem[]): Load {
+function loader(problems: Problem[]): Load {
   return async (setting, file, value) => {
-    // A file without a setting of its own lies in the data directory.
-    const path = setting in settings || setting.includes('.') ? setting : 'dataDir';
     try {
       return await value();
     } catch (error) {
       const part = error instanceof PemError ? `.${error.part}` : '';
-      problems.push({ path: `${path}${part}`, message: `${file && `${file}: `}${reasonOf(error)}` });
+      problems.push({ path: `${setting}${part}`, message: `${file && `${file}: `}${reasonOf(error)}` });
       return undefined;
     }
   };

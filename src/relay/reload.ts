@@ -74,11 +74,17 @@ export async function reload(changes: Changes, relay: Reloadable, inForce: () =>
 
 /** Reads the files again. Rejects with what is wrong with each part that cannot be used; the other parts are in force. */
 export async function reloadFiles(settings: Settings, relay: Reloadable): Promise<void> {
-  const rate = loadRate(settings).then((read) => relay.limit(read));
+  const rate = loadRate(settings).then(
+    (read) => relay.limit(read),
+    (error) => {
+      throw new Error(`${settings.rateConfig}: ${reasonOf(error)}`);
+    },
+  );
   throwAll(await Promise.allSettled([rate, relay.reloadAdmission(), relay.certificates.reload(), relay.reloadToken()]));
 }
 
-function throwAll(outcomes: readonly PromiseSettledResult<unknown>[]): void {
+/** Throws one Error of all failures, if there are any. */
+export function throwAll(outcomes: readonly PromiseSettledResult<unknown>[]): void {
   const failures = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [reasonOf(outcome.reason)] : []));
   if (failures.length > 0) throw new Error(failures.join('; '));
 }

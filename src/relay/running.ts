@@ -8,6 +8,7 @@ import { Discovery, type DiscoveryParts } from '../control/mesh/discovery.js';
 import { SelfCheck } from '../control/mesh/self-check.js';
 import { listed } from '../control/mesh/wanted.js';
 import { MESH_TIMES, Mesh, type MeshTimes } from '../control/mesh.js';
+import { rereadEach } from '../control/reread.js';
 import { PlaneRefusal, type Problem, reasonOf } from '../errors.js';
 import type { FaultLog } from '../faults/fault-log.js';
 import { HttpCounters } from '../http/counters.js';
@@ -34,6 +35,7 @@ import { meshSources } from './mesh-sources.js';
 import { METRICS_DESCRIPTORS, MetricsService, metricsWarnings } from './metrics-service.js';
 import { PlaneHandlers } from './plane-handlers.js';
 import { planePolicy } from './policy.js';
+import { throwAll } from './reload.js';
 import { StrangersLog } from './strangers.js';
 
 /** Deadlines and plane limits of a relay; tests use tighter ones. */
@@ -291,10 +293,12 @@ export class RunningRelay {
     return times.policy?.(usual) ?? usual;
   }
 
-  /** Reads the header and key files of admission again. Rejects at the first faulty one. */
+  /** Reads the header and key files of admission again. Rejects with what is wrong with each faulty one. */
   async reloadAdmission(): Promise<void> {
-    for (const file of this.admission.headers) await file.load();
-    await this.gate.reload();
+    // First the headers: a list that has changed makes the relay ask anew.
+    const headers = await Promise.allSettled([rereadEach(this.admission.headers, (file) => file.load())]);
+    const lists = await Promise.allSettled([this.gate.reload()]);
+    throwAll([...headers, ...lists]);
   }
 
   /** `Relay.drain` documents it. */

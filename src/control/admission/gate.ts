@@ -7,6 +7,7 @@ import { formatEndpoint } from '../../protocol/endpoint.js';
 import { formatNodeKey, type NodeKey } from '../../protocol/key.js';
 import { MAX_BODY_LENGTH } from '../../protocol/wire.js';
 import type { Admit } from '../admit.js';
+import { rereadEach } from '../reread.js';
 import type { Desk, Outcome } from './desk.js';
 import { type AdmissionFigures, figuresOf } from './figures.js';
 import { type AdmitClient, askHook, type OnAdmit } from './hook.js';
@@ -167,9 +168,9 @@ export class Gate {
     this.recheck?.remove(id);
   }
 
-  /** Reads the lists again, without waiting for the next look. */
+  /** Reads the lists again, without waiting for the next look. Rejects with what is wrong with each faulty one. */
   async reload(): Promise<void> {
-    for (const file of this.files()) await file.reload();
+    await rereadEach(this.files(), (file) => file.reload());
   }
 
   /** Faults of the verifiers, for `/debug/check`. */
