@@ -22,7 +22,7 @@ import { fail, root, say } from './ensure.mjs';
 import { ensureGenerator, places, targetName, tripleOf } from './native.mjs';
 
 /** The contents of the main package beside `package.json`. */
-const PARTS = ['dist', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md'];
+const PARTS = ['dist', 'docs', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md'];
 
 const [out] = process.argv.slice(2);
 if (out === undefined) fail('packing needs a directory for the tarballs: npm run pack-all -- DIRECTORY');

@@ -53,6 +53,9 @@ describe('the package', () => {
         'README.md',
         'SECURITY.md',
         'package.json',
+        'docs/admission.md',
+        'docs/certificates.md',
+        'docs/fleet.md',
         'dist/index.js',
         'dist/index.d.ts',
         'dist/cli/derpkit.js',
@@ -60,7 +63,7 @@ describe('the package', () => {
       ]),
     );
     const known =
-      /^(?:dist\/.+\.(?:js|d\.ts|js\.map)|dist\/http\/live\/.+\.(?:html|css)|[A-Z]+\.md|LICENSE|package\.json)$/;
+      /^(?:dist\/.+\.(?:js|d\.ts|js\.map)|dist\/http\/live\/.+\.(?:html|css)|docs\/[a-z-]+\.md|[A-Z]+\.md|LICENSE|package\.json)$/;
     expect(paths.filter((path) => !known.test(path))).toEqual([]);
     for (const bin of Object.values(manifest.bin)) {
       expect((files.find(({ path }) => path === bin)?.mode ?? 0) & 0o111).toBe(0o111);

@@ -5,6 +5,8 @@ import { dirname, join } from 'node:path';
 import { AsnConvert } from '@peculiar/asn1-schema';
 import { Certificate, SubjectPublicKeyInfo } from '@peculiar/asn1-x509';
 import { describe, expect, it } from 'vitest';
+import { variableOf } from '../../src/cli/sources.js';
+import { SETTINGS } from '../../src/config.js';
 import { selfSignedCertificate } from '../../src/control/x509.js';
 import { pemPair } from '../helpers/relay.js';
 import {
@@ -13,6 +15,7 @@ import {
   Command,
   type CommandOptions,
   lines,
+  ROOT,
   run,
   start,
   takenPort,
@@ -296,7 +299,12 @@ tcpWriteTimeout: 5 minutes
     ['relay.yaml', 'home: blank\nlisten: *:443\n', 'relay.yaml:2: '],
     ['relay.yaml', 'stun: true\nhome: blank\nstun: false\n', 'relay.yaml:3: '],
     ['relay.json', '{\n  "stun": true\n  "home": "blank"\n}\n', 'relay.json:3: '],
-    ['relay.yaml', '- listen\n', 'relay.yaml: '],
+    ['relay.yaml', '- listen\n', 'relay.yaml: must be one object of settings and their values, in YAML'],
+    [
+      'relay.toml',
+      'listen = ":443"\n[admission]\n',
+      'relay.toml: must be in YAML, or in JSON if its name ends with .json',
+    ],
   ])('a file %s that reads %j is reported with its line', async (name, text, place) => {
     const { code, stderr } = await run('derpkit', ['serve', '--config', file(temporary(), name, text)]);
     expect(code).toBe(1);
@@ -313,10 +321,40 @@ tcpWriteTimeout: 5 minutes
     expect(lines(stderr)).toEqual([`derpkit: ${source}: no such file or directory: /nonexistent/relay.yaml`]);
   });
 
+  it.each(['listen = ":443"\n', 'listen = ":443"\n[admission]\npolicy = "any"\n', 'a = [1\nb = {}}\n'])(
+    'a file of TOML that reads %j is refused with the formats that are read',
+    async (text) => {
+      const { code, stderr } = await run('derpkit', ['serve', '--config', file(temporary(), 'relay.toml', text)]);
+      expect(code).toBe(1);
+      expect(lines(stderr)).toEqual([
+        'derpkit: relay.toml: must be in YAML, or in JSON if its name ends with .json or .jsonc; TOML is not read',
+      ]);
+    },
+  );
+
+  it('a directory in place of the settings file is reported as the fault of --config', async () => {
+    const directory = temporary();
+    const { code, stderr } = await run('derpkit', ['serve', '--config', directory]);
+    expect(code).toBe(1);
+    const message = 'must be a file of settings, and this is a directory';
+    expect(lines(stderr)).toEqual([`derpkit: --config: ${message}: ${directory}`]);
+  });
+
+  it('a missing certificate is reported as the fault of the directory of certificates, whether that was named or not', async () => {
+    const directory = temporary();
+    const certs = join(directory, 'data', 'certs');
+    for (const args of [[], ['--cert-dir', certs]]) {
+      const { code, stderr } = await serve(directory, ['--cert-mode=manual', '--hostname=relay.test', ...args]).end();
+      expect(code).toBe(1);
+      const message = `there is no relay.test.crt and no relay.test.key in ${certs}`;
+      expect(lines(stderr)).toEqual([`derpkit: --cert-dir: ${message}`]);
+    }
+  });
+
   it.each([
     [['--bogus'], /^error: unknown option '--bogus'$/m],
     [['--listen'], /^error: option '--listen <value>' argument missing$/m],
-    [['extra'], /^error: too many arguments for 'serve'/m],
+    [['relay.yaml'], /^A settings file is named with --config: derpkit serve --config relay\.yaml$/m],
   ])('%j exits with 2, and says where to find help', async (args, message) => {
     const { code, stdout, stderr } = await run('derpkit', ['serve', ...args]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
@@ -420,13 +458,23 @@ describe('unusable files of derpkit serve', () => {
   });
 });
 
+it('--help names the settings without flags, with their variables and their pages in the package', async () => {
+  const { stdout } = await run('derpkit', ['serve', '--help']);
+  const named = [...stdout.matchAll(/^ {2}([a-z][A-Za-z.]+) +(DERPKIT_\w+) +(docs\/\w+\.md)$/gm)];
+  const expected = SETTINGS.filter(({ kind }) => kind === 'objects').map(({ name }) => [name, variableOf(name)]);
+  expect(named.map(([, name, variable]) => [name, variable])).toEqual(expected);
+  for (const [, name = '', , page = ''] of named) {
+    expect(readFileSync(join(ROOT, page), 'utf8')).toContain(`${name.replace(/^.*\./, '')}:`);
+  }
+});
+
 it('--help is short, and lists every setting that is not a secret', async () => {
   const { code, stdout, stderr } = await run('derpkit', ['serve', '--help'], { env: { FORCE_COLOR: '1' } });
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   for (const line of lines(stdout)) expect(line.length, line).toBeLessThanOrEqual(120);
   const flags = [...stdout.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, flag]) => flag);
   // A line for each, and little around them.
-  expect(lines(stdout).length).toBeLessThanOrEqual(flags.length + 10);
+  expect(lines(stdout).length).toBeLessThanOrEqual(flags.length + 15);
   expect(flags).toEqual([
     '--config',
     '--listen',

@@ -27,6 +27,13 @@ import { addTop } from './top.js';
 
 /** Settings without a flag: every user of the machine can read the command line of a process. */
 const SECRETS: readonly SettingName[] = ['privateKey', 'meshKey', 'acme.eabKey', 'nats.servers'];
+/** Settings without a flag, because each is a list of objects; and where each is documented. */
+const LISTS = SETTINGS.filter(({ kind }) => kind === 'objects');
+const DOCUMENTS: Readonly<Record<string, string>> = {
+  certificates: 'docs/certificates.md',
+  'mesh.discover': 'docs/fleet.md',
+  'admission.verifiers': 'docs/admission.md',
+};
 /** Variables that `start` reads. They change how it runs, but not what it promises to serve. */
 const START_VARIABLES: readonly SettingName[] = ['dataDir', 'plane', 'logFormat', 'logLevel'];
 /** Loopback names, which are useless to other machines. */
@@ -36,7 +43,7 @@ const program = new Command('derpkit')
   .description('A DERP relay for Tailscale and headscale.')
   .version(VERSION, '--version', 'print the version')
   .configureHelp({ helpWidth: Number.MAX_SAFE_INTEGER })
-  .configureOutput({ outputError: (text, write) => write(withoutValue(text)) })
+  .configureOutput({ outputError: (text, write) => write(withConfig(withoutValue(text))) })
   .exitOverride((error) => {
     process.exit(error.exitCode === 0 ? 0 : 2);
   });
@@ -47,7 +54,11 @@ const serve = program
   .option('--config <file>', `settings in JSON with comments or YAML (default: ${variableOf('config')}, if set)`)
   .addHelpText('after', () => {
     const [last, ...others] = SECRETS.map(variableOf).reverse();
+    const lists = LISTS.map(({ name }) => `  ${name.padEnd(20)} ${variableOf(name).padEnd(29)} ${DOCUMENTS[name]}`);
     return `
+Lists of objects have no flags: they are for the file, or are JSON in a variable. The package has their documentation.
+${lists.join('\n')}
+
 The flag --http-port has the variable ${variableOf('httpPort')} and the name httpPort in the file. A flag overrides a
 variable, and a variable overrides the file. --limits-connections is "connections" in an object "limits" of the file.
 ${others.reverse().join(', ')} and ${last} have no flags.`;
@@ -221,6 +232,14 @@ function withoutValue(text: string): string {
   if (option.startsWith('--') && !/^[^'\n]*=/.test(option)) return text;
   const name = option.startsWith('--') ? option.split('=', 1)[0] : option.slice(0, 2);
   return `${beginning}${name}'\n`;
+}
+
+/** Tells a user that gave `serve` the settings file alone how to name it. */
+function withConfig(text: string): string {
+  const isStray = text.startsWith("error: too many arguments for 'serve'");
+  return isStray
+    ? `${text.trimEnd()}\nA settings file is named with --config: derpkit serve --config relay.yaml\n`
+    : text;
 }
 
 function optionsOf({ name, description, fallback, kind }: SettingInfo): Option[] {

@@ -92,6 +92,8 @@ function words(setting: string): string[] {
   return setting.split(/(?=[A-Z])|\./).map((word) => word.toLowerCase());
 }
 
+const FORMATS = 'YAML, or in JSON if its name ends with .json or .jsonc';
+
 /**
  * Reads a config file: JSON with comments (`.json`, `.jsonc`), otherwise YAML. Rejects with a {@link ConfigError}.
  */
@@ -100,15 +102,23 @@ async function readConfigFile(path: string, source: string): Promise<Record<stri
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    throw new ConfigError([{ path: source, message: path === '' ? 'must be a path' : `${reasonOf(error)}: ${path}` }]);
+    const isDirectory = (error as NodeJS.ErrnoException).code === 'EISDIR';
+    const reason = isDirectory ? 'must be a file of settings, and this is a directory' : reasonOf(error);
+    throw new ConfigError([{ path: source, message: path === '' ? 'must be a path' : `${reason}: ${path}` }]);
   }
-  const { value, errors } = /^\.jsonc?$/.test(extname(path)) ? readJsonc(text) : readYaml(text);
+  const extension = extname(path);
+  const { value, errors } = /^\.jsonc?$/.test(extension) ? readJsonc(text) : readYaml(text);
+  const isObject = typeof (value ?? {}) === 'object' && !Array.isArray(value);
+  if (extension === '.toml' && (errors.length > 0 || !isObject)) {
+    throw new ConfigError([{ path: basename(path), message: `must be in ${FORMATS}; TOML is not read` }]);
+  }
   if (errors.length > 0) {
     throw new ConfigError(errors.map(({ line, message }) => ({ path: `${basename(path)}:${line}`, message })));
   }
   if (value === null || value === undefined) return {};
-  if (typeof value !== 'object' || Array.isArray(value)) {
-    throw new ConfigError([{ path: basename(path), message: 'must be one object of settings and their values' }]);
+  if (!isObject) {
+    const message = `must be one object of settings and their values, in ${FORMATS}`;
+    throw new ConfigError([{ path: basename(path), message }]);
   }
   return value as Record<string, unknown>;
 }
