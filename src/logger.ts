@@ -95,7 +95,7 @@ function textLines(out: NodeJS.WritableStream): DestinationStream {
       const parts = [
         stamp(new Date(time as number)),
         ...(name === 'info' ? [] : [`${name}:`]),
-        String(msg ?? ''),
+        escaped(String(msg ?? '')),
         ...pairs(fields),
         ...(err ? [(err as { stack?: string }).stack ?? String(err)] : []),
       ];
@@ -115,7 +115,13 @@ function pairs(fields: object, before = ''): string[] {
 
 function plain(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(value);
+  return /^[^\s"=\p{Cc}\p{Cf}]+$/u.test(text) ? text : escaped(JSON.stringify(value));
+}
+
+/** Some values are chosen by strangers: none may move the cursor of a terminal, or turn the text around it. */
+function escaped(text: string): string {
+  const code = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (characters) => characters.replace(/[\s\S]/g, code));
 }
 
 function stamp(date: Date): string {

@@ -42,6 +42,8 @@ describe.each(PLANE_KINDS)('the end of a relay, on the plane %s', (plane) => {
     const bob = await logIn(port, await keyOf(command));
     alice.sendPacket(bob.key, 'still here');
     expect(await bob.expectPacket('still here')).toBe(alice.key);
+    for (let time = 0; time < 2; time++) command.signal('SIGHUP');
+    await command.printed(/warn: SIGHUP is ignored: the relay is ending$/m);
     // A second SIGTERM ends the relay before the hour has passed.
     const end = command.end();
     const again = setInterval(() => command.signal('SIGTERM'), 300);

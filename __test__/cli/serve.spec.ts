@@ -300,11 +300,6 @@ tcpWriteTimeout: 5 minutes
     ['relay.yaml', 'stun: true\nhome: blank\nstun: false\n', 'relay.yaml:3: '],
     ['relay.json', '{\n  "stun": true\n  "home": "blank"\n}\n', 'relay.json:3: '],
     ['relay.yaml', '- listen\n', 'relay.yaml: must be one object of settings and their values, in YAML'],
-    [
-      'relay.toml',
-      'listen = ":443"\n[admission]\n',
-      'relay.toml: must be in YAML, or in JSON if its name ends with .json',
-    ],
   ])('a file %s that reads %j is reported with its line', async (name, text, place) => {
     const { code, stderr } = await run('derpkit', ['serve', '--config', file(temporary(), name, text)]);
     expect(code).toBe(1);

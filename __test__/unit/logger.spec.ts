@@ -83,6 +83,20 @@ describe('the text format', () => {
     ]);
   });
 
+  it('a text line has no control characters, wherever they come from', () => {
+    const written = text((logger) => {
+      logger.info(
+        { a: '\x1b[2J', b: 'x\x07y', c: '\u009b1m', d: '\u202eevil', e: 'a b\x7f', f: ['\x1b\u0085'] },
+        'te\x1bxt',
+      );
+      logger.info({ app: '\u{e0041}', name: 'größe' }, 'text');
+    });
+    expect(written).toEqual([
+      'te\\u001bxt a="\\u001b[2J" b="x\\u0007y" c="\\u009b1m" d="\\u202eevil" e="a b\\u007f" f=["\\u001b\\u0085"]',
+      'text app="\\udb40\\udc41" name=größe',
+    ]);
+  });
+
   it('a text line with an error ends with its stack', () => {
     const [line] = text((logger) => logger.error({ err: new Error('broken'), id: 3 }, 'text'));
     expect(line).toMatch(/^error: text id=3 Error: broken\n\s+at /);

@@ -61,7 +61,7 @@ class Signals {
   private resolveEnded: (signal: NodeJS.Signals) => void = () => {};
   private askedAt: number | undefined;
   private missedReload = false;
-  private hasSaidNothing = false;
+  private ignored = '';
   private readings = 0;
 
   constructor(
@@ -104,6 +104,7 @@ class Signals {
   readonly reload = (): void => {
     if (this.phase === 'starting') this.missedReload = true;
     else if (this.phase === 'open') void this.reread();
+    else this.ignore('the relay is ending');
   };
 
   readonly toggleDebug = (): void => {
@@ -118,11 +119,17 @@ class Signals {
     endBySignal(signal);
   }
 
+  /** Says once for each reason that nothing is read again. */
+  private ignore(reason: string): void {
+    if (this.ignored === reason) return;
+    this.ignored = reason;
+    this.relay.logger.warn(`SIGHUP is ignored: ${reason}`);
+  }
+
   private async reread(): Promise<void> {
     const { logger } = this.relay;
     if (!this.rereads) {
-      if (!this.hasSaidNothing) logger.warn('SIGHUP is ignored: no setting names a file that could be read again');
-      this.hasSaidNothing = true;
+      this.ignore('no setting names a file that could be read again');
       return;
     }
     this.readings += 1;

@@ -1,8 +1,12 @@
 import type { Settings } from '../config.js';
+import { LineLimit } from '../control/line-limit.js';
 import type { Logger } from '../logger.js';
 import type { ConnectionId, Login } from '../plane/plane.js';
 import { formatEndpoint } from '../protocol/endpoint.js';
 import { formatNodeKey } from '../protocol/key.js';
+
+/** Lines: this many at once, then one in this many milliseconds. */
+const LINES = [500, 10] as const;
 
 /**
  * What clients do, line by line, for an operator that looks for something: all of them, or probers alone, or none. Per connection;
@@ -10,6 +14,7 @@ import { formatNodeKey } from '../protocol/key.js';
  */
 export class ClientLog {
   private readonly followed = new Set<ConnectionId>();
+  private readonly lines = new LineLimit(...LINES, performance.now());
 
   constructor(
     private readonly logger: Logger,
@@ -37,7 +42,10 @@ export class ClientLog {
   }
 
   say(id: ConnectionId, what: string, facts: object = {}): void {
-    if (this.followed.has(id)) this.logger.info({ client: id, ...facts }, `client ${what}`);
+    if (!this.followed.has(id)) return;
+    const heldBack = this.lines.take(performance.now());
+    if (heldBack === undefined) return;
+    this.logger.info({ client: id, ...facts, ...(heldBack > 0 && { heldBack }) }, `client ${what}`);
   }
 
   ends(id: ConnectionId, reason: string): void {

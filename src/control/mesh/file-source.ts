@@ -56,6 +56,8 @@ export class FileSource implements MeshSource {
   }
 }
 
+const FORMS = 'it has to be host, host:port or host:port/dialhost, such as relay.example.com:8443/10.0.0.3';
+
 /** The relays of a file. Throws an Error that names the first wrong line: half a list is no list. */
 export function relaysIn(text: string): FoundRelay[] {
   const relays = new Map<string, FoundRelay>();
@@ -63,7 +65,7 @@ export function relaysIn(text: string): FoundRelay[] {
     const entry = line.replace(/#.*/, '').trim();
     if (entry === '') continue;
     const peer = parseMeshPeer(entry);
-    if (!peer) throw new Error(`line ${index + 1} is no relay: it has to be host or host/dialhost`);
+    if (!peer) throw new Error(`line ${index + 1} is no relay: ${FORMS}`);
     const relay = { peer, name: nameOf(peer) };
     relays.set(idOf(relay), relay);
   }

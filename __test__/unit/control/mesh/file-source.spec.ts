@@ -50,7 +50,8 @@ describe('a source in a file', () => {
     write('a.test\n');
     await until('a.test');
     write('a.test\nb c\n');
-    await until(`${path}: line 2 is no relay: it has to be host or host/dialhost`);
+    const forms = 'it has to be host, host:port or host:port/dialhost, such as relay.example.com:8443/10.0.0.3';
+    await until(`${path}: line 2 is no relay: ${forms}`);
     rmSync(path);
     await until(`${path}: no such file or directory`);
   });
