@@ -59,6 +59,8 @@ export class PendingQuestions<T> {
   private async run(signal: AbortSignal, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
     await this.turn(signal);
     try {
+      // The last caller may have left while the turn came.
+      signal.throwIfAborted();
       return await ask(signal);
     } finally {
       // The next question in the queue takes this turn.

@@ -2,7 +2,7 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Desk } from '../../../../src/control/admission/desk.js';
 import { Gate, type GateOptions } from '../../../../src/control/admission/gate.js';
-import { ALLOWED, type Verifier } from '../../../../src/control/admission/verifier.js';
+import { ALLOWED, failed, type Verifier } from '../../../../src/control/admission/verifier.js';
 import { openAdmission } from '../../../../src/control/admit.js';
 import type { Login } from '../../../../src/plane/plane.js';
 import { generateKeyPair } from '../../../../src/protocol/key.js';
@@ -78,6 +78,25 @@ describe('a gate', () => {
     admission.login(login(2));
     expect(lines).toHaveLength(4);
     expect(lines[3]).not.toHaveProperty('times');
+  });
+
+  it('a gate gives up the open questions to other verifiers once one has admitted the client', async () => {
+    const common = { timeout: 0, failOpen: false, cache: NO_CACHE, atOnce: 64, now: () => 0, log: () => {} };
+    const quick: Verifier = { name: 'quick', bySource: false, ask: async () => ALLOWED, close: () => {} };
+    const given = vi.fn();
+    const ask: Verifier['ask'] = (_question, signal) =>
+      new Promise((resolve) => {
+        signal.addEventListener('abort', () => {
+          given();
+          resolve(failed('given up'));
+        });
+      });
+    const slow: Verifier = { name: 'slow', bySource: false, ask, close: () => {} };
+    const admission = gate({
+      desks: [quick, slow].map((verifier) => new Desk({ name: verifier.name, verifier, ...common })),
+    });
+    expect(await admission.login(login(1))).toBeTruthy();
+    expect(given).toHaveBeenCalledOnce();
   });
 
   it.each(['a verifier', 'the hook'])(

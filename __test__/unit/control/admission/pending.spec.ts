@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { PendingQuestions } from '../../../../src/control/admission/pending.js';
 import { turn } from '../../../helpers/wait.js';
 
@@ -85,6 +85,18 @@ describe('PendingQuestions', () => {
     expect([asked, aborted]).toEqual([['a', 'a'], ['a']]);
     answer('a');
     expect(await later).toBe('a!');
+  });
+
+  it('a question whose caller leaves at once is not asked, and its turn is free again', async () => {
+    const pending = new PendingQuestions<string>(1);
+    const client = new AbortController();
+    const ask = vi.fn(async () => 'yes');
+    const answer = pending.ask('a', client.signal, ask);
+    client.abort();
+    await expect(answer).rejects.toThrow();
+    await vi.waitFor(() => expect(pending.counts).toEqual({ asking: 0, waiting: 0 }));
+    expect(ask).not.toHaveBeenCalled();
+    expect(await pending.ask('b', new AbortController().signal, ask)).toBe('yes');
   });
 
   it('a caller that has gone already is rejected', async () => {
