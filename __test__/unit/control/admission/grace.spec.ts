@@ -1,7 +1,7 @@
 /** How long connected clients stay while their verifiers fail, in time that the test moves. */
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Desk } from '../../../../src/control/admission/desk.js';
-import { Gate } from '../../../../src/control/admission/gate.js';
+import { Gate, type GateOptions } from '../../../../src/control/admission/gate.js';
 import type { OnAdmit } from '../../../../src/control/admission/hook.js';
 import { ALLOWED, type Answer, denied, failed } from '../../../../src/control/admission/verifier.js';
 import { openAdmission } from '../../../../src/control/admit.js';
@@ -13,6 +13,8 @@ const FAILED = failed('it is down');
 const { publicKey: KEY } = generateKeyPair();
 
 interface Setup {
+  /** The rules of the gate, with verifiers that know nothing yet. */
+  readonly rules: () => GateOptions;
   /** What each verifier answers from now on, by its name. */
   readonly answers: Record<string, Answer>;
   readonly gate: Gate;
@@ -26,20 +28,25 @@ function setup(answers: Record<string, Answer>, recheck: number, onAdmit?: OnAdm
   const cache = { allow: 0, deny: 0, grace: GRACE };
   const now = () => performance.now();
   const common = { timeout: 0, failOpen: false, cache, atOnce: 64, now, log: () => {} };
-  const desks = Object.keys(answers).map((name) => {
+  const desk = (name: string) => {
     const verifier = { name, bySource: false, ask: async () => answers[name] as Answer, close: () => {} };
     return new Desk({ name, verifier, ...common });
+  };
+  const rules = (): GateOptions => ({
+    rights: openAdmission(undefined),
+    deniedApps: [],
+    policy: 'any',
+    desks: Object.keys(answers).map(desk),
+    lists: [],
+    deny: undefined,
+    onAdmit,
+    ...{ recheck, grace: GRACE, hookTimeout: 0x7fff_ffff },
   });
-  const rules = { rights: openAdmission(undefined), deniedApps: [], policy: 'any', desks, lists: [] } as const;
-  const times = { recheck, grace: GRACE, hookTimeout: 0x7fff_ffff };
   const kicked: number[] = [];
-  const gate = new Gate(
-    { ...rules, ...times, deny: undefined, onAdmit },
-    { kick: (id) => kicked.push(id), limit: () => {}, log: () => {} },
-  );
+  const gate = new Gate(rules(), { kick: (id) => kicked.push(id), limit: () => {}, log: () => {} });
   gate.start();
   onTestFinished(() => gate.close());
-  return { answers, gate, kicked };
+  return { answers, rules, gate, kicked };
 }
 
 function login(id: number): Login {
@@ -70,6 +77,7 @@ describe('the grace of connected clients', () => {
     const { answers, gate, kicked } = setup({ only: ALLOWED }, 4000);
     expect(await gate.login(login(1))).toBeTruthy();
     gate.gone(1);
+    vi.advanceTimersByTime(1);
     answers.only = FAILED;
     expect(await gate.login(login(2))).toBeTruthy();
     await vi.advanceTimersByTimeAsync(8000);
@@ -83,6 +91,17 @@ describe('the grace of connected clients', () => {
     expect(await gate.login(login(1))).toBeTruthy();
     Object.assign(answers, { first: denied('no'), second: FAILED });
     await vi.advanceTimersByTimeAsync(1000);
+    expect(kicked).toEqual([1]);
+  });
+
+  it('a verifier that stays when the rules change gives its clients their grace', async () => {
+    const { answers, rules, gate, kicked } = setup({ only: ALLOWED }, 1000);
+    expect(await gate.login(login(1))).toBeTruthy();
+    answers.only = FAILED;
+    gate.replace(rules(), [{ id: 1, key: KEY, address: '192.0.2.1', port: 1, appName: '' }]);
+    await vi.advanceTimersByTimeAsync(GRACE - 2000);
+    expect(kicked).toEqual([]);
+    await vi.advanceTimersByTimeAsync(4000);
     expect(kicked).toEqual([1]);
   });
 
