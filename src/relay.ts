@@ -139,8 +139,7 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
   }
 
   clients(): AsyncIterable<ClientStatus> {
-    const { registry, plane } = this.running();
-    return eachClient(registry, plane);
+    return eachClient(this.running());
   }
 
   mesh(): MeshStatus[] {

@@ -51,7 +51,7 @@ describe.each(LANES_AND_TLS)('the list of clients, $name', (lane) => {
       tls,
       dropped: 0,
       queued: 0,
-      senders: 0,
+      senders: null,
     };
     const flags = { home: false, mesh: false, notIdeal: false, prober: false, app: '' };
     const none = { packets: 0, bytes: 0 };

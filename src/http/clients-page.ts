@@ -118,7 +118,8 @@ function derperJson(query: ClientsQuery, page: ClientsPage): string {
     rxBytes: client.received.bytes,
     txPkts: client.sent.packets,
     txBytes: client.sent.bytes,
-    senders: client.senders,
+    // derper has 0 where it does not count.
+    senders: client.senders ?? 0,
   }));
   const { conns, keys, remaining } = page;
   const next = nextLink(query, page);
@@ -214,7 +215,7 @@ const COLUMNS: readonly (readonly [
   ['bytes to it', 'tx', ({ sent }) => number(sent.bytes)],
   ['dropped', 'dropped', ({ dropped }) => number(dropped)],
   ['queued', 'queued', ({ queued }) => number(queued)],
-  ['senders', 'senders', ({ senders }) => number(senders)],
+  ['senders', 'senders', ({ senders }) => number(senders ?? '')],
   ['round trip, ms', 'rtt', ({ roundTrip }) => number(roundTrip ?? '')],
   ['queue delay, ms', 'delay', ({ queueDelay }) => number(queueDelay?.mean ?? '')],
   ['longest, ms', 'maxdelay', ({ queueDelay }) => number(queueDelay?.max ?? '')],

@@ -54,7 +54,7 @@ async function stream(response: ServerResponse, source: ClientsSource, left: Abo
           Sent: sent.bytes,
           Recv: received.bytes,
           Key: key,
-          ...(senders > 0 && { UniqueSenders: senders }),
+          ...(senders && { UniqueSenders: senders }),
         };
         response.write(`${JSON.stringify(line)}\n`);
       }

@@ -68,8 +68,8 @@ export interface ClientStatus {
   readonly queueDrops: QueueDrops;
   /** `null` when no packet has waited for a minute. */
   readonly queueDelay: QueueDelay | null;
-  /** About how many peers have sent packets to the client; 0 unless the setting `senderCardinality` is on. */
-  readonly senders: number;
+  /** About how many peers have sent packets to the client; `null` unless the setting `senderCardinality` is on. */
+  readonly senders: number | null;
   /**
    * Round trip of the connection in milliseconds, as it was measured last; `null` before that, and where the plane cannot
    * measure it. On the native plane it is TCP's, at most ten seconds old; on the JavaScript plane it is that of the last

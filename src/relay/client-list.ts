@@ -10,16 +10,28 @@ import type { Registry } from '../registry/registry.js';
 const PIECE = 1000;
 const WIDTH = SNAPSHOT_COLUMNS.length;
 
+/** What the list is made of. */
+export interface ClientParts {
+  readonly registry: Registry;
+  readonly plane: DataPlane;
+  /** Whether the plane counts the peers that send packets to each client. */
+  readonly countsSenders: boolean;
+}
+
 /**
  * All connections, in pieces, in the order of their ids. Between pieces the relay does other work: a connection that comes or
  * goes meanwhile may be missing, one that stays is there once.
  */
-export async function* clientPieces(registry: Registry, plane: DataPlane): AsyncGenerator<ClientStatus[], void, void> {
+export async function* clientPieces({
+  registry,
+  plane,
+  countsSenders,
+}: ClientParts): AsyncGenerator<ClientStatus[], void, void> {
   for await (const rows of snapshotPages(plane)) {
     const piece: ClientStatus[] = [];
     for (let at = 0; at < rows.length; at += WIDTH) {
       const status = statusOf(rows.subarray(at, at + WIDTH), registry);
-      if (status) piece.push(status);
+      if (status) piece.push(countsSenders ? status : { ...status, senders: null });
     }
     if (piece.length > 0) yield piece;
   }
@@ -36,8 +48,8 @@ export async function* snapshotPages(plane: DataPlane): AsyncGenerator<Float64Ar
 }
 
 /** The connections of {@link clientPieces} one by one. */
-export async function* eachClient(registry: Registry, plane: DataPlane): AsyncGenerator<ClientStatus, void, void> {
-  for await (const piece of clientPieces(registry, plane)) yield* piece;
+export async function* eachClient(parts: ClientParts): AsyncGenerator<ClientStatus, void, void> {
+  for await (const piece of clientPieces(parts)) yield* piece;
 }
 
 /** `undefined` for a connection whose login or end has not reached the registry yet. */

@@ -89,7 +89,8 @@ export class RelayDebugSource implements DebugSource {
   }
 
   clients() {
-    return clientPieces(this.parts.registry, this.parts.plane);
+    const { registry, plane, settings } = this.parts;
+    return clientPieces({ registry, plane, countsSenders: settings.senderCardinality });
   }
 
   counts() {

@@ -275,6 +275,11 @@ export class RunningRelay {
     for (const client of this.registry.clients()) if ((client.flags & PresenceFlag.MeshPeer) === 0) yield client;
   }
 
+  /** Whether the plane counts the peers that send packets to each client. */
+  get countsSenders(): boolean {
+    return this.policy.countSenders;
+  }
+
   /** Sets a new receive limit, for connected clients, too. */
   limit(rate: ReceiveRate | undefined): void {
     this.rate = rate;

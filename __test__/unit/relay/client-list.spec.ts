@@ -1,9 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import type { DataPlane } from '../../../src/plane/plane.js';
 import { SNAPSHOT_COLUMNS } from '../../../src/plane/plane.js';
 import { readNodeKey } from '../../../src/protocol/key.js';
 import { Registry } from '../../../src/registry/registry.js';
-import { clientPieces, eachClient } from '../../../src/relay/client-list.js';
+import { type ClientParts, clientPieces, eachClient } from '../../../src/relay/client-list.js';
 
 const WIDTH = SNAPSHOT_COLUMNS.length;
 const SERVER = readNodeKey(Buffer.alloc(32, 0xff));
@@ -31,6 +32,10 @@ function registryOf(ids: readonly number[]): Registry {
   return registry;
 }
 
+function partsOf(registered: readonly number[], connected: readonly number[], countsSenders = false): ClientParts {
+  return { registry: registryOf(registered), plane: planeOf(connected).plane, countsSenders };
+}
+
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
 
 it('100,000 clients are listed in pieces, between which the relay does other work', async () => {
@@ -42,7 +47,7 @@ it('100,000 clients are listed in pieces, between which the relay does other wor
   }, 0);
   const seen: number[] = [];
   let longest = 0;
-  for await (const piece of clientPieces(registry, plane)) {
+  for await (const piece of clientPieces({ registry, plane, countsSenders: false })) {
     seen.push(...piece.map(({ id }) => id));
     longest = Math.max(longest, piece.length);
   }
@@ -56,12 +61,30 @@ it('100,000 clients are listed in pieces, between which the relay does other wor
 it.each([0, 1, 999, 1000, 1001])('%i clients are each listed once', async (count) => {
   const ids = upTo(count);
   const seen: number[] = [];
-  for await (const { id } of eachClient(registryOf(ids), planeOf(ids).plane)) seen.push(id);
+  for await (const { id } of eachClient(partsOf(ids, ids))) seen.push(id);
   expect(seen).toEqual(ids);
 });
 
 it('the list omits connections that the registry does not know yet, or no longer knows', async () => {
   const seen: number[] = [];
-  for await (const { id } of eachClient(registryOf([1, 3, 4]), planeOf([1, 2, 3]).plane)) seen.push(id);
+  for await (const { id } of eachClient(partsOf([1, 3, 4], [1, 2, 3]))) seen.push(id);
   expect(seen).toEqual([1, 3]);
+});
+
+it.each([
+  [true, 0],
+  [false, null],
+])('the list has a number of senders if the plane counts them: %s', async (countsSenders, senders) => {
+  for await (const client of eachClient(partsOf([1], [1], countsSenders))) expect(client.senders).toBe(senders);
+  expect.assertions(1);
+});
+
+it('docs/operating.md describes each field of a client', async () => {
+  const page = readFileSync(new URL('../../../docs/operating.md', import.meta.url), 'utf8');
+  const table = /\| field of `\/debug\/clients\.json` .*\n((?:\|.*\n)+)/.exec(page)?.[1] ?? '';
+  const described = [...table.matchAll(/^\| (`.*?`) \|/gm)].flatMap(([, names = '']) => names.match(/\w+/g) ?? []);
+  for await (const client of eachClient(partsOf([1], [1]))) {
+    expect(described.slice(described.indexOf('id')).sort()).toEqual(Object.keys(client).sort());
+  }
+  expect.assertions(1);
 });

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { SORTS, type Sort, sorted } from '../../../../src/cli/top/clients.js';
 import type { Busy, Sample } from '../../../../src/cli/top/feed.js';
@@ -52,6 +53,13 @@ const [RATE] = SORTS as readonly [Sort];
 const BIG = { width: 200, height: 50 };
 const report = (clients: readonly Busy[] = [], now = NOW) =>
   reportOf('https://relay.test', { before: BEFORE, now, busiest: [] }, clients);
+
+it('docs/operating.md describes each field of a frame as JSON', () => {
+  const page = readFileSync(new URL('../../../../docs/operating.md', import.meta.url), 'utf8');
+  const table = /\| field of `--json` .*\n((?:\|.*\n)+)/.exec(page)?.[1] ?? '';
+  const described = [...table.matchAll(/^\| (`.*?`) \|/gm)].flatMap(([, names = '']) => names.match(/\w+/g) ?? []);
+  expect(described.sort()).toEqual(Object.keys(report()).sort());
+});
 
 describe('the figures of derpkit top', () => {
   it('a rate is the growth of a counter in a second', () => {
