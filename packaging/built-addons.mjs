@@ -40,7 +40,7 @@ export function keptAddon(target, options) {
 /** Copies a kept addon. False if there is none. */
 export function takeAddon(kept, addon) {
   if (!existsSync(kept)) return false;
-  copyFileSync(kept, addon);
+  replaceBy(kept, addon);
   const now = new Date();
   utimesSync(kept, now, now);
   return true;
@@ -50,12 +50,17 @@ export function takeAddon(kept, addon) {
 export function keepAddon(addon, kept) {
   const directory = join(kept, '..');
   mkdirSync(directory, { recursive: true });
-  const unfinished = join(directory, `unfinished-${randomUUID()}`);
-  copyFileSync(addon, unfinished);
-  renameSync(unfinished, kept);
+  replaceBy(addon, kept);
   const all = readdirSync(directory).map((name) => join(directory, name));
   const dated = all.map((path) => ({ path, used: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 }));
   for (const { path } of dated.sort((a, b) => b.used - a.used).slice(MOST)) rmSync(path, { force: true });
+}
+
+/** Copies a file to a place where there may be an older one, which stays whole until the new one is. */
+function replaceBy(file, place) {
+  const unfinished = join(place, '..', `unfinished-${randomUUID()}.node`);
+  copyFileSync(file, unfinished);
+  renameSync(unfinished, place);
 }
 
 /** Sorted, so that the order is equal in each clone. */

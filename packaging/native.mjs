@@ -1,6 +1,6 @@
 /** The tools that building the native plane needs, and the paths of its results. */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { keepAddon, keptAddon, takeAddon } from './built-addons.mjs';
 import { fail, root, say } from './ensure.mjs';
@@ -46,9 +46,6 @@ export function places(target = targetName()) {
  */
 export function buildAddon(target = targetName(), { zig } = {}) {
   const { directory, addon } = places(target);
-  // Removes the old file: a running process has it mapped, so it must not be overwritten, and a failed build must not
-  // leave it.
-  rmSync(addon, { force: true });
   const kept = keptAddon(target, zig ? 'zig' : 'native');
   if (takeAddon(kept, addon)) {
     say('the native plane was compiled from these sources before; it is taken from the cache');
@@ -56,12 +53,20 @@ export function buildAddon(target = targetName(), { zig } = {}) {
   }
   say('compiling the native plane: about four minutes on two cores the first time, seconds after that');
   const napi = join(root, 'node_modules/@napi-rs/cli/dist/cli.js');
+  // Aside: relays can start with the old addon meanwhile. A running process has it mapped, so it must not be overwritten.
+  const aside = mkdtempSync(join(directory, 'unfinished-'));
   const args = ['build', '--platform', '--release', '--no-js', '--manifest-path', 'crates/derp-node/Cargo.toml'];
-  args.push('--package-json-path', 'package.json', '--output-dir', directory, '--target');
+  args.push('--package-json-path', 'package.json', '--output-dir', aside, '--target');
   args.push(...(zig ? [oldestOf(target), '--cross-compile'] : [tripleOf(target)]));
   // Cargo's own options come last.
   const built = ran(process.execPath, [napi, ...args, '--', '--locked'], zig);
-  if (built) keepAddon(addon, kept);
+  if (built) {
+    for (const name of readdirSync(aside)) renameSync(join(aside, name), join(directory, name));
+    keepAddon(addon, kept);
+  }
+  // An addon of other sources may not understand the JavaScript of these.
+  else rmSync(addon, { force: true });
+  rmSync(aside, { recursive: true });
   return built;
 }
 

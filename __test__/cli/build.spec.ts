@@ -1,11 +1,21 @@
 /** `npm run build` and `npm start` in a clone where the native plane cannot be compiled, or was compiled before. */
 
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, cpSync, existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { freePorts } from '../../src/bench/ports.js';
 import { findAddon } from '../../src/plane/addon.js';
+import { targetName } from '../../src/plane/targets.js';
 import { Command, lines, type Result, ROOT, temporary } from './commands.js';
 
 /** Each build compiles TypeScript, beside other work of the machine. */
@@ -122,4 +132,21 @@ it('a native plane that was compiled from these sources before is compiled in no
   expect(await kept(other, 'console.log(existsSync(place));')).toBe('true');
   appendFileSync(join(other, 'crates/derp-net/src/lib.rs'), '\n// Another line.\n');
   expect(await kept(other, 'console.log(existsSync(place));')).toBe('false');
+});
+
+it('the addon from before stays while another is compiled, and goes if that fails', { timeout: 120_000 }, async () => {
+  const directory = clone();
+  const env = withoutRegistry(directory);
+  const addon = join(directory, 'npm', targetName(), `derpkit.${targetName()}.node`);
+  const [bin, seen] = [join(directory, '../bin'), join(directory, '../seen')];
+  mkdirSync(bin);
+  const cargo = execFileSync('which', ['cargo']).toString().trim();
+  const look = `if [ -e '${addon}' ]; then echo there; else echo gone; fi >> '${seen}'`;
+  writeFileSync(join(bin, 'cargo'), `#!/bin/sh\n${look}\nexec '${cargo}' "$@"\n`, { mode: 0o755 });
+  writeFileSync(addon, 'an addon from before');
+  const { code, stderr } = await build(directory, { ...env, PATH: `${bin}:${process.env.PATH}` });
+  expect(code, stderr).toBe(0);
+  expect(own(stderr).slice(-2)).toEqual(WHY);
+  expect(new Set(lines(readFileSync(seen, 'utf8')))).toEqual(new Set(['there']));
+  expect(readdirSync(dirname(addon)).filter((name) => /\.node$|unfinished/.test(name))).toEqual([]);
 });
