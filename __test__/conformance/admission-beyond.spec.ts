@@ -65,10 +65,14 @@ describe.each(LANES)('the answers of verifiers, $name', (lane) => {
       expect(await isLetIn(relay)).toBe(false);
     }
     // A refusal is an answer, and the last good one is over.
-    asked.say = DENY;
-    expect(await isLetIn(relay, { keys: friend })).toBe(false);
-    asked.say = hangUp;
-    expect(await isLetIn(relay, { keys: friend })).toBe(false);
+    for (const refusal of [DENY, reply('403 Forbidden')]) {
+      asked.say = ALLOW;
+      expect(await isLetIn(relay, { keys: friend })).toBe(true);
+      asked.say = refusal;
+      expect(await isLetIn(relay, { keys: friend })).toBe(false);
+      asked.say = hangUp;
+      expect(await isLetIn(relay, { keys: friend })).toBe(false);
+    }
     const without = { ...cache, grace: 0 };
     const strict = await startRelay(lane, {
       config: { admission: { verifiers: [{ url: asked.url }], cache: without } },

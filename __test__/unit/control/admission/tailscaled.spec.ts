@@ -1,5 +1,7 @@
 /** Reports about a tailscaled that does not answer as it should. */
+import { once } from 'node:events';
 import { mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -63,6 +65,47 @@ describe('a tailscaled', () => {
     const asked = new Tailscaled({ socket });
     for (let time = 0; time < 3; time++) await asked.ask(question, signal);
     expect(server.asked.filter(({ target }) => target.includes('/status'))).toHaveLength(1);
+    asked.close();
+    await server.close();
+  });
+
+  it('a kept connection that ends before an answer is no failure: the question is asked once more on a new one', async () => {
+    const socket = path();
+    const known = tailscaled(new Set([formatNodeKey(question.key)]));
+    const used = new WeakSet<Socket>();
+    const server = await TestVerifier.listen((one, connection) => {
+      if (used.has(connection)) connection.destroy();
+      else {
+        used.add(connection);
+        return known(one, connection);
+      }
+    }, socket);
+    const asked = new Tailscaled({ socket, uptime: () => 10_000 });
+    for (let time = 0; time < 2; time++) expect(await asked.ask(question, signal)).toEqual({ kind: 'allowed' });
+    expect({ connections: server.connections, questions: server.asked.length }).toEqual({
+      connections: 2,
+      questions: 3,
+    });
+    // A new connection that ends is a failure.
+    server.say = hangUp;
+    expect(await asked.ask(question, signal)).toMatchObject({ kind: 'failed', unreached: true });
+    asked.close();
+    await server.close();
+  });
+
+  it('a relay that has just started waits for a tailscaled that starts beside it', async () => {
+    const socket = path();
+    const asked = new Tailscaled({ socket, uptime: () => 0 });
+    const answer = asked.ask(question, signal);
+    let isOver = false;
+    const over = answer.finally(() => {
+      isOver = true;
+    });
+    await once(createConnection(socket), 'error');
+    expect(isOver).toBe(false);
+    const server = await TestVerifier.listen(tailscaled(new Set([formatNodeKey(question.key)])), socket);
+    await over;
+    expect(await answer).toEqual({ kind: 'allowed' });
     asked.close();
     await server.close();
   });
