@@ -19,7 +19,10 @@ export interface Link {
   publish(subject: string, data: Uint8Array, reply?: string): void;
   /** The returned function ends the subscription. */
   subscribe(subject: string, onMessage: (message: LinkMessage) => void): () => void;
-  /** Resolves when the server has processed everything before. Rejects if the connection ends before. */
+  /**
+   * Resolves when the server has processed everything before, after a turn of the event loop. Rejects if the connection ends
+   * before, or the server has refused something.
+   */
   flush(): Promise<void>;
   /** Ends the connection; `reason` is what {@link ended} resolves with. */
   end(reason: string): void;

@@ -59,6 +59,8 @@ export class NatsDirectory implements Directory {
   private sink: DirectorySink | undefined;
   private sealed: SealedLink | undefined;
   private inbox = '';
+  /** Whether the sink knows that the connection is up. */
+  private isTold = false;
   private isSynced = false;
   private refused = 0;
   private beats = 0;
@@ -168,6 +170,7 @@ export class NatsDirectory implements Directory {
     this.sealed = sealed;
     // News comes first: what moves while the others are asked again is not missed.
     await this.watched.connected(sealed);
+    this.isTold = true;
     this.sink?.state(true);
     await this.own.connected(sealed);
     this.isSynced = true;
@@ -175,14 +178,15 @@ export class NatsDirectory implements Directory {
   }
 
   private down(): void {
-    const wasUp = this.sealed !== undefined;
+    const { isTold } = this;
+    this.isTold = false;
     this.sealed = undefined;
     this.isSynced = false;
     this.own.disconnected();
     this.watched.disconnected();
     this.roll.disconnected();
     this.finds.stop();
-    if (wasUp) this.sink?.state(false);
+    if (isTold) this.sink?.state(false);
   }
 
   private beat(): void {

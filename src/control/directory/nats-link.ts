@@ -117,6 +117,9 @@ class NatsLink implements Link {
 
   async flush(): Promise<void> {
     await this.connection.flush();
+    // What the server has refused comes before its answer, and by a longer way.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (this.reason !== undefined) throw new Error(this.reason);
   }
 
   end(reason: string): void {

@@ -59,7 +59,6 @@ export async function inSlices<Item>(link: Link, items: Iterable<Item>, act: (it
     act(item);
     if (performance.now() < end) continue;
     await link.flush();
-    await new Promise((resolve) => setImmediate(resolve));
     end = performance.now() + SLICE;
   }
   await link.flush();
