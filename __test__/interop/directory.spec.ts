@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { builtNats } from '../../packaging/nats.mjs';
 import type { NatsDirectoryOptions } from '../../src/control/directory/nats-directory.js';
 import { key, TestDirectory } from '../helpers/directory.js';
+import { bytesHeld } from '../helpers/memory.js';
 import { NatsServerProcess } from '../helpers/nats.js';
 import { eventually } from '../helpers/wait.js';
 
@@ -103,6 +104,15 @@ describe.skipIf(!program)('a directory in NATS', () => {
     const many = await Promise.all(Array.from({ length: 6_000 }, () => b.finds(key())));
     expect(many.filter((one) => one === 'crowded')).toHaveLength(6_000 - 1_024 - 4_096);
     expect(many.filter((one) => one !== 'crowded' && one !== 'late' && one !== undefined)).toEqual([]);
+  });
+
+  it('a key costs less than a kilobyte here', async () => {
+    const [a] = (await relays(1)) as [TestDirectory];
+    const keys = Array.from({ length: 20_000 }, key);
+    const before = await bytesHeld('js');
+    for (const one of keys) a.directory.announce(one);
+    await a.finds(key());
+    expect(((await bytesHeld('js')) - before) / keys.length).toBeLessThan(1_000);
   });
 
   it('another mesh key is another region, and its messages are refused', async () => {

@@ -2,6 +2,7 @@
 import { reasonOf } from '../../errors.js';
 import type { Barrier } from '../../faults/barrier.js';
 import type { NatsServer } from '../../protocol/nats-server.js';
+import { LineLimit } from '../line-limit.js';
 import type { DirectoryStatus } from './directory.js';
 import type { Link } from './link.js';
 
@@ -22,6 +23,8 @@ const PAUSE = { first: 250, longest: 5_000 } as const;
 /** Milliseconds between two pings, and pings without an answer after which a server is dead. */
 export const BEAT = 2_500;
 const UNANSWERED = 3;
+/** Lines about reasons: so many at once, then one in this many milliseconds. */
+const LINES = [10, 30_000] as const;
 /** Older servers let one relay that does not read slow the others down, and cannot be told not to. */
 const OLDEST = [2, 10, 26] as const;
 
@@ -37,6 +40,7 @@ export class Connection {
   private stopped = false;
   private warned = false;
   private wake: (() => void) | undefined;
+  private readonly lines = new LineLimit(...LINES, performance.now());
 
   constructor(private readonly parts: ConnectionParts) {}
 
@@ -137,7 +141,7 @@ export class Connection {
   }
 
   private failed(reason: string, server: string): void {
-    const isNew = reason !== this.trouble || this.failures === 0;
+    const isNew = reason !== this.trouble && this.lines.take(performance.now()) !== undefined;
     this.failures += 1;
     this.trouble = reason;
     const text = 'NATS is not connected; clients of other relays that are not known yet cannot be reached';

@@ -10,6 +10,15 @@ export interface LinkMessage {
   readonly isNoResponders: boolean;
 }
 
+/** Hears the messages of a subscription. It is an object, because there is one for each key. */
+export interface LinkListener {
+  onMessage(message: LinkMessage): void;
+}
+
+export interface LinkSubscription {
+  unsubscribe(): void;
+}
+
 export interface Link {
   /** The server, without user and password. */
   readonly server: string;
@@ -17,8 +26,7 @@ export interface Link {
   /** This end's address as the server sees it; empty if the server does not say. */
   readonly ownAddress: string;
   publish(subject: string, data: Uint8Array, reply?: string): void;
-  /** The returned function ends the subscription. */
-  subscribe(subject: string, onMessage: (message: LinkMessage) => void): () => void;
+  subscribe(subject: string, listener: LinkListener): LinkSubscription;
   /**
    * Resolves when the server has processed everything before, after a turn of the event loop. Rejects if the connection ends
    * before, or the server has refused something.

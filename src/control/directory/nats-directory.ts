@@ -161,7 +161,7 @@ export class NatsDirectory implements Directory {
   private async up(link: Link): Promise<void> {
     const sealed = new SealedLink(link, this.seal, this.clock, (why) => this.refuse(why));
     const inbox = `${this.subjects.inbox}.${randomBytes(12).toString('hex')}`;
-    link.subscribe(`${inbox}.*`, (message) => this.answered(sealed, message));
+    link.subscribe(`${inbox}.*`, { onMessage: (message) => this.answered(sealed, message) });
     this.roll.connected(sealed);
     this.roll.announce(true);
     // A user without the permissions ends here, before thousands of subscriptions.
@@ -207,11 +207,11 @@ export class NatsDirectory implements Directory {
       this.finds.nowhere(token);
       return;
     }
-    const opened = sealed.open(message, boundTo(message.subject));
-    if (!opened) return;
-    const place = opened.kind === Kind.Place ? readPlace(opened.body) : undefined;
-    if (place) this.finds.answer(token, place);
-    else this.refuse('malformed');
+    sealed.take(message, boundTo(message.subject), ({ kind, body }) => {
+      const place = kind === Kind.Place ? readPlace(body) : undefined;
+      if (place) this.finds.answer(token, place);
+      return place !== undefined;
+    });
   }
 
   private later(key: NodeKey, place: Place): void {

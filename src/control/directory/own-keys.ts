@@ -2,17 +2,28 @@
 import type { NodeKey } from '../../protocol/key.js';
 import { isLater, type Place } from './directory.js';
 import type { Generations } from './generations.js';
+import type { LinkListener, LinkMessage, LinkSubscription } from './link.js';
 import { Kind, readClaim, readHeld, writeClaim, writeHeld, writePlace } from './messages.js';
 import { boundTo } from './seal.js';
 import { inSlices, type SealedLink, type SealedMessage } from './sealed-link.js';
 import type { KeySubjects, Subjects } from './subjects.js';
 
-interface Own {
-  generation: number;
+/** A key, which hears what arrives for it. */
+class Own implements LinkListener {
   /** Whether other relays have been told that the key has come here. */
-  isClaimed: boolean;
-  /** Ends the subscription; `undefined` while there is none. */
-  leave: (() => void) | undefined;
+  isClaimed = false;
+  /** `undefined` while there is no connection, or it has not got there. */
+  subscription: LinkSubscription | undefined;
+
+  constructor(
+    private readonly keys: OwnKeys,
+    readonly key: NodeKey,
+    public generation: number,
+  ) {}
+
+  onMessage(message: LinkMessage): void {
+    this.keys.hear(this, message);
+  }
 }
 
 export class OwnKeys {
@@ -34,9 +45,9 @@ export class OwnKeys {
 
   announce(key: NodeKey): void {
     if (this.keys.has(key)) return;
-    const own: Own = { generation: this.generations.next(key, this.clock()), isClaimed: false, leave: undefined };
+    const own = new Own(this, key, this.generations.next(key, this.clock()));
     this.keys.set(key, own);
-    if (this.sealed) this.enter(this.sealed, key, own);
+    if (this.sealed) this.enter(this.sealed, own);
   }
 
   withdraw(key: NodeKey): void {
@@ -44,7 +55,7 @@ export class OwnKeys {
     if (!own) return;
     this.keys.delete(key);
     this.generations.see(key, own.generation);
-    own.leave?.();
+    own.subscription?.unsubscribe();
     const { news, bound } = this.subjects.of(key);
     if (own.isClaimed) this.sealed?.send(news, bound, Kind.Left, writePlace(this.placeOf(own)));
   }
@@ -53,19 +64,25 @@ export class OwnKeys {
   async connected(sealed: SealedLink): Promise<void> {
     this.sealed = sealed;
     // Those that come meanwhile are announced at once, and skipped here.
-    await inSlices(sealed.link, this.keys, ([key, own]) => {
-      if (!own.leave) this.enter(sealed, key, own);
+    await inSlices(sealed.link, this.keys.values(), (own) => {
+      if (!own.subscription) this.enter(sealed, own);
     });
   }
 
   disconnected(): void {
     this.sealed = undefined;
-    for (const own of this.keys.values()) own.leave = undefined;
+    for (const own of this.keys.values()) own.subscription = undefined;
   }
 
-  private enter(sealed: SealedLink, key: NodeKey, own: Own): void {
-    const subjects = this.subjects.of(key);
-    own.leave = sealed.listen(subjects.key, subjects.bound, (message) => this.hear(sealed, key, own, message));
+  /** A message has arrived for a key that is here. */
+  hear(own: Own, message: LinkMessage): void {
+    const { sealed } = this;
+    sealed?.take(message, this.subjects.boundOf(message.subject), (opened) => this.answer(sealed, own, opened));
+  }
+
+  private enter(sealed: SealedLink, own: Own): void {
+    const subjects = this.subjects.of(own.key);
+    own.subscription = sealed.link.subscribe(subjects.key, own);
     this.claim(sealed, subjects, own, !own.isClaimed);
     own.isClaimed = true;
   }
@@ -75,7 +92,7 @@ export class OwnKeys {
     sealed.send([key, news], bound, Kind.Claim, writeClaim({ place: this.placeOf(own), isNew }));
   }
 
-  private hear(sealed: SealedLink, key: NodeKey, own: Own, { kind, body, reply }: SealedMessage): boolean {
+  private answer(sealed: SealedLink, own: Own, { kind, body, reply }: SealedMessage): boolean {
     switch (kind) {
       case Kind.Find:
         // The place for the answer is in the seal, too, and can be no other subject than one for answers.
@@ -85,14 +102,14 @@ export class OwnKeys {
         return true;
       case Kind.Claim: {
         const claim = readClaim(body);
-        if (claim && claim.place.relay !== this.relay) this.compare(sealed, key, own, claim.place, claim.isNew);
+        if (claim && claim.place.relay !== this.relay) this.compare(sealed, own, claim.place, claim.isNew);
         return claim !== undefined;
       }
       case Kind.Held: {
         const held = readHeld(body);
         if (held?.to === this.relay && !isLater(this.placeOf(own), held.place)) {
           own.generation = held.place.generation + 1;
-          this.claim(sealed, this.subjects.of(key), own, true);
+          this.claim(sealed, this.subjects.of(own.key), own, true);
         }
         return held !== undefined;
       }
@@ -102,12 +119,12 @@ export class OwnKeys {
   }
 
   /** A client that has just come to another relay is there, although this clock may be ahead of that relay's. */
-  private compare(sealed: SealedLink, key: NodeKey, own: Own, place: Place, isNew: boolean): void {
+  private compare(sealed: SealedLink, own: Own, place: Place, isNew: boolean): void {
     const mine = this.placeOf(own);
     if (isLater(place, mine)) {
-      this.generations.see(key, place.generation);
+      this.generations.see(own.key, place.generation);
     } else if (isNew) {
-      const { key: subject, bound } = this.subjects.of(key);
+      const { key: subject, bound } = this.subjects.of(own.key);
       sealed.send(subject, bound, Kind.Held, writeHeld({ place: mine, to: place.relay }));
     }
   }

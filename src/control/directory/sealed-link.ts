@@ -28,16 +28,18 @@ export class SealedLink {
     for (const subject of [subjects].flat()) this.link.publish(subject, sealed, reply);
   }
 
-  /** `onMessage` returns whether the message is one that belongs there. The returned function ends the subscription. */
-  listen(subject: string, bound: Bound, onMessage: (message: SealedMessage) => boolean): () => void {
-    return this.link.subscribe(subject, (message) => {
-      const opened = this.open(message, bound);
-      if (opened && !onMessage(opened)) this.onRefused('malformed');
-    });
+  /** Listens to a subject. `hear` returns whether the message is one that belongs there. */
+  listen(subject: string, bound: Bound, hear: (message: SealedMessage) => boolean): void {
+    this.link.subscribe(subject, { onMessage: (message) => this.take(message, bound, hear) });
   }
 
-  /** Opens a message; `undefined`, and counted, if it is none of the mesh. */
-  open({ data, reply, subject }: LinkMessage, bound: Bound): SealedMessage | undefined {
+  /** Opens a message and hears it; one that is none of the mesh, or does not belong there, is counted instead. */
+  take(message: LinkMessage, bound: Bound, hear: (message: SealedMessage) => boolean): void {
+    const opened = this.open(message, bound);
+    if (opened && !hear(opened)) this.onRefused('malformed');
+  }
+
+  private open({ data, reply, subject }: LinkMessage, bound: Bound): SealedMessage | undefined {
     const opened = this.seal.open(data, bound);
     const isOld = opened && Math.abs(this.clock() - opened.time) > CLOCKS;
     if (opened && !isOld) return { ...opened, reply, subject };

@@ -42,6 +42,11 @@ export class Subjects {
     return { key: `${this.region}.key.${hex}`, news: `${this.region}.news.${hex}`, bound: asBound(hash) };
   }
 
+  /** What messages under the subject of a key, or of its news, belong to. */
+  boundOf(subject: string): Bound {
+    return asBound(Buffer.from(subject.slice(subject.lastIndexOf('.') + 1), 'hex'));
+  }
+
   /** Where a relay answers questions about itself. */
   relay(id: NodeKey): string {
     return `${this.region}.relay.${nodeKeyHex(id)}`;

@@ -2,15 +2,30 @@
 import type { NodeKey } from '../../protocol/key.js';
 import type { DirectorySink } from './directory.js';
 import type { Generations } from './generations.js';
+import type { LinkListener, LinkMessage, LinkSubscription } from './link.js';
 import { Kind, readClaim, readPlace } from './messages.js';
 import { inSlices, type SealedLink, type SealedMessage } from './sealed-link.js';
 import type { Subjects } from './subjects.js';
 
+/** A key, which hears news of itself. */
+class Watched implements LinkListener {
+  /** `undefined` while there is no connection, or it has not got there. */
+  subscription: LinkSubscription | undefined;
+
+  constructor(
+    private readonly keys: WatchedKeys,
+    readonly key: NodeKey,
+  ) {}
+
+  onMessage(message: LinkMessage): void {
+    this.keys.hear(this, message);
+  }
+}
+
 export class WatchedKeys {
   /** News that was heard. */
   news = 0;
-  /** By key, what ends the subscription; `undefined` while there is none. */
-  private readonly keys = new Map<NodeKey, (() => void) | undefined>();
+  private readonly keys = new Map<NodeKey, Watched>();
   private sealed: SealedLink | undefined;
 
   constructor(
@@ -25,33 +40,40 @@ export class WatchedKeys {
   }
 
   watch(key: NodeKey): void {
-    if (!this.keys.has(key)) this.keys.set(key, this.sealed && this.listen(this.sealed, key));
+    if (this.keys.has(key)) return;
+    const watched = new Watched(this, key);
+    this.keys.set(key, watched);
+    if (this.sealed) this.listen(this.sealed, watched);
   }
 
   unwatch(key: NodeKey): void {
-    this.keys.get(key)?.();
+    this.keys.get(key)?.subscription?.unsubscribe();
     this.keys.delete(key);
   }
 
   /** The connection is up: listens again. Rejects if it ends before that is done. */
   async connected(sealed: SealedLink): Promise<void> {
     this.sealed = sealed;
-    await inSlices(sealed.link, this.keys, ([key, leave]) => {
-      if (!leave) this.keys.set(key, this.listen(sealed, key));
+    await inSlices(sealed.link, this.keys.values(), (watched) => {
+      if (!watched.subscription) this.listen(sealed, watched);
     });
   }
 
   disconnected(): void {
     this.sealed = undefined;
-    for (const key of this.keys.keys()) this.keys.set(key, undefined);
+    for (const watched of this.keys.values()) watched.subscription = undefined;
   }
 
-  private listen(sealed: SealedLink, key: NodeKey): () => void {
-    const { news, bound } = this.subjects.of(key);
-    return sealed.listen(news, bound, (message) => this.hear(key, message));
+  /** News of a key has arrived. */
+  hear({ key }: Watched, message: LinkMessage): void {
+    this.sealed?.take(message, this.subjects.boundOf(message.subject), (opened) => this.tell(key, opened));
   }
 
-  private hear(key: NodeKey, { kind, body }: SealedMessage): boolean {
+  private listen(sealed: SealedLink, watched: Watched): void {
+    watched.subscription = sealed.link.subscribe(this.subjects.of(watched.key).news, watched);
+  }
+
+  private tell(key: NodeKey, { kind, body }: SealedMessage): boolean {
     const place = kind === Kind.Claim ? readClaim(body)?.place : kind === Kind.Left ? readPlace(body) : undefined;
     if (!place) return false;
     if (place.relay === this.relay) return true;
