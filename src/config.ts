@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { ACME, ACME_MODES, acmeProblems, isAcmeMode } from './config/acme.js';
 import { admission } from './config/admission.js';
 import { group, parseShape, type SettingInfo, settingsOf } from './config/groups.js';
-import { mesh, nats, natsProblems } from './config/mesh.js';
+import { mesh, nats, natsProblems, sourceProblems } from './config/mesh.js';
 import type { RelayConfig, SettingName } from './config/relay-config.js';
 import {
   address,
@@ -223,6 +223,7 @@ function contradictions(settings: Partial<Settings>): Problem[] {
     problems.push({ path: 'nats.servers', message: NEEDS_MESH_KEY });
   }
   if (nats) problems.push(...natsProblems(nats));
+  if (mesh) problems.push(...sourceProblems(mesh, nats?.servers ?? []));
   return problems;
 }
 

@@ -10,7 +10,7 @@ import { DerpClient } from '../helpers/client.js';
 import { ask } from '../helpers/http.js';
 import { LANES, type Lane } from '../helpers/lanes.js';
 import { nothingIsLeft } from '../helpers/leaks.js';
-import { meshNode, named, trustOwnCertificate } from '../helpers/mesh.js';
+import { hosts, meshNode, named, trustOwnCertificate } from '../helpers/mesh.js';
 import { newRelay, type TestRelay } from '../helpers/relay.js';
 import { silentAddresses } from '../helpers/silent.js';
 import { eventually } from '../helpers/wait.js';
@@ -20,15 +20,6 @@ nothingIsLeft();
 const NAME = 'relays.test';
 /** Below the range that systems take outgoing ports from. */
 const PORT = 21_443;
-let lastHost = 0;
-
-/** Addresses of this machine that no other test has: all of 127.0.0.0/8 is. */
-function hosts(count: number): string[] {
-  return [...Array(count)].map(() => {
-    lastHost += 1;
-    return `127.${process.pid % 200}.${Math.floor(lastHost / 200) + 7}.${(lastHost % 200) + 1}`;
-  });
-}
 
 /** A relay at its own address, whose relays are found as `discover` says. */
 function node(

@@ -87,3 +87,13 @@ export function idsOf(node: TestRelay, key: NodeKey): number[] {
   const ended = new Set(node.disconnected.map(({ id }) => id));
   return node.connected.filter((event) => event.key === name && !ended.has(event.id)).map(({ id }) => id);
 }
+
+let lastHost = 0;
+
+/** Addresses of this machine that no other test has: all of 127.0.0.0/8 is. */
+export function hosts(count: number): string[] {
+  return [...Array(count)].map(() => {
+    lastHost += 1;
+    return `127.${process.pid % 200}.${Math.floor(lastHost / 200) + 7}.${(lastHost % 200) + 1}`;
+  });
+}

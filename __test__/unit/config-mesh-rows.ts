@@ -7,6 +7,7 @@ export const BAD_MESH = {
     ...[[{ dns: { name: 'a b' } }], [{ dns: { name: 'a', tlsName: '[::1]' } }], [{ dns: { name: 'a', ttl: 1 } }]],
     ...[[{ dns: { name: 'a', server: 'ns.test' } }], [{ dns: { name: 'a', server: '127.0.0.1:0' } }]],
     ...[[{ srv: '' }], [{ srv: 5 }], [{ srv: { name: '::1' } }], [{ file: '' }], [{ file: '~/relays' }]],
+    ...[[{ nats: false }], [{ nats: 'x' }], [{ nats: true, file: '/f' }]],
   ],
   'mesh.drainDelay': ['', '2', '-1s', -1, null],
   'mesh.mode': ['', 'Full', 'on demand', true, null],
@@ -41,6 +42,12 @@ const meshKey = 'ab'.repeat(32);
 /** Settings that contradict each other, with the setting that is to blame. */
 export const MESH_CONTRADICTIONS: [string, object, string][] = [
   ['NATS without a mesh key', { nats: { servers: 'a' } }, 'nats.servers'],
+  ['a source in NATS without servers', { meshKey, mesh: { discover: [{ nats: true }] } }, 'mesh.discover'],
+  [
+    'two sources in NATS',
+    { meshKey, mesh: { discover: [{ nats: true }, { nats: true }] }, nats: { servers: 'a' } },
+    'mesh.discover',
+  ],
   ['credentials without servers', { meshKey, nats: { credsFile: '/c' } }, 'nats.credsFile'],
   ['authorities without servers', { meshKey, nats: { tls: { caFile: '/c' } } }, 'nats.tls.caFile'],
   ['a user and credentials', { meshKey, nats: { servers: 'u:p@a', credsFile: '/c' } }, 'nats.credsFile'],

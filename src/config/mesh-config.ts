@@ -66,6 +66,8 @@ export interface DiscoverConfig {
   readonly srv?: SrvSourceConfig | string | undefined;
   /** A file with a relay on each line, as in `meshWith`; `#` begins a comment. The relay reads it again when it changes. */
   readonly file?: string | undefined;
+  /** Relays that announce themselves in NATS, as this one then does. Requires `nats.servers`. */
+  readonly nats?: true | undefined;
 }
 
 /** A name whose A and AAAA records are relays. */

@@ -7,8 +7,8 @@ import { parseNatsServer } from '../protocol/nats-server.js';
 import { group } from './groups.js';
 import { bad, duration, hostname, list, objects, path, text, whole } from './values.js';
 
-const SOURCES = 'must be a list of objects, each with dns, srv or file';
-const ONE_OF = 'must be an object with one of dns, srv and file';
+const SOURCES = 'must be a list of objects, each with dns, srv, file or nats';
+const ONE_OF = 'must be an object with one of dns, srv, file and nats';
 const DNS = 'must be an object of name, port, tlsName and server';
 const SRV = 'must be a name, or an object of name, tlsName and server';
 const NAME = 'must be a DNS name';
@@ -44,14 +44,24 @@ const srv = z.union(
 );
 
 const source = z
-  .strictObject({ dns: dns.optional(), srv: srv.optional(), file: path.optional() }, SOURCES)
+  .strictObject(
+    {
+      dns: dns.optional(),
+      srv: srv.optional(),
+      file: path.optional(),
+      nats: z.literal(true, 'must be true').optional(),
+    },
+    SOURCES,
+  )
   .refine((given) => Object.values(given).filter((one) => one !== undefined).length === 1, ONE_OF);
 
 /** A source of relays. Exactly one of the fields is there. */
 export type DiscoverSource = z.output<typeof source>;
 
 export const mesh = group({
-  discover: objects(source, SOURCES).default([]).describe('where relays to mesh with are found: dns, srv or file'),
+  discover: objects(source, SOURCES)
+    .default([])
+    .describe('where relays to mesh with are found: dns, srv, file or nats'),
   mode: z.enum(['full'], 'must be full').default('full').describe('full: every relay keeps the keys of all others'),
   region: text(REGION)
     .regex(/^[\w-]{1,64}$/, REGION)
@@ -78,6 +88,18 @@ export const nats = group({
     caFile: path.optional().describe('file with the authorities of the certificates of NATS, in PEM'),
   }),
 });
+
+/** Problems of sources that need NATS. */
+export function sourceProblems({ discover = [], mode }: z.output<typeof mesh>, servers: readonly unknown[]): Problem[] {
+  const count = discover.filter((one) => one.nats).length;
+  const path = 'mesh.discover';
+  if (count > 1) return [{ path, message: 'only one source can be nats' }];
+  if (count === 1 && servers.length === 0) return [{ path, message: 'the source nats needs nats.servers' }];
+  const isIdle = count === 1 && (mode as string) !== 'full';
+  return isIdle
+    ? [{ path, message: `the source nats is for the mode full: ${mode} finds relays in NATS by itself` }]
+    : [];
+}
 
 /** Problems of the settings of NATS that are valid alone, but not together. */
 export function natsProblems(given: z.output<typeof nats>): Problem[] {

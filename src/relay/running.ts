@@ -4,7 +4,9 @@ import { keyFileOf, type Settings } from '../config.js';
 import { Gate, type GateEvents, type GateOptions } from '../control/admission/gate.js';
 import { BootstrapDns } from '../control/bootstrap-dns.js';
 import type { DataPathTimes } from '../control/data-path.js';
+import type { RelayLoad } from '../control/directory/directory.js';
 import { Discovery, type DiscoveryParts } from '../control/mesh/discovery.js';
+import { NatsSource } from '../control/mesh/nats-source.js';
 import { SelfCheck } from '../control/mesh/self-check.js';
 import { listed } from '../control/mesh/wanted.js';
 import { MESH_TIMES, Mesh, type MeshTimes } from '../control/mesh.js';
@@ -28,6 +30,7 @@ import { type CertificateTimes, RelayCertificates } from './certificates.js';
 import { runCommands } from './commands.js';
 import { RelayDebugSource } from './debug-source.js';
 import { boundConnections, type ConnectionBound } from './descriptors.js';
+import { natsDirectory } from './directory.js';
 import { Drain } from './drain.js';
 import { Listeners } from './listeners.js';
 import type { Materials, Reread } from './materials.js';
@@ -137,7 +140,13 @@ export class RunningRelay {
       );
       const { mesh } = this;
       const follow: DiscoveryParts['follow'] = (found) => mesh.follow(found);
-      this.discovery = new Discovery(meshSources(settings.mesh.discover, barrier), { follow, log, barrier });
+      const inNats = () => {
+        const common = { settings, ownKey: publicKey, meshKey, logger, barrier };
+        const directory = natsDirectory({ ...common, port: () => this.listeners.ports.tls, load: () => this.load() });
+        return new NatsSource(directory, publicKey, barrier);
+      };
+      const sources = meshSources(settings.mesh.discover, barrier, inNats);
+      this.discovery = new Discovery(sources, { follow, log, barrier });
     }
 
     const { bootstrapDnsNames: published, unpublishedBootstrapDnsNames: unpublished } = settings;
@@ -218,6 +227,17 @@ export class RunningRelay {
   private get parts() {
     const { plane, registry, gate, mesh, discovery, certificates, http, listeners, strangers, metrics } = this;
     return { plane, registry, gate, mesh, discovery, certificates, http, listeners, strangers, metrics };
+  }
+
+  /** How much this relay has to do, as other relays of the region see it. */
+  private load(): RelayLoad {
+    const { mesh, plane, registry } = this;
+    const counters = plane.counters.readAll();
+    return {
+      clients: registry.figures().connections,
+      links: (mesh?.status() ?? []).filter(({ state }) => state === 'connected').length,
+      packets: counters['packets_received:disco'] + counters['packets_received:other'],
+    };
   }
 
   /**

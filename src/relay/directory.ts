@@ -1,0 +1,45 @@
+import type { Settings } from '../config.js';
+import type { Directory, RelayLoad } from '../control/directory/directory.js';
+import { NatsDirectory } from '../control/directory/nats-directory.js';
+import type { Barrier } from '../faults/barrier.js';
+import type { Logger } from '../logger.js';
+import type { NodeKey } from '../protocol/key.js';
+import { VERSION } from '../version.js';
+import { digestOf, fleetSettings } from './fleet-settings.js';
+
+/** What the directory says of this relay. */
+export interface DirectoryParts {
+  readonly settings: Settings;
+  readonly ownKey: NodeKey;
+  readonly meshKey: string;
+  /** The port of the relay's listener. */
+  port(): number;
+  load(): RelayLoad;
+  readonly logger: Logger;
+  readonly barrier: Barrier;
+}
+
+/** The directory of the region in NATS. It connects when it is started. */
+export function natsDirectory({ settings, ownKey, meshKey, port, load, logger, barrier }: DirectoryParts): Directory {
+  const { mesh, nats, hostname } = settings;
+  const digest = digestOf(settings);
+  return new NatsDirectory({
+    relay: ownKey,
+    meshKey,
+    region: mesh.region,
+    servers: nats.servers,
+    credsFile: nats.credsFile,
+    caFile: nats.tls.caFile,
+    facts: () => ({
+      address: mesh.advertise.address,
+      port: mesh.advertise.port ?? port(),
+      tlsName: mesh.advertise.tlsName ?? hostname,
+      version: VERSION,
+      load: load(),
+      settings: digest,
+    }),
+    settings: () => fleetSettings(settings),
+    log: (level, facts, text) => logger[level](facts, text),
+    barrier,
+  });
+}
