@@ -17,12 +17,15 @@ export interface Table {
   readonly rows: readonly Row[];
 }
 
-/** The tables as Markdown. */
-export function render(tables: readonly Table[]): string {
+/** The guide and the tables, as one page of Markdown. */
+export function render(guide: string, tables: readonly Table[]): string {
   const rows = tables.flatMap((table) => table.rows);
   const count = (state: string) => rows.filter((row) => stateOf(row) === state).length;
   const head = [
     '# derper and derpkit, feature by feature',
+    '',
+    guide,
+    '## Every feature',
     '',
     '`npx vitest run --project repo parity -u` makes this page from `__test__/repo/parity`, and a test compares the two. The interop',
     'suite compares the flags and metrics with those that the real `derper` prints. Each row names a test that fails if derpkit differs',
