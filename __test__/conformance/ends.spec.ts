@@ -242,15 +242,15 @@ describe.each(LANES_AND_TLS)('the last data of another relay, $name', (lane) => 
       const address = { address: '127.0.0.1', port: other.port };
       const roots = face === 'tls' ? [new X509Certificate(ownCertificate().chain).raw] : null;
       const target = { host: 'localhost', authority: `localhost:${other.port}`, meshKey: MESH_KEY, timeout: 10_000 };
-      harness.plane.dial(1, { ...target, address, roots });
+      harness.plane.dial(1, { ...target, address, roots, watch: true });
       const end = await other.linked();
       end.send(...keys.map((key) => peerPresentFrame({ key, address: '192.0.2.1', port: 1, flags: 0, appName: '' })));
       await leave(end, way);
       await eventually(
-        () => harness.heard.includes('the end'),
-        () => `the end of the link; it has said ${harness.heard.length} things`,
+        () => harness.told.includes('the end'),
+        () => `the end of the link; it has said ${harness.told.length} things`,
       );
-      expect(harness.heard).toEqual([...keys, 'the end']);
+      expect(harness.told).toEqual([...keys, 'the end']);
     },
   );
 });

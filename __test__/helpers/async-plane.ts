@@ -75,6 +75,11 @@ class AsyncPlane implements DataPlane {
     this.down.push(() => this.inner.route(...crossed));
   }
 
+  missing(...args: Parameters<DataPlane['missing']>): void {
+    const crossed = cross(args);
+    this.down.push(() => this.inner.missing(...crossed));
+  }
+
   gone(...args: Parameters<DataPlane['gone']>): void {
     const crossed = cross(args);
     this.down.push(() => this.inner.gone(...crossed));
@@ -183,6 +188,16 @@ class Upward implements PlaneEvents {
   pulled(...args: Parameters<PlaneEvents['pulled']>): void {
     const crossed = cross(args);
     this.raise(`connection ${args[0]}`, () => this.to.pulled(...crossed));
+  }
+
+  lookup(...args: Parameters<PlaneEvents['lookup']>): void {
+    const crossed = cross(args);
+    this.raise(`key ${args[0]}`, () => this.to.lookup(...crossed));
+  }
+
+  heard(...args: Parameters<PlaneEvents['heard']>): void {
+    const crossed = cross(args);
+    this.raise(`key ${args[0]}`, () => this.to.heard(...crossed));
   }
 
   linkOpen(...args: Parameters<PlaneEvents['linkOpen']>): void {

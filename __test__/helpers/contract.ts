@@ -1,5 +1,6 @@
 /** Stands between a plane and what is above it, and notes where the events break what `plane.ts` promises. */
 import type { CloseReason, ConnectionId, LinkId, Login, PacketDrop, PlaneEvents } from '../../src/plane/plane.js';
+import type { NodeKey } from '../../src/protocol/key.js';
 
 export class Contract implements PlaneEvents {
   readonly violations: string[] = [];
@@ -60,6 +61,14 @@ export class Contract implements PlaneEvents {
   pulled(id: ConnectionId): void {
     this.alive(id, 'pulled');
     this.to.pulled(id);
+  }
+
+  lookup(key: NodeKey): void {
+    this.to.lookup(key);
+  }
+
+  heard(key: NodeKey): void {
+    this.to.heard(key);
   }
 
   duplex(...args: Parameters<PlaneEvents['duplex']>): void {

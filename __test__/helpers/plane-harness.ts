@@ -16,7 +16,7 @@ import type {
   PacketDrop,
   PlaneEvents,
 } from '../../src/plane/plane.js';
-import { generateKeyPair } from '../../src/protocol/key.js';
+import { generateKeyPair, type NodeKey } from '../../src/protocol/key.js';
 import { planePolicy } from '../../src/relay/policy.js';
 import { type ClientOptions, DerpClient } from './client.js';
 import { Contract } from './contract.js';
@@ -36,7 +36,10 @@ export class PlaneHarness implements PlaneEvents {
   readonly ends = new Map<number, CloseReason>();
   readonly pulls: number[] = [];
   /** What links have said: who is there, who is not, and that it has ended. */
-  readonly heard: string[] = [];
+  readonly told: string[] = [];
+  /** Keys that the plane asked for, and keys that it owes a PeerGone for. */
+  readonly lookups: NodeKey[] = [];
+  readonly sources: NodeKey[] = [];
   readonly needs: CertificateNeed[] = [];
   readonly duplexes = new Map<number, Duplex>();
   /** What clients said about their home. */
@@ -140,12 +143,18 @@ export class PlaneHarness implements PlaneEvents {
   prefer(id: number, home: boolean, changes: number): void {
     this.moves.push({ id, home, changes });
   }
+  lookup(key: NodeKey): void {
+    this.lookups.push(key);
+  }
+  heard(key: NodeKey): void {
+    this.sources.push(key);
+  }
   linkOpen(): void {}
   linkPeers(_link: LinkId, changes: readonly LinkChange[]): void {
-    this.heard.push(...changes.map(({ key, present }) => (present ? key : `not ${key}`)));
+    this.told.push(...changes.map(({ key, present }) => (present ? key : `not ${key}`)));
   }
   linkClosed(): void {
-    this.heard.push('the end');
+    this.told.push('the end');
   }
   certificateNeeded(need: CertificateNeed): void {
     this.needs.push(need);

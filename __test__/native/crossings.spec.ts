@@ -117,6 +117,7 @@ async function exercise(relay: Relay, plane: DataPlane, serverKey: DerpClient['k
     roots: [],
     meshKey: MESH_KEY,
     timeout: 1000,
+    watch: true,
   });
   plane.hangUp(999);
   plane.certificates({ certificates: [], otherwise: 'refuse' });

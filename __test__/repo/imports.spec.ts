@@ -25,6 +25,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'plane/snapshot.ts': {},
   'plane/packet-tap.ts': { types: ['plane/counters.ts', 'protocol/'] },
   'plane/policy.ts': { types: ['protocol/'] },
+  'plane/mesh-link.ts': { types: ['plane/ids.ts', 'protocol/'] },
   'plane/plane.ts': {
     ours: ['plane/snapshot.ts'],
     types: [
@@ -32,6 +33,7 @@ const RULES: Readonly<Record<string, Rule>> = {
       'plane/certificate-set.ts',
       'plane/counters.ts',
       'plane/failures.ts',
+      'plane/mesh-link.ts',
       'plane/packet-tap.ts',
       'plane/policy.ts',
       'protocol/',

@@ -153,6 +153,16 @@ export interface Counters extends Readonly<Record<DropCounter | FailureCounter, 
   readonly 'over_budget:queued_bytes': number;
   /** How often `limits.peerGonePairs` made a connection forget a peer. */
   readonly 'over_budget:peer_gone_pairs': number;
+  /** Keys that the data plane asked the control plane for. */
+  readonly 'lookups:asked': number;
+  /** Keys that the control plane answered as being nowhere; a policy without lookups answers so, too. */
+  readonly 'lookups:missing': number;
+  /** Packets to a key that was known to be nowhere. */
+  readonly 'lookups:missed': number;
+  /** Packets to an unknown key that the limit of their connection kept from being looked up. */
+  readonly 'lookups:limited': number;
+  /** Packets to an unknown key that were dropped because too many keys, or too many bytes, waited for answers. */
+  readonly 'lookups:crowded': number;
 }
 
 /** The name of a counter; its labels follow behind colons. */

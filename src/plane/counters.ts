@@ -93,6 +93,11 @@ const PLAIN_COUNTERS = [
   'over_budget:partial_bytes',
   'over_budget:queued_bytes',
   'over_budget:peer_gone_pairs',
+  'lookups:asked',
+  'lookups:missing',
+  'lookups:missed',
+  'lookups:limited',
+  'lookups:crowded',
 ] as const;
 
 /** The numeric labels of `write_frames`; the last label, `more`, has no number. */

@@ -30,6 +30,7 @@ import type { CertificateNeed, CertificateSet } from './certificate-set.js';
 import type { CounterPage, DropReason } from './counters.js';
 import type { Failure } from './failures.js';
 import type { ConnectionId, LinkId, ListenerId, PeerAddress } from './ids.js';
+import type { DialTarget, LinkChange } from './mesh-link.js';
 import type { PacketTap, TapOptions } from './packet-tap.js';
 import type { PlanePolicy, ReceiveRate } from './policy.js';
 import type { Snapshot } from './snapshot.js';
@@ -37,8 +38,9 @@ import type { Snapshot } from './snapshot.js';
 export type { Certificate, CertificateNeed, CertificateSet } from './certificate-set.js';
 export type { Failure } from './failures.js';
 export type { ConnectionId, LinkId, ListenerId, PeerAddress } from './ids.js';
+export type { DialTarget, LinkChange } from './mesh-link.js';
 export type { PacketTap, TapBatch, TapFrame, TapOptions } from './packet-tap.js';
-export type { PlaneDeadlines, PlaneLimits, PlanePolicy, ReceiveRate } from './policy.js';
+export type { PlaneDeadlines, PlaneLimits, PlaneLookups, PlanePolicy, ReceiveRate } from './policy.js';
 export { LINK_COLUMNS, SNAPSHOT_COLUMNS, type Snapshot } from './snapshot.js';
 
 /** The implementation: `js` is JavaScript alone, `native` is the addon. */
@@ -94,8 +96,19 @@ export interface DataPlane {
    * Sets the mesh link for a key that is not connected here; `null` removes it. Local connections need no route:
    * `admit` enters them, their end removes them, and they take precedence over links. A route outlives its link: until
    * it changes, packets for it are dropped, reason `mesh_down`.
+   *
+   * A link also answers a `lookup` of the key: what waits goes into the link in its order, ahead of every later packet. It is
+   * dropped instead where the key has a connection here by then (`unknown_dest`), or the link is not open (`mesh_down`). The
+   * key is no known miss any more.
    */
   route(key: NodeKey, via: LinkId | null): void;
+  /**
+   * The key is nowhere: answers a `lookup`. Drops what waits, reason `unknown_dest`; each waiting disco packet that has a
+   * token of its sender's {@link PlanePolicy.notHere} is answered with NotHere, if that connection is still there. The key
+   * is a known miss from now on. If it has a connection here by now, what waits is dropped, and nothing else happens. No
+   * effect without {@link PlanePolicy.lookups}.
+   */
+  missing(key: NodeKey): void;
   /**
    * Reports that a key has left the region. Every connection that was sent a packet from the key gets one PeerGone, and
    * another one only after another packet. Takes effect in order with `admit` and `route`.
@@ -123,7 +136,7 @@ export interface DataPlane {
    * Connects to another relay as its mesh peer: TCP, TLS, HTTP, login with the plane's own key. `linkOpen` or
    * `linkClosed` follows. Over TLS 1.3, a plane that sees a meta certificate in the relay's chain starts fast.
    *
-   * The plane subscribes to the relay's clients (WatchConns), unless the relay has the plane's own key. Packets that
+   * With `watch`, the plane subscribes to the relay's clients, unless the relay has the plane's own key. Packets that
    * `route` directs to the link leave as ForwardPacket frames, in order within each kind, from two queues of
    * {@link PlanePolicy.linkQueueDepth}. A full queue drops a packet, reason `mesh_queue`; the end of the link drops
    * the rest, reason `mesh_down`. No sender waits for a link.
@@ -188,6 +201,18 @@ export interface PlaneEvents {
   prefer(id: ConnectionId, home: boolean, changes: number): void;
   /** There is room for the next part of a dump that was sent with `pull`. */
   pulled(id: ConnectionId): void;
+
+  /**
+   * A client has sent a packet to a key that has neither a connection here nor a route: `route` or `missing` answers. The
+   * packets wait until then. Raised once for each answer, and only with {@link PlanePolicy.lookups}, which bounds it.
+   */
+  lookup(key: NodeKey): void;
+  /**
+   * The plane begins to owe a PeerGone for a key that has no connection here: until now, no connection was owed one. Not
+   * raised again before `gone` of the key, or before all connections that are owed one have ended or forgotten it. Raised
+   * only with {@link PlanePolicy.lookups}.
+   */
+  heard(key: NodeKey): void;
 
   /**
    * A dial has succeeded: the other relay has admitted this one. `serverKey` is its key; it equals our own if we
@@ -342,31 +367,4 @@ export interface Adoption {
   readonly leftover: Uint8Array;
   /** See {@link Login.notIdeal}. */
   readonly notIdeal: boolean;
-}
-
-/** A relay to dial. */
-export interface DialTarget {
-  /** The address to connect to. */
-  readonly address: PeerAddress;
-  /**
-   * The relay's name, or its address without brackets. Its certificate must be valid for it; SNI carries it if it is a
-   * name.
-   */
-  readonly host: string;
-  /** The Host header: `host`, in brackets where it is an IPv6 address, with its port unless that is 443. */
-  readonly authority: string;
-  /** Trusted certificates, DER; unusable ones are skipped. `null` for plain HTTP. */
-  readonly roots: readonly Uint8Array[] | null;
-  /** The mesh key: 64 lower-case hex digits. */
-  readonly meshKey: string;
-  /** For the whole dial, from the first SYN to ServerInfo. */
-  readonly timeout: number;
-}
-
-/** A PeerPresent frame, or a PeerGone frame with any reason. */
-export interface LinkChange {
-  /** The peer. */
-  readonly key: NodeKey;
-  /** True if the peer connected, false if it left. */
-  readonly present: boolean;
 }

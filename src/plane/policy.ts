@@ -28,6 +28,11 @@ export interface PlanePolicy {
     /** Frames per second in the long run. */
     readonly perSecond: number;
   };
+  /**
+   * How the plane asks the control plane for keys that have neither a connection nor a route; `null`: it does not, and
+   * packets to such keys are dropped at once.
+   */
+  readonly lookups: PlaneLookups | null;
   /** Socket options. */
   readonly tcp: {
     /** TCP keepalive idle time; 0 keeps the system's. */
@@ -60,6 +65,42 @@ export interface PlanePolicy {
    * connection, and no other, until the debt is paid.
    */
   readonly receiveRate: ReceiveRate | null;
+}
+
+/**
+ * The bounds of lookups. A SendPacket to a key that has neither a connection nor a route meets the first rule that holds:
+ *
+ * 1. The key is a known miss: the packet is dropped as without lookups (`unknown_dest`; NotHere for a disco packet, within
+ *    {@link PlanePolicy.notHere}). Counted `lookups:missed`.
+ * 2. The plane has asked for the key: the packet waits behind the others of the key.
+ * 3. The plane asks for `keys` keys already: dropped as by rule 1. Counted `lookups:crowded`.
+ * 4. The connection has no token: dropped as by rule 1. Counted `lookups:limited`.
+ * 5. The plane raises `lookup`, counted `lookups:asked`, and the packet waits.
+ *
+ * Of each key and kind (disco, other), at most {@link PlanePolicy.queueDepth} packets wait; the oldest one makes room,
+ * reason `queue_head`. A packet that would take all waiting packets above `bytes` is dropped as by rule 1, counted
+ * `lookups:crowded`; its key stays asked for. A disco packet takes its token of `notHere` when it begins to wait.
+ *
+ * Packets wait even after their sender has ended. A tap shows them once it is known what becomes of them. `admit` makes its
+ * key no known miss; what waits for the key is dropped when the answer comes. A policy without lookups answers all lookups
+ * as `missing` does, and forgets all misses; `shutdown` drops what waits, reason `unknown_dest`.
+ *
+ * ForwardPacket never causes a lookup. One to a key that has no connection here is answered with NotHere whatever its kind,
+ * within the `notHere` of the mesh peer; without lookups, only a disco packet is.
+ */
+export interface PlaneLookups {
+  /** Lookups per second that one connection may cause in the long run. */
+  readonly perSecond: number;
+  /** Lookups that one connection may cause at once. */
+  readonly burst: number;
+  /** Keys that the plane may ask for at the same time. */
+  readonly keys: number;
+  /** Memory of all packets that wait for answers. */
+  readonly bytes: number;
+  /** Known misses: keys that `missing` has answered. Above this number, the oldest one is forgotten. */
+  readonly misses: number;
+  /** How long a key stays a known miss. */
+  readonly missTime: number;
 }
 
 /** A token bucket for the bytes that a connection sends. */

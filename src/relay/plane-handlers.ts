@@ -19,7 +19,7 @@ import type {
   PlaneEvents,
 } from '../plane/plane.js';
 import { formatEndpoint } from '../protocol/endpoint.js';
-import { formatNodeKey } from '../protocol/key.js';
+import { formatNodeKey, type NodeKey } from '../protocol/key.js';
 import type { Registry } from '../registry/registry.js';
 import type { RelayEvents } from './api.js';
 import type { RelayCertificates } from './certificates.js';
@@ -41,6 +41,8 @@ export interface Reported {
   readonly listeners: Listeners;
   readonly strangers: StrangersLog;
   readonly metrics: MetricsService | undefined;
+  /** Finds keys at other relays; absent where the relay does not look for any. */
+  readonly onDemand?: Pick<PlaneEvents, 'lookup' | 'heard'>;
 }
 
 /** Log lines of one kind that clients can cause at will: this many at once, then one in this many milliseconds. */
@@ -138,7 +140,17 @@ export class PlaneHandlers implements PlaneEvents {
     runCommands(this.to.plane, this.to.registry.pulled(id));
   }
 
-  closePeer(id: ConnectionId, target: Parameters<PlaneEvents['closePeer']>[1]): void {
+  lookup(key: NodeKey): void {
+    const { onDemand, plane } = this.to;
+    if (onDemand) onDemand.lookup(key);
+    else plane.missing(key);
+  }
+
+  heard(key: NodeKey): void {
+    this.to.onDemand?.heard(key);
+  }
+
+  closePeer(id: ConnectionId, target: NodeKey): void {
     const commands = this.to.registry.closePeer(target);
     const facts = { client: id, key: formatNodeKey(target), connections: commands.length };
     this.sometimes(this.closings, facts, 'mesh peer closes a client');

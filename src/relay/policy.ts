@@ -1,5 +1,5 @@
 import type { Settings } from '../config.js';
-import type { PlanePolicy } from '../plane/plane.js';
+import type { PlaneLookups, PlanePolicy } from '../plane/plane.js';
 import { MOST_CONNECTIONS } from './descriptors.js';
 
 /** derper's interval between samples of round trips, in milliseconds. */
@@ -20,6 +20,21 @@ const STRANGERS = 1 / 16;
  * once.
  */
 const LOGINS = 1 / 4;
+
+/** The lookups of a relay that finds keys on demand. */
+export const LOOKUPS: PlaneLookups = {
+  // A client that comes back asks for all of its peers at once; one that sends to random keys must cost little.
+  perSecond: 100,
+  burst: 1000,
+  // 40 ms of lookups of a thousand clients, each at its limit.
+  keys: 4096,
+  // Three thousand packets of 1400 B.
+  bytes: 4 << 20,
+  // As many as 327 clients at their limit cause while one is known.
+  misses: 65536,
+  // A client that connects elsewhere is reachable after this time.
+  missTime: 2000,
+};
 
 /**
  * The policy of the plane: some values come from settings and the rate file, the others are fixed. `connections` is the
@@ -75,6 +90,7 @@ export function planePolicy(
     // Clients give up on a silent connection after 120 s.
     keepAlive: { interval: 60_000, jitter: 5_000 },
     notHere: { burst: 3, perSecond: 1 },
+    lookups: null,
     tcp: {
       keepAlive: settings.tcpKeepaliveTime,
       userTimeout: settings.tcpUserTimeout,

@@ -268,6 +268,7 @@ export class Watch implements KeyOwner {
         roots: parts.roots,
         meshKey: parts.meshKey,
         timeout: Math.round(timeout),
+        watch: true,
       });
       if (outcome.opened) return outcome;
       failures.push(addresses.length > 1 ? `${address}: ${outcome.reason}` : outcome.reason);

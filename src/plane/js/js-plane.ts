@@ -168,6 +168,8 @@ class JsPlane implements DataPlane {
     this.context.links.route(key, via);
   }
 
+  missing(_key: NodeKey): void {}
+
   gone(key: NodeKey, reason: PeerGoneReason): void {
     for (const connection of this.context.table.takeSubscribers(key)) {
       this.each('a PeerGone', connection, () => connection.peerGone(key, reason));

@@ -161,6 +161,8 @@ export class Link implements EgressOwner, FrameSink, Timed {
     this.expect(length <= MAX_FRAME_LENGTH, `a frame of type ${type} has ${length} bytes`);
     switch (type) {
       case FrameType.PeerPresent:
+        // A relay announces clients only to links that watch.
+        return this.target.watch && length >= KEY_LENGTH && length <= MAX_PEER_FRAME;
       case FrameType.PeerGone:
         return length >= KEY_LENGTH && length <= MAX_PEER_FRAME;
       case FrameType.Ping:
@@ -225,7 +227,7 @@ export class Link implements EgressOwner, FrameSink, Timed {
     this.phase = 'login';
     const info = { meshKey: this.target.meshKey, version: PROTOCOL_VERSION, CanAckPings: true };
     this.egress.frames(sealClientInfo(keys, serverKey, JSON.stringify(info)));
-    if (serverKey !== keys.publicKey) this.egress.frames(WATCH_CONNS_FRAME);
+    if (this.target.watch && serverKey !== keys.publicKey) this.egress.frames(WATCH_CONNS_FRAME);
   }
 
   private onServerInfo(frame: Buffer): void {
