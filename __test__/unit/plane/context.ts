@@ -7,6 +7,7 @@ import type { Connection, ConnectionContext } from '../../../src/plane/js/connec
 import { EventQueue } from '../../../src/plane/js/events.js';
 import { Failures } from '../../../src/plane/js/failures.js';
 import { Links } from '../../../src/plane/js/links.js';
+import { Lookups } from '../../../src/plane/js/lookups.js';
 import { QueueTime } from '../../../src/plane/js/queue-time.js';
 import { Room } from '../../../src/plane/js/room.js';
 import { Table } from '../../../src/plane/js/table.js';
@@ -65,6 +66,11 @@ export function contextWith(changes: PolicyChanges = {}): { context: ConnectionC
     failures: new Failures(counters, queue, () => context.policy),
     barrier: queue.barrier,
     table: new Table(queue),
+    lookups: new Lookups(
+      counters,
+      () => context.policy,
+      (key) => context.table.lookup(key) !== undefined,
+    ),
     wheel,
     links: new Links(),
     parked: new Map(),

@@ -4,6 +4,7 @@ import type { ConnectionId } from '../plane.js';
 import type { PlaneContext } from './context.js';
 import type { Egress } from './egress.js';
 import type { Links } from './links.js';
+import type { Lookups } from './lookups.js';
 import type { Table } from './table.js';
 
 /** A connection, as the sessions of other connections and the table see it. */
@@ -24,4 +25,5 @@ export interface Client {
 export interface ForwardingContext extends PlaneContext {
   readonly table: Table<Client>;
   readonly links: Links;
+  readonly lookups: Lookups;
 }

@@ -152,6 +152,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.egress.frames(sealServerInfo(sharedKey));
     this.egress.flush();
     this.egress.counting = true;
+    this.context.lookups.misses.delete(key);
     this.entry = this.context.table.add(this, key);
     this.session = new Session(this, key, this.entry, this.context);
     this.sink = this.session;

@@ -38,6 +38,7 @@ import { Failures } from './failures.js';
 import { hangUp } from './hang-up.js';
 import { Links } from './links.js';
 import { TcpListener } from './listener.js';
+import { Lookups } from './lookups.js';
 import { QueueTime } from './queue-time.js';
 import { Room } from './room.js';
 import { StunListener } from './stun.js';
@@ -104,6 +105,11 @@ class JsPlane implements DataPlane {
       failures,
       barrier: events.barrier,
       table: new Table(events),
+      lookups: new Lookups(
+        this.counters,
+        () => this.context.policy,
+        (key) => this.context.table.lookup(key) !== undefined,
+      ),
       wheel: new Wheel(TICK, events.barrier),
       links: new Links(),
       parked: new Map(),
@@ -139,6 +145,7 @@ class JsPlane implements DataPlane {
 
   policy(policy: PlanePolicy): void {
     this.context.policy = policy;
+    if (!policy.lookups) this.context.lookups.stop();
     for (const connection of this.context.connections.values()) {
       this.each('a policy', connection, () => connection.onPolicy());
     }
@@ -166,9 +173,12 @@ class JsPlane implements DataPlane {
 
   route(key: NodeKey, via: LinkId | null): void {
     this.context.links.route(key, via);
+    if (via !== null) this.context.lookups.found(key);
   }
 
-  missing(_key: NodeKey): void {}
+  missing(key: NodeKey): void {
+    this.context.lookups.missing(key);
+  }
 
   gone(key: NodeKey, reason: PeerGoneReason): void {
     for (const connection of this.context.table.takeSubscribers(key)) {
@@ -301,6 +311,7 @@ class JsPlane implements DataPlane {
     }
     for (const { stream } of this.duplexes.values()) hangUp(stream);
     this.context.links.close();
+    this.context.lookups.stop();
     await ended;
     this.context.tap?.packets.stop();
     this.context.wheel.stop();

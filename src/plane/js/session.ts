@@ -8,14 +8,12 @@ import {
   KEY_LENGTH,
   looksLikeDisco,
   MAX_PING_LENGTH,
-  PeerGoneReason,
+  type PeerGoneReason,
   PING_LENGTH,
 } from '../../protocol/wire.js';
-import type { DropReason, PacketKind } from '../counters.js';
 import type { Client, ForwardingContext } from './client.js';
+import { Strays } from './strays.js';
 import type { Entry } from './table.js';
-import { TokenBucket } from './token-bucket.js';
-import { Wheel } from './wheel.js';
 
 const KEY_AT = HEADER_LENGTH;
 const PACKET_AT = HEADER_LENGTH + KEY_LENGTH;
@@ -25,7 +23,7 @@ export class Session implements FrameSink {
   readonly received = { packets: 0, bytes: 0 };
   private readonly keyBytes: Buffer;
   private home = false;
-  private notHere: TokenBucket | undefined;
+  private readonly strays: Strays;
 
   constructor(
     private readonly connection: Client,
@@ -34,6 +32,7 @@ export class Session implements FrameSink {
     private readonly context: ForwardingContext,
   ) {
     this.keyBytes = nodeKeyBytes(key);
+    this.strays = new Strays(connection, key, context);
   }
 
   onHeader(type: number, length: number): boolean {
@@ -117,21 +116,14 @@ export class Session implements FrameSink {
     this.context.counters.add('bytes_received', payload);
     const destination = readNodeKey(frame, KEY_AT);
     const to = this.context.table.lookup(destination);
-    const via = to ? undefined : this.context.links.via(destination);
-    const link = via === undefined ? undefined : this.context.links.open(via);
-    const dropped = to || link ? undefined : via === undefined ? 'unknown_dest' : 'mesh_down';
-    const kind = disco ? 'disco' : 'other';
-    this.context.tap?.record(this.key, destination, kind, frame.subarray(PACKET_AT), dropped);
-    if (!to && via === undefined) {
-      this.unknown(this.key, destination, disco, payload, 'unknown_dest');
-      return;
-    }
     if (!to) {
-      this.context.counters.add('packets_forwarded_out');
-      if (link) link.forward(this.key, destination, frame.subarray(PACKET_AT), disco);
-      else this.dropped(this.key, destination, kind, payload, 'mesh_down');
+      const packet = frame.subarray(PACKET_AT);
+      const via = this.context.links.via(destination);
+      if (via === undefined) this.strays.unknown({ source: this.key, destination, disco, packet });
+      else this.strays.forward(destination, disco, packet, via);
       return;
     }
+    this.context.tap?.record(this.key, destination, disco ? 'disco' : 'other', frame.subarray(PACKET_AT));
     // SendPacket and RecvPacket have equal lengths: with another type and key the frame is ready, in place.
     frame[0] = FrameType.RecvPacket;
     frame.set(this.keyBytes, KEY_AT);
@@ -147,31 +139,12 @@ export class Session implements FrameSink {
     const payload = frame.length - packetAt;
     const disco = looksLikeDisco(frame, packetAt, frame.length);
     const to = this.context.table.lookup(destination);
-    const kind = disco ? 'disco' : 'other';
-    const dropped = to ? undefined : 'unknown_dest_on_fwd';
-    this.context.tap?.record(source, destination, kind, frame.subarray(packetAt), dropped);
     if (!to) {
-      this.unknown(source, destination, disco, payload, 'unknown_dest_on_fwd');
+      this.strays.forwarded({ source, destination, disco, packet: frame.subarray(packetAt) });
       return;
     }
+    this.context.tap?.record(source, destination, disco ? 'disco' : 'other', frame.subarray(packetAt));
     to.egress.packet({ frame: forwarded(frame, source), payload, source, disco, queuedAt: 0 });
-  }
-
-  private dropped(source: NodeKey, destination: NodeKey, kind: PacketKind, payload: number, reason: DropReason): void {
-    this.context.counters.dropped(reason, kind, payload);
-    if (this.context.policy.watchedDrops.includes(destination))
-      this.context.events.dropped(source, destination, reason);
-  }
-
-  private unknown(source: NodeKey, destination: NodeKey, disco: boolean, payload: number, reason: DropReason): void {
-    this.context.counters.dropped(reason, disco ? 'disco' : 'other', payload);
-    if (this.context.policy.watchedDrops.includes(destination))
-      this.context.events.dropped(source, destination, reason);
-    if (!disco) return;
-    const now = Wheel.now();
-    const { perSecond, burst } = this.context.policy.notHere;
-    this.notHere ??= new TokenBucket(perSecond, burst, now);
-    if (this.notHere.take(1, now)) this.peerGone(destination, PeerGoneReason.NotHere);
   }
 
   private onNotePreferred(home: boolean): void {

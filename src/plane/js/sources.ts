@@ -28,7 +28,9 @@ export class Sources {
     if (this.told.has(source)) return;
     if (this.told.size >= this.context.policy.limits.peerGoneSubscriptions) this.forgetOldest();
     this.told.add(source);
-    this.context.table.subscribe(source, this.connection);
+    const isFirst = this.context.table.subscribe(source, this.connection);
+    if (isFirst && this.context.policy.lookups && !this.context.table.lookup(source))
+      this.context.events.raise((to) => to.heard(source));
     if (this.context.policy.countSenders) {
       this.sketch ??= new SenderSketch();
       this.sketch.insert(source);

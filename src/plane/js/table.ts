@@ -66,14 +66,12 @@ export class Table<C extends TableMember> {
     if (successor && successor !== entry.active) this.activate(entry, successor);
   }
 
-  /** Notes that a packet of `source` was written to `destination`. */
-  subscribe(source: NodeKey, destination: C): void {
-    let connections = this.told.get(source);
-    if (!connections) {
-      connections = new Set();
-      this.told.set(source, connections);
-    }
-    connections.add(destination);
+  /** Notes that a packet of `source` was written to `destination`. Returns whether it is the first such connection. */
+  subscribe(source: NodeKey, destination: C): boolean {
+    const connections = this.told.get(source);
+    if (connections) connections.add(destination);
+    else this.told.set(source, new Set([destination]));
+    return connections === undefined;
   }
 
   unsubscribe(source: NodeKey, destination: C): void {
