@@ -50,10 +50,10 @@ export class OtherRelay {
     return this.arrived.length;
   }
 
-  /** The next connection, which has logged in and watches. */
-  async linked(): Promise<OtherEnd> {
+  /** The next connection, which has logged in and watches, unless it is not to. */
+  async linked(watch = true): Promise<OtherEnd> {
     const end = await this.next();
-    await end.login();
+    await end.login(watch);
     return end;
   }
 }
@@ -64,21 +64,22 @@ export class OtherEnd {
     private readonly keys: KeyPair,
   ) {}
 
-  /** Plays the login through, up to WatchConns. Returns what the dialling relay has said of itself. */
-  async login(): Promise<OpenedLogin & { readonly request: string }> {
+  /** Plays the login through, up to WatchConns if there is to be one. Returns what the dialling relay has said of itself. */
+  async login(watch = true): Promise<OpenedLogin & { readonly request: string }> {
     const request = (await this.wire.takeThrough('\r\n\r\n')).toString('latin1');
     this.wire.write(switchingProtocols(this.keys.publicKey), serverKeyFrame(this.keys.publicKey));
-    return { ...(await this.finishLogin()), request };
+    return { ...(await this.finishLogin(watch)), request };
   }
 
   /** The same from behind the greeting on. */
-  async finishLogin(): Promise<OpenedLogin> {
+  async finishLogin(watch = true): Promise<OpenedLogin> {
     const info = await this.frame();
     if (info.type !== FrameType.ClientInfo) throw new Error(`the first frame has type ${info.type}`);
     const login = openClientInfo(info.body, this.keys.privateKey);
     this.wire.write(sealServerInfo(login.sharedKey));
-    const watch = await this.frame();
-    if (watch.type !== FrameType.WatchConns) throw new Error(`the second frame has type ${watch.type}`);
+    if (!watch) return login;
+    const second = await this.frame();
+    if (second.type !== FrameType.WatchConns) throw new Error(`the second frame has type ${second.type}`);
     return login;
   }
 

@@ -5,6 +5,7 @@ import { expect, onTestFinished } from 'vitest';
 import { parseSettings } from '../../src/config.js';
 import { parsePair, servedSet } from '../../src/control/certificates.js';
 import type {
+  Admission,
   CertificateNeed,
   CertificateSet,
   CloseReason,
@@ -40,6 +41,7 @@ export class PlaneHarness implements PlaneEvents {
   /** Keys that the plane asked for, and keys that it owes a PeerGone for. */
   readonly lookups: NodeKey[] = [];
   readonly sources: NodeKey[] = [];
+  readonly opened: LinkId[] = [];
   readonly needs: CertificateNeed[] = [];
   readonly duplexes = new Map<number, Duplex>();
   /** What clients said about their home. */
@@ -110,9 +112,12 @@ export class PlaneHarness implements PlaneEvents {
     return { client, login };
   }
 
-  async admitted(options: ClientOptions = {}): Promise<{ client: DerpClient; id: number }> {
+  async admitted(
+    options: ClientOptions = {},
+    admission: Admission = NO_RIGHTS,
+  ): Promise<{ client: DerpClient; id: number }> {
     const { client, login } = await this.loggingIn(options);
-    this.plane.admit(login.id, NO_RIGHTS);
+    this.plane.admit(login.id, admission);
     await client.expect('ServerInfo');
     return { client, id: login.id };
   }
@@ -149,7 +154,9 @@ export class PlaneHarness implements PlaneEvents {
   heard(key: NodeKey): void {
     this.sources.push(key);
   }
-  linkOpen(): void {}
+  linkOpen(link: LinkId): void {
+    this.opened.push(link);
+  }
   linkPeers(_link: LinkId, changes: readonly LinkChange[]): void {
     this.told.push(...changes.map(({ key, present }) => (present ? key : `not ${key}`)));
   }

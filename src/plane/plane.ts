@@ -6,8 +6,8 @@
  *
  * - **Per connection, not per packet.** No method is called and no event is raised for a relayed packet.
  * - **Two threads.** A command states what shall be, and returns before it is done; only a Promise answers. Commands
- *   take effect in the order of the calls. The events of one connection or link arrive in their order; events of
- *   different connections have no order. Arguments are plain data that a structured clone preserves; only the streams
+ *   take effect in the order of the calls. The events of one connection, link or key arrive in their order; events of
+ *   different ones have no order. Arguments are plain data that a structured clone preserves; only the streams
  *   of `duplex` and `attach` are not.
  * - **Ids** are integers below 2^53 that rise and are never reused. A command for an ended id has no effect. The plane
  *   numbers connections and listeners, the control plane numbers links.
