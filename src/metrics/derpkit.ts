@@ -55,11 +55,27 @@ export function derpkitMetrics(sources: MetricSources): Entry[] {
       int(counters.egress_contended),
       "Packets that a worker left to the worker that held a connection's lock.",
     ],
+    [
+      'counter_derpkit_lookups_total',
+      labels('what', lookups(counters)),
+      'Keys that the data plane asked for and that are nowhere, and packets that it dropped without asking.',
+    ],
     ...budgets(sources),
     ...meshMetrics(sources.mesh, sources.meshSources),
     ...(sources.admission ? admission(sources.admission) : []),
     ...certificateMetrics(sources.certificates),
   ];
+}
+
+/** Lookups of keys that are not connected here; all 0 while the relay does not look for any. */
+function lookups(counters: MetricSources['counters']): Record<string, number> {
+  return {
+    asked: counters['lookups:asked'],
+    crowded: counters['lookups:crowded'],
+    limited: counters['lookups:limited'],
+    missed: counters['lookups:missed'],
+    missing: counters['lookups:missing'],
+  };
 }
 
 /** What counts against the limits over all connections, and how often each of them was exceeded. */

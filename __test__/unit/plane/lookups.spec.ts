@@ -1,0 +1,94 @@
+import { beforeEach, expect, it } from 'vitest';
+import { WritableCounters } from '../../../src/plane/counters.js';
+import { Lookups, type WaitingStray } from '../../../src/plane/js/lookups.js';
+import type { NodeKey } from '../../../src/protocol/key.js';
+import { LOOKUPS } from '../../../src/relay/policy.js';
+import { keyOf, policyWith } from './context.js';
+
+const [SOURCE, KEY, OTHER] = [keyOf(1), keyOf(2), keyOf(3)];
+
+let here: Set<NodeKey>;
+let counters: WritableCounters;
+let lookups: Lookups;
+let log: string[];
+
+beforeEach(() => {
+  here = new Set();
+  counters = new WritableCounters();
+  log = [];
+  const policy = { ...policyWith(), lookups: LOOKUPS };
+  lookups = new Lookups(
+    counters,
+    () => policy,
+    (key) => here.has(key),
+  );
+});
+
+/** A packet that logs what becomes of it. */
+function stray(name: string, destination = KEY, length = 100): WaitingStray {
+  return {
+    source: SOURCE,
+    destination,
+    disco: name.startsWith('disco'),
+    packet: Buffer.alloc(length),
+    found: () => void log.push(`${name} found`),
+    missing: (isNowhere) => void log.push(`${name} ${isNowhere ? 'missing' : 'dropped'}`),
+  };
+}
+
+it('packets leave in the order in which they came, whatever their kind', () => {
+  lookups.ask(KEY);
+  for (const name of ['other 1', 'disco 1', 'other 2']) expect(lookups.push(stray(name), 2)).toBeUndefined();
+  lookups.found(KEY);
+  lookups.found(KEY);
+  expect(log).toEqual(['other 1 found', 'disco 1 found', 'other 2 found']);
+});
+
+it('the oldest packet of the kind goes when there is one too many, and only of this key', () => {
+  lookups.ask(KEY);
+  lookups.ask(OTHER);
+  const [first, second] = [stray('other 1'), stray('other 2')];
+  expect(lookups.push(stray('disco 1'), 1)).toBeUndefined();
+  expect(lookups.push(first, 1)).toBeUndefined();
+  expect(lookups.push(stray('other', OTHER), 1)).toBeUndefined();
+  expect(lookups.push(second, 1)).toBe(first);
+  expect(lookups.push(stray('other 3'), 1)).toBe(second);
+});
+
+it('the memory of packets is counted while they wait', () => {
+  lookups.ask(KEY);
+  lookups.ask(OTHER);
+  lookups.push(stray('other 1'), 1);
+  const one = lookups.bytes;
+  expect(one).toBeGreaterThan(100);
+  expect(lookups.hasRoom(stray('other 2'), 2 * one)).toBe(true);
+  expect(lookups.hasRoom(stray('other 2'), 2 * one - 1)).toBe(false);
+  lookups.push(stray('other 2', KEY, 50), 1);
+  expect(lookups.bytes).toBe(one - 50);
+  lookups.push(stray('other 3', OTHER), 1);
+  lookups.missing(KEY);
+  expect(lookups.bytes).toBe(one);
+  lookups.stop();
+  expect(lookups.bytes).toBe(0);
+  expect(lookups.size).toBe(0);
+});
+
+it('a key that has a connection by then is no miss', () => {
+  lookups.ask(KEY);
+  lookups.push(stray('disco'), 1);
+  here.add(KEY);
+  lookups.missing(KEY);
+  expect(log).toEqual(['disco dropped']);
+  expect(lookups.misses.size).toBe(0);
+  expect(counters.read('lookups:missing')).toBe(0);
+});
+
+it('the end of lookups answers all keys, and keeps no miss', () => {
+  for (const key of [KEY, OTHER]) lookups.ask(key);
+  lookups.push(stray('disco'), 1);
+  lookups.missing(keyOf(9));
+  lookups.stop();
+  expect(log).toEqual(['disco missing']);
+  expect(lookups.misses.size).toBe(0);
+  expect(counters.read('lookups:missing')).toBe(3);
+});
