@@ -88,8 +88,8 @@ export class OtherEnd {
   }
 
   /** The next frame that the dialling relay sends. */
-  async frame(): Promise<{ readonly type: number; readonly body: Buffer }> {
-    const header = await this.wire.take(HEADER_LENGTH);
-    return { type: header[0] as number, body: await this.wire.take(header.readUInt32BE(1)) };
+  async frame(patience?: number): Promise<{ readonly type: number; readonly body: Buffer }> {
+    const header = await this.wire.take(HEADER_LENGTH, patience);
+    return { type: header[0] as number, body: await this.wire.take(header.readUInt32BE(1), patience) };
   }
 }

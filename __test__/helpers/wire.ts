@@ -82,10 +82,11 @@ export class Wire {
   }
 
   /** Exactly the next `count` bytes. */
-  take(count: number): Promise<Buffer> {
+  take(count: number, patience = PATIENCE): Promise<Buffer> {
     return this.wait(
       () => (this.bytes.length >= count ? this.cut(count) : undefined),
       () => `${count} bytes`,
+      patience,
     );
   }
 
@@ -160,13 +161,17 @@ export class Wire {
     return taken;
   }
 
-  private wait<T>(check: () => T | undefined, what: () => string): Promise<T> {
+  private wait<T>(check: () => T | undefined, what: () => string, patience = PATIENCE): Promise<T> {
     const seen = () =>
       `${what()}; ${this.over ?? 'open'}, with ${JSON.stringify(this.bytes.toString('latin1', 0, 200))}`;
-    return this.changes.until(() => {
-      const value = check();
-      if (value === undefined && this.over) throw new Error(`the connection is over, without ${seen()}`);
-      return value;
-    }, seen);
+    return this.changes.until(
+      () => {
+        const value = check();
+        if (value === undefined && this.over) throw new Error(`the connection is over, without ${seen()}`);
+        return value;
+      },
+      seen,
+      patience,
+    );
   }
 }

@@ -83,7 +83,7 @@ export interface PlanePolicy {
  *
  * Packets wait even after their sender has ended. A tap shows them once it is known what becomes of them. `admit` makes its
  * key no known miss; what waits for the key is dropped when the answer comes. A policy without lookups answers all lookups
- * as `missing` does, and forgets all misses; `shutdown` drops what waits, reason `unknown_dest`.
+ * as `missing` does, and forgets all misses; `shutdown` drops what waits, reason `unknown_dest`, and counts no key as missing.
  *
  * ForwardPacket never causes a lookup. One to a key that has no connection here is answered with NotHere whatever its kind,
  * within the `notHere` of the mesh peer; without lookups, only a disco packet is.

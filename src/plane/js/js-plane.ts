@@ -311,7 +311,7 @@ class JsPlane implements DataPlane {
     }
     for (const { stream } of this.duplexes.values()) hangUp(stream);
     this.context.links.close();
-    this.context.lookups.stop();
+    this.context.lookups.close();
     await ended;
     this.context.tap?.packets.stop();
     this.context.wheel.stop();

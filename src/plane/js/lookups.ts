@@ -107,6 +107,11 @@ export class Lookups {
     this.misses.clear();
   }
 
+  /** The plane ends: what waits is dropped. */
+  close(): void {
+    for (const key of [...this.asked.keys()]) for (const stray of this.take(key)) stray.missing(false);
+  }
+
   private answer(key: NodeKey): void {
     const isNowhere = !this.isHere(key);
     if (isNowhere) this.counters.add('lookups:missing');
