@@ -83,6 +83,7 @@ describe('a relay of the mesh', () => {
           roots: ROOTS,
           meshKey: 'ff',
           timeout: 10_000,
+          watch: true,
         },
       },
     ]);

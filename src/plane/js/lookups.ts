@@ -74,7 +74,7 @@ export class Lookups {
    */
   push(stray: WaitingStray, depth: number): WaitingStray | undefined {
     const waiting = this.asked.get(stray.destination);
-    if (!waiting || depth <= 0) return stray;
+    if (!waiting) return stray;
     const kind = stray.disco ? 'disco' : 'other';
     waiting.strays.push(stray);
     waiting[kind] += 1;
