@@ -32,6 +32,7 @@ export interface BindingPlane {
   dial(link: number, target: object): string | null;
   hangUp(link: number): void;
   route(key: Uint8Array, via: number | null): void;
+  missing(key: Uint8Array): void;
   gone(key: Uint8Array, reason: number): void;
   send(ids: readonly number[], frames: Uint8Array, pull: boolean): void;
   newId(): number;

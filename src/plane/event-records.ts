@@ -1,5 +1,6 @@
 /**
- * The events that come with every login, as the addon writes them: bytes, which cost less than objects that the addon makes.
+ * The events that come with every login, and those of keys that have no connection here, as the addon writes them: bytes,
+ * which cost less than objects that the addon makes.
  * `crates/derp-node/src/records.rs` has the layout.
  */
 import { type NodeKey, readNodeKey } from '../protocol/key.js';
@@ -15,6 +16,8 @@ const LOGIN = 1;
 const CLOSED = 2;
 const ACTIVE = 3;
 const PREFER = 4;
+const LOOKUP = 5;
+const HEARD = 6;
 
 const NOT_IDEAL = 1;
 const CAN_ACK_PINGS = 2;
@@ -28,7 +31,8 @@ export type RecordedEvent =
   | { readonly kind: 'login'; readonly id: ConnectionId; readonly login: Login }
   | { readonly kind: 'closed'; readonly id: ConnectionId; readonly reason: CloseReason }
   | { readonly kind: 'active'; readonly id: ConnectionId; readonly key: NodeKey; readonly sequence: number }
-  | { readonly kind: 'prefer'; readonly id: ConnectionId; readonly home: boolean; readonly moves: number };
+  | { readonly kind: 'prefer'; readonly id: ConnectionId; readonly home: boolean; readonly moves: number }
+  | { readonly kind: 'lookup' | 'heard'; readonly id: 0; readonly key: NodeKey };
 
 export class EventRecords {
   /** For the addon to write into. */
@@ -66,6 +70,9 @@ export class EventRecords {
         return { kind: 'active', id, key: this.key(), sequence: this.number() };
       case PREFER:
         return { kind: 'prefer', id, home: this.byte() === 1, moves: this.word() };
+      case LOOKUP:
+      case HEARD:
+        return { kind: kind === LOOKUP ? 'lookup' : 'heard', id: 0, key: this.key() };
       default:
         throw new Error(`the addon wrote a record of kind ${kind}`);
     }

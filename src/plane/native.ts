@@ -156,6 +156,10 @@ class NativePlane implements DataPlane {
     this.plane.route(nodeKeyBytes(key), via);
   }
 
+  missing(key: NodeKey): void {
+    this.plane.missing(nodeKeyBytes(key));
+  }
+
   gone(key: NodeKey, reason: PeerGoneReason): void {
     this.plane.gone(nodeKeyBytes(key), reason);
   }
@@ -233,9 +237,9 @@ class NativePlane implements DataPlane {
     transport.once('close', () => clearTimeout(linger));
   }
 
-  dial(link: LinkId, { address: { address, port }, host, authority, roots, meshKey, timeout }: DialTarget): void {
+  dial(link: LinkId, { address, roots, ...rest }: DialTarget): void {
     if (this.closed) return;
-    const target = { address, port, host, authority, roots: roots ?? undefined, meshKey, timeout };
+    const target = { ...rest, ...address, roots: roots ?? undefined };
     const refused = this.plane.dial(link, target);
     // Later, as if the plane had raised it: an event is never raised within a call.
     const tell = () => this.events.linkClosed(link, refused as string);
@@ -354,6 +358,12 @@ class NativePlane implements DataPlane {
         break;
       case 'pulled':
         this.events.pulled(id);
+        break;
+      case 'lookup':
+        this.events.lookup(event.key);
+        break;
+      case 'heard':
+        this.events.heard(event.key);
         break;
       case 'pulse':
         this.pulsing.get(id)?.();

@@ -33,7 +33,7 @@ pub use base::close_reason::CloseReason;
 pub use base::faults::Fault;
 pub use base::network::Prefix;
 pub use base::os_hooks::{BoundUnsent, OsHooks, RoundTrip};
-pub use base::policy::Policy;
+pub use base::policy::{LookupBounds, Policy};
 pub use conn::Figures;
 pub use hub::mail::Target;
 pub use plane::{Adoption, Plane};

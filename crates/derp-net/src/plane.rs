@@ -71,9 +71,10 @@ impl Plane {
         os: OsHooks,
         wake: Wake,
     ) -> io::Result<Self> {
-        let counts_senders = policy.count_senders;
+        let (counts_senders, lookups) = (policy.count_senders, policy.lookups);
         let (shared, posts) = Shared::new(secret, policy, workers, counters, os, wake)?;
         shared.subscribers.senders.turn(counts_senders);
+        Ctx::now(&shared).bound_lookups(lookups);
         let shared = Arc::new(shared);
         let plane = Self { shared: shared.clone(), workers: Lock::default() };
         for (index, (poll, mail)) in posts.into_iter().enumerate() {
@@ -165,9 +166,11 @@ impl Plane {
     /// Replaces the policy.
     pub fn policy(&self, policy: Policy) {
         self.shared.subscribers.senders.turn(policy.count_senders);
+        let lookups = policy.lookups;
         self.shared.policy.store(Arc::new(policy));
         self.shared.mail_all(|| Mail::Policy);
         let ctx = Ctx::now(&self.shared);
+        ctx.bound_lookups(lookups);
         ctx.relieve_queues();
         ctx.relieve_pairs();
     }
@@ -222,10 +225,16 @@ impl Plane {
         }
     }
 
-    /// Says which link leads to a key that has no connection here.
+    /// Says which link leads to a key that has no connection here. With a link, that answers [`Event::Lookup`].
     pub fn route(&self, key: &NodeKey, via: Option<u64>) {
         let link = |id: u64| self.shared.links.lock().get(&id).cloned();
-        self.shared.table.route(key, via.map(|id| link(id).unwrap_or_else(|| self.shared.no_link.clone())));
+        let via = via.map(|id| link(id).unwrap_or_else(|| self.shared.no_link.clone()));
+        Ctx::now(&self.shared).route(key, via);
+    }
+
+    /// A key is nowhere: answers [`Event::Lookup`].
+    pub fn missing(&self, key: &NodeKey) {
+        Ctx::now(&self.shared).missing(key);
     }
 
     /// A source of packets has left the region.
@@ -339,6 +348,7 @@ impl Plane {
                 }
             }
         }
+        events.extend(self.shared.subscribers.heard.take().into_iter().map(|key| Event::Heard { key }));
         let drops = self.shared.drops.take();
         if !drops.is_empty() {
             events.push(Event::Drops(drops));
@@ -383,6 +393,7 @@ impl Plane {
         self.shared.wakers.lock().clear();
         // Connections that were adopted meanwhile.
         self.shared.end_orphans(None, CloseReason::Shutdown);
+        Ctx::now(&self.shared).end_lookups();
     }
 }
 

@@ -4,6 +4,8 @@ pub(crate) mod bell;
 pub(crate) mod drops;
 pub(crate) mod events;
 pub(crate) mod failures;
+pub(crate) mod heard;
+pub(crate) mod lookups;
 pub(crate) mod peer_gone;
 pub(crate) mod senders;
 pub(crate) mod strangers;

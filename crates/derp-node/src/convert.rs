@@ -113,6 +113,7 @@ pub struct BindingTarget {
     pub roots: Option<Vec<Uint8Array>>,
     pub mesh_key: String,
     pub timeout: f64,
+    pub watch: bool,
 }
 
 /// An error is the reason for which it cannot be dialled.
@@ -129,6 +130,7 @@ impl TryFrom<BindingTarget> for Target {
             roots: roots.transpose().map_err(|_| "none of the certificates to trust can be used")?,
             mesh_key: MeshKey::from_hex(&target.mesh_key).ok_or("not a mesh key")?,
             timeout: millis(target.timeout),
+            watch: target.watch,
         })
     }
 }
@@ -181,7 +183,12 @@ impl BindingEvent {
     /// `None` for the events that cross as records.
     pub(crate) fn of(event: Event) -> Option<Self> {
         Some(match event {
-            Event::Login { .. } | Event::Closed { .. } | Event::Active { .. } | Event::Prefer { .. } => return None,
+            Event::Login { .. }
+            | Event::Closed { .. }
+            | Event::Active { .. }
+            | Event::Prefer { .. }
+            | Event::Lookup { .. }
+            | Event::Heard { .. } => return None,
             Event::Watch { id } => Self::new(EventKind::Watch, id),
             Event::ClosePeer { id, target } => {
                 Self { key: Some(key_buffer(&target)), ..Self::new(EventKind::ClosePeer, id) }

@@ -241,6 +241,13 @@ impl BindingPlane {
         Ok(())
     }
 
+    /// Says that a key is nowhere, in answer to a `lookup`.
+    #[napi]
+    pub fn missing(&self, env: Env, key: Uint8Array) -> Result<()> {
+        self.called().missing(&node_key(&env, &key)?);
+        Ok(())
+    }
+
     /// Tells connections that were sent packets of a key that it has left: `reason` 0 if it has disconnected, 1 if it is not here.
     #[napi]
     pub fn gone(&self, env: Env, key: Uint8Array, reason: u8) -> Result<()> {

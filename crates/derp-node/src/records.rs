@@ -1,16 +1,17 @@
-//! The events that come with every login, as bytes: JavaScript decodes bytes in a fraction of the time in which the binding
-//! makes an object of named fields. `src/plane/event-records.ts` reads them.
+//! The events that come with every login, and those of keys that have no connection here, as bytes: JavaScript decodes bytes
+//! in a fraction of the time in which the binding makes an object of named fields. `src/plane/event-records.ts` reads them.
 //!
 //! ```text
 //! count of the records (u16), whether more events wait (u8), then for each record, little-endian:
 //! kind (u8)        0: the next of the events that cross as objects; it has nothing behind its kind
-//!                  1 login, 2 closed, 3 active, 4 prefer
-//! id (f64)
+//!                  1 login, 2 closed, 3 active, 4 prefer, 5 lookup, 6 heard
+//! id (f64); 0 for those that are about a key alone
 //!   login          key (32), port (u16), flags (u8), version (f64), address (text), app name (text), mesh key (32) if a
 //!                  flag says so
 //!   closed         reason (text)
 //!   active         key (32), sequence (f64)
 //!   prefer         home (u8), moves (u32)
+//!   lookup, heard  key (32)
 //! text             length (u8), then bytes of ASCII
 //! ```
 
@@ -98,6 +99,14 @@ impl Records<'_> {
                 self.begin(4, id);
                 self.bytes(&[u8::from(home)]);
                 self.bytes(&changes.to_le_bytes());
+            }
+            Event::Lookup { key } => {
+                self.begin(5, 0);
+                self.bytes(key.as_bytes());
+            }
+            Event::Heard { key } => {
+                self.begin(6, 0);
+                self.bytes(key.as_bytes());
             }
             other => {
                 self.bytes(&[0]);

@@ -171,6 +171,16 @@ plain_counters! {
     OVER_BUDGET_QUEUED_BYTES "over_budget:queued_bytes",
     /// How often the connection with the most sources forgot some.
     OVER_BUDGET_PEER_GONE_PAIRS "over_budget:peer_gone_pairs",
+    /// Keys that the control plane was asked for.
+    LOOKUPS_ASKED "lookups:asked",
+    /// Keys that the control plane has found nowhere; or would have, had the policy still had lookups.
+    LOOKUPS_MISSING "lookups:missing",
+    /// Packets to keys that were known to be nowhere.
+    LOOKUPS_MISSED "lookups:missed",
+    /// Packets to unknown keys of connections that have caused as many lookups as they may.
+    LOOKUPS_LIMITED "lookups:limited",
+    /// Packets to unknown keys while too many keys, or bytes, waited for answers.
+    LOOKUPS_CROWDED "lookups:crowded",
     /// TLS handshakes for a server name that no certificate is for.
     HANDSHAKES_FAILED_UNKNOWN_NAME "handshakes_failed:unknown_name",
     /// TLS handshakes without a server name, where no certificate is for such.

@@ -14,6 +14,22 @@ use crate::base::network::Prefix;
 /// Clients on the relay's own machine, be they behind a proxy there, are no strangers of one address.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
+/// How the control plane is asked for keys that have neither a connection nor a route: `PlaneLookups` of
+/// `src/plane/policy.ts`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct LookupBounds {
+    /// Lookups that one connection may cause.
+    pub rate: Rate,
+    /// Keys that may be asked for at the same time.
+    pub keys: usize,
+    /// Memory of all packets that wait for answers.
+    pub bytes: usize,
+    /// Keys that are known to be nowhere.
+    pub misses: usize,
+    /// How long they are.
+    pub miss_time: Duration,
+}
+
 /// A value that crosses as numbers.
 trait Crossing: Sized {
     /// Reads what [`Crossing::write`] writes; as many numbers as the value has names.
@@ -141,6 +157,9 @@ policy! {
     keep_alive_jitter: Duration = Duration::from_secs(5), "keepAlive.jitter";
     /// PeerGone frames to one connection about peers that are not here.
     not_here: Rate = Rate { per_second: 1.0, burst: 3.0 }, "notHere.perSecond", "notHere.burst";
+    /// The bounds of lookups; `None` if packets to unknown keys are dropped at once.
+    lookups: Option<LookupBounds> = None, "lookups.perSecond", "lookups.burst", "lookups.keys", "lookups.bytes",
+        "lookups.misses", "lookups.missTime";
     /// Connections that each worker's TLS listeners take; `None` for any number.
     accept: Option<Rate> = None, "acceptRate.perSecond", "acceptRate.burst";
     /// Bytes of frames that one connection may send; `None` for any number.
@@ -228,6 +247,26 @@ impl Crossing for Option<Rate> {
 
     fn write(&self, numbers: &mut Vec<f64>) {
         self.unwrap_or(Rate { per_second: f64::NAN, burst: f64::NAN }).write(numbers);
+    }
+}
+
+/// `NaN` in front stands for none.
+impl Crossing for Option<LookupBounds> {
+    fn read(numbers: &[f64]) -> Self {
+        Some(LookupBounds {
+            rate: Option::read(&numbers[..2])?,
+            keys: Crossing::read(&numbers[2..]),
+            bytes: Crossing::read(&numbers[3..]),
+            misses: Crossing::read(&numbers[4..]),
+            miss_time: Crossing::read(&numbers[5..]),
+        })
+    }
+
+    fn write(&self, numbers: &mut Vec<f64>) {
+        let Some(bounds) = self else { return numbers.extend([f64::NAN; 6]) };
+        bounds.rate.write(numbers);
+        [bounds.keys, bounds.bytes, bounds.misses].iter().for_each(|count| count.write(numbers));
+        bounds.miss_time.write(numbers);
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) struct Outcome {
     pub(crate) crowded: bool,
     /// There are more sources that connections are told of than there may be.
     pub(crate) many_pairs: bool,
+    /// Where a new source of packets comes from has to be looked at.
+    pub(crate) heard: bool,
     /// It held the most and had no packet to lose: its owner has to close it.
     pub(crate) condemned: bool,
     /// A cipher has been expanded, that its owner has to let go of when it is not used.
@@ -27,6 +29,7 @@ impl Outcome {
             overflow: self.overflow | other.overflow,
             crowded: self.crowded | other.crowded,
             many_pairs: self.many_pairs | other.many_pairs,
+            heard: self.heard | other.heard,
             condemned: self.condemned | other.condemned,
             warmed: self.warmed | other.warmed,
         }

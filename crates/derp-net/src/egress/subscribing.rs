@@ -29,7 +29,7 @@ impl Egress {
             Added::New => {}
             Added::Instead(oldest) => cx.subscribers.remove(&oldest, cx.destination),
         }
-        cx.subscribers.add(source, cx.destination);
+        self.outcome.heard |= cx.subscribers.add(source, cx.destination);
         let grown = self.note_pairs(cx);
         self.outcome.many_pairs |= grown && cx.budgets.pairs.excess(cx.peer_gone_pairs, cx.counters) > 0;
         true

@@ -43,6 +43,7 @@ impl Conn {
             (ctx.table.add(*key, self, &ctx.events), server_info)
         });
         if let Some(server_info) = server_info {
+            ctx.is_found(key);
             self.write(ctx, |egress, cx| egress.welcome(&server_info, cx));
             ctx.mail(self.worker, Mail::Admitted { conn: self.clone(), limit, keep_alive_at });
         }
@@ -278,6 +279,9 @@ impl Conn {
         }
         if outcome.pulled {
             ctx.events.pulled(self);
+        }
+        if outcome.heard {
+            ctx.tell_heard();
         }
     }
 }

@@ -43,6 +43,11 @@ impl<'a> Ctx<'a> {
         Self { counters: self.page_of(conn), ..self }
     }
 
+    /// For what is done on behalf of a connection that counts nowhere.
+    pub(crate) fn uncounted(self) -> Self {
+        Self { counters: &self.shared.uncounted, ..self }
+    }
+
     /// Whether this is done on behalf of a connection that counts nowhere.
     pub(crate) fn is_uncounted(&self) -> bool {
         std::ptr::eq(self.counters, &raw const self.shared.uncounted)

@@ -91,4 +91,6 @@ pub struct Target {
     pub mesh_key: MeshKey,
     /// For all of it, from the first SYN until the other relay has let us in.
     pub timeout: Duration,
+    /// Whether the other relay is asked to announce its clients.
+    pub watch: bool,
 }

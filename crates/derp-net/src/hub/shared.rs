@@ -30,6 +30,7 @@ use crate::state::bell::Wake;
 use crate::state::drops::Drops;
 use crate::state::events::Events;
 use crate::state::failures::Failures;
+use crate::state::lookups::Lookups;
 use crate::state::peer_gone::Subscribers;
 use crate::state::strangers::Strangers;
 use crate::state::table::Table;
@@ -52,8 +53,8 @@ pub(crate) struct BridgeAddress {
 
 /// The plane without its threads.
 ///
-/// Locks are taken in this order, and no two of the same kind at once: admission of a connection, members of a table entry,
-/// events; egress of a connection, its inbox, the subscribers or a ledger; drops. The maps of connections and links are never held while
+/// Locks are taken in this order, and no two of the same kind at once: what waits for answers; admission of a connection, members of a table entry,
+/// events; egress of a connection, its inbox, the subscribers or a ledger, sources from elsewhere; drops. The maps of connections and links are never held while
 /// another is taken.
 pub(crate) struct Shared {
     pub(crate) secret: SecretKey,
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     /// The page of connections that are not to be seen; it is never read.
     pub(crate) uncounted: Counters,
     pub(crate) table: Table<Conn>,
+    /// Packets to keys that are looked for.
+    pub(crate) lookups: Lookups,
     /// Who was sent packets of whom.
     pub(crate) subscribers: Subscribers,
     pub(crate) events: Events<Conn>,
@@ -146,6 +149,7 @@ impl Shared {
             counters,
             uncounted: Counters::default(),
             table: Table::default(),
+            lookups: Lookups::default(),
             subscribers: Subscribers::default(),
             events: Events::new(wake),
             drops: Drops::default(),

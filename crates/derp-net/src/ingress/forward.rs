@@ -1,5 +1,7 @@
 //! What an admitted client sends, and what becomes of it: a packet's way, top to bottom.
 
+mod look_up;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +25,6 @@ use crate::ingress::fanout::Fanout;
 use crate::ingress::packet::{Packet, ReadFrame};
 use crate::state::events::Event;
 use crate::state::table::Route;
-use crate::state::tap::Tapped;
 
 /// Where a connection has sent packets lately. It holds the table's entries, so a change of route needs no word here.
 type Cache = [Option<Arc<Entry>>; CACHED];
@@ -41,6 +42,8 @@ pub(crate) struct Forwarding {
     mesh: bool,
     cache: Cache,
     not_here: Option<Box<TokenBucket>>,
+    /// For lookups that its packets cause.
+    lookups: Option<Box<TokenBucket>>,
     receive: Option<Box<TokenBucket>>,
     /// Of the rate that it was filled by.
     receive_epoch: u32,
@@ -65,6 +68,7 @@ impl Forwarding {
             mesh,
             cache: Cache::default(),
             not_here: None,
+            lookups: None,
             receive: None,
             receive_epoch: 0,
             own_limit: limit.map(Box::new),
@@ -192,14 +196,8 @@ impl Forwarding {
         fanout.count_received(&packet.info);
         let route = self.route(&packet.destination, conn, ctx);
         match &*route {
-            None => self.unknown(&packet, DropReason::UnknownDest, fanout, ctx),
-            Some(to) if !to.is_link() => fanout.push(to, packet),
-            // Only the other relay can say whether the destination is there.
-            Some(link) if link.is_open() => fanout.forward(link, packet),
-            Some(_) => {
-                ctx.counters.add(Counter::PACKETS_FORWARDED_OUT, 1);
-                drop_packet(&packet, DropReason::MeshDown, ctx);
-            }
+            None => self.look_up(packet, conn, fanout, ctx),
+            Some(to) => send(packet, to, fanout, ctx),
         }
     }
 
@@ -230,16 +228,12 @@ impl Forwarding {
         cached.as_ref().map_or_else(|| Route::from_inner(None), |entry| entry.active())
     }
 
-    /// A packet whose destination has no connection here, and no link that leads to it.
+    /// A packet whose destination is nowhere, as far as is known here.
     fn unknown(&mut self, packet: &Packet<'_>, reason: DropReason, fanout: &mut Fanout, ctx: Ctx<'_>) {
         drop_packet(packet, reason, ctx);
-        if packet.info.kind != PacketKind::Disco {
-            return;
-        }
-        let rate = ctx.policy.load().not_here;
-        let clock = ctx.now.saturating_duration_since(ctx.start);
-        let bucket = self.not_here.get_or_insert_with(|| Box::new(TokenBucket::new(rate, clock)));
-        if bucket.take(1, clock) {
+        // A relay that finds keys on demand has to be told that its route is stale, whatever it forwards.
+        let is_stale = reason == DropReason::UnknownDestOnFwd && ctx.policy.load().lookups.is_some();
+        if (packet.info.kind == PacketKind::Disco || is_stale) && may_say_not_here(&mut self.not_here, ctx) {
             fanout.reply(&frame::peer_gone(&packet.destination, PeerGoneReason::NotHere));
         }
     }
@@ -258,14 +252,31 @@ fn next_sample(ctx: Ctx<'_>) -> Option<Instant> {
     every.map(|every| ctx.now + every)
 }
 
-/// Counts a packet that is sent to no connection, and tells who watches its destination.
+/// A packet goes to a connection here, or to the relay that has its destination.
+fn send(packet: Packet<'_>, to: &Arc<Conn>, fanout: &mut Fanout, ctx: Ctx<'_>) {
+    if !to.is_link() {
+        fanout.push(to, packet);
+    } else if to.is_open() {
+        // Only the other relay can say whether the destination is there.
+        fanout.forward(to, packet);
+    } else {
+        ctx.counters.add(Counter::PACKETS_FORWARDED_OUT, 1);
+        drop_packet(&packet, DropReason::MeshDown, ctx);
+    }
+}
+
 fn drop_packet(packet: &Packet<'_>, reason: DropReason, ctx: Ctx<'_>) {
-    let Packet { info: PacketInfo { source, kind, payload }, destination, .. } = packet;
-    ctx.counters.dropped(reason, *kind, *payload);
-    if let Some(watched) = ctx.watched(destination) {
-        watched.dropped(*source, reason);
-    }
-    if ctx.tap.is_on() && !ctx.is_uncounted() {
-        ctx.tap([Tapped { source, destination, kind: *kind, payload: packet.payload(), dropped: Some(reason) }]);
-    }
+    let Packet { info: PacketInfo { source, kind, .. }, destination, .. } = packet;
+    ctx.lost(source, destination, *kind, packet.payload(), reason);
+}
+
+/// Takes a token of those that bound how often a connection is told that a peer is not here.
+fn may_say_not_here(bucket: &mut Option<Box<TokenBucket>>, ctx: Ctx<'_>) -> bool {
+    take(bucket, ctx.policy.load().not_here, ctx)
+}
+
+/// Takes a token of a bucket that is made for the first one.
+fn take(bucket: &mut Option<Box<TokenBucket>>, rate: Rate, ctx: Ctx<'_>) -> bool {
+    let clock = ctx.now.saturating_duration_since(ctx.start);
+    bucket.get_or_insert_with(|| Box::new(TokenBucket::new(rate, clock))).take(1, clock)
 }

@@ -52,6 +52,8 @@ pub(crate) struct DialSecured {
 pub(crate) struct Dialled {
     pub(crate) writer: SocketWriter,
     pub(crate) server: NodeKey,
+    /// It is to announce its clients.
+    pub(crate) watch: bool,
     /// What came behind its ServerInfo.
     pub(crate) rest: Vec<u8>,
 }
@@ -169,7 +171,7 @@ impl MeshDial {
             return Err(self.because("it answers what it has not read".into()));
         }
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::LoggingIn(_, writer) => Ok(Some(Dialled { writer, server, rest })),
+            Stage::LoggingIn(_, writer) => Ok(Some(Dialled { writer, server, watch: self.target.watch, rest })),
             _ => Err(CloseReason::InternalError),
         }
     }

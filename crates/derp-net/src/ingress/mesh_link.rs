@@ -22,6 +22,8 @@ const LONGEST_PEER: u32 = 1024;
 /// Owned by its worker.
 pub(crate) struct MeshLink {
     conn: Arc<Conn>,
+    /// The relay is to announce its clients.
+    watches: bool,
     decoder: Decoder,
     /// A frame that is not whole.
     partial: Vec<u8>,
@@ -33,9 +35,9 @@ pub(crate) struct MeshLink {
 }
 
 impl MeshLink {
-    pub(crate) fn new(conn: Arc<Conn>, ctx: Ctx<'_>) -> Self {
+    pub(crate) fn new(conn: Arc<Conn>, watches: bool, ctx: Ctx<'_>) -> Self {
         let (decoder, partial) = (Decoder::default(), Vec::new());
-        Self { conn, decoder, partial, heard: ctx.now, unheard: false, why: None }
+        Self { conn, watches, decoder, partial, heard: ctx.now, unheard: false, why: None }
     }
 
     pub(crate) fn conn(&self) -> &Arc<Conn> {
@@ -114,7 +116,7 @@ impl MeshLink {
                     return Err(self.because(format!("a frame of type {kind} has {length} bytes")));
                 }
                 Step::Header(header) => {
-                    if !is_wanted(header) {
+                    if !self.wants(header) {
                         self.decoder.skip();
                     }
                 }
@@ -143,13 +145,14 @@ impl MeshLink {
         self.why = Some(why);
         CloseReason::ProtocolError
     }
-}
 
-/// Whether a frame says something that a relay has to know. RecvPacket does not: packets come over the other connection.
-fn is_wanted(FrameHeader { kind, length }: FrameHeader) -> bool {
-    match FrameType::from_u8(kind) {
-        Some(FrameType::PeerPresent | FrameType::PeerGone) => (KEY_LENGTH as u32..=LONGEST_PEER).contains(&length),
-        Some(FrameType::Ping) => (PING_LENGTH..=MAX_PING_LENGTH).contains(&(length as usize)),
-        _ => false,
+    /// Whether a frame says something that a relay has to know. RecvPacket does not: packets come over the other connection.
+    fn wants(&self, FrameHeader { kind, length }: FrameHeader) -> bool {
+        match FrameType::from_u8(kind) {
+            Some(FrameType::PeerPresent) if !self.watches => false,
+            Some(FrameType::PeerPresent | FrameType::PeerGone) => (KEY_LENGTH as u32..=LONGEST_PEER).contains(&length),
+            Some(FrameType::Ping) => (PING_LENGTH..=MAX_PING_LENGTH).contains(&(length as usize)),
+            _ => false,
+        }
     }
 }

@@ -7,6 +7,7 @@ use derp_proto::frame::{self, FORWARDED_PACKET_AT, KEY_AT, PACKET_AT};
 use derp_proto::key::NodeKey;
 
 use crate::egress::PacketInfo;
+use crate::state::lookups::Measure;
 
 /// Which memory a frame of a read lies in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +59,11 @@ impl<'a> Packet<'a> {
         let payload = &frame.bytes[payload_at..];
         let info = PacketInfo { source, kind: PacketKind::of(payload), payload: payload.len() };
         Self { frame, payload_at, info, destination }
+    }
+
+    /// What a packet that waits is measured by.
+    pub(crate) fn measure(&self) -> Measure {
+        Measure { kind: self.info.kind, payload: self.info.payload }
     }
 
     pub(crate) fn payload(&self) -> &[u8] {

@@ -92,6 +92,17 @@ pub enum Event {
         /// What was read of it.
         received: Vec<u8>,
     },
+    /// A packet waits for word of where its destination is: [`Plane::route`](crate::Plane::route) or
+    /// [`Plane::missing`](crate::Plane::missing).
+    Lookup {
+        /// The destination.
+        key: NodeKey,
+    },
+    /// A first connection is to be told when a source leaves that has no connection here.
+    Heard {
+        /// The source.
+        key: NodeKey,
+    },
     /// A dial has succeeded: the relay has let the link in.
     LinkOpen {
         /// What the control plane calls the link.

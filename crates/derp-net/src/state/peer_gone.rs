@@ -1,12 +1,14 @@
 //! Who is to be told when a source of packets leaves. Touched once per pair, not per packet. Most clients talk with a few
 //! others, so both sides are kept small for few: what a client that has talked and gone quiet leaves behind is here.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use derp_proto::key::NodeKey;
 
 use crate::base::sync::Lock;
+use crate::state::heard::Heard;
 use crate::state::senders::Senders;
 
 const SHARDS: usize = 64;
@@ -17,6 +19,8 @@ pub(crate) struct Subscribers {
     hasher: RandomState,
     /// How many sources each connection has had. Every new pair comes by here, and no packet.
     pub(crate) senders: Senders,
+    /// Sources from elsewhere.
+    pub(crate) heard: Heard,
 }
 
 /// Ids of connections.
@@ -32,30 +36,44 @@ impl Default for Subscribers {
             shards: (0..SHARDS).map(|_| Lock::default()).collect(),
             hasher: RandomState::new(),
             senders: Senders::default(),
+            heard: Heard::default(),
         }
     }
 }
 
 impl Subscribers {
-    pub(crate) fn add(&self, source: &NodeKey, destination: u64) {
-        self.shard(source)
-            .lock()
-            .entry(*source)
-            .and_modify(|ids| ids.insert(destination))
-            .or_insert(Ids::One(destination));
+    /// True if where the source comes from has to be looked at: [`Heard::settle`].
+    pub(crate) fn add(&self, source: &NodeKey, destination: u64) -> bool {
+        let is_heard = match self.shard(source).lock().entry(*source) {
+            Entry::Occupied(mut ids) => {
+                ids.get_mut().insert(destination);
+                false
+            }
+            Entry::Vacant(ids) => {
+                ids.insert(Ids::One(destination));
+                self.heard.begin(source)
+            }
+        };
         self.senders.add(source, destination);
+        is_heard
     }
 
     pub(crate) fn remove(&self, source: &NodeKey, destination: u64) {
         let mut shard = self.shard(source).lock();
         if shard.get_mut(source).is_some_and(|ids| !ids.remove(destination)) {
             shard.remove(source);
+            self.heard.end(source);
         }
     }
 
     /// Takes, and forgets, the connections that were sent packets of `source`.
     pub(crate) fn take(&self, source: &NodeKey) -> impl Iterator<Item = u64> + use<> {
-        self.shard(source).lock().remove(source).into_iter().flat_map(Ids::into_iter)
+        let mut shard = self.shard(source).lock();
+        let ids = shard.remove(source);
+        if ids.is_some() {
+            self.heard.end(source);
+        }
+        ids.into_iter().flat_map(Ids::into_iter)
     }
 
     fn shard(&self, source: &NodeKey) -> &Lock<HashMap<NodeKey, Ids>> {

@@ -36,6 +36,7 @@ pub(crate) fn target(address: SocketAddr, roots: Option<ClientSettings>) -> Targ
         roots,
         mesh_key: mesh_key(),
         timeout: LONG,
+        watch: true,
     }
 }
 

@@ -19,6 +19,8 @@ fn kinds(world: &World) -> Vec<(&'static str, u64)> {
         Event::Prefer { id, home, .. } => (if home { "home" } else { "not home" }, id),
         Event::Pulled { id } => ("pulled", id),
         Event::Duplex { id, .. } => ("duplex", id),
+        Event::Lookup { .. } => ("lookup", 0),
+        Event::Heard { .. } => ("heard", 0),
         Event::LinkOpen { link, .. } => ("link open", link),
         Event::LinkPeers { link, .. } => ("link peers", link),
         Event::LinkClosed { link, .. } => ("link closed", link),

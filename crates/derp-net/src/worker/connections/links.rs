@@ -70,15 +70,15 @@ impl Connections {
         let Some(slot) = self.slots.get_mut(token) else { return };
         let Phase::MeshDial(dial) = &mut slot.phase else { return };
         let conn = dial.conn().clone();
-        let Dialled { writer, server, rest } = match dial.feed(&self.scratch[bytes], &slot.stream, ctx) {
+        let Dialled { writer, server, watch, rest } = match dial.feed(&self.scratch[bytes], &slot.stream, ctx) {
             Ok(None) => return,
             Ok(Some(dialled)) => dialled,
             Err(reason) => return self.remove(token, reason, ctx),
         };
         ctx.events.push(Event::LinkOpen { link: conn.link_id(), server });
         conn.open(writer, ctx);
-        let mut link = MeshLink::new(conn.clone(), ctx);
-        if server != ctx.public {
+        let mut link = MeshLink::new(conn.clone(), watch, ctx);
+        if watch && server != ctx.public {
             conn.control(&frame::WATCH_CONNS, false, ctx);
         }
         let fed = link.feed(&rest, ctx);
