@@ -28,12 +28,7 @@ impl Misses {
                 self.keys.remove(&oldest);
             }
         }
-        // About as long as there are keys.
-        if self.order.len() > 2 * self.keys.len() + 8 {
-            let mut order = std::mem::take(&mut self.order);
-            order.retain(|(number, key)| self.is_meant(*number, key));
-            self.order = order;
-        }
+        self.forget_numbers();
     }
 
     /// Whether a key was added within `time`.
@@ -43,6 +38,16 @@ impl Misses {
 
     pub(super) fn forget(&mut self, key: &NodeKey) {
         self.keys.remove(key);
+        self.forget_numbers();
+    }
+
+    /// Keeps the order about as long as there are keys.
+    fn forget_numbers(&mut self) {
+        if self.order.len() > 2 * self.keys.len() + 8 {
+            let mut order = std::mem::take(&mut self.order);
+            order.retain(|(number, key)| self.is_meant(*number, key));
+            self.order = order;
+        }
     }
 
     /// How many places of the order are taken.
