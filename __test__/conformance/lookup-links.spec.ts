@@ -112,6 +112,7 @@ describe.each(LANES)('keys on demand, $name', (lane) => {
       await hear(mesh, a, source);
       await hear(mesh, b, source);
       await hear(mesh, a, source);
+      await eventually(() => harness.sources.length >= 1, 'a report');
       harness.plane.gone(source, PeerGoneReason.Disconnected);
       for (const client of [a, b]) expect(await client.expect('PeerGone')).toMatchObject({ key: source, reason: 0 });
       await hear(mesh, b, source);

@@ -209,8 +209,8 @@ export interface PlaneEvents {
   lookup(key: NodeKey): void;
   /**
    * The plane begins to owe a PeerGone for a key that has no connection here: until now, no connection was owed one. Not
-   * raised again before `gone` of the key, or before all connections that are owed one have ended or forgotten it. Raised
-   * only with {@link PlanePolicy.lookups}.
+   * raised again before `gone` of the key, or before all connections that are owed one have ended or forgotten it; not at
+   * all if that comes before the event. Raised only with {@link PlanePolicy.lookups}.
    */
   heard(key: NodeKey): void;
 

@@ -1,5 +1,6 @@
 //! A plane without threads, and clients whose bytes are handed to their sessions: what unit tests stand on.
 
+use std::cell::RefCell;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -16,6 +17,7 @@ use derp_proto::frame;
 use derp_proto::key::{NodeKey, SecretKey};
 use derp_proto::login;
 use derp_proto::wire::{DISCO_MAGIC, FrameType, HEADER_LENGTH};
+use mio::{Events, Poll};
 
 use crate::base::close_reason::CloseReason;
 use crate::base::os_hooks::OsHooks;
@@ -42,6 +44,8 @@ pub(crate) struct World {
     pub(crate) shared: Shared,
     /// Nobody reads it; without a reader there could be no mail.
     _mail: Receiver<Mail>,
+    /// Of the only worker.
+    poll: RefCell<Poll>,
     pub(crate) wakes: Arc<AtomicUsize>,
     pub(crate) now: Instant,
 }
@@ -56,8 +60,8 @@ impl World {
         let count = wakes.clone();
         let wake = Box::new(move || _ = count.fetch_add(1, Ordering::SeqCst));
         let (shared, mut posts) = Shared::new(secret(0), policy, 1, Arc::default(), OsHooks::default(), wake).unwrap();
-        let (_, mail) = posts.pop().unwrap();
-        Self { shared, _mail: mail, wakes, now: Instant::now() }
+        let (poll, mail) = posts.pop().unwrap();
+        Self { shared, _mail: mail, poll: RefCell::new(poll), wakes, now: Instant::now() }
     }
 
     pub(crate) fn ctx(&self) -> Ctx<'_> {
@@ -66,6 +70,13 @@ impl World {
 
     pub(crate) fn wakes(&self) -> usize {
         self.wakes.swap(0, Ordering::SeqCst)
+    }
+
+    /// Whether the worker would wake, since this was asked last.
+    pub(crate) fn wakes_worker(&self) -> bool {
+        let mut events = Events::with_capacity(1);
+        self.poll.borrow_mut().poll(&mut events, Some(Duration::ZERO)).unwrap();
+        !events.is_empty()
     }
 
     /// A connection of which nothing is known, and its other end.

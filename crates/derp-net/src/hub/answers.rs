@@ -1,5 +1,8 @@
 //! What the control plane says of keys that it was asked for, and what becomes then of the packets that wait for them.
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::sync::Arc;
 
 use derp_proto::counters::Counter;
@@ -29,6 +32,7 @@ impl Ctx<'_> {
             }
             self.table.route(key, via.clone());
         });
+        self.keep_time();
     }
 
     /// The key is nowhere.
@@ -38,6 +42,7 @@ impl Ctx<'_> {
         } else if let Some(packets) = self.lookups.missing(key, self.now) {
             self.deny(key, &packets);
         }
+        self.keep_time();
     }
 
     /// The policy has these bounds. Without any, everything that is asked for is missing.
@@ -50,6 +55,7 @@ impl Ctx<'_> {
                 self.deny(&key, &packets);
             }
         }
+        self.keep_time();
     }
 
     /// The plane has ended.
@@ -103,6 +109,13 @@ impl Ctx<'_> {
     fn is_here(&self, key: &NodeKey) -> bool {
         let entry = self.table.lookup(key);
         entry.is_some_and(|entry| entry.active().as_ref().is_some_and(|active| !active.is_link()))
+    }
+
+    /// Has the control plane woken in time for drops and taps: it is workers that look at the clock, and all may be asleep.
+    fn keep_time(&self) {
+        if self.events.bell.waits() {
+            let _ = self.mailboxes[0].waker.wake();
+        }
     }
 
     /// The key is nowhere: senders of discovery packets are told.

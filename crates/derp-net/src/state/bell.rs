@@ -49,6 +49,11 @@ impl Bell {
         self.wakeup.due().map(|due| Duration::from_micros(due.saturating_sub(self.clock(now))))
     }
 
+    /// Whether something waits for the next tick.
+    pub(crate) fn waits(&self) -> bool {
+        self.wakeup.due().is_some()
+    }
+
     /// Runs `take` for the control plane, which has been woken. What comes after it wakes again.
     pub(crate) fn answer<T>(&self, take: impl FnOnce() -> T) -> T {
         self.wakeup.answer(take)
