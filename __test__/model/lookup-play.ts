@@ -75,16 +75,14 @@ class LookupPlay {
     this.tally.set(step.do, (this.tally.get(step.do) ?? 0) + 1);
     await commandsDone(this.harness);
     await this.settle(dues);
+    // A source that is gone before it was reported need not be.
+    await this.reported('sources', this.harness.sources, this.world.heard);
   }
 
   /** The plane ends; all counters and events are what the model says. */
   async end(): Promise<void> {
     const { plane, lookups, sources } = this.harness;
-    await eventually(
-      () => lookups.length >= this.world.lookups.length && sources.length >= this.world.heard.length,
-      () => `${this.world.lookups.length} lookups and ${this.world.heard.length} sources`,
-      this.patience,
-    );
+    await this.reported('lookups', lookups, this.world.lookups);
     same('lookups', names(lookups), [...this.world.lookups].sort());
     same('sources', names(sources), [...this.world.heard].sort());
     await plane.shutdown();
@@ -95,6 +93,11 @@ class LookupPlay {
     same('counters', counters.sort(), [...this.world.counts].sort());
     for (const [name, count] of this.world.counts) this.tally.set(name, count);
     this.tally.set('heard', this.world.heard.length);
+  }
+
+  private async reported(what: string, keys: readonly NodeKey[], wanted: readonly Name[]): Promise<void> {
+    const enough = () => keys.length >= wanted.length;
+    await eventually(enough, () => `${wanted.length} ${what}, not ${keys.length}`, this.patience);
   }
 
   /** Does a step. Returns what is due then, or undefined if the step makes no sense here. */
