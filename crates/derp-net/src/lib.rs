@@ -10,7 +10,7 @@
 //! | `hub` | what the threads of a plane share |
 //! | `conn` | what all threads know of one connection |
 //! | `egress` | a connection's way out: its queues, its writes, its drops |
-//! | `io`, `state` | one socket and its TLS; the table of keys, events, the tap, peers that are told when a source leaves |
+//! | `io`, `state` | one socket and its TLS; the table of keys, events, the tap, peers that are told when a source leaves, packets that wait for answers |
 //! | `base` | locks, bounds, deadlines, the policy, and where threads meet |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
