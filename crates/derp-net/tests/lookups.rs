@@ -207,7 +207,7 @@ fn a_policy_without_lookups_answers_what_is_asked_for() {
     relay.plane.missing(&nowhere);
     relay.plane.policy(Policy { lookups: None, ..on_demand() });
     let not_here = frame::peer_gone(&there, PeerGoneReason::NotHere).to_vec();
-    assert_eq!(client.fence(), [not_here.clone()]);
+    assert_eq!(client.fence(), vec![not_here.clone()]);
     client.send_packet(&there, &disco());
     assert_eq!(client.fence(), [not_here]);
     assert_eq!((relay.count(Counter::LOOKUPS_MISSING), unknown(&relay, PacketKind::Disco)), (2, 2));
