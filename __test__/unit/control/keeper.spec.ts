@@ -305,6 +305,23 @@ describe('a keeper that starts again', () => {
     expect(orders).toHaveLength(5);
   });
 
+  it('a keeper takes a later certificate from the files, and no earlier one', async () => {
+    const rig = new Rig();
+    const earlier = certificate(90, 61);
+    rig.kept = earlier;
+    rig.isFull = true;
+    await rig.keeper.look();
+    await rig.pass(0);
+    // The new certificate cannot be kept, so the files still have the earlier one.
+    const renewed = rig.keeper.certificate;
+    expect(renewed).not.toBe(earlier);
+    await rig.keeper.look();
+    expect(rig.keeper.certificate).toBe(renewed);
+    rig.kept = certificate(120);
+    await rig.keeper.look();
+    expect(rig.keeper.certificate).toBe(rig.kept);
+  });
+
   it('a keeper that cannot write its record keeps its pauses while running', async () => {
     const rig = new Rig();
     rig.disk.isWritable = false;
