@@ -1,7 +1,7 @@
 /**
- * `npm run fleet`: the relays and HAProxy of `packaging/compose/fleet.yaml` as processes of this machine, for a look: they find
- * each other, clients of all of them talk, one relay is killed and comes back, and one drains. Ctrl-C ends it; with `--once` it
- * ends by itself.
+ * `npm run fleet`: the relays, HAProxy and NATS of `packaging/compose/fleet.yaml` as processes of this machine, for a look: they
+ * find each other, clients of all of them talk, one relay is killed and comes back, one drains, and NATS is killed. NATS is left
+ * out where nats-server is not built. Ctrl-C ends it; with `--once` it ends by itself.
  */
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -18,6 +18,7 @@ ensureBuilt();
 const { Fleet, HOSTNAME, whyNoFleet } = await import('./fleet/fleet.mjs');
 const { Client } = await import('./fleet/client.mjs');
 const { Talk } = await import('./fleet/talk.mjs');
+const { builtNats } = await import('./nats.mjs');
 
 const missing = whyNoFleet();
 if (missing) fail(missing);
@@ -26,7 +27,8 @@ const CLIENTS = 9;
 /** Milliseconds that a step may take before the program gives up. */
 const PATIENCE = 60_000;
 
-const fleet = new Fleet();
+const nats = builtNats();
+const fleet = new Fleet(undefined, {}, nats);
 const clients = [];
 let talk;
 let closing;
@@ -101,7 +103,9 @@ async function measured(seconds) {
 }
 
 async function show() {
-  await scene(`starting ${fleet.relays.length} relays, HAProxy and a DNS server`, async () => {
+  const others = `HAProxy,${nats ? ' NATS' : ''} and a DNS server`.replace(', and', ' and');
+  if (!nats) tell('without NATS: nats-server is not built; npm run test:long builds it');
+  await scene(`starting ${fleet.relays.length} relays, ${others}`, async () => {
     await fleet.start();
     await until('a mesh', meshed);
     tell('        they have found each other');
@@ -138,6 +142,24 @@ async function show() {
     fleet.startRelay(leaver);
     await until('a mesh', meshed);
     await measured(2);
+  });
+  if (nats) await withoutNats();
+}
+
+/** Whether NATS names relays, at every relay. */
+async function named() {
+  const figures = await Promise.all(fleet.relays.map(({ name }) => fleet.figures(name).catch(() => new Map())));
+  return figures.map((each) => each.get('derpkit_mesh_source_up{source="nats"}'));
+}
+
+async function withoutNats() {
+  await scene('NATS is killed', async () => {
+    await fleet.stop('nats', 'SIGKILL');
+    await until('relays to notice', async () => (await named()).every((up) => up === 0));
+    if ((await measured(2)) > 0) throw new Error('packets are missing, although they do not go through NATS');
+    fleet.startNats();
+    await until('relays to be connected to NATS', async () => (await named()).every((up) => up === 1));
+    tell('        it comes back, and the relays are connected again');
   });
 }
 

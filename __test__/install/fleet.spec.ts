@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { buildComposeReader } from '../../packaging/compose.mjs';
 import { readFleet } from '../../packaging/fleet/compose-file.mjs';
 import { whyNoFleet } from '../../packaging/fleet/fleet.mjs';
+import { builtNats } from '../../packaging/nats.mjs';
 import { whyNoGo } from '../../packaging/peers.mjs';
 import { variableOf } from '../../src/cli/sources.js';
 import { SETTINGS } from '../../src/config.js';
@@ -14,6 +15,8 @@ import { Command, ROOT } from '../cli/commands.js';
 const FILE = join(ROOT, 'packaging/compose/fleet.yaml');
 const VARIABLES = { DERP_HOSTNAME: 'derp.test', DERP_CERTS: '/tmp' };
 
+const nats = builtNats();
+if (!nats) console.warn('left out: NATS in the fleet: it is not built');
 const noGo = whyNoGo();
 if (noGo) console.warn(`left out: the compose file of the fleet: ${noGo}`);
 const noFleet = whyNoFleet();
@@ -46,7 +49,8 @@ describe('fleet.yaml', () => {
       expect(service.environment ?? {}).toEqual(environment);
       expect(service.networks.fleet).toMatchObject({ ipv4_address: address, ...(aliases.length > 0 && { aliases }) });
     }
-    expect(project.configs.haproxy?.content).toBe(fleet.configs.haproxy);
+    for (const name of ['haproxy', 'nats']) expect(project.configs[name]?.content).toBe(fleet.configs[name]);
+    expect(fleet.configs.nats).toMatch(/^no_fast_producer_stall: true$/m);
     const relays = Object.values(project.services).filter(({ environment }) => environment?.DERPKIT_HOSTNAME);
     expect(relays).toHaveLength(3);
     for (const relay of relays) expect(relay).toMatchObject({ read_only: true, cap_drop: ['ALL'] });
@@ -58,7 +62,9 @@ describe('fleet.yaml', () => {
   it('the variables of fleet.yaml are settings, and HAProxy’s address has no share of its own', () => {
     const { services } = readFleet(VARIABLES);
     const haproxy = services.find(({ name }) => name === 'haproxy');
-    for (const { environment, name } of services.filter((service) => service !== haproxy)) {
+    const relays = services.filter(({ environment }) => environment.DERPKIT_HOSTNAME);
+    expect(relays).toHaveLength(3);
+    for (const { environment, name } of relays) {
       const ours = Object.keys(environment).filter((variable) => variable.startsWith('DERPKIT_'));
       expect(ours.filter((variable) => !SETTINGS.some((setting) => variableOf(setting.name) === variable))).toEqual([]);
       expect(environment.DERPKIT_LIMITS_EXEMPT?.split(','), name).toContain(`${haproxy?.address}/32`);
@@ -85,7 +91,9 @@ describe.skipIf(noFleet && !process.env.CI)('npm run fleet', () => {
     const talks = [
       ...stdout.matchAll(/(\d+) packets between clients of all relays, (\d+) arrived, (\d+) out of order/g),
     ];
-    expect(talks).toHaveLength(4);
+    // With NATS, also while it is away.
+    expect(talks).toHaveLength(nats ? 5 : 4);
+    expect(stdout).toMatch(nats ? /NATS is killed[\s\S]*it comes back/ : /without NATS/);
     for (const [line, sent, arrived, outOfOrder] of talks) {
       expect([arrived, outOfOrder], line).toEqual([sent, '0']);
       expect(Number(sent)).toBeGreaterThan(100);

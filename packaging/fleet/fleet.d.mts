@@ -7,8 +7,12 @@ export function whyNoFleet(): string | undefined;
 
 /** The compose file of the fleet as processes of this machine. */
 export class Fleet {
-  /** `network`: the first three bytes of loopback addresses, with a dot behind; of every fleet another. `env`: of all relays. */
-  constructor(network?: string, env?: Readonly<Record<string, string>>);
+  /**
+   * `network`: the first three bytes of loopback addresses, with a dot behind; of every fleet another. `env`: of all relays.
+   * `nats`: the path of nats-server; without it the relays know nothing of NATS.
+   */
+  constructor(network?: string, env?: Readonly<Record<string, string>>, nats?: string);
+  readonly hasNats: boolean;
   readonly relays: readonly { readonly name: string; readonly aliases: readonly string[] }[];
   readonly dns: DnsServer;
   /** The port of HAProxy on 127.0.0.1. */
@@ -27,6 +31,7 @@ export class Fleet {
   isRunning(name: string): boolean;
   startRelay(name: string, env?: Readonly<Record<string, string>>, command?: readonly string[]): void;
   startHaproxy(): Promise<void>;
+  startNats(): void;
   /** Resolves with the exit status; `null` after a signal, `undefined` if it does not run. */
   stop(name: string, signal?: NodeJS.Signals): Promise<number | null | undefined>;
   signal(name: string, signal: NodeJS.Signals): void;

@@ -1,4 +1,7 @@
-/** The compose file of the fleet as processes of this machine: relays, HAProxy and a DNS server, on loopback addresses. */
+/**
+ * The compose file of the fleet as processes of this machine: relays, HAProxy, NATS if it is given, and a DNS server, on loopback
+ * addresses.
+ */
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -34,6 +37,7 @@ export class Fleet {
   #file = readFleet(this.#variables);
   #here;
   #env;
+  #nats;
   #dns;
   /** The port of HAProxy, where clients come. */
   port = 0;
@@ -44,10 +48,14 @@ export class Fleet {
   /** A process has ended that was not stopped. */
   onEnd = () => {};
 
-  /** `network`: the first three bytes of loopback addresses, with a dot behind; of every fleet another. `env`: for relays. */
-  constructor(network = '127.31.250.', env = {}) {
+  /**
+   * `network`: the first three bytes of loopback addresses, with a dot behind; of every fleet another. `env`: for relays. `nats`:
+   * the path of nats-server; without it the relays know nothing of NATS.
+   */
+  constructor(network = '127.31.250.', env = {}, nats = undefined) {
     this.#here = network;
     this.#env = env;
+    this.#nats = nats;
   }
 
   /** Starts the DNS server, all relays but some, and HAProxy. */
@@ -57,6 +65,7 @@ export class Fleet {
     writeFileSync(this.meshKeyFile, `${randomBytes(32).toString('hex')}\n`);
     this.#dns = await DnsServer.start();
     this.#tellAddresses();
+    if (this.hasNats) this.startNats();
     for (const { name } of this.relays) if (!without.includes(name)) this.startRelay(name);
     this.port = await freePort();
     await this.#startHaproxy();
@@ -65,6 +74,10 @@ export class Fleet {
   /** The relays of the file. */
   get relays() {
     return this.#file.services.filter(({ environment }) => environment.DERPKIT_HOSTNAME !== undefined);
+  }
+
+  get hasNats() {
+    return this.#nats !== undefined;
   }
 
   get dns() {
@@ -94,6 +107,9 @@ export class Fleet {
     const here = (value) =>
       this.#placed(value).replace('"name": "relays"', `"name": "relays", "server": "${this.#dns.address}"`);
     const env = Object.fromEntries(Object.entries(environment).map(([key, value]) => [key, here(value)]));
+    // NATS sees every relay at one address of this machine.
+    if (this.hasNats) env.DERPKIT_MESH_ADVERTISE_ADDRESS = this.addressOf(name);
+    else withoutNats(env);
     const data = join(this.#directory, name);
     const own = {
       // What the image sets.
@@ -126,6 +142,14 @@ export class Fleet {
   /** Sends a signal that does not end: SIGSTOP, SIGCONT. */
   signal(name, signal) {
     this.#children.get(name)?.kill(signal);
+  }
+
+  startNats() {
+    const { configs, address } = this.#file.services.find(({ name }) => name === 'nats');
+    const config = join(this.#directory, 'nats.conf');
+    const text = this.#file.configs[configs[0].source];
+    writeFileSync(config, text.replace('0.0.0.0', this.#placed(address)));
+    this.#spawn('nats', [this.#nats, '--config', config], {});
   }
 
   startHaproxy() {
@@ -216,6 +240,13 @@ export class Fleet {
     writeFileSync(this.authority, `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`);
     writeFileSync(this.authority.replace(/crt$/, 'key'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
   }
+}
+
+/** What the head of the compose file says of a fleet without NATS. */
+function withoutNats(env) {
+  const sources = JSON.parse(env.DERPKIT_MESH_DISCOVER).filter(({ nats }) => !nats);
+  env.DERPKIT_MESH_DISCOVER = JSON.stringify(sources);
+  delete env.DERPKIT_NATS_SERVERS;
 }
 
 /** A page of a relay, asked from this machine, which may see /debug/. */

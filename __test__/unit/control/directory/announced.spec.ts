@@ -47,6 +47,13 @@ describe('an announcement', () => {
     }
   });
 
+  it('longer than 2 KiB it is none, whatever it says', () => {
+    const given = writeAnnouncement(ANNOUNCEMENT);
+    const padded = (length: number) => Buffer.concat([given, Buffer.alloc(length - given.length, ' ')]);
+    expect(readAnnouncement(padded(2_048))).toEqual(ANNOUNCEMENT);
+    expect(readAnnouncement(padded(2_049))).toBeUndefined();
+  });
+
   it.each(['', 'null', '[]', '5', '"x"', '{', '\xff', `{"id":"${'a'.repeat(3_000)}"}`])('%j is none', (text) => {
     expect(readAnnouncement(Buffer.from(text))).toBeUndefined();
   });
