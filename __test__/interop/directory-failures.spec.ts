@@ -185,7 +185,6 @@ describe('a server that is no nats-server', () => {
     ['greets with garbage for JSON', (socket) => socket.write('INFO {"version": nonsense}\r\n')],
     ['greets and ends', (socket) => socket.end(INFO)],
     ['greets and then speaks garbage', (socket) => socket.write(`${INFO}PONG\r\nMSG x y z\r\n`)],
-    ['asks for a smaller payload', (socket) => socket.write(`${INFO.replace('1048576', '100')}PONG\r\n`)],
   ])('one that %s is tried again, ever more rarely', async (_what, speak) => {
     const { port, arrived } = await fake(speak);
     const relay = new TestDirectory(`127.0.0.1:${port}`).start();
@@ -194,6 +193,14 @@ describe('a server that is no nats-server', () => {
     expect(arrived()).toBeGreaterThanOrEqual(3);
     expect(relay.directory.status()).toMatchObject({ trouble: expect.stringMatching(/./), server: '' });
     expect(relay.states).toEqual([]);
+  });
+
+  it('one that permits tiny messages only is refused, and the relay says why', async () => {
+    const { port } = await fake((socket) => socket.write(`${INFO.replace('1048576', '100')}PONG\r\n`));
+    const relay = new TestDirectory(`127.0.0.1:${port}`).start();
+    onTestFinished(() => relay.directory.close());
+    await eventually(() => relay.directory.status().failures > 0, 'a failure');
+    expect(relay.directory.status().trouble).toBe('the server permits messages of 100 bytes only (max_payload)');
   });
 
   it('one that accepts and says nothing takes one socket at a time, however often it is tried', {

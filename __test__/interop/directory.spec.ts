@@ -91,6 +91,8 @@ describe.skipIf(!program)('a directory in NATS', () => {
     await a.directory.close();
     await eventually(() => b.last.length === 1, 'the other relay to leave');
     expect(b.last.map(({ id }) => id)).toEqual([b.id]);
+    // At once, and not because it has been missed.
+    expect(b.lines.at(-1)).toMatchObject({ text: 'a relay of the region leaves' });
   });
 
   it('a relay that asks for one key many times asks once, and bounds its questions', async () => {
