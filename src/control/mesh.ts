@@ -3,6 +3,7 @@ import type { LinkChange, LinkId } from '../plane/plane.js';
 import { formatNodeKey, type NodeKey } from '../protocol/key.js';
 import { LineLimit } from './line-limit.js';
 import { DialPlaces } from './mesh/dial-places.js';
+import type { LinkUser } from './mesh/link-user.js';
 import { MESH_TIMES, type MeshParts, type MeshTimes } from './mesh/parts.js';
 import type { MeshStatus } from './mesh/status.js';
 import { idOf, type WantedRelay } from './mesh/wanted.js';
@@ -22,7 +23,7 @@ const TWIN_LINES = 60_000;
 
 export class Mesh {
   private readonly watches = new Map<string, Watch>();
-  private readonly byLink = new Map<LinkId, Watch>();
+  private readonly byLink = new Map<LinkId, LinkUser>();
   private readonly common: Common;
   private readonly twinLines = new LineLimit(1, TWIN_LINES, performance.now());
   private lastLink = 0;
@@ -40,11 +41,7 @@ export class Mesh {
       keys: new MeshKeys(parts.mostKeys),
       places: new DialPlaces(PLACES, HOLD),
       lines: new LineLimit(...LINES, performance.now()),
-      begin: (watch) => {
-        this.lastLink += 1;
-        this.byLink.set(this.lastLink, watch);
-        return this.lastLink;
-      },
+      begin: (user) => this.begin(user),
       holderOf: (key, except) =>
         [...this.watches.values()].find((watch) => watch !== except && watch.serverKey === key && watch.holds),
       onEnd: (key) => {
@@ -109,6 +106,13 @@ export class Mesh {
     return there.length > 0;
   }
 
+  /** Numbers a link for a dial of `user`. */
+  begin(user: LinkUser): LinkId {
+    this.lastLink += 1;
+    this.byLink.set(this.lastLink, user);
+    return this.lastLink;
+  }
+
   linkOpen(link: LinkId, serverKey: NodeKey): void {
     this.byLink.get(link)?.onOpen(serverKey);
   }
@@ -118,9 +122,9 @@ export class Mesh {
   }
 
   linkClosed(link: LinkId, reason: string): void {
-    const watch = this.byLink.get(link);
+    const user = this.byLink.get(link);
     this.byLink.delete(link);
-    watch?.onClosed(reason);
+    user?.onClosed(reason);
   }
 
   private run(id: string, watch: Watch): void {

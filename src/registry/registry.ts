@@ -148,6 +148,25 @@ export class Registry {
     return this.rerouted(key, () => this.mesh.remove(key, link));
   }
 
+  /** A link leads to a key, in place of the link `before`, if any. There is a route afterwards, even if it was there before. */
+  linkLeads(link: number, key: NodeKey, before: number | undefined): Command[] {
+    const commands = this.rerouted(key, () => {
+      this.mesh.add(key, link);
+      if (before !== undefined && before !== link) this.mesh.remove(key, before);
+    });
+    return commands.length > 0 ? commands : [{ kind: 'route', key, via: this.mesh.preferred(key) ?? null }];
+  }
+
+  /** A link no longer leads to a key, which may be at another relay: no client is told that it has left. */
+  linkLeaves(link: number, key: NodeKey): Command[] {
+    return this.rerouted(key, () => this.mesh.remove(key, link)).filter(({ kind }) => kind !== 'gone');
+  }
+
+  /** A key has left the relays that links on demand lead to. */
+  departed(key: NodeKey): Command[] {
+    return this.mesh.has(key) || this.byKey.has(key) ? [] : [gone(key)];
+  }
+
   /** How many connections the client's key has, and whether packets for the key go to this one. */
   standing(client: Client): { readonly connections: number; readonly active: boolean } {
     const known = this.byKey.get(client.key);

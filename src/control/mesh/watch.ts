@@ -1,12 +1,12 @@
-import { lookup } from 'node:dns/promises';
 import { reasonOf } from '../../errors.js';
 import type { DialTarget, LinkChange, LinkId } from '../../plane/plane.js';
 import { formatNodeKey, type NodeKey } from '../../protocol/key.js';
-import { inTime } from '../in-time.js';
 import type { LineLimit } from '../line-limit.js';
 import type { AnnouncedKeys, KeyOwner, MeshKeys } from '../mesh-keys.js';
 import { PeerCount } from '../peer-count.js';
+import { addressesOf } from './addresses.js';
 import type { DialPlaces } from './dial-places.js';
+import type { LinkUser } from './link-user.js';
 import type { MeshParts, MeshTimes } from './parts.js';
 import type { MeshStatus } from './status.js';
 import type { WantedRelay } from './wanted.js';
@@ -20,7 +20,7 @@ export interface Common {
   /** Bounds the lines about found relays that cannot be reached. */
   readonly lines: LineLimit;
   /** Numbers a new link. */
-  begin(watch: Watch): LinkId;
+  begin(user: LinkUser): LinkId;
   /** Another relay of the set that is connected and has this key. */
   holderOf(key: NodeKey, except: Watch): Watch | undefined;
   /** A link to the relay with this key has ended. */
@@ -42,7 +42,7 @@ interface Outcome {
 }
 
 /** The loop for one relay: dial, follow, wait. It ends when the relay turns out to be this one, or leaves the set. */
-export class Watch implements KeyOwner {
+export class Watch implements KeyOwner, LinkUser {
   /** Which relay it is. A relay in two sources, or in a source and `meshWith`, can change from one to the other. */
   wanted: WantedRelay;
   serverKey: NodeKey | undefined;
@@ -252,7 +252,7 @@ export class Watch implements KeyOwner {
     const { dialHost, host, authority, port } = this.wanted.peer;
     let addresses: readonly string[];
     try {
-      addresses = await resolve(dialHost, times.connect);
+      addresses = await addressesOf(dialHost, times.connect);
     } catch (error) {
       return { opened: false, reason: reasonOf(error) };
     }
@@ -380,11 +380,4 @@ export class Watch implements KeyOwner {
     if (!isNew || heldBack === undefined) parts.log('debug', facts, text);
     else parts.log('warn', { ...facts, ...(heldBack > 0 && { heldBack }) }, text);
   }
-}
-
-/** All addresses of a name, in the system's order. An address stands for itself. */
-async function resolve(host: string, patience: number): Promise<string[]> {
-  const found = lookup(host, { all: true, verbatim: true });
-  const addresses = await inTime(found, patience, 'its name is not resolved in time');
-  return addresses.map(({ address }) => address);
 }
