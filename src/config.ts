@@ -222,6 +222,9 @@ function contradictions(settings: Partial<Settings>): Problem[] {
   if ((nats?.servers ?? []).length > 0 && meshKey === undefined && meshKeyFile === undefined) {
     problems.push({ path: 'nats.servers', message: NEEDS_MESH_KEY });
   }
+  if (mesh?.mode === 'on-demand' && (nats?.servers ?? []).length === 0) {
+    problems.push({ path: 'mesh.mode', message: 'on-demand needs nats.servers, which find the keys' });
+  }
   if (nats) problems.push(...natsProblems(nats));
   if (mesh) problems.push(...sourceProblems(mesh, nats?.servers ?? []));
   return problems;

@@ -15,6 +15,7 @@ import type { RelayFigures } from './registry/figures.js';
 import type { Relay, RelayAddress, RelayEvents, RelayOptions, ReloadReport } from './relay/api.js';
 import { eachClient } from './relay/client-list.js';
 import { loadMaterials, type Materials } from './relay/materials.js';
+import type { RegionStatus } from './relay/on-demand.js';
 import { changesOf, hasFiles, reload, reloadFiles } from './relay/reload.js';
 import { type RelayTimes, type RunningOptions, RunningRelay } from './relay/running.js';
 
@@ -148,6 +149,10 @@ class ComposedRelay extends EventEmitter<RelayEvents> implements Relay {
 
   meshSources(): MeshSourceStatus[] {
     return this.running().discovery?.status() ?? [];
+  }
+
+  region(): RegionStatus | undefined {
+    return this.running().onDemand?.status();
   }
 
   async pulse(): Promise<void> {

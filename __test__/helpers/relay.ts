@@ -5,6 +5,7 @@ import type { DnsHook } from '../../src/control/acme/dns-hook.js';
 import type { OnAdmit } from '../../src/control/admission/hook.js';
 import type { DataPathTimes } from '../../src/control/data-path.js';
 import type { MeshTimes } from '../../src/control/mesh.js';
+import type { OnDemandTimes } from '../../src/control/on-demand/times.js';
 import { selfSignedCertificate } from '../../src/control/x509.js';
 import { createLogger, type Logger } from '../../src/logger.js';
 import type { CounterName } from '../../src/plane/counters.js';
@@ -47,6 +48,7 @@ export interface TestRelayOptions {
   readonly policy?: PolicyChanges;
   readonly keys?: KeyPair;
   readonly meshTimes?: Partial<MeshTimes>;
+  readonly onDemandTimes?: Partial<OnDemandTimes>;
   readonly onAdmit?: OnAdmit;
   readonly certificateTimes?: CertificateTimes;
   readonly dataPathTimes?: DataPathTimes;
@@ -89,6 +91,7 @@ export class TestRelay {
       policy = {},
       keys = generateKeyPair(),
       meshTimes,
+      onDemandTimes,
       onAdmit,
       certificateTimes,
       dataPathTimes,
@@ -125,6 +128,7 @@ export class TestRelay {
       // Tests shorten what no setting does.
       {
         mesh: meshTimes,
+        onDemand: onDemandTimes,
         certificates: certificateTimes,
         dataPath: dataPathTimes,
         policy: (usual) => changed(usual, policy),

@@ -8,8 +8,14 @@ export interface MeshConfig {
    * Default: none. Requires a mesh key.
    */
   readonly discover?: readonly DiscoverConfig[] | string | undefined;
-  /** `full`: every relay keeps the keys of the clients of all others. Default `full`. */
-  readonly mode?: 'full' | undefined;
+  /**
+   * `full`: every relay keeps the keys of the clients of all others. `on-demand`: a relay asks NATS for a key when a client
+   * first sends a packet to it, and dials the relay that has it; requires `nats.servers`. Relays of `meshWith` and `discover`
+   * are meshed with in full, so that they can be derpers. Default `full`.
+   */
+  readonly mode?: 'full' | 'on-demand' | undefined;
+  /** How long a link stays that was dialled on demand and on which no packet leaves. Default 5 min. */
+  readonly idle?: DurationSetting | undefined;
   /**
    * The name of the region: relays with one name and one mesh key find each other in NATS. Up to 64 letters, digits, `-` and
    * `_`. Default `default`.

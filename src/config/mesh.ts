@@ -62,7 +62,11 @@ export const mesh = group({
   discover: objects(source, SOURCES)
     .default([])
     .describe('where relays to mesh with are found: dns, srv, file or nats'),
-  mode: z.enum(['full'], 'must be full').default('full').describe('full: every relay keeps the keys of all others'),
+  mode: z
+    .enum(['full', 'on-demand'], 'must be full or on-demand')
+    .default('full')
+    .describe('full: every relay keeps the keys of all others; on-demand: NATS finds the keys that clients ask for'),
+  idle: duration.prefault('5m').describe('how long a link stays on which no packet leaves (on-demand)'),
   region: text(REGION)
     .regex(/^[\w-]{1,64}$/, REGION)
     .default('default')
@@ -115,7 +119,8 @@ export function natsProblems(given: z.output<typeof nats>): Problem[] {
 /** Whether the relay dials others. */
 export function isMeshing(settings: {
   readonly meshWith: readonly unknown[];
-  readonly mesh: { readonly discover: readonly unknown[] };
+  readonly mesh: { readonly discover: readonly unknown[]; readonly mode: string };
 }): boolean {
-  return settings.meshWith.length > 0 || settings.mesh.discover.length > 0;
+  const { meshWith, mesh } = settings;
+  return meshWith.length > 0 || mesh.discover.length > 0 || mesh.mode === 'on-demand';
 }

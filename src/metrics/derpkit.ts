@@ -3,6 +3,7 @@ import { FAILURE_COUNTERS } from '../plane/counters.js';
 import { certificateMetrics } from './certificates.js';
 import { bare, type Entry, histogram, int, labels } from './exposition.js';
 import { meshMetrics } from './mesh.js';
+import { regionMetrics } from './region.js';
 import type { AdmissionFigures, MetricSources } from './sources.js';
 
 export function derpkitMetrics(sources: MetricSources): Entry[] {
@@ -62,6 +63,7 @@ export function derpkitMetrics(sources: MetricSources): Entry[] {
     ],
     ...budgets(sources),
     ...meshMetrics(sources.mesh, sources.meshSources),
+    ...(sources.region ? regionMetrics(sources.region) : []),
     ...(sources.admission ? admission(sources.admission) : []),
     ...certificateMetrics(sources.certificates),
   ];

@@ -3,6 +3,7 @@ import type { CounterName } from '../plane/counters.js';
 import type { HistogramFigures, RelayFigures } from '../registry/figures.js';
 import type { CertificateFigures } from './certificates.js';
 import type { MeshFigures, MeshSourceFigures } from './mesh.js';
+import type { RegionFigures } from './region.js';
 
 export interface MetricSources {
   readonly version: string;
@@ -25,6 +26,8 @@ export interface MetricSources {
   readonly mesh: readonly MeshFigures[];
   /** The sources of `mesh.discover`. */
   readonly meshSources: readonly MeshSourceFigures[];
+  /** Absent if the relay does not find keys on demand. */
+  readonly region: RegionFigures | undefined;
   /** Absent if every client is admitted; there are no admission metrics then. */
   readonly admission: AdmissionFigures | undefined;
   /** Names that have a certificate, or failed to get one. */

@@ -48,6 +48,11 @@ export class Registry {
   /** `serverKey` is the relay's own key. A watcher with this key is the relay itself, and gets nothing. */
   constructor(private readonly serverKey: NodeKey) {}
 
+  /** Connections that were let in. */
+  get size(): number {
+    return this.byId.size;
+  }
+
   get(id: number): Client | undefined {
     return this.byId.get(id);
   }

@@ -12,6 +12,7 @@ import type { Counters } from '../plane/counter-figures.js';
 import type { CloseReason, PeerAddress, PlaneKind } from '../plane/plane.js';
 import type { ClientStatus } from '../registry/client-status.js';
 import type { RelayFigures } from '../registry/figures.js';
+import type { RegionStatus } from './on-demand.js';
 
 export type { AdmitClient, AdmitDecision, OnAdmit } from '../control/admission/hook.js';
 
@@ -120,7 +121,7 @@ export interface ReloadReport {
 /**
  * A relay: `createRelay` makes it, `start` opens it once, `close` ends it.
  *
- * `reload`, `admission`, `counters`, `figures`, `mesh` and `meshSources` need a running relay. Before `start` and after `close` has
+ * `reload`, `admission`, `counters`, `figures`, `mesh`, `meshSources` and `region` need a running relay. Before `start` and after `close` has
  * resolved, they throw a `DerpkitError` with the code `ERR_STATE`; `reload` rejects with it. After a failed `start`
  * they do, too. Handlers of events may call them.
  */
@@ -205,4 +206,8 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
   mesh(): MeshStatus[];
   /** The sources of `mesh.discover`, in their order. Throws `ERR_STATE` before `start` and after `close`. */
   meshSources(): MeshSourceStatus[];
+  /**
+   * How the relay finds keys on demand; `undefined` in the mode `full`. Throws `ERR_STATE` before `start` and after `close`.
+   */
+  region(): RegionStatus | undefined;
 }

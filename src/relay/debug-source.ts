@@ -23,6 +23,8 @@ import { VERSION } from '../version.js';
 import { clientPieces } from './client-list.js';
 import { RelayLiveSource } from './live-source.js';
 import { meshFacts } from './mesh-facts.js';
+import type { OnDemand } from './on-demand.js';
+import { regionFacts, regionFigures } from './region-facts.js';
 
 export interface Shown {
   readonly settings: Settings;
@@ -37,6 +39,7 @@ export interface Shown {
   readonly gate: Gate;
   readonly mesh: Mesh | undefined;
   readonly discovery: Discovery | undefined;
+  readonly onDemand: OnDemand | undefined;
   readonly certificates: { states(): readonly CertificateState[] };
   /** The number of faults that the relay has survived. */
   readonly faults: { readonly count: number; readonly barrier: Barrier };
@@ -69,6 +72,7 @@ export class RelayDebugSource implements DebugSource {
       ['Plane', plane.kind],
       ...this.parts.gate.facts(),
       ...meshFacts(this.parts.mesh?.status() ?? [], this.parts.discovery?.status() ?? [], Date.now()),
+      ...regionFacts(this.parts.onDemand, Date.now()),
     ];
   }
 
@@ -141,6 +145,7 @@ export class RelayDebugSource implements DebugSource {
       rateLimit: this.parts.rate(),
       mesh: this.parts.mesh?.status() ?? [],
       meshSources: this.parts.discovery?.status() ?? [],
+      region: regionFigures(this.parts.onDemand),
       admission: this.parts.gate.figures(),
       certificates: this.parts.certificates.states().flatMap(({ names, until, failures }) => {
         return names.map((name) => ({ name, notAfter: Math.floor(until / 1000), failures }));

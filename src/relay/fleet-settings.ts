@@ -9,7 +9,7 @@ export function fleetSettings(settings: Settings): Readonly<Record<string, unkno
   return {
     ...{ hostname, certMode, derp, stun, stunPort, httpPort, port: listen.port, logLevel },
     ...{ tcpKeepaliveTime, tcpUserTimeout, senderCardinality },
-    ...{ 'mesh.mode': mesh.mode, 'mesh.drainDelay': mesh.drainDelay },
+    ...{ 'mesh.mode': mesh.mode, 'mesh.idle': mesh.idle, 'mesh.drainDelay': mesh.drainDelay },
     'admission.policy': admission.policy,
     'admission.verifiers': admission.verifiers.length,
     ...Object.fromEntries(Object.entries(limits).map(([name, value]) => [`limits.${name}`, value])),

@@ -59,7 +59,8 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   const token = await load('metrics.tokenFile', tokenFile ?? '', () => loadToken(tokenFile));
   const meshing = isMeshing(settings);
   if (meshing && meshKey !== undefined && /^0*$/.test(meshKey)) {
-    const path = settings.meshWith.length > 0 ? 'meshWith' : 'mesh.discover';
+    const onDemand = settings.mesh.discover.length > 0 ? 'mesh.discover' : 'mesh.mode';
+    const path = settings.meshWith.length > 0 ? 'meshWith' : onDemand;
     problems.push({ path, message: 'needs a mesh key that is not all zeros' });
   }
   const warnings: string[] = [];

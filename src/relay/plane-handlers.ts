@@ -27,6 +27,7 @@ import { ClientLog } from './client-log.js';
 import { runCommands } from './commands.js';
 import type { Listeners } from './listeners.js';
 import type { MetricsService } from './metrics-service.js';
+import type { OnDemand } from './on-demand.js';
 import { StrangersLog } from './strangers.js';
 
 /** The parts of a relay that handle the reports of its plane. */
@@ -41,8 +42,7 @@ export interface Reported {
   readonly listeners: Listeners;
   readonly strangers: StrangersLog;
   readonly metrics: MetricsService | undefined;
-  /** Finds keys at other relays; absent where the relay does not look for any. */
-  readonly onDemand?: Pick<PlaneEvents, 'lookup' | 'heard'>;
+  readonly onDemand: OnDemand | undefined;
 }
 
 /** Log lines of one kind that clients can cause at will: this many at once, then one in this many milliseconds. */
@@ -102,6 +102,7 @@ export class PlaneHandlers implements PlaneEvents {
     const commands = registry.connected(arrival, performance.now());
     plane.admit(id, admission);
     runCommands(plane, commands);
+    this.to.onDemand?.connected(key, mesh);
     this.cameOrWent(
       () => ({ client: id, key: formatNodeKey(key), addr: formatEndpoint(address, port), ...(mesh && { mesh }) }),
       'client connected',
@@ -119,6 +120,7 @@ export class PlaneHandlers implements PlaneEvents {
     if (!client) return;
     runCommands(plane, registry.disconnected(id));
     const { key, address, port } = client;
+    this.to.onDemand?.disconnected(key);
     this.cameOrWent(
       () => ({ client: id, key: formatNodeKey(key), addr: formatEndpoint(address, port), reason }),
       'client disconnected',

@@ -90,7 +90,7 @@ export function planePolicy(
     // Clients give up on a silent connection after 120 s.
     keepAlive: { interval: 60_000, jitter: 5_000 },
     notHere: { burst: 3, perSecond: 1 },
-    lookups: null,
+    lookups: settings.mesh.mode === 'on-demand' ? LOOKUPS : null,
     tcp: {
       keepAlive: settings.tcpKeepaliveTime,
       userTimeout: settings.tcpUserTimeout,

@@ -10,6 +10,7 @@ import { NatsSource } from '../control/mesh/nats-source.js';
 import { SelfCheck } from '../control/mesh/self-check.js';
 import { listed } from '../control/mesh/wanted.js';
 import { MESH_TIMES, Mesh, type MeshTimes } from '../control/mesh.js';
+import type { OnDemandTimes } from '../control/on-demand/times.js';
 import { rereadEach } from '../control/reread.js';
 import { PlaneRefusal, type Problem, reasonOf } from '../errors.js';
 import type { FaultLog } from '../faults/fault-log.js';
@@ -36,6 +37,7 @@ import { Listeners } from './listeners.js';
 import type { Materials, Reread } from './materials.js';
 import { meshSources } from './mesh-sources.js';
 import { METRICS_DESCRIPTORS, MetricsService, metricsWarnings } from './metrics-service.js';
+import { OnDemand } from './on-demand.js';
 import { PlaneHandlers } from './plane-handlers.js';
 import { planePolicy } from './policy.js';
 import { throwAll } from './reload.js';
@@ -44,6 +46,7 @@ import { StrangersLog } from './strangers.js';
 /** Deadlines and plane limits of a relay; tests use tighter ones. */
 export interface RelayTimes {
   readonly mesh?: Partial<MeshTimes> | undefined;
+  readonly onDemand?: Partial<OnDemandTimes> | undefined;
   readonly certificates?: CertificateTimes | undefined;
   readonly dataPath?: DataPathTimes | undefined;
   readonly policy?: ((usual: PlanePolicy) => PlanePolicy) | undefined;
@@ -69,6 +72,7 @@ export class RunningRelay {
   readonly gate: Gate;
   readonly mesh: Mesh | undefined;
   readonly discovery: Discovery | undefined;
+  readonly onDemand: OnDemand | undefined;
   readonly certificates: RelayCertificates;
   private readonly selfCheck: SelfCheck;
   private readonly drainer = new Drain();
@@ -139,6 +143,22 @@ export class RunningRelay {
         { ...MESH_TIMES, ...times.mesh },
       );
       const { mesh } = this;
+      if (settings.mesh.mode === 'on-demand') {
+        const common = { plane, registry, mesh, ownKey: publicKey, meshKey, logger, barrier };
+        this.onDemand = new OnDemand({
+          ...common,
+          directory: natsDirectory({
+            ...common,
+            settings,
+            port: () => this.listeners.ports.tls,
+            load: () => this.load(),
+          }),
+          roots: roots.certificates,
+          mostKeys: settings.limits.meshKeys,
+          idle: settings.mesh.idle,
+          times: times.onDemand,
+        });
+      }
       const follow: DiscoveryParts['follow'] = (found) => mesh.follow(found);
       const inNats = () => {
         const common = { settings, ownKey: publicKey, meshKey, logger, barrier };
@@ -184,6 +204,7 @@ export class RunningRelay {
       gate: this.gate,
       mesh: this.mesh,
       discovery: this.discovery,
+      onDemand: this.onDemand,
       certificates: this.certificates,
       faults,
     });
@@ -225,8 +246,21 @@ export class RunningRelay {
   }
 
   private get parts() {
-    const { plane, registry, gate, mesh, discovery, certificates, http, listeners, strangers, metrics } = this;
-    return { plane, registry, gate, mesh, discovery, certificates, http, listeners, strangers, metrics };
+    const { plane, registry, gate, mesh, discovery, onDemand, certificates, http, listeners, strangers, metrics } =
+      this;
+    return { plane, registry, gate, mesh, discovery, onDemand, certificates, http, listeners, strangers, metrics };
+  }
+
+  /** How much this relay has to do, as other relays of the region see it. */
+  private load(): RelayLoad {
+    const { mesh, onDemand, plane, registry } = this;
+    const counters = plane.counters.readAll();
+    const links = [...(mesh?.status() ?? []), ...(onDemand?.status().links ?? [])];
+    return {
+      clients: registry.size,
+      links: links.filter(({ state }) => state === 'connected').length,
+      packets: counters['packets_received:disco'] + counters['packets_received:other'],
+    };
   }
 
   /** How much this relay has to do, as other relays of the region see it. */
@@ -257,6 +291,7 @@ export class RunningRelay {
     const metrics = await this.metrics?.open();
     this.mesh?.start();
     this.discovery?.start();
+    this.onDemand?.start();
     await certificates.start();
     this.gate.start();
     this.metrics?.started();
@@ -329,8 +364,9 @@ export class RunningRelay {
   /** `Relay.drain` documents it. */
   async drain(): Promise<void> {
     const { settings, logger } = this.options;
-    const { discover, drainDelay } = settings.mesh;
-    if (!this.discovery || discover.length === 0 || this.drainer.isDraining) return;
+    const { discover, drainDelay, mode } = settings.mesh;
+    const isFound = discover.length > 0 || mode === 'on-demand';
+    if (!this.discovery || !isFound || this.drainer.isDraining) return;
     logger.info(
       { milliseconds: drainDelay },
       'draining: probes fail, so that clients go elsewhere, and the relay serves on',
@@ -352,6 +388,7 @@ export class RunningRelay {
     this.pages.live.stop();
     this.http.close();
     this.discovery?.stop();
+    await this.onDemand?.close();
     this.mesh?.stop();
     this.gate.close();
     await this.plane.shutdown();

@@ -1,0 +1,32 @@
+/** Keys on demand on the page `/debug/` and in the metrics. */
+import type { RelayLinkStatus } from '../control/on-demand/relay-link.js';
+import type { OnDemand } from './on-demand.js';
+
+/** What the metrics show; `undefined` if the relay does not find keys on demand. */
+export function regionFigures(onDemand: OnDemand | undefined) {
+  if (!onDemand) return undefined;
+  const { keys, routed, links, counts, directory } = onDemand.status();
+  return { keys, routed, links, counts: { ...counts }, directory: { ...directory, counts: { ...directory.counts } } };
+}
+
+/** `now` is milliseconds since 1970. */
+export function regionFacts(onDemand: OnDemand | undefined, now: number): [name: string, value: string][] {
+  if (!onDemand) return [];
+  const { keys, routed, links, directory } = onDemand.status();
+  const { state, server, failures, trouble, since } = directory;
+  const failing = `failed ${failures === 1 ? 'once' : `${failures} times`} in ${span(since, now)}: ${trouble}`;
+  return [
+    ['Directory', failures > 0 ? failing : `${state}${server && `, ${server}`}, ${directory.keys} keys announced`],
+    ['Keys on demand', `${keys} of other relays, ${routed} of them with a route`],
+    ...links.map((link): [string, string] => [`Link on demand to ${link.address}`, linkFact(link, now)]),
+  ];
+}
+
+function linkFact({ state, since, keys, failures, trouble, relay }: RelayLinkStatus, now: number): string {
+  if (state === 'connected') return `connected for ${span(since, now)}, ${keys} keys, ${relay}`;
+  return `${state}${failures > 0 ? `, failed ${failures} times: ${trouble}` : ''}, ${relay}`;
+}
+
+function span(since: number, now: number): string {
+  return `${Math.max(0, Math.round((now - since) / 1000))} s`;
+}
