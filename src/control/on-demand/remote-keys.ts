@@ -31,7 +31,7 @@ export interface OnDemandCounts {
   readonly nowhere: number;
   /** Lookups that could not be answered: the directory could not say, or the relay could not be dialled. */
   readonly failed: number;
-  /** Keys whose route changed because they moved. */
+  /** Routes that have changed from one relay to another. */
   readonly moved: number;
   /** Places that their relay has denied. */
   readonly denied: number;
@@ -237,10 +237,8 @@ export class RemoteKeys implements DirectorySink, RelayLinkSink {
 
   /** The key is at a place. It gets a route, if packets need one. */
   private take(remote: RemoteKey, place: Place): void {
-    const { place: before } = remote;
     remote.place = place;
     remote.wasPlaced = true;
-    if (before && before.relay !== place.relay) this.counts.moved += 1;
     if (remote.isAsked || remote.link !== undefined) this.connect(remote, place);
   }
 
@@ -254,6 +252,7 @@ export class RemoteKeys implements DirectorySink, RelayLinkSink {
     const { key, link: before, isAsked } = remote;
     remote.isAsked = false;
     if (before === link && !isAsked) return;
+    if (before !== undefined && before !== link) this.counts.moved += 1;
     this.linkOf(before)?.keys.delete(key);
     remote.link = link;
     this.linkOf(link)?.keys.add(key);
