@@ -14,7 +14,7 @@ export interface MeshConfig {
    * are meshed with in full, so that they can be derpers. Default `full`.
    */
   readonly mode?: 'full' | 'on-demand' | undefined;
-  /** How long a link stays that was dialled on demand and on which no packet leaves. Default 5 min. */
+  /** How long a link stays that was dialled on demand and on which no packet leaves. Default 5 minutes. */
   readonly idle?: DurationSetting | undefined;
   /**
    * The name of the region: relays with one name and one mesh key find each other in NATS. Up to 64 letters, digits, `-` and

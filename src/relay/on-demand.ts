@@ -7,7 +7,7 @@ import { ON_DEMAND_TIMES, type OnDemandTimes } from '../control/on-demand/times.
 import type { Barrier } from '../faults/barrier.js';
 import type { Logger } from '../logger.js';
 import type { DataPlane, LinkId } from '../plane/plane.js';
-import { LINK_COLUMNS } from '../plane/plane.js';
+import { LINK_COLUMNS } from '../plane/snapshot.js';
 import type { NodeKey } from '../protocol/key.js';
 import type { Registry } from '../registry/registry.js';
 import { runCommands } from './commands.js';
