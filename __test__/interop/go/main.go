@@ -6,6 +6,7 @@
 //	interop -run NAME -max-tls 1.2 -tls …  the same, with clients that know no later version
 //	interop -run NAME -transcript -tls …   the same, and prints what its clients were told
 //	interop -ring PLAN           starts three relays as a mesh, and runs those for it
+//	interop -talk N -tls …       connects N clients that talk in pairs, until its input ends; see scenarios.Talk
 //	interop -vectors             prints the protocol vectors
 //	interop -make-cert DIR -server-name NAME[,NAME…]
 //	interop -autocert DIR -acme-directory URL -ca FILE -server-name NAME -http HOST:PORT
@@ -33,6 +34,7 @@ func main() {
 	transcript := flag.Bool("transcript", false, "with -run, print what each client was told, instead of how long it took")
 	timeout := flag.Duration("timeout", 60*time.Second, "how long a scenario may take")
 	ring := flag.String("ring", "", "start the relays of this plan, a JSON `file`, as a mesh, and run what -run names, or all")
+	talk := flag.Int("talk", 0, "connect this `number` of clients, an even one, that talk in pairs")
 	printVectors := flag.Bool("vectors", false, "print the protocol vectors as JSON")
 	makeCert := flag.String("make-cert", "", "write certificates for -server-name to this `directory`")
 
@@ -88,6 +90,8 @@ func main() {
 		ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer cancel()
 		fail(1, scenarios.RunRing(ctx, *ring, names))
+	case *talk > 0:
+		fail(1, scenarios.Talk(context.Background(), target, *talk, os.Stdin, os.Stdout))
 	case *run != "":
 		ctx, cancel := context.WithTimeout(context.Background(), *timeout)
 		defer cancel()
