@@ -72,8 +72,8 @@ it('a thousand planes leave no trace', async () => {
 });
 
 it('planes in many threads leave no trace', async () => {
-  const program = [process.execPath, join(PROGRAMS, 'threads.mjs'), '20'];
-  const { code, stdout, stderr } = await new Command(program, { patience: 100_000 }).end();
+  const program = [process.execPath, join(PROGRAMS, 'threads.mjs'), '20'] as const;
+  const { code, stdout, stderr } = await new Command([...program], { patience: 100_000 }).end();
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   const { before, after } = JSON.parse(stdout);
   expect(after).toEqual(before);
