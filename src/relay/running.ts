@@ -143,29 +143,18 @@ export class RunningRelay {
         { ...MESH_TIMES, ...times.mesh },
       );
       const { mesh } = this;
+      const common = { ownKey: publicKey, meshKey, logger, barrier };
+      const inNats = () =>
+        natsDirectory({ ...common, settings, port: () => this.listeners.ports.tls, load: () => this.load() });
       if (settings.mesh.mode === 'on-demand') {
-        const common = { plane, registry, mesh, ownKey: publicKey, meshKey, logger, barrier };
         this.onDemand = new OnDemand({
-          ...common,
-          directory: natsDirectory({
-            ...common,
-            settings,
-            port: () => this.listeners.ports.tls,
-            load: () => this.load(),
-          }),
-          roots: roots.certificates,
-          mostKeys: settings.limits.meshKeys,
-          idle: settings.mesh.idle,
-          times: times.onDemand,
+          ...{ ...common, plane, registry, mesh, directory: inNats(), roots: roots.certificates },
+          ...{ mostKeys: settings.limits.meshKeys, idle: settings.mesh.idle, times: times.onDemand },
         });
       }
       const follow: DiscoveryParts['follow'] = (found) => mesh.follow(found);
-      const inNats = () => {
-        const common = { settings, ownKey: publicKey, meshKey, logger, barrier };
-        const directory = natsDirectory({ ...common, port: () => this.listeners.ports.tls, load: () => this.load() });
-        return new NatsSource(directory, publicKey, barrier);
-      };
-      const sources = meshSources(settings.mesh.discover, barrier, inNats);
+      const natsSource = () => new NatsSource(inNats(), publicKey, barrier);
+      const sources = meshSources(settings.mesh.discover, barrier, natsSource);
       this.discovery = new Discovery(sources, { follow, log, barrier });
     }
 
@@ -259,17 +248,6 @@ export class RunningRelay {
     return {
       clients: registry.size,
       links: links.filter(({ state }) => state === 'connected').length,
-      packets: counters['packets_received:disco'] + counters['packets_received:other'],
-    };
-  }
-
-  /** How much this relay has to do, as other relays of the region see it. */
-  private load(): RelayLoad {
-    const { mesh, plane, registry } = this;
-    const counters = plane.counters.readAll();
-    return {
-      clients: registry.figures().connections,
-      links: (mesh?.status() ?? []).filter(({ state }) => state === 'connected').length,
       packets: counters['packets_received:disco'] + counters['packets_received:other'],
     };
   }
