@@ -1,7 +1,7 @@
 /** Relays that find keys in a real nats-server, on every plane: what is sent, what moves, what ends, and what it costs. */
-import { afterAll, beforeAll, describe, expect, it, onTestFailed } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { builtNats } from '../../packaging/nats.mjs';
-import { generateKeyPair } from '../../src/protocol/key.js';
+import { generateKeyPair, type NodeKey } from '../../src/protocol/key.js';
 import { PeerGoneReason } from '../../src/protocol/wire.js';
 import { balanced } from '../helpers/balance.js';
 import { DerpClient, discoPacket } from '../helpers/client.js';
@@ -28,9 +28,7 @@ describe.skipIf(!program).each(LANES)('keys on demand on $name', (lane) => {
     trustOwnCertificate();
     const name = `r${Math.random().toString(36).slice(2)}`;
     const all = await Promise.all([1, 2, 3].map(() => startOne(lane, nats, name, options)));
-    onTestFailed(() => {
-      for (const one of all) console.log(one.drops(), one.relay.address ? one.relay.region() : 'closed');
-    });
+    inPlay = all;
     await Promise.all(all.map((one) => knows(one, 2)));
     return all as Three;
   }
@@ -42,11 +40,11 @@ describe.skipIf(!program).each(LANES)('keys on demand on $name', (lane) => {
     await announced(two, 1);
     const texts = Array.from({ length: 100 }, (_, index) => `packet ${index}`);
     for (const text of texts.slice(0, 20)) a.sendPacket(b.key, text);
-    for (const text of texts.slice(0, 20)) expect(await b.expectPacket(text)).toBe(a.key);
+    for (const text of texts.slice(0, 20)) expect(await gets(b, text)).toBe(a.key);
     for (const text of texts.slice(20)) a.sendPacket(b.key, text);
-    for (const text of texts.slice(20)) expect(await b.expectPacket(text)).toBe(a.key);
+    for (const text of texts.slice(20)) expect(await gets(b, text)).toBe(a.key);
     for (const text of texts.slice(0, 20)) b.sendPacket(a.key, text);
-    for (const text of texts.slice(0, 20)) expect(await a.expectPacket(text)).toBe(b.key);
+    for (const text of texts.slice(0, 20)) expect(await gets(a, text)).toBe(b.key);
     // One message each way per new pair, and one link.
     expect(one.relay.region()).toMatchObject({ keys: 1, routed: 1, counts: { lookups: 1 } });
     expect(one.relay.region()?.directory.counts.found).toBe(1);
@@ -60,7 +58,7 @@ describe.skipIf(!program).each(LANES)('keys on demand on $name', (lane) => {
     const a = await DerpClient.connect(one);
     await announced(two, 30);
     a.sendPacket(crowd[7]?.key ?? a.key, 'hello');
-    await crowd[7]?.expectPacket('hello');
+    await gets(crowd[7] as DerpClient, 'hello');
     const remote = ({ relay }: TestRelay) => relay.figures().totalKeys - relay.figures().localKeys;
     expect([one, two, three].map(remote)).toEqual([1, 0, 0]);
     await Promise.all([a, ...crowd].map((client) => client.close()));
@@ -87,11 +85,11 @@ describe.skipIf(!program).each(LANES)('keys on demand on $name', (lane) => {
     const b = await DerpClient.connect(two);
     await announced(two, 1);
     a.sendPacket(b.key, 'before');
-    await b.expectPacket('before');
+    await gets(b, 'before');
     for (let burst = 0; burst < 50; burst++)
       for (let packet = 0; packet < 100; packet++) flooder.sendPacket(key(), 'x');
     a.sendPacket(b.key, 'during');
-    await b.expectPacket('during');
+    await gets(b, 'during');
     await flooder.fence();
     await balanced(one);
     const { counts } = one.relay.region() as NonNullable<ReturnType<TestRelay['relay']['region']>>;
@@ -112,10 +110,11 @@ describe.skipIf(!program).each(LANES)('keys on demand on $name', (lane) => {
     const after = await DerpClient.connect(three, { keys });
     await announced(three, 1);
     await eventually(() => one.relay.region()?.counts.moved === 1, 'the route to change');
+    await one.commandsDone();
     await before.close();
     await announced(two, 0);
     a.sendPacket(keys.publicKey, 'after');
-    await after.expectPacket('after');
+    await gets(after, 'after');
     expect(await a.fence()).toEqual([]);
     await Promise.all([a, after].map((client) => client.close()));
   });
@@ -128,9 +127,9 @@ describe.skipIf(!program).each(LANES)('keys on demand on $name', (lane) => {
     await Promise.all([announced(one, 2), announced(two, 1), announced(three, 1)]);
     // A has packets of B, and has never sent one; C has sent one, and has none.
     b.sendPacket(a.key, 'from b');
-    await a.expectPacket('from b');
+    await gets(a, 'from b');
     c.sendPacket(b.key, 'from c');
-    await b.expectPacket('from c');
+    await gets(b, 'from c');
     await eventually(() => one.relay.region()?.keys === 1, 'the relay of A to know where B is');
     await b.close();
     expect(await a.expect('PeerGone')).toMatchObject({ key: b.key, reason: PeerGoneReason.Disconnected });
@@ -149,16 +148,17 @@ describe.skipIf(!program).each(LANES)('keys on demand on $name', (lane) => {
     const [atOne, atTwo, atThree] = await Promise.all([one, two, three].map((relay) => DerpClient.connect(relay)));
     const to = (client: DerpClient | undefined, text: string) => client?.sendPacket(keys.publicKey, text);
     to(atOne, 'one');
-    await older.expectPacket('one');
+    await gets(older, 'one');
     to(atTwo, 'two');
-    await younger.expectPacket('two');
+    await gets(younger, 'two');
     to(atThree, 'three');
-    await younger.expectPacket('three');
+    await gets(younger, 'three');
     await younger.close();
     await announced(two, 1);
     await eventually(() => three.relay.region()?.counts.moved === 1, 'the route to change');
+    await three.commandsDone();
     to(atThree, 'three again');
-    await older.expectPacket('three again');
+    await gets(older, 'three again');
     await Promise.all([older, atOne, atTwo, atThree].map((client) => client?.close()));
   });
 
@@ -182,11 +182,11 @@ describe.skipIf(!program).each(LANES)('keys on demand on $name', (lane) => {
     const b = await DerpClient.connect(two);
     await announced(two, 1);
     a.sendPacket(b.key, 'first');
-    await b.expectPacket('first');
+    await gets(b, 'first');
     await eventually(() => one.relay.region()?.counts.closedIdle === 1, 'the link to be closed');
     await eventually(() => one.relay.region()?.links.every(({ state }) => state === 'idle'), 'the link to be idle');
     a.sendPacket(b.key, 'second');
-    await b.expectPacket('second');
+    await gets(b, 'second');
     expect(one.relay.region()?.directory.counts.found).toBe(1);
     expect(await a.fence()).toEqual([]);
     await Promise.all([a.close(), b.close()]);
@@ -266,6 +266,18 @@ async function announced(one: TestRelay, keys: number): Promise<void> {
   await eventually(() => one.relay.region()?.directory.keys === keys, 'the one that asked to be gone');
 }
 
+let inPlay: readonly TestRelay[] = [];
+
+/** The client gets a packet; the message of a failure has what the relays say. */
+async function gets(client: DerpClient, text: string): Promise<NodeKey> {
+  return client.expectPacket(text).catch((cause: Error) => {
+    const facts = inPlay.map((one) =>
+      JSON.stringify([one.drops(), one.dataPlane.counters.readAll(), one.relay.region()]),
+    );
+    throw new Error(`${cause.message}: ${facts.join('\n')}`, { cause });
+  });
+}
+
 let talk = 0;
 
 /** A packet each way. */
@@ -276,6 +288,6 @@ async function talks(a: DerpClient, b: DerpClient): Promise<void> {
     [b, a],
   ] as const) {
     from.sendPacket(to.key, `talk ${talk}`);
-    expect(await to.expectPacket(`talk ${talk}`)).toBe(from.key);
+    expect(await gets(to, `talk ${talk}`)).toBe(from.key);
   }
 }

@@ -3,6 +3,8 @@
 mod far;
 mod support;
 
+use std::sync::Arc;
+
 use derp_net::{Event, LinkChange, LookupBounds, Policy};
 use derp_proto::counters::Counter;
 use derp_proto::drop_reason::{DropReason, PacketKind};
@@ -10,7 +12,7 @@ use derp_proto::frame;
 use derp_proto::key::NodeKey;
 use derp_proto::token_bucket::Rate;
 use derp_proto::wire::{DISCO_MAGIC, PeerGoneReason};
-use far::{Far, Peer, change, end_of, gone, open, present, target};
+use far::{Far, Peer, Target, change, end_of, gone, open, present, target};
 use support::{Client, LONG, Relay, policy, secret, until};
 
 fn bounds() -> LookupBounds {
@@ -79,6 +81,26 @@ fn packets_wait_for_a_route_and_go_ahead_of_later_ones() {
     expect_forwarded(&mut peer, &second.key, &there, b"late");
     assert_eq!((relay.count(Counter::PACKETS_FORWARDED_OUT), relay.dropped()), (9, 0));
     assert_eq!((asked(&relay).len(), relay.count(Counter::LOOKUPS_ASKED)), (1, 1));
+}
+
+#[test]
+fn a_link_takes_packets_as_soon_as_it_is_told_of() {
+    let relay = Relay::start(1, on_demand());
+    let there = secret(77).public_key();
+    let mut client = Client::connect(&relay, 1);
+    client.send_packet(&there, b"first");
+    assert!(client.fence().is_empty());
+    until("it was asked for", || asked(&relay) == [there]);
+    // No control plane is faster: it answers on the thread that wakes it.
+    let plane = Arc::downgrade(&relay.plane);
+    let answer = move || plane.upgrade().into_iter().for_each(|plane| plane.route(&there, Some(1)));
+    assert!(relay.at_wake.set(Box::new(answer)).is_ok());
+    let mut far = Far::listen();
+    relay.plane.dial(1, Target { watch: false, ..target(far.address, None) });
+    let mut peer = far.accept();
+    peer.let_in();
+    expect_forwarded(&mut peer, &client.key, &there, b"first");
+    assert_eq!(relay.dropped(), 0);
 }
 
 #[test]

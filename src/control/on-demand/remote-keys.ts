@@ -326,17 +326,18 @@ export class RemoteKeys implements DirectorySink, RelayLinkSink {
     const all = [...this.keys.values()];
     for (let at = 0; at < all.length && round === this.round && !this.stopped; at += SLICE) {
       const slice = all.slice(at, at + SLICE);
-      await Promise.all(slice.map((remote) => this.askOneAgain(remote)));
+      await Promise.all(slice.map((remote) => this.askOneAgain(remote, round)));
     }
   }
 
-  private async askOneAgain(remote: RemoteKey): Promise<void> {
-    if (remote.isFinding || this.keys.get(remote.key) !== remote || this.stopped) return;
+  private async askOneAgain(remote: RemoteKey, round: number): Promise<void> {
+    if (round !== this.round || remote.isFinding || this.keys.get(remote.key) !== remote || this.stopped) return;
     let place: Place | undefined;
     try {
       place = await this.parts.directory.find(remote.key);
     } catch {
-      // What is known holds.
+      // What is known holds: other relays may still be announcing their keys.
+      this.after(this.times.again, () => this.askOneAgain(remote, round));
       return;
     }
     if (remote.isFinding || this.keys.get(remote.key) !== remote || this.stopped) return;
@@ -348,7 +349,7 @@ export class RemoteKeys implements DirectorySink, RelayLinkSink {
     // Its relay may not have announced it again yet.
     remote.failures += 1;
     if (remote.failures < TRIES) {
-      this.after(this.times.again, () => this.askOneAgain(remote));
+      this.after(this.times.again, () => this.askOneAgain(remote, round));
       return;
     }
     remote.place = undefined;

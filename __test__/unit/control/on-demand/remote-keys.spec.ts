@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { DirectoryError } from '../../../../src/control/directory/directory.js';
 import { seeded } from '../../../helpers/random.js';
 import { keyOf } from '../../plane/context.js';
 import { Region } from './region.js';
@@ -277,6 +278,24 @@ describe('a directory that was away', () => {
       await region.settle();
     }
     expect([one.routeTo(ALICE), one.routeTo(BOB), one.gone]).toEqual([three.key, undefined, [BOB]]);
+  });
+
+  it('a key that has left meanwhile is told of, even if the directory does not know enough at first', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const { region, all } = await relays(2);
+    const [one, two] = all;
+    two.connect(ALICE, 1);
+    one.remote.heard(ALICE);
+    await region.settle();
+    region.up(false);
+    two.disconnect(ALICE);
+    region.up(true);
+    const find = vi.spyOn(one, 'find').mockRejectedValueOnce(new DirectoryError('late'));
+    for (let round = 0; round < 5; round++) {
+      vi.advanceTimersByTime(60_000);
+      await region.settle();
+    }
+    expect([one.gone, find.mock.calls.length]).toEqual([[ALICE], 4]);
   });
 });
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,8 @@ pub(crate) fn secret(number: u64) -> SecretKey {
     SecretKey::from_bytes(bytes)
 }
 
+pub(crate) type AtWake = Box<dyn Fn() + Send + Sync>;
+
 /// A plane, and what it has said.
 pub(crate) struct Relay {
     pub(crate) plane: Arc<Plane>,
@@ -51,6 +53,8 @@ pub(crate) struct Relay {
     number: u64,
     pub(crate) said: Arc<Mutex<Vec<Event>>>,
     pub(crate) wakes: Arc<AtomicUsize>,
+    /// What the thread does that wakes the control plane, once there is anything to be done.
+    pub(crate) at_wake: Arc<OnceLock<AtWake>>,
     control: Option<JoinHandle<()>>,
     stop: mpsc::Sender<bool>,
 }
@@ -74,10 +78,14 @@ impl Relay {
     fn with(number: u64, workers: usize, policy: Policy, admit: bool) -> Self {
         let (stop, woken) = mpsc::channel();
         let wakes = Arc::new(AtomicUsize::new(0));
+        let at_wake = Arc::new(OnceLock::<AtWake>::new());
         let wake = {
-            let (wakes, wake) = (wakes.clone(), Mutex::new(stop.clone()));
+            let (wakes, wake, at_wake) = (wakes.clone(), Mutex::new(stop.clone()), at_wake.clone());
             Box::new(move || {
                 wakes.fetch_add(1, Ordering::SeqCst);
+                if let Some(act) = at_wake.get() {
+                    act();
+                }
                 let _ = wake.lock().unwrap().send(false);
             })
         };
@@ -114,7 +122,7 @@ impl Relay {
                 }
             })
         };
-        Self { plane, address, listener, number, said, wakes, control: Some(control), stop }
+        Self { plane, address, listener, number, said, wakes, at_wake, control: Some(control), stop }
     }
 
     pub(crate) fn count(&self, counter: Counter) -> u64 {

@@ -75,8 +75,9 @@ impl Connections {
             Ok(Some(dialled)) => dialled,
             Err(reason) => return self.remove(token, reason, ctx),
         };
-        ctx.events.push(Event::LinkOpen { link: conn.link_id(), server });
         conn.open(writer, ctx);
+        // The control plane may have packets for it at once.
+        ctx.events.push(Event::LinkOpen { link: conn.link_id(), server });
         let mut link = MeshLink::new(conn.clone(), watch, ctx);
         if watch && server != ctx.public {
             conn.control(&frame::WATCH_CONNS, false, ctx);
