@@ -33,8 +33,11 @@ export { SETTINGS, type SettingInfo } from './config.js';
 export type { DnsHook } from './control/acme/dns-hook.js';
 export type { AdmissionFigures, AdmissionOutcome, AdmissionTimes } from './control/admission/figures.js';
 export type { AdmitClient, AdmitDecision, AdmitRefusal, AdmitWithLimit, OnAdmit } from './control/admission/hook.js';
+export type { DirectoryCounts, DirectoryStatus } from './control/directory/directory.js';
 export type { MeshSourceStatus } from './control/mesh/discovery.js';
 export type { MeshStatus } from './control/mesh.js';
+export type { RelayLinkStatus } from './control/on-demand/relay-link.js';
+export type { OnDemandCounts, OnDemandStatus } from './control/on-demand/remote-keys.js';
 export {
   ConfigError,
   DerpkitError,
@@ -75,5 +78,6 @@ export type {
   RelayPlane,
   ReloadReport,
 } from './relay/api.js';
+export type { RegionStatus } from './relay/on-demand.js';
 export { createRelay } from './relay.js';
 export { VERSION } from './version.js';

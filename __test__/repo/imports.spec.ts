@@ -133,6 +133,7 @@ const RULES: Readonly<Record<string, Rule>> = {
         'plane/plane.ts',
         'registry/',
         'relay/api.ts',
+        'relay/on-demand.ts',
       ],
     ],
   },

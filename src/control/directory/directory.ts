@@ -135,18 +135,25 @@ export interface DirectoryStatus {
   readonly watched: number;
   /** Gauge: finds under way, those that wait included. */
   readonly finding: number;
+  /** What it has counted. */
   readonly counts: DirectoryCounts;
 }
 
 /** What a directory counts. Counters from the start on. */
 export interface DirectoryCounts {
+  /** Connections to a server. */
   readonly connected: number;
+  /** Connections that have ended. */
   readonly lost: number;
+  /** Keys that another relay has. */
   readonly found: number;
   /** Keys that no relay has. */
   readonly nowhere: number;
+  /** Questions that were not answered in time. */
   readonly late: number;
+  /** Questions that were asked while other relays were still announcing their keys. */
   readonly syncing: number;
+  /** Questions that came when too many were under way. */
   readonly crowded: number;
   /** Questions that came while there was no connection, or that were under way when it ended. */
   readonly down: number;

@@ -49,7 +49,9 @@ export interface OnDemandStatus {
   readonly keys: number;
   /** Gauge: those among them that have a route. */
   readonly routed: number;
+  /** A link for each relay that announces itself, in the order in which they were first heard. */
   readonly links: readonly RelayLinkStatus[];
+  /** What was counted. */
   readonly counts: OnDemandCounts;
 }
 
