@@ -1,6 +1,7 @@
 /** The directory in a real nats-server: where keys are, what moves, and what happens while the server is away. */
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { builtNats } from '../../packaging/nats.mjs';
+import { isLater } from '../../src/control/directory/directory.js';
 import type { NatsDirectoryOptions } from '../../src/control/directory/nats-directory.js';
 import { key, TestDirectory } from '../helpers/directory.js';
 import { bytesHeld } from '../helpers/memory.js';
@@ -68,16 +69,15 @@ describe.skipIf(!program)('a directory in NATS', () => {
     const [a] = (await relays(1, { region: b.region, clock: () => ahead })) as [TestDirectory];
     const client = key();
     await d.watches(client);
-    const latest = () => d.moves.flatMap(({ place }) => place ?? []).sort((x, y) => y.generation - x.generation)[0];
+    const latest = () => d.moves.flatMap(({ place }) => place ?? []).sort((x, y) => (isLater(x, y) ? -1 : 1))[0];
     for (const [index, relay] of [a, b, c].entries()) {
       relay.directory.announce(client);
-      const place = { relay: relay.id, generation: ahead + index };
-      await eventually(() => latest()?.generation === ahead + index, `relay ${index} to win`);
-      expect(latest()).toEqual(place);
+      await eventually(() => latest()?.relay === relay.id, `relay ${index} to win`);
+      expect(latest()?.generation).toBeGreaterThanOrEqual(ahead);
     }
     // Each of them answers, and the best answer is the one that stays.
     const places = [await d.directory.find(client)];
-    const best = () => [...places, ...d.moves.slice(3).map(({ place }) => place)].some((one) => one?.relay === c.id);
+    const best = () => [...places, ...d.moves.map(({ place }) => place)].some((one) => one?.relay === c.id);
     await eventually(best, 'the best answer');
   });
 
