@@ -42,6 +42,7 @@ type talker struct {
 	sent      []time.Time // by number
 	received  map[uint32]bool
 	last      uint32
+	heard     time.Time // when it got its last packet
 	disorder  int
 	twice     int
 	gone      int // PeerGone of its partner
@@ -50,6 +51,7 @@ type talker struct {
 // state is what a crowd says while it talks.
 type state struct {
 	Connected int            `json:"connected"`
+	Flowing   int            `json:"flowing"` // have got a packet since both sides have connected
 	Relays    map[string]int `json:"relays"`
 }
 
@@ -171,6 +173,7 @@ func (t *talker) got(number uint32) {
 		t.disorder++
 	}
 	t.received[number] = true
+	t.heard = time.Now()
 	t.last = max(t.last, number)
 }
 
@@ -216,9 +219,22 @@ func stateOf(all []*talker) state {
 			s.Connected++
 			s.Relays[t.relay.UntypedHexString()]++
 		}
+		heard := t.heard
 		t.mu.Unlock()
+		if heard.After(t.lastChange()) && heard.After(t.partner.lastChange()) {
+			s.Flowing++
+		}
 	}
 	return s
+}
+
+func (t *talker) lastChange() (last time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := len(t.changes); n > 0 {
+		last = t.changes[n-1]
+	}
+	return last
 }
 
 func summaryOf(all []*talker) (s summary) {
