@@ -3,9 +3,13 @@
  * pairs while each relay, NATS and HAProxy are killed in turn. Packets between clients of relays that stay are never lost.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Client } from '../../packaging/fleet/client.mjs';
 import { Fleet, HOSTNAME, whyNoFleet } from '../../packaging/fleet/fleet.mjs';
+import { Talk } from '../../packaging/fleet/talk.mjs';
 import { builtNats } from '../../packaging/nats.mjs';
 import { buildPeers } from '../../packaging/peers.mjs';
 import { eventually } from '../helpers/wait.js';
@@ -167,5 +171,45 @@ describe.skipIf(missing)(`${CLIENTS} clients of a fleet with keys on demand`, ()
     expect(sent).toBe(received + excused);
     expect(received).toBeGreaterThan(CLIENTS * 10);
     console.log({ sent, received, excused, back });
+  });
+});
+
+describe.skipIf(missing)('two relays that find keys on demand, and a derper', () => {
+  it('clients of all three reach each other, in order, and none of their packets is lost', async () => {
+    const peers = await buildPeers();
+    const derper = `${HOSTNAME}:8443/127.34.2.13`;
+    const env = { DERPKIT_MESH_MODE: 'on-demand', DERPKIT_MESH_DISCOVER: '[]', DERPKIT_MESH_WITH: derper };
+    const fleet = new Fleet('127.34.2.', env, nats);
+    const clients: Client[] = [];
+    try {
+      const [one, two, three] = fleet.relays.map(({ name }) => name) as [string, string, string];
+      await fleet.start([one, two, three]);
+      fleet.startRelay(one, { DERPKIT_PLANE: 'native' });
+      fleet.startRelay(two, { DERPKIT_PLANE: 'js' });
+      const flags = [
+        ...['-a', `${fleet.addressOf(three)}:8443`, '-http-port', '-1', '-stun=false', '-home', 'blank'],
+        ...['-c', join(dirname(fleet.meshKeyFile), 'derper.key'), '-certmode', 'manual', '-hostname', HOSTNAME],
+        ...['-certdir', dirname(fleet.authority), '-mesh-psk-file', fleet.meshKeyFile],
+        ...['-mesh-with', [one, two].map((name) => `${HOSTNAME}:8443/${fleet.addressOf(name)}`).join()],
+      ];
+      fleet.startRelay(three, {}, [peers.derper, ...flags]);
+      const ca = readFileSync(fleet.authority);
+      for (const name of [one, two, three, one, two, three])
+        clients.push(new Client({ host: fleet.addressOf(name), port: 8443, servername: HOSTNAME, ca }));
+      await eventually(() => clients.every(({ relay }) => relay !== undefined), 'clients to be connected', PATIENCE);
+      const talk = new Talk(clients);
+      await eventually(() => talk.reaches(), 'ways between all clients', PATIENCE);
+      const { sent, received, outOfOrder } = await talk.during(2_000);
+      expect({ received, outOfOrder }).toEqual({ received: sent, outOfOrder: 0 });
+      // Between the two, packets take links on demand; derper's clients are known by the mesh.
+      for (const name of [one, two]) {
+        const figures = await fleet.figures(name);
+        expect(figures.get('derpkit_remote_keys_routed')).toBe(2);
+        expect(figures.get('derpkit_mesh_links{state="connected"}')).toBe(1);
+      }
+    } finally {
+      for (const client of clients) client.close();
+      await fleet.close();
+    }
   });
 });
