@@ -117,6 +117,47 @@ describe.skipIf(!program)('a directory in NATS', () => {
     expect(((await bytesHeld('js')) - before) / keys.length).toBeLessThan(1_000);
   });
 
+  it('a relay says what it does and how it is set, to each that asks', async () => {
+    const [a, b] = (await relays(2)) as [TestDirectory, TestDirectory];
+    const all = await Promise.all(Array.from({ length: 10 }, () => b.directory.ask(a.id)));
+    for (const facts of all) {
+      expect(facts).toEqual({
+        version: '1.2.3',
+        load: { clients: 1, links: 2, packets: 3 },
+        settings: { hostname: 'derp.test' },
+      });
+    }
+  });
+
+  it('a relay that is not there, answers nonsense, or cannot be reached is told apart', async () => {
+    const settings = () => ({ hostname: { of: 'it' } }) as unknown as Record<string, string>;
+    const [a] = (await relays(1)) as [TestDirectory];
+    const [b] = (await relays(1, { region: a.region, settings })) as [TestDirectory];
+    await expect(a.directory.ask(key())).rejects.toMatchObject({ trouble: 'absent' });
+    await expect(a.directory.ask(b.id)).rejects.toMatchObject({ trouble: 'malformed' });
+    expect(a.directory.status().counts.refused).toBe(1);
+    await b.directory.close();
+    await expect(b.directory.ask(a.id)).rejects.toMatchObject({ trouble: 'down' });
+  });
+
+  it('a relay whose server stands still has no answer in time', async () => {
+    const [a, b] = (await relays(2)) as [TestDirectory, TestDirectory];
+    nats.pause();
+    try {
+      await expect(a.directory.ask(b.id)).rejects.toMatchObject({ trouble: 'late' });
+    } finally {
+      nats.resume();
+    }
+    await eventually(
+      () =>
+        a.directory.ask(b.id).then(
+          () => true,
+          () => false,
+        ),
+      'an answer',
+    );
+  });
+
   it('another mesh key is another region, and its messages are refused', async () => {
     const [a] = (await relays(1)) as [TestDirectory];
     const [b] = (await relays(1, { region: a.region, meshKey: 'cd'.repeat(32) })) as [TestDirectory];

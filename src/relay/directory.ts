@@ -10,6 +10,8 @@ import { digestOf, fleetSettings } from './fleet-settings.js';
 /** What the directory says of this relay. */
 export interface DirectoryParts {
   readonly settings: Settings;
+  /** The settings in force, which a reload changes. */
+  current(): Settings;
   readonly ownKey: NodeKey;
   readonly meshKey: string;
   /** The port of the relay's listener. */
@@ -20,9 +22,9 @@ export interface DirectoryParts {
 }
 
 /** The directory of the region in NATS. It connects when it is started. */
-export function natsDirectory({ settings, ownKey, meshKey, port, load, logger, barrier }: DirectoryParts): Directory {
+export function natsDirectory(parts: DirectoryParts): Directory {
+  const { settings, ownKey, meshKey, port, load, logger, barrier, current } = parts;
   const { mesh, nats, hostname } = settings;
-  const digest = digestOf(settings);
   return new NatsDirectory({
     relay: ownKey,
     meshKey,
@@ -36,9 +38,9 @@ export function natsDirectory({ settings, ownKey, meshKey, port, load, logger, b
       tlsName: mesh.advertise.tlsName ?? hostname,
       version: VERSION,
       load: load(),
-      settings: digest,
+      settings: digestOf(current()),
     }),
-    settings: () => fleetSettings(settings),
+    settings: () => fleetSettings(current()),
     log: (level, facts, text) => logger[level](facts, text),
     barrier,
   });

@@ -145,7 +145,10 @@ export class RunningRelay {
       const { mesh } = this;
       const common = { ownKey: publicKey, meshKey, logger, barrier };
       const inNats = () =>
-        natsDirectory({ ...common, settings, port: () => this.listeners.ports.tls, load: () => this.load() });
+        natsDirectory({
+          ...{ ...common, settings, current: () => this.settings },
+          ...{ port: () => this.listeners.ports.tls, load: () => this.load() },
+        });
       if (settings.mesh.mode === 'on-demand') {
         this.onDemand = new OnDemand({
           ...{ ...common, plane, registry, mesh, directory: inNats(), roots: roots.certificates },

@@ -38,6 +38,8 @@ export interface Directory {
   unwatch(key: NodeKey): void;
   /** The relays of the region that announce themselves, this one included. */
   relays(): readonly AnnouncedRelay[];
+  /** Resolves with what another relay says about itself now. Rejects with a {@link DirectoryError} if it says nothing. */
+  ask(relay: NodeKey): Promise<RelayFacts>;
   status(): DirectoryStatus;
 }
 
@@ -86,7 +88,18 @@ export interface RelayLoad {
   readonly packets: number;
 }
 
-/** Why a directory cannot say where a key is. */
+/** What a relay says about itself when it is asked. */
+export interface RelayFacts {
+  readonly version: string;
+  readonly load: RelayLoad;
+  /** Its settings by name: those that may be shown to others who have the mesh key. */
+  readonly settings: Readonly<Record<string, SettingValue>>;
+}
+
+/** The value of a setting; none of them is a secret. */
+export type SettingValue = string | number | boolean | null;
+
+/** Why a directory cannot say where a key is, or what a relay does. */
 export type DirectoryTrouble =
   /** There is no connection to the directory. */
   | 'down'
@@ -95,9 +108,13 @@ export type DirectoryTrouble =
   /** No relay has answered that it has the key, and a relay has not yet announced all of its keys. */
   | 'syncing'
   /** Too many questions are under way. */
-  | 'crowded';
+  | 'crowded'
+  /** The relay that is asked has no connection to the directory. */
+  | 'absent'
+  /** The answer of the relay that is asked is malformed. */
+  | 'malformed';
 
-/** The directory cannot say where a key is; it may be anywhere or nowhere. */
+/** The directory cannot say where a key is, which may be anywhere or nowhere; or a relay does not say what it does. */
 export class DirectoryError extends Error {
   override name = 'DirectoryError';
 
@@ -111,6 +128,8 @@ const TROUBLES: Readonly<Record<DirectoryTrouble, string>> = {
   late: 'the directory does not answer in time',
   syncing: 'a relay has not announced all of its keys yet',
   crowded: 'too many questions to the directory are under way',
+  absent: 'the relay is not connected to the directory',
+  malformed: 'the answer of the relay is malformed',
 };
 
 /** The state of a directory. */

@@ -28,8 +28,11 @@ interface Find {
   place: Place | undefined;
 }
 
+/** Why a question about a key has no answer. */
+type FindTrouble = Exclude<DirectoryTrouble, 'absent' | 'malformed'>;
+
 /** How often each outcome has been. */
-export type FindCounts = Record<'found' | 'nowhere' | DirectoryTrouble, number>;
+export type FindCounts = Record<'found' | 'nowhere' | FindTrouble, number>;
 
 export class Finds {
   readonly counts: FindCounts = { found: 0, nowhere: 0, late: 0, syncing: 0, crowded: 0, down: 0 };
@@ -100,7 +103,7 @@ export class Finds {
     for (const find of this.answered.values()) this.end(find);
   }
 
-  refuse(trouble: DirectoryTrouble): Promise<never> {
+  refuse(trouble: FindTrouble): Promise<never> {
     this.counts[trouble] += 1;
     return Promise.reject(new DirectoryError(trouble));
   }
@@ -131,7 +134,7 @@ export class Finds {
     else this.fail(find, 'late');
   }
 
-  private fail(find: Find, trouble: DirectoryTrouble): void {
+  private fail(find: Find, trouble: FindTrouble): void {
     this.counts[trouble] += 1;
     this.end(find);
     find.reject(new DirectoryError(trouble));

@@ -8,12 +8,13 @@ import type { NodeKey } from '../../protocol/key.js';
 import type { NatsServer } from '../../protocol/nats-server.js';
 import { LineLimit } from '../line-limit.js';
 import { Connection } from './connection.js';
-import type { AnnouncedRelay, Directory, DirectorySink, DirectoryStatus, Place } from './directory.js';
+import type { AnnouncedRelay, Directory, DirectorySink, DirectoryStatus, Place, RelayFacts } from './directory.js';
 import { Finds } from './finds.js';
 import { Generations } from './generations.js';
 import type { Link, LinkMessage } from './link.js';
 import { Kind, readPlace } from './messages.js';
 import { OwnKeys } from './own-keys.js';
+import { Questions } from './questions.js';
 import { type OwnFacts, RollCall } from './roll-call.js';
 import { boundTo, Seal } from './seal.js';
 import { CLOCKS, type Refusal, SealedLink } from './sealed-link.js';
@@ -31,7 +32,7 @@ export interface NatsDirectoryOptions {
   readonly caFile?: string | undefined;
   facts(): OwnFacts;
   /** The settings that may be shown to others who have the mesh key. */
-  settings(): object;
+  settings(): RelayFacts['settings'];
   log(level: 'error' | 'info' | 'warn' | 'debug', facts: object, text: string): void;
   readonly barrier: Barrier;
   /** Milliseconds since 1970; the system's, except in tests. */
@@ -54,6 +55,7 @@ export class NatsDirectory implements Directory {
   private readonly watched: WatchedKeys;
   private readonly roll: RollCall;
   private readonly finds: Finds;
+  private readonly questions: Questions;
   private readonly connection: Connection;
   private readonly refusedLines = new LineLimit(...REFUSED_LINES, performance.now());
   private sink: DirectorySink | undefined;
@@ -83,10 +85,11 @@ export class NatsDirectory implements Directory {
       log,
     });
     this.finds = new Finds({
-      ask: (key, token) => this.ask(key, token),
+      ask: (key, token) => this.askFor(key, token),
       isComplete: () => this.roll.others.isSynced,
       onLater: (key, place) => this.later(key, place),
     });
+    this.questions = new Questions(this.subjects);
     this.connection = new Connection({
       servers,
       connect: (server) => this.connect(server),
@@ -111,6 +114,7 @@ export class NatsDirectory implements Directory {
     this.connection.stop();
     await current?.ended;
     this.finds.stop();
+    this.questions.disconnected();
   }
 
   announce(key: NodeKey): void {
@@ -137,6 +141,10 @@ export class NatsDirectory implements Directory {
 
   relays(): readonly AnnouncedRelay[] {
     return this.roll.all();
+  }
+
+  ask(relay: NodeKey): Promise<RelayFacts> {
+    return this.questions.ask(relay);
   }
 
   status(): DirectoryStatus {
@@ -168,6 +176,7 @@ export class NatsDirectory implements Directory {
     await link.flush();
     this.inbox = inbox;
     this.sealed = sealed;
+    this.questions.connected(sealed);
     // News comes first: what moves while the others are asked again is not missed.
     await this.watched.connected(sealed);
     this.isTold = true;
@@ -186,6 +195,7 @@ export class NatsDirectory implements Directory {
     this.watched.disconnected();
     this.roll.disconnected();
     this.finds.stop();
+    this.questions.disconnected();
     if (isTold) this.sink?.state(false);
   }
 
@@ -195,7 +205,7 @@ export class NatsDirectory implements Directory {
     if (this.beats % ANNOUNCED_EVERY === 0) this.roll.announce();
   }
 
-  private ask(key: NodeKey, token: string): void {
+  private askFor(key: NodeKey, token: string): void {
     const reply = `${this.inbox}.${token}`;
     const { key: subject, bound } = this.subjects.of(key);
     this.sealed?.send(subject, bound, Kind.Find, Buffer.from(reply, 'latin1'), reply);

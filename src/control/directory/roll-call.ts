@@ -1,9 +1,10 @@
 /** The relays of the region: each announces itself, and answers questions about itself. */
 import { formatNodeKey, type NodeKey, nodeKeyBytes } from '../../protocol/key.js';
 import { LineLimit } from '../line-limit.js';
-import { AnnouncedRelays, type Announcement, objectIn, readAnnouncement, writeAnnouncement } from './announced.js';
-import type { AnnouncedRelay, RelayLoad } from './directory.js';
+import { AnnouncedRelays, type Announcement, readAnnouncement, writeAnnouncement } from './announced.js';
+import type { AnnouncedRelay, RelayFacts, RelayLoad } from './directory.js';
 import { Kind, readLeaving } from './messages.js';
+import { writeFacts } from './relay-facts.js';
 import { boundTo } from './seal.js';
 import type { SealedLink, SealedMessage } from './sealed-link.js';
 import type { Subjects } from './subjects.js';
@@ -26,7 +27,7 @@ export interface RollCallParts {
   readonly subjects: Subjects;
   facts(): OwnFacts;
   /** The settings that may be shown to others who have the mesh key. */
-  settings(): object;
+  settings(): RelayFacts['settings'];
   /** Whether all keys of this relay are announced. */
   isSynced(): boolean;
   onChange(): void;
@@ -130,8 +131,7 @@ export class RollCall {
     const { subjects, facts, settings } = this.parts;
     if (kind !== Kind.Ask || body.toString('latin1') !== reply || !subjects.isForAnswers(reply)) return false;
     const { load, version } = facts();
-    const answer = Buffer.from(JSON.stringify({ load, version, settings: settings() }));
-    sealed.send(reply, boundTo(reply), Kind.Facts, answer);
+    sealed.send(reply, boundTo(reply), Kind.Facts, writeFacts({ load, version, settings: settings() }));
     return true;
   }
 
@@ -146,9 +146,4 @@ export class RollCall {
   private log(level: 'error' | 'info' | 'debug', id: NodeKey, text: string, facts: object = {}): void {
     this.parts.log(level, { key: formatNodeKey(id), ...facts }, text);
   }
-}
-
-/** What a relay says about itself; `undefined` if the answer is malformed. */
-export function readFacts(body: Buffer): Record<string, unknown> | undefined {
-  return objectIn(body);
 }

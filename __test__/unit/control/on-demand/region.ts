@@ -7,6 +7,7 @@ import {
   type DirectoryStatus,
   isLater,
   type Place,
+  type RelayFacts,
 } from '../../../../src/control/directory/directory.js';
 import type { LinkUser } from '../../../../src/control/mesh/link-user.js';
 import type { OnDemandParts } from '../../../../src/control/on-demand/parts.js';
@@ -126,6 +127,10 @@ export class Relay implements Directory {
   isDead = false;
   /** Whether it takes connections. */
   isReachable = true;
+  /** Whether its process stands still. */
+  isPaused = false;
+  version = '0';
+  settings: RelayFacts['settings'] = {};
   sink: DirectorySink | undefined;
   private readonly waiting = new Map<LinkId, LinkUser>();
   private lastLink = 0;
@@ -172,7 +177,8 @@ export class Relay implements Directory {
 
   get announced(): AnnouncedRelay {
     const load = { clients: this.own.size, links: this.links.size, packets: 0 };
-    const facts = { tlsName: 'derp.test', version: '0', settings: '', since: 0, seen: 0, isSynced: true };
+    const settings = JSON.stringify(this.settings);
+    const facts = { tlsName: 'derp.test', version: this.version, settings, since: 0, seen: 0, isSynced: true };
     return { id: this.key, address: this.address, port: 443, load, ...facts };
   }
 
@@ -261,8 +267,29 @@ export class Relay implements Directory {
     return this.region.announced();
   }
 
+  /** The relay answers, unless it has ended or stands still. */
+  ask(relay: NodeKey): Promise<RelayFacts> {
+    return new Promise((resolve, reject) => {
+      this.region.later(() => {
+        const to = this.region.relays.get(relay);
+        if (!this.region.isUp) reject(new DirectoryError('down'));
+        else if (!to || to.isDead) reject(new DirectoryError('absent'));
+        else if (to.isPaused) reject(new DirectoryError('late'));
+        else {
+          const { version, load } = to.announced;
+          resolve({ version, load, settings: to.settings });
+        }
+      });
+    });
+  }
+
   status(): DirectoryStatus {
-    throw new Error('not asked for');
+    const counts = { connected: 1, lost: 0, found: 0, nowhere: 0, late: 0, syncing: 0, crowded: 0, down: 0 };
+    return {
+      ...{ state: this.region.isUp ? 'up' : 'waiting', since: 0, failures: 0, trouble: '', server: 'a server' },
+      ...{ version: '0', roundTrip: 0, keys: this.own.size, watched: this.watched.size, finding: 0 },
+      counts: { ...counts, answered: 0, news: 0, refused: 0 },
+    };
   }
 
   async close(): Promise<void> {}
