@@ -24,6 +24,8 @@ const TWIN_LINES = 60_000;
 export class Mesh {
   private readonly watches = new Map<string, Watch>();
   private readonly byLink = new Map<LinkId, LinkUser>();
+  /** The relays that open links lead to. */
+  private readonly open = new Map<LinkId, NodeKey>();
   private readonly common: Common;
   private readonly twinLines = new LineLimit(1, TWIN_LINES, performance.now());
   private lastLink = 0;
@@ -106,6 +108,11 @@ export class Mesh {
     return there.length > 0;
   }
 
+  /** The relay that an open link leads to, by its key. */
+  relayAt(link: LinkId): NodeKey | undefined {
+    return this.open.get(link);
+  }
+
   /** Numbers a link for a dial of `user`. */
   begin(user: LinkUser): LinkId {
     this.lastLink += 1;
@@ -114,6 +121,7 @@ export class Mesh {
   }
 
   linkOpen(link: LinkId, serverKey: NodeKey): void {
+    this.open.set(link, serverKey);
     this.byLink.get(link)?.onOpen(serverKey);
   }
 
@@ -124,6 +132,7 @@ export class Mesh {
   linkClosed(link: LinkId, reason: string): void {
     const user = this.byLink.get(link);
     this.byLink.delete(link);
+    this.open.delete(link);
     user?.onClosed(reason);
   }
 

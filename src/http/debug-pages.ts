@@ -1,6 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { type ClientsSource, sendClients, sendClientsJson } from './clients-page.js';
 import type { DebugReach } from './debug-access.js';
+import { type FleetSource, sendFleet, sendFleetJson } from './fleet-page.js';
+import { htmlPage, htmlTable } from './html-table.js';
 import { hasLiveFile, sendLiveFile, sendLivePage } from './live-assets.js';
 import type { LiveFeed } from './live-feed.js';
 import { sendCpuProfile, sendHeapSnapshot, sendProfiles } from './pprof-pages.js';
@@ -9,7 +11,7 @@ import { sendTap, type TapSource } from './tap-page.js';
 import { sendTraffic } from './traffic-page.js';
 
 /** The contents of the pages below `/debug/`. */
-export interface DebugSource extends ClientsSource, TapSource {
+export interface DebugSource extends ClientsSource, FleetSource, TapSource {
   /** Names and values at the top of the index page. */
   facts(): readonly (readonly [name: string, value: string])[];
   /** expvar JSON. */
@@ -54,7 +56,7 @@ const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
     {
       about: 'certificates: their names, ends and next steps',
       send: async (response, source) =>
-        sendPage(response, HTML, table('certificates', source.certificates()), DEBUG_HEADERS),
+        sendPage(response, HTML, htmlPage('certificates', htmlTable(source.certificates())), DEBUG_HEADERS),
     },
   ],
   ['clients/', { about: 'clients that are connected, by address, network, key or app', send: sendClients }],
@@ -66,6 +68,8 @@ const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
     },
   ],
   ['clients.json', { about: 'the same list for programs, with every figure', send: sendClientsJson }],
+  ['fleet', { about: 'the relays of the region, and where a key is, for ?key=', send: sendFleet }],
+  ['fleet.json', { about: 'the same relays for programs', send: sendFleetJson }],
   ['traffic', { about: 'clients that send or get packets, every two seconds', send: sendTraffic }],
   ['tap', { about: 'packets as they pass, for this machine and the debug key', reach: 'machine', send: sendTap }],
   ['pprof/', { about: 'profiles of the JavaScript thread', send: sendProfiles }],
@@ -99,14 +103,6 @@ export function debugIndex(response: ServerResponse, source: DebugSource, header
   const title = 'derper debug';
   const head = `<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>${title}</title></head>`;
   sendPage(response, HTML, `${head}\n<body><h1>${title}</h1><ul>\n${list}\n</ul></body></html>\n`, headers);
-}
-
-function table(title: string, [head = [], ...rows]: readonly (readonly string[])[]): string {
-  const row = (cells: readonly string[], tag: string) =>
-    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`;
-  const body = [row(head, 'th'), ...rows.map((cells) => row(cells, 'td'))].join('\n');
-  const start = `<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>${title}</title></head>`;
-  return `${start}\n<body><h1>${title}</h1><table>\n${body}\n</table></body></html>\n`;
 }
 
 async function check(response: ServerResponse, source: DebugSource): Promise<void> {

@@ -180,6 +180,11 @@ export class Registry {
       : { connections: 1, active: true };
   }
 
+  /** The mesh link that packets for a key take, unless the key is connected here. */
+  linkTo(key: NodeKey): number | undefined {
+    return this.mesh.preferred(key);
+  }
+
   connectionsOf(key: NodeKey): readonly Client[] {
     const known = this.byKey.get(key);
     if (known === undefined) return [];

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Settings } from '../config.js';
 import type { Gate } from '../control/admission/gate.js';
 import type { BootstrapDns } from '../control/bootstrap-dns.js';
+import type { RelayLoad } from '../control/directory/directory.js';
 import type { CertificateState } from '../control/expiry.js';
 import type { Discovery } from '../control/mesh/discovery.js';
 import type { Mesh } from '../control/mesh.js';
@@ -18,9 +19,11 @@ import { families } from '../metrics/families.js';
 import { processFigures, rememberStart } from '../metrics/process.js';
 import { prometheusText } from '../metrics/prometheus.js';
 import type { DataPlane, PacketTap, ReceiveRate, TapOptions } from '../plane/plane.js';
+import type { NodeKey } from '../protocol/key.js';
 import type { Registry } from '../registry/registry.js';
 import { VERSION } from '../version.js';
 import { clientPieces } from './client-list.js';
+import { Fleet } from './fleet.js';
 import { RelayLiveSource } from './live-source.js';
 import { meshFacts } from './mesh-facts.js';
 import type { OnDemand } from './on-demand.js';
@@ -40,6 +43,14 @@ export interface Shown {
   readonly mesh: Mesh | undefined;
   readonly discovery: Discovery | undefined;
   readonly onDemand: OnDemand | undefined;
+  /** How much this relay has to do, as other relays of the region see it. */
+  load(): RelayLoad;
+  /** The settings in force, which a reload changes. */
+  current(): Settings;
+  /** The key of this relay. */
+  readonly ownKey: NodeKey;
+  /** The port of the relay's own listener. */
+  port(): number;
   readonly certificates: { states(): readonly CertificateState[] };
   /** The number of faults that the relay has survived. */
   readonly faults: { readonly count: number; readonly barrier: Barrier };
@@ -54,10 +65,12 @@ const BETWEEN_LOOKS = 50;
 
 export class RelayDebugSource implements DebugSource {
   readonly live: LiveFeed;
+  private readonly fleetView: Fleet;
 
   constructor(private readonly parts: Shown) {
     rememberStart();
-    const { plane, registry, mesh, faults } = parts;
+    const { plane, registry, mesh, faults, current } = parts;
+    this.fleetView = new Fleet({ ...parts, settings: current });
     this.live = new LiveFeed(new RelayLiveSource(plane, registry, mesh), faults.barrier);
   }
 
@@ -99,6 +112,10 @@ export class RelayDebugSource implements DebugSource {
 
   counts() {
     return this.parts.registry.figures();
+  }
+
+  fleet(key: NodeKey | undefined) {
+    return this.fleetView.report(key);
   }
 
   tap(options: TapOptions): PacketTap {

@@ -2,9 +2,12 @@
 import { createHash } from 'node:crypto';
 import type { Settings } from '../config.js';
 import type { SettingValue } from '../control/directory/directory.js';
+import type { SettingDifference } from '../http/fleet-report.js';
+
+type FleetSettings = Readonly<Record<string, SettingValue>>;
 
 /** Settings by name: no secrets, no paths, and nothing that is of one machine. */
-export function fleetSettings(settings: Settings): Readonly<Record<string, SettingValue>> {
+export function fleetSettings(settings: Settings): FleetSettings {
   const { hostname, certMode, derp, stun, stunPort, httpPort, listen, logLevel, mesh, limits, admission } = settings;
   const { tcpKeepaliveTime, tcpUserTimeout, senderCardinality } = settings;
   return {
@@ -25,6 +28,18 @@ function shownValue(value: number | readonly string[] | undefined): SettingValue
   if (typeof value === 'number') return value;
   const text = value.join(', ');
   return text.length > LONGEST_LIST ? `${text.slice(0, LONGEST_LIST)}… (${hashOf(text)})` : text;
+}
+
+/** Settings whose values differ. A relay of another version may not have all of them. */
+export function differencesOf(here: FleetSettings, there: FleetSettings): SettingDifference[] {
+  const names = [...new Set([...Object.keys(here), ...Object.keys(there)])];
+  return names.flatMap((name) => {
+    const values = {
+      ...(name in here && { here: here[name] ?? null }),
+      ...(name in there && { there: there[name] ?? null }),
+    };
+    return values.here === values.there ? [] : [{ name, ...values }];
+  });
 }
 
 /** A short digest: relays with equal digests have equal settings. */

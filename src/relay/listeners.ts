@@ -8,6 +8,8 @@ import type { Endpoint, InheritedSockets, RelayAddress } from './api.js';
 export class Listeners {
   /** The plain and the TLS port, for redirects; the well-known ports until a listener is open. */
   readonly ports = { plain: 80, tls: 443 };
+  /** The port of the relay's own listener; 0 until it is open. */
+  ownPort = 0;
   private readonly faces = new Map<ListenerId, Face>();
 
   constructor(
@@ -30,6 +32,7 @@ export class Listeners {
     const tls = certMode !== 'off';
     const kind = tls ? 'tls' : 'tcp';
     const main = await this.listen({ kind, derp, host, port: listen.port, fd: sockets.derp }, 'main', 'listen');
+    this.ownPort = main.port;
     if (tls) this.ports.tls = main.port;
     const withHttp = tls && (httpPort >= 0 || sockets.http !== undefined);
     const plain = { kind: 'tcp', derp: false, host, port: httpPort, fd: sockets.http } as const;

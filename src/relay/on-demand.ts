@@ -96,6 +96,10 @@ export class OnDemand {
     this.remote.heard(key);
   }
 
+  get directory(): Directory {
+    return this.materials.directory;
+  }
+
   status(): RegionStatus {
     return { ...this.remote.status(), directory: this.materials.directory.status() };
   }

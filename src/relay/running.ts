@@ -197,6 +197,10 @@ export class RunningRelay {
       mesh: this.mesh,
       discovery: this.discovery,
       onDemand: this.onDemand,
+      ownKey: publicKey,
+      current: () => this.settings,
+      port: () => this.listeners.ownPort,
+      load: () => this.load(),
       certificates: this.certificates,
       faults,
     });
