@@ -151,6 +151,7 @@ const RULES: Readonly<Record<string, Rule>> = {
       'plane/select.ts',
       'protocol/',
     ],
+    types: ['http/fleet-report.ts'],
     npm: ['commander', 'jsonc-parser', 'yaml'],
   },
 };

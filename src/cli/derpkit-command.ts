@@ -17,6 +17,7 @@ import { createRelay, type Relay } from '../relay.js';
 import { VERSION } from '../version.js';
 import { addBench } from './bench.js';
 import { headscaleDerpMap, policyDerpMap } from './derp-map.js';
+import { addFleet } from './fleet.js';
 import { addHealth } from './health.js';
 import { takeSockets, withSockets } from './inherited-sockets.js';
 import { announce, explain, inOneLine, pinnedNode, type Spelling } from './messages.js';
@@ -92,6 +93,7 @@ program
 addHealth(program);
 addTap(program);
 addTop(program);
+addFleet(program);
 addBench(program);
 
 // After a mistyped command the help is short enough to show; after a mistyped option it is too long.

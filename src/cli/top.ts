@@ -2,12 +2,13 @@
 import { setTimeout } from 'node:timers/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { reasonOf } from '../errors.js';
+import { COLOURED, PLAIN } from './columns.js';
 import { addDebugOptions, DebugClient, type DebugOptions, printable } from './debug-client.js';
 import { endWithReader, print } from './output.js';
 import { type Target, withTarget } from './relay-target.js';
 import { SORTS, type Sort, sorted, TopClients } from './top/clients.js';
 import { type Busy, type Span, spansOf } from './top/feed.js';
-import { COLOURED, frameOf, KEYS, PLAIN, type Report, reportOf } from './top/frame.js';
+import { frameOf, KEYS, type Report, reportOf } from './top/frame.js';
 import { Screen } from './top/screen.js';
 
 interface TopOptions extends DebugOptions {

@@ -36,6 +36,8 @@ describe('the index of /debug/', () => {
         ['clients/', 'clients that are connected, by address, network, key or app'],
         ['live', 'what the relay does, drawn every second'],
         ['clients.json', 'the same list for programs, with every figure'],
+        ['fleet', 'the relays of the region, and where a key is, for ?key='],
+        ['fleet.json', 'the same relays for programs'],
         ['traffic', 'clients that send or get packets, every two seconds'],
         ['tap', 'packets as they pass, for this machine and the debug key'],
         ['pprof/', 'profiles of the JavaScript thread'],

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { HttpCounters } from '../../../src/http/counters.js';
 import { DebugAccess } from '../../../src/http/debug-access.js';
+import type { FleetReport } from '../../../src/http/fleet-report.js';
 import { LiveFeed } from '../../../src/http/live-feed.js';
 import { type Face, type HttpOptions, HttpServer } from '../../../src/http/server.js';
 import { Site, type SiteOptions } from '../../../src/http/site.js';
@@ -18,6 +19,15 @@ export interface Answer {
   readonly body: string;
 }
 
+/** A relay without others. */
+export const NO_FLEET: FleetReport = {
+  ...{ time: 0, mode: 'full', region: 'default', directory: null, relays: [], mesh: [], key: null },
+  here: {
+    ...{ relay: `nodekey:${'ab'.repeat(32)}`, address: 'derp.test:443', tlsName: 'derp.test', version: '1', since: 0 },
+    load: { clients: 0, links: 0, packets: 0 },
+  },
+};
+
 /** The pages below `/debug/` of a relay that has nothing. */
 export const NOTHING_TO_SHOW: SiteOptions['debug'] = {
   facts: () => [],
@@ -27,6 +37,7 @@ export const NOTHING_TO_SHOW: SiteOptions['debug'] = {
   check: async () => [],
   clients: async function* () {},
   counts: () => ({ connections: 0, localKeys: 0 }),
+  fleet: async () => NO_FLEET,
   tap: () => ({ stop: () => {}, [Symbol.asyncIterator]: async function* () {} }),
   live: new LiveFeed({ figures: () => ({}), busiest: async () => [] }, STRICT),
 };

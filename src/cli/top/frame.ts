@@ -1,4 +1,5 @@
 /** What `derpkit top` shows, as lines of text and as JSON. */
+import { type Column, columnsOf, type Style, short } from '../columns.js';
 import { printable } from '../debug-client.js';
 import { SORTS, type Sort } from './clients.js';
 import type { Busy, Sample, Span } from './feed.js';
@@ -59,20 +60,6 @@ export function reportOf(relay: string, { before, now }: Span, clients: readonly
   };
 }
 
-/** Codes that make text stand out; empty where there is no colour. */
-export interface Style {
-  readonly label: (text: string) => string;
-  readonly head: (text: string) => string;
-  readonly alarm: (text: string) => string;
-}
-
-export const PLAIN: Style = { label: (text) => text, head: (text) => text, alarm: (text) => text };
-export const COLOURED: Style = {
-  label: (text) => `\x1b[1m${text}\x1b[0m`,
-  head: (text) => `\x1b[7m${text}\x1b[0m`,
-  alarm: (text) => `\x1b[1;31m${text}\x1b[0m`,
-};
-
 /** The room for a frame: a width of `Infinity` cuts nothing. */
 export interface Room {
   readonly width: number;
@@ -82,8 +69,8 @@ export interface Room {
 const LABEL = 10;
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 
-/** The columns of the list, with their widths; those with a negative one align to the left, and are narrower if they can be. */
-const COLUMNS: readonly (readonly [head: string, width: number, cell: (client: Busy) => string])[] = [
+/** The columns of the list. */
+const COLUMNS: readonly Column<Busy>[] = [
   ['NODE KEY', -16, ({ key }) => key.replace('nodekey:', '').slice(0, 16)],
   ['FROM bit/s', 10, ({ rxRate }) => short(rxRate)],
   ['TO bit/s', 10, ({ txRate }) => short(txRate)],
@@ -101,28 +88,11 @@ export function frameOf(report: Report, { width, height }: Room, sort: Sort, sty
     const cut = text.slice(0, Math.max(0, width - LABEL));
     return style.label(label.padEnd(LABEL).slice(0, width)) + (isAlarm ? style.alarm(cut) : cut);
   });
-  const [heads = '', ...clients] = table(report.clients).map((line) => line.slice(0, width));
+  const [heads = '', ...clients] = columnsOf(COLUMNS, report.clients).map((line) => line.slice(0, width));
   const foot = hint === '' ? [] : [`by ${sort.about}; ${hint}`.slice(0, width)];
   const left = Math.max(0, height - head.length - 2 - foot.length);
   const lines = [...head, '', style.head(heads), ...clients.slice(0, left), ...foot];
   return lines.slice(0, height);
-}
-
-/** The list with its heads. Columns of text are as wide as what is in them, and numbers stand below each other. */
-function table(clients: readonly Busy[]): string[] {
-  const rows = [
-    COLUMNS.map(([name]) => name),
-    ...clients.map((client) => COLUMNS.map(([, , cell]) => printable(cell(client)))),
-  ];
-  const widths = COLUMNS.map(([, most], column) =>
-    most > 0 ? most : Math.max(most, -Math.max(...rows.map((cells) => cells[column]?.length ?? 0))),
-  );
-  return rows.map((cells) =>
-    cells
-      .map((cell, column) => fitted(cell, widths[column] as number))
-      .join(' ')
-      .trimEnd(),
-  );
 }
 
 /** The keys, for the last line. */
@@ -153,20 +123,4 @@ function summary(report: Report): [label: string, text: string, isAlarm?: boolea
     ['process', `processor ${cpu.toFixed(1)} %  memory ${short(memory)}B  delay in queues ${queueDelay.toFixed(2)} ms`],
     ...(links.length > 0 ? [['mesh', links.join('  ')] as [string, string]] : []),
   ];
-}
-
-const UNITS = ['', 'k', 'M', 'G', 'T', 'P'];
-
-/** A number in four characters or less, and its unit: `0.5`, `12`, `1.2k`, `340M`. */
-function short(value: number): string {
-  let [rest, unit] = [value, 0];
-  // What would be rounded to 1000 has the next unit.
-  for (; rest >= 999.5 && unit < UNITS.length - 1; unit++) rest /= 1000;
-  const digits = rest >= 99.95 || Number.isInteger(rest) ? 0 : 1;
-  return `${Number(rest.toFixed(digits))}${UNITS[unit]}`;
-}
-
-/** Text of this width; a negative one aligns it to the left. */
-function fitted(text: string, width: number): string {
-  return width < 0 ? text.slice(0, -width).padEnd(-width) : text.slice(0, width).padStart(width);
 }

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { COLOURED, PLAIN } from '../../../../src/cli/columns.js';
 import { SORTS, type Sort, sorted } from '../../../../src/cli/top/clients.js';
 import type { Busy, Sample } from '../../../../src/cli/top/feed.js';
-import { COLOURED, frameOf, KEYS, PLAIN, reportOf } from '../../../../src/cli/top/frame.js';
+import { frameOf, KEYS, reportOf } from '../../../../src/cli/top/frame.js';
 import { bare } from '../../../cli/terminal.js';
 
 const BEFORE: Sample = {

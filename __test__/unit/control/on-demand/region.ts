@@ -131,6 +131,8 @@ export class Relay implements Directory {
   isPaused = false;
   version = '0';
   settings: RelayFacts['settings'] = {};
+  /** What it announces of its settings. */
+  digest = '';
   sink: DirectorySink | undefined;
   private readonly waiting = new Map<LinkId, LinkUser>();
   private lastLink = 0;
@@ -177,9 +179,9 @@ export class Relay implements Directory {
 
   get announced(): AnnouncedRelay {
     const load = { clients: this.own.size, links: this.links.size, packets: 0 };
-    const settings = JSON.stringify(this.settings);
-    const facts = { tlsName: 'derp.test', version: this.version, settings, since: 0, seen: 0, isSynced: true };
-    return { id: this.key, address: this.address, port: 443, load, ...facts };
+    const { key: id, address, version, digest: settings } = this;
+    const facts = { tlsName: 'derp.test', version, settings, since: 0, seen: 0, isSynced: true };
+    return { id, address, port: 443, load, ...facts };
   }
 
   /** A client with the key connects, later than anywhere before. */
