@@ -3,11 +3,12 @@
 /** Times are milliseconds since 1970. Keys are `nodekey:` and 64 hex digits. */
 export interface FleetReport {
   readonly time: number;
-  /** How relays learn where keys are. Without `on-demand` there is no directory. */
+  /** How relays learn where keys are. */
   readonly mode: 'full' | 'on-demand';
   readonly region: string;
   /** The relay that reports. */
   readonly here: FleetMember;
+  /** The directory of the mode `on-demand` or of the source `nats`; `null` without both. */
   readonly directory: FleetDirectory | null;
   /** The other relays that announce themselves in the directory. */
   readonly relays: readonly FleetRelay[];

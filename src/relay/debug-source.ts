@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Settings } from '../config.js';
 import type { Gate } from '../control/admission/gate.js';
 import type { BootstrapDns } from '../control/bootstrap-dns.js';
-import type { RelayLoad } from '../control/directory/directory.js';
+import type { Directory, RelayLoad } from '../control/directory/directory.js';
 import type { CertificateState } from '../control/expiry.js';
 import type { Discovery } from '../control/mesh/discovery.js';
 import type { Mesh } from '../control/mesh.js';
@@ -43,6 +43,7 @@ export interface Shown {
   readonly mesh: Mesh | undefined;
   readonly discovery: Discovery | undefined;
   readonly onDemand: OnDemand | undefined;
+  readonly directory: Directory | undefined;
   /** How much this relay has to do, as other relays of the region see it. */
   load(): RelayLoad;
   /** The settings in force, which a reload changes. */

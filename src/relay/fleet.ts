@@ -22,10 +22,10 @@ export interface FleetParts {
   readonly registry: Registry;
   /** The full mesh; `undefined` without a mesh key. */
   readonly mesh: { status(): MeshStatus[]; relayAt(link: number): NodeKey | undefined } | undefined;
-  /** `undefined` in the mode `full`. */
-  readonly onDemand:
-    | { readonly directory: Directory; status(): { readonly links: readonly RelayLinkStatus[] } }
-    | undefined;
+  /** The directory, of a source of relays or of keys on demand. */
+  readonly directory: Directory | undefined;
+  /** `undefined` in the mode `full`, in which relays announce no keys in a directory. */
+  readonly onDemand: { status(): { readonly links: readonly RelayLinkStatus[] } } | undefined;
 }
 
 export class Fleet {
@@ -37,18 +37,18 @@ export class Fleet {
 
   /** Asks the other relays, and takes as long as the slowest of them may. `key` is one to look for. */
   async report(key: NodeKey | undefined): Promise<FleetReport> {
-    const { onDemand, mesh, settings } = this.parts;
+    const { directory, mesh, settings } = this.parts;
     const { mode, region } = settings().mesh;
     const [whereabouts, relays] = await Promise.all([
       key === undefined ? null : this.whereaboutsOf(key),
-      onDemand ? this.others(onDemand.directory) : [],
+      directory ? this.others(directory) : [],
     ]);
     return {
       time: Date.now(),
       mode,
       region,
       here: this.here(),
-      directory: onDemand ? directoryIn(onDemand.directory) : null,
+      directory: directory ? directoryIn(directory) : null,
       relays,
       mesh: (mesh?.status() ?? []).map(meshRelay),
       key: whereabouts,
@@ -56,9 +56,9 @@ export class Fleet {
   }
 
   private here(): FleetMember {
-    const { ownKey, onDemand, settings, port, load } = this.parts;
+    const { ownKey, directory, settings, port, load } = this.parts;
     const { hostname } = settings();
-    const announced = onDemand?.directory.relays().find(({ id }) => id === ownKey);
+    const announced = directory?.relays().find(({ id }) => id === ownKey);
     return {
       relay: formatNodeKey(ownKey),
       address: announced ? addressOf(announced) : formatEndpoint(hostname, port()),
@@ -110,11 +110,10 @@ export class Fleet {
   }
 
   private async whereaboutsOf(key: NodeKey): Promise<KeyWhereabouts> {
-    const { registry, onDemand } = this.parts;
+    const { registry, directory, onDemand } = this.parts;
     const clients = registry.connectionsOf(key).filter(({ flags }) => (flags & PresenceFlag.MeshPeer) === 0);
     const found = { key: formatNodeKey(key), here: clients.length > 0 };
-    if (!onDemand) return { ...found, elsewhere: this.linked(key), trouble: '' };
-    const { directory } = onDemand;
+    if (!directory || !onDemand) return { ...found, elsewhere: this.linked(key), trouble: '' };
     try {
       const place = await directory.find(key);
       if (!place) return { ...found, elsewhere: this.linked(key), trouble: '' };

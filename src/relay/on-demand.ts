@@ -96,10 +96,6 @@ export class OnDemand {
     this.remote.heard(key);
   }
 
-  get directory(): Directory {
-    return this.materials.directory;
-  }
-
   status(): RegionStatus {
     return { ...this.remote.status(), directory: this.materials.directory.status() };
   }

@@ -4,7 +4,7 @@ import { keyFileOf, type Settings } from '../config.js';
 import { Gate, type GateEvents, type GateOptions } from '../control/admission/gate.js';
 import { BootstrapDns } from '../control/bootstrap-dns.js';
 import type { DataPathTimes } from '../control/data-path.js';
-import type { RelayLoad } from '../control/directory/directory.js';
+import type { Directory, RelayLoad } from '../control/directory/directory.js';
 import { Discovery, type DiscoveryParts } from '../control/mesh/discovery.js';
 import { NatsSource } from '../control/mesh/nats-source.js';
 import { SelfCheck } from '../control/mesh/self-check.js';
@@ -73,6 +73,8 @@ export class RunningRelay {
   readonly mesh: Mesh | undefined;
   readonly discovery: Discovery | undefined;
   readonly onDemand: OnDemand | undefined;
+  /** The directory, of a source of relays or of keys on demand. */
+  private directory: Directory | undefined;
   readonly certificates: RelayCertificates;
   private readonly selfCheck: SelfCheck;
   private readonly drainer = new Drain();
@@ -144,11 +146,13 @@ export class RunningRelay {
       );
       const { mesh } = this;
       const common = { ownKey: publicKey, meshKey, logger, barrier };
-      const inNats = () =>
-        natsDirectory({
+      const inNats = () => {
+        this.directory = natsDirectory({
           ...{ ...common, settings, current: () => this.settings },
           ...{ port: () => this.listeners.ports.tls, load: () => this.load() },
         });
+        return this.directory;
+      };
       if (settings.mesh.mode === 'on-demand') {
         this.onDemand = new OnDemand({
           ...{ ...common, plane, registry, mesh, directory: inNats(), roots: roots.certificates },
@@ -197,6 +201,7 @@ export class RunningRelay {
       mesh: this.mesh,
       discovery: this.discovery,
       onDemand: this.onDemand,
+      directory: this.directory,
       ownKey: publicKey,
       current: () => this.settings,
       port: () => this.listeners.ownPort,

@@ -26,7 +26,7 @@ function fleetOf(more: Partial<FleetParts>, config: RelayConfig = OF_THE_REGION)
   const settings = parseSettings(config);
   const registry = new Registry(keyOf(1));
   const common = { ownKey: keyOf(1), settings: () => settings, port: () => 8443, load: () => LOAD, registry };
-  return new Fleet({ ...common, mesh: undefined, onDemand: undefined, ...more });
+  return new Fleet({ ...common, mesh: undefined, directory: undefined, onDemand: undefined, ...more });
 }
 
 /** Three relays of a region with equal settings, and the report of the first. */
@@ -38,7 +38,7 @@ function region(links: readonly RelayLinkStatus[] = []) {
     relay.settings = settings;
     relay.digest = digestOf(parseSettings(OF_THE_REGION));
   }
-  const fleet = fleetOf({ onDemand: { directory: one, status: () => ({ links }) } });
+  const fleet = fleetOf({ directory: one, onDemand: { status: () => ({ links }) } });
   const report = async (key?: number) => {
     const found = fleet.report(key === undefined ? undefined : keyOf(key));
     await region.settle();
@@ -150,7 +150,7 @@ describe('where a key is', () => {
     const client = { ...peer, prober: false, notIdeal: false };
     registry.connected({ ...client, id: 1, key: keyOf(100), mesh: false }, 0);
     registry.connected({ ...client, id: 2, key: keyOf(101), mesh: true }, 0);
-    const fleet = fleetOf({ registry, onDemand: { directory: one, status: () => ({ links: [] }) } });
+    const fleet = fleetOf({ registry, directory: one, onDemand: { status: () => ({ links: [] }) } });
     for (const [number, here] of [
       [100, true],
       [101, false],
@@ -184,9 +184,21 @@ describe('the report about a full mesh', () => {
     expect((await fleet.report(keyOf(102))).key).toMatchObject({ here: false, elsewhere: null, trouble: '' });
   });
 
+  it('a full mesh with a directory has the relays of both, and looks for keys in the mesh alone', async () => {
+    const { region: all, one } = region();
+    const found = fleetOf({ mesh, registry, directory: one }, {}).report(keyOf(100));
+    await all.settle();
+    expect(await found).toMatchObject({
+      ...{ mode: 'full', directory: { state: 'up' }, mesh: [{ name: 'b.test' }] },
+      relays: [{ silence: '' }, { silence: '' }],
+      key: { elsewhere: { address: 'b.test', generation: null } },
+    });
+    expect(one.finds).toBe(0);
+  });
+
   it('a link on demand says nothing about a key that the directory knows to be nowhere', async () => {
     const { region: all, one } = region();
-    const fleet = fleetOf({ mesh, registry, onDemand: { directory: one, status: () => ({ links: [] }) } });
+    const fleet = fleetOf({ mesh, registry, directory: one, onDemand: { status: () => ({ links: [] }) } });
     const found = fleet.report(keyOf(101));
     await all.settle();
     expect((await found).key).toMatchObject({ elsewhere: null });
