@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { freePorts } from '../../src/bench/ports.js';
 import { peerPresentFrame } from '../../src/protocol/frame.js';
-import { generateKeyPair, type NodeKey } from '../../src/protocol/key.js';
+import { formatNodeKey, generateKeyPair, type NodeKey } from '../../src/protocol/key.js';
 import { PeerGoneReason } from '../../src/protocol/wire.js';
 import { DerpClient, discoPacket } from '../helpers/client.js';
 import { ask } from '../helpers/http.js';
@@ -45,6 +45,39 @@ async function metricsOf(relay: TestRelay): Promise<Map<string, number>> {
 }
 
 describe.each(LANES)('relays that mesh, $name', (lane) => {
+  it('the page of the fleet has the relays of the mesh, and says at which of them a key is', async () => {
+    const [a, b, c] = (await startMesh(lane, 3)) as [TestRelay, TestRelay, TestRelay];
+    const bob = await join(b, [a, c]);
+    const asked = async (relay: TestRelay, key: NodeKey) => {
+      const { status, body } = await ask(relay.target({}), `/debug/fleet.json?key=${formatNodeKey(key)}`);
+      expect(status).toBe(200);
+      return JSON.parse(body);
+    };
+    const there = named(b.relay.address?.derp.port as number);
+    const elsewhere = { relay: b.relay.publicKey, address: there, generation: null };
+    const key = { key: formatNodeKey(bob.key), trouble: '' };
+    const report = await asked(a, bob.key);
+    expect(report).toMatchObject({
+      mode: 'full',
+      directory: null,
+      relays: [],
+      key: { ...key, here: false, elsewhere },
+    });
+    expect(report.mesh.map(({ relay }: { relay: string }) => relay).sort()).toEqual(
+      [b, c].map(({ relay }) => relay.publicKey).sort(),
+    );
+    expect((await asked(b, bob.key)).key).toEqual({ ...key, here: true, elsewhere: null });
+    expect((await asked(a, generateKeyPair().publicKey)).key).toMatchObject({
+      here: false,
+      elsewhere: null,
+      trouble: '',
+    });
+    // Relays that mesh are clients of each other, and no client that an operator looks for.
+    expect((await asked(a, b.keys.publicKey)).key).toMatchObject({ here: false });
+    await bob.close();
+    await eventually(async () => (await asked(a, bob.key)).key.elsewhere === null, 'the key to be nowhere');
+  });
+
   it('meshed relays carry packets both ways, each way in order, and count them', async () => {
     const [a, b] = (await startMesh(lane, 2)) as [TestRelay, TestRelay];
     const alice = await join(a, [b]);
