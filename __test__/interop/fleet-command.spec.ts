@@ -130,7 +130,7 @@ describe.skipIf(!program)('derpkit fleet in a region', () => {
     still.command.signal('SIGSTOP');
     try {
       const silent = of(await report(here), still.key);
-      expect(silent).toMatchObject({ silence: 'the directory does not answer in time', differences: [] });
+      expect(silent).toMatchObject({ silence: 'the relay does not answer in time', differences: [] });
       const { code, stdout, stderr } = await run('derpkit', ['fleet', here.url]);
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
       const short = (key: string) => key.slice('nodekey:'.length, 'nodekey:'.length + 16);
@@ -140,7 +140,7 @@ describe.skipIf(!program)('derpkit fleet in a region', () => {
       expect(stdout).toMatch(new RegExp(`^${short(formatNodeKey(later.id))} later\\.test:443 +9\\.9\\.9 `, 'm'));
       expect(lines(stdout)).toContain(`${short(differs.key)} logLevel: info here, debug there`);
       expect(lines(stdout)).toContain(
-        `${short(still.key)} does not say what it does: the directory does not answer in time`,
+        `${short(still.key)} does not say what it does: the relay does not answer in time`,
       );
     } finally {
       still.command.signal('SIGCONT');

@@ -39,15 +39,16 @@ export class Fleet {
   async report(key: NodeKey | undefined): Promise<FleetReport> {
     const { directory, mesh, settings } = this.parts;
     const { mode, region } = settings().mesh;
+    const announced = directory?.relays() ?? [];
     const [whereabouts, relays] = await Promise.all([
-      key === undefined ? null : this.whereaboutsOf(key),
-      directory ? this.others(directory) : [],
+      key === undefined ? null : this.whereaboutsOf(key, announced),
+      directory ? this.others(directory, announced) : [],
     ]);
     return {
       time: Date.now(),
       mode,
       region,
-      here: this.here(),
+      here: this.here(announced),
       directory: directory ? directoryIn(directory) : null,
       relays,
       mesh: (mesh?.status() ?? []).map(meshRelay),
@@ -55,61 +56,37 @@ export class Fleet {
     };
   }
 
-  private here(): FleetMember {
-    const { ownKey, directory, settings, port, load } = this.parts;
+  private here(announced: readonly AnnouncedRelay[]): FleetMember {
+    const { ownKey, settings, port, load } = this.parts;
     const { hostname } = settings();
-    const announced = directory?.relays().find(({ id }) => id === ownKey);
+    const own = announced.find(({ id }) => id === ownKey);
     return {
       relay: formatNodeKey(ownKey),
-      address: announced ? addressOf(announced) : formatEndpoint(hostname, port()),
-      tlsName: announced?.tlsName ?? hostname,
+      address: own ? addressOf(own) : formatEndpoint(hostname, port()),
+      tlsName: own?.tlsName ?? hostname,
       version: VERSION,
-      load: load(),
+      load: own?.load ?? load(),
       since: this.since,
     };
   }
 
-  private others(directory: Directory): Promise<readonly FleetRelay[]> {
-    const others = directory.relays().filter(({ id }) => id !== this.parts.ownKey);
-    this.asked ??= Promise.all(others.map((relay) => this.ask(directory, relay))).finally(() => {
+  private others(directory: Directory, announced: readonly AnnouncedRelay[]): Promise<readonly FleetRelay[]> {
+    this.asked ??= this.ask(directory, announced).finally(() => {
       this.asked = undefined;
     });
     return this.asked;
   }
 
-  private async ask(directory: Directory, relay: AnnouncedRelay): Promise<FleetRelay> {
-    const answer = await directory.ask(relay.id).catch(reasonOf);
-    const facts = typeof answer === 'string' ? undefined : answer;
-    const key = formatNodeKey(relay.id);
-    return {
-      relay: key,
-      address: addressOf(relay),
-      tlsName: relay.tlsName,
-      version: facts?.version ?? relay.version,
-      load: facts?.load ?? relay.load,
-      since: relay.since,
-      seen: relay.seen,
-      silence: typeof answer === 'string' ? answer : '',
-      link: this.linkTo(key),
-      differences: this.differences(relay, facts),
-    };
-  }
-
-  /** `null`: the relay has other settings, and does not say which. */
-  private differences({ settings: digest }: AnnouncedRelay, facts: RelayFacts | undefined) {
+  private async ask(directory: Directory, announced: readonly AnnouncedRelay[]): Promise<FleetRelay[]> {
+    const others = announced.filter(({ id }) => id !== this.parts.ownKey).sort(byAddress);
+    const answers = await Promise.all(others.map(({ id }) => directory.ask(id).catch(reasonOf)));
+    const links = new Map((this.parts.onDemand?.status().links ?? []).map((link) => [link.relay, link]));
     const settings = this.parts.settings();
-    if (facts) return differencesOf(fleetSettings(settings), facts.settings);
-    return digest === digestOf(settings) ? [] : null;
+    const own: OwnSettings = { all: fleetSettings(settings), digest: digestOf(settings) };
+    return others.map((relay, at) => relayIn(relay, answers[at] ?? '', links.get(formatNodeKey(relay.id)), own));
   }
 
-  private linkTo(key: string): FleetRelay['link'] {
-    const link = this.parts.onDemand?.status().links.find(({ relay }) => relay === key);
-    if (!link) return null;
-    const { state, since, keys, failures, trouble } = link;
-    return { state, since, keys, failures, trouble };
-  }
-
-  private async whereaboutsOf(key: NodeKey): Promise<KeyWhereabouts> {
+  private async whereaboutsOf(key: NodeKey, announced: readonly AnnouncedRelay[]): Promise<KeyWhereabouts> {
     const { registry, directory, onDemand } = this.parts;
     const clients = registry.connectionsOf(key).filter(({ flags }) => (flags & PresenceFlag.MeshPeer) === 0);
     const found = { key: formatNodeKey(key), here: clients.length > 0 };
@@ -117,9 +94,9 @@ export class Fleet {
     try {
       const place = await directory.find(key);
       if (!place) return { ...found, elsewhere: this.linked(key), trouble: '' };
-      const announced = directory.relays().find(({ id }) => id === place.relay);
       const { relay, generation } = place;
-      const address = announced ? addressOf(announced) : '';
+      const known = announced.find(({ id }) => id === relay);
+      const address = known ? addressOf(known) : '';
       return { ...found, elsewhere: { relay: formatNodeKey(relay), address, generation }, trouble: '' };
     } catch (error) {
       return { ...found, elsewhere: this.linked(key), trouble: reasonOf(error) };
@@ -135,6 +112,38 @@ export class Fleet {
     const member = mesh?.status().find(({ publicKey }) => publicKey === relay);
     return relay !== undefined && member ? { relay, address: member.relay, generation: null } : null;
   }
+}
+
+/** The settings of this relay, and what it announces of them. */
+interface OwnSettings {
+  readonly all: RelayFacts['settings'];
+  readonly digest: string;
+}
+
+/** `answer` is text if the relay has not answered: it says why. */
+function relayIn(
+  relay: AnnouncedRelay,
+  answer: RelayFacts | string,
+  link: RelayLinkStatus | undefined,
+  own: OwnSettings,
+): FleetRelay {
+  const { id, tlsName, version, load, since, seen, settings } = relay;
+  const common = { relay: formatNodeKey(id), address: addressOf(relay), tlsName, since, seen, link: linkIn(link) };
+  if (typeof answer !== 'string') {
+    const differences = differencesOf(own.all, answer.settings);
+    return { ...common, version: answer.version, load: answer.load, silence: '', differences };
+  }
+  return { ...common, version, load, silence: answer, differences: settings === own.digest ? [] : null };
+}
+
+function linkIn(link: RelayLinkStatus | undefined): FleetRelay['link'] {
+  if (!link) return null;
+  const { state, since, keys, failures, trouble } = link;
+  return { state, since, keys, failures, trouble };
+}
+
+function byAddress(one: AnnouncedRelay, other: AnnouncedRelay): number {
+  return addressOf(one) < addressOf(other) ? -1 : 1;
 }
 
 function directoryIn(directory: Directory): FleetReport['directory'] {

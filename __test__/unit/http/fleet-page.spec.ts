@@ -24,9 +24,7 @@ describe('/debug/fleet', () => {
     const facts = ['<li><b>Region:</b> eu</li>', '<li><b>Mode:</b> on-demand</li>'];
     for (const fact of facts) expect(body).toContain(fact);
     expect(body).toMatch(/<b>Directory:<\/b> up since 2026-\S+Z, 10\.0\.0\.9:4222 \(2\.15\.3\), 12 keys announced</);
-    expect(body).toMatch(
-      new RegExp(`<td>${key('cc')}</td>.*<td>14 s ago</td><td>the directory does not answer in time`),
-    );
+    expect(body).toMatch(new RegExp(`<td>${key('cc')}</td>.*<td>14 s ago</td><td>the relay does not answer in time`));
     expect(body).toContain(`<td>${key('bb')}</td><td>logLevel</td><td>info</td><td>debug</td>`);
     expect(body).toContain(`<td>${key('bb')}</td><td>novelty</td><td>not known</td><td>7</td>`);
   });

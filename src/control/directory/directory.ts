@@ -109,6 +109,8 @@ export type DirectoryTrouble =
   | 'syncing'
   /** Too many questions are under way. */
   | 'crowded'
+  /** The relay that is asked has not answered in time. */
+  | 'silent'
   /** The relay that is asked has no connection to the directory. */
   | 'absent'
   /** The answer of the relay that is asked is malformed. */
@@ -128,6 +130,7 @@ const TROUBLES: Readonly<Record<DirectoryTrouble, string>> = {
   late: 'the directory does not answer in time',
   syncing: 'a relay has not announced all of its keys yet',
   crowded: 'too many questions to the directory are under way',
+  silent: 'the relay does not answer in time',
   absent: 'the relay is not connected to the directory',
   malformed: 'the answer of the relay is malformed',
 };

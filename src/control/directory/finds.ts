@@ -29,7 +29,7 @@ interface Find {
 }
 
 /** Why a question about a key has no answer. */
-type FindTrouble = Exclude<DirectoryTrouble, 'absent' | 'malformed'>;
+type FindTrouble = Exclude<DirectoryTrouble, 'silent' | 'absent' | 'malformed'>;
 
 /** How often each outcome has been. */
 export type FindCounts = Record<'found' | 'nowhere' | FindTrouble, number>;

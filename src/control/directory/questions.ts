@@ -65,7 +65,7 @@ export class Questions {
     });
     this.last += 1;
     const token = this.last.toString(36);
-    const timer = setTimeout(() => this.fail(question, 'late'), PATIENCE).unref();
+    const timer = setTimeout(() => this.fail(question, 'silent'), PATIENCE).unref();
     const question: Question = { relay, token, promise, resolve, reject, timer };
     this.byRelay.set(relay, question);
     this.byToken.set(token, question);

@@ -26,7 +26,7 @@ export const REPORT: FleetReport = {
     },
     {
       ...{ ...HERE, relay: key('cc'), address: '[2001:db8::3]:443', version: '0.2.0', seen: TIME - 14_000 },
-      ...{ silence: 'the directory does not answer in time', differences: null },
+      ...{ silence: 'the relay does not answer in time', differences: null },
       link: { state: 'waiting', since: TIME, keys: 0, failures: 3, trouble: 'connection refused' },
     },
     { ...HERE, relay: key('dd'), address: 'd.test:443', seen: TIME, silence: '', link: null, differences: [] },

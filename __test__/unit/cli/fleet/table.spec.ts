@@ -25,7 +25,7 @@ describe('what derpkit fleet prints', () => {
       'bbbbbbbbbbbbbbbb novelty: not known here, 7 there',
       '',
       'trouble',
-      'cccccccccccccccc does not say what it does: the directory does not answer in time',
+      'cccccccccccccccc does not say what it does: the relay does not answer in time',
       'cccccccccccccccc has other settings, and has not said which',
       'cccccccccccccccc cannot be dialled: connection refused',
     ]);

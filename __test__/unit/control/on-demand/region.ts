@@ -276,7 +276,7 @@ export class Relay implements Directory {
         const to = this.region.relays.get(relay);
         if (!this.region.isUp) reject(new DirectoryError('down'));
         else if (!to || to.isDead) reject(new DirectoryError('absent'));
-        else if (to.isPaused) reject(new DirectoryError('late'));
+        else if (to.isPaused) reject(new DirectoryError('silent'));
         else {
           const { version, load } = to.announced;
           resolve({ version, load, settings: to.settings });
