@@ -117,8 +117,14 @@ describe.skipIf(!program)('a directory in NATS', () => {
     expect(((await bytesHeld('js')) - before) / keys.length).toBeLessThan(1_000);
   });
 
-  it('a relay says what it does and how it is set, to each that asks', async () => {
-    const [a, b] = (await relays(2)) as [TestDirectory, TestDirectory];
+  it('a relay says what it does and how it is set, once where it is asked many times at once', async () => {
+    let asked = 0;
+    const settings = () => {
+      asked += 1;
+      return { hostname: 'derp.test' };
+    };
+    const [a] = (await relays(1, { settings })) as [TestDirectory];
+    const [b] = (await relays(1, { region: a.region })) as [TestDirectory];
     const all = await Promise.all(Array.from({ length: 10 }, () => b.directory.ask(a.id)));
     for (const facts of all) {
       expect(facts).toEqual({
@@ -127,6 +133,19 @@ describe.skipIf(!program)('a directory in NATS', () => {
         settings: { hostname: 'derp.test' },
       });
     }
+    expect(asked).toBe(1);
+    await b.directory.ask(a.id);
+    expect(asked).toBe(2);
+  });
+
+  it('a question that is under way when the connection ends has no answer', async () => {
+    const [a, b] = (await relays(2)) as [TestDirectory, TestDirectory];
+    nats.pause();
+    const asked = a.directory.ask(b.id).catch(({ trouble }) => trouble);
+    await nats.kill();
+    await nats.again();
+    expect(await asked).toBe('down');
+    await a.up();
   });
 
   it('a relay that is not there, answers nonsense, or cannot be reached is told apart', async () => {

@@ -185,6 +185,12 @@ describe('the keys of a link', () => {
     mesh.linkOpen(1, THEIRS);
   });
 
+  it('the relay that a link leads to is known while the link is open', () => {
+    expect([1, 2].map((link) => mesh.relayAt(link))).toEqual([THEIRS, undefined]);
+    mesh.linkClosed(1, 'gone');
+    expect(mesh.relayAt(1)).toBeUndefined();
+  });
+
   it('announced keys are passed on in order', () => {
     mesh.linkPeers(1, [
       { key: A, present: true },
