@@ -45,7 +45,7 @@ describe('derpkit version', () => {
 
 describe('derpkit help', () => {
   const COMMANDS = ['serve', 'start', 'version', 'health', 'tap', 'top', 'fleet', 'bench', 'help'];
-  const commands = (text: string) => [...text.matchAll(/^ {2}([a-z]+)(?: \[\w+\])? {2,}\S/gm)].map(([, name]) => name);
+  const commands = (text: string) => [...text.matchAll(/^ {2}([a-z]+)(?: \[\w+\])* {2,}\S/gm)].map(([, name]) => name);
 
   it.each([['--help'], ['help']])('%s lists the commands, and is no error', async (word) => {
     const { code, stdout, stderr } = await run('derpkit', [word]);

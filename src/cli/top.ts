@@ -26,9 +26,7 @@ const AGAIN = 1000;
 export function addTop(program: Command): void {
   const command = program
     .command('top')
-    .description(
-      'show what a relay does: clients, rates, drops, logins, processor and memory, and its busiest clients',
-    );
+    .description('show what a relay does: rates, drops, logins, processor, memory, and its busiest clients');
   addDebugOptions(command)
     .addOption(
       new Option('--sort <column>', 'what the clients are sorted by')
