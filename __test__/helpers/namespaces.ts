@@ -21,15 +21,16 @@ export class Namespaces {
     private readonly numbers: readonly number[],
   ) {
     made += 1;
-    this.bridge = `dk${process.pid}-${made}`;
+    // A name of an interface has up to 15 characters.
+    this.bridge = `dk${process.pid % 100_000}-${made}`;
     ip('link', 'add', this.bridge, 'type', 'bridge');
     for (const number of here) ip('addr', 'add', `${network}${number}/24`, 'dev', this.bridge);
     ip('link', 'set', this.bridge, 'up');
     for (const number of numbers) {
-      const [name, inside] = [this.nameOf(number), `${this.bridge}v${number}`.slice(0, 15)];
+      const name = this.nameOf(number);
       ip('netns', 'add', name);
-      ip('link', 'add', inside, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name);
-      ip('link', 'set', inside, 'master', this.bridge, 'up');
+      ip('link', 'add', this.linkOf(number), 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name);
+      ip('link', 'set', this.linkOf(number), 'master', this.bridge, 'up');
       ip('-n', name, 'addr', 'add', `${network}${number}/24`, 'dev', 'eth0');
       ip('-n', name, 'link', 'set', 'lo', 'up');
       ip('-n', name, 'link', 'set', 'eth0', 'up');
@@ -55,8 +56,16 @@ export class Namespaces {
   }
 
   close(): void {
-    for (const number of this.numbers) spawnSync('ip', ['netns', 'del', this.nameOf(number)]);
+    for (const number of this.numbers) {
+      // Connections that still wait for an answer keep a namespace, and its link, for minutes.
+      spawnSync('ip', ['link', 'del', this.linkOf(number)]);
+      spawnSync('ip', ['netns', 'del', this.nameOf(number)]);
+    }
     spawnSync('ip', ['link', 'del', this.bridge]);
+  }
+
+  private linkOf(number: number): string {
+    return `${this.bridge}v${number}`;
   }
 
   private nameOf(number: number): string {
