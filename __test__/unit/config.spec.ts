@@ -70,7 +70,7 @@ describe('defaults', () => {
         peerGonePairs: 1_000_000,
         meshKeys: 1_000_000,
       },
-      mesh: { discover: [], mode: 'full', region: 'default', advertise: {}, drainDelay: 2_000 },
+      mesh: { discover: [], mode: 'full', idle: 300_000, region: 'default', advertise: {}, drainDelay: 2_000 },
       nats: { servers: [], tls: {} },
       admission: ADMISSION_DEFAULTS,
     });
