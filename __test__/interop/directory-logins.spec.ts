@@ -84,7 +84,7 @@ describe.skipIf(!program)('a user of NATS with permissions for one region', () =
     await eventually(() => relay.directory.status().failures > 1, 'two failures');
     expect(relay.directory.status()).toMatchObject({
       trouble: expect.stringMatching(
-        /^the server does not permit this user the subscription of derpkit\.test\.inbox\./,
+        /^the server does not permit this user the subscription of derpkit\.test\.inbox\.>, which is of the region/,
       ),
       counts: { answered: 0 },
     });
@@ -165,6 +165,27 @@ describe.skipIf(!program)('TLS to NATS', () => {
     onTestFinished(() => relay.directory.close());
     await eventually(() => relay.directory.status().failures > 0, 'a failure');
     expect(relay.directory.status().trouble).toMatch(reason);
+  });
+
+  it.each([
+    ['an address', '127.0.0.1', ['127.0.0.1'], true],
+    ['an address, with a certificate for a name', '127.0.0.1', ['localhost'], false],
+    ['a name', 'localhost', ['localhost'], true],
+    ['a name, with a certificate for an address', 'localhost', ['127.0.0.1'], false],
+  ])('the certificate has to be for the server that is named: %s', async (_how, host, names, isRight) => {
+    const own = pemPair(names);
+    const [cert, keyFile, caFile] = [file('own.crt', own.chain), file('own.key', own.key), file('own.pem', own.chain)];
+    const server = await NatsServerProcess.start(
+      program as string,
+      `tls { cert_file: "${cert}", key_file: "${keyFile}" }`,
+    );
+    const relay = new TestDirectory(`${host}:${server.port}`, { caFile }).start();
+    onTestFinished(async () => {
+      await relay.directory.close();
+      await server.stop();
+    });
+    if (isRight) await relay.up();
+    else await eventually(() => /altnames/.test(relay.directory.status().trouble), 'the certificate to be refused');
   });
 
   it('a server without TLS is refused by a relay that insists on it', async () => {

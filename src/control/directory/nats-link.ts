@@ -3,6 +3,7 @@
  * reconnects are off: `connection.ts` connects again, because it paces what follows.
  */
 import { readFile } from 'node:fs/promises';
+import { checkServerIdentity } from 'node:tls';
 import {
   type ConnectionOptions,
   credsAuthenticator,
@@ -40,12 +41,22 @@ const LEAST_PAYLOAD = 8_192;
 /** Sees the transport of a dial, because the library leaves the socket of a dial open that takes too long. */
 interface Dial extends ConnectionOptions {
   onTransport?(transport: NodeTransport): void;
+  /** The host that the certificate has to be for. */
+  certificateHost?: string;
 }
 
 class SeenTransport extends NodeTransport {
   override connect(...[server, options]: Parameters<NodeTransport['connect']>): Promise<void> {
     (options as Dial).onTransport?.(this);
     return super.connect(server, options);
+  }
+
+  /** The library names no host where it is an address, and Node would take a certificate for localhost then. */
+  override startTLS(): ReturnType<NodeTransport['startTLS']> {
+    const { certificateHost = '', tls } = this.options as Dial;
+    const isFor: typeof checkServerIdentity = (_host, certificate) => checkServerIdentity(certificateHost, certificate);
+    this.options = { ...this.options, tls: { ...tls, checkServerIdentity: isFor } as Dial['tls'] & object };
+    return super.startTLS();
   }
 }
 
@@ -65,6 +76,7 @@ export async function connectNats(options: LinkOptions): Promise<Link> {
     ...{ reconnect: false, noEcho: true, ignoreClusterUpdates: true, noAsyncTraces: true },
     ...{ timeout: CONNECT, pingInterval: PING_INTERVAL },
     onTransport: (transport) => void transports.push(transport),
+    certificateHost: server.host,
   };
   // For all connections of the process: a program that embeds the relay may have set its own.
   setTransportFactory({ factory: () => new SeenTransport(), dnsResolveFn: nodeResolveHost });
@@ -171,7 +183,9 @@ function reasonIn(error: unknown): string {
   if (error instanceof errors.AuthorizationError) return 'the server refuses the user, the token or the credentials';
   if (error instanceof errors.UserAuthenticationExpiredError) return 'the credentials have expired';
   if (error instanceof errors.PermissionViolationError) {
-    return `the server does not permit this user the ${error.operation} of ${error.subject}`;
+    // Without what is random in an inbox, so that a reason that repeats is one.
+    const subject = error.subject.replace(/\.inbox\..*/, '.inbox.>');
+    return `the server does not permit this user the ${error.operation} of ${subject}, which is of the region of mesh.region`;
   }
   if (error instanceof errors.TimeoutError) return 'the server does not answer in time';
   const { cause } = (error ?? {}) as Error;

@@ -139,7 +139,7 @@ export class RollCall {
   private twin({ instance, address, port }: Announcement): void {
     if (instance === this.parts.instance) return;
     const heldBack = this.twinLines.take(performance.now());
-    const text = 'another relay of the region has the key of this relay: give each a key of its own';
+    const text = 'another relay of the region has the key of this relay: give each a keyFile of its own';
     this.log(heldBack === undefined ? 'debug' : 'error', this.parts.relay, text, { addr: address, port });
   }
 
