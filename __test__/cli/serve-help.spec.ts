@@ -60,6 +60,7 @@ it('--help is short, and lists every setting that is not a secret', async () => 
     '--mesh-key-file',
     '--mesh-with',
     '--mesh-mode',
+    '--mesh-idle',
     '--mesh-region',
     '--mesh-advertise-address',
     '--mesh-advertise-port',

@@ -65,8 +65,8 @@ export const mesh = group({
   mode: z
     .enum(['full', 'on-demand'], 'must be full or on-demand')
     .default('full')
-    .describe('full: every relay keeps the keys of all others; on-demand: NATS finds the keys that clients ask for'),
-  idle: duration.prefault('5m').describe('how long a link stays on which no packet leaves (on-demand)'),
+    .describe('full, or on-demand: NATS finds keys when clients ask'),
+  idle: duration.prefault('5m').describe('how long an idle link on demand stays'),
   region: text(REGION)
     .regex(/^[\w-]{1,64}$/, REGION)
     .default('default')
