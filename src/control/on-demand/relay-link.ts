@@ -114,6 +114,8 @@ export class RelayLink {
     });
     const reasons: string[] = [];
     for (const [index, one] of addresses.entries()) {
+      // Its keys are looked for elsewhere already.
+      if (this.stopped) return;
       const { roots, meshKey } = this.parts;
       // An address that never answers leaves time for the others.
       const timeout = Math.round(Math.max(0, until - performance.now()) / (addresses.length - index));
@@ -122,7 +124,7 @@ export class RelayLink {
       if (reason === undefined) return;
       reasons.push(addresses.length > 1 ? `${one}: ${reason}` : reason);
     }
-    if (reasons.length > 0) this.failed(reasons.join('; '));
+    if (reasons.length > 0 && !this.stopped) this.failed(reasons.join('; '));
   }
 
   /** Dials once. Resolves with why that failed, or with `undefined` when the link is open. */
@@ -132,6 +134,8 @@ export class RelayLink {
       let wrong = '';
       const user: LinkUser = {
         onOpen: (serverKey) => {
+          // The plane was told to hang up before it has said this.
+          if (this.stopped) return;
           if (serverKey !== this.relay.id) {
             wrong = `it is another relay, ${formatNodeKey(serverKey)}`;
             this.hangUp();

@@ -16,10 +16,10 @@ export class RemoteKey {
   isHeard = false;
   /** The directory is being asked. */
   isFinding = false;
-  /** While the directory was being asked, a relay has lost the key. */
-  hasLeft = false;
   /** Times in a row that the directory could not say where the key is. */
   failures = 0;
+  /** Relays that have lost the key while the directory was being asked, and the last generation that each has lost. */
+  private departures: Map<NodeKey, number> | undefined;
   private refuted: { readonly place: Place; readonly until: number } | undefined;
 
   constructor(readonly key: NodeKey) {}
@@ -28,6 +28,24 @@ export class RemoteKey {
   refute(until: number): void {
     if (this.place) this.refuted = { place: this.place, until };
     this.place = undefined;
+  }
+
+  /** While the directory is being asked, a relay has lost the key. */
+  hasLeft(relay: NodeKey, generation: number): void {
+    this.wasPlaced = true;
+    this.departures ??= new Map();
+    this.departures.set(relay, Math.max(generation, this.departures.get(relay) ?? 0));
+  }
+
+  /** The directory is asked anew. */
+  forgetDepartures(): void {
+    this.departures = undefined;
+  }
+
+  /** Whether the key has left a place while the directory was being asked. */
+  isPast({ relay, generation }: Place): boolean {
+    const left = this.departures?.get(relay);
+    return left !== undefined && generation <= left;
   }
 
   /** Whether a place may be believed. */

@@ -113,7 +113,7 @@ export class RemoteKeys implements DirectorySink, RelayLinkSink {
   moved(key: NodeKey, from: NodeKey, place: Place | undefined, generation: number): void {
     const remote = this.keys.get(key);
     if (!remote) return;
-    if (remote.isFinding && !place) remote.hasLeft = true;
+    if (remote.isFinding && !place) remote.hasLeft(from, generation);
     const { place: known } = remote;
     if (place) {
       if (!known || isLater(place, known)) this.take(remote, place);
@@ -155,7 +155,6 @@ export class RemoteKeys implements DirectorySink, RelayLinkSink {
         this.find(remote);
       } else if (link === undefined && remote.place?.relay === relay) {
         // The key has moved to a relay that cannot be dialled: the next packet to it tries again.
-        this.detach(remote);
         this.cannot(remote);
       }
     }
@@ -189,7 +188,7 @@ export class RemoteKeys implements DirectorySink, RelayLinkSink {
   private find(remote: RemoteKey): void {
     if (remote.isFinding || this.stopped) return;
     remote.isFinding = true;
-    remote.hasLeft = false;
+    remote.forgetDepartures();
     const asked = this.parts.directory.find(remote.key).then(
       (place) => this.found(remote, place),
       (error) => this.notFound(remote, error),
@@ -201,8 +200,8 @@ export class RemoteKeys implements DirectorySink, RelayLinkSink {
     remote.isFinding = false;
     if (this.keys.get(remote.key) !== remote || this.stopped) return;
     if (place) remote.failures = 0;
-    if (remote.hasLeft) {
-      // A relay has lost the key meanwhile: it may be the one of the answer.
+    if (place && remote.isPast(place)) {
+      // The relay of the answer has lost the key meanwhile.
       this.find(remote);
       return;
     }
@@ -226,7 +225,8 @@ export class RemoteKeys implements DirectorySink, RelayLinkSink {
       { key: formatNodeKey(remote.key), reason: reasonOf(error) },
       UNKNOWN,
     );
-    remote.failures += 1;
+    // A question that was not asked says nothing about the key.
+    if (error.trouble !== 'crowded') remote.failures += 1;
     if (remote.isAsked) this.fail(remote);
     if (!remote.isHeard) this.forget(remote);
     else if (remote.failures >= TRIES) this.depart(remote);
@@ -273,11 +273,12 @@ export class RemoteKeys implements DirectorySink, RelayLinkSink {
     return link === undefined ? undefined : this.links.byId(link);
   }
 
-  /** The relay of the key cannot be reached now. The key may still be there. */
+  /** The relay of the key cannot be reached now. The key may still be there: its place stays known if its departure matters. */
   private cannot(remote: RemoteKey): void {
     remote.isFinding = false;
+    // A route to the relay from which it has come would never be asked about again.
+    this.detach(remote);
     if (remote.isAsked) this.fail(remote);
-    remote.place = undefined;
     if (!remote.isHeard) this.forget(remote);
   }
 

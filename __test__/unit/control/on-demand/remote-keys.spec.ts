@@ -342,6 +342,7 @@ describe('keys that move at random', () => {
   ])(
     'every relay knows in the end where $keys keys are, as a model does: seed $seed',
     async ({ seed, keys: number, count, acts }) => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       const random = seeded(seed);
       const next = (below: number) => Math.floor(random() * below);
       const region = new Region(next);
@@ -391,6 +392,11 @@ describe('keys that move at random', () => {
         takeGone();
       }
       await region.settle();
+      // A key that was nowhere when it was first heard is asked for again.
+      for (let again = 0; again < 3; again++) {
+        vi.advanceTimersByTime(60_000);
+        await region.settle();
+      }
       takeGone();
       for (const relay of all) {
         for (const key of keys) {
