@@ -1,6 +1,6 @@
 /** The directory while NATS is killed, stands still, comes back empty, or is none. */
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createConnection, createServer, type Server, type Socket } from 'node:net';
 import { connect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { builtNats } from '../../packaging/nats.mjs';
@@ -55,6 +55,44 @@ describe.skipIf(!program)('a directory whose server fails', () => {
     const warnings = a.lines.flatMap(({ level, facts }) => (level === 'warn' ? [facts.reason] : []));
     // One line for each reason: the end of the connection, and the refusal of others.
     expect(warnings).toEqual([...new Set(warnings)]);
+  });
+
+  it('a key that leaves while only its relay has no connection is told of when that is back', async () => {
+    const [a] = (await relays(1)) as [TestDirectory];
+    const proxy = createServer((from) => {
+      const to = createConnection(nats.port, '127.0.0.1');
+      for (const socket of [from, to]) socket.on('error', () => {});
+      from.pipe(to).pipe(from);
+      sockets.push(from, to);
+    });
+    const sockets: Socket[] = [];
+    proxy.listen(await freePort(), '127.0.0.1');
+    await once(proxy, 'listening');
+    const b = new TestDirectory(`127.0.0.1:${(proxy.address() as AddressInfo).port}`, { region: a.region }).start();
+    onTestFinished(async () => {
+      await b.directory.close();
+      proxy.close();
+    });
+    await b.up();
+    const [goes, returns] = [key(), key()];
+    for (const one of [goes, returns]) {
+      b.directory.announce(one);
+      await a.findsAt(one, b.id);
+      await a.watches(one);
+    }
+    for (const socket of sockets.splice(0)) socket.destroy();
+    await b.lost();
+    for (const one of [goes, returns]) b.directory.withdraw(one);
+    b.directory.announce(returns);
+    await eventually(() => b.states.length === 3, 'the directory to be back');
+    await b.up();
+    await a.finds(key());
+    const news = a.moves.map(({ key: moved, place }) => [moved === goes ? 'goes' : 'returns', place?.relay]);
+    expect(news.sort()).toEqual([
+      ['goes', undefined],
+      ['returns', b.id],
+    ]);
+    expect(a.states).toEqual([true]);
   });
 
   it('while another relay has not announced its keys again, a key that no relay has is not nowhere', async () => {

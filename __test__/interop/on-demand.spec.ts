@@ -140,6 +140,25 @@ describe.skipIf(!program).each(LANES)('keys on demand on $name', (lane) => {
     await Promise.all([a, silent, c].map((client) => client.close()));
   });
 
+  it('PeerGone comes, too, to clients that got the packets of the key when it was at their own relay', async () => {
+    const [one, two] = await region();
+    const keys = generateKeyPair();
+    const a = await DerpClient.connect(one);
+    const there = await DerpClient.connect(two, { keys });
+    await announced(two, 1);
+    a.sendPacket(keys.publicKey, 'over a link');
+    await gets(there, 'over a link');
+    const here = await DerpClient.connect(one, { keys });
+    here.sendPacket(a.key, 'from here');
+    await gets(a, 'from here');
+    await here.close();
+    await announced(one, 1);
+    expect(await a.fence()).toEqual([]);
+    await there.close();
+    expect(await a.expect('PeerGone')).toMatchObject({ key: keys.publicKey, reason: PeerGoneReason.Disconnected });
+    await a.close();
+  });
+
   it('of a key at two relays, each prefers its own, and a third takes the last one', async () => {
     const [one, two, three] = await region();
     const keys = generateKeyPair();

@@ -84,8 +84,11 @@ export class OnDemand {
 
   /** A connection of a key has ended, and the registry knows it. */
   disconnected(key: NodeKey): void {
-    if (this.materials.registry.connectionsOf(key).length > 0 || !this.announced.delete(key)) return;
-    this.materials.directory.withdraw(key);
+    const { registry, directory } = this.materials;
+    if (registry.connectionsOf(key).length > 0 || !this.announced.delete(key)) return;
+    directory.withdraw(key);
+    // It is still at another relay. Clients here may have packets of it from when it was here, which the plane does not tell.
+    if (registry.linkTo(key) !== undefined) this.remote.heard(key);
   }
 
   lookup(key: NodeKey): void {

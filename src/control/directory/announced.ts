@@ -62,8 +62,10 @@ export class AnnouncedRelays {
   leave(id: NodeKey, time: number): boolean {
     const before = this.known.get(id);
     if (before && time < before.time) return false;
+    // An old farewell may be repeated: it does not bring back what was said before a later one.
+    const last = Math.max(time, this.left.get(id) ?? 0);
     this.left.delete(id);
-    this.left.set(id, time);
+    this.left.set(id, last);
     if (this.left.size > MOST_RELAYS) this.left.delete(this.left.keys().next().value as NodeKey);
     return this.known.delete(id);
   }

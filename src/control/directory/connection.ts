@@ -82,7 +82,7 @@ export class Connection {
       if (!this.stopped) return link;
       link.end('the relay has ended it');
     } catch (error) {
-      this.failed(reasonOf(error), `${server.host}:${server.port}`);
+      if (!this.stopped) this.failed(reasonOf(error), `${server.host}:${server.port}`);
     }
     return undefined;
   }

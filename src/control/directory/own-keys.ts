@@ -26,10 +26,15 @@ class Own implements LinkListener {
   }
 }
 
+/** Keys that have left while there was no connection, of which other relays are told later. */
+const MOST_ENDED = 65_536;
+
 export class OwnKeys {
   /** Questions that were answered. */
   answered = 0;
   private readonly keys = new Map<NodeKey, Own>();
+  /** Places that have ended while there was no connection, by key: the oldest first. */
+  private readonly ended = new Map<NodeKey, Place>();
   private sealed: SealedLink | undefined;
 
   constructor(
@@ -56,8 +61,14 @@ export class OwnKeys {
     this.keys.delete(key);
     this.generations.see(key, own.generation);
     own.subscription?.unsubscribe();
-    const { news, bound } = this.subjects.of(key);
-    if (own.isClaimed) this.sealed?.send(news, bound, Kind.Left, writePlace(this.placeOf(own)));
+    if (!own.isClaimed) return;
+    const place = this.placeOf(own);
+    if (this.sealed) {
+      this.left(this.sealed, key, place);
+      return;
+    }
+    this.ended.set(key, place);
+    if (this.ended.size > MOST_ENDED) this.ended.delete(this.ended.keys().next().value as NodeKey);
   }
 
   /** The connection is up: announces all keys. Rejects if it ends before that is done. */
@@ -67,6 +78,11 @@ export class OwnKeys {
     await inSlices(sealed.link, this.keys.values(), (own) => {
       if (!own.subscription) this.enter(sealed, own);
     });
+    // Relays that were not away themselves still think that these are here. One that has come back has said so just now.
+    await inSlices(sealed.link, this.ended, ([key, place]) => {
+      if (!this.keys.has(key)) this.left(sealed, key, place);
+    });
+    this.ended.clear();
   }
 
   disconnected(): void {
@@ -78,6 +94,11 @@ export class OwnKeys {
   hear(own: Own, message: LinkMessage): void {
     const { sealed } = this;
     sealed?.take(message, this.subjects.boundOf(message.subject), (opened) => this.answer(sealed, own, opened));
+  }
+
+  private left(sealed: SealedLink, key: NodeKey, place: Place): void {
+    const { news, bound } = this.subjects.of(key);
+    sealed.send(news, bound, Kind.Left, writePlace(place));
   }
 
   private enter(sealed: SealedLink, own: Own): void {

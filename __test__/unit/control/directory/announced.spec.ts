@@ -81,6 +81,9 @@ describe('the relays that announce themselves', () => {
     expect(relays.leave(id, 6)).toBe(true);
     expect(relays.heard(announced(), 5, 300)).toBeUndefined();
     expect(relays.all()).toEqual([]);
+    // The same with a farewell from before.
+    expect(relays.leave(id, 3)).toBe(false);
+    expect(relays.heard(announced(), 5, 300)).toBeUndefined();
     // The relay itself comes back.
     expect(relays.heard(announced(), 7, 400)).toBe(true);
   });
