@@ -1,6 +1,7 @@
 /** A link to one relay of the region, which is dialled when a key needs it, and closed when no packet does. */
 import { reasonOf } from '../../errors.js';
 import type { DialTarget, LinkChange, LinkId } from '../../plane/plane.js';
+import { formatEndpoint } from '../../protocol/endpoint.js';
 import { formatNodeKey, type NodeKey } from '../../protocol/key.js';
 import { meshPeer } from '../../protocol/mesh-peer.js';
 import type { AnnouncedRelay } from '../directory/directory.js';
@@ -97,10 +98,9 @@ export class RelayLink {
   }
 
   status(): RelayLinkStatus {
-    const { state, since, failures, trouble } = this;
-    const { id, address, port } = this.relay;
+    const { relay, place: address, state, since, failures, trouble } = this;
     const { size: keys } = this.keys;
-    return { relay: formatNodeKey(id), address: `${address}:${port}`, state, since, keys, failures, trouble };
+    return { relay: formatNodeKey(relay.id), address, state, since, keys, failures, trouble };
   }
 
   /** Dials the addresses of the relay in turn until one of them admits us. */
@@ -195,7 +195,7 @@ export class RelayLink {
   }
 
   private get place(): string {
-    return `${this.relay.address}:${this.relay.port}`;
+    return formatEndpoint(this.relay.address, this.relay.port);
   }
 
   private enter(state: RelayLinkStatus['state']): void {

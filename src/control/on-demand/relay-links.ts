@@ -58,7 +58,9 @@ export class RelayLinks {
 
   /** The relay that an open link leads to. */
   byId(link: LinkId): RelayLink | undefined {
-    return [...this.links.values()].find(({ open }) => open === link);
+    // No copy of all: this is asked for each key of a link that opens or ends.
+    for (const one of this.links.values()) if (one.open === link) return one;
+    return undefined;
   }
 
   status(): RelayLinkStatus[] {

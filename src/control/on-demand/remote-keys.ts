@@ -176,12 +176,18 @@ export class RemoteKeys implements DirectorySink, RelayLinkSink {
     if (this.keys.size >= this.parts.mostKeys) {
       const [oldest] = this.keys.values();
       this.counts.evicted += 1;
-      if (oldest) this.forget(oldest);
+      if (oldest) this.evict(oldest);
     }
     const remote = new RemoteKey(key);
     this.keys.set(key, remote);
     this.parts.directory.watch(key);
     return remote;
+  }
+
+  private evict(oldest: RemoteKey): void {
+    this.forget(oldest);
+    // Its departure will not be known: clients hear of it too early rather than never, and the plane tells of it anew.
+    if (oldest.isHeard) this.parts.departed(oldest.key);
   }
 
   /** Asks the directory. News that come meanwhile are heard: the key is watched. */

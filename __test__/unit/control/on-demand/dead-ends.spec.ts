@@ -121,6 +121,25 @@ it('a lookup is answered although an old departure is repeated all the time', as
   expect([one.routeTo(ALICE), finds]).toEqual([two.key, 1]);
 });
 
+it('a key that makes room for others is told of, if its departure matters', async () => {
+  const { region, all } = await relays(2, { mostKeys: 2 });
+  const [one, two] = all;
+  for (const key of [ALICE, BOB]) two.connect(key, 1);
+  one.remote.heard(ALICE);
+  one.remote.lookup(BOB);
+  await region.settle();
+  for (const number of [200, 201]) one.remote.lookup(keyOf(number));
+  await region.settle();
+  expect([one.gone, one.remote.status().counts.evicted]).toEqual([[ALICE], 2]);
+});
+
+it('the address of a relay with IPv6 can be told from its port', async () => {
+  const { all } = await relays(2);
+  const [one, two] = all;
+  one.sink?.relays([{ ...two.announced, address: 'fd00::7' }]);
+  expect(one.remote.status().links).toMatchObject([{ address: '[fd00::7]:443' }]);
+});
+
 it('a relay that is no longer announced before its name is resolved is not dialled', async () => {
   const { region, all } = await relays(2);
   const [one, two] = all;
