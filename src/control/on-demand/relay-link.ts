@@ -53,6 +53,8 @@ export class RelayLink {
   /** The packets that the link had carried when it was last looked at, and when that changed. */
   private packets = 0;
   private busyAt = 0;
+  /** The plane was told to end the open link, and has not said yet that it has ended. */
+  private isEnding = false;
   /** Keys whose packets take this link. */
   readonly keys = new Set<NodeKey>();
 
@@ -84,7 +86,7 @@ export class RelayLink {
       this.packets = packets;
       this.busyAt = now;
     }
-    return now - this.busyAt >= this.times.idle;
+    return !this.isEnding && now - this.busyAt >= this.times.idle;
   }
 
   /** Ends the link, and the dial in progress. */
@@ -94,7 +96,9 @@ export class RelayLink {
   }
 
   hangUp(): void {
-    if (this.link !== undefined) this.parts.hangUp(this.link);
+    if (this.link === undefined) return;
+    this.isEnding = true;
+    this.parts.hangUp(this.link);
   }
 
   status(): RelayLinkStatus {
@@ -160,6 +164,7 @@ export class RelayLink {
   private connected(): void {
     const { relay, failures, parts, sink } = this;
     this.failures = 0;
+    this.isEnding = false;
     this.packets = 0;
     this.busyAt = performance.now();
     this.enter('connected');

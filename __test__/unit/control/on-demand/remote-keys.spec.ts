@@ -319,6 +319,22 @@ describe('links that carry nothing', () => {
     expect([one.routeTo(ALICE), one.dials, one.finds]).toEqual([two.key, 2, finds]);
   });
 
+  it('an idle link that is slow to end is closed once', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
+    const { region, all } = await relays(2);
+    const [one, two] = all;
+    two.connect(ALICE, 1);
+    one.remote.lookup(ALICE);
+    await region.settle();
+    for (let look = 0; look < 4; look++) {
+      vi.advanceTimersByTime(60_000);
+      await new Promise(setImmediate);
+    }
+    expect([one.links.size, one.remote.status().counts.closedIdle]).toEqual([1, 1]);
+    await region.settle();
+    expect(one.links.size).toBe(0);
+  });
+
   it('a link that carries packets stays', async () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
     const { region, all } = await relays(2);
