@@ -7,7 +7,7 @@ import { DROP_REASONS, PACKET_KINDS } from '../../src/plane/drop-reasons.js';
 import { policyForBinding } from '../../src/plane/native-policy.js';
 import type { CertificateSet, CloseReason, PlanePolicy, TlsVersion } from '../../src/plane/plane.js';
 import { generateKeyPair, type NodeKey } from '../../src/protocol/key.js';
-import { planePolicy } from '../../src/relay/policy.js';
+import { LOOKUPS, planePolicy } from '../../src/relay/policy.js';
 import { FAULTS, type FaultyPlane, faultyAddon } from '../helpers/faulty-addon.js';
 
 const addon = faultyAddon();
@@ -24,10 +24,10 @@ function leaves(value: unknown, path = ''): string[] {
   return Object.entries(value).flatMap(([name, inner]) => leaves(inner, path === '' ? name : `${path}.${name}`));
 }
 
-/** The policy of a relay without settings, with every rate. */
+/** The policy of a relay without settings, with every rate, and with lookups. */
 function fullPolicy(): PlanePolicy {
   const rate = { bytesPerSecond: 1, burst: 2 };
-  return { ...planePolicy(parseSettings({}), rate), acceptRate: { perSecond: 3, burst: 4 } };
+  return { ...planePolicy(parseSettings({}), rate), acceptRate: { perSecond: 3, burst: 4 }, lookups: LOOKUPS };
 }
 
 /** The number that a row has in {@link numbered}: its place, and of a truth value that it holds. */
@@ -79,17 +79,14 @@ describe('policies of the native plane', () => {
     });
   });
 
-  it('a policy without rates arrives without rates', () => {
-    const policy: PlanePolicy = { ...fullPolicy(), acceptRate: null, receiveRate: null };
+  it('a policy without rates and lookups arrives without them', () => {
+    const policy: PlanePolicy = { ...fullPolicy(), acceptRate: null, receiveRate: null, lookups: null };
     withPlane(policy, (plane) => {
       const { numbers } = plane.policyInForce();
       const none = rows.filter((_row, index) => Number.isNaN(numbers[index]));
-      expect(none).toEqual([
-        'acceptRate.perSecond',
-        'acceptRate.burst',
-        'receiveRate.bytesPerSecond',
-        'receiveRate.burst',
-      ]);
+      const absent = ['acceptRate', 'lookups', 'receiveRate'];
+      expect(none).toEqual(rows.filter((row) => absent.includes(row.split('.')[0] as string)));
+      expect(none).toHaveLength(10);
     });
   });
 

@@ -98,6 +98,7 @@ async function exercise(relay: Relay, plane: DataPlane, serverKey: DerpClient['k
     batch.release();
     break;
   }
+  plane.missing(b.key);
   mesh.closePeer(b.key);
   await b.closed();
   // A long request is Node's to read; its server gives the connection back.
