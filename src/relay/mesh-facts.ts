@@ -38,10 +38,11 @@ function linkFact({ state, since, failures, peers, passedOver, trouble }: MeshSt
   }
 }
 
-function failed(failures: number, since: number, now: number): string {
+/** How often something has failed in a row, and since when. Times are milliseconds since 1970. */
+export function failed(failures: number, since: number, now: number): string {
   return `failed ${failures === 1 ? 'once' : `${failures} times`} in ${span(since, now)}`;
 }
 
-function span(since: number, now: number): string {
+export function span(since: number, now: number): string {
   return `${Math.max(0, Math.round((now - since) / 1000))} s`;
 }

@@ -1,5 +1,6 @@
 /** Keys on demand on the page `/debug/` and in the metrics. */
 import type { RelayLinkStatus } from '../control/on-demand/relay-link.js';
+import { failed, span } from './mesh-facts.js';
 import type { OnDemand } from './on-demand.js';
 
 /** What the metrics show; `undefined` if the relay does not find keys on demand. */
@@ -14,7 +15,7 @@ export function regionFacts(onDemand: OnDemand | undefined, now: number): [name:
   if (!onDemand) return [];
   const { keys, routed, links, directory } = onDemand.status();
   const { state, server, failures, trouble, since } = directory;
-  const failing = `failed ${failures === 1 ? 'once' : `${failures} times`} in ${span(since, now)}: ${trouble}`;
+  const failing = `${failed(failures, since, now)}: ${trouble}`;
   return [
     ['Directory', failures > 0 ? failing : `${state}${server && `, ${server}`}, ${directory.keys} keys announced`],
     ['Keys on demand', `${keys} of other relays, ${routed} of them with a route`],
@@ -25,8 +26,4 @@ export function regionFacts(onDemand: OnDemand | undefined, now: number): [name:
 function linkFact({ state, since, keys, failures, trouble, relay }: RelayLinkStatus, now: number): string {
   if (state === 'connected') return `connected for ${span(since, now)}, ${keys} keys, ${relay}`;
   return `${state}${failures > 0 ? `, failed ${failures} times: ${trouble}` : ''}, ${relay}`;
-}
-
-function span(since: number, now: number): string {
-  return `${Math.max(0, Math.round((now - since) / 1000))} s`;
 }

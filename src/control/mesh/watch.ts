@@ -4,11 +4,11 @@ import { formatNodeKey, type NodeKey } from '../../protocol/key.js';
 import type { LineLimit } from '../line-limit.js';
 import type { AnnouncedKeys, KeyOwner, MeshKeys } from '../mesh-keys.js';
 import { PeerCount } from '../peer-count.js';
-import { addressesOf } from './addresses.js';
 import type { DialPlaces } from './dial-places.js';
 import type { LinkUser } from './link-user.js';
 import type { MeshParts, MeshTimes } from './parts.js';
 import type { MeshStatus } from './status.js';
+import { type Dialled, shortened, targetsOf } from './targets.js';
 import type { WantedRelay } from './wanted.js';
 
 /** What the relays of a mesh have in common. */
@@ -31,9 +31,6 @@ export interface Common {
 
 /** Milliseconds in which the reports of a dial and of its login come. */
 const MOMENT = 1_000;
-
-/** Characters of a reason: a certificate may have any number of names. */
-const LONGEST_REASON = 500;
 
 /** How a dial or its link ended. */
 interface Outcome {
@@ -248,30 +245,18 @@ export class Watch implements KeyOwner, LinkUser {
   /** Dials the relay's addresses in order until one admits us; resolves when that link ends. */
   private async connect(): Promise<Outcome> {
     const { parts, times } = this.common;
-    const until = performance.now() + times.connect;
-    const { dialHost, host, authority, port } = this.wanted.peer;
-    let addresses: readonly string[];
+    let targets: Iterable<Dialled>;
     try {
-      addresses = await addressesOf(dialHost, times.connect);
+      targets = await targetsOf(this.wanted.peer, { ...parts, watch: true }, times.connect);
     } catch (error) {
       return { opened: false, reason: reasonOf(error) };
     }
     const failures: string[] = [];
-    for (const [index, address] of addresses.entries()) {
+    for (const { target, told } of targets) {
       if (this.stopped) break;
-      // An address that never answers leaves time for the others.
-      const timeout = Math.max(0, until - performance.now()) / (addresses.length - index);
-      const outcome = await this.dial({
-        address: { address, port },
-        host,
-        authority,
-        roots: parts.roots,
-        meshKey: parts.meshKey,
-        timeout: Math.round(timeout),
-        watch: true,
-      });
+      const outcome = await this.dial(target);
       if (outcome.opened) return outcome;
-      failures.push(addresses.length > 1 ? `${address}: ${outcome.reason}` : outcome.reason);
+      failures.push(told(outcome.reason));
     }
     return { opened: false, reason: failures.join('; ') };
   }
@@ -364,7 +349,7 @@ export class Watch implements KeyOwner, LinkUser {
   }
 
   private report(lost: boolean, why: string): void {
-    const reason = why.length > LONGEST_REASON ? `${why.slice(0, LONGEST_REASON)}…` : why;
+    const reason = shortened(why);
     const { parts, lines } = this.common;
     const { name: relay, isFound } = this.wanted;
     const key = this.serverKey && formatNodeKey(this.serverKey);

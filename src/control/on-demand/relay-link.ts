@@ -5,13 +5,10 @@ import { formatEndpoint } from '../../protocol/endpoint.js';
 import { formatNodeKey, type NodeKey } from '../../protocol/key.js';
 import { meshPeer } from '../../protocol/mesh-peer.js';
 import type { AnnouncedRelay } from '../directory/directory.js';
-import { addressesOf } from '../mesh/addresses.js';
 import type { LinkUser } from '../mesh/link-user.js';
+import { type Dialled, shortened, targetsOf } from '../mesh/targets.js';
 import type { OnDemandParts } from './parts.js';
 import type { OnDemandTimes } from './times.js';
-
-/** Characters of a reason: a certificate may have any number of names. */
-const LONGEST_REASON = 500;
 
 /** The state of a link to a relay that announces itself. */
 export interface RelayLinkStatus {
@@ -110,23 +107,21 @@ export class RelayLink {
   /** Dials the addresses of the relay in turn until one of them admits us. */
   private async attempt(): Promise<void> {
     const { address, port, tlsName } = this.relay;
-    const until = performance.now() + this.times.connect;
-    const { host, authority } = meshPeer(tlsName, port, address);
-    const addresses = await addressesOf(address, this.times.connect).catch((error) => {
+    const peer = meshPeer(tlsName, port, address);
+    let targets: Iterable<Dialled>;
+    try {
+      targets = await targetsOf(peer, { ...this.parts, watch: false }, this.times.connect);
+    } catch (error) {
       this.failed(reasonOf(error));
-      return [];
-    });
+      return;
+    }
     const reasons: string[] = [];
-    for (const [index, one] of addresses.entries()) {
+    for (const { target, told } of targets) {
       // Its keys are looked for elsewhere already.
       if (this.stopped) return;
-      const { roots, meshKey } = this.parts;
-      // An address that never answers leaves time for the others.
-      const timeout = Math.round(Math.max(0, until - performance.now()) / (addresses.length - index));
-      const target = { address: { address: one, port }, host, authority, roots, meshKey, watch: false, timeout };
       const reason = await this.connect(target);
       if (reason === undefined) return;
-      reasons.push(addresses.length > 1 ? `${one}: ${reason}` : reason);
+      reasons.push(told(reason));
     }
     if (reasons.length > 0 && !this.stopped) this.failed(reasons.join('; '));
   }
@@ -207,8 +202,4 @@ export class RelayLink {
     if (state !== this.state) this.since = Date.now();
     this.state = state;
   }
-}
-
-function shortened(reason: string): string {
-  return reason.length > LONGEST_REASON ? `${reason.slice(0, LONGEST_REASON)}…` : reason;
 }

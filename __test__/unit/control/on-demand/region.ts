@@ -322,3 +322,12 @@ export class Relay implements Directory {
     }
   }
 }
+
+/** Relays that know each other. */
+export async function relays(count: number, options: Parameters<Region['relay']>[1] = {}) {
+  const region = new Region();
+  const all = Array.from({ length: count }, (_, index) => region.relay(index + 1, options));
+  region.rollCall();
+  await region.settle();
+  return { region, all: all as [(typeof all)[0], (typeof all)[0], (typeof all)[0]] };
+}

@@ -2,21 +2,12 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { DirectoryError } from '../../../../src/control/directory/directory.js';
 import { seeded } from '../../../helpers/random.js';
 import { keyOf } from '../../plane/context.js';
-import { Region } from './region.js';
+import { Region, relays } from './region.js';
 
 const ALICE = keyOf(100);
 const BOB = keyOf(101);
 
 afterEach(() => vi.useRealTimers());
-
-/** Relays that know each other. */
-async function relays(count: number, options: Parameters<Region['relay']>[1] = {}) {
-  const region = new Region();
-  const all = Array.from({ length: count }, (_, index) => region.relay(index + 1, options));
-  region.rollCall();
-  await region.settle();
-  return { region, all: all as [(typeof all)[0], (typeof all)[0], (typeof all)[0]] };
-}
 
 describe('a lookup', () => {
   it('a key at another relay gets a route over a link that is dialled once', async () => {
