@@ -1,6 +1,7 @@
 /** A proxy that speaks SOCKS 5, as RFC 1928 and RFC 1929 have it, byte by byte; it remembers what it was asked for. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { join } from './joined.js';
 
 export interface SocksOptions {
   /** Whom it lets pass; everybody without it. */
@@ -81,11 +82,11 @@ export class SocksProxy {
     }
     const far = connect(leadsTo(), '127.0.0.1');
     far.on('error', () => socket.destroy());
-    // In two pieces: nobody may count on one.
+    // In two pieces: no client may count on one.
     socket.write(answer.subarray(0, 3));
     await new Promise((resolve) => setImmediate(resolve));
     socket.write(answer.subarray(3));
-    far.pipe(socket).pipe(far);
+    join(far, socket);
   }
 }
 

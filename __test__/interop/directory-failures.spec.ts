@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { builtNats } from '../../packaging/nats.mjs';
 import { freePort } from '../../src/bench/ports.js';
 import { key, TestDirectory } from '../helpers/directory.js';
+import { join } from '../helpers/joined.js';
 import { nothingIsLeft, openSockets } from '../helpers/leaks.js';
 import { NatsServerProcess } from '../helpers/nats.js';
 import { eventually, PATIENCE } from '../helpers/wait.js';
@@ -61,15 +62,16 @@ describe.skipIf(!program)('a directory whose server fails', () => {
     const [a] = (await relays(1)) as [TestDirectory];
     const proxy = createServer((from) => {
       const to = createConnection(nats.port, '127.0.0.1');
-      for (const socket of [from, to]) socket.on('error', () => {});
-      from.pipe(to).pipe(from);
-      sockets.push(from, to);
+      join(from, to);
+      sockets.push(from);
     });
     const sockets: Socket[] = [];
     proxy.listen(await freePort(), '127.0.0.1');
     await once(proxy, 'listening');
     const b = new TestDirectory(`127.0.0.1:${(proxy.address() as AddressInfo).port}`, { region: a.region }).start();
     onTestFinished(async () => {
+      // A reset ends the server's side, too.
+      sockets[0]?.resetAndDestroy();
       await b.directory.close();
       proxy.close();
     });

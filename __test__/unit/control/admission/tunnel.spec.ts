@@ -7,6 +7,7 @@ import { createSecureContext } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Controller } from '../../../../src/control/admission/controller.js';
 import { generateKeyPair } from '../../../../src/protocol/key.js';
+import { join } from '../../../helpers/joined.js';
 import { pemPair } from '../../../helpers/relay.js';
 
 const servers: { close(): unknown; closeAllConnections(): void }[] = [];
@@ -46,7 +47,7 @@ async function askThrough(status: number, trusted: string) {
     }
     const far = connect(port, '127.0.0.1', () => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n');
-      far.pipe(socket).pipe(far);
+      join(far, socket);
     });
     far.on('error', () => socket.destroy());
   });
