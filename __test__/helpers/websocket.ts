@@ -3,9 +3,7 @@
  * rather than with the relay's code, and can send what no client should.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { connect as connectTcp } from 'node:net';
 import { Duplex } from 'node:stream';
-import { connect as connectTls } from 'node:tls';
 import { upgradeRequest } from './client.js';
 import type { TestRelay } from './relay.js';
 import { Changes } from './wait.js';
@@ -65,15 +63,7 @@ export class WebSocketClient extends Duplex {
 
   /** Connects, and does the handshake: other requests go `before` it, and bytes `behind` it in the same write. */
   static async open(relay: TestRelay, around: Around = {}): Promise<WebSocketClient> {
-    const { host, port, tls } = relay.target();
-    const stream = tls
-      ? connectTls({ host, port, rejectUnauthorized: false })
-      : connectTcp({ host, port, noDelay: true });
-    await new Promise<void>((resolve, reject) => {
-      stream.once(tls ? 'secureConnect' : 'connect', resolve);
-      stream.once('error', reject);
-    });
-    const client = new WebSocketClient(new Wire(stream));
+    const client = new WebSocketClient(await Wire.open(relay.target()));
     await client.handshake(around);
     return client;
   }
