@@ -117,7 +117,7 @@ describe.each(LANES_AND_TLS)('crossings between JavaScript and the addon, $name'
 
   it.runIf(native)('a client that connects and leaves causes a handful of crossings', async () => {
     const relay = await startRelay(lane);
-    const clients = 1000;
+    const clients = 200;
     const before = crossings(relay);
     for (let count = 0; count < clients; count++) {
       const client = await DerpClient.connect(relay, { keys: KEYS });
