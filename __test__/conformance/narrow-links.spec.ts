@@ -36,4 +36,43 @@ describe.each(LANES_AND_TLS)('the queue of a client that reads slowly, $name', (
     await balanced(relay);
     expect(relay.disconnected).toEqual([]);
   });
+
+  it.each([false, true])(
+    'packets that stand too long for a client that reads all the time are dropped by age, and the last is not; TLS %s',
+    async (tls) => {
+      // Deeper than what a socket takes at once.
+      const relay = await startRelay(lane, { tls, config: { ...FOR_EVER, queueDepth: 128 } });
+      const [sender, slow] = [await DerpClient.connect(relay), await DerpClient.connect(relay)];
+      const got: number[] = [];
+      slow.onPacket = (_source, packet) => got.push(packet.readUInt32BE());
+      slow.wire.stopReading();
+      let sent = await fill(relay, sender, slow);
+      const tooOld = () => relay.drops().queue_age ?? 0;
+      // For each packet that it reads another one comes, and one more, for what the system may hold ever more of.
+      await eventually(
+        async () => {
+          const before = got.length;
+          slow.wire.goOnReading();
+          await eventually(() => got.length > before, 'a packet');
+          slow.wire.stopReading();
+          for (let count = before; count <= got.length; count++) {
+            sender.sendPacket(slow.key, numbered(sent));
+            sent += 1;
+          }
+          await sender.fence();
+          return tooOld() > 0;
+        },
+        () => `packets to be too old: ${JSON.stringify(relay.drops())}`,
+      );
+      slow.wire.goOnReading();
+      await eventually(() => got.at(-1) === sent - 1, 'the last packet');
+      const drops = relay.drops();
+      expect(got).toEqual(got.toSorted((a, b) => a - b));
+      expect(got).toHaveLength(sent - (drops.queue_age ?? 0) - (drops.queue_head ?? 0));
+      expect(Object.keys(drops).sort()).toEqual(['queue_age', 'queue_head']);
+      expect(relay.count('bytes_dropped:queue_age:other')).toBe((drops.queue_age ?? 0) * 65536);
+      await balanced(relay);
+      expect(relay.disconnected).toEqual([]);
+    },
+  );
 });
