@@ -135,7 +135,7 @@ function narrow(link: NarrowLink): Bare {
   return {
     name: `narrow-${rate}m-${queue}k-${congestion}`,
     family: 'narrow',
-    title: `link of ${rate} Mbit/s that queues ${queue} KiB, ${congestion}, offered twice as much`,
+    title: `${rate} Mbit/s link, ${queue} KiB queue, ${congestion}; 2× offered`,
     args: ['narrow', '--link', String(rate * 1e6)],
     headline: 'ageP50',
     link,
