@@ -57,9 +57,10 @@ beforeAll(async () => {
     certificates: [{ chainFile: file('chain.pem', chain), keyFile: file('key.pem', key), default: true }],
     metrics: { listen: 0 },
     meshKey: MESH_KEY,
-    // No relay and no name server listen there.
+    // No relay, no name server and no NATS listen there.
     meshWith: '127.0.0.1:1',
-    mesh: { discover: [{ dns: { name: 'relays.test', server: '127.0.0.1:1' } }] },
+    mesh: { discover: [{ dns: { name: 'relays.test', server: '127.0.0.1:1' } }], mode: 'on-demand' },
+    nats: { servers: '127.0.0.1:1' },
     admission: { verifiers: [{ keys: file('keys', '') }] },
     rateConfig: file('rates.json', '{}'),
   });
