@@ -63,6 +63,9 @@ describe.each(LANES)('relays that mesh, $name', (lane) => {
       relays: [],
       key: { ...key, here: false, elsewhere },
     });
+    expect(report.here.load).toMatchObject({ clients: 0, links: 2 });
+    expect((await asked(b, bob.key)).here.load).toMatchObject({ clients: 1, links: 2 });
+    expect(b.relay.figures()).toMatchObject({ connections: 3, meshPeers: 2, localKeys: 3, meshPeerKeys: 2 });
     expect(report.mesh.map(({ relay }: { relay: string }) => relay).sort()).toEqual(
       [b, c].map(({ relay }) => relay.publicKey).sort(),
     );

@@ -127,6 +127,21 @@ describe.skipIf(!program)('derpkit fleet in a region', () => {
     expect((await report(differs, keys)).key).toMatchObject({ here: true, elsewhere: null, trouble: '' });
     expect((await report(here, generateKeyPair())).key).toMatchObject({ here: false, elsewhere: null, trouble: '' });
 
+    // A client sends to the one at the other relay: it has a link then, which is no client.
+    const sender = await logIn(here.port, here.key, { rejectUnauthorized: false, servername: 'localhost' });
+    sender.sendPacket(keys.publicKey, 'hello');
+    await client.expectPacket('hello');
+    const top = async ({ url }: Member) =>
+      JSON.parse((await run('derpkit', ['top', '--url', url, '--once', '--json'])).stdout);
+    expect(await top(here)).toMatchObject({
+      ...{ connections: 1, keys: 1, links: 0 },
+      mesh: [{ relay: `127.0.0.1:${differs.port}`, state: 'connected', peers: 1 }],
+    });
+    const there = await top(differs);
+    expect(there).toMatchObject({ connections: 1, keys: 1, links: 1, mesh: [] });
+    expect(there.clients).toContainEqual(expect.objectContaining({ key: here.key, mesh: true }));
+    await sender.close();
+
     still.command.signal('SIGSTOP');
     try {
       const silent = of(await report(here), still.key);

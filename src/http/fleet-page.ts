@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { type NodeKey, parseNodeKeyHex } from '../protocol/key.js';
+import { counted } from '../words/counted.js';
 import type { FleetMember, FleetReport, KeyWhereabouts } from './fleet-report.js';
 import { htmlPage, htmlTable } from './html-table.js';
 import { DEBUG_HEADERS, escapeHtml, HTML, refuseQuery, sendError, sendPage } from './responses.js';
@@ -114,8 +115,8 @@ function member({ relay, address, tlsName, version, load, since }: FleetMember):
 function directoryFact({ directory }: FleetReport): string {
   if (!directory) return '';
   const { state, since, failures, trouble, server, version, keys } = directory;
-  const failing = failures > 0 ? `, failed ${failures} times in a row: ${trouble}` : '';
-  return `${state} since ${date(since)}${server && `, ${server} (${version})`}, ${keys} keys announced${failing}`;
+  const failing = failures > 0 ? `, failed ${counted(failures, 'time')} in a row: ${trouble}` : '';
+  return `${state} since ${date(since)}${server && `, ${server} (${version})`}, ${counted(keys, 'key')} announced${failing}`;
 }
 
 function whereabouts({ here, elsewhere, trouble }: KeyWhereabouts): string {

@@ -47,6 +47,11 @@ export function isNotIdeal(client: Client): boolean {
   return (client.flags & PresenceFlag.NotIdeal) !== 0;
 }
 
+/** Whether the connection is a link of another relay. */
+export function isMeshPeer(client: Client): boolean {
+  return (client.flags & PresenceFlag.MeshPeer) !== 0;
+}
+
 function flagsOf({ mesh, prober, notIdeal }: Arrival): number {
   const special =
     (mesh ? PresenceFlag.MeshPeer : 0) | (prober ? PresenceFlag.Prober : 0) | (notIdeal ? PresenceFlag.NotIdeal : 0);

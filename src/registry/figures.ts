@@ -17,6 +17,8 @@ export interface HistogramFigures {
 export interface RelayFigures {
   /** Gauge: admitted connections, those of mesh peers included. */
   readonly connections: number;
+  /** Gauge: connections of mesh peers, which are links of other relays to this one. */
+  readonly meshPeers: number;
   /** Counter: connections that were let in. */
   readonly connectionsEver: number;
   /** Gauge: connections of clients whose home is this relay. */
@@ -35,6 +37,8 @@ export interface RelayFigures {
   readonly homeMovesOut: number;
   /** Gauge: node keys with a connection to this relay. */
   readonly localKeys: number;
+  /** Gauge: those of them that are keys of mesh peers. */
+  readonly meshPeerKeys: number;
   /** Gauge: node keys with a connection to this relay or to a relay of its mesh. */
   readonly totalKeys: number;
   /** Gauge: mesh peers that watch this relay's clients (WatchConns). */

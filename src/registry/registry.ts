@@ -5,7 +5,7 @@
 import { peerGoneFrame, peerPresentFrame } from '../protocol/frame.js';
 import type { NodeKey } from '../protocol/key.js';
 import { PeerGoneReason } from '../protocol/wire.js';
-import { type Arrival, type Client, clientOf, isNotIdeal, presenceOf } from './client.js';
+import { type Arrival, type Client, clientOf, isMeshPeer, isNotIdeal, presenceOf } from './client.js';
 import type { RelayFigures } from './figures.js';
 import { MeshMap } from './mesh-map.js';
 import { Watchers } from './watchers.js';
@@ -34,10 +34,13 @@ export class Registry {
   private readonly byKey = new Map<NodeKey, Client | Clones>();
   private readonly watchers = new Watchers();
   private readonly mesh = new MeshMap<number>();
+  /** The connections of each key of a mesh peer. */
+  private readonly meshPeers = new Map<NodeKey, number>();
   private readonly counts = {
     connectionsEver: 0,
     home: 0,
     notIdeal: 0,
+    meshPeers: 0,
     dupKeys: 0,
     dupConnections: 0,
     dupConnectionsEver: 0,
@@ -48,9 +51,14 @@ export class Registry {
   /** `serverKey` is the relay's own key. A watcher with this key is the relay itself, and gets nothing. */
   constructor(private readonly serverKey: NodeKey) {}
 
-  /** Connections that were let in. */
+  /** Connections that were let in, those of mesh peers included. */
   get size(): number {
     return this.byId.size;
+  }
+
+  /** Connections of clients that were let in; mesh peers are no clients. */
+  get clientCount(): number {
+    return this.byId.size - this.counts.meshPeers;
   }
 
   get(id: number): Client | undefined {
@@ -63,6 +71,7 @@ export class Registry {
     this.byId.set(client.id, client);
     this.counts.connectionsEver += 1;
     if (isNotIdeal(client)) this.counts.notIdeal += 1;
+    if (isMeshPeer(client)) this.countMeshPeer(client.key, 1);
     const known = this.byKey.get(client.key);
     if (known === undefined) {
       this.byKey.set(client.key, client);
@@ -88,6 +97,7 @@ export class Registry {
     this.watchers.remove(id);
     if (client.home) this.counts.home -= 1;
     if (isNotIdeal(client)) this.counts.notIdeal -= 1;
+    if (isMeshPeer(client)) this.countMeshPeer(client.key, -1);
     const known = this.byKey.get(client.key) as Client | Clones;
     if (isClones(known)) {
       this.removeClone(known, client);
@@ -199,12 +209,20 @@ export class Registry {
       ...this.counts,
       ...this.mesh.counts,
       connections: this.byId.size,
+      meshPeerKeys: this.meshPeers.size,
       localKeys: this.byKey.size,
       totalKeys: total,
       watchers: this.watchers.size,
       meshBatches: this.watchers.batches,
       meshLoops: this.watchers.loops,
     };
+  }
+
+  private countMeshPeer(key: NodeKey, change: 1 | -1): void {
+    this.counts.meshPeers += change;
+    const connections = (this.meshPeers.get(key) ?? 0) + change;
+    if (connections > 0) this.meshPeers.set(key, connections);
+    else this.meshPeers.delete(key);
   }
 
   private removeClone(clones: Clones, client: Client): void {

@@ -70,9 +70,9 @@ export class RelayDebugSource implements DebugSource {
 
   constructor(private readonly parts: Shown) {
     rememberStart();
-    const { plane, registry, mesh, faults, current } = parts;
+    const { plane, registry, mesh, onDemand, faults, current } = parts;
     this.fleetView = new Fleet({ ...parts, settings: current });
-    this.live = new LiveFeed(new RelayLiveSource(plane, registry, mesh), faults.barrier);
+    this.live = new LiveFeed(new RelayLiveSource(plane, registry, mesh, onDemand), faults.barrier);
   }
 
   facts(): readonly (readonly [string, string])[] {

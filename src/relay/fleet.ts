@@ -7,7 +7,7 @@ import { reasonOf } from '../errors.js';
 import type { FleetMember, FleetMeshRelay, FleetRelay, FleetReport, KeyWhereabouts } from '../http/fleet-report.js';
 import { formatEndpoint } from '../protocol/endpoint.js';
 import { formatNodeKey, type NodeKey } from '../protocol/key.js';
-import { PresenceFlag } from '../protocol/wire.js';
+import { isMeshPeer } from '../registry/client.js';
 import type { Registry } from '../registry/registry.js';
 import { VERSION } from '../version.js';
 import { differencesOf, digestOf, fleetSettings } from './fleet-settings.js';
@@ -88,7 +88,7 @@ export class Fleet {
 
   private async whereaboutsOf(key: NodeKey, announced: readonly AnnouncedRelay[]): Promise<KeyWhereabouts> {
     const { registry, directory, onDemand } = this.parts;
-    const clients = registry.connectionsOf(key).filter(({ flags }) => (flags & PresenceFlag.MeshPeer) === 0);
+    const clients = registry.connectionsOf(key).filter((client) => !isMeshPeer(client));
     const found = { key: formatNodeKey(key), here: clients.length > 0 };
     if (!directory || !onDemand) return { ...found, elsewhere: this.linked(key), trouble: '' };
     try {

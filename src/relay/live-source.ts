@@ -6,8 +6,10 @@ import { HANDSHAKE_FAILURES, LOGIN_FAILURES } from '../plane/failures.js';
 import type { DataPlane } from '../plane/plane.js';
 import { SNAPSHOT_COLUMNS } from '../plane/snapshot.js';
 import { formatNodeKey } from '../protocol/key.js';
+import { isMeshPeer } from '../registry/client.js';
 import type { Registry } from '../registry/registry.js';
 import { type SnapshotRow, snapshotPages } from './client-list.js';
+import type { OnDemand } from './on-demand.js';
 
 /** Clients in the table of the busiest. */
 const BUSIEST = 25;
@@ -42,12 +44,13 @@ export class RelayLiveSource implements LiveSource {
   constructor(
     private readonly plane: DataPlane,
     private readonly registry: Registry,
-    private readonly mesh: Mesh | undefined,
+    private readonly mesh: Pick<Mesh, 'status'> | undefined,
+    private readonly onDemand: Pick<OnDemand, 'status'> | undefined,
   ) {}
 
   figures(): object {
     const counters = this.plane.counters.readAll();
-    const { connections, connectionsEver, localKeys, home } = this.registry.figures();
+    const { connectionsEver, localKeys, home, meshPeers, meshPeerKeys } = this.registry.figures();
     const { user, system } = process.cpuUsage();
     const drops = DROP_REASONS.map((reason) => {
       const packets = counters[`packets_dropped:${reason}:disco`] + counters[`packets_dropped:${reason}:other`];
@@ -56,8 +59,10 @@ export class RelayLiveSource implements LiveSource {
     return {
       // Seconds since 1970.
       time: Date.now() / 1000,
-      connections,
-      keys: localKeys,
+      // Mesh peers are no clients.
+      connections: this.registry.clientCount,
+      keys: localKeys - meshPeerKeys,
+      links: meshPeers,
       home,
       packetsIn: counters['packets_received:disco'] + counters['packets_received:other'],
       packetsOut: counters.packets_sent,
@@ -73,8 +78,17 @@ export class RelayLiveSource implements LiveSource {
       // Seconds of all threads since the start.
       cpu: (user + system) / 1e6,
       memory: process.memoryUsage.rss(),
-      mesh: (this.mesh?.status() ?? []).map(({ relay, state, peers }) => ({ relay, state, peers })),
+      mesh: this.relays(),
     };
+  }
+
+  /** The relays of the full mesh, and those that a link on demand leads to or is to lead to. */
+  private relays(): object[] {
+    const links = this.onDemand?.status().links.filter(({ state }) => state !== 'idle') ?? [];
+    return [
+      ...(this.mesh?.status() ?? []).map(({ relay, state, peers }) => ({ relay, state, peers })),
+      ...links.map(({ address, state, keys }) => ({ relay: address, state, peers: keys })),
+    ];
   }
 
   /** Rates are in bits a second since the last call; the first call has none. */
@@ -100,7 +114,7 @@ export class RelayLiveSource implements LiveSource {
       const client = this.registry.get(id);
       if (!client) return [];
       const { key, address, appName: app } = client;
-      return [{ key: formatNodeKey(key), app, address, ...figures }];
+      return [{ key: formatNodeKey(key), app, address, mesh: isMeshPeer(client), ...figures }];
     });
   }
 }

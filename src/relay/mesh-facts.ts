@@ -1,6 +1,7 @@
 /** The mesh on the page `/debug/`: each source and each link, with its state, since when, and how often it has failed. */
 import type { MeshSourceStatus } from '../control/mesh/discovery.js';
 import type { MeshStatus } from '../control/mesh/status.js';
+import { counted } from '../words/counted.js';
 
 /** `now` is milliseconds since 1970. */
 export function meshFacts(
@@ -15,13 +16,13 @@ export function meshFacts(
 }
 
 function sourceFact({ state, since, failures, relays, trouble }: MeshSourceStatus, now: number): string {
-  const named = `${relays} relays`;
+  const named = counted(relays, 'relay');
   if (state === 'waiting') return 'has not answered yet';
   return state === 'good' ? named : `${failed(failures, since, now)}: ${trouble}; the last answer holds: ${named}`;
 }
 
 function linkFact({ state, since, failures, peers, passedOver, trouble }: MeshStatus, now: number): string {
-  const holds = `${peers} peers${passedOver > 0 ? `, ${passedOver} passed over` : ''}`;
+  const holds = `${counted(peers, 'peer')}${passedOver > 0 ? `, ${passedOver} passed over` : ''}`;
   switch (state) {
     case 'connected':
       return `connected, ${holds}`;

@@ -1,5 +1,6 @@
 /** Keys on demand on the page `/debug/` and in the metrics. */
 import type { RelayLinkStatus } from '../control/on-demand/relay-link.js';
+import { counted } from '../words/counted.js';
 import { failed, span } from './mesh-facts.js';
 import type { OnDemand } from './on-demand.js';
 
@@ -17,13 +18,16 @@ export function regionFacts(onDemand: OnDemand | undefined, now: number): [name:
   const { state, server, failures, trouble, since } = directory;
   const failing = `${failed(failures, since, now)}: ${trouble}`;
   return [
-    ['Directory', failures > 0 ? failing : `${state}${server && `, ${server}`}, ${directory.keys} keys announced`],
+    [
+      'Directory',
+      failures > 0 ? failing : `${state}${server && `, ${server}`}, ${counted(directory.keys, 'key')} announced`,
+    ],
     ['Keys on demand', `${keys} of other relays, ${routed} of them with a route`],
     ...links.map((link): [string, string] => [`Link on demand to ${link.address}`, linkFact(link, now)]),
   ];
 }
 
 function linkFact({ state, since, keys, failures, trouble, relay }: RelayLinkStatus, now: number): string {
-  if (state === 'connected') return `connected for ${span(since, now)}, ${keys} keys, ${relay}`;
-  return `${state}${failures > 0 ? `, failed ${failures} times: ${trouble}` : ''}, ${relay}`;
+  if (state === 'connected') return `connected for ${span(since, now)}, ${counted(keys, 'key')}, ${relay}`;
+  return `${state}${failures > 0 ? `, failed ${counted(failures, 'time')}: ${trouble}` : ''}, ${relay}`;
 }

@@ -22,8 +22,7 @@ import { Visitors } from '../http/visitors.js';
 import { type Logger, setLogLevel } from '../logger.js';
 import { openFiles } from '../metrics/process.js';
 import type { DataPlane, PlaneFactory, PlanePolicy, ReceiveRate } from '../plane/plane.js';
-import { PresenceFlag } from '../protocol/wire.js';
-import type { Client } from '../registry/client.js';
+import { type Client, isMeshPeer } from '../registry/client.js';
 import { Registry } from '../registry/registry.js';
 import { type AdmissionMaterials, gateOptions } from './admission.js';
 import type { RelayAddress, RelayEvents, RelayOptions } from './api.js';
@@ -258,7 +257,7 @@ export class RunningRelay {
     const counters = plane.counters.readAll();
     const links = [...(mesh?.status() ?? []), ...(onDemand?.status().links ?? [])];
     return {
-      clients: registry.size,
+      clients: registry.clientCount,
       links: links.filter(({ state }) => state === 'connected').length,
       packets: counters['packets_received:disco'] + counters['packets_received:other'],
     };
@@ -317,7 +316,7 @@ export class RunningRelay {
   }
 
   private *ordinaryClients(): Generator<Client> {
-    for (const client of this.registry.clients()) if ((client.flags & PresenceFlag.MeshPeer) === 0) yield client;
+    for (const client of this.registry.clients()) if (!isMeshPeer(client)) yield client;
   }
 
   /** Whether the plane counts the peers that send packets to each client. */

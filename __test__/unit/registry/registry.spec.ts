@@ -447,15 +447,16 @@ describe('random arrivals and departures', () => {
   it.each([1, 2, 3, 4])('the registry’s figures are those of the connected clients, seed %i', (seed) => {
     const random = seeded(seed);
     const scene = new Scene();
-    const here = new Map<number, { key: number; home: boolean; notIdeal: boolean }>();
+    const here = new Map<number, { key: number; home: boolean; notIdeal: boolean; mesh: boolean }>();
     for (let step = 1; step <= 3000; step++) {
       const roll = random();
       const id = here.size > 0 ? pick(here, random) : 0;
       if (roll < 0.45) {
         const key = 100 + Math.floor(random() * 12);
         const notIdeal = random() < 0.3;
-        scene.come(step, keyOf(key), { notIdeal });
-        here.set(step, { key, home: false, notIdeal });
+        const mesh = random() < 0.3;
+        scene.come(step, keyOf(key), { notIdeal, mesh });
+        here.set(step, { key, home: false, notIdeal, mesh });
       } else if (roll < 0.8 && here.size > 0) {
         scene.leave(id);
         here.delete(id);
@@ -466,6 +467,7 @@ describe('random arrivals and departures', () => {
       }
       const perKey = new Map<number, number>();
       for (const { key } of here.values()) perKey.set(key, (perKey.get(key) ?? 0) + 1);
+      const links = [...here.values()].filter(({ mesh }) => mesh);
       const several = [...perKey.values()].filter((count) => count > 1);
       expect(scene.registry.figures()).toMatchObject({
         connections: here.size,
@@ -475,7 +477,10 @@ describe('random arrivals and departures', () => {
         dupConnections: several.reduce((sum, count) => sum + count, 0),
         home: [...here.values()].filter(({ home }) => home).length,
         notIdeal: [...here.values()].filter(({ notIdeal }) => notIdeal).length,
+        meshPeers: links.length,
+        meshPeerKeys: new Set(links.map(({ key }) => key)).size,
       });
+      expect(scene.registry.clientCount).toBe(here.size - links.length);
     }
   });
 });

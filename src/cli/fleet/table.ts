@@ -1,5 +1,6 @@
 /** What `derpkit fleet` shows, as lines of text. */
 import type { FleetMember, FleetMeshRelay, FleetRelay, FleetReport, KeyWhereabouts } from '../../http/fleet-report.js';
+import { counted } from '../../words/counted.js';
 import { type Column, columnsOf, type Style, short } from '../columns.js';
 import { printable } from '../debug-client.js';
 
@@ -28,7 +29,7 @@ type Fact = readonly [label: string, text: string, isAlarm?: boolean];
 function facts(report: FleetReport): Fact[] {
   const { mode, region, time, relays, mesh, directory, key } = report;
   const count = directory ? relays.length : mesh.length;
-  const others = `${count} other ${count === 1 ? 'relay' : 'relays'}`;
+  const others = counted(count, 'other relay');
   return [
     ['region', directory ? `${region}, mode ${mode}, ${others}` : `mode ${mode}, ${others}`],
     directory
@@ -44,7 +45,7 @@ function directoryFact(directory: NonNullable<FleetReport['directory']>, now: nu
     `${state} for ${age(now - since)}`,
     ...(server ? [`${server} (${version})`] : []),
     ...(roundTrip === null ? [] : [`${roundTrip.toFixed(1)} ms`]),
-    `${short(keys)} keys announced`,
+    `${counted(keys, 'key', short(keys))} announced`,
     ...(failures > 0 ? [`failed ${failures === 1 ? 'once' : `${failures} times`}: ${trouble}`] : []),
   ];
   return ['directory', parts.join(', '), state !== 'up' && state !== 'syncing'];

@@ -6,9 +6,12 @@ import { linesOf, parsed } from '../stream-parts.js';
 export interface Sample {
   /** Seconds since 1970. */
   readonly time: number;
+  /** Connections of clients, and their keys. */
   readonly connections: number;
   readonly keys: number;
   readonly home: number;
+  /** Links of other relays to this one; absent in relays of earlier versions, which count them as clients. */
+  readonly links?: number;
   readonly packetsIn: number;
   readonly packetsOut: number;
   readonly bytesIn: number;
@@ -26,11 +29,13 @@ export interface Sample {
   readonly cpu: number;
   /** Bytes. */
   readonly memory: number;
+  /** Relays that it meshes with, and those that a link on demand leads to. */
   readonly mesh: readonly { readonly relay: string; readonly state: string; readonly peers: number }[];
 }
 
-/** A client in the list. Rates are in bits a second. */
+/** A client in the list, or a link of another relay. Rates are in bits a second. */
 export interface Busy {
+  readonly mesh?: boolean;
   readonly key: string;
   readonly app: string;
   readonly address: string;

@@ -1,4 +1,5 @@
 /** What `derpkit top` shows, as lines of text and as JSON. */
+import { counted } from '../../words/counted.js';
 import { type Column, columnsOf, type Style, short } from '../columns.js';
 import { printable } from '../debug-client.js';
 import { SORTS, type Sort } from './clients.js';
@@ -17,6 +18,8 @@ export interface Report {
   readonly connections: number;
   readonly keys: number;
   readonly home: number;
+  /** Links of other relays to this one. */
+  readonly links: number;
   /** Counters since the start of the relay. */
   readonly totals: Readonly<Record<Counter, number>>;
   /** Their growth in a second. */
@@ -47,9 +50,9 @@ export function reportOf(relay: string, { before, now }: Span, clients: readonly
     Object.fromEntries(
       Object.entries(counts).map(([reason, total]) => [reason, { total, rate: rate(total, earlier[reason]) }]),
     );
-  const { time, connections, keys, home, queueDelay, memory, mesh } = now;
+  const { time, connections, keys, home, links = 0, queueDelay, memory, mesh } = now;
   return {
-    ...{ relay, time, seconds, connections, keys, home },
+    ...{ relay, time, seconds, connections, keys, home, links },
     totals: each((name) => now[name]),
     rates: each((name) => rate(now[name], before[name])),
     drops: byReason(now.drops, before.drops),
@@ -79,7 +82,7 @@ const COLUMNS: readonly Column<Busy>[] = [
   ['QUEUED', 6, ({ queued }) => String(queued)],
   ['DROPPED', 8, ({ dropped }) => short(dropped)],
   ['ADDRESS', -39, ({ address }) => address],
-  ['APP', -32, ({ app }) => app],
+  ['APP', -32, ({ app, mesh }) => (mesh ? 'a mesh link' : app)],
 ];
 
 /** The lines of a frame, none of them wider than the room, and no more of them than it is high. */
@@ -99,7 +102,7 @@ export function frameOf(report: Report, { width, height }: Room, sort: Sort, sty
 export const KEYS = ['q: end', ...SORTS.map(({ key, about }) => `${key}: ${about}`)].join(', ');
 
 function summary(report: Report): [label: string, text: string, isAlarm?: boolean][] {
-  const { relay, time, connections, keys, home, totals, rates, drops, failures, queueDelay, cpu, memory, mesh } =
+  const { relay, time, connections, keys, home, links, totals, rates, drops, failures, queueDelay, cpu, memory, mesh } =
     report;
   const pair = (name: Counter, text: string) => `${text} ${short(rates[name])}/s (${whole.format(totals[name])})`;
   const bits = (name: 'bytesIn' | 'bytesOut', text: string) => `${text} ${short(rates[name] * 8)}bit/s`;
@@ -108,12 +111,15 @@ function summary(report: Report): [label: string, text: string, isAlarm?: boolea
       ([reason, { total, rate }]) => `${printable(reason)} ${short(rate)}/s (${whole.format(total)})`,
     );
   const isDropping = Object.values(drops).some(({ rate }) => rate > 0);
-  const links = mesh.map(({ relay: other, state, peers }) => printable(`${other} ${state}, ${peers} clients`));
+  const relays = [
+    ...(links > 0 ? [`${counted(links, 'link', whole.format(links))} of other relays`] : []),
+    ...mesh.map(({ relay: other, state, peers }) => printable(`${other} ${state}, ${counted(peers, 'key')}`)),
+  ];
   return [
     ['relay', `${printable(relay)} at ${new Date(time * 1000).toISOString().slice(0, 19)}Z`],
     [
       'clients',
-      `${whole.format(connections)} connections of ${whole.format(keys)} keys, ${whole.format(home)} at home`,
+      `${counted(connections, 'connection', whole.format(connections))} of ${counted(keys, 'key', whole.format(keys))}, ${whole.format(home)} at home`,
     ],
     ['packets', [pair('packetsIn', 'in'), pair('packetsOut', 'out')].join('  ')],
     ['bits', [bits('bytesIn', 'in'), bits('bytesOut', 'out')].join('  ')],
@@ -121,6 +127,6 @@ function summary(report: Report): [label: string, text: string, isAlarm?: boolea
     ['logins', [pair('admitted', 'admitted'), pair('failed', 'failed'), pair('refused', 'refused')].join('  ')],
     ['failed', reasons(failures).join('  ') || 'none'],
     ['process', `processor ${cpu.toFixed(1)} %  memory ${short(memory)}B  delay in queues ${queueDelay.toFixed(2)} ms`],
-    ...(links.length > 0 ? [['mesh', links.join('  ')] as [string, string]] : []),
+    ...(relays.length > 0 ? [['mesh', relays.join('  ')] as [string, string]] : []),
   ];
 }

@@ -3,6 +3,7 @@ import type { BigIntStats } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
 import { reasonOf } from '../../errors.js';
 import type { NodeKey } from '../../protocol/key.js';
+import { counted } from '../../words/counted.js';
 import { MOST_LIST_BYTES, parseKeyList } from './key-list.js';
 
 /**
@@ -42,7 +43,7 @@ export class KeyFile {
 
   /** Its state, in words. */
   get state(): string {
-    return `${this.keys.size} keys${this.trouble && `, the last ones that could be read; ${this.trouble}`}`;
+    return `${counted(this.keys.size, 'key')}${this.trouble && `, the last ones that could be read; ${this.trouble}`}`;
   }
 
   watch(events: KeyFileEvents): void {

@@ -139,7 +139,7 @@ function linesFrom(name) {
 function nowFacts(sample, before) {
   const second = (of) => format(rate(of)(sample, before));
   return {
-    connections: String(sample.connections),
+    clients: String(sample.connections),
     'node keys': String(sample.keys),
     'packets in / s': second((s) => s.packetsIn),
     'packets out / s': second((s) => s.packetsOut),
@@ -150,9 +150,8 @@ function nowFacts(sample, before) {
     'logins failed, all': String(sample.failed),
     processor: `${second((s) => s.cpu * 100)} %`,
     memory: `${(sample.memory / 1e6).toFixed(0)} MB`,
-    ...Object.fromEntries(
-      sample.mesh.map(({ relay, state, peers }) => [`mesh: ${relay}`, `${state}, ${peers} clients`]),
-    ),
+    'links of other relays': String(sample.links),
+    ...Object.fromEntries(sample.mesh.map(({ relay, state, peers }) => [`mesh: ${relay}`, `${state}, ${peers} keys`])),
   };
 }
 
@@ -176,7 +175,7 @@ function facts(list, given) {
 
 const COLUMNS = [
   ['key', 'Node key', (row) => row.key, (row) => row.key.replace('nodekey:', '').slice(0, 16)],
-  ['app', 'App', (row) => row.app],
+  ['app', 'App', (row) => (row.mesh ? 'a mesh link' : row.app)],
   ['address', 'Address', (row) => row.address],
   ['rxRate', 'bit/s from it', (row) => row.rxRate, (row) => format(row.rxRate)],
   ['txRate', 'bit/s to it', (row) => row.txRate, (row) => format(row.txRate)],

@@ -11,6 +11,7 @@ const BEFORE: Sample = {
   connections: 2,
   keys: 2,
   home: 1,
+  links: 1,
   packetsIn: 1000,
   packetsOut: 900,
   bytesIn: 1_000_000,
@@ -103,6 +104,7 @@ describe('a frame of derpkit top', () => {
     const clients = [
       client({ app: 'an app', rxRate: 1_234_567, txRate: 999.6 }),
       client({ address: '2001:db8::1', rxBytes: 5e9 }),
+      client({ mesh: true }),
     ];
     expect(frameOf(report(clients), BIG, RATE, PLAIN)).toEqual([
       'relay     https://relay.test at 2026-11-18T11:06:42Z',
@@ -113,16 +115,25 @@ describe('a frame of derpkit top', () => {
       'logins    admitted 0/s (10)  failed 0/s (1)  refused 0/s (0)',
       'failed    login bad_box 0/s (1)',
       'process   processor 25.0 %  memory 80MB  delay in queues 0.25 ms',
-      'mesh      b.test connected, 7 clients',
+      'mesh      1 link of other relays  b.test connected, 7 keys',
       '',
       'NODE KEY         FROM bit/s   TO bit/s   FROM B     TO B QUEUED  DROPPED ADDRESS     APP',
       'abababababababab       1.2M         1k        1        1      0        0 192.0.2.1   an app',
       'abababababababab          1          1       5G        1      0        0 2001:db8::1',
+      'abababababababab          1          1        1        1      0        0 192.0.2.1   a mesh link',
     ]);
   });
 
   it('a frame without drops says so', () => {
     expect(frameOf(report([], { ...NOW, drops: {} }), BIG, RATE, PLAIN)).toContain('dropped   none');
+  });
+
+  it('a relay of an earlier version says nothing of links, and a single one is no plural', () => {
+    const { links: _none, ...earlier } = NOW;
+    const mesh = [{ relay: 'b.test', state: 'connected', peers: 1 }];
+    const lines = frameOf(report([], { ...earlier, mesh, connections: 1, keys: 1 }), BIG, RATE, PLAIN);
+    expect(lines).toContain('clients   1 connection of 1 key, 1 at home');
+    expect(lines).toContain('mesh      b.test connected, 1 key');
   });
 
   it('a frame shows no characters of a relay that could move the cursor', () => {

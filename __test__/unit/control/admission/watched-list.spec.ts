@@ -21,7 +21,7 @@ it('a faulty key list is reported at most once a minute, and its state always ha
   await eventually(() => file.trouble !== '', 'the list to be wrong');
   rmSync(path);
   await eventually(() => file.trouble.includes('no such file'), 'the list to be missing');
-  expect(file.state).toMatch(/^1 keys, the last ones that could be read; .*no such file/);
+  expect(file.state).toMatch(/^1 key, the last ones that could be read; .*no such file/);
   writeFileSync(path, `${key}\n${'cd'.repeat(32)}\n`);
   await eventually(() => sizes.length === 1, 'the list to be right');
   expect([file.trouble, file.state]).toEqual(['', '2 keys']);
