@@ -48,7 +48,8 @@ export { type Address, parseAddress } from './protocol/host-port.js';
 
 const FILES = 'must be an object of chainFile, keyFile and default';
 
-const NEEDS_MESH_KEY = 'needs the mesh key that all relays of the mesh share';
+const NEEDS_MESH_KEY =
+  'needs the mesh key that all relays of the mesh share: the setting meshKeyFile names its file (--mesh-key-file; with derper, -mesh-psk-file)';
 
 export const PLANE_CHOICES = ['auto', 'native', 'js'] as const;
 

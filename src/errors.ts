@@ -84,8 +84,13 @@ export class ListenError extends DerpkitError {
   }
 }
 
-/** The system's reason without a path, such as `permission denied`; for any other error, its message. */
+/**
+ * The system's reason without a path, such as `permission denied`; for any other error, its message. For a name that the system
+ * has looked up in vain, the reason has the name.
+ */
 export function reasonOf(error: unknown): string {
-  const { errno, message } = (error ?? {}) as NodeJS.ErrnoException;
+  const { errno, message, code, hostname } = (error ?? {}) as NodeJS.ErrnoException & { hostname?: string };
+  if (code === 'ENOTFOUND' && hostname) return `no address is known for the name ${hostname}`;
+  if (code === 'EAI_AGAIN' && hostname) return `the name ${hostname} cannot be looked up for now`;
   return (errno !== undefined && getSystemErrorMap().get(errno)?.[1]) || message || String(error);
 }

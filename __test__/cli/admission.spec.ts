@@ -134,14 +134,18 @@ describe('a relay without admission', () => {
     ]);
   });
 
-  const WARNING = /warn: every client that can reach this relay may use it; (\S+)/;
+  const WARNING = /warn: every client that can reach this relay may use it; (\S+.*) restricts that$/m;
 
   it.each([
-    ['derpkit', (directory: string) => serve(directory, {}, '0.0.0.0:0'), 'DERPKIT_ADMISSION_VERIFIERS'],
+    [
+      'derpkit',
+      (directory: string) => serve(directory, {}, '0.0.0.0:0'),
+      'DERPKIT_ADMISSION_VERIFIERS (in a settings file, admission.verifiers)',
+    ],
     [
       'derper',
       (directory: string) => ['-c', join(directory, 'key'), '-a', '0.0.0.0:0', '-stun=false'],
-      '-verify-clients',
+      '-verify-clients or -verify-client-url',
     ],
   ] as const)(
     'a relay that admits every client warns once, and names the setting: %s',

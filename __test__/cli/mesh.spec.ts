@@ -109,7 +109,10 @@ describe('unusable values of -mesh-with', () => {
   ])('-mesh-with refuses %s', async (_name, flags) => {
     const { code, stderr } = await run('derper', plain('-mesh-with=a', ...flags));
     expect(code).toBe(1);
-    expect(lines(stderr)).toEqual(['derper: -mesh-with: needs the mesh key that all relays of the mesh share']);
+    expect(lines(stderr)).toEqual([
+      'derper: -mesh-with: needs the mesh key that all relays of the mesh share: the setting meshKeyFile names its file ' +
+        '(--mesh-key-file; with derper, -mesh-psk-file)',
+    ]);
   });
 
   it('-mesh-with refuses a mesh key of zeros', async () => {

@@ -2,13 +2,15 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { start, temporary } from './commands.js';
+import { run, start, temporary } from './commands.js';
 import { portOf } from './reach.js';
 
 const PLAIN = ['serve', '--listen', '127.0.0.1:0', '--cert-mode', 'off', '--no-stun', '--http-port', '-1'];
 
-async function said(...more: string[]): Promise<string> {
-  const relay = start('derpkit', [...PLAIN, '--data-dir', temporary(), ...more]);
+const said = (...more: string[]) => saidWith({}, ...more);
+
+async function saidWith(env: Readonly<Record<string, string>>, ...more: string[]): Promise<string> {
+  const relay = start('derpkit', [...PLAIN, '--data-dir', temporary(), ...more], { env });
   await portOf(relay, 'DERP over plain HTTP');
   await relay.stop();
   return relay.stderr;
@@ -30,9 +32,27 @@ describe('derpkit serve warns', () => {
     expect(await said('--metrics-token-file', file, '--metrics-listen', '0')).not.toContain(warning);
   });
 
+  it('a relay says that nothing uses its servers of NATS', async () => {
+    const file = join(temporary(), 'mesh.key');
+    writeFileSync(file, `${'5e'.repeat(32)}\n`);
+    const nats = { DERPKIT_MESH_KEY_FILE: file, DERPKIT_NATS_SERVERS: '127.0.0.1:1' };
+    const warning = 'nats.servers has no effect: mesh.mode is full, and no source of mesh.discover is nats';
+    expect((await saidWith(nats)).split(warning)).toHaveLength(2);
+    expect(await saidWith(nats, '--mesh-mode=on-demand')).not.toContain(warning);
+    expect(await saidWith({ ...nats, DERPKIT_MESH_DISCOVER: '[{"nats":true}]' })).not.toContain(warning);
+  });
+
   it('a relay says that its metrics are open to other machines', async () => {
     const warning = 'metrics.listen: every program that can connect reads the metrics';
     expect(await said('--metrics-listen', '0.0.0.0:0')).toContain(warning);
     expect(await said('--metrics-listen', '0')).not.toContain(warning);
   });
+});
+
+it.each(['--nats-creds-file', '--nats-tls-ca-file'])('a relay does not start without the file of %s', async (flag) => {
+  const file = join(temporary(), 'absent');
+  const env = { DERPKIT_MESH_KEY: '5e'.repeat(32), DERPKIT_NATS_SERVERS: '127.0.0.1:1' };
+  const more = ['--data-dir', temporary(), '--mesh-mode=on-demand', flag, file];
+  const { code, stderr } = await run('derpkit', [...PLAIN, ...more], { env });
+  expect({ code, stderr }).toEqual({ code: 1, stderr: `derpkit: ${flag}: ${file}: no such file or directory\n` });
 });

@@ -1,5 +1,6 @@
+import { lookup } from 'node:dns/promises';
 import { describe, expect, it } from 'vitest';
-import { ConfigError, DerpkitError, ERROR_CODES, ListenError } from '../../src/errors.js';
+import { ConfigError, DerpkitError, ERROR_CODES, ListenError, reasonOf } from '../../src/errors.js';
 
 describe('errors', () => {
   it('each error code has one form, and a sentence', () => {
@@ -31,6 +32,17 @@ describe('errors', () => {
     const error = new ConfigError(problems);
     expect(error).toBeInstanceOf(DerpkitError);
     expect(error).toMatchObject({ code: 'ERR_CONFIG', name: 'ConfigError', problems, message: 'a: one\nb.c: two' });
+  });
+
+  it('the reason of a name that is looked up in vain has the name', async () => {
+    const error = await lookup('nowhere.invalid').catch((caught) => caught);
+    expect(reasonOf(error)).toMatch(
+      /^(?:no address is known for the name nowhere\.invalid|the name nowhere\.invalid cannot be looked up for now)$/,
+    );
+    // Another system than this test's may have no DNS server that answers.
+    const again = { code: 'EAI_AGAIN', errno: -3001, hostname: 'a.test' };
+    expect(reasonOf(Object.assign(new Error('again'), again))).toBe('the name a.test cannot be looked up for now');
+    expect(reasonOf(Object.assign(new Error('no'), { code: 'ENOENT', errno: -2 }))).toBe('no such file or directory');
   });
 
   it('an error of a listener names the setting', () => {

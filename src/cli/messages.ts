@@ -21,7 +21,9 @@ export function pinnedNode(host: string, fingerprint: string): object {
 export function announce(relay: Relay, program: string, spelling: Spelling, node: object | undefined): void {
   const { logger, plane, publicKey } = relay;
   const { derp, http, stun, metrics } = relay.address ?? {};
-  const facts = { plane: plane.kind, reason: plane.reason, key: publicKey };
+  // The reason for the native plane is the file of its addon.
+  const why = plane.kind === 'native' ? { file: plane.reason } : { reason: plane.reason };
+  const facts = { plane: plane.kind, ...why, key: publicKey };
   if (plane.fallback) logger.warn(facts, `${program}, on the JavaScript plane: the native plane cannot be used`);
   else logger.info(facts, program);
   if (plane.kind === 'js') {
@@ -29,7 +31,9 @@ export function announce(relay: Relay, program: string, spelling: Spelling, node
     logger.info(`the JavaScript plane emulates ${emulated}: Node sets only the idle time`);
   }
   if (derp && relay.admitsEverybody && !isLoopback(derp.address)) {
-    logger.warn(`every client that can reach this relay may use it; ${spelling('admission.verifiers')} restricts that`);
+    const spelt = spelling('admission.verifiers');
+    const inFile = spelt.startsWith('DERPKIT_') ? ' (in a settings file, admission.verifiers)' : '';
+    logger.warn(`every client that can reach this relay may use it; ${spelt}${inFile} restricts that`);
   }
   if (derp) {
     logger.info(

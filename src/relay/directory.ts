@@ -21,6 +21,15 @@ export interface DirectoryParts {
   readonly barrier: Barrier;
 }
 
+/** What there is to say of settings of NATS that nothing uses. */
+export function natsWarnings({ nats, mesh: { mode, discover } }: Settings): string[] {
+  if (nats.servers.length === 0 || mode === 'on-demand' || discover.some((source) => source.nats)) return [];
+  return [
+    'nats.servers has no effect: mesh.mode is full, and no source of mesh.discover is nats; set mesh.mode to on-demand, or ' +
+      'add {"nats": true} to mesh.discover',
+  ];
+}
+
 /** The directory of the region in NATS. It connects when it is started. */
 export function natsDirectory(parts: DirectoryParts): Directory {
   const { settings, ownKey, meshKey, port, load, logger, barrier, current } = parts;

@@ -112,9 +112,9 @@ export class RelayLiveSource implements LiveSource {
     this.last = { look, at };
     return busiest.flatMap(({ id, ...figures }) => {
       const client = this.registry.get(id);
-      if (!client) return [];
+      if (!client || isMeshPeer(client)) return [];
       const { key, address, appName: app } = client;
-      return [{ key: formatNodeKey(key), app, address, mesh: isMeshPeer(client), ...figures }];
+      return [{ key: formatNodeKey(key), app, address, ...figures }];
     });
   }
 }

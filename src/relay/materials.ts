@@ -57,6 +57,10 @@ export async function loadMaterials(settings: Settings): Promise<Materials> {
   const admission = await loadAdmission(settings, problems);
   const { tokenFile } = settings.metrics;
   const token = await load('metrics.tokenFile', tokenFile ?? '', () => loadToken(tokenFile));
+  // The relay reads them again at each connection; that they are there is said now.
+  const { credsFile, tls } = settings.nats;
+  if (credsFile) await load('nats.credsFile', credsFile, () => readFile(credsFile));
+  if (tls.caFile) await load('nats.tls.caFile', tls.caFile, () => readFile(tls.caFile as string));
   const meshing = isMeshing(settings);
   if (meshing && meshKey !== undefined && /^0*$/.test(meshKey)) {
     const onDemand = settings.mesh.discover.length > 0 ? 'mesh.discover' : 'mesh.mode';
@@ -101,7 +105,7 @@ export async function rereadMaterials(
 }
 
 type Load = <T>(
-  setting: keyof Settings | 'acme.eabKeyFile' | 'metrics.tokenFile',
+  setting: keyof Settings | 'acme.eabKeyFile' | 'metrics.tokenFile' | 'nats.credsFile' | 'nats.tls.caFile',
   file: string,
   value: () => Promise<T> | T,
 ) => Promise<T | undefined>;

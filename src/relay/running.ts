@@ -30,7 +30,7 @@ import { type CertificateTimes, RelayCertificates } from './certificates.js';
 import { runCommands } from './commands.js';
 import { RelayDebugSource } from './debug-source.js';
 import { boundConnections, type ConnectionBound } from './descriptors.js';
-import { natsDirectory } from './directory.js';
+import { natsDirectory, natsWarnings } from './directory.js';
 import { Drain } from './drain.js';
 import { Listeners } from './listeners.js';
 import type { Materials, Reread } from './materials.js';
@@ -272,8 +272,8 @@ export class RunningRelay {
     const { listeners, certificates } = this;
     const tls = settings.certMode !== 'off';
     if (tls) await certificates.open();
-    for (const warning of [...materials.warnings, ...metricsWarnings(settings, this.metrics !== undefined)])
-      logger.warn(warning);
+    const ofMetrics = metricsWarnings(settings, this.metrics !== undefined);
+    for (const warning of [...materials.warnings, ...natsWarnings(settings), ...ofMetrics]) logger.warn(warning);
     this.bootstrap.start();
     this.strangers.start();
     const address = await listeners.open();

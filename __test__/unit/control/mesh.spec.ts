@@ -133,10 +133,13 @@ describe('a relay of the mesh', () => {
   });
 
   it('a relay whose name does not resolve is tried again', async () => {
-    lookup.mockRejectedValueOnce(Object.assign(new Error('getaddrinfo ENOTFOUND inner.test'), { errno: -3008 }));
+    const unknown = { errno: -3008, code: 'ENOTFOUND', syscall: 'getaddrinfo', hostname: 'inner.test' };
+    lookup.mockRejectedValueOnce(Object.assign(new Error('getaddrinfo ENOTFOUND inner.test'), unknown));
     meshWith(PEER);
     await vi.advanceTimersByTimeAsync(0);
-    expect(mesh.status()).toMatchObject([{ state: 'waiting', trouble: 'unknown node or service' }]);
+    expect(mesh.status()).toMatchObject([
+      { state: 'waiting', trouble: 'no address is known for the name inner.test (meshWith)' },
+    ]);
     await vi.advanceTimersByTimeAsync(6000);
     expect(dials).toHaveLength(1);
   });
@@ -145,7 +148,7 @@ describe('a relay of the mesh', () => {
     lookup.mockReturnValueOnce(new Promise(() => {}));
     meshWith(PEER);
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(mesh.status()).toMatchObject([{ trouble: 'its name is not resolved in time' }]);
+    expect(mesh.status()).toMatchObject([{ trouble: 'the name inner.test is not resolved in time (meshWith)' }]);
     await vi.advanceTimersByTimeAsync(6000);
     expect(dials).toHaveLength(1);
   });

@@ -33,9 +33,8 @@ export interface Sample {
   readonly mesh: readonly { readonly relay: string; readonly state: string; readonly peers: number }[];
 }
 
-/** A client in the list, or a link of another relay. Rates are in bits a second. */
+/** A client in the list. Rates are in bits a second. */
 export interface Busy {
-  readonly mesh?: boolean;
   readonly key: string;
   readonly app: string;
   readonly address: string;

@@ -82,7 +82,7 @@ const COLUMNS: readonly Column<Busy>[] = [
   ['QUEUED', 6, ({ queued }) => String(queued)],
   ['DROPPED', 8, ({ dropped }) => short(dropped)],
   ['ADDRESS', -39, ({ address }) => address],
-  ['APP', -32, ({ app, mesh }) => (mesh ? 'a mesh link' : app)],
+  ['APP', -32, ({ app }) => app],
 ];
 
 /** The lines of a frame, none of them wider than the room, and no more of them than it is high. */

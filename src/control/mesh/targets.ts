@@ -24,7 +24,7 @@ export async function targetsOf(
 ): Promise<Iterable<Dialled>> {
   const until = performance.now() + patience;
   const found = lookup(peer.dialHost, { all: true, verbatim: true });
-  const addresses = await inTime(found, patience, 'its name is not resolved in time');
+  const addresses = await inTime(found, patience, `the name ${peer.dialHost} is not resolved in time`);
   return inTurn(
     peer,
     means,

@@ -249,7 +249,8 @@ export class Watch implements KeyOwner, LinkUser {
     try {
       targets = await targetsOf(this.wanted.peer, { ...parts, watch: true }, times.connect);
     } catch (error) {
-      return { opened: false, reason: reasonOf(error) };
+      // The name stands in a setting, or comes from a source.
+      return { opened: false, reason: `${reasonOf(error)} (${this.wanted.from})` };
     }
     const failures: string[] = [];
     for (const { target, told } of targets) {

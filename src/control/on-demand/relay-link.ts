@@ -112,7 +112,7 @@ export class RelayLink {
     try {
       targets = await targetsOf(peer, { ...this.parts, watch: false }, this.times.connect);
     } catch (error) {
-      this.failed(reasonOf(error));
+      this.failed(`${reasonOf(error)} (mesh.advertise.address of that relay)`);
       return;
     }
     const reasons: string[] = [];

@@ -175,7 +175,7 @@ function facts(list, given) {
 
 const COLUMNS = [
   ['key', 'Node key', (row) => row.key, (row) => row.key.replace('nodekey:', '').slice(0, 16)],
-  ['app', 'App', (row) => (row.mesh ? 'a mesh link' : row.app)],
+  ['app', 'App', (row) => row.app],
   ['address', 'Address', (row) => row.address],
   ['rxRate', 'bit/s from it', (row) => row.rxRate, (row) => format(row.rxRate)],
   ['txRate', 'bit/s to it', (row) => row.txRate, (row) => format(row.txRate)],

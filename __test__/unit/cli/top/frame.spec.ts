@@ -104,7 +104,6 @@ describe('a frame of derpkit top', () => {
     const clients = [
       client({ app: 'an app', rxRate: 1_234_567, txRate: 999.6 }),
       client({ address: '2001:db8::1', rxBytes: 5e9 }),
-      client({ mesh: true }),
     ];
     expect(frameOf(report(clients), BIG, RATE, PLAIN)).toEqual([
       'relay     https://relay.test at 2026-11-18T11:06:42Z',
@@ -120,7 +119,6 @@ describe('a frame of derpkit top', () => {
       'NODE KEY         FROM bit/s   TO bit/s   FROM B     TO B QUEUED  DROPPED ADDRESS     APP',
       'abababababababab       1.2M         1k        1        1      0        0 192.0.2.1   an app',
       'abababababababab          1          1       5G        1      0        0 2001:db8::1',
-      'abababababababab          1          1        1        1      0        0 192.0.2.1   a mesh link',
     ]);
   });
 
