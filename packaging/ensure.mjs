@@ -16,7 +16,8 @@ export function ensureInstalled() {
   // npm writes this inner lock file last, so its time is that of the last complete installation.
   if (changed(join(root, 'node_modules/.package-lock.json')) >= changed(join(root, 'package-lock.json'))) return;
   say('installing dependencies: half a minute the first time');
-  run('npm', ['ci', '--no-audit', '--no-fund']);
+  // Errors alone: a package of the tools that a relay does not need asks for a later Node, which npm warns of at length.
+  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
 }
 
 /** Builds the sources if they changed. Returns whether it built. */

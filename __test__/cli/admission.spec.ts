@@ -130,7 +130,9 @@ describe('a relay without admission', () => {
     await relay.printed(/serving DERP/);
     const { stderr } = await relay.stop();
     expect(lines(stderr).filter((line) => line.includes('names no setting'))).toEqual([
-      expect.stringMatching(/warn: the variable DERPKIT_ADMISSION_VERIFIER names no setting, and is ignored$/),
+      expect.stringMatching(
+        /warn: the variable DERPKIT_ADMISSION_VERIFIER names no setting, and is ignored; did you mean DERPKIT_ADMISSION_VERIFIERS\?$/,
+      ),
     ]);
   });
 

@@ -3,7 +3,6 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { run, start, temporary } from './commands.js';
-import { portOf } from './reach.js';
 
 const PLAIN = ['serve', '--listen', '127.0.0.1:0', '--cert-mode', 'off', '--no-stun', '--http-port', '-1'];
 
@@ -11,7 +10,7 @@ const said = (...more: string[]) => saidWith({}, ...more);
 
 async function saidWith(env: Readonly<Record<string, string>>, ...more: string[]): Promise<string> {
   const relay = start('derpkit', [...PLAIN, '--data-dir', temporary(), ...more], { env });
-  await portOf(relay, 'DERP over plain HTTP');
+  await relay.printed(/ serving DERP /);
   await relay.stop();
   return relay.stderr;
 }
@@ -40,6 +39,18 @@ describe('derpkit serve warns', () => {
     expect((await saidWith(nats)).split(warning)).toHaveLength(2);
     expect(await saidWith(nats, '--mesh-mode=on-demand')).not.toContain(warning);
     expect(await saidWith({ ...nats, DERPKIT_MESH_DISCOVER: '[{"nats":true}]' })).not.toContain(warning);
+  });
+
+  it('a relay without TLS says that others do not reach it without a proxy', async () => {
+    const env = {
+      DERPKIT_MESH_KEY: '5e'.repeat(32),
+      DERPKIT_NATS_SERVERS: '127.0.0.1:1',
+      DERPKIT_MESH_MODE: 'on-demand',
+    };
+    const warning = 'mesh.advertise.port: other relays dial over TLS, and this one serves plain HTTP';
+    expect((await saidWith(env)).split(warning)).toHaveLength(2);
+    expect(await saidWith(env, '--mesh-advertise-port=8443')).not.toContain(warning);
+    expect(await saidWith(env, '--cert-mode=self-signed')).not.toContain(warning);
   });
 
   it('a relay says that its metrics are open to other machines', async () => {

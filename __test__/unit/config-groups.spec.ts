@@ -43,7 +43,7 @@ describe('a shape of groups', () => {
   it('every problem is reported with its path', () => {
     expect(parse({ outer: { inner: { depth: 10, dept: 1 }, more: 1 }, plane: 1 }).problems).toEqual([
       { path: 'outer.inner.depth', message: 'must be a digit' },
-      { path: 'outer.inner.dept', message: 'there is no such setting' },
+      { path: 'outer.inner.dept', message: 'there is no such setting; did you mean outer.inner.depth?' },
       { path: 'outer.more', message: 'there is no such setting' },
       { path: 'plane', message: 'there is no such setting' },
     ]);

@@ -321,7 +321,7 @@ describe('a group of settings', () => {
 
   it('a group accepts only its own names, and suggests the right one', () => {
     expect(problemsOf({ limits: { perAdress: 1, per_address: 1 }, limitsConnections: 1 })).toEqual([
-      { path: 'limits.perAdress', message: 'there is no such setting' },
+      { path: 'limits.perAdress', message: 'there is no such setting; did you mean limits.perAddress?' },
       { path: 'limits.per_address', message: 'there is no such setting; it is called limits.perAddress' },
       { path: 'limitsConnections', message: 'there is no such setting; it is called limits.connections' },
     ]);
@@ -334,9 +334,13 @@ describe('unknown names', () => {
     ['http-port', /httpPort/],
     ['HTTP_PORT', /httpPort/],
     ['httpport', /httpPort/],
+    ['hostnmae', /^there is no such setting; did you mean hostname\?$/],
+    ['lsten', /^there is no such setting; did you mean listen\?$/],
+    ['stunPorts', /^there is no such setting; did you mean stunPort\?$/],
+    ['x'.repeat(100_000), /^there is no such setting$/],
     ['constructor', /^there is no such setting$/],
     ['__proto__', /^there is no such setting$/],
-  ])('the unknown setting %s is refused', (name, message) => {
+  ])('the unknown setting %.20s is refused', (name, message) => {
     const config = JSON.parse(`{${JSON.stringify(name)}: 1}`);
     expect(problemsOf(config)).toEqual([{ path: name, message: expect.stringMatching(message) }]);
   });

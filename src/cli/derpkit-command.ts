@@ -112,8 +112,10 @@ async function run(flags: Record<string, unknown>): Promise<number> {
     spelling = withSockets(gathered.spelling);
     const relay = createRelay(gathered.config, { sockets: takeSockets(process.env) });
     const onStarted = () => {
-      for (const name of gathered.strayVariables)
-        relay.logger.warn(`the variable ${name} names no setting, and is ignored`);
+      for (const [name, meant] of gathered.strayVariables) {
+        const hint = meant ? `; did you mean ${meant}?` : '';
+        relay.logger.warn(`the variable ${name} names no setting, and is ignored${hint}`);
+      }
       announce(relay, `derpkit ${VERSION}`, spelling, pinned(relay, gathered.config));
     };
     return await runRelay(relay, onStarted, rereading(relay, flags, gathered));

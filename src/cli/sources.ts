@@ -4,6 +4,7 @@ import { basename, extname } from 'node:path';
 import { type ParseError, parse as parseJsonc, printParseErrorCode } from 'jsonc-parser';
 import { parseDocument, visit } from 'yaml';
 import { isPlainObject, putSetting } from '../config/groups.js';
+import { nearest } from '../config/typos.js';
 import { type RelayConfig, SETTINGS, type SettingName } from '../config.js';
 import { ConfigError, reasonOf } from '../errors.js';
 import type { Spelling } from './messages.js';
@@ -13,8 +14,8 @@ export interface Gathered {
   readonly config: RelayConfig;
   /** The settings file, if there is one. */
   readonly file: string | undefined;
-  /** Variables that are spelt like settings and name none: typing errors, most likely. */
-  readonly strayVariables: readonly string[];
+  /** Variables that are spelt like settings and name none, each with the one that was meant, if any is similar. */
+  readonly strayVariables: ReadonlyMap<string, string | undefined>;
   /** How the user spelt a setting; its flag if it was not given. */
   readonly spelling: Spelling;
 }
@@ -49,14 +50,17 @@ export async function gather(
   return { config: merged as RelayConfig, file: configFile, strayVariables: strays(env), spelling };
 }
 
+const PREFIX = 'DERPKIT_';
 /** What else of derpkit reads a variable: the benchmark, the image and the tests. */
 const OTHER_VARIABLES =
   /^DERPKIT_(?:CACHE|COMMAND|CONFIG|IMAGE|LANES|LONG|NODE|SEED|TARGET|TRACES|BENCH_\w+|MUTATION_\w+)$/;
 
-function strays(env: NodeJS.ProcessEnv): string[] {
-  const known = new Set(SETTINGS.map(({ name }) => variableOf(name)));
-  const ours = Object.keys(env).filter((name) => name.startsWith('DERPKIT_'));
-  return ours.filter((name) => !known.has(name) && !OTHER_VARIABLES.test(name)).sort();
+function strays(env: NodeJS.ProcessEnv): Map<string, string | undefined> {
+  const known = SETTINGS.map(({ name }) => variableOf(name));
+  const ours = Object.keys(env).filter((name) => name.startsWith(PREFIX));
+  const stray = ours.filter((name) => !known.includes(name) && !OTHER_VARIABLES.test(name)).sort();
+  const bare = (name: string) => name.slice(PREFIX.length);
+  return new Map(stray.map((name) => [name, nearest(bare(name), known, bare)]));
 }
 
 /** The setting of a commander attribute: `limitsConnections` is `limits.connections`. */
@@ -85,7 +89,7 @@ export function flagOf(setting: string, negated = false): string {
  * The variable of a setting: `httpPort` is `DERPKIT_HTTP_PORT`, `limits.connections` is `DERPKIT_LIMITS_CONNECTIONS`.
  */
 export function variableOf(setting: string): string {
-  return `DERPKIT_${words(setting).join('_').toUpperCase()}`;
+  return `${PREFIX}${words(setting).join('_').toUpperCase()}`;
 }
 
 function words(setting: string): string[] {

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { Problem } from '../errors.js';
+import { nearest } from './typos.js';
 import { OBJECTS } from './values.js';
 
 export type Shape = Readonly<Record<string, z.ZodType>>;
@@ -59,7 +60,7 @@ export interface Parsed {
 
 /**
  * Checks settings one by one, so that a problem with one does not hide others. `known` are the names of all settings,
- * from which it suggests a correction for a misspelt one.
+ * from which it suggests one for a misspelt name.
  */
 export function parseShape(
   shape: Shape,
@@ -111,7 +112,9 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 function unknownName(name: string, known: readonly string[]): Problem {
   const bare = (text: string) => text.replaceAll(/[-_.]/g, '').toLowerCase();
   const meant = known.find((candidate) => bare(candidate) === bare(name));
-  return { path: name, message: `there is no such setting${meant ? `; it is called ${meant}` : ''}` };
+  if (meant) return { path: name, message: `there is no such setting; it is called ${meant}` };
+  const like = nearest(bare(name), known, bare);
+  return { path: name, message: `there is no such setting${like ? `; did you mean ${like}?` : ''}` };
 }
 
 function problemOf(name: string, issue: z.core.$ZodIssue): Problem {

@@ -34,7 +34,7 @@ export interface MeshConfig {
 export interface AdvertiseConfig {
   /** An address or a name. Default: the address from which the relay has connected to NATS, as NATS sees it. */
   readonly address?: string | undefined;
-  /** The port, 1 to 65535. Default: the port of the relay's own listener. */
+  /** The port, 1 to 65535. Default: the port of the relay's own listener; 443 where it serves no TLS. */
   readonly port?: NumberSetting | undefined;
   /** The name that the relay's certificate covers. Default: the `hostname`. */
   readonly tlsName?: string | undefined;

@@ -21,9 +21,16 @@ export interface DirectoryParts {
   readonly barrier: Barrier;
 }
 
-/** What there is to say of settings of NATS that nothing uses. */
-export function natsWarnings({ nats, mesh: { mode, discover } }: Settings): string[] {
-  if (nats.servers.length === 0 || mode === 'on-demand' || discover.some((source) => source.nats)) return [];
+/** What there is to say at the start about settings of NATS. */
+export function natsWarnings({ nats, certMode, mesh: { mode, discover, advertise } }: Settings): string[] {
+  if (nats.servers.length === 0) return [];
+  if (mode === 'on-demand' || discover.some((source) => source.nats)) {
+    if (certMode !== 'off' || advertise.port !== undefined) return [];
+    return [
+      'mesh.advertise.port: other relays dial over TLS, and this one serves plain HTTP (certMode is off): they reach it only if ' +
+        'a proxy takes TLS for it at port 443, or at the port that this setting names',
+    ];
+  }
   return [
     'nats.servers has no effect: mesh.mode is full, and no source of mesh.discover is nats; set mesh.mode to on-demand, or ' +
       'add {"nats": true} to mesh.discover',

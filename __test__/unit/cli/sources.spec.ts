@@ -61,7 +61,7 @@ describe('gathering settings', () => {
     const gathered = await gather({}, { DERPKIT_NOPE: 'x' }, path);
     expect(gathered.config).toEqual({ nope: 1 });
     expect(gathered.spelling('nope')).toBe('unknown.yaml: nope');
-    expect(gathered.strayVariables).toEqual(['DERPKIT_NOPE']);
+    expect(gathered.strayVariables).toEqual(new Map([['DERPKIT_NOPE', undefined]]));
   });
 
   it('the settings of a group may come from several sources', async () => {
