@@ -335,12 +335,12 @@ describe('unknown names', () => {
     ['HTTP_PORT', /httpPort/],
     ['httpport', /httpPort/],
     ['hostnmae', /^there is no such setting; did you mean hostname\?$/],
+    ['plnae', /^there is no such setting; did you mean plane\?$/],
     ['lsten', /^there is no such setting; did you mean listen\?$/],
     ['stunPorts', /^there is no such setting; did you mean stunPort\?$/],
-    ['x'.repeat(100_000), /^there is no such setting$/],
     ['constructor', /^there is no such setting$/],
     ['__proto__', /^there is no such setting$/],
-  ])('the unknown setting %.20s is refused', (name, message) => {
+  ])('the unknown setting %s is refused', (name, message) => {
     const config = JSON.parse(`{${JSON.stringify(name)}: 1}`);
     expect(problemsOf(config)).toEqual([{ path: name, message: expect.stringMatching(message) }]);
   });

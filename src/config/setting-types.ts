@@ -6,7 +6,7 @@ export type BooleanSetting = boolean | string;
 /** A number, or its decimal digits as text. */
 export type NumberSetting = number | string;
 
-/** Milliseconds as a number, or text in Go's form: `1m30s`, `2s`, `500ms`. Never negative; more than 24 days are 24 days. */
+/** Milliseconds as a number, also in a settings file, or text in Go's form: `1m30s`, `2s`, `500ms`. Never negative; more than 24 days are 24 days. */
 export type DurationSetting = number | string;
 
 /** Bytes as a whole number, or text with a binary unit: `64MiB`, `512KiB`, `1GiB`. At least 1. */
