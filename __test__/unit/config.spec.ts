@@ -328,24 +328,6 @@ describe('a group of settings', () => {
   });
 });
 
-describe('unknown names', () => {
-  it.each([
-    ['nope', /^there is no such setting$/],
-    ['http-port', /httpPort/],
-    ['HTTP_PORT', /httpPort/],
-    ['httpport', /httpPort/],
-    ['hostnmae', /^there is no such setting; did you mean hostname\?$/],
-    ['plnae', /^there is no such setting; did you mean plane\?$/],
-    ['lsten', /^there is no such setting; did you mean listen\?$/],
-    ['stunPorts', /^there is no such setting; did you mean stunPort\?$/],
-    ['constructor', /^there is no such setting$/],
-    ['__proto__', /^there is no such setting$/],
-  ])('the unknown setting %s is refused', (name, message) => {
-    const config = JSON.parse(`{${JSON.stringify(name)}: 1}`);
-    expect(problemsOf(config)).toEqual([{ path: name, message: expect.stringMatching(message) }]);
-  });
-});
-
 const FILES = { chainFile: '/c', keyFile: '/k', default: true };
 
 describe('contradictions', () => {
