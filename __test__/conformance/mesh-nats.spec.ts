@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { builtNats } from '../../packaging/nats.mjs';
 import type { RelayConfig } from '../../src/index.js';
+import { generateKeyPair, type KeyPair } from '../../src/protocol/key.js';
 import { DerpClient } from '../helpers/client.js';
 import { LANES, type Lane } from '../helpers/lanes.js';
 import { hosts, trustOwnCertificate } from '../helpers/mesh.js';
@@ -76,10 +77,22 @@ describe.skipIf(!program)('relays that announce themselves in NATS', () => {
     });
   });
 
+  it('two relays with one key that find each other in NATS report each other as twins', async () => {
+    trustOwnCertificate();
+    const region = `r${Math.random().toString(36).slice(2)}`;
+    const [here, there] = hosts(2) as [string, string];
+    const keys = generateKeyPair();
+    const lane = LANES[0] as Lane;
+    const [a, b] = [node(lane, here, region, keys), node(lane, there, region, keys)];
+    await Promise.all([a.relay.start(), b.relay.start()]);
+    await untilStates(a, `${there} twin`);
+    await untilStates(b, `${here} twin`);
+  });
+
   const source = (relay: TestRelay) => relay.relay.meshSources()[0];
 
   /** A relay at its own address, which it has to announce: NATS sees all of them at one. */
-  function node(lane: Lane, host: string, region: string): TestRelay {
+  function node(lane: Lane, host: string, region: string, keys?: KeyPair): TestRelay {
     const advertise = { address: host, port: PORT, tlsName: 'localhost' };
     const config: RelayConfig = {
       listen: `${host}:${PORT}`,
@@ -87,6 +100,7 @@ describe.skipIf(!program)('relays that announce themselves in NATS', () => {
       nats: { servers: `127.0.0.1:${nats.port}` },
     };
     const relay = newRelay(lane, {
+      ...(keys && { keys }),
       tls: true,
       meshTimes: { retry: 300, jitter: 100, longest: 1_000, linger: 500, recheck: 500 },
       config,

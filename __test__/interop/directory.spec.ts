@@ -9,6 +9,7 @@ import { NatsServerProcess } from '../helpers/nats.js';
 import { eventually } from '../helpers/wait.js';
 
 const program = builtNats();
+const LOAD = { clients: 1, links: 2, packets: 3 };
 
 describe.skipIf(!program)('a directory in NATS', () => {
   let nats: NatsServerProcess;
@@ -93,6 +94,44 @@ describe.skipIf(!program)('a directory in NATS', () => {
     expect(b.last.map(({ id }) => id)).toEqual([b.id]);
     // At once, and not because it has been missed.
     expect(b.lines.at(-1)).toMatchObject({ text: 'a relay of the region leaves' });
+  });
+
+  it('two relays with one key are told of each other, and a third one is told once, and keeps to the later one', async () => {
+    const twin = key();
+    const at = (address: string) => ({
+      relay: twin,
+      facts: () => ({ ...{ address, port: 443, tlsName: 'derp.test', version: '1', settings: 'ab' }, load: LOAD }),
+    });
+    const [c] = (await relays(1)) as [TestDirectory];
+    const { region } = c;
+    const [a] = (await relays(1, { region, ...at('10.0.0.1') })) as [TestDirectory];
+    await eventually(() => c.last.length === 2, 'the first one to be known');
+    const [b] = (await relays(1, { region, ...at('10.0.0.2') })) as [TestDirectory];
+    const addresses = ({ last }: TestDirectory) => last.map(({ address }) => address);
+    const text = 'another relay of the region has the key of this relay: give each a keyFile of its own';
+    for (const [one, own, other] of [
+      [a, '10.0.0.1', '10.0.0.2'],
+      [b, '10.0.0.2', '10.0.0.1'],
+    ] as const) {
+      await eventually(() => addresses(one).slice(0, 2).join() === `${own},${other}`, 'the twin to be known');
+      expect(one.lines).toContainEqual({ level: 'error', text, facts: expect.objectContaining({ addr: other }) });
+    }
+    // The first one announces itself again.
+    const twins = () => c.lines.filter(({ text: said }) => said.startsWith('two relays of the region have one key'));
+    await eventually(() => twins().length > 1, 'the third one to notice');
+    expect(twins().map(({ level }) => level)).toEqual([
+      'warn',
+      ...twins()
+        .slice(1)
+        .map(() => 'debug'),
+    ]);
+    const announced = c.lines.filter(({ text: said }) => said === 'a relay of the region announces itself');
+    expect(announced.map(({ facts }) => facts.addr)).toEqual(['10.0.0.1', '10.0.0.2']);
+    expect(addresses(c).slice(1)).toEqual(['10.0.0.2']);
+    await b.directory.close();
+    await eventually(() => a.last.length === 2 && a.last[1]?.id === c.id, 'the twin to be gone');
+    await eventually(() => addresses(c)[1] === '10.0.0.1', 'the third one to take the one that is left');
+    expect(c.lines.filter(({ text: said }) => said === 'a relay of the region leaves')).toHaveLength(1);
   });
 
   it('a relay that asks for one key many times asks once, and bounds its questions', async () => {

@@ -5,6 +5,7 @@ import { generateKeyPair, type NodeKey } from '../../src/protocol/key.js';
 import { PeerGoneReason } from '../../src/protocol/wire.js';
 import { DerpClient, discoPacket } from '../helpers/client.js';
 import { key } from '../helpers/directory.js';
+import { ask } from '../helpers/http.js';
 import { LANES, type Lane } from '../helpers/lanes.js';
 import { trustOwnCertificate } from '../helpers/mesh.js';
 import { NatsServerProcess } from '../helpers/nats.js';
@@ -49,6 +50,24 @@ describe.skipIf(!program).each(LANES)('keys on demand on $name', (lane) => {
     expect(one.relay.region()?.directory.counts.found).toBe(1);
     expect(one.drops()).toEqual({});
     await Promise.all([a.close(), b.close()]);
+  });
+
+  it('a relay says where another relay has its key, on its page, too', async () => {
+    trustOwnCertificate();
+    const name = `r${Math.random().toString(36).slice(2)}`;
+    const keys = generateKeyPair();
+    const [one, two] = (await Promise.all([1, 2].map(() => startOne(lane, nats, name, { keys })))) as [
+      TestRelay,
+      TestRelay,
+    ];
+    inPlay = [one, two];
+    const there = `127.0.0.1:${two.relay.address?.derp.port}`;
+    await eventually(
+      () => one.relay.region()?.directory.twin === there,
+      () => JSON.stringify(one.relay.region()),
+    );
+    const { body } = await ask(one.target({}), '/debug/');
+    expect(body).toContain(`another relay with the key of this one, at ${there}: give each relay a key of its own`);
   });
 
   it('a relay keeps only the keys that its clients talk with', async () => {

@@ -15,13 +15,21 @@ export function regionFigures(onDemand: OnDemand | undefined) {
 export function regionFacts(onDemand: OnDemand | undefined, now: number): [name: string, value: string][] {
   if (!onDemand) return [];
   const { keys, routed, links, directory } = onDemand.status();
-  const { state, server, failures, trouble, since } = directory;
+  const { state, server, failures, trouble, since, twin } = directory;
   const failing = `${failed(failures, since, now)}: ${trouble}`;
   return [
     [
       'Directory',
       failures > 0 ? failing : `${state}${server && `, ${server}`}, ${counted(directory.keys, 'key')} announced`,
     ],
+    ...(twin
+      ? [
+          ['Twin', `another relay with the key of this one, at ${twin}: give each relay a key of its own`] as [
+            string,
+            string,
+          ],
+        ]
+      : []),
     ['Keys on demand', `${keys} of other relays, ${routed} of them with a route`],
     ...links.map((link): [string, string] => [`Link on demand to ${link.address}`, linkFact(link, now)]),
   ];

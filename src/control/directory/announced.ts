@@ -7,6 +7,8 @@ import type { AnnouncedRelay, RelayLoad } from './directory.js';
 export const LOST_AFTER = 15_000;
 /** Relays that are known at once, and those that have left whose last time is remembered. */
 export const MOST_RELAYS = 1_024;
+/** Processes of one key that are remembered, to tell a restart from two relays with one key. */
+const MOST_PROCESSES = 8;
 /** The longest announcement, in bytes. */
 const LONGEST = 2_048;
 
@@ -25,6 +27,8 @@ interface Known {
   /** When it was sent, by the clock of the relay. */
   readonly time: number;
   isSynced: boolean;
+  /** The processes that have announced themselves as this relay; the last one is the relay. */
+  readonly instances: readonly string[];
 }
 
 export class AnnouncedRelays {
@@ -44,16 +48,19 @@ export class AnnouncedRelays {
 
   /**
    * A relay has announced itself. `time` is that of the message, `now` is ours. Returns whether the set has changed for relays
-   * that follow it: a relay is new or can be dialled elsewhere. `undefined`: the message is an old one, and says nothing.
+   * that follow it: a relay is new or can be dialled elsewhere. `undefined`: the message is an old one, and says nothing. `twin`: the
+   * process is an earlier one of the key, so that two relays have it; the later one stays while it announces itself.
    */
-  heard(announcement: Announcement, time: number, now: number): boolean | undefined {
-    const { id, address, port, tlsName, version, load, settings, since, isSynced } = announcement;
+  heard(announcement: Announcement, time: number, now: number): boolean | 'twin' | undefined {
+    const { id, address, port, tlsName, version, load, settings, since, instance, isSynced } = announcement;
     const before = this.known.get(id);
     if (time <= (before?.time ?? this.left.get(id) ?? 0)) return undefined;
     if (!before && this.known.size >= MOST_RELAYS) return undefined;
+    const earlier = before?.instances.filter((one) => one !== instance) ?? [];
+    if (before?.instances.includes(instance) && before.instances.at(-1) !== instance) return 'twin';
     this.left.delete(id);
     const relay = { id, address, port, tlsName, version, load, settings, since, seen: now };
-    this.known.set(id, { relay, time, isSynced });
+    this.known.set(id, { relay, time, isSynced, instances: [...earlier, instance].slice(-MOST_PROCESSES) });
     const last = before?.relay;
     return last?.address !== address || last.port !== port || last.tlsName !== tlsName;
   }
@@ -82,8 +89,8 @@ export class AnnouncedRelays {
    * so. `now` counts as the time of its last announcement.
    */
   resume(now: number): void {
-    for (const [id, { relay, time }] of this.known) {
-      this.known.set(id, { relay: { ...relay, seen: now }, time, isSynced: false });
+    for (const [id, known] of this.known) {
+      this.known.set(id, { ...known, relay: { ...known.relay, seen: now }, isSynced: false });
     }
   }
 }

@@ -36,7 +36,10 @@ export interface Directory {
   /** From now on, {@link DirectorySink.moved} tells where the key goes. */
   watch(key: NodeKey): void;
   unwatch(key: NodeKey): void;
-  /** The relays of the region that announce themselves, this one included. */
+  /**
+   * The relays of the region that announce themselves: this one first, and then another one that has its key, which should not
+   * be, if there is one.
+   */
   relays(): readonly AnnouncedRelay[];
   /** Resolves with what another relay says about itself now. Rejects with a {@link DirectoryError} if it says nothing. */
   ask(relay: NodeKey): Promise<RelayFacts>;
@@ -51,7 +54,7 @@ export interface DirectorySink {
    * of `place`.
    */
   moved(key: NodeKey, from: NodeKey, place: Place | undefined, generation: number): void;
-  /** All relays that announce themselves now, this one included: one has come, gone or changed its address. */
+  /** All relays that announce themselves now, as {@link Directory.relays} lists them: one has come, gone or changed its address. */
   relays(all: readonly AnnouncedRelay[]): void;
   /**
    * The connection is up, or down. News may have been missed while it was down: after `true`, the place of each watched key
@@ -151,6 +154,8 @@ export interface DirectoryStatus {
   readonly version: string;
   /** Milliseconds of the last round trip; `undefined` while there is no connection. */
   readonly roundTrip: number | undefined;
+  /** Where another relay announces itself with the key of this one, as `address:port`; empty if none does. */
+  readonly twin: string;
   /** Gauge: keys that are announced by this relay. */
   readonly keys: number;
   /** Gauge: keys that are watched. */

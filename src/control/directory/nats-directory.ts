@@ -152,6 +152,7 @@ export class NatsDirectory implements Directory {
     const { answered } = this.own;
     return {
       ...this.connection.status(),
+      twin: this.roll.twinAt,
       keys: this.own.size,
       watched: this.watched.size,
       finding: this.finds.size,

@@ -1,7 +1,8 @@
 /** The relays of the region: each announces itself, and answers questions about itself. */
+import { formatEndpoint } from '../../protocol/endpoint.js';
 import { formatNodeKey, type NodeKey, nodeKeyBytes } from '../../protocol/key.js';
 import { LineLimit } from '../line-limit.js';
-import { AnnouncedRelays, type Announcement, readAnnouncement, writeAnnouncement } from './announced.js';
+import { AnnouncedRelays, type Announcement, LOST_AFTER, readAnnouncement, writeAnnouncement } from './announced.js';
 import type { AnnouncedRelay, RelayFacts, RelayLoad } from './directory.js';
 import { Kind, readLeaving } from './messages.js';
 import { writeFacts } from './relay-facts.js';
@@ -36,13 +37,15 @@ export interface RollCallParts {
 
 /** Milliseconds before an answer to a relay that has just come, at most: not all relays answer it at one time. */
 const ANSWER = 200;
-/** Milliseconds between two lines about another relay with our key. */
+/** Milliseconds between two lines about relays with one key. */
 const TWIN_LINES = 60_000;
 
 export class RollCall {
   readonly others = new AnnouncedRelays();
   private readonly since = Date.now();
   private readonly twinLines = new LineLimit(1, TWIN_LINES, performance.now());
+  /** Another relay that has our key, as it has announced itself last. */
+  private rival: AnnouncedRelay | undefined;
   private sealed: SealedLink | undefined;
   private answer: NodeJS.Timeout | undefined;
 
@@ -63,10 +66,14 @@ export class RollCall {
     this.answer = undefined;
   }
 
-  /** All relays, this one included. */
+  /** All relays: this one first, and then another one that has its key, if there is one. */
   all(): AnnouncedRelay[] {
-    const { instance: _i, isSynced: _s, asks: _a, ...own } = this.own(false);
-    return [{ ...own, seen: Date.now() }, ...this.others.all()];
+    return [announced(this.own(false)), ...(this.rival ? [this.rival] : []), ...this.others.all()];
+  }
+
+  /** Where another relay with our key is; empty if there is none. */
+  get twinAt(): string {
+    return this.rival ? formatEndpoint(this.rival.address, this.rival.port) : '';
   }
 
   /** `asks`: the others answer with announcements of their own. */
@@ -75,17 +82,20 @@ export class RollCall {
     this.sealed?.send(relays, boundTo(relays), Kind.Relay, writeAnnouncement(this.own(asks)));
   }
 
-  /** Tells the others that this relay ends. */
+  /** Tells the others that this relay ends, and nothing after that. */
   leave(): void {
     const { relay, subjects } = this.parts;
     this.sealed?.send(subjects.relays, boundTo(subjects.relays), Kind.Leaving, nodeKeyBytes(relay));
+    this.disconnected();
   }
 
   /** Forgets relays that say nothing any more. While there is no connection, none can say anything. */
   expire(): void {
     const lost = this.sealed ? this.others.expire(Date.now()) : [];
     for (const { id } of lost) this.log('info', id, 'a relay of the region announces itself no longer');
-    if (lost.length > 0) this.parts.onChange();
+    const { rival } = this;
+    if (this.sealed && rival && Date.now() - rival.seen >= LOST_AFTER) this.rival = undefined;
+    if (lost.length > 0 || rival !== this.rival) this.parts.onChange();
   }
 
   private own(asks: boolean): Announcement {
@@ -97,6 +107,10 @@ export class RollCall {
   private hear({ kind, body, time }: SealedMessage): boolean {
     if (kind === Kind.Leaving) {
       const id = readLeaving(body);
+      if (id === this.parts.relay && this.rival) {
+        this.rival = undefined;
+        this.parts.onChange();
+      }
       if (id && this.others.leave(id, time)) {
         this.log('info', id, 'a relay of the region leaves');
         this.parts.onChange();
@@ -111,7 +125,9 @@ export class RollCall {
       return true;
     }
     const changed = this.others.heard(announcement, time, Date.now());
-    if (changed) {
+    if (changed === 'twin') {
+      this.warn(id, 'two relays of the region have one key: give each a keyFile of its own', { addr: address, port });
+    } else if (changed) {
       this.log('info', id, 'a relay of the region announces itself', { addr: address, port, version });
       this.parts.onChange();
     }
@@ -136,14 +152,28 @@ export class RollCall {
   }
 
   /** Another relay has our key, or an announcement of this very process has come back, which NATS is told not to send. */
-  private twin({ instance, address, port }: Announcement): void {
+  private twin(announcement: Announcement): void {
+    const { instance, address, port } = announcement;
     if (instance === this.parts.instance) return;
-    const heldBack = this.twinLines.take(performance.now());
+    const { rival } = this;
+    this.rival = announced(announcement);
     const text = 'another relay of the region has the key of this relay: give each a keyFile of its own';
-    this.log(heldBack === undefined ? 'debug' : 'error', this.parts.relay, text, { addr: address, port });
+    this.warn(this.parts.relay, text, { addr: address, port }, 'error');
+    if (rival?.address !== address || rival.port !== port) this.parts.onChange();
   }
 
-  private log(level: 'error' | 'info' | 'debug', id: NodeKey, text: string, facts: object = {}): void {
+  /** Relays announce themselves every few seconds: the line comes once in a while. */
+  private warn(id: NodeKey, text: string, facts: object, level: 'error' | 'warn' = 'warn'): void {
+    const heldBack = this.twinLines.take(performance.now());
+    this.log(heldBack === undefined ? 'debug' : level, id, text, facts);
+  }
+
+  private log(level: 'error' | 'info' | 'warn' | 'debug', id: NodeKey, text: string, facts: object = {}): void {
     this.parts.log(level, { key: formatNodeKey(id), ...facts }, text);
   }
+}
+
+/** What is known of a relay that has just announced itself. */
+function announced({ instance: _i, isSynced: _s, asks: _a, ...relay }: Announcement): AnnouncedRelay {
+  return { ...relay, seen: Date.now() };
 }

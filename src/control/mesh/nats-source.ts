@@ -59,9 +59,12 @@ export class NatsSource implements MeshSource {
   }
 }
 
-/** The others, each once: two that announce one address are one. */
+/**
+ * The others, each once: two that announce one address are one. One with our key is among them: the mesh finds out that it is a
+ * twin, and says so.
+ */
 function relaysIn(all: readonly AnnouncedRelay[], own: NodeKey): FoundRelay[] {
-  const others = all.filter(({ id }) => id !== own);
+  const others = all.filter(({ id }, at) => id !== own || at > 0);
   const found = others.map(({ address, port, tlsName }): [string, FoundRelay] => {
     const name = formatAddress({ host: address, port });
     return [name, { name, peer: meshPeer(tlsName, port, address) }];

@@ -73,6 +73,30 @@ describe('the relays that announce themselves', () => {
     expect(relays.all()).toEqual([]);
   });
 
+  it('a restart is a relay with another process; an earlier process that comes back is a twin, and changes nothing', () => {
+    const relays = new AnnouncedRelays();
+    const [one, two] = [announced({ instance: '1' }), announced({ instance: '2', address: '10.0.0.8' })];
+    expect(relays.heard(one, 1, 100)).toBe(true);
+    expect(relays.heard(two, 2, 200)).toBe(true);
+    expect(relays.heard(two, 3, 300)).toBe(false);
+    for (const time of [4, 5]) expect(relays.heard(one, time, 400)).toBe('twin');
+    relays.resume(400);
+    expect(relays.heard(one, 6, 400)).toBe('twin');
+    expect(relays.all()).toMatchObject([{ address: '10.0.0.8', seen: 400 }]);
+    // An old message of the earlier process is no sign of it.
+    expect(relays.heard(one, 1, 500)).toBeUndefined();
+    // The later one is gone.
+    relays.expire(400 + LOST_AFTER);
+    expect(relays.heard(one, 7, 90_000)).toBe(true);
+  });
+
+  it('many processes of one key are remembered up to a bound', () => {
+    const relays = new AnnouncedRelays();
+    for (let time = 1; time <= 50; time += 1) relays.heard(announced({ instance: `${time}` }), time, time);
+    expect(relays.heard(announced({ instance: '43' }), 51, 51)).toBe('twin');
+    expect(relays.heard(announced({ instance: '42' }), 52, 52)).toBe(false);
+  });
+
   it('a message that is sent again says nothing', () => {
     const relays = new AnnouncedRelays();
     relays.heard(announced(), 5, 100);

@@ -288,7 +288,14 @@ export class Relay implements Directory {
   status(): DirectoryStatus {
     const counts = { connected: 1, lost: 0, found: 0, nowhere: 0, late: 0, syncing: 0, crowded: 0, down: 0 };
     return {
-      ...{ state: this.region.isUp ? 'up' : 'waiting', since: 0, failures: 0, trouble: '', server: 'a server' },
+      ...{
+        state: this.region.isUp ? 'up' : 'waiting',
+        since: 0,
+        failures: 0,
+        trouble: '',
+        twin: '',
+        server: 'a server',
+      },
       ...{ version: '0', roundTrip: 0, keys: this.own.size, watched: this.watched.size, finding: 0 },
       counts: { ...counts, answered: 0, news: 0, refused: 0 },
     };
