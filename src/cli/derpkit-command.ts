@@ -16,7 +16,6 @@ import { PROTOCOL_VERSION } from '../protocol/wire.js';
 import { createRelay, type Relay } from '../relay.js';
 import { VERSION } from '../version.js';
 import { addBench } from './bench.js';
-import { headscaleDerpMap, policyDerpMap } from './derp-map.js';
 import { addFleet } from './fleet.js';
 import { addHealth } from './health.js';
 import { takeSockets, withSockets } from './inherited-sockets.js';
@@ -181,7 +180,9 @@ async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions):
     const relay = createRelay({ logLevel: 'warn', ...config });
     // A terminal that is closed takes its output with it, and ends no relay.
     process.stdout.on('error', () => {});
-    const onStarted = () => void process.stdout.write(summary(relay, host, command));
+    // It has a parser of YAML with it, for which `serve` may have no use.
+    const maps = await import('./derp-map.js');
+    const onStarted = () => void process.stdout.write(summary(relay, host, command, maps));
     return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload().then(() => {}) : undefined);
   } catch (error) {
     process.stderr.write(explain('derpkit', error, spelt, command));
@@ -190,7 +191,7 @@ async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions):
 }
 
 /** The next steps of the operator. */
-function summary(relay: Relay, host: string, command: string): string {
+function summary(relay: Relay, host: string, command: string, maps: typeof import('./derp-map.js')): string {
   const { derp, http, stun } = relay.address as NonNullable<Relay['address']>;
   const facts = {
     host,
@@ -209,11 +210,11 @@ ${http ? `  http      http://${name}:${http.port}/\n` : ''}${stun ? `  stun     
 ${LOOPBACK.test(host) ? `\n${alone}` : ''}
 For Tailscale, in the tailnet policy file:
 
-${policyDerpMap(facts)}
+${maps.policyDerpMap(facts)}
 
 For headscale, in a file named under derp.paths:
 
-${headscaleDerpMap(facts)}`;
+${maps.headscaleDerpMap(facts)}`;
 }
 
 async function version(): Promise<number> {

@@ -5,7 +5,7 @@ import { toggleDebug } from '../logger.js';
 import type { Relay } from '../relay.js';
 import { ServiceManager } from './service-manager.js';
 import { endBySignal, heedSignals } from './signals.js';
-import { endSmallStart } from './small-start.js';
+import { endSmallStart, endSmallStartWhenBusy } from './small-start.js';
 
 /** Milliseconds after which a second signal ends the process at once. */
 const IMPATIENCE = 1000;
@@ -34,7 +34,8 @@ export async function runRelay(
     if (signals.isEnding) await new Promise(() => {});
     throw error;
   }
-  endSmallStart();
+  if (relay.plane.kind === 'native') endSmallStartWhenBusy();
+  else endSmallStart();
   manager.ready();
   signals.started();
   onStarted();

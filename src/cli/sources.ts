@@ -1,12 +1,9 @@
 /** Gathers settings: flags override variables, variables override the config file. Remembers the source of each. */
-import { readFile } from 'node:fs/promises';
-import { basename, extname } from 'node:path';
-import { type ParseError, parse as parseJsonc, printParseErrorCode } from 'jsonc-parser';
-import { parseDocument, visit } from 'yaml';
+import { basename } from 'node:path';
 import { isPlainObject, putSetting } from '../config/groups.js';
 import { nearest } from '../config/typos.js';
 import { type RelayConfig, SETTINGS, type SettingName } from '../config.js';
-import { ConfigError, reasonOf } from '../errors.js';
+import { ConfigError } from '../errors.js';
 import type { Spelling } from './messages.js';
 
 export interface Gathered {
@@ -30,7 +27,7 @@ export async function gather(
 ): Promise<Gathered> {
   const source = config === undefined ? variableOf('config') : flagOf('config');
   const configFile = config === undefined ? env[source] || undefined : String(config);
-  const file = configFile === undefined ? {} : await readConfigFile(configFile, source);
+  const file = configFile === undefined ? {} : await settingsIn(configFile, source);
   const fromEnv = new Map(
     SETTINGS.flatMap(({ name }) => {
       const value = env[variableOf(name)];
@@ -96,73 +93,8 @@ function words(setting: string): string[] {
   return setting.split(/(?=[A-Z])|\./).map((word) => word.toLowerCase());
 }
 
-const FORMATS = 'YAML, or in JSON if its name ends with .json or .jsonc';
-
-/**
- * Reads a config file: JSON with comments (`.json`, `.jsonc`), otherwise YAML. Rejects with a {@link ConfigError}.
- */
-async function readConfigFile(path: string, source: string): Promise<Record<string, unknown>> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    const isDirectory = (error as NodeJS.ErrnoException).code === 'EISDIR';
-    const reason = isDirectory ? 'must be a file of settings, and this is a directory' : reasonOf(error);
-    throw new ConfigError([{ path: source, message: path === '' ? 'must be a path' : `${reason}: ${path}` }]);
-  }
-  const extension = extname(path);
-  const { value, errors } = /^\.jsonc?$/.test(extension) ? readJsonc(text) : readYaml(text);
-  const isObject = typeof (value ?? {}) === 'object' && !Array.isArray(value);
-  if (extension === '.toml' && (errors.length > 0 || !isObject)) {
-    throw new ConfigError([{ path: basename(path), message: `must be in ${FORMATS}; TOML is not read` }]);
-  }
-  if (errors.length > 0) {
-    throw new ConfigError(errors.map(({ line, message }) => ({ path: `${basename(path)}:${line}`, message })));
-  }
-  if (value === null || value === undefined) return {};
-  if (!isObject) {
-    const message = `must be one object of settings and their values, in ${FORMATS}`;
-    throw new ConfigError([{ path: basename(path), message }]);
-  }
-  return value as Record<string, unknown>;
-}
-
-interface Read {
-  readonly value: unknown;
-  readonly errors: readonly { readonly line: number; readonly message: string }[];
-}
-
-function readJsonc(text: string): Read {
-  const errors: ParseError[] = [];
-  const value: unknown = parseJsonc(text, errors, { allowTrailingComma: true });
-  return {
-    value,
-    errors: errors.map(({ error, offset }) => ({
-      line: lineAt(text, offset),
-      // Turns a code such as `CommaExpected` into words.
-      message: words(printParseErrorCode(error)).join(' ').trim(),
-    })),
-  };
-}
-
-function readYaml(text: string): Read {
-  const document = parseDocument(text, { prettyErrors: false });
-  // A fault at the end of the file is reported for its last line with text.
-  const written = text.trimEnd();
-  const errors = document.errors.map(({ message, pos }) => ({ line: lineAt(written, pos[0]), message }));
-  // In YAML, a star begins an alias: `listen: *:443` is an alias without an anchor.
-  visit(document, {
-    Alias: (_key, alias) => {
-      if (alias.resolve(document)) return;
-      // Not its name: where text begins with a star, that is the value, which may be a secret.
-      const message = 'there is no anchor of this name; text that begins with a star needs quotes';
-      errors.push({ line: lineAt(text, alias.range?.[0] ?? 0), message });
-    },
-  });
-  if (errors.length > 0) return { value: undefined, errors };
-  return { value: document.toJS(), errors };
-}
-
-function lineAt(text: string, offset: number): number {
-  return text.slice(0, offset).split('\n').length;
+/** The parsers have half a megabyte, so only a relay with such a file loads them. */
+async function settingsIn(path: string, source: string): Promise<Record<string, unknown>> {
+  const { readConfigFile } = await import('./config-file.js');
+  return readConfigFile(path, source);
 }
