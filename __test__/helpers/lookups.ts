@@ -17,7 +17,9 @@ const LOOKUPS: PlaneLookups = {
   perSecond: 0,
   burst: 10_000,
   keys: 10_000,
+  keysPerAddress: 10_000,
   bytes: 16 << 20,
+  bytesPerAddress: 16 << 20,
   misses: 10_000,
   missTime: 3_600_000,
 };
@@ -57,7 +59,7 @@ export async function commandsDone({ plane }: PlaneHarness): Promise<void> {
 
 /** The rows of lookups that are not 0, without their common name. */
 export function lookupCounts({ plane }: PlaneHarness): Record<string, number> {
-  const names = ['asked', 'missing', 'missed', 'limited', 'crowded'] as const;
+  const names = ['asked', 'missing', 'missed', 'limited', 'crowded', 'share', 'evicted'] as const;
   const rows = names.map((name) => [name, plane.counters.read(`lookups:${name}`)] as const);
   return Object.fromEntries(rows.filter(([, count]) => count > 0));
 }

@@ -98,13 +98,13 @@ export class PlaneHarness implements PlaneEvents {
     return (this.target as Target).port;
   }
 
-  wire(tls?: ConnectionOptions): Promise<Wire> {
-    return Wire.open({ ...(this.target as Target), ...(tls && { tls }) });
+  wire(tls?: ConnectionOptions, from?: string): Promise<Wire> {
+    return Wire.open({ ...(this.target as Target), ...(tls && { tls }), from });
   }
 
   /** A client that has sent its login, and the plane's report of it. */
   async loggingIn(options: ClientOptions = {}): Promise<{ client: DerpClient; login: Login }> {
-    const client = new DerpClient(await this.wire(options.tls), this.keys.publicKey, options);
+    const client = new DerpClient(await this.wire(options.tls, options.from), this.keys.publicKey, options);
     client.wire.write(client.head, client.clientInfo);
     client.readFrames();
     await client.expect('ServerKey');

@@ -22,7 +22,9 @@ const IMPATIENCE = 2_000;
 /** What a trace has to have met: an event that never happened was not tested. */
 const WANTED = [
   ...['connect', 'close', 'send', 'arrive', 'route', 'missing', 'unroute', 'gone', 'rush', 'cut', 'policy', 'heard'],
-  ...['asked', 'missing', 'missed', 'limited', 'crowded'].map((name) => `lookups:${name}`),
+  ...['asked', 'missing', 'missed', 'limited', 'crowded', 'share', 'evicted', 'inherited'].map(
+    (name) => `lookups:${name}`,
+  ),
   ...['unknown_dest', 'unknown_dest_on_fwd', 'queue_head', 'mesh_down'].map((why) => `packets_dropped:${why}:disco`),
   'packets_forwarded_out',
 ];
@@ -90,6 +92,7 @@ describe('these tests can fail', () => {
     'a departure that is not reported': commands(() => ({ gone: () => {} })),
     'a packet more that waits': policy(({ queueDepth }) => ({ queueDepth: queueDepth + 1 })),
     'a key more that is asked for': bounds({ keys: BOUNDS.keys + 1 }),
+    'a key more of one address': bounds({ keysPerAddress: BOUNDS.share + 1 }),
     'a lookup more than a client may cause': bounds({ burst: BOUNDS.burst + 1 }),
     'a known miss more': bounds({ misses: BOUNDS.misses + 1 }),
     'misses that end': bounds({ missTime: 0 }),

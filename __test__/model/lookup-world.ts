@@ -6,7 +6,7 @@ import type { Link, Name } from './lookup-steps.js';
 import type { Kind } from './packet.js';
 
 /** Bounds that a trace meets. */
-export const BOUNDS = { depth: 4, burst: 3, keys: 3, misses: 2 } as const;
+export const BOUNDS = { depth: 4, burst: 4, keys: 4, share: 3, misses: 2 } as const;
 
 /** A receiver: a client here, the mesh peer that forwards packets, or a link. */
 export type Receiver = Name | 'M' | Link;
@@ -35,6 +35,12 @@ interface Here {
   readonly sources: Set<Name>;
 }
 
+/** A key that is asked for: what waits, and the connection that it counts for. Every connection is an address of its own. */
+interface Asked {
+  by: number | undefined;
+  waiting: Sent[];
+}
+
 export class LookupWorld {
   /** What counters have to say, by the names of their rows. */
   readonly counts = new Map<string, number>();
@@ -44,7 +50,11 @@ export class LookupWorld {
   private readonly here = new Map<Name, Here>();
   private readonly routes = new Map<Name, Link>();
   private readonly open = new Set<Link>([1, 2]);
-  private readonly asked = new Map<Name, Sent[]>();
+  private readonly asked = new Map<Name, Asked>();
+  /** The numbers of connections that ask for keys: those that ask for about as many in the order in which they came to that. */
+  private readonly askers = new Map<number, number>();
+  /** Keys in the order in which they came to count for a connection. */
+  private readonly owned: Name[] = [];
   private misses: Name[] = [];
   private isOn = true;
 
@@ -58,7 +68,8 @@ export class LookupWorld {
 
   /** How many packets of a kind wait for a key; undefined if it is not asked for. */
   waiting(name: Name, kind: Kind): number | undefined {
-    return this.asked.get(name)?.filter((sent) => sent.kind === kind).length;
+    const asked = this.asked.get(name);
+    return asked?.by === undefined ? undefined : asked.waiting.filter((sent) => sent.kind === kind).length;
   }
 
   connect(name: Name, number: number): void {
@@ -93,7 +104,8 @@ export class LookupWorld {
     }
     const link = this.routes.get(to);
     if (link !== undefined) return this.over(link, sent);
-    return this.isAsked(to, this.here.get(sent.source) as Here) ? this.wait(sent) : this.lose(sent);
+    const [isAsked, dues] = this.ask(to, this.here.get(sent.source) as Here);
+    return [...dues, ...(isAsked ? this.wait(sent) : this.lose(sent))];
   }
 
   /** A packet that the mesh peer forwards. */
@@ -137,24 +149,86 @@ export class LookupWorld {
 
   /** The plane ends: what waits is dropped. */
   end(): void {
-    for (const sent of [...this.asked.values()].flat()) this.drop(sent, 'unknown_dest');
+    for (const { waiting } of this.asked.values()) for (const sent of waiting) this.drop(sent, 'unknown_dest');
   }
 
-  private isAsked(name: Name, sender: Here): boolean {
-    if (!this.isOn) return false;
-    if (this.misses.includes(name)) return this.count('lookups:missed');
-    if (this.asked.has(name)) return true;
-    if (this.asked.size >= BOUNDS.keys) return this.count('lookups:crowded');
-    if (sender.tokens === 0) return this.count('lookups:limited');
-    sender.tokens -= 1;
-    this.asked.set(name, []);
-    this.lookups.push(name);
-    this.count('lookups:asked');
-    return true;
+  /** Whether the packet waits, and what is due to those that make room. */
+  private ask(name: Name, sender: Here): [boolean, Due[]] {
+    const lose = (why: string): [boolean, Due[]] => [this.count(`lookups:${why}`), []];
+    if (!this.isOn) return [false, []];
+    if (this.misses.includes(name)) return lose('missed');
+    const known = this.asked.get(name);
+    if (known?.by !== undefined) return [true, []];
+    const held = this.heldBy(sender.number);
+    if (held >= BOUNDS.share) return lose('share');
+    const owned = [...this.asked.values()].filter(({ by }) => by !== undefined).length;
+    const isFull = owned >= BOUNDS.keys;
+    const mayEvict = this.asked.size - owned < BOUNDS.keys && digits(this.heldBy(this.largest())) > digits(held + 1);
+    if (isFull && !mayEvict) return lose('crowded');
+    if (!known && sender.tokens === 0) return lose('limited');
+    if (!known) {
+      sender.tokens -= 1;
+      this.lookups.push(name);
+      this.count('lookups:asked');
+    }
+    const dues = isFull ? this.evict() : [];
+    const asked = known ?? { by: undefined, waiting: [] };
+    this.asked.set(name, asked);
+    this.own(name, asked, sender.number);
+    return [true, dues];
+  }
+
+  private heldBy(number: number): number {
+    return this.owned.filter((name) => this.asked.get(name)?.by === number).length;
+  }
+
+  /** Of the connections with the most digits, the one that has had so many for longest. */
+  private largest(): number {
+    const most = Math.max(0, ...this.askers.values());
+    return [...this.askers].find(([, of]) => of === most)?.[0] ?? 0;
+  }
+
+  private own(name: Name, asked: Asked, by: number): void {
+    asked.by = by;
+    this.owned.push(name);
+    this.rank(by);
+  }
+
+  private disown(name: Name, asked: Asked): void {
+    const { by } = asked;
+    asked.by = undefined;
+    if (by === undefined) return;
+    this.owned.splice(this.owned.indexOf(name), 1);
+    this.rank(by);
+  }
+
+  private rank(number: number): void {
+    const of = digits(this.heldBy(number));
+    if (this.askers.get(number) === of) return;
+    this.askers.delete(number);
+    if (of > 0) this.askers.set(number, of);
+  }
+
+  private evict(): Due[] {
+    for (;;) {
+      const largest = this.largest();
+      const name = this.owned.find((owned) => this.asked.get(owned)?.by === largest) as Name;
+      const asked = this.asked.get(name) as Asked;
+      const most = this.heldBy(largest) - 1;
+      const heir = asked.waiting.find(({ sender }) => sender !== largest && this.heldBy(sender) < most)?.sender;
+      this.disown(name, asked);
+      if (heir !== undefined) {
+        this.count('lookups:inherited');
+        this.own(name, asked, heir);
+        continue;
+      }
+      this.count('lookups:evicted');
+      return this.loseAll(name, asked.waiting.splice(0));
+    }
   }
 
   private wait(sent: Sent): Due[] {
-    const waiting = this.asked.get(sent.to) as Sent[];
+    const { waiting } = this.asked.get(sent.to) as Asked;
     waiting.push(sent);
     const ofKind = waiting.filter(({ kind }) => kind === sent.kind);
     const [oldest] = ofKind as [Sent];
@@ -165,9 +239,13 @@ export class LookupWorld {
   }
 
   private answer(name: Name): Due[] {
+    if (!this.here.has(name)) this.count('lookups:missing');
+    return this.loseAll(name, this.take(name));
+  }
+
+  private loseAll(name: Name, all: readonly Sent[]): Due[] {
     const isHere = this.here.has(name);
-    if (!isHere) this.count('lookups:missing');
-    return this.take(name).flatMap((sent) => {
+    return all.flatMap((sent) => {
       if (!isHere) return this.lose(sent);
       this.drop(sent, 'unknown_dest');
       return [];
@@ -189,9 +267,11 @@ export class LookupWorld {
   }
 
   private take(name: Name): Sent[] {
-    const waiting = this.asked.get(name) ?? [];
+    const asked = this.asked.get(name);
+    if (!asked) return [];
+    this.disown(name, asked);
     this.asked.delete(name);
-    return waiting;
+    return asked.waiting;
   }
 
   private forgetMiss(name: Name): void {
@@ -206,6 +286,11 @@ export class LookupWorld {
     this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
     return false;
   }
+}
+
+/** Binary digits: the plane finds the one with the most by them. */
+function digits(count: number): number {
+  return count === 0 ? 0 : count.toString(2).length;
 }
 
 /** Packets of one connection to one key keep their order, within each kind. */

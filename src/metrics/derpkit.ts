@@ -74,9 +74,11 @@ function lookups(counters: MetricSources['counters']): Record<string, number> {
   return {
     asked: counters['lookups:asked'],
     crowded: counters['lookups:crowded'],
+    evicted: counters['lookups:evicted'],
     limited: counters['lookups:limited'],
     missed: counters['lookups:missed'],
     missing: counters['lookups:missing'],
+    share: counters['lookups:share'],
   };
 }
 

@@ -163,6 +163,10 @@ export interface Counters extends Readonly<Record<DropCounter | FailureCounter, 
   readonly 'lookups:limited': number;
   /** Packets to an unknown key that were dropped because too many keys, or too many bytes, waited for answers. */
   readonly 'lookups:crowded': number;
+  /** Packets to an unknown key that were dropped because too many keys, or bytes, of their address waited for answers. */
+  readonly 'lookups:share': number;
+  /** Lookups, and single packets that waited, that made room for those of an address with fewer. */
+  readonly 'lookups:evicted': number;
 }
 
 /** The name of a counter; its labels follow behind colons. */

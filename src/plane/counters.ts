@@ -98,6 +98,8 @@ const PLAIN_COUNTERS = [
   'lookups:missed',
   'lookups:limited',
   'lookups:crowded',
+  'lookups:share',
+  'lookups:evicted',
 ] as const;
 
 /** The numeric labels of `write_frames`; the last label, `more`, has no number. */

@@ -42,3 +42,14 @@ export class Networks {
     return version !== 0 && this.lists[family].check(text, family);
   }
 }
+
+/** Names the shares of addresses, as the networks say that are exempt now. */
+export class ShareNames {
+  private exempt = new Networks([]);
+
+  /** The name of an address's share; empty for an exempt or unknown address. */
+  of(address: string, exempt: readonly string[]): string {
+    if (exempt !== this.exempt.of) this.exempt = new Networks(exempt);
+    return this.exempt.has(address) ? '' : networkOf(address);
+  }
+}

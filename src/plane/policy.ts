@@ -73,13 +73,24 @@ export interface PlanePolicy {
  * 1. The key is a known miss: the packet is dropped as without lookups (`unknown_dest`; NotHere for a disco packet, within
  *    {@link PlanePolicy.notHere}). Counted `lookups:missed`.
  * 2. The plane has asked for the key: the packet waits behind the others of the key.
- * 3. The plane asks for `keys` keys already: dropped as by rule 1. Counted `lookups:crowded`.
- * 4. The connection has no token: dropped as by rule 1. Counted `lookups:limited`.
- * 5. The plane raises `lookup`, counted `lookups:asked`, and the packet waits.
+ * 3. The packet's address asks for `keysPerAddress` keys already: dropped as by rule 1. Counted `lookups:share`.
+ * 4. The plane asks for `keys` keys already, and none makes room: dropped as by rule 1. Counted `lookups:crowded`.
+ * 5. The connection has no token: dropped as by rule 1. Counted `lookups:limited`.
+ * 6. The plane raises `lookup`, counted `lookups:asked`, and the packet waits.
+ *
+ * Addresses are those of {@link PlaneLimits.perAddress}; a connection whose address is exempt or unknown counts as an address
+ * of its own. A key counts for the address of the packet that has caused the lookup. Where all `keys` are taken, the address
+ * that asks for the most makes room, if the number of its keys has more binary digits than the newcomer's would have: the
+ * first one that has come to as many digits. What waits for its oldest key is dropped as by rule 1, counted
+ * `lookups:evicted`; but if a packet of an address waits there that asks for at least two fewer, the key counts for that one
+ * from then on, and the next one is looked at. The answer for an evicted key is still to come: a packet to it starts at rule
+ * 3, takes no token, and raises nothing. At most `keys` keys are evicted and not answered.
  *
  * Of each key and kind (disco, other), at most {@link PlanePolicy.queueDepth} packets wait; the oldest one makes room,
- * reason `queue_head`. A packet that would take all waiting packets above `bytes` is dropped as by rule 1, counted
- * `lookups:crowded`; its key stays asked for. A disco packet takes its token of `notHere` when it begins to wait.
+ * reason `queue_head`. A packet that would take those of its address above `bytesPerAddress` is dropped as by rule 1, counted
+ * `lookups:share`. Where all waiting packets would take more than `bytes`, the address with the most bytes makes room as it
+ * does for keys, packet by packet from its oldest one; if it does not, the new packet is dropped as by rule 1, counted
+ * `lookups:crowded`. The key of a dropped packet stays asked for. A disco packet takes its token of `notHere` when it begins to wait.
  *
  * Packets wait even after their sender has ended. A tap shows them once it is known what becomes of them. `admit` makes its
  * key no known miss; what waits for the key is dropped when the answer comes. A policy without lookups answers all lookups
@@ -95,8 +106,12 @@ export interface PlaneLookups {
   readonly burst: number;
   /** Keys that the plane may ask for at the same time. */
   readonly keys: number;
+  /** The most keys of one address among them. */
+  readonly keysPerAddress: number;
   /** Memory of all packets that wait for answers. */
   readonly bytes: number;
+  /** The most memory of packets of one address. */
+  readonly bytesPerAddress: number;
   /** Known misses: keys that `missing` has answered. Above this number, the oldest one is forgotten. */
   readonly misses: number;
   /** How long a key stays a known miss. */

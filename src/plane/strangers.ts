@@ -5,7 +5,7 @@
  * does, once it has had {@link LEAST}: if one address opens many connections at once, the first ones succeed. Every
  * operation takes constant time. `crates/derp-net/src/state/strangers` does the same for the native plane.
  */
-import { Networks, networkOf } from './networks.js';
+import { ShareNames } from './networks.js';
 import type { PeerAddress } from './plane.js';
 
 /** Milliseconds that a stranger has before another connection of its address can replace it. */
@@ -56,7 +56,7 @@ export class Pool {
 
 export class Strangers {
   private readonly shares = new Map<string, Row>();
-  private exempt = new Networks([]);
+  private readonly names = new ShareNames();
 
   constructor(private readonly owner: StrangersOwner) {}
 
@@ -116,9 +116,7 @@ export class Strangers {
 
   /** The name of an address's share; empty for an exempt or unknown address. */
   private shareOf(address: string): string {
-    const { exempt } = this.owner.limits();
-    if (exempt !== this.exempt.of) this.exempt = new Networks(exempt);
-    return this.exempt.has(address) ? '' : networkOf(address);
+    return this.names.of(address, this.owner.limits().exempt);
   }
 
   private refuse(why: Full, peer: PeerAddress): undefined {

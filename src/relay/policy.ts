@@ -28,8 +28,12 @@ export const LOOKUPS: PlaneLookups = {
   burst: 1000,
   // 40 ms of lookups of a thousand clients, each at its limit.
   keys: 4096,
+  // A sixteenth: what another address asks for waits behind so many at most, for some tens of milliseconds.
+  keysPerAddress: 256,
   // Three thousand packets of 1400 B.
   bytes: 4 << 20,
+  // A quarter: memory delays no other address.
+  bytesPerAddress: 1 << 20,
   // As many as 327 clients at their limit cause while one is known.
   misses: 65536,
   // A client that connects elsewhere is reachable after this time.

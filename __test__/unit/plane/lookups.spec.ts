@@ -29,6 +29,7 @@ function stray(name: string, destination = KEY, length = 100): WaitingStray {
   return {
     source: SOURCE,
     destination,
+    asker: 'a',
     disco: name.startsWith('disco'),
     packet: Buffer.alloc(length),
     found: () => void log.push(`${name} found`),
@@ -37,7 +38,7 @@ function stray(name: string, destination = KEY, length = 100): WaitingStray {
 }
 
 it('packets leave in the order in which they came, whatever their kind', () => {
-  lookups.ask(KEY);
+  lookups.ask(KEY, 'a', LOOKUPS);
   for (const name of ['other 1', 'disco 1', 'other 2']) expect(lookups.push(stray(name), 2)).toBeUndefined();
   lookups.found(KEY);
   lookups.found(KEY);
@@ -45,8 +46,8 @@ it('packets leave in the order in which they came, whatever their kind', () => {
 });
 
 it('the oldest packet of the kind goes when there is one too many, and only of this key', () => {
-  lookups.ask(KEY);
-  lookups.ask(OTHER);
+  lookups.ask(KEY, 'a', LOOKUPS);
+  lookups.ask(OTHER, 'a', LOOKUPS);
   const [first, second] = [stray('other 1'), stray('other 2')];
   expect(lookups.push(stray('disco 1'), 1)).toBeUndefined();
   expect(lookups.push(first, 1)).toBeUndefined();
@@ -56,13 +57,14 @@ it('the oldest packet of the kind goes when there is one too many, and only of t
 });
 
 it('the memory of packets is counted while they wait', () => {
-  lookups.ask(KEY);
-  lookups.ask(OTHER);
+  lookups.ask(KEY, 'a', LOOKUPS);
+  lookups.ask(OTHER, 'a', LOOKUPS);
   lookups.push(stray('other 1'), 1);
   const one = lookups.bytes;
   expect(one).toBeGreaterThan(100);
-  expect(lookups.hasRoom(stray('other 2'), 2 * one)).toBe(true);
-  expect(lookups.hasRoom(stray('other 2'), 2 * one - 1)).toBe(false);
+  const roomIn = (bytes: number) => lookups.makeRoom(stray('other 2'), 'a', { ...LOOKUPS, bytes });
+  expect(roomIn(2 * one)).toBeUndefined();
+  expect(roomIn(2 * one - 1)).toBe('crowded');
   lookups.push(stray('other 2', KEY, 50), 1);
   expect(lookups.bytes).toBe(one - 50);
   lookups.push(stray('other 3', OTHER), 1);
@@ -74,7 +76,7 @@ it('the memory of packets is counted while they wait', () => {
 });
 
 it('a key that has a connection by then is no miss', () => {
-  lookups.ask(KEY);
+  lookups.ask(KEY, 'a', LOOKUPS);
   lookups.push(stray('disco'), 1);
   here.add(KEY);
   lookups.missing(KEY);
@@ -84,7 +86,7 @@ it('a key that has a connection by then is no miss', () => {
 });
 
 it('the end of lookups answers all keys, and keeps no miss', () => {
-  for (const key of [KEY, OTHER]) lookups.ask(key);
+  for (const key of [KEY, OTHER]) lookups.ask(key, 'a', LOOKUPS);
   lookups.push(stray('disco'), 1);
   lookups.missing(keyOf(9));
   lookups.stop();

@@ -16,7 +16,9 @@ use far::{Far, Peer, Target, change, end_of, gone, open, present, target};
 use support::{Client, LONG, Relay, policy, secret, until};
 
 fn bounds() -> LookupBounds {
-    LookupBounds { rate: Rate { per_second: 1e-9, burst: 10.0 }, keys: 8, bytes: 1 << 20, misses: 8, miss_time: LONG }
+    let rate = Rate { per_second: 1e-9, burst: 10.0 };
+    let (keys_per_address, bytes_per_address) = (8, 1 << 20);
+    LookupBounds { rate, keys: 8, keys_per_address, bytes: 1 << 20, bytes_per_address, misses: 8, miss_time: LONG }
 }
 
 fn on_demand() -> Policy {

@@ -181,6 +181,10 @@ plain_counters! {
     LOOKUPS_LIMITED "lookups:limited",
     /// Packets to unknown keys while too many keys, or bytes, waited for answers.
     LOOKUPS_CROWDED "lookups:crowded",
+    /// Packets to unknown keys while too many keys, or bytes, of their address waited for answers.
+    LOOKUPS_SHARE "lookups:share",
+    /// Lookups, and packets that waited, that have made room for those of an address with fewer.
+    LOOKUPS_EVICTED "lookups:evicted",
     /// TLS handshakes for a server name that no certificate is for.
     HANDSHAKES_FAILED_UNKNOWN_NAME "handshakes_failed:unknown_name",
     /// TLS handshakes without a server name, where no certificate is for such.

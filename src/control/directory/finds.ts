@@ -4,8 +4,11 @@ import { DirectoryError, type DirectoryTrouble, isLater, type Place } from './di
 
 /** Milliseconds for an answer, and for later answers that are better. */
 export const PATIENCE = 1_000;
-/** Questions under way at once, those that wait for their turn, and answered ones that may get a better answer. */
-export const MOST_FINDS = { asked: 1_024, waiting: 4_096, answered: 8_192 } as const;
+/**
+ * Questions under way at once, those that wait for their turn, and answered ones that may get a better answer. All that the
+ * plane may ask for are under way at once: one that waited would wait for the slowest answers of others.
+ */
+export const MOST_FINDS = { asked: 8_192, waiting: 4_096, answered: 8_192 } as const;
 
 export interface FindParts {
   /** Asks. The answer comes with the token. */

@@ -1,4 +1,5 @@
 import type { CounterName, WritableCounters } from '../counters.js';
+import { Rank, Ranks } from './ranks.js';
 
 /** What a budget bounds, and what happens when there is more. */
 export interface BudgetRules<Holder> {
@@ -14,33 +15,12 @@ export interface BudgetRules<Holder> {
   relieve(holder: Holder, excess: number): void;
 }
 
-/** A holder's amount: an element of the list of its class. */
-export interface Share<Holder> {
-  readonly holder: Holder;
-  amount: number;
-  size: number;
-  older: Share<Holder> | undefined;
-  newer: Share<Holder> | undefined;
-}
+/** A holder's amount, which the budget knows. */
+export type Share<Holder> = Rank<Holder>;
 
-interface Class<Holder> {
-  oldest: Share<Holder> | undefined;
-  newest: Share<Holder> | undefined;
-}
-
-/**
- * How much of something all connections hold together, and which of them holds the most.
- *
- * To find that connection must cost an attacker more than the relay, so nothing is sorted or searched. Each holder
- * stands in the list for the number of binary digits of its amount; the largest holder is the oldest in the highest
- * list that is not empty. It holds more than half of what any other holder does. Counting, moving and finding take
- * constant time, whatever the number of holders.
- */
+/** How much of something all connections hold together, and which of them holds the most. */
 export class Budget<Holder> {
-  private readonly classes: Class<Holder>[] = Array.from({ length: 33 }, () => ({
-    oldest: undefined,
-    newest: undefined,
-  }));
+  private readonly ranks = new Ranks<Holder>();
   private total = 0;
 
   constructor(
@@ -55,23 +35,17 @@ export class Budget<Holder> {
   set(share: Share<Holder> | undefined, holder: Holder, amount: number): Share<Holder> | undefined {
     const counted = amount > this.rules.free ? amount : 0;
     if (!share && counted === 0) return undefined;
-    const known = share ?? { holder, amount: 0, size: 0, older: undefined, newer: undefined };
+    const known = share ?? new Rank(holder);
     this.total += counted - known.amount;
     this.counters.add(this.rules.counters.held, counted - known.amount);
-    known.amount = counted;
-    const size = 32 - Math.clz32(Math.min(counted, this.rules.alike ?? counted));
-    if (size !== known.size) {
-      if (known.size > 0) this.unlink(known);
-      known.size = size;
-      if (size > 0) this.link(known);
-    }
+    this.ranks.set(known, counted, this.rules.alike);
     return counted > 0 ? known : undefined;
   }
 
   /** Makes the largest holders give back what exceeds the limit. The caller of {@link set} may be one of them. */
   relieve(): void {
     for (let excess = this.excess(); excess > 0; ) {
-      const largest = this.largest();
+      const largest = this.ranks.largest()?.holder;
       if (!largest) return;
       this.counters.add(this.rules.counters.over);
       this.rules.relieve(largest, excess);
@@ -84,28 +58,5 @@ export class Budget<Holder> {
 
   private excess(): number {
     return this.total - this.rules.limit();
-  }
-
-  private largest(): Holder | undefined {
-    return this.classes.findLast(({ oldest }) => oldest)?.oldest?.holder;
-  }
-
-  private link(share: Share<Holder>): void {
-    const list = this.classes[share.size] as Class<Holder>;
-    share.older = list.newest;
-    if (list.newest) list.newest.newer = share;
-    else list.oldest = share;
-    list.newest = share;
-  }
-
-  private unlink(share: Share<Holder>): void {
-    const list = this.classes[share.size] as Class<Holder>;
-    const { older, newer } = share;
-    if (older) older.newer = newer;
-    else list.oldest = newer;
-    if (newer) newer.older = older;
-    else list.newest = older;
-    share.older = undefined;
-    share.newer = undefined;
   }
 }

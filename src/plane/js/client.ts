@@ -10,6 +10,8 @@ import type { Table } from './table.js';
 /** A connection, as the sessions of other connections and the table see it. */
 export interface Client {
   readonly id: ConnectionId;
+  /** The address of its other end; empty if that is not known. */
+  readonly address: string;
   /** The client may forward, watch, and close peers. */
   readonly mesh: boolean;
   readonly egress: Egress;

@@ -123,6 +123,10 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     );
   }
 
+  get address(): string {
+    return this.arrival.peer.address;
+  }
+
   get key(): NodeKey | undefined {
     return this.login?.key;
   }

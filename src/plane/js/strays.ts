@@ -12,6 +12,8 @@ import { Wheel } from './wheel.js';
 export class Strays {
   private notHere: TokenBucket | undefined;
   private asking: TokenBucket | undefined;
+  /** In whose share its lookups count, while these networks are exempt. */
+  private asker: { readonly name: string; readonly exempt: readonly string[] } | undefined;
 
   constructor(
     private readonly client: Client,
@@ -24,8 +26,11 @@ export class Strays {
     const { lookups } = this.context.policy;
     if (!lookups || !this.isAskedFor(stray.destination, lookups)) {
       this.dropUnknown(stray, 'unknown_dest', stray.disco);
-    } else if (!this.context.lookups.hasRoom(stray, lookups.bytes)) {
-      this.count('lookups:crowded');
+      return;
+    }
+    const refusal = this.context.lookups.makeRoom(stray, this.askerName, lookups);
+    if (refusal) {
+      this.count(`lookups:${refusal}`);
       this.dropUnknown(stray, 'unknown_dest', stray.disco);
     } else this.wait(stray);
   }
@@ -55,11 +60,16 @@ export class Strays {
     const now = Wheel.now();
     if (lookups.misses.has(key, now, limits.missTime)) return this.count('lookups:missed');
     if (lookups.isAsked(key)) return true;
-    if (lookups.size >= limits.keys) return this.count('lookups:crowded');
-    this.asking ??= new TokenBucket(limits.perSecond, limits.burst, now);
-    if (!this.asking.take(1, now)) return this.count('lookups:limited');
-    this.count('lookups:asked');
-    lookups.ask(key);
+    const refusal = lookups.refuses(this.askerName, limits);
+    if (refusal) return this.count(`lookups:${refusal}`);
+    const isOpen = lookups.isOpen(key);
+    if (!isOpen) {
+      this.asking ??= new TokenBucket(limits.perSecond, limits.burst, now);
+      if (!this.asking.take(1, now)) return this.count('lookups:limited');
+      this.count('lookups:asked');
+    }
+    lookups.ask(key, this.askerName, limits);
+    if (isOpen) return true;
     events.raise(
       (to) => to.lookup(key),
       () => lookups.missing(key),
@@ -67,11 +77,20 @@ export class Strays {
     return true;
   }
 
+  private get askerName(): string {
+    const { exempt } = this.context.policy.limits;
+    const { client, context } = this;
+    if (this.asker?.exempt !== exempt)
+      this.asker = { name: context.lookups.askerOf(client.address, client.id), exempt };
+    return this.asker.name;
+  }
+
   private wait(stray: Stray): void {
     const isOwed = stray.disco && this.takesNotHere();
     const guard = (act: () => void) => this.context.barrier.run('a waiting packet', act, () => this.client.fail());
     const waiting: WaitingStray = {
       ...stray,
+      asker: this.askerName,
       // The frame is a part of a read, which is larger.
       packet: Buffer.from(stray.packet),
       found: () => guard(() => this.found(waiting)),

@@ -54,7 +54,8 @@ struct Shard<T> {
     asked: AtomicBool,
 }
 
-struct Lists<T> {
+/// Holders in lists by the number of binary digits of their amounts.
+pub(crate) struct Lists<T> {
     entries: Slab<Entry<T>>,
     ends: [Ends; CLASSES],
 }
@@ -149,8 +150,13 @@ impl<T: Copy> Ledger<T> {
     /// The list of those with this amount; 0 for none.
     fn class(&self, amount: u32) -> usize {
         let alike = u32::try_from(self.rules.alike).unwrap_or(u32::MAX);
-        (u32::BITS - amount.min(alike).leading_zeros()) as usize
+        digits(amount.min(alike) as usize)
     }
+}
+
+/// The binary digits of an amount, which is less than 2^32.
+pub(crate) fn digits(amount: usize) -> usize {
+    (u32::BITS - u32::try_from(amount).unwrap_or(u32::MAX).leading_zeros()) as usize
 }
 
 impl<T> Default for Lists<T> {
@@ -160,7 +166,8 @@ impl<T> Default for Lists<T> {
 }
 
 impl<T: Copy> Lists<T> {
-    fn append(&mut self, class: usize, holder: T) -> u32 {
+    /// Adds a holder to those with so many digits. Returns its position.
+    pub(crate) fn append(&mut self, class: usize, holder: T) -> u32 {
         let older = self.ends[class].newest;
         let position = self.entries.insert(Entry { holder, older, newer: NOWHERE }) as u32;
         match self.entries.get_mut(older as usize) {
@@ -171,7 +178,8 @@ impl<T: Copy> Lists<T> {
         position
     }
 
-    fn take(&mut self, class: usize, position: u32) {
+    /// Takes one away from them.
+    pub(crate) fn take(&mut self, class: usize, position: u32) {
         let Some(Entry { older, newer, .. }) = self.entries.try_remove(position as usize) else { return };
         match self.entries.get_mut(older as usize) {
             Some(entry) => entry.newer = newer,
@@ -191,7 +199,8 @@ impl<T: Copy> Lists<T> {
         self.ends.iter().rposition(|ends| ends.oldest != NOWHERE).unwrap_or(0)
     }
 
-    fn largest(&self) -> Option<T> {
+    /// The oldest of those with the most digits.
+    pub(crate) fn largest(&self) -> Option<T> {
         let oldest = self.ends[self.highest()].oldest;
         self.entries.get(oldest as usize).map(|entry| entry.holder)
     }

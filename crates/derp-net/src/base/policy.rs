@@ -4,12 +4,13 @@
 //! the order of [`Policy::rows`], so that there is no third list of them.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use derp_proto::key::NodeKey;
 use derp_proto::token_bucket::Rate;
 
-use crate::base::network::Prefix;
+use crate::base::network::{Network, Prefix};
 
 /// Clients on the relay's own machine, be they behind a proxy there, are no strangers of one address.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
@@ -22,8 +23,12 @@ pub struct LookupBounds {
     pub rate: Rate,
     /// Keys that may be asked for at the same time.
     pub keys: usize,
+    /// How many of them one address may ask for.
+    pub keys_per_address: usize,
     /// Memory of all packets that wait for answers.
     pub bytes: usize,
+    /// Memory of those of one address.
+    pub bytes_per_address: usize,
     /// Keys that are known to be nowhere.
     pub misses: usize,
     /// How long they are.
@@ -158,8 +163,8 @@ policy! {
     /// PeerGone frames to one connection about peers that are not here.
     not_here: Rate = Rate { per_second: 1.0, burst: 3.0 }, "notHere.perSecond", "notHere.burst";
     /// The bounds of lookups; `None` if packets to unknown keys are dropped at once.
-    lookups: Option<LookupBounds> = None, "lookups.perSecond", "lookups.burst", "lookups.keys", "lookups.bytes",
-        "lookups.misses", "lookups.missTime";
+    lookups: Option<LookupBounds> = None, "lookups.perSecond", "lookups.burst", "lookups.keys",
+        "lookups.keysPerAddress", "lookups.bytes", "lookups.bytesPerAddress", "lookups.misses", "lookups.missTime";
     /// Connections that each worker's TLS listeners take; `None` for any number.
     accept: Option<Rate> = None, "acceptRate.perSecond", "acceptRate.burst";
     /// Bytes of frames that one connection may send; `None` for any number.
@@ -185,6 +190,11 @@ impl Policy {
         let _ = getrandom::fill(&mut random);
         let share = f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX);
         now + self.keep_alive + self.keep_alive_jitter.mul_f64(share)
+    }
+
+    /// In whose share a connection from this address counts; `None` if the address is exempt, or not known.
+    pub(crate) fn share_of(&self, peer: IpAddr) -> Option<Network> {
+        if self.exempt.iter().any(|prefix| prefix.contains(peer)) { None } else { Network::of(peer) }
     }
 }
 
@@ -256,16 +266,19 @@ impl Crossing for Option<LookupBounds> {
         Some(LookupBounds {
             rate: Option::read(&numbers[..2])?,
             keys: Crossing::read(&numbers[2..]),
-            bytes: Crossing::read(&numbers[3..]),
-            misses: Crossing::read(&numbers[4..]),
-            miss_time: Crossing::read(&numbers[5..]),
+            keys_per_address: Crossing::read(&numbers[3..]),
+            bytes: Crossing::read(&numbers[4..]),
+            bytes_per_address: Crossing::read(&numbers[5..]),
+            misses: Crossing::read(&numbers[6..]),
+            miss_time: Crossing::read(&numbers[7..]),
         })
     }
 
     fn write(&self, numbers: &mut Vec<f64>) {
-        let Some(bounds) = self else { return numbers.extend([f64::NAN; 6]) };
+        let Some(bounds) = self else { return numbers.extend([f64::NAN; 8]) };
         bounds.rate.write(numbers);
-        [bounds.keys, bounds.bytes, bounds.misses].iter().for_each(|count| count.write(numbers));
+        let LookupBounds { keys, keys_per_address, bytes, bytes_per_address, misses, .. } = bounds;
+        [keys, keys_per_address, bytes, bytes_per_address, misses].iter().for_each(|count| count.write(numbers));
         bounds.miss_time.write(numbers);
     }
 }

@@ -15,7 +15,7 @@ use crate::base::policy::LookupBounds;
 use crate::conn::Conn;
 use crate::egress::{Frame, PacketInfo};
 use crate::hub::ctx::Ctx;
-use crate::state::lookups::WaitingPacket;
+use crate::state::lookups::{Left, WaitingPacket};
 use crate::state::tap::Tapped;
 
 impl Ctx<'_> {
@@ -62,6 +62,18 @@ impl Ctx<'_> {
     pub(crate) fn end_lookups(self) {
         for (key, packets) in self.lookups.bound(None) {
             self.drop_waiting(&key, &packets, DropReason::UnknownDest);
+        }
+    }
+
+    /// Lookups, or single packets, have made room for those of another address.
+    pub(crate) fn evict(self, evicted: &[Left]) {
+        for (key, packets) in evicted {
+            self.counters.add(Counter::LOOKUPS_EVICTED, 1);
+            if self.is_here(key) {
+                self.drop_waiting(key, packets, DropReason::UnknownDest);
+            } else {
+                self.refuse(key, packets);
+            }
         }
     }
 
@@ -118,9 +130,14 @@ impl Ctx<'_> {
         }
     }
 
-    /// The key is nowhere: senders of discovery packets are told.
+    /// The key is nowhere.
     fn deny(self, key: &NodeKey, packets: &[WaitingPacket]) {
         self.counters.add(Counter::LOOKUPS_MISSING, 1);
+        self.refuse(key, packets);
+    }
+
+    /// Packets will not go anywhere, and senders of discovery packets are told.
+    fn refuse(self, key: &NodeKey, packets: &[WaitingPacket]) {
         self.drop_waiting(key, packets, DropReason::UnknownDest);
         let not_here = frame::peer_gone(key, PeerGoneReason::NotHere);
         for conn in packets.iter().filter(|packet| packet.is_answered).filter_map(|packet| self.conn(packet.from)) {

@@ -5,6 +5,7 @@
 mod loom;
 mod misses;
 mod queue;
+mod shares;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -16,8 +17,10 @@ use derp_proto::key::NodeKey;
 use derp_proto::token_bucket::Rate;
 
 use self::misses::Misses;
-use self::queue::Queue;
 pub(crate) use self::queue::{Measure, WaitingPacket};
+use self::queue::{Queue, Waiting};
+pub(crate) use self::shares::Asker;
+use self::shares::Shares;
 use crate::base::policy::LookupBounds;
 use crate::base::sync::Lock;
 
@@ -31,6 +34,16 @@ pub(crate) enum Fate<R> {
     Refused { why: Option<Counter>, asks: bool },
 }
 
+/// A key, and packets that no longer wait for it.
+pub(crate) type Left = (NodeKey, Vec<WaitingPacket>);
+
+/// What [`Lookups::wait`] has decided.
+pub(crate) struct Verdict<R> {
+    pub(crate) fate: Fate<R>,
+    /// Those of other addresses that have made room for the packet: a lookup with all that waited for it, or a single packet.
+    pub(crate) evicted: Vec<Left>,
+}
+
 /// What [`Lookups::wait`] asks of its caller, under the lock.
 pub(crate) trait Sender {
     /// Where packets for the key go.
@@ -38,6 +51,9 @@ pub(crate) trait Sender {
 
     /// Looks for a route once more.
     fn route(&mut self) -> Option<Self::Route>;
+
+    /// In whose share the lookup counts.
+    fn asker(&self) -> Asker;
 
     /// Takes a token of the sending connection, if it has one left.
     fn may_ask(&mut self, rate: Rate) -> bool;
@@ -55,15 +71,28 @@ struct State {
     /// `None` while the policy has no lookups.
     bounds: Option<LookupBounds>,
     /// What waits for each key that the control plane is asked for.
-    asked: HashMap<NodeKey, Queue>,
-    /// What all of it takes.
-    bytes: usize,
+    asked: HashMap<NodeKey, Lookup>,
+    /// Those of `asked` that have an owner, by address.
+    keys: Shares,
+    /// What waits, by the addresses of senders, in bytes.
+    memory: Shares,
+    /// Of the last lookup or packet.
+    last_number: u64,
     misses: Misses,
+}
+
+/// A key that the control plane is asked for.
+#[derive(Default)]
+struct Lookup {
+    /// In whose share it counts, under which number. `None` once it has made room: the answer is still to come, and nothing
+    /// waits for it.
+    owner: Option<(Asker, u64)>,
+    queue: Queue,
 }
 
 impl Lookups {
     /// Replaces the bounds. Without any, everything that waits is handed back, by key, and all misses are forgotten.
-    pub(crate) fn bound(&self, bounds: Option<LookupBounds>) -> Vec<(NodeKey, Vec<WaitingPacket>)> {
+    pub(crate) fn bound(&self, bounds: Option<LookupBounds>) -> Vec<Left> {
         let mut state = self.0.lock();
         state.bounds = bounds;
         if bounds.is_some() {
@@ -71,7 +100,8 @@ impl Lookups {
         }
         let State { asked, .. } = std::mem::take(&mut *state);
         drop(state);
-        asked.into_iter().map(|(key, queue)| (key, queue.into_packets())).collect()
+        let left = asked.into_iter().map(|(key, Lookup { queue, .. })| (key, packets(queue.into_waiting())));
+        left.collect()
     }
 
     /// Decides about a packet to `key` for which no route was found; at most `depth` of its kind wait.
@@ -85,34 +115,14 @@ impl Lookups {
         depth: usize,
         now: Instant,
         sender: &mut S,
-    ) -> Fate<S::Route> {
+    ) -> Verdict<S::Route> {
+        let mut evicted = Vec::new();
         let mut state = self.0.lock();
-        if let Some(route) = sender.route() {
-            return Fate::Routed(route);
-        }
-        let State { bounds, asked, bytes, misses } = &mut *state;
-        let Some(bounds) = bounds else { return Fate::Refused { why: None, asks: false } };
-        let refused = |why| Fate::Refused { why: Some(why), asks: false };
-        if misses.has(key, bounds.miss_time, now) {
-            return refused(Counter::LOOKUPS_MISSED);
-        }
-        let asks = !asked.contains_key(key);
-        if asks {
-            if asked.len() >= bounds.keys {
-                return refused(Counter::LOOKUPS_CROWDED);
-            }
-            if !sender.may_ask(bounds.rate) {
-                return refused(Counter::LOOKUPS_LIMITED);
-            }
-        }
-        let queue = asked.entry(*key).or_default();
-        if *bytes + packet.cost() > bounds.bytes {
-            return Fate::Refused { why: Some(Counter::LOOKUPS_CROWDED), asks };
-        }
-        let evicted = queue.push(sender.packet(), depth);
-        *bytes += packet.cost();
-        *bytes -= evicted.as_ref().map_or(0, |evicted| evicted.measure.cost());
-        Fate::Waits { asks, evicted }
+        let fate = match sender.route() {
+            Some(route) => Fate::Routed(route),
+            None => state.wait(key, packet, depth, now, sender, &mut evicted),
+        };
+        Verdict { fate, evicted }
     }
 
     /// The key has a route, which `enter` enters, behind what has waited: that, it gets. The key is no miss any more.
@@ -142,10 +152,134 @@ impl Lookups {
 }
 
 impl State {
+    fn wait<S: Sender>(
+        &mut self,
+        key: &NodeKey,
+        packet: Measure,
+        depth: usize,
+        now: Instant,
+        sender: &mut S,
+        evicted: &mut Vec<Left>,
+    ) -> Fate<S::Route> {
+        let Some(bounds) = self.bounds else { return Fate::Refused { why: None, asks: false } };
+        if self.misses.has(key, bounds.miss_time, now) {
+            return Fate::Refused { why: Some(Counter::LOOKUPS_MISSED), asks: false };
+        }
+        let asker = sender.asker();
+        let asks = match self.ask(key, asker, &bounds, sender, evicted) {
+            Ok(asks) => asks,
+            Err(why) => return Fate::Refused { why: Some(why), asks: false },
+        };
+        if let Err(why) = self.make_room(asker, packet.cost(), &bounds, evicted) {
+            return Fate::Refused { why: Some(why), asks };
+        }
+        self.last_number += 1;
+        let waiting = Waiting { number: self.last_number, asker, packet: sender.packet() };
+        self.memory.add(asker, waiting.number, *key, packet.cost());
+        let oldest = self.asked.entry(*key).or_default().queue.push(waiting, depth);
+        Fate::Waits { asks, evicted: oldest.map(|oldest| self.release(oldest)) }
+    }
+
+    /// Has the key asked for. Returns whether it was not yet, or what counts that it cannot be.
+    fn ask<S: Sender>(
+        &mut self,
+        key: &NodeKey,
+        asker: Asker,
+        bounds: &LookupBounds,
+        sender: &mut S,
+        evicted: &mut Vec<Left>,
+    ) -> Result<bool, Counter> {
+        let known = self.asked.get(key);
+        if known.is_some_and(|lookup| lookup.owner.is_some()) {
+            return Ok(false);
+        }
+        let asks = known.is_none();
+        let held = self.keys.held(&asker);
+        if held >= bounds.keys_per_address {
+            return Err(Counter::LOOKUPS_SHARE);
+        }
+        let is_full = self.keys.total() >= bounds.keys;
+        // Lookups that have made room are still answered: so many of them may be under way.
+        let may_evict = || self.asked.len() - self.keys.total() < bounds.keys && self.keys.oldest(held + 1).is_some();
+        if is_full && !may_evict() {
+            return Err(Counter::LOOKUPS_CROWDED);
+        }
+        if asks && !sender.may_ask(bounds.rate) {
+            return Err(Counter::LOOKUPS_LIMITED);
+        }
+        if is_full {
+            evicted.extend(self.evict_lookup());
+        }
+        self.own(*key, asker);
+        Ok(asks)
+    }
+
+    /// Makes room for a packet that takes `cost`; an error, which counts it, if there is none.
+    fn make_room(
+        &mut self,
+        asker: Asker,
+        cost: usize,
+        bounds: &LookupBounds,
+        evicted: &mut Vec<Left>,
+    ) -> Result<(), Counter> {
+        let wanted = self.memory.held(&asker) + cost;
+        if wanted > bounds.bytes_per_address {
+            return Err(Counter::LOOKUPS_SHARE);
+        }
+        while self.memory.total() + cost > bounds.bytes {
+            let oldest = self.memory.oldest(wanted);
+            let Some((_, number, key)) = oldest else { return Err(Counter::LOOKUPS_CROWDED) };
+            let Some(waiting) = self.asked.get_mut(&key).and_then(|lookup| lookup.queue.remove(number)) else { break };
+            evicted.push((key, vec![self.release(waiting)]));
+        }
+        Ok(())
+    }
+
+    /// The oldest key of the address that asks for the most makes room. Its answer is still to come.
+    fn evict_lookup(&mut self) -> Option<Left> {
+        loop {
+            let (owner, number, key) = self.keys.oldest(0)?;
+            let lookup = self.asked.get_mut(&key)?;
+            lookup.owner = None;
+            let most = self.keys.held(&owner) - 1;
+            let heir = lookup.queue.first_asker(|asker| *asker != owner && self.keys.held(asker) < most);
+            self.keys.remove(owner, number, 1);
+            match heir {
+                Some(heir) => self.own(key, heir),
+                None => {
+                    let queue = std::mem::take(&mut lookup.queue);
+                    return Some((key, self.release_all(queue)));
+                }
+            }
+        }
+    }
+
+    fn own(&mut self, key: NodeKey, asker: Asker) {
+        self.last_number += 1;
+        self.keys.add(asker, self.last_number, key, 1);
+        self.asked.entry(key).or_default().owner = Some((asker, self.last_number));
+    }
+
     /// The answer for a key has come.
     fn take(&mut self, key: &NodeKey) -> Vec<WaitingPacket> {
-        let packets = self.asked.remove(key).map_or_else(Vec::new, Queue::into_packets);
-        self.bytes -= packets.iter().map(|packet| packet.measure.cost()).sum::<usize>();
-        packets
+        let Some(Lookup { owner, queue }) = self.asked.remove(key) else { return Vec::new() };
+        if let Some((owner, number)) = owner {
+            self.keys.remove(owner, number, 1);
+        }
+        self.release_all(queue)
     }
+
+    fn release_all(&mut self, queue: Queue) -> Vec<WaitingPacket> {
+        queue.into_waiting().into_iter().map(|waiting| self.release(waiting)).collect()
+    }
+
+    /// A packet no longer waits.
+    fn release(&mut self, Waiting { number, asker, packet }: Waiting) -> WaitingPacket {
+        self.memory.remove(asker, number, packet.measure.cost());
+        packet
+    }
+}
+
+fn packets(waiting: Vec<Waiting>) -> Vec<WaitingPacket> {
+    waiting.into_iter().map(|waiting| waiting.packet).collect()
 }

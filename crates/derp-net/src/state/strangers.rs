@@ -78,7 +78,7 @@ impl Strangers {
         policy: &Policy,
         now: Instant,
     ) -> Result<(Guest, bool), Full> {
-        let network = if policy.exempt.iter().any(|prefix| prefix.contains(peer)) { None } else { Network::of(peer) };
+        let network = policy.share_of(peer);
         let of_pool = stage.limit(policy);
         let most = Most { of_pool, of_share: policy.per_address };
         let pool = (listener, stage);

@@ -13,7 +13,9 @@ fn an_answer_wakes_a_worker_if_something_is_to_be_told_in_time() {
     let lookups = LookupBounds {
         rate: Rate { per_second: 1.0, burst: 10.0 },
         keys: 10,
+        keys_per_address: 10,
         bytes: 1 << 20,
+        bytes_per_address: 1 << 20,
         misses: 10,
         miss_time: Duration::from_secs(2),
     };

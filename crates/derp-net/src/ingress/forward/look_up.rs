@@ -14,7 +14,7 @@ use crate::hub::ctx::Ctx;
 use crate::ingress::fanout::Fanout;
 use crate::ingress::packet::Packet;
 use crate::state::events::Event;
-use crate::state::lookups::{Fate, Sender, WaitingPacket};
+use crate::state::lookups::{Asker, Fate, Sender, WaitingPacket};
 
 impl Forwarding {
     /// A packet of a client whose destination has no connection here, and no link that leads to it.
@@ -26,7 +26,9 @@ impl Forwarding {
         let (not_here, lookups) = (&mut self.not_here, &mut self.lookups);
         let mut seeker = Seeker { packet: &packet, conn, not_here, lookups, ctx };
         let key = &packet.destination;
-        match ctx.lookups.wait(key, packet.measure(), policy.queue_depth, ctx.now, &mut seeker) {
+        let verdict = ctx.lookups.wait(key, packet.measure(), policy.queue_depth, ctx.now, &mut seeker);
+        ctx.evict(&verdict.evicted);
+        match verdict.fate {
             Fate::Routed(to) => send(packet, &to, fanout, ctx),
             Fate::Waits { asks, evicted } => {
                 ask_for(key, asks, ctx);
@@ -67,6 +69,11 @@ impl Sender for Seeker<'_, '_> {
 
     fn route(&mut self) -> Option<Arc<Conn>> {
         self.ctx.table.lookup(&self.packet.destination)?.active().clone()
+    }
+
+    fn asker(&self) -> Asker {
+        let Self { conn, ctx, .. } = self;
+        ctx.policy.load().share_of(conn.peer.ip()).map_or(Asker::Conn(conn.id), Asker::Network)
     }
 
     fn may_ask(&mut self, rate: Rate) -> bool {

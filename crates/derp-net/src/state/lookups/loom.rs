@@ -10,7 +10,9 @@ const KEY: NodeKey = NodeKey::from_bytes([7; 32]);
 const BOUNDS: LookupBounds = LookupBounds {
     rate: Rate { per_second: 1.0, burst: 1.0 },
     keys: 1,
+    keys_per_address: 1,
     bytes: usize::MAX,
+    bytes_per_address: usize::MAX,
     misses: 1,
     miss_time: std::time::Duration::MAX,
 };
@@ -34,6 +36,10 @@ impl Sender for One<'_> {
 
     fn route(&mut self) -> Option<()> {
         self.0.route.load(Ordering::Acquire).then_some(())
+    }
+
+    fn asker(&self) -> Asker {
+        Asker::Conn(self.1.0)
     }
 
     fn may_ask(&mut self, _: Rate) -> bool {
@@ -62,7 +68,7 @@ impl Plane {
             return self.link.lock().unwrap().push(sent);
         }
         let measure = Measure { kind: PacketKind::Other, payload: sent.1 };
-        match self.lookups.wait(&KEY, measure, 9, Instant::now(), &mut one) {
+        match self.lookups.wait(&KEY, measure, 9, Instant::now(), &mut one).fate {
             Fate::Routed(()) => self.link.lock().unwrap().push(sent),
             Fate::Waits { .. } => {}
             Fate::Refused { .. } => self.dropped.lock().unwrap().push(sent),

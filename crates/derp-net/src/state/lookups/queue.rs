@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use derp_proto::drop_reason::PacketKind;
 use derp_proto::key::NodeKey;
 
+use super::shares::Asker;
+
 /// Memory of a waiting packet beside its bytes; the other plane counts the same.
 const OVERHEAD: usize = 128;
 
@@ -44,29 +46,49 @@ impl WaitingPacket {
     }
 }
 
+/// A packet in a queue.
+pub(super) struct Waiting {
+    /// Those of packets that came later are larger.
+    pub(super) number: u64,
+    pub(super) asker: Asker,
+    pub(super) packet: WaitingPacket,
+}
+
 /// In the order in which they came, bounded for each kind.
 #[derive(Default)]
 pub(super) struct Queue {
-    disco: VecDeque<(u64, WaitingPacket)>,
-    other: VecDeque<(u64, WaitingPacket)>,
-    last_number: u64,
+    disco: VecDeque<Waiting>,
+    other: VecDeque<Waiting>,
 }
 
 impl Queue {
     /// Appends a packet. Returns the oldest of its kind if there are more than `depth`.
-    pub(super) fn push(&mut self, packet: WaitingPacket, depth: usize) -> Option<WaitingPacket> {
-        self.last_number += 1;
-        let queue = match packet.measure.kind {
+    pub(super) fn push(&mut self, waiting: Waiting, depth: usize) -> Option<Waiting> {
+        let queue = match waiting.packet.measure.kind {
             PacketKind::Disco => &mut self.disco,
             PacketKind::Other => &mut self.other,
         };
-        queue.push_back((self.last_number, packet));
-        if queue.len() > depth { queue.pop_front().map(|(_, oldest)| oldest) } else { None }
+        queue.push_back(waiting);
+        if queue.len() > depth { queue.pop_front() } else { None }
     }
 
-    pub(super) fn into_packets(self) -> Vec<WaitingPacket> {
-        let mut packets: Vec<_> = self.disco.into_iter().chain(self.other).collect();
-        packets.sort_unstable_by_key(|(number, _)| *number);
-        packets.into_iter().map(|(_, packet)| packet).collect()
+    /// Takes a packet out.
+    pub(super) fn remove(&mut self, number: u64) -> Option<Waiting> {
+        [&mut self.disco, &mut self.other].into_iter().find_map(|queue| {
+            let at = queue.binary_search_by_key(&number, |waiting| waiting.number).ok()?;
+            queue.remove(at)
+        })
+    }
+
+    /// Whose packet came first, of those for which that holds.
+    pub(super) fn first_asker(&self, is_wanted: impl Fn(&Asker) -> bool) -> Option<Asker> {
+        let all = self.disco.iter().chain(&self.other).filter(|waiting| is_wanted(&waiting.asker));
+        all.min_by_key(|waiting| waiting.number).map(|waiting| waiting.asker)
+    }
+
+    pub(super) fn into_waiting(self) -> Vec<Waiting> {
+        let mut all: Vec<_> = self.disco.into_iter().chain(self.other).collect();
+        all.sort_unstable_by_key(|waiting| waiting.number);
+        all
     }
 }
