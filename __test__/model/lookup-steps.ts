@@ -5,7 +5,7 @@ import type { Kind } from './packet.js';
 /** Clients by name. Every one may also be at another relay, as far as the control plane says. */
 export const CLIENTS = ['A', 'B', 'C', 'D'] as const;
 /** Keys that never connect here. */
-const FAR = ['R', 'S', 'T', 'U'] as const;
+const FAR = ['R', 'S', 'T', 'U', 'V'] as const;
 export const NAMES = [...CLIENTS, ...FAR] as const;
 export type Name = (typeof NAMES)[number];
 

@@ -6,7 +6,7 @@ import type { Link, Name } from './lookup-steps.js';
 import type { Kind } from './packet.js';
 
 /** Bounds that a trace meets. */
-export const BOUNDS = { depth: 4, burst: 4, keys: 4, share: 3, misses: 2 } as const;
+export const BOUNDS = { depth: 4, burst: 3, keys: 3, share: 2, misses: 2 } as const;
 
 /** A receiver: a client here, the mesh peer that forwards packets, or a link. */
 export type Receiver = Name | 'M' | Link;

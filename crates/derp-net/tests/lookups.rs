@@ -17,7 +17,7 @@ use support::{Client, LONG, Relay, policy, secret, until};
 
 fn bounds() -> LookupBounds {
     let rate = Rate { per_second: 1e-9, burst: 10.0 };
-    let (keys_per_address, bytes_per_address) = (8, 1 << 20);
+    let (keys_per_address, bytes_per_address) = (9, 1 << 20);
     LookupBounds { rate, keys: 8, keys_per_address, bytes: 1 << 20, bytes_per_address, misses: 8, miss_time: LONG }
 }
 

@@ -29,13 +29,13 @@ struct Plane {
     dropped: Mutex<Vec<Sent>>,
 }
 
-struct One<'a>(&'a Plane, Sent);
+struct One<'a>(&'a Plane, Sent, &'a NodeKey);
 
 impl Sender for One<'_> {
     type Route = ();
 
     fn route(&mut self) -> Option<()> {
-        self.0.route.load(Ordering::Acquire).then_some(())
+        (*self.2 == KEY && self.0.route.load(Ordering::Acquire)).then_some(())
     }
 
     fn asker(&self) -> Asker {
@@ -63,12 +63,19 @@ impl Plane {
 
     /// As a worker does with a packet.
     fn send(&self, sent: Sent) {
-        let mut one = One(self, sent);
+        self.send_to(&KEY, sent);
+    }
+
+    fn send_to(&self, key: &NodeKey, sent: Sent) {
+        let mut one = One(self, sent, key);
         if one.route().is_some() {
             return self.link.lock().unwrap().push(sent);
         }
         let measure = Measure { kind: PacketKind::Other, payload: sent.1 };
-        match self.lookups.wait(&KEY, measure, 9, Instant::now(), &mut one).fate {
+        let Verdict { fate, evicted } = self.lookups.wait(key, measure, 9, Instant::now(), &mut one);
+        let evicted = evicted.iter().flat_map(|(_, packets)| packets).map(sent_of);
+        self.dropped.lock().unwrap().extend(evicted);
+        match fate {
             Fate::Routed(()) => self.link.lock().unwrap().push(sent),
             Fate::Waits { .. } => {}
             Fate::Refused { .. } => self.dropped.lock().unwrap().push(sent),
@@ -78,10 +85,14 @@ impl Plane {
     /// As the control plane's thread does.
     fn route(&self) {
         self.lookups.routed(&KEY, |packets| {
-            self.link.lock().unwrap().extend(packets.iter().map(|packet| (packet.from, packet.measure.payload)));
+            self.link.lock().unwrap().extend(packets.iter().map(sent_of));
             self.route.store(true, Ordering::Release);
         });
     }
+}
+
+fn sent_of(packet: &WaitingPacket) -> Sent {
+    (packet.from, packet.measure.payload)
 }
 
 /// Packets of one worker, in their order.
@@ -128,5 +139,32 @@ fn no_packet_stays_when_lookups_end() {
         worker.join().unwrap();
         assert_eq!(waited + plane.dropped.lock().unwrap().len(), 2);
         assert!(plane.lookups.take(&KEY).is_empty());
+    });
+}
+
+#[test]
+fn a_packet_goes_one_way_while_its_key_makes_room_and_is_answered() {
+    ::loom::model(|| {
+        let plane = Plane::new();
+        plane.lookups.bound(Some(LookupBounds { keys: 2, keys_per_address: 2, ..BOUNDS }));
+        let others = [8, 9].map(|number| NodeKey::from_bytes([number; 32]));
+        plane.send((0, 0));
+        plane.send_to(&others[0], (0, 1));
+        let newcomer = {
+            let plane = Arc::clone(&plane);
+            thread::spawn(move || plane.send_to(&others[1], (1, 0)))
+        };
+        let answer = {
+            let plane = Arc::clone(&plane);
+            thread::spawn(move || plane.route())
+        };
+        newcomer.join().unwrap();
+        answer.join().unwrap();
+        let link = plane.link.lock().unwrap().clone();
+        let dropped = plane.dropped.lock().unwrap().clone();
+        assert_eq!([link, dropped].concat(), [(0, 0)]);
+        assert_eq!(others.map(|key| plane.lookups.take(&key).len()), [1, 1]);
+        let state = plane.lookups.0.lock();
+        assert_eq!((state.asked.len(), state.keys.total(), state.memory.total()), (0, 0, 0));
     });
 }

@@ -216,6 +216,11 @@ fn crowd_of_addresses() -> Crowd {
     Crowd::with(LookupBounds { keys: 4, keys_per_address: 3, bytes: 1 << 20, ..BOUNDS })
 }
 
+#[track_caller]
+fn asks<const N: usize>(crowd: &mut Crowd, keys: [u8; N]) {
+    assert_eq!(keys.map(|to| crowd.say(to)), ["asks"; N]);
+}
+
 #[test]
 fn an_address_has_a_share_of_the_keys() {
     let mut crowd = crowd_of_addresses();
@@ -228,7 +233,7 @@ fn an_address_has_a_share_of_the_keys() {
 #[test]
 fn the_oldest_key_of_the_address_with_the_most_makes_room() {
     let mut crowd = crowd_of_addresses();
-    [1, 2, 3].map(|to| crowd.say(to));
+    asks(&mut crowd, [1, 2, 3]);
     crowd.say(1);
     assert_eq!(crowd.as_of(1).say(4), "asks");
     assert_eq!(crowd.as_of(2).say(5), "asks, 1 made room with [1, 4]");
@@ -244,7 +249,9 @@ fn the_oldest_key_of_the_address_with_the_most_makes_room() {
     assert_eq!((crowd.tokens, crowd.routed(1).len()), (tokens, 2));
     assert_eq!(crowd.routed(2), []);
     assert_eq!(crowd.lookups.0.lock().keys.total(), 3);
-    [4, 5, 6].map(|to| crowd.routed(to));
+    for to in [4, 5, 6] {
+        crowd.routed(to);
+    }
     let state = crowd.lookups.0.lock();
     assert_eq!((state.keys.total(), state.memory.total(), state.asked.len()), (0, 0, 0));
 }
@@ -258,7 +265,8 @@ fn keys_that_have_made_room_and_are_not_answered_are_bounded() {
         crowd.routed(to + 1);
         crowd.routed(10 + to);
     }
-    [5, 6].map(|to| crowd.as_of(0).say(to));
+    crowd.as_of(0);
+    asks(&mut crowd, [5, 6]);
     assert_eq!(crowd.as_of(1).say(20), "lookups:crowded");
     crowd.routed(1);
     assert_eq!(crowd.as_of(1).say(20), "asks, 5 made room with [7]");
@@ -267,7 +275,7 @@ fn keys_that_have_made_room_and_are_not_answered_are_bounded() {
 #[test]
 fn a_key_for_which_a_packet_of_another_address_waits_counts_for_that_one_instead() {
     let mut crowd = crowd_of_addresses();
-    [1, 2, 3].map(|to| crowd.say(to));
+    asks(&mut crowd, [1, 2, 3]);
     assert_eq!(crowd.as_of(1).say(4), "asks");
     assert_eq!(crowd.as_of(2).say(1), "waits");
     assert_eq!(crowd.as_of(3).say(5), "asks, 2 made room with [2]");
