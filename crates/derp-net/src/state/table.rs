@@ -36,12 +36,15 @@ enum Members<C> {
     /// The entry is new, or has a link alone.
     None,
     One(Arc<C>),
-    Several {
-        duplicates: Duplicates<u64>,
-        conns: Vec<Arc<C>>,
-    },
+    /// In an allocation of its own: few keys have several, and every entry would have room for it.
+    Several(Box<Several<C>>),
     /// The entry has left the table: a worker that still holds it has to look again.
     Gone,
+}
+
+struct Several<C> {
+    duplicates: Duplicates<u64>,
+    conns: Vec<Arc<C>>,
 }
 
 impl<C: Reporter> Entry<C> {
@@ -64,8 +67,8 @@ impl<C: Reporter> Entry<C> {
         if !self.several.load(Ordering::Acquire) {
             return;
         }
-        if let Members::Several { duplicates, .. } = &mut self.state.lock().members {
-            duplicates.activity(conn.id());
+        if let Members::Several(several) = &mut self.state.lock().members {
+            several.duplicates.activity(conn.id());
             if self.active.load().as_ref().is_none_or(|active| active.id() != conn.id()) {
                 self.activate(conn.clone(), events);
             }
@@ -111,13 +114,14 @@ impl<C: Reporter> Table<C> {
                 Members::One(first) => {
                     let first = first.clone();
                     let duplicates = Duplicates::new(first.id(), conn.id());
-                    state.members = Members::Several { duplicates, conns: vec![first, conn.clone()] };
+                    let conns = vec![first, conn.clone()];
+                    state.members = Members::Several(Box::new(Several { duplicates, conns }));
                     entry.several.store(true, Ordering::Release);
                     entry.activate(conn.clone(), events);
                 }
-                Members::Several { duplicates, conns } => {
-                    duplicates.add(conn.id());
-                    conns.push(conn.clone());
+                Members::Several(several) => {
+                    several.duplicates.add(conn.id());
+                    several.conns.push(conn.clone());
                     entry.activate(conn.clone(), events);
                 }
             }
@@ -141,7 +145,7 @@ impl<C: Reporter> Table<C> {
                 // It leaves the table under the lock: by now it has.
                 Members::Gone => continue,
                 Members::None => self.lead(&entry, &mut state, via),
-                Members::One(_) | Members::Several { .. } => state.via = via,
+                Members::One(_) | Members::Several(_) => state.via = via,
             }
             return;
         }
@@ -170,7 +174,8 @@ impl<C: Reporter> Table<C> {
                     entry.active.store(stale);
                 }
             }
-            Members::Several { duplicates, conns } => {
+            Members::Several(several) => {
+                let Several { duplicates, conns } = &mut **several;
                 let left = duplicates.remove(conn.id());
                 conns.retain(|other| other.id() != conn.id());
                 let next = conns.iter().find(|other| other.id() == duplicates.active()).cloned();
