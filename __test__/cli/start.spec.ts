@@ -276,7 +276,7 @@ describe('npm start', () => {
     };
 
     expect(await startOnce()).toEqual([INSTALLING, 'derpkit: building', 'derpkit: starting']);
-    expect(asked()).toEqual(['ci --no-audit --no-fund']);
+    expect(asked()).toEqual(['ci --no-audit --no-fund --loglevel=error']);
     expect(await startOnce()).toEqual([]);
     touch(join(directory, 'src/relay.ts'), new Date(Date.now() + 1000));
     expect(await startOnce()).toEqual(['derpkit: building', 'derpkit: starting']);
