@@ -56,7 +56,7 @@ describe.each(LANES_AND_TLS)('the live page, $name', (lane) => {
     await relay.untilCount('packets_sent', 40);
     await eventually(async () => (await fact(page, 'packets in, all')) === '43', 'the packets to be shown');
     expect(await fact(page, 'packets out, all')).toBe('40');
-    expect(await fact(page, 'connections')).toBe('2');
+    expect(await fact(page, 'clients')).toBe('2');
     expect(await fact(page, 'node keys')).toBe('2');
     expect(await fact(page, 'dropped, all')).toBe('3');
     await page.locator('#plots canvas').nth(8).waitFor();
