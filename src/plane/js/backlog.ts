@@ -1,7 +1,7 @@
 import { DrainRate } from './drain-rate.js';
 import { type OutboundPacket, PacketQueue } from './queue.js';
 
-/** After this many milliseconds without waiting packets, a link no longer counts as narrow. */
+/** After this many milliseconds without bytes that the system did not take, a link no longer counts as narrow. */
 const REMEMBERED = 1_000;
 /** After this many milliseconds without waiting packets, nothing is known any more. */
 const FORGOTTEN = 60_000;
@@ -18,6 +18,7 @@ export class Backlog {
   private readonly regular = new PacketQueue();
   private readonly rate = new DrainRate();
   private waitedAt = 0;
+  private refusedAt = Number.NEGATIVE_INFINITY;
   private readonly drops: Record<BacklogDrop, number> = { full: 0, none: 0, late: 0, crowded: 0 };
   private left = 0;
   /** Sum and maximum of the waits of packets that left, in milliseconds. */
@@ -61,9 +62,18 @@ export class Backlog {
     return [...this.disco.drain(), ...this.regular.drain()];
   }
 
-  /** How many bytes may be in the stream, of `most`: fewer if the link was narrow within the last second. */
-  window(most: number, now: number): number {
-    return now - this.waitedAt > REMEMBERED ? most : this.rate.ahead(most);
+  /** At `now`, in milliseconds, the system does not take what is in the stream. */
+  refused(now: number): void {
+    this.refusedAt = now;
+  }
+
+  /**
+   * How many bytes may be in the stream, of `most`: fewer if the system does not take what is there, which `isFull` says, or
+   * did not within the last second. Packets that wait for this process alone say nothing about the link: with a smaller
+   * window a busy relay would send ever less.
+   */
+  window(most: number, now: number, isFull: boolean): number {
+    return isFull || now - this.refusedAt <= REMEMBERED ? this.rate.ahead(most) : most;
   }
 
   isForgotten(now: number): boolean {

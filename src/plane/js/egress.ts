@@ -102,6 +102,8 @@ export class Egress {
   /** Packets in the stream that the kernel has not taken. */
   private readonly written: OutboundPacket[][] = [];
   private writtenBytes = 0;
+  /** Whether the system did not take all of it at once. */
+  private isFull = false;
   private closed = false;
   /** Set by {@link leave}; called when everything queued has left. */
   private left: (() => void) | undefined;
@@ -145,7 +147,7 @@ export class Egress {
       this.schedule();
     } else {
       const depth = this.owner.kind.queueDepth(this.context.policy);
-      this.backlog ??= new Backlog();
+      this.backlog ??= this.begin();
       packet.frame = ownBytes(packet.frame);
       const evicted = this.backlog.push(packet, depth, Wheel.now());
       if (evicted) {
@@ -242,8 +244,20 @@ export class Egress {
 
   private get open(): boolean {
     // The clock of the wheel is exact enough, and costs nothing.
-    const window = this.backlog?.window(WINDOW, this.context.wheel.time) ?? WINDOW;
+    const window = this.backlog?.window(WINDOW, this.context.wheel.time, this.isFull) ?? WINDOW;
     return this.writtenBytes + this.batchBytes < window;
+  }
+
+  private begin(): Backlog {
+    const backlog = new Backlog();
+    this.look(backlog);
+    return backlog;
+  }
+
+  /** Looks whether the system takes what is in the stream. */
+  private look(backlog: Backlog): void {
+    this.isFull = this.writtenBytes > 0 && pendingBytes(this.stream) > 0;
+    if (this.isFull) backlog.refused(Wheel.now());
   }
 
   private forget(now: number): void {
@@ -314,6 +328,7 @@ export class Egress {
       else this.stream.write(frame, (error) => this.guard(() => this.onWritten(error, packets, bytes)));
     });
     this.stream.uncork();
+    if (this.backlog) this.look(this.backlog);
     this.watch();
     // Most streams have taken all bytes by now.
     if (this.stream.writableLength > 0) this.settle();
@@ -325,6 +340,10 @@ export class Egress {
     this.written.shift();
     this.writtenBytes -= bytes;
     this.progressAt = Wheel.now();
+    if (this.isFull) {
+      this.backlog?.refused(this.progressAt);
+      this.isFull = this.written.length > 0;
+    }
     const payload = packets.reduce((sum, packet) => sum + packet.payload, 0);
     this.stats.packets += packets.length;
     this.stats.bytes += payload;
