@@ -422,7 +422,12 @@ impl Egress {
 
     /// The room for what waits; from here on something does.
     fn waiting(&mut self, cx: &EgressContext<'_>) -> &mut Backlog {
-        self.narrow(cx).waits(cx.now);
+        let (sent, is_new) = (self.sent.bytes, self.backlog.is_none());
+        let narrow = self.narrow(cx);
+        narrow.waits(cx.now);
+        if is_new {
+            narrow.is_full(sent, cx.now);
+        }
         self.backlog.get_or_insert_with(|| Box::new(Backlog::new(cx.now)))
     }
 

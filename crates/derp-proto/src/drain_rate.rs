@@ -53,15 +53,24 @@ impl DrainRate {
         }
         if still > PAUSE {
             (self.begun, self.bytes) = (now, 0);
-        } else if still > 0 && self.last - self.begun >= MEASURED {
-            let sample = self.bytes * 1_000_000 / (self.last - self.begun);
-            self.rate = if self.rate == 0 { sample } else { (3 * self.rate + sample) / 4 };
+        } else if still > 0 && self.sample(self.bytes, self.last - self.begun) {
             (self.begun, self.bytes) = (self.last, 0);
         }
         if still > 0 {
             self.at_once = 0;
         }
         self.last = now;
+    }
+
+    /// The link has taken so many bytes within so many microseconds, in which it was never idle. False if that was too short a
+    /// time to say anything.
+    pub fn sample(&mut self, bytes: u64, time: u64) -> bool {
+        if time < MEASURED {
+            return false;
+        }
+        let sample = bytes * 1_000_000 / time;
+        self.rate = if self.rate == 0 { sample } else { (3 * self.rate + sample) / 4 };
+        true
     }
 
     /// For so long nothing may move without being a pause.

@@ -18,6 +18,9 @@ const UNBOUNDED: usize = 0;
 const COMMIT: usize = 16 << 10;
 /// So long after something has last waited, a link is taken for as narrow as it was.
 const REMEMBERED: Duration = Duration::from_secs(10);
+/// A socket that is full again within this time was never empty meanwhile: it holds so much only for a link that takes less
+/// than comes.
+const FULL_AGAIN: Duration = Duration::from_secs(4);
 /// So long after something has last waited, nothing is known any more.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
@@ -28,6 +31,8 @@ pub(super) struct Narrow {
     /// When something last waited.
     waited: Instant,
     pub(super) rate: DrainRate,
+    /// When the socket was found full, and how many bytes of packets it had taken by then.
+    full: Option<(Instant, u64)>,
     /// What the socket may hold that it has not sent, as it was told.
     unsent: usize,
     pub(super) figures: QueueFigures,
@@ -49,12 +54,22 @@ pub(crate) struct QueueFigures {
 impl Narrow {
     pub(super) fn new(now: Instant) -> Self {
         let figures = QueueFigures::default();
-        Self { begun: now, waited: now, rate: DrainRate::new(), unsent: UNBOUNDED, figures }
+        Self { begun: now, waited: now, rate: DrainRate::new(), full: None, unsent: UNBOUNDED, figures }
     }
 
     /// Its clock, in microseconds.
     pub(super) fn clock(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.begun).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The socket is full, and was not before: it has taken `sent` bytes of packets in all. Often it takes a third of what it
+    /// holds at once, and all that waits with it: then nothing waits for long enough to measure how it leaves.
+    pub(super) fn is_full(&mut self, sent: u64, now: Instant) {
+        let (since, before) = *self.full.get_or_insert((now, sent));
+        let time = now.saturating_duration_since(since);
+        if time > FULL_AGAIN || self.rate.sample(sent - before, time.as_micros() as u64) {
+            self.full = Some((now, sent));
+        }
     }
 
     /// Something waits.

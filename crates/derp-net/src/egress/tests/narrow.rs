@@ -86,6 +86,27 @@ fn on_a_narrow_link_little_is_committed() {
 }
 
 #[test]
+fn a_socket_that_takes_all_that_waits_at_once_shows_the_link_when_it_is_full_again() {
+    let mut wire = SocketWriter::admitted();
+    let mut number = 0;
+    let mut bytes = 0;
+    for _ in 0..8 {
+        let first = number;
+        while wire.egress.backlog.is_none() {
+            wire.send(Other, &[number], 1400);
+            number += 1;
+        }
+        bytes = 1400 * (number - first);
+        wire.now += Duration::from_millis(50);
+        while wire.egress.backlog.is_some() || !wire.received.is_empty() {
+            wire.read_number();
+        }
+    }
+    let rate = wire.egress.narrow.as_ref().map_or(0, |narrow| narrow.rate.rate());
+    assert!((10..40).contains(&(rate / u64::from(bytes))), "{rate} of {bytes} in 50 ms");
+}
+
+#[test]
 fn a_minute_after_the_last_has_waited_nothing_is_left_of_it() {
     let mut wire = SocketWriter::stalled();
     wire.send(Other, &[1], 100);
