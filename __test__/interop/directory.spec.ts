@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { builtNats } from '../../packaging/nats.mjs';
 import { isLater } from '../../src/control/directory/directory.js';
+import { MOST_FINDS } from '../../src/control/directory/finds.js';
 import type { NatsDirectoryOptions } from '../../src/control/directory/nats-directory.js';
 import { key, TestDirectory } from '../helpers/directory.js';
 import { bytesHeld } from '../helpers/memory.js';
@@ -142,8 +143,9 @@ describe.skipIf(!program)('a directory in NATS', () => {
     const { answered } = a.directory.status().counts;
     await Promise.all(Array.from({ length: 100 }, () => b.directory.find(client)));
     expect(a.directory.status().counts.answered).toBe(answered + 1);
-    const many = await Promise.all(Array.from({ length: 6_000 }, () => b.finds(key())));
-    expect(many.filter((one) => one === 'crowded')).toHaveLength(6_000 - 1_024 - 4_096);
+    const most = MOST_FINDS.asked + MOST_FINDS.waiting;
+    const many = await Promise.all(Array.from({ length: most + 500 }, () => b.finds(key())));
+    expect(many.filter((one) => one === 'crowded')).toHaveLength(500);
     expect(many.filter((one) => one !== 'crowded' && one !== 'late' && one !== undefined)).toEqual([]);
   });
 
@@ -202,7 +204,15 @@ describe.skipIf(!program)('a directory in NATS', () => {
     const [a, b] = (await relays(2)) as [TestDirectory, TestDirectory];
     nats.pause();
     try {
-      await expect(a.directory.ask(b.id)).rejects.toMatchObject({ trouble: 'silent' });
+      // The signal takes its time where the machine is busy.
+      await eventually(
+        () =>
+          a.directory.ask(b.id).then(
+            () => false,
+            ({ trouble }) => trouble === 'silent',
+          ),
+        'no answer',
+      );
     } finally {
       nats.resume();
     }
