@@ -12,11 +12,13 @@ import { ensureGenerator, missingToolchain } from './native.mjs';
 import { buildPeers, whyNoGo } from './peers.mjs';
 
 /**
- * The rows of the README: the cost of a packet, a login and an idle client, and the effect of overload and restarts.
+ * The rows of the README: the cost of a packet, a login and an idle client, the effect of overload and restarts, and how old
+ * packets are behind a narrow link.
  */
 const ASKED = [
   ...['relay-10x1400-20k/tls', 'relay-10x1400-100k/tls', 'relay-10x1400-flood/tls', 'overload-3x/tls'],
   ...['mesh-10x1400-20k/tls', 'storm/tls', 'restart-2000/tls', 'idle-8000/tls'],
+  ...['narrow-10m-32k-cubic/plain', 'narrow-10m-256k-cubic/plain', 'narrow-10m-256k-bbr/plain'],
 ];
 const SECTION = /(<!-- bench: )[^\n]*?( -->\n)[\s\S]*?(\n<!-- \/bench -->)/;
 
