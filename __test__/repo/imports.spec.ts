@@ -140,7 +140,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     ],
   },
   // Starts relays as programs, as anyone would: it knows nothing of how they work.
-  'bench/': { ours: ['control/x509.ts', 'plane/targets.ts', 'plane/select.ts', 'version.ts'] },
+  'bench/': { ours: ['control/x509.ts', 'plane/targets.ts', 'plane/select.ts', 'version.ts', 'words/'] },
   'cli/': {
     ours: [
       'bench/',

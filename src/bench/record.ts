@@ -1,6 +1,7 @@
 /** The record of a benchmark: enough to draw table and picture again, and to continue an interrupted benchmark. */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { counted } from '../words/counted.js';
 import { type FigureKey, figureOf, type Report, type Spread, spreadOf } from './figures.js';
 import type { Machine } from './machine.js';
 import type { Scenario } from './scenarios.js';
@@ -144,7 +145,7 @@ export function roundsIn(record: RunRecord): string {
   const [least, most] = [Math.min(...counts), Math.max(...counts)];
   const measured = least === most ? `${most}` : `${least} to ${most}`;
   const planned = least < record.rounds ? ` of ${record.rounds}` : '';
-  return `${measured}${planned} ${record.rounds === 1 ? 'round' : 'rounds'}`;
+  return counted(record.rounds, 'round', `${measured}${planned}`);
 }
 
 /** The contenders of a scenario, in the record's order. Each number of workers counts as a contender. */

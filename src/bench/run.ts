@@ -1,4 +1,6 @@
 /** The order of the runs (A B C A B C), their repetition, and what the record keeps. */
+
+import { counted } from '../words/counted.js';
 import type { Contender } from './contenders.js';
 import type { Stage } from './measure.js';
 import type { Progress } from './progress.js';
@@ -29,7 +31,7 @@ export function steps(profile: Profile, contenders: readonly Contender[], record
         const step = { scenario, contender, round };
         if (!scenario.workers) all.push({ ...step, name: contender.name });
         for (const workers of scenario.workers ?? []) {
-          all.push({ ...step, name: `${contender.name}, ${workers} ${workers === 1 ? 'worker' : 'workers'}`, workers });
+          all.push({ ...step, name: `${contender.name}, ${counted(workers, 'worker')}`, workers });
         }
       }
     }

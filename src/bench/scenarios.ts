@@ -1,4 +1,6 @@
 /** The scenarios, one for each row of the table, and the profiles that select them. */
+
+import { counted } from '../words/counted.js';
 import type { FigureKey } from './figures.js';
 
 export type Transport = 'plain' | 'tls';
@@ -81,7 +83,7 @@ function relay(pairs: number, size: number, pace: Pace): Bare {
   return {
     name: `relay-${pairs}x${size}-${pace}`,
     family: 'relay',
-    title: `${pairs} ${pairs === 1 ? 'pair' : 'pairs'}, ${size} B, ${title}`,
+    title: `${counted(pairs, 'pair')}, ${size} B, ${title}`,
     args: ['pairs', '--pairs', String(pairs), '--size', String(size), ...args],
     headline: headlineOf(pace),
   };

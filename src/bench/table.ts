@@ -1,5 +1,6 @@
 /** Formats the record: a table for the terminal, and one in Markdown. */
 import { styleText } from 'node:util';
+import { counted } from '../words/counted.js';
 import { FIGURES, type Figure, type FigureKey, number, type Spread, times } from './figures.js';
 import { baselineIn, contendersIn, isClean, type Run, type RunRecord, ratioFor, runsOf, spreadFor } from './record.js';
 import type { Scenario } from './scenarios.js';
@@ -59,7 +60,7 @@ function blockOf(record: RunRecord, scenario: Scenario, paint: Paint): string[] 
   );
   const rounds = new Set(record.runs.filter((run) => run.scenario === scenario.id).map(({ round }) => round)).size;
   return [
-    `${paint('bold', `${scenario.title}, ${scenario.transport === 'tls' ? 'TLS' : 'plain'}`)}${paint('dim', ` · ${scenario.id} · ${rounds} ${rounds === 1 ? 'round' : 'rounds'}`)}`,
+    `${paint('bold', `${scenario.title}, ${scenario.transport === 'tls' ? 'TLS' : 'plain'}`)}${paint('dim', ` · ${scenario.id} · ${counted(rounds, 'round')}`)}`,
     ...(rows.length > 0
       ? [`  ${''.padEnd(first)}${contenders.map((name, i) => `  ${name.padStart(widths[i] as number)}`).join('')}`]
       : []),

@@ -22,17 +22,14 @@ export function regionFacts(onDemand: OnDemand | undefined, now: number): [name:
       'Directory',
       failures > 0 ? failing : `${state}${server && `, ${server}`}, ${counted(directory.keys, 'key')} announced`,
     ],
-    ...(twin
-      ? [
-          ['Twin', `another relay with the key of this one, at ${twin}: give each relay a key of its own`] as [
-            string,
-            string,
-          ],
-        ]
-      : []),
+    ...(twin ? [twinFact(twin)] : []),
     ['Keys on demand', `${keys} of other relays, ${routed} of them with a route`],
     ...links.map((link): [string, string] => [`Link on demand to ${link.address}`, linkFact(link, now)]),
   ];
+}
+
+function twinFact(at: string): [name: string, value: string] {
+  return ['Twin', `another relay with the key of this one, at ${at}: give each relay a key of its own`];
 }
 
 function linkFact({ state, since, keys, failures, trouble, relay }: RelayLinkStatus, now: number): string {

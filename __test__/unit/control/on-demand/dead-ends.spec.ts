@@ -10,8 +10,9 @@ const BOB = keyOf(101);
 afterEach(() => vi.useRealTimers());
 
 describe('a key that moves to a relay whose last dial has failed a moment ago', () => {
-  async function moved() {
-    const { region, all } = await relays(3, { times: { retry: 0, longest: 0 } });
+  /** A route to the relay that the key moves away from; the other one's dials are repeated after `retry` milliseconds. */
+  async function moving(retry = 0) {
+    const { region, all } = await relays(3, { times: { retry, longest: retry } });
     const [one, two, three] = all;
     two.connect(ALICE, 1);
     three.connect(BOB, 1);
@@ -23,13 +24,7 @@ describe('a key that moves to a relay whose last dial has failed a moment ago', 
 
   it('loses its route, and gets one when the relay can be dialled again', async () => {
     vi.useFakeTimers({ toFake: ['performance'] });
-    const { region, all } = await relays(3, { times: { retry: 1_000, longest: 1_000 } });
-    const [one, two, three] = all;
-    two.connect(ALICE, 1);
-    three.connect(BOB, 1);
-    one.remote.heard(ALICE);
-    one.remote.lookup(ALICE);
-    await region.settle();
+    const { region, one, two, three } = await moving(1_000);
     three.isReachable = false;
     one.remote.lookup(BOB);
     await region.settle();
@@ -47,7 +42,7 @@ describe('a key that moves to a relay whose last dial has failed a moment ago', 
   });
 
   it('is told of when it leaves that relay', async () => {
-    const { region, one, two, three } = await moved();
+    const { region, one, two, three } = await moving();
     three.isReachable = false;
     three.connect(ALICE, 2);
     two.disconnect(ALICE);
@@ -58,7 +53,7 @@ describe('a key that moves to a relay whose last dial has failed a moment ago', 
   });
 
   it('is told of when that relay ends without a word', async () => {
-    const { region, one, two, three } = await moved();
+    const { region, one, two, three } = await moving();
     three.isReachable = false;
     three.connect(ALICE, 2);
     two.disconnect(ALICE);
