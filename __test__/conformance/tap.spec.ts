@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import type { PacketTap, TapBatch, TapFrame } from '../../src/plane/plane.js';
+import { sendPacketFrame } from '../../src/protocol/frame.js';
 import { generateKeyPair } from '../../src/protocol/key.js';
 import { DerpClient, discoPacket } from '../helpers/client.js';
 import { LANES_AND_TLS } from '../helpers/lanes.js';
@@ -84,6 +85,23 @@ describe.each(LANES_AND_TLS)('a packet tap, $name', (lane) => {
     expect(shown).toHaveLength(6);
     // What is looked at is delivered all the same.
     expect(await b.expectPacket('one')).toBe(a.key);
+  });
+
+  it('the tap shows what a client sends in its order, with those packets that are dropped in between', async () => {
+    const relay = await startRelay(lane);
+    const [a, b, c] = [
+      await DerpClient.connect(relay),
+      await DerpClient.connect(relay),
+      await DerpClient.connect(relay),
+    ];
+    const nobody = generateKeyPair().publicKey;
+    const reader = new Reader(relay.dataPlane.tap(ALL));
+    await relay.commandsDone();
+    const destinations = [b.key, nobody, c.key, nobody, b.key];
+    // One write, so that the relay may read all of it at once.
+    a.send(...destinations.map((key, at) => sendPacketFrame(key, Buffer.from(`${at}`))));
+    const shown = (await reader.until(5)).map(({ destination, bytes }) => [destination, Buffer.from(bytes).toString()]);
+    expect(shown).toEqual(destinations.map((key, at) => [key, `${at}`]));
   });
 
   it('the tap can show the packets of one client, and a part of each', async () => {

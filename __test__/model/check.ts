@@ -15,6 +15,12 @@ const AT_ONCE = 4;
 /** Looks at shorter traces, and milliseconds, before the shortest of them is good enough: one that waits in vain is slow. */
 const SHRINKING = { tries: 250, time: 60_000 };
 
+/**
+ * Times that a trace is played while packets grow too old in it. On a busy machine a client that reads may read so slowly
+ * that packets for it are dropped by age: the clock decides that, and no two relays have to agree about it.
+ */
+const MOST_AGED = 4;
+
 /** Prepares the relay that is looked at, once it is open. */
 export type Prepare = (rig: Rig) => void;
 
@@ -53,11 +59,16 @@ export async function problemOf(
   tally = new Map<string, number>(),
   tls?: TlsVersion,
 ): Promise<string | undefined> {
-  const [oracle, played] = await Promise.all([play(laneNamed('js'), steps), play(lane, steps, prepare, tls)]);
-  const over = `over ${tls ?? 'TCP'}`;
-  tally.set(over, (tally.get(over) ?? 0) + 1);
-  for (const [what, times] of played.tally) tally.set(what, (tally.get(what) ?? 0) + times);
-  return difference('js', oracle, lane.name, played);
+  for (let time = 1; ; time++) {
+    const [oracle, played] = await Promise.all([play(laneNamed('js'), steps), play(lane, steps, prepare, tls)]);
+    const problem = difference('js', oracle, lane.name, played);
+    const aged = [oracle, played].some((relay) => relay.tally.has('dropped: queue_age'));
+    if (problem !== undefined && aged && time < MOST_AGED) continue;
+    const over = `over ${tls ?? 'TCP'}`;
+    tally.set(over, (tally.get(over) ?? 0) + 1);
+    for (const [what, times] of played.tally) tally.set(what, (tally.get(what) ?? 0) + times);
+    return problem;
+  }
 }
 
 /** Plays traces until one fails. `indices` are the run's. */

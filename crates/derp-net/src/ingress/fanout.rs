@@ -6,7 +6,6 @@ use derp_proto::counters::Counter;
 use derp_proto::drop_reason::PacketKind;
 use derp_proto::frame;
 use derp_proto::frame::PACKET_AT;
-use derp_proto::key::NodeKey;
 use derp_proto::wire::PING_LENGTH;
 
 use crate::base::faults::Fault;
@@ -14,7 +13,6 @@ use crate::conn::Conn;
 use crate::egress::{Frame, PacketInfo};
 use crate::hub::ctx::Ctx;
 use crate::ingress::packet::{Buffer, Located, Packet};
-use crate::state::tap::Tapped;
 
 /// What has been seen in one read. Kept for its memory: empty between reads.
 #[derive(Default)]
@@ -96,9 +94,6 @@ impl Fanout {
         if !self.heads.is_empty() {
             ctx.counters.add(Counter::PACKETS_FORWARDED_OUT, self.heads.len() as u64);
         }
-        if ctx.tap.is_on() && !ctx.is_uncounted() {
-            self.tap(gathered, read, ctx);
-        }
         if self.destinations.len() > 1 {
             // Stable: packets of one destination stay in order.
             self.ready.sort_by_key(|packet| packet.to);
@@ -128,26 +123,6 @@ impl Fanout {
         if let Some(ping) = self.pong.take() {
             from.pong(&frame::pong(&ping), ctx);
         }
-    }
-
-    /// Shows what is about to be sent.
-    fn tap(&self, gathered: &[u8], read: &[u8], ctx: Ctx<'_>) {
-        let memory = |packet: &Ready| {
-            let memory = if packet.located.buffer == Buffer::Gathered { gathered } else { read };
-            &memory[packet.located.range.clone()]
-        };
-        // What goes on to another relay begins with its destination.
-        let far: Vec<_> = self.ready.iter().map(|packet| packet.head.and(NodeKey::first_of(memory(packet)))).collect();
-        ctx.tap(self.ready.iter().zip(&far).filter_map(|(packet, far)| {
-            let (Ready { info, .. }, frame) = (packet, memory(packet));
-            Some(Tapped {
-                source: &info.source,
-                destination: far.as_ref().or_else(|| self.destinations[packet.to].key())?,
-                kind: info.kind,
-                payload: &frame[frame.len() - info.payload..],
-                dropped: None,
-            })
-        }));
     }
 
     fn settle_received(&mut self, from: &Conn, ctx: Ctx<'_>) {

@@ -25,6 +25,7 @@ use crate::ingress::fanout::Fanout;
 use crate::ingress::packet::{Packet, ReadFrame};
 use crate::state::events::Event;
 use crate::state::table::Route;
+use crate::state::tap::Tapped;
 
 /// Where a connection has sent packets lately. It holds the table's entries, so a change of route needs no word here.
 type Cache = [Option<Arc<Entry>>; CACHED];
@@ -208,7 +209,7 @@ impl Forwarding {
         let route = self.route(&packet.destination, conn, ctx);
         match route.as_ref().filter(|to| !to.is_link()) {
             None => self.unknown(&packet, DropReason::UnknownDestOnFwd, fanout, ctx),
-            Some(to) => fanout.push(to, packet),
+            Some(to) => send(packet, to, fanout, ctx),
         }
     }
 
@@ -254,14 +255,21 @@ fn next_sample(ctx: Ctx<'_>) -> Option<Instant> {
 
 /// A packet goes to a connection here, or to the relay that has its destination.
 fn send(packet: Packet<'_>, to: &Arc<Conn>, fanout: &mut Fanout, ctx: Ctx<'_>) {
-    if !to.is_link() {
-        fanout.push(to, packet);
-    } else if to.is_open() {
+    if to.is_link() && !to.is_open() {
+        ctx.counters.add(Counter::PACKETS_FORWARDED_OUT, 1);
+        return drop_packet(&packet, DropReason::MeshDown, ctx);
+    }
+    // Not when the whole read goes out: a sender's packets are shown in its order, and some may be dropped in between.
+    if ctx.tap.is_on() && !ctx.is_uncounted() {
+        let PacketInfo { source, kind, .. } = &packet.info;
+        let (destination, payload) = (&packet.destination, packet.payload());
+        ctx.tap([Tapped { source, destination, kind: *kind, payload, dropped: None }]);
+    }
+    if to.is_link() {
         // Only the other relay can say whether the destination is there.
         fanout.forward(to, packet);
     } else {
-        ctx.counters.add(Counter::PACKETS_FORWARDED_OUT, 1);
-        drop_packet(&packet, DropReason::MeshDown, ctx);
+        fanout.push(to, packet);
     }
 }
 
