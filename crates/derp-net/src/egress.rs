@@ -239,8 +239,13 @@ impl Egress {
         self.writer.is_some() && self.backlog.is_some()
     }
 
-    /// Since when no frame has left; `None` if none waits. For the owner, who asks again in time; `watched` says so.
-    pub(crate) fn watch(&mut self, watched: bool) -> Option<Instant> {
+    /// Since when nothing has left; `None` if nothing waits. For the owner, which asks again in time; `watched` says so.
+    pub(crate) fn watch(&mut self, watched: bool, cx: &EgressContext<'_>) -> Option<Instant> {
+        if let (Some(backlog), Some(narrow), Some(writer)) = (&mut self.backlog, &mut self.narrow, &self.writer)
+            && narrow.takes(writer, cx)
+        {
+            backlog.moved(cx.now);
+        }
         let since = self.backlog.as_ref().map(|backlog| backlog.progress());
         self.watched = watched && since.is_some();
         since

@@ -109,6 +109,17 @@ pub(crate) fn bound_unsent(stream: &TcpStream, bytes: usize) -> io::Result<()> {
     }
 }
 
+/// How many bytes a TCP socket holds that the other side has not acknowledged.
+#[cfg(target_os = "linux")]
+pub(crate) fn unacknowledged(stream: &TcpStream) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the socket is open, and `bytes` has room for what is written.
+    match unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) } {
+        0 => Ok(usize::try_from(bytes).unwrap_or(0)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Has the C library give back the pages of its heaps that are free: of itself it looks at the end of each alone.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) fn give_back() {

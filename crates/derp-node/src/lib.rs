@@ -53,10 +53,14 @@ const OS_HOOKS: OsHooks = OsHooks {
     round_trip: Some(ffi_unsafe::round_trip),
     #[cfg(target_os = "linux")]
     bound_unsent: Some(ffi_unsafe::bound_unsent),
+    #[cfg(target_os = "linux")]
+    unacknowledged: Some(ffi_unsafe::unacknowledged),
     #[cfg(not(target_os = "linux"))]
     round_trip: None,
     #[cfg(not(target_os = "linux"))]
     bound_unsent: None,
+    #[cfg(not(target_os = "linux"))]
+    unacknowledged: None,
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     give_back: Some(ffi_unsafe::give_back),
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

@@ -8,7 +8,7 @@ use derp_proto::drop_reason::DropReason;
 use super::inbox::{INBOX_BYTES, LINK_INBOX_BYTES};
 use super::outbound::PacketInfo;
 use crate::base::budgets::{Budgets, Holder};
-use crate::base::os_hooks::BoundUnsent;
+use crate::base::os_hooks::OsHooks;
 use crate::state::drops::Watched;
 use crate::state::peer_gone::Subscribers;
 
@@ -30,8 +30,7 @@ pub(crate) struct EgressContext<'a> {
     pub(crate) link: bool,
     /// The id of the connection that is written to.
     pub(crate) destination: u64,
-    /// Has a socket bound what it holds and has not sent, where the system can do that.
-    pub(crate) bound_unsent: Option<BoundUnsent>,
+    pub(crate) os: &'a OsHooks,
     /// Set if somebody wants to know what is dropped on its way there.
     pub(crate) watched: Option<Watched<'a>>,
     pub(crate) now: Instant,

@@ -35,6 +35,8 @@ pub(super) struct Narrow {
     full: Option<(Instant, u64)>,
     /// What the socket may hold that it has not sent, as it was told.
     unsent: usize,
+    /// What the socket held and the other side had not acknowledged, when it was asked last; nothing while it is not bounded.
+    unacknowledged: Option<usize>,
     pub(super) figures: QueueFigures,
 }
 
@@ -54,7 +56,15 @@ pub(crate) struct QueueFigures {
 impl Narrow {
     pub(super) fn new(now: Instant) -> Self {
         let figures = QueueFigures::default();
-        Self { begun: now, waited: now, rate: DrainRate::new(), full: None, unsent: UNBOUNDED, figures }
+        Self {
+            begun: now,
+            waited: now,
+            rate: DrainRate::new(),
+            full: None,
+            unsent: UNBOUNDED,
+            unacknowledged: None,
+            figures,
+        }
     }
 
     /// Its clock, in microseconds.
@@ -116,8 +126,17 @@ impl Narrow {
     fn bound(&mut self, unsent: usize, writer: &SocketWriter, cx: &EgressContext<'_>) {
         if unsent != self.unsent {
             self.unsent = unsent;
-            writer.bound_unsent(unsent, cx.bound_unsent);
+            writer.bound_unsent(unsent, cx.os);
+            self.unacknowledged = if unsent == UNBOUNDED { None } else { writer.unacknowledged(cx.os) };
         }
+    }
+
+    /// Whether the link has taken something of what the socket holds, since this was asked last or the socket was bounded. A
+    /// socket that was filled before that takes nothing until it holds less than its bound: on a slow link for many seconds.
+    pub(super) fn takes(&mut self, writer: &SocketWriter, cx: &EgressContext<'_>) -> bool {
+        let Some(before) = self.unacknowledged else { return false };
+        self.unacknowledged = writer.unacknowledged(cx.os);
+        self.unacknowledged.is_some_and(|now| now < before)
     }
 
     pub(super) fn dropped(&mut self, reason: DropReason, packets: u64) {

@@ -23,6 +23,7 @@ use super::*;
 mod sources;
 mod web_socket;
 use crate::base::budgets::{Budgets, Holder};
+use crate::base::os_hooks::OsHooks;
 use crate::state::peer_gone::Subscribers;
 
 const DEPTH: usize = 32;
@@ -42,6 +43,7 @@ struct SocketWriter {
     depth: usize,
     control_bytes: usize,
     link: bool,
+    os: OsHooks,
     now: Instant,
 }
 
@@ -69,6 +71,7 @@ impl SocketWriter {
             depth: DEPTH,
             control_bytes: 64 << 10,
             link: false,
+            os: OsHooks::default(),
             now: Instant::now(),
         }
     }
@@ -101,7 +104,7 @@ impl SocketWriter {
             control_bytes: self.control_bytes,
             subscriptions: 100,
             destination: DESTINATION,
-            bound_unsent: None,
+            os: &self.os,
             watched: None,
             now: self.now,
         };
@@ -114,6 +117,10 @@ impl SocketWriter {
         let info = PacketInfo { source: SOURCE, kind, payload: length };
         let frames: Vec<Frame<'_>> = bytes.iter().map(|bytes| Frame { head: &[], bytes, packet: Some(info) }).collect();
         self.act(|egress, cx| egress.packets(&frames, cx));
+    }
+
+    fn watch(&mut self, watched: bool) -> Option<Instant> {
+        self.act(|egress, cx| egress.watch(watched, cx))
     }
 
     fn outcome(&mut self) -> Outcome {
@@ -397,7 +404,7 @@ fn only_a_whole_frame_is_progress() {
     let start = wire.now;
     wire.send(Other, &[0, 1], 1 << 20);
     assert!(wire.outcome().stalled);
-    assert_eq!(wire.egress.watch(true), Some(start));
+    assert_eq!(wire.watch(true), Some(start));
     // The socket takes more and more of the first packet.
     let mut chunk = vec![0; 64 << 10];
     for second in 1..5 {
@@ -409,13 +416,13 @@ fn only_a_whole_frame_is_progress() {
             read += count;
             wire.act(|egress, cx| egress.drain(cx));
         }
-        assert_eq!(wire.egress.watch(true), Some(start));
+        assert_eq!(wire.watch(true), Some(start));
     }
     wire.now = start + Duration::from_secs(10);
     assert_eq!(wire.read_number(), (Other, 0));
-    assert_eq!(wire.egress.watch(true), Some(wire.now));
+    assert_eq!(wire.watch(true), Some(wire.now));
     assert_eq!(wire.read_number(), (Other, 1));
-    assert_eq!(wire.egress.watch(true), None);
+    assert_eq!(wire.watch(true), None);
 }
 
 #[test]
@@ -424,14 +431,14 @@ fn any_part_of_a_row_of_control_frames_is_progress() {
     let start = wire.now;
     wire.control_bytes = 8 << 20;
     wire.act(|egress, cx| egress.control(&frame::KEEP_ALIVE.repeat(1 << 20), false, cx));
-    assert_eq!(wire.egress.watch(true), Some(start));
+    assert_eq!(wire.watch(true), Some(start));
     wire.now = start + Duration::from_secs(1);
     wire.read_frame();
-    while wire.egress.watch(true) == Some(start) {
+    while wire.watch(true) == Some(start) {
         wire.client.read_exact(&mut [0; 4096]).unwrap();
         wire.act(|egress, cx| egress.drain(cx));
     }
-    assert_eq!(wire.egress.watch(true), Some(wire.now));
+    assert_eq!(wire.watch(true), Some(wire.now));
 }
 
 #[test]
@@ -439,14 +446,14 @@ fn a_full_socket_is_told_until_somebody_watches_it() {
     let mut wire = SocketWriter::stalled();
     wire.act(|egress, cx| egress.drain(cx));
     assert!(!wire.outcome().stalled, "it was told");
-    assert!(wire.egress.watch(true).is_some());
+    assert!(wire.watch(true).is_some());
     wire.act(|egress, cx| egress.drain(cx));
     assert!(!wire.outcome().stalled, "it is watched");
-    assert!(wire.egress.watch(false).is_some());
+    assert!(wire.watch(false).is_some());
     wire.act(|egress, cx| egress.drain(cx));
     assert!(wire.outcome().stalled, "nobody watches any more");
     wire.read_number();
-    assert_eq!(wire.egress.watch(true), None);
+    assert_eq!(wire.watch(true), None);
     wire.send(Other, &[1], 4 << 20);
     assert!(wire.outcome().stalled);
 }

@@ -102,8 +102,8 @@ impl Conn {
     /// Since when nothing has left, if anything waits. `watched`: the caller asks again before the deadline.
     pub(crate) fn stalled_since(self: &Arc<Self>, watched: bool, ctx: Ctx<'_>) -> Option<Instant> {
         let mut since = None;
-        self.write(ctx, |egress, _| {
-            since = egress.watch(watched);
+        self.write(ctx, |egress, cx| {
+            since = egress.watch(watched, cx);
             egress.forget(ctx.now);
         });
         since

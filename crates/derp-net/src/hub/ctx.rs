@@ -129,7 +129,7 @@ impl<'a> Ctx<'a> {
             control_bytes: policy.control_bytes,
             subscriptions: policy.peer_gone_subscriptions,
             destination: conn.id,
-            bound_unsent: self.os.bound_unsent,
+            os: &self.shared.os,
             watched: if policy.watched_drops.is_empty() { None } else { conn.key().and_then(|key| self.watched(key)) },
             now: self.now,
         }

@@ -10,7 +10,7 @@ use derp_tls::{Alert, SealError, Sender};
 #[cfg(target_os = "linux")]
 use nix::sys::socket::MsgFlags;
 
-use crate::base::os_hooks::BoundUnsent;
+use crate::base::os_hooks::OsHooks;
 
 /// A `writev` takes no more slices than this anywhere we run.
 pub(crate) const SLICES: usize = 64;
@@ -93,10 +93,15 @@ impl SocketWriter {
     }
 
     /// Bounds what the socket holds and has not sent, where the system can do that; 0 for what the system has for all. A socket that is none of TCP's refuses.
-    pub(crate) fn bound_unsent(&self, bytes: usize, bound_unsent: Option<BoundUnsent>) {
-        if let Some(bound_unsent) = bound_unsent {
+    pub(crate) fn bound_unsent(&self, bytes: usize, os: &OsHooks) {
+        if let Some(bound_unsent) = os.bound_unsent {
             let _ = bound_unsent(&self.stream, bytes);
         }
+    }
+
+    /// How much the socket holds that the other side has not acknowledged, where the system says that.
+    pub(crate) fn unacknowledged(&self, os: &OsHooks) -> Option<usize> {
+        os.unacknowledged.and_then(|unacknowledged| unacknowledged(&self.stream).ok())
     }
 
     /// How much of what was written waits for the socket.

@@ -1,6 +1,14 @@
 //! Receivers that take less than is sent to them.
 
+use std::cell::Cell;
+
 use super::*;
+use crate::base::os_hooks::{BoundUnsent, Unacknowledged};
+
+thread_local! {
+    /// What the system says that the socket holds.
+    static UNACKNOWLEDGED: Cell<usize> = const { Cell::new(1 << 20) };
+}
 
 const SPARSE: NodeKey = NodeKey::from_bytes([8; 32]);
 
@@ -119,4 +127,32 @@ fn a_minute_after_the_last_has_waited_nothing_is_left_of_it() {
     wire.egress.forget(wire.now);
     assert!(wire.egress.narrow.is_none());
     assert_eq!(wire.egress.figures().queue, QueueFigures::default());
+}
+
+#[test]
+fn a_socket_that_was_filled_before_it_was_bounded_is_not_stuck_while_the_other_side_takes_something() {
+    let mut wire = SocketWriter::admitted();
+    let (bound_unsent, unacknowledged) =
+        (Some((|_, _| Ok(())) as BoundUnsent), Some((|_| Ok(UNACKNOWLEDGED.get())) as Unacknowledged));
+    wire.os = OsHooks { bound_unsent, unacknowledged, ..OsHooks::default() };
+    let mut number = 0;
+    while wire.egress.backlog.is_none() {
+        wire.send(Other, &[number], 1400);
+        number += 1;
+    }
+    let since = wire.now;
+    wire.now += Duration::from_secs(1);
+    UNACKNOWLEDGED.set(1000);
+    assert_eq!(wire.watch(true), Some(since), "it is not bounded: a reader that takes little is as slow as it was");
+    wire.overload(&mut number);
+    let since = wire.now;
+    assert_eq!(wire.watch(true), Some(since));
+    wire.now += Duration::from_secs(1);
+    assert_eq!(wire.watch(true), Some(since), "nothing was taken");
+    UNACKNOWLEDGED.set(999);
+    assert_eq!(wire.watch(true), Some(wire.now));
+    let since = wire.now;
+    wire.now += Duration::from_secs(1);
+    UNACKNOWLEDGED.set(1001);
+    assert_eq!(wire.watch(true), Some(since), "more was written, and nothing was taken");
 }
