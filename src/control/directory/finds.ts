@@ -46,7 +46,10 @@ export class Finds {
   private readonly waiting = new Set<Find>();
   private last = 0;
 
-  constructor(private readonly parts: FindParts) {}
+  constructor(
+    private readonly parts: FindParts,
+    private readonly most: Readonly<Record<keyof typeof MOST_FINDS, number>> = MOST_FINDS,
+  ) {}
 
   /** Questions without an answer, those that wait included. */
   get size(): number {
@@ -57,8 +60,8 @@ export class Finds {
   find(key: NodeKey): Promise<Place | undefined> {
     const known = this.open.get(key);
     if (known) return known.promise;
-    const hasTurn = this.asked.size < MOST_FINDS.asked;
-    if (!hasTurn && this.waiting.size >= MOST_FINDS.waiting) return this.refuse('crowded');
+    const hasTurn = this.asked.size < this.most.asked;
+    if (!hasTurn && this.waiting.size >= this.most.waiting) return this.refuse('crowded');
     const find = this.begin(key);
     if (hasTurn) this.ask(find);
     else this.waiting.add(find);
@@ -80,7 +83,7 @@ export class Finds {
     this.open.delete(find.key);
     this.asked.delete(token);
     this.answered.set(token, find);
-    if (this.answered.size > MOST_FINDS.answered) this.end(this.answered.values().next().value as Find);
+    if (this.answered.size > this.most.answered) this.end(this.answered.values().next().value as Find);
     find.resolve(place);
     this.fill();
   }
@@ -155,7 +158,7 @@ export class Finds {
 
   private fill(): void {
     for (const find of this.waiting) {
-      if (this.asked.size >= MOST_FINDS.asked) return;
+      if (this.asked.size >= this.most.asked) return;
       this.waiting.delete(find);
       this.ask(find);
     }

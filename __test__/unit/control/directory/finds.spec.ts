@@ -1,7 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DirectoryError, type Place } from '../../../../src/control/directory/directory.js';
-import { Finds, MOST_FINDS, PATIENCE } from '../../../../src/control/directory/finds.js';
+import { Finds, PATIENCE } from '../../../../src/control/directory/finds.js';
 import type { NodeKey } from '../../../../src/protocol/key.js';
+
+/** Few: the timers of this suite are looked through, all of them for each that fires. */
+const MOST = { asked: 8, waiting: 16, answered: 8 };
 
 const at = (relay: string, generation: number): Place => ({ relay: relay.repeat(32) as NodeKey, generation });
 const key = (name: string) => name.padStart(32, '.') as NodeKey;
@@ -10,11 +13,14 @@ function setUp() {
   const asked: { key: NodeKey; token: string }[] = [];
   const later: { key: NodeKey; place: Place }[] = [];
   const state = { isComplete: true };
-  const finds = new Finds({
-    ask: (key, token) => void asked.push({ key, token }),
-    isComplete: () => state.isComplete,
-    onLater: (key, place) => void later.push({ key, place }),
-  });
+  const finds = new Finds(
+    {
+      ask: (key, token) => void asked.push({ key, token }),
+      isComplete: () => state.isComplete,
+      onLater: (key, place) => void later.push({ key, place }),
+    },
+    MOST,
+  );
   const token = (name: string) => asked.findLast((one) => one.key === key(name))?.token ?? '';
   return { finds, asked, later, state, token };
 }
@@ -83,10 +89,10 @@ describe('questions to the directory', () => {
 
   it('beyond so many at once they wait for their turn, and beyond that they are refused', async () => {
     const { finds, asked } = setUp();
-    const most = MOST_FINDS.asked + MOST_FINDS.waiting;
+    const most = MOST.asked + MOST.waiting;
     const all = Array.from({ length: most + 1 }, (_, index) => finds.find(key(`${index}`)));
     expect(await troubleOf(all.at(-1) as Promise<unknown>)).toBe('crowded');
-    expect(asked).toHaveLength(MOST_FINDS.asked);
+    expect(asked).toHaveLength(MOST.asked);
     expect(finds.size).toBe(most);
     // In order.
     for (let index = 0; index < most; index += 1) finds.nowhere(asked[index]?.token ?? '');
@@ -97,7 +103,7 @@ describe('questions to the directory', () => {
 
   it('those that wait run out of time, too', async () => {
     const { finds } = setUp();
-    const all = Array.from({ length: MOST_FINDS.asked + 1 }, (_, index) => troubleOf(finds.find(key(`${index}`))));
+    const all = Array.from({ length: MOST.asked + 1 }, (_, index) => troubleOf(finds.find(key(`${index}`))));
     vi.advanceTimersByTime(PATIENCE);
     expect(new Set(await Promise.all(all))).toEqual(new Set(['late']));
     expect(finds.size).toBe(0);
@@ -109,7 +115,7 @@ describe('questions to the directory', () => {
     const first = token('a');
     finds.answer(first, at('x', 1));
     await found;
-    const all = Array.from({ length: MOST_FINDS.asked + 5 }, (_, index) => troubleOf(finds.find(key(`${index}`))));
+    const all = Array.from({ length: MOST.asked + 5 }, (_, index) => troubleOf(finds.find(key(`${index}`))));
     const { length } = asked;
     finds.stop();
     expect(new Set(await Promise.all(all))).toEqual(new Set(['down']));
@@ -121,7 +127,7 @@ describe('questions to the directory', () => {
 
   it('the answered ones that may get a better answer are bounded', async () => {
     const { finds, asked, later } = setUp();
-    for (let index = 0; index <= MOST_FINDS.answered; index += 1) {
+    for (let index = 0; index <= MOST.answered; index += 1) {
       void finds.find(key(`${index}`));
       finds.answer(asked.at(-1)?.token ?? '', at('x', 1));
     }
