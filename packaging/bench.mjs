@@ -31,12 +31,14 @@ if (drawn >= 0) await draw(args.slice(drawn + 1));
 else await measure();
 
 async function measure() {
-  const missing = missingToolchain();
+  // These need neither a generator nor a relay to measure.
+  const isQuestion = ['--help', '-h', '--list'].some((flag) => args.includes(flag));
+  const missing = !isQuestion && missingToolchain();
   if (missing) fail(`${missing} is not installed; the load generator is built with it`);
-  ensureGenerator();
+  if (!isQuestion) ensureGenerator();
   const env = { ...process.env, DERPKIT_BENCH_CLONE: root };
   const wanted = args.includes('--contenders') ? args[args.indexOf('--contenders') + 1] : 'derper';
-  if (wanted?.includes('derper') && !args.includes('--derper')) {
+  if (!isQuestion && wanted?.includes('derper') && !args.includes('--derper')) {
     const reason = whyNoGo();
     if (reason) env.DERPKIT_BENCH_DERPER_MISSING = reason;
     else args.push('--derper', (await buildPeers()).derper);

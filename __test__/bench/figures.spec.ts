@@ -91,6 +91,12 @@ describe('scenarios', () => {
     expect(profileOf('default').rounds).toBeGreaterThanOrEqual(5);
   });
 
+  it('the quick profile measures TLS first, because a slow machine may not reach its last rows in time', () => {
+    const order = profileOf('quick').scenarios.map(({ transport }) => transport);
+    expect(order[0]).toBe('tls');
+    expect(order).toEqual(order.toSorted().toReversed());
+  });
+
   it('scenarios are chosen by family, transport, name, or the beginning of a name', () => {
     const { scenarios } = profileOf('full');
     expect(matching(scenarios, [])).toHaveLength(scenarios.length);
@@ -158,6 +164,13 @@ describe('tables', () => {
     expect(text).toContain('native: FAILED: 1 corrupt');
     expect(text).toContain('1 were repeated');
     expect(text).toContain('there are failed runs');
+  });
+
+  it('a table names the rows that a run did not get to', () => {
+    expect(table(record)).not.toContain('were not measured');
+    expect(table({ ...record, complete: false })).toContain(
+      `some of the planned runs were not measured\nrows without any: ${record.scenarios[1]?.id}\n`,
+    );
   });
 
   it('a table in Markdown has the one measured figure of each row', () => {

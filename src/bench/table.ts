@@ -31,7 +31,14 @@ export function table(record: RunRecord, colour = false): string {
     '',
     `${record.runs.length} runs; ${repeated} were repeated because of a foreign load above ${calm} cores; ${disturbed} stayed above it`,
   );
-  if (!record.complete) lines.push('some of the planned runs were not measured');
+  if (!record.complete) {
+    const measured = new Set(record.runs.map(({ scenario }) => scenario));
+    const without = record.scenarios.filter(({ id }) => !measured.has(id)).map(({ id }) => id);
+    lines.push(
+      'some of the planned runs were not measured',
+      ...(without.length > 0 ? [`rows without any: ${without.join(' ')}`] : []),
+    );
+  }
   if (!isClean(record)) lines.push(paint('red', 'there are failed runs'));
   return `${lines.join('\n')}\n`;
 }
