@@ -54,6 +54,26 @@ describe('derpkit help', () => {
     for (const line of lines(stdout)) expect(line.length).toBeLessThanOrEqual(120);
   });
 
+  it.each([
+    ['derpkit', 'bench --list'],
+    ['derpkit', 'version'],
+    ['derper', '-version'],
+  ] as const)('%s %s whose reader has left ends without a word', async (bin, args) => {
+    // The pipe is closed before the command writes to it.
+    const script = `exec 3>&1; "$0" ${binPath(bin)} ${args} 2>&3 | true`;
+    const { stdout, stderr } = await new Command(['bash', '-c', script, process.execPath]).end();
+    expect({ stdout, stderr }).toEqual({ stdout: '', stderr: '' });
+  });
+
+  it('an output that cannot be written is a failure with a reason', async () => {
+    const script = `exec "$0" ${binPath('derpkit')} version > /dev/full`;
+    const { code, stderr } = await new Command(['bash', '-c', script, process.execPath]).end();
+    expect({ code, lines: lines(stderr) }).toEqual({
+      code: 1,
+      lines: [expect.stringMatching(/^derpkit: the output cannot be written: ENOSPC/)],
+    });
+  });
+
   it('derpkit without a command prints the help', async () => {
     const { code, stdout, stderr } = await run('derpkit', []);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

@@ -8,6 +8,9 @@ const LEAST_DESCRIPTORS = 256;
  * with status 1. This file imports nothing, because it is an import that fails.
  */
 export async function launch(name: string, load: () => Promise<unknown>): Promise<void> {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => onLostOutput(name, error));
+  // There is no place left to say it.
+  process.stderr.on('error', () => {});
   try {
     await load();
   } catch (error) {
@@ -16,6 +19,13 @@ export async function launch(name: string, load: () => Promise<unknown>): Promis
     process.stderr.write(`${name}: there are too few file descriptors to start: ${advice}\n`);
     process.exit(1);
   }
+}
+
+/** Unless the command has a way of its own, an output that is lost is a failure. A reader that leaves early, as `head` does, is none. */
+function onLostOutput(name: string, error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE' || process.stdout.listenerCount('error') > 1) return;
+  process.stderr.write(`${name}: the output cannot be written: ${error.message}\n`);
+  process.exitCode = 1;
 }
 
 /** Node wraps some system errors, and reports others only in the message. */
