@@ -44,5 +44,7 @@ export function endSmallStartWhenBusy(): void {
 
 /** Whether the operator has set such flags: those stay as they are. */
 function isTuned(): boolean {
-  return /semi.space|\bno.?opt\b|--opt\b/.test([...process.execArgv, process.env.NODE_OPTIONS ?? ''].join(' '));
+  return /semi.space|\bno.?opt\b|--opt\b|turbofan/.test(
+    [...process.execArgv, process.env.NODE_OPTIONS ?? ''].join(' '),
+  );
 }

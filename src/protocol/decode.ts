@@ -51,21 +51,22 @@ export class FrameDecoder {
   private wanted = false;
   /** Bytes of an unwanted body that the decoder still has to skip. */
   private skip = 0;
-  /** Chunks that arrived while the decoder was {@link pause}d. */
-  private backlog: Buffer[] = [];
+  /** What arrived while the decoder was {@link pause}d: the first `waiting` bytes of `backlog`, which grows with them. */
+  private backlog = NOTHING;
+  private waiting = 0;
   private paused = false;
   private ended = false;
 
   constructor(private readonly sink: FrameSink) {}
 
-  /** Bytes of the incomplete frame, and of the chunks that arrived while paused. */
+  /** Bytes of the incomplete frame, and those that arrived while paused. */
   get held(): number {
-    return this.have + this.backlog.reduce((sum, chunk) => sum + chunk.length, 0);
+    return this.have + this.waiting;
   }
 
   /** The memory that the {@link held} bytes occupy. */
   get kept(): number {
-    return this.held - this.have + this.partial.length;
+    return this.backlog.length + this.partial.length;
   }
 
   /**
@@ -85,18 +86,16 @@ export class FrameDecoder {
   end(): void {
     this.paused = true;
     this.ended = true;
-    this.backlog = [];
+    this.takeBacklog();
     this.need = 0;
     this.skip = 0;
     this.forget();
   }
 
-  /** Decodes the chunks that arrived while paused, in order, and continues. */
+  /** Decodes what arrived while paused, and continues. */
   resume(): void {
     this.paused = false;
-    const chunks = this.backlog;
-    this.backlog = [];
-    for (const chunk of chunks) this.push(chunk);
+    this.push(this.takeBacklog());
   }
 
   /** Takes the next bytes of the stream and owns the chunk from then on. Throws what the sink throws. */
@@ -104,8 +103,7 @@ export class FrameDecoder {
     let at = 0;
     while (at < chunk.length) {
       if (this.paused && !this.within) {
-        // A copy: a slice of a few bytes would keep the whole chunk in memory.
-        if (!this.ended) this.backlog.push(Buffer.from(chunk.subarray(at)));
+        if (!this.ended) this.wait(chunk, at);
         return;
       }
       at = this.step(chunk, at);
@@ -153,15 +151,30 @@ export class FrameDecoder {
     this.sink.onFrame(frame[0] as number, frame);
   }
 
+  /** Copies the rest of `chunk` behind what waits: a slice, or a copy for each chunk, would take far more than its bytes. */
+  private wait(chunk: Buffer, at: number): void {
+    const total = this.waiting + chunk.length - at;
+    if (total > this.backlog.length) {
+      this.backlog = grown(this.backlog, this.waiting, Math.max(total, 2 * this.waiting, FIRST_PARTIAL));
+    }
+    chunk.copy(this.backlog, this.waiting, at);
+    this.waiting = total;
+  }
+
+  private takeBacklog(): Buffer<ArrayBuffer> {
+    const bytes = this.backlog.subarray(0, this.waiting);
+    this.backlog = NOTHING;
+    this.waiting = 0;
+    return bytes;
+  }
+
   /** Copies from `chunk` until `upTo` bytes are held. */
   private keep(chunk: Buffer, at: number, upTo: number): number {
     const taken = Math.min(upTo - this.have, chunk.length - at);
     const total = this.have + taken;
     if (total > this.partial.length) {
       const room = Math.min(Math.max(this.need, HEADER_LENGTH), Math.max(total, 2 * this.have, FIRST_PARTIAL));
-      const grown = Buffer.allocUnsafeSlow(Math.max(room, total));
-      this.partial.copy(grown, 0, 0, this.have);
-      this.partial = grown;
+      this.partial = grown(this.partial, this.have, Math.max(room, total));
     }
     chunk.copy(this.partial, this.have, at, at + taken);
     this.have = total;
@@ -178,6 +191,13 @@ export class FrameDecoder {
     this.partial = NOTHING;
     this.have = 0;
   }
+}
+
+/** A buffer of `room` bytes that begins with the first `have` of another. */
+function grown(from: Buffer, have: number, room: number): Buffer<ArrayBuffer> {
+  const to = Buffer.allocUnsafeSlow(room);
+  from.copy(to, 0, 0, have);
+  return to;
 }
 
 /** The longest body that an inbound frame of this type may have after login. */

@@ -420,6 +420,25 @@ describe('an egress that exceeds the budget', () => {
     await settled();
     expect(stream.bytes.subarray(-small.frame.length)).toEqual(small.frame);
   });
+
+  it('a packet in the window of a stream that takes nothing does not keep the chunk around it either', async () => {
+    const { egress, stream } = rig();
+    egress.packet(packet(0, 100));
+    await settled();
+    const chunk = Buffer.alloc(64 << 10);
+    const small = packet(1, 100);
+    small.frame.copy(chunk);
+    const written = { ...small, frame: chunk.subarray(0, small.frame.length) };
+    egress.packet(written);
+    expect(written.frame.buffer.byteLength).toBe(small.frame.length);
+    stream.open();
+    await settled();
+    expect(stream.bytes.subarray(-small.frame.length)).toEqual(small.frame);
+    // What leaves at once is not copied.
+    const passing = { ...small, frame: chunk.subarray(0, small.frame.length) };
+    egress.packet(passing);
+    expect(passing.frame.buffer).toBe(chunk.buffer);
+  });
 });
 
 function totalDropped(context: PlaneContext): number {

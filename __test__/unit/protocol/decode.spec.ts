@@ -221,6 +221,17 @@ describe('pause and resume', () => {
     expect(recorder.frames).toEqual(WANTED.slice(0, 1));
   });
 
+  it('a paused decoder keeps little more than the bytes that wait, however they are cut', () => {
+    const { recorder, decoder } = decoding();
+    decoder.pause();
+    for (const byte of STREAM) decoder.push(Buffer.of(byte));
+    expect(decoder.held).toBe(STREAM.length);
+    expect(decoder.kept).toBeLessThanOrEqual(2 * STREAM.length);
+    decoder.resume();
+    expect(recorder.frames).toEqual(WANTED);
+    expect(decoder.kept).toBe(0);
+  });
+
   it('an ended decoder holds nothing, and decodes nothing more', () => {
     for (const end of [3, 7, 150, 800]) {
       const { recorder, decoder } = decoding();

@@ -11,6 +11,7 @@ mod shedding;
 mod subscribing;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod watching;
 
 use std::time::Instant;
 
@@ -239,25 +240,6 @@ impl Egress {
         self.writer.is_some() && self.backlog.is_some()
     }
 
-    /// Since when nothing has left; `None` if nothing waits. For the owner, which asks again in time; `watched` says so.
-    pub(crate) fn watch(&mut self, watched: bool, cx: &EgressContext<'_>) -> Option<Instant> {
-        if let (Some(backlog), Some(narrow), Some(writer)) = (&mut self.backlog, &mut self.narrow, &self.writer)
-            && narrow.takes(writer, cx)
-        {
-            backlog.moved(cx.now);
-        }
-        let since = self.backlog.as_ref().map(|backlog| backlog.progress());
-        self.watched = watched && since.is_some();
-        since
-    }
-
-    /// Lets go of what is known of queues that nothing has waited in for long.
-    pub(crate) fn forget(&mut self, now: Instant) {
-        if self.backlog.is_none() && self.narrow.as_ref().is_some_and(|narrow| narrow.is_forgotten(now)) {
-            self.narrow = None;
-        }
-    }
-
     /// The client has asked for new keys.
     pub(crate) fn owe_key_update(&mut self) {
         if let Some(writer) = &mut self.writer {
@@ -447,11 +429,6 @@ impl Egress {
             self.waiting(cx);
             self.stalled();
         }
-    }
-
-    fn stalled(&mut self) {
-        self.outcome.stalled |= !self.watched;
-        self.watched = true;
     }
 
     fn pull(&mut self, cx: &EgressContext<'_>) {

@@ -32,7 +32,7 @@ pub use base::close_reason::CloseReason;
 #[cfg(feature = "fault-injection")]
 pub use base::faults::Fault;
 pub use base::network::Prefix;
-pub use base::os_hooks::{BoundUnsent, OsHooks, RoundTrip};
+pub use base::os_hooks::{BoundUnsent, OsHooks, RoundTrip, Unacknowledged};
 pub use base::policy::{LookupBounds, Policy};
 pub use conn::Figures;
 pub use hub::mail::Target;

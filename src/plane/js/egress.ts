@@ -7,6 +7,7 @@ import { Backlog, NO_FIGURES, waitOf } from './backlog.js';
 import type { Share } from './budget.js';
 import type { QueueHolder } from './budgets.js';
 import type { PlaneContext } from './context.js';
+import { ownBytes } from './own-bytes.js';
 import type { OutboundPacket } from './queue.js';
 import { Wheel } from './wheel.js';
 
@@ -143,6 +144,8 @@ export class Egress {
       this.drop('ended', packet);
     } else if (this.open && this.queuedPackets === 0 && this.control.length === 0) {
       this.waited(0);
+      // It may stand in the stream for long, behind what the system has not taken.
+      if (this.stream.writableLength > 0) packet.frame = ownBytes(packet.frame);
       this.commit(packet);
       this.schedule();
     } else {
@@ -427,14 +430,6 @@ export class Egress {
     if (write === 0 || tcp.userTimeout === 0) return Math.max(write, tcp.userTimeout);
     return Math.min(write, tcp.userTimeout);
   }
-}
-
-/** A frame for a queue: a copy if the frame would otherwise keep a much larger chunk in memory. */
-function ownBytes(frame: Buffer): Buffer {
-  if (2 * frame.length > frame.buffer.byteLength) return frame;
-  const own = Buffer.allocUnsafeSlow(frame.length);
-  frame.copy(own);
-  return own;
 }
 
 /**

@@ -5,6 +5,7 @@ import type { CounterName, DropReason } from '../counters.js';
 import type { LinkId, PlaneLookups } from '../plane.js';
 import type { Client, ForwardingContext } from './client.js';
 import type { Stray, WaitingStray } from './lookups.js';
+import { ownBytes } from './own-bytes.js';
 import { TokenBucket } from './token-bucket.js';
 import { Wheel } from './wheel.js';
 
@@ -91,8 +92,7 @@ export class Strays {
     const waiting: WaitingStray = {
       ...stray,
       asker: this.askerName,
-      // The frame is a part of a read, which is larger.
-      packet: Buffer.from(stray.packet),
+      packet: ownBytes(stray.packet),
       found: () => guard(() => this.found(waiting)),
       missing: (isNowhere) => guard(() => this.missing(waiting, isNowhere && isOwed)),
     };
