@@ -36,6 +36,6 @@ function buildNative() {
 /** A release builds the load generator together with the addon, because both go into one package. */
 function compiled() {
   if (!process.argv.includes('--portable')) return buildAddon();
-  const script = join(root, 'packaging/prebuild.mjs');
+  const script = join(root, 'packaging/build-target.mjs');
   return spawnSync(process.execPath, [script, targetName()], { stdio: ['ignore', 2, 2] }).status === 0;
 }

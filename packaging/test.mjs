@@ -96,7 +96,7 @@ function prepareSystems() {
   const missing = whyNoSystems();
   if (missing) return missing;
   const targets = ['linux-x64-gnu', 'linux-arm64-gnu', 'linux-x64-musl', 'linux-arm64-musl'];
-  const args = [join(root, 'packaging/prebuild.mjs'), ...targets];
+  const args = [join(root, 'packaging/build-target.mjs'), ...targets];
   if (spawnSync(process.execPath, args, { stdio: ['ignore', 2, 2] }).status === 0) return undefined;
   return 'not all targets can be built; what went wrong is said above';
 }

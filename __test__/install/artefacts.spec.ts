@@ -79,7 +79,7 @@ describe.each(BUILT)('the package for %s', (target) => {
       const { versions } = elf(file);
       // What the compiler of this system links asks for what this system has, and is not for a release.
       if (!aside(file).comment.includes('zig')) {
-        const reason = `it is built for this system alone; npm run prebuild -- ${target} builds it for others`;
+        const reason = `it is built for this system alone; npm run build-target -- ${target} builds it for others`;
         console.log(`left out: the glibc of ${target}: ${file}: ${reason}`);
         context.skip(reason);
       }

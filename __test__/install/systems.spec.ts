@@ -34,7 +34,7 @@ function wanted(): readonly System[] {
   if (!DERPKIT_LONG) return [];
   try {
     return otherSystems().filter(({ name, target }) => {
-      if (!isBuilt(target)) console.log(`left out: ${name}: ${target} is not built; npm run prebuild -- ${target}`);
+      if (!isBuilt(target)) console.log(`left out: ${name}: ${target} is not built; npm run build-target -- ${target}`);
       return isBuilt(target);
     });
   } catch (error) {

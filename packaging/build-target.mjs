@@ -1,7 +1,6 @@
 /**
- * `npm run prebuild -- TARGET…`: builds the addon and the load generator of a release into `npm/<target>/`. zig builds
- * those for Linux on any system; those for macOS need macOS. Without a target it does nothing, because npm also runs a
- * script of this name before each `npm run build`.
+ * `npm run build-target -- TARGET…`: builds the addon and the load generator of a release into `npm/<target>/`. zig builds
+ * those for Linux on any system; those for macOS need macOS.
  */
 import { statSync } from 'node:fs';
 import { ensureInstalled, fail, say } from './ensure.mjs';
@@ -9,10 +8,11 @@ import { buildAddon, ensureGenerator, missingToolchain, places, tripleOf } from 
 import { addToRust, zigFor } from './zig.mjs';
 
 const targets = process.argv.slice(2);
-if (targets.length > 0) ensureInstalled();
-for (const target of targets) prebuild(target);
+if (targets.length === 0) fail('name a target, such as linux-arm64-musl; src/plane/targets.ts lists them');
+ensureInstalled();
+for (const target of targets) buildTarget(target);
 
-function prebuild(target) {
+function buildTarget(target) {
   const missing = missingToolchain();
   if (missing) fail(`${missing} is not installed; the native plane is built with it`);
   if (!/^(?:linux-(?:x64|arm64)-(?:gnu|musl)|darwin-(?:x64|arm64))$/.test(target)) {
