@@ -125,7 +125,7 @@ describe('promtool', { timeout: 300_000 }, () => {
 });
 
 /** Functions, operators and words of PromQL that expressions here use. */
-const WORDS = /^(?:and|by|changes|histogram_quantile|increase|last_over_time|on|rate|sum|time|unless)$/;
+const WORDS = /^(?:and|by|changes|histogram_quantile|increase|last_over_time|max_over_time|on|rate|sum|time|unless)$/;
 /** Of Prometheus itself, and what it adds to every sample. */
 const SCRAPED = { metrics: ['up'], labels: ['job', 'instance', 'le'] };
 
