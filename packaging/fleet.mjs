@@ -60,7 +60,11 @@ function tell(text) {
 const WORTH = /mesh link (?:connected|lost)|draining|mesh source fails|another relay has the key|error/;
 fleet.onEnd = (name, code) => {
   if (closing) return;
-  say(`${name} has ended with status ${code}: ${fleet.lastLine(name) ?? 'it said nothing'}`);
+  const line = fleet.lastLine(name) ?? 'it said nothing';
+  // The relay advises a setting, which is not this program's.
+  const [, place] = /cannot listen on (\S+).*already in use/.exec(line) ?? [];
+  if (place) say(`${name} cannot listen on ${place}: the port is taken, perhaps by npm start or another npm run fleet`);
+  else say(`${name} has ended with status ${code}: ${line}`);
   void close(1);
 };
 fleet.onLine = (name, line) => {

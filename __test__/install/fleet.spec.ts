@@ -1,6 +1,7 @@
 /** The compose file of several relays, as compose reads it, and its services as processes of this machine. */
 import { spawnSync } from 'node:child_process';
-import { connect } from 'node:net';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { buildComposeReader } from '../../packaging/compose.mjs';
@@ -102,6 +103,22 @@ describe.skipIf(noFleet && !process.env.CI)('npm run fleet', () => {
       expect(Number(sent)).toBeGreaterThan(100);
     }
     expect(stdout).toMatch(/the relays have \d+ \+ \d+ \+ \d+ clients/);
+  });
+
+  it('npm run fleet says which port is taken, and perhaps by npm start', async () => {
+    // The other relays call there.
+    const taken = createServer((socket) => socket.on('error', () => {}).destroy()).listen(8443, '127.31.250.12');
+    await once(taken, 'listening');
+    try {
+      const fleet = new Command([process.execPath, join(ROOT, 'packaging/fleet.mjs'), '--once']);
+      const { code, stderr } = await fleet.end();
+      expect([code, stderr]).toEqual([
+        1,
+        'derpkit: relay-2 cannot listen on 127.31.250.12:8443: the port is taken, perhaps by npm start or another npm run fleet\n',
+      ]);
+    } finally {
+      taken.close();
+    }
   });
 
   it('Ctrl-C ends every relay of the fleet', async () => {
