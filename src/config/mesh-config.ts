@@ -24,8 +24,8 @@ export interface MeshConfig {
   /** How this relay tells others in NATS to dial it. */
   readonly advertise?: AdvertiseConfig | undefined;
   /**
-   * How long a relay with a source goes on serving after `drain` or SIGTERM, so that balancers and DNS servers send no more
-   * clients. Default 2 s.
+   * How long a relay with a source, or with keys on demand, goes on serving after `drain` or SIGTERM, so that balancers and DNS
+   * servers send no more clients. Default 2 s.
    */
   readonly drainDelay?: DurationSetting | undefined;
 }

@@ -155,9 +155,9 @@ export interface Relay extends EventEmitter<RelayEvents>, AsyncDisposable {
    */
   start(): Promise<void>;
   /**
-   * Prepares the end of a relay with a source in `mesh.discover`: `/derp/probe` answers 503, and sources withdraw the relay, so
-   * that balancers and other relays look elsewhere. The relay serves on, and resolves after `mesh.drainDelay`, or when `close` is
-   * called. Without a source it resolves at once. Throws `ERR_STATE` before `start` and after `close`.
+   * Prepares the end of a relay with a source in `mesh.discover`, or with `mesh.mode: 'on-demand'`: `/derp/probe` and `/readyz`
+   * answer 503, and sources withdraw the relay, so that balancers and other relays look elsewhere. The relay serves on, and
+   * resolves after `mesh.drainDelay`, or when `close` is called. Any other relay resolves at once. Throws `ERR_STATE` before `start` and after `close`.
    */
   drain(): Promise<void>;
   /**
