@@ -179,18 +179,22 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with a settings file', (pla
   });
 
   it.each([
-    ['debugHint: true\ndebugHosts: [\n', /error: .* stay in force reason="relay\.yaml:6: .*\n/],
+    ['debugHint: true\ndebugHosts: [\n', /error: .* the settings are unchanged reason="relay\.yaml:6: .*\n/],
     [
       'debugHint: true\nqueueDepth: none\n',
-      /error: .* stay in force reason="relay\.yaml: queueDepth: must be a number from 1 to 65536"\n/,
+      /error: .* the settings are unchanged reason="relay\.yaml: queueDepth: must be a number from 1 to 65536"\n/,
     ],
     [
       'debugHint: true\nqueuedepth: 3\n',
-      /error: .* stay in force reason="relay\.yaml: queuedepth: there is no such setting; it is called queueDepth"\n/,
+      /error: .* the settings are unchanged reason="relay\.yaml: queuedepth: there is no such setting; it is called queueDepth"\n/,
     ],
     [
       'debugHint: true\nrateConfig: /nowhere/rate.json\n',
-      /error: .* stay in force reason="relay\.yaml: rateConfig: \/nowhere\/rate\.json: no such file or directory"\n/,
+      /error: .* the settings are unchanged reason="relay\.yaml: rateConfig: \/nowhere\/rate\.json: no such file or directory"\n/,
+    ],
+    [
+      'debugHint: true\nadmission: { verifiers: [{ keys: /nowhere/allow.txt }] }\n',
+      /error: .* the settings are unchanged reason="relay\.yaml: admission\.verifiers\.0\.keys: \/nowhere\/allow\.txt: no such file or directory"\n/,
     ],
   ])('everything stays as it is if the file has %j', async (bad, message) => {
     const { relay, reload } = await serve(plane, '');

@@ -20,7 +20,7 @@ import { addFleet } from './fleet.js';
 import { addHealth } from './health.js';
 import { takeSockets, withSockets } from './inherited-sockets.js';
 import { announce, explain, inOneLine, pinnedNode, type Spelling } from './messages.js';
-import { runRelay } from './run-relay.js';
+import { runRelay, UnusableSettings } from './run-relay.js';
 import { flagOf, type Gathered, gather, variableOf } from './sources.js';
 import { addTap } from './tap.js';
 import { addTop } from './top.js';
@@ -139,7 +139,7 @@ function rereading(
       const { applied } = await relay.reload(gathered.config);
       if (applied.length > 0) relay.logger.info({ settings: applied.join() }, 'changed settings are in force');
     } catch (error) {
-      throw error instanceof ConfigError ? new Error(inOneLine(error, spelling)) : error;
+      throw error instanceof ConfigError ? new UnusableSettings(inOneLine(error, spelling)) : error;
     }
   };
 }

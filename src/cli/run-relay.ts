@@ -12,6 +12,9 @@ const IMPATIENCE = 1000;
 /** How long a relay whose plane has failed may take to close. */
 const FAULT_PATIENCE = 5000;
 
+/** A reload rejects with it where settings cannot be used, and changes nothing. */
+export class UnusableSettings extends Error {}
+
 /**
  * Starts the relay and runs it until SIGINT or SIGTERM, which ends the process. SIGHUP calls `reload`; without it,
  * there is nothing to read again. Rejects if the relay cannot start.
@@ -138,7 +141,11 @@ class Signals {
       await this.rereads();
       logger.info('the relay has read its files again');
     } catch (error) {
-      logger.error({ reason: reasonOf(error) }, 'a file cannot be used, and its last contents stay in force');
+      const outcome =
+        error instanceof UnusableSettings
+          ? 'a reload has failed, and the settings are unchanged'
+          : 'a file cannot be used, and its last contents stay in force';
+      logger.error({ reason: reasonOf(error) }, outcome);
     } finally {
       this.readings -= 1;
     }
