@@ -51,12 +51,14 @@ describe.each(PLANE_KINDS)('the end of a relay, on the plane %s', (plane) => {
     clearInterval(again);
   });
 
-  it('a relay ends by itself after its delay', async () => {
+  it('a relay ends by itself after its delay, and says how many clients were still there', async () => {
     const command = relay(plane, '300ms');
-    await portOf(command, 'DERP over plain HTTP');
+    const port = await portOf(command, 'DERP over plain HTTP');
+    for (let count = 0; count < 2; count++) await logIn(port, await keyOf(command));
     const { code, stderr } = await command.stop();
     expect(code).toBe(0);
     expect(stderr).toMatch(TELLS);
+    expect(stderr).toMatch(/ the relay has ended milliseconds=\d+ clients=2\n$/);
   });
 
   it('a relay ends without a delay after Ctrl-C, or if it has no source', async () => {
@@ -64,6 +66,9 @@ describe.each(PLANE_KINDS)('the end of a relay, on the plane %s', (plane) => {
     await Promise.all([interrupted, alone].map((command) => portOf(command, 'DERP over plain HTTP')));
     const ends = [await interrupted.stop('SIGINT'), await alone.stop()];
     expect(ends.map(({ code }) => code)).toEqual([0, 0]);
-    for (const { stderr } of ends) expect(stderr).not.toMatch(TELLS);
+    for (const { stderr } of ends) {
+      expect(stderr).not.toMatch(TELLS);
+      expect(stderr).toMatch(/ stopping reason=\w+\n.* the relay has ended milliseconds=\d+ clients=0\n$/);
+    }
   });
 });

@@ -175,7 +175,7 @@ describe.each(PLANE_KINDS)('SIGHUP, on the %s plane, with a settings file', (pla
     const { relay, reload } = await serve(plane, '', env, ['--debug-hosts', 'a.test']);
     const text = 'logLevel: silent\ndebugHosts: b.test\ndebugHint: true\n';
     await reload(text, /changed settings are in force settings=debugHint\n/);
-    expect((await relay.stop()).stderr).toMatch(/stopping reason=SIGTERM\n$/);
+    expect((await relay.stop()).stderr).toMatch(/stopping reason=SIGTERM\n.* the relay has ended .*\n$/);
   });
 
   it.each([

@@ -24,6 +24,7 @@ export const LOG_FIELDS = {
   settings: 'settings that have changed',
   plane: 'data plane, `native` or `js`',
   connections: 'connections that there may be, or that were closed',
+  clients: 'clients that were connected when the relay closed',
   files: 'file descriptors that the relay may have',
   limit: 'limit that was reached',
   peers: 'node keys that a relay of the mesh announces',

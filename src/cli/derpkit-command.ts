@@ -117,7 +117,7 @@ async function run(flags: Record<string, unknown>): Promise<number> {
       }
       announce(relay, `derpkit ${VERSION}`, spelling, pinned(relay, gathered.config));
     };
-    return await runRelay(relay, onStarted, rereading(relay, flags, gathered));
+    return await runRelay(relay, onStarted, rereading(relay, flags, gathered), { tellsEnd: true });
   } catch (error) {
     process.stderr.write(explain('derpkit', error, spelling));
     return 1;
@@ -183,7 +183,8 @@ async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions):
     // It has a parser of YAML with it, for which `serve` may have no use.
     const maps = await import('./derp-map.js');
     const onStarted = () => void process.stdout.write(summary(relay, host, command, maps));
-    return await runRelay(relay, onStarted, relay.reloads ? () => relay.reload().then(() => {}) : undefined);
+    const rereads = relay.reloads ? () => relay.reload().then(() => {}) : undefined;
+    return await runRelay(relay, onStarted, rereads, { tellsEnd: true });
   } catch (error) {
     process.stderr.write(explain('derpkit', error, spelt, command));
     return 1;

@@ -17,12 +17,14 @@ export class UnusableSettings extends Error {}
 
 /**
  * Starts the relay and runs it until SIGINT or SIGTERM, which ends the process. SIGHUP calls `reload`; without it,
- * there is nothing to read again. Rejects if the relay cannot start.
+ * there is nothing to read again. The last line of the log says how the relay has ended, if `tellsEnd`; derper's log has no
+ * such line. Rejects if the relay cannot start.
  */
 export async function runRelay(
   relay: Relay,
   onStarted: () => void,
   reload: (() => Promise<void>) | undefined,
+  { tellsEnd = false } = {},
 ): Promise<never> {
   const failed = new Promise<'fault'>((resolve) => {
     relay.once('fault', () => resolve('fault'));
@@ -44,14 +46,20 @@ export async function runRelay(
   onStarted();
   const end = await Promise.race([signals.ended, failed]);
   signals.ending();
+  const stoppedAt = performance.now();
   relay.logger.info({ reason: end }, 'stopping');
   // What has failed may not close, either: a relay that is deaf must not stay.
   if (end === 'fault') setTimeout(() => process.exit(1), FAULT_PATIENCE);
   manager.stopping();
   // Not after Ctrl-C: a person who watches does not wait for balancers.
   if (end === 'SIGTERM') await Promise.race([relay.drain(), failed]);
+  const { connections, meshPeers } = relay.figures();
   await relay.close();
   await manager.told();
+  if (tellsEnd) {
+    const milliseconds = Math.round(performance.now() - stoppedAt);
+    relay.logger.info({ milliseconds, clients: connections - meshPeers }, 'the relay has ended');
+  }
   if (signals.isRereading && end !== 'fault') endBySignal(end);
   // Exits here: if it returned, a signal would end Node with an error while it shuts down, and npm's copy of the Ctrl-C
   // may still come.
