@@ -17,6 +17,8 @@ import { delimiter, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { freePorts } from '../../src/bench/ports.js';
+import { formatNodeKey, generateKeyPair } from '../../src/protocol/key.js';
+import { eventually } from '../helpers/wait.js';
 import {
   Command,
   lines,
@@ -111,9 +113,12 @@ function script(path: string, commands: string): void {
   chmodSync(path, 0o755);
 }
 
-/** Lines of what was built, but for what was left out of it. */
+/** What a relay says that admits every client. */
+const OPEN = / warn: every client that can reach this relay may use it; DERPKIT_ADMISSION_VERIFIERS restricts that$/;
+
+/** Lines of what was built, but for what was left out of it, and for what the relay says about its clients. */
 function told(stderr: string): string[] {
-  return lines(stderr).filter((line) => !line.includes('the native plane is left out'));
+  return lines(stderr).filter((line) => !line.includes('the native plane is left out') && !OPEN.test(line));
 }
 
 /** `npm start` in a terminal of its own. */
@@ -224,7 +229,7 @@ describe('npm start', () => {
     expect((await summary(second)).nodeKey).toBe(nodeKey);
     expect(fingerprintOf((await handshake(port)).leaf)).toBe(fingerprintOf(leaf));
     const end = await second.interruptGroup();
-    expect({ code: end.code, stderr: end.stderr }).toEqual({ code: 0, stderr: '' });
+    expect({ code: end.code, told: told(end.stderr) }).toEqual({ code: 0, told: [] });
     expect(statSync(join(directory, 'dist/.built')).mtimeMs).toBe(built);
 
     // A service manager tells npm alone; a hang-up that comes to the relay alone ends nothing.
@@ -318,10 +323,11 @@ describe('derpkit start', () => {
     expect(plainObject(headscale)).toMatchObject({ regions: { 900: { nodes: [{ ipv4: '192.0.2.7' }] } } });
     expect(relay.stdout).toContain(` https://192.0.2.7:${ports.port}/derp\n`);
     expect(relay.stdout).not.toMatch(/http:\/\/|other machines/);
-    expect(await relay.stop('SIGINT')).toMatchObject({ code: 0, stderr: '' });
+    const { code, stderr } = await relay.stop('SIGINT');
+    expect({ code, said: lines(stderr) }).toEqual({ code: 0, said: [expect.stringMatching(OPEN)] });
   });
 
-  it('derpkit start serves what it promises, whatever variables are set for derpkit serve', async () => {
+  it('derpkit start serves what it promises, whatever variables are set for derpkit serve, and names those that it ignores', async () => {
     const directory = temporary();
     const env = {
       DERPKIT_CERT_MODE: 'off',
@@ -330,6 +336,8 @@ describe('derpkit start', () => {
       DERPKIT_CONFIG: '/nonexistent/relay.yaml',
       DERPKIT_DATA_DIR: join(directory, 'data'),
       DERPKIT_LOG_LEVEL: 'debug',
+      DERPKIT_HOME: '',
+      DERPKIT_STUN_PROT: '3478',
     };
     const ports = await threePorts();
     const relay = start('derpkit', ['start', ...flags(ports), '--host', '::1'], { env });
@@ -340,6 +348,35 @@ describe('derpkit start', () => {
     const client = await logIn(ports.port, nodeKey, {});
     await client.fence();
     await relay.printed(/client connected/);
+    const { stderr } = await relay.stop();
+    expect(lines(stderr).filter((line) => line.includes('ignore'))).toEqual([
+      expect.stringMatching(/ warn: the variable DERPKIT_STUN_PROT names no .*; did you mean DERPKIT_STUN_PORT\?$/),
+      expect.stringMatching(
+        / warn: derpkit start ignores DERPKIT_CONFIG, DERPKIT_CERT_MODE, DERPKIT_KEY_FILE, DERPKIT_STUN; derpkit serve reads them$/,
+      ),
+    ]);
+    expect(lines(stderr).filter((line) => OPEN.test(line))).toHaveLength(1);
+  });
+
+  it('derpkit start admits the clients that variables of admission let in, and no others', async () => {
+    const [directory, ports] = [temporary(), await threePorts()];
+    const list = join(directory, 'allow.txt');
+    writeFileSync(list, '');
+    const env = { DERPKIT_ADMISSION_VERIFIERS: JSON.stringify([{ keys: list }]), DERPKIT_DATA_DIR: directory };
+    const relay = start('derpkit', ['start', ...flags(ports)], { env });
+    const { nodeKey } = await summary(relay);
+    await expect(logIn(ports.port, nodeKey, {})).rejects.toThrow();
+    const known = generateKeyPair();
+    writeFileSync(list, `${formatNodeKey(known.publicKey)}\n`);
+    relay.signal('SIGHUP');
+    await eventually(
+      () => logIn(ports.port, nodeKey, {}, { keys: known }).catch(() => undefined),
+      'the client of the list',
+    );
+    await expect(logIn(ports.port, nodeKey, {})).rejects.toThrow();
+    const { code, stderr } = await relay.stop();
+    expect(code).toBe(0);
+    expect(stderr).not.toMatch(/every client|ignore/);
   });
 
   it.each([
@@ -360,11 +397,18 @@ describe('derpkit start', () => {
     expect(lines(stderr)).toEqual([message]);
   });
 
-  it('derpkit start reports an unusable variable, too', async () => {
-    const env = { DERPKIT_PLANE: 'bogus', DERPKIT_DATA_DIR: temporary() };
+  it.each([
+    ['DERPKIT_PLANE', 'bogus', 'DERPKIT_PLANE: must be auto, native or js'],
+    [
+      'DERPKIT_ADMISSION_VERIFIERS',
+      '[{}]',
+      'DERPKIT_ADMISSION_VERIFIERS.0: must be an object with one of tailscaled, url and keys',
+    ],
+  ])('derpkit start reports an unusable variable, too: %s', async (name, value, message) => {
+    const env = { [name]: value, DERPKIT_DATA_DIR: temporary() };
     const { code, stderr } = await run('derpkit', ['start'], { env });
     expect(code).toBe(1);
-    expect(lines(stderr)).toEqual(['derpkit: DERPKIT_PLANE: must be auto, native or js']);
+    expect(lines(stderr)).toEqual([`derpkit: ${message}`]);
   });
 });
 

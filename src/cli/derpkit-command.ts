@@ -19,9 +19,9 @@ import { addBench } from './bench.js';
 import { addFleet } from './fleet.js';
 import { addHealth } from './health.js';
 import { takeSockets, withSockets } from './inherited-sockets.js';
-import { announce, explain, inOneLine, pinnedNode, type Spelling } from './messages.js';
+import { announce, explain, inOneLine, pinnedNode, type Spelling, warnOfOpenRelay, warnOfStrays } from './messages.js';
 import { runRelay, UnusableSettings } from './run-relay.js';
-import { flagOf, type Gathered, gather, variableOf } from './sources.js';
+import { flagOf, type Gathered, gather, settingVariables, strayVariables, variableOf } from './sources.js';
 import { addTap } from './tap.js';
 import { addTop } from './top.js';
 
@@ -34,8 +34,11 @@ const DOCUMENTS: Readonly<Record<string, string>> = {
   'mesh.discover': 'docs/fleet.md',
   'admission.verifiers': 'docs/admission.md',
 };
-/** Variables that `start` reads. They change how it runs, but not what it promises to serve. */
-const START_VARIABLES: readonly SettingName[] = ['dataDir', 'plane', 'logFormat', 'logLevel'];
+/** Settings whose variables `start` reads. They change how it runs and which clients may use it, but not what it promises to serve. */
+const START_SETTINGS: readonly SettingName[] = [
+  ...(['dataDir', 'plane', 'logFormat', 'logLevel', 'disallowAppNames'] as const),
+  ...SETTINGS.map(({ name }) => name).filter((name) => name.startsWith('admission.')),
+];
 /** Loopback names, which are useless to other machines. */
 const LOOPBACK = /^(?:localhost|127\..*|::1)$/;
 
@@ -111,10 +114,7 @@ async function run(flags: Record<string, unknown>): Promise<number> {
     spelling = withSockets(gathered.spelling);
     const relay = createRelay(gathered.config, { sockets: takeSockets(process.env) });
     const onStarted = () => {
-      for (const [name, meant] of gathered.strayVariables) {
-        const hint = meant ? `; did you mean ${meant}?` : '';
-        relay.logger.warn(`the variable ${name} names no setting, and is ignored${hint}`);
-      }
+      warnOfStrays(relay, gathered.strayVariables);
       announce(relay, `derpkit ${VERSION}`, spelling, pinned(relay, gathered.config));
     };
     return await runRelay(relay, onStarted, rereading(relay, flags, gathered), { tellsEnd: true });
@@ -169,8 +169,8 @@ interface StartOptions {
 
 async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions): Promise<number> {
   const chosen = { hostname: host, listen: `:${port}`, httpPort, stunPort, ...(dataDir !== undefined && { dataDir }) };
-  const env = Object.fromEntries(START_VARIABLES.map(variableOf).map((name) => [name, process.env[name]]));
-  const { config, spelling } = await gather(chosen, env);
+  const read = START_SETTINGS.map(variableOf);
+  const { config, spelling } = await gather(chosen, Object.fromEntries(read.map((name) => [name, process.env[name]])));
   const spelt: Spelling = (setting) => ({ hostname: '--host', listen: '--port' })[setting] ?? spelling(setting);
   // npm takes options in front of its `--` for itself.
   const command = process.env.npm_lifecycle_event === 'start' ? 'npm start -- ' : '';
@@ -182,7 +182,14 @@ async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions):
     process.stdout.on('error', () => {});
     // It has a parser of YAML with it, for which `serve` may have no use.
     const maps = await import('./derp-map.js');
-    const onStarted = () => void process.stdout.write(summary(relay, host, command, maps));
+    const onStarted = () => {
+      process.stdout.write(summary(relay, host, command, maps));
+      warnOfStrays(relay, strayVariables(process.env));
+      const ignored = settingVariables(process.env).filter((name) => !read.includes(name));
+      if (ignored.length > 0)
+        relay.logger.warn(`derpkit start ignores ${ignored.join(', ')}; derpkit serve reads them`);
+      warnOfOpenRelay(relay, variableOf('admission.verifiers'));
+    };
     const rereads = relay.reloads ? () => relay.reload().then(() => {}) : undefined;
     return await runRelay(relay, onStarted, rereads, { tellsEnd: true });
   } catch (error) {

@@ -30,11 +30,9 @@ export function announce(relay: Relay, program: string, spelling: Spelling, node
     const emulated = `${spelling('tcpKeepaliveTime')} and ${spelling('tcpUserTimeout')}`;
     logger.info(`the JavaScript plane emulates ${emulated}: Node sets only the idle time`);
   }
-  if (derp && relay.admitsEverybody && !isLoopback(derp.address)) {
-    const spelt = spelling('admission.verifiers');
-    const inFile = spelt.startsWith('DERPKIT_') ? ' (in a settings file, admission.verifiers)' : '';
-    logger.warn(`every client that can reach this relay may use it; ${spelt}${inFile} restricts that`);
-  }
+  const spelt = spelling('admission.verifiers');
+  const inFile = spelt.startsWith('DERPKIT_') ? ' (in a settings file, admission.verifiers)' : '';
+  warnOfOpenRelay(relay, `${spelt}${inFile}`);
   if (derp) {
     logger.info(
       { addr: formatEndpoint(derp.address, derp.port) },
@@ -45,6 +43,20 @@ export function announce(relay: Relay, program: string, spelling: Spelling, node
   if (stun) logger.info({ addr: formatEndpoint(stun.address, stun.port) }, 'serving STUN');
   if (metrics) logger.info({ addr: formatEndpoint(metrics.address, metrics.port) }, 'serving metrics');
   if (node) logger.info(`a DERPNode for this certificate: ${JSON.stringify(node)}`);
+}
+
+/** Warns once that the relay admits every client, if other machines can reach it. `setting` is what restricts that. */
+export function warnOfOpenRelay({ address, admitsEverybody, logger }: Relay, setting: string): void {
+  if (!address || !admitsEverybody || isLoopback(address.derp.address)) return;
+  logger.warn(`every client that can reach this relay may use it; ${setting} restricts that`);
+}
+
+/** Warns of variables that are spelt like settings and name none. */
+export function warnOfStrays({ logger }: Relay, strays: ReadonlyMap<string, string | undefined>): void {
+  for (const [name, meant] of strays) {
+    const hint = meant ? `; did you mean ${meant}?` : '';
+    logger.warn(`the variable ${name} names no setting, and is ignored${hint}`);
+  }
 }
 
 function isLoopback(address: string): boolean {

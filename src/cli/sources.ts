@@ -44,7 +44,7 @@ export async function gather(
   };
   const merged = { ...file };
   for (const [name, value] of [...fromEnv, ...fromFlags]) putSetting(merged, name, value);
-  return { config: merged as RelayConfig, file: configFile, strayVariables: strays(env), spelling };
+  return { config: merged as RelayConfig, file: configFile, strayVariables: strayVariables(env), spelling };
 }
 
 const PREFIX = 'DERPKIT_';
@@ -52,7 +52,13 @@ const PREFIX = 'DERPKIT_';
 const OTHER_VARIABLES =
   /^DERPKIT_(?:CACHE|COMMAND|CONFIG|IMAGE|LANES|LONG|NODE|SEED|TARGET|TRACES|BENCH_\w+|MUTATION_\w+)$/;
 
-function strays(env: NodeJS.ProcessEnv): Map<string, string | undefined> {
+/** The variables of settings that `env` sets, that of the settings file among them. An empty variable gives nothing. */
+export function settingVariables(env: NodeJS.ProcessEnv): string[] {
+  return ['config', ...SETTINGS.map(({ name }) => name)].map(variableOf).filter((name) => env[name]);
+}
+
+/** Variables that are spelt like settings and name none, each with the one that was meant, if any is similar. */
+export function strayVariables(env: NodeJS.ProcessEnv): Map<string, string | undefined> {
   const known = SETTINGS.map(({ name }) => variableOf(name));
   const ours = Object.keys(env).filter((name) => name.startsWith(PREFIX));
   const stray = ours.filter((name) => !known.includes(name) && !OTHER_VARIABLES.test(name)).sort();
