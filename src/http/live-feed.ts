@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Barrier } from '../faults/barrier.js';
-import { BROWSER_HEADERS, sendError } from './responses.js';
+import { BROWSER_HEADERS, hangUp, sendError } from './responses.js';
 
 /** Pages that are fed at once. */
 export const MOST_VIEWERS = 64;
@@ -62,7 +62,7 @@ export class LiveFeed {
   stop(): void {
     clearInterval(this.timer);
     this.timer = undefined;
-    for (const { response } of this.viewers) response.destroy();
+    for (const { response } of this.viewers) hangUp(response);
   }
 
   private start(): void {
@@ -113,7 +113,7 @@ export class LiveFeed {
         response.write(text);
       } else {
         viewer.missed += 1;
-        if (viewer.missed > MOST_MISSED) response.destroy();
+        if (viewer.missed > MOST_MISSED) hangUp(response);
       }
     }
   }

@@ -67,6 +67,11 @@ export function send(response: ServerResponse, status: number, body: string, hea
   response.writeHead(status, { ...headers, ...length }).end(isHead ? undefined : body);
 }
 
+/** Ends the connection of an answer at once, whether or not it is this one's turn: Node destroys one that waits only then. */
+export function hangUp({ req }: ServerResponse): void {
+  req.socket.destroy();
+}
+
 /** Go's text for an unsupported `Transfer-Encoding`. */
 export const UNSUPPORTED_CODING = 'Unsupported transfer encoding';
 

@@ -36,8 +36,8 @@ interface Origin extends DuplexInfo {
   readonly id: ConnectionId;
   readonly face: Face;
   readonly place: Stranger;
-  /** Requests that have no answer yet. */
-  unanswered: number;
+  /** Answers that are not done. Node gives the connection to one after the other. */
+  readonly unanswered: Set<ServerResponse>;
   /** Handles an upgrade or CONNECT that waits for these answers. */
   next?: () => void;
 }
@@ -107,10 +107,13 @@ export class HttpServer {
       stream.destroy();
       return;
     }
-    const origin: Origin = { ...info, id, face, place, unanswered: 0 };
+    const origin: Origin = { ...info, id, face, place, unanswered: new Set() };
     this.origins.set(stream, origin);
-    // Responses that are still pending here never emit `close`.
-    stream.once('close', () => this.settle(origin, origin.unanswered));
+    const gone = () => closeQueued(origin.unanswered);
+    stream.once(
+      'close',
+      this.options.barrier.guard('http: the end of a connection', gone, () => {}),
+    );
     this.server.emit('connection', stream);
     // The plane paused it after its first bytes.
     stream.resume();
@@ -158,13 +161,13 @@ export class HttpServer {
   private begin({ socket }: IncomingMessage, response: ServerResponse, origin: Origin): boolean {
     if (socket.destroyed) return false;
     const { pipelined = PIPELINED_IN_ALL } = this.options;
-    const isFull = origin.unanswered > 0 && this.unanswered >= pipelined;
-    if (isFull || origin.unanswered >= PIPELINED) {
+    const { size } = origin.unanswered;
+    if ((size > 0 && this.unanswered >= pipelined) || size >= PIPELINED) {
       this.fails('too_many', origin);
       socket.destroy();
       return false;
     }
-    origin.unanswered += 1;
+    origin.unanswered.add(response);
     this.unanswered += 1;
     origin.place.touch(performance.now());
     const { tlsVersion } = origin;
@@ -175,9 +178,9 @@ export class HttpServer {
     const closed = () => {
       const failure = FAILURES[response.statusCode];
       if (failure && !hasRefusedQuery(response)) this.fails(failure, origin);
-      this.settle(origin, Math.min(1, origin.unanswered));
+      this.settle(origin, response);
       this.rests(origin, socket);
-      if (origin.unanswered > 0 || !origin.next) return;
+      if (origin.unanswered.size > 0 || !origin.next) return;
       const { next } = origin;
       delete origin.next;
       // The answer before may have ended the connection.
@@ -194,7 +197,7 @@ export class HttpServer {
   private rests({ place, unanswered }: Origin, socket: IncomingMessage['socket']): void {
     place.touch(performance.now());
     const patience = place.patience(REQUEST_TIMEOUT);
-    if (unanswered === 0 && patience < REQUEST_TIMEOUT && !socket.destroyed) socket.setTimeout(patience);
+    if (unanswered.size === 0 && patience < REQUEST_TIMEOUT && !socket.destroyed) socket.setTimeout(patience);
   }
 
   private fails(reason: RequestFailure, origin: Origin | undefined): void {
@@ -220,10 +223,10 @@ export class HttpServer {
     socket.once('end', () => socket.destroy());
   }
 
-  private settle(origin: Origin, requests: number): void {
-    origin.unanswered -= requests;
-    this.unanswered -= requests;
-    if (origin.tlsVersion) this.options.counters.tlsActive[origin.tlsVersion] -= requests;
+  private settle({ unanswered, tlsVersion }: Origin, response: ServerResponse): void {
+    unanswered.delete(response);
+    this.unanswered -= 1;
+    if (tlsVersion) this.options.counters.tlsActive[tlsVersion] -= 1;
   }
 
   /**
@@ -232,7 +235,7 @@ export class HttpServer {
    */
   private inTurn(socket: Duplex, next: () => void): void {
     const origin = this.origins.get(socket);
-    if (!origin || origin.unanswered === 0) {
+    if (!origin || origin.unanswered.size === 0) {
       next();
       return;
     }
@@ -342,6 +345,18 @@ function isSound(request: IncomingMessage): boolean {
 
 function wantsWebSocket({ headers }: IncomingMessage): boolean {
   return requestedFraming(headers.upgrade, headers['sec-websocket-protocol']) === 'websocket';
+}
+
+/**
+ * Closes the answers that wait behind another one of a connection that is gone. Node closes the one that has the connection, and
+ * forgets the others; a page that goes on until its client leaves would never end.
+ */
+function closeQueued(responses: Iterable<ServerResponse>): void {
+  for (const response of responses) {
+    if (response.socket !== null || response.writableFinished) continue;
+    response.destroy();
+    response.emit('close');
+  }
 }
 
 /** Answers one request on a connection that Node gave up, and ends the connection. */

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { DerpkitError } from '../errors.js';
 import type { PacketTap, TapOptions } from '../plane/plane.js';
 import { type NodeKey, parseNodeKeyHex } from '../protocol/key.js';
-import { DEBUG_HEADERS, sendError } from './responses.js';
+import { DEBUG_HEADERS, hangUp, sendError } from './responses.js';
 import { JsonLines, Pcapng, type TapFormat } from './tap-formats.js';
 
 /** Where packets come from. */
@@ -90,7 +90,7 @@ class TapStream {
     response.flushHeaders();
     response.write(format.head());
     const pulse = setInterval(() => {
-      if (!this.isWaiting) this.pulse();
+      if (!this.isWaiting && !this.pulse()) void this.drained();
     }, PULSE).unref();
     try {
       for await (const batch of tap) {
@@ -106,6 +106,7 @@ class TapStream {
       }
     } finally {
       clearInterval(pulse);
+      this.left.abort();
       tap.stop();
     }
     if (response.destroyed) return;
@@ -113,15 +114,17 @@ class TapStream {
     response.end();
   }
 
-  private pulse(): void {
-    if (!this.response.destroyed) this.response.write(this.format.pulse(Date.now(), this.seen, this.missed));
+  /** False if the reader is behind. */
+  private pulse(): boolean {
+    const { response, format, seen, missed } = this;
+    return response.destroyed || response.write(format.pulse(Date.now(), seen, missed));
   }
 
   private async drained(): Promise<void> {
     const { response, left } = this;
     if (left.signal.aborted) return;
     this.isWaiting = true;
-    const late = setTimeout(() => response.destroy(), STALLED);
+    const late = setTimeout(() => hangUp(response), STALLED);
     await once(response, 'drain', { signal: left.signal }).catch(() => undefined);
     clearTimeout(late);
     this.isWaiting = false;

@@ -59,12 +59,14 @@ class Reader extends EventEmitter {
   status = 0;
   text = '';
   isSlow = false;
+  /** Behind another answer of its connection: Node destroys it only when its turn comes. */
+  isQueued = false;
   destroyed = false;
-  readonly req: { method: string; headers: Record<string, string> };
+  readonly req: { method: string; headers: Record<string, string>; socket: { destroy(): void } };
 
   constructor(method: string, accept: string) {
     super();
-    this.req = { method, headers: { accept } };
+    this.req = { method, headers: { accept }, socket: { destroy: () => this.close() } };
   }
 
   writeHead(status: number): this {
@@ -85,6 +87,10 @@ class Reader extends EventEmitter {
   }
 
   destroy(): void {
+    if (!this.isQueued) this.close();
+  }
+
+  private close(): void {
     if (this.destroyed) return;
     this.destroyed = true;
     this.emit('close');
@@ -164,16 +170,40 @@ describe('/debug/tap', () => {
     expect(reader.text).toMatch(/"total":\{"seen":2,"missed":5\}\}\n$/);
   });
 
-  it('the tap drops a reader that takes nothing for half a minute, and is free for the next one', async () => {
+  it.each([false, true])(
+    'the tap drops a reader that takes nothing for half a minute, and is free for the next one; behind another answer %s',
+    async (isQueued) => {
+      const reader = read();
+      Object.assign(reader, { isSlow: true, isQueued });
+      tap.give();
+      await pass(29);
+      expect(reader.destroyed).toBe(false);
+      await pass(2);
+      expect(reader.destroyed).toBe(true);
+      await pass(0);
+      expect(read().status).toBe(200);
+    },
+  );
+
+  it('the tap drops a reader that takes no signs of life for half a minute, and gives it no more of them', async () => {
     const reader = read();
     reader.isSlow = true;
-    tap.give();
-    await pass(29);
+    await pass(34);
     expect(reader.destroyed).toBe(false);
+    expect(reader.text.match(/"total"/g)).toHaveLength(1);
     await pass(2);
     expect(reader.destroyed).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('a tap that ends while its reader is behind leaves no timer', async () => {
+    const reader = read();
+    reader.isSlow = true;
+    await pass(6);
+    tap.stop();
     await pass(0);
-    expect(read().status).toBe(200);
+    expect(vi.getTimerCount()).toBe(0);
+    expect(reader.text.match(/"total"/g)).toHaveLength(2);
   });
 
   it('the tap shows signs of life where no packet passes', async () => {
