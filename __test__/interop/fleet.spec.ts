@@ -93,6 +93,13 @@ class Mixture {
     return JSON.stringify(rows);
   }
 
+  /** How many packets were dropped by age. */
+  async aged(): Promise<number> {
+    const rows = ['disco', 'other'].map((kind) => `derp_packets_dropped{reason="queue_age",kind="${kind}"}`);
+    const counts = await Promise.all(rows.map((row) => this.figures(row)));
+    return counts.flat().reduce<number>((sum, count) => sum + (count ?? 0), 0);
+  }
+
   /** Every derpkit is connected to all others that run, and each of those, a derper included, has asked it for its clients. */
   async meshed(): Promise<void> {
     const running = () => this.names.filter((name) => this.fleet.isRunning(name)).length;
@@ -150,7 +157,11 @@ describe
       // HAProxy has spread them: each relay has its share meanwhile.
       await mixture.until('derpkit_mesh_links{state="connected"}', () => 2);
       const status = await new Promise((resolve) => played.on('close', resolve));
-      expect([status, said], await mixture.drops()).toEqual([0, expect.stringContaining('passed')]);
+      const aged = await mixture.aged();
+      const drops = await mixture.drops();
+      if (aged === 0) expect([status, said], drops).toEqual([0, expect.stringContaining('passed')]);
+      // On a busy machine clients may read so slowly that packets grow too old for them: those alone are missing.
+      else expect(said, drops).toContain(`1 failures, such as:\n  ${aged} of 10000 packets never arrived`);
       const forwarded = await mixture.figures('derp_packets_forwarded_out');
       for (const count of forwarded) expect(count).toBeGreaterThan(500);
     });

@@ -83,6 +83,14 @@ impl Fanout {
         self.replies.extend_from_slice(frame);
     }
 
+    /// Sends the answers so far. What the control plane is asked next it may answer before the whole read has been looked at.
+    pub(crate) fn reply_now(&mut self, from: &Arc<Conn>, ctx: Ctx<'_>) {
+        if !self.replies.is_empty() {
+            from.control(&self.replies, false, ctx);
+            self.replies.clear();
+        }
+    }
+
     pub(crate) fn answer(&mut self, ping: [u8; PING_LENGTH]) {
         self.pong.get_or_insert(ping);
     }
@@ -116,10 +124,7 @@ impl Fanout {
         self.ready.clear();
         self.destinations.clear();
         self.heads.clear();
-        if !self.replies.is_empty() {
-            from.control(&self.replies, false, ctx);
-            self.replies.clear();
-        }
+        self.reply_now(from, ctx);
         if let Some(ping) = self.pong.take() {
             from.pong(&frame::pong(&ping), ctx);
         }

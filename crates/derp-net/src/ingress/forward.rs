@@ -115,9 +115,13 @@ impl Forwarding {
             Some(FrameType::SendPacket) => self.send_packet(frame, conn, fanout, ctx),
             Some(FrameType::ForwardPacket) => self.forward_packet(frame, conn, fanout, ctx),
             Some(FrameType::NotePreferred) => ctx.events.prefer(conn, bytes[HEADER_LENGTH] != 0),
-            Some(FrameType::WatchConns) => ask(Event::Watch { id: conn.id }, conn, ctx),
+            Some(FrameType::WatchConns) => {
+                fanout.reply_now(conn, ctx);
+                ask(Event::Watch { id: conn.id }, conn, ctx);
+            }
             Some(FrameType::ClosePeer) => {
                 if let Some(target) = NodeKey::first_of(&bytes[KEY_AT..]) {
+                    fanout.reply_now(conn, ctx);
                     ask(Event::ClosePeer { id: conn.id, target }, conn, ctx);
                 }
             }
