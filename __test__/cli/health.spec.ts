@@ -107,8 +107,7 @@ describe('an unhealthy relay', () => {
     const args = [...files, '--hostname=derp.test', '--listen=127.0.0.1:0', '--http-port=0', '--no-stun'];
     const relay = start('derpkit', ['serve', ...args]);
     const [tls, plain] = [await portOf(relay, 'DERP over TLS'), await portOf(relay, 'HTTP')];
-    const named =
-      /give a name of its certificate with --url https:\/\/NAME:PORT, or leave --url out and set DERPKIT_HOSTNAME/;
+    const named = /; give a name of its certificate with --name <host>\n$/;
     for (const [url, advice] of [
       [`https://127.0.0.1:${tls}`, /the relay has no certificate for clients that name an address; /],
       [`https://localhost:${tls}`, /the relay has no certificate for localhost; /],
@@ -125,7 +124,7 @@ describe('an unhealthy relay', () => {
     const env = { DERPKIT_LISTEN: `127.0.0.1:${tls}` };
     const wrong = await run('derpkit', ['health'], { env });
     expect(wrong.stderr).toMatch(
-      /no certificate for localhost; DERPKIT_HOSTNAME has to be a name of its certificate\n$/,
+      /no certificate for localhost; DERPKIT_HOSTNAME \(in a settings file, hostname\) has to be a name of its certificate; --name gives another one\n$/,
     );
     expect(await run('derpkit', ['health'], { env: { ...env, DERPKIT_HOSTNAME: 'derp.test' } })).toMatchObject({
       code: 0,
@@ -135,7 +134,9 @@ describe('an unhealthy relay', () => {
   it('without a relay, a health check without a URL says how to name one', async () => {
     const { code, stderr } = await run('derpkit', ['health'], { env: { DERPKIT_LISTEN: `:${await freePort()}` } });
     expect(code).toBe(1);
-    expect(stderr).toMatch(/connection refused: nothing listens there; say with --url where .*DERPKIT_LISTEN\n$/);
+    expect(stderr).toMatch(
+      /connection refused: nothing listens there; say with --url where .*--config <file>, .*DERPKIT_LISTEN\n$/,
+    );
   });
 
   it.each(['relay.example.com', 'ftp://relay', ''])('a relay is unhealthy if %j is not a URL of one', async (url) => {

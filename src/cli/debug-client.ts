@@ -5,6 +5,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { reasonOf } from '../errors.js';
 import { VERSION } from '../version.js';
 import { connectTo, type Place, parsePin, placeOf, type Target, type Trust } from './relay-target.js';
+import { addTargetOptions, type TargetOptions } from './target-options.js';
 
 /** Milliseconds until the head of an answer. */
 const PATIENCE = 10_000;
@@ -12,8 +13,7 @@ const PATIENCE = 10_000;
 const LONGEST_ERROR = 1000;
 
 /** The options of {@link addDebugOptions}. */
-export interface DebugOptions {
-  readonly url?: string;
+export interface DebugOptions extends TargetOptions {
   readonly debugKeyFile?: string;
   /** Hex of a SHA-256. */
   readonly pin?: string;
@@ -21,8 +21,7 @@ export interface DebugOptions {
 
 /** Adds the options that say which relay is asked, and how. */
 export function addDebugOptions(command: Command): Command {
-  return command
-    .option('--url <url>', 'URL of the relay, http:// or https:// (default: that of serve with these variables)')
+  return addTargetOptions(command)
     .option('--debug-key-file <file>', 'file with the debug key, which the relay needs from afar (its debugKeyFile)')
     .addOption(
       new Option(
@@ -115,7 +114,10 @@ function readKey(file: string): string {
 function advised(error: unknown): unknown {
   const { code = '', message } = error as NodeJS.ErrnoException;
   if (!/CERT|ISSUER|ALTNAME/.test(code)) return error;
-  return new Error(`${message}; --pin takes a certificate by its fingerprint, which the relay logs at its start`);
+  const name = /ALTNAME/.test(code) ? '--name says which name it is for, and ' : '';
+  return new Error(
+    `${message}; ${name}--pin takes a certificate by its fingerprint, which the relay logs at its start`,
+  );
 }
 
 async function refusal(answer: IncomingMessage): Promise<Error> {

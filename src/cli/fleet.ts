@@ -32,7 +32,10 @@ export function addFleet(program: Command): void {
     .action(async (url: string | undefined, options: FleetOptions) => {
       if (url !== undefined && options.url !== undefined)
         command.error('error: name the relay once: as [url] or --url');
-      process.exitCode = await withTarget('fleet', url ?? options.url, (target) => fleet(target, options));
+      if (url !== undefined && options.config !== undefined)
+        command.error('error: name the relay once: as [url] or by the settings of --config');
+      const asked = { ...options, url: url ?? options.url };
+      process.exitCode = await withTarget('fleet', asked, (target) => fleet(target, options));
     });
 }
 

@@ -7,6 +7,7 @@ import { formatNodeKey, type NodeKey, readNodeKey } from '../protocol/key.js';
 import { endOfSwitching, upgradeRequest } from '../protocol/upgrade.js';
 import { FrameType, HEADER_LENGTH, KEY_LENGTH, MAGIC } from '../protocol/wire.js';
 import { connectTo, placeOf, type Target, withTarget } from './relay-target.js';
+import { addTargetOptions, type TargetOptions } from './target-options.js';
 
 /** Milliseconds from the start to the relay's key; container runtimes wait a little longer. */
 const PATIENCE = 4000;
@@ -15,13 +16,12 @@ const LONGEST_HEAD = 4096;
 const GREETING = HEADER_LENGTH + MAGIC.length + KEY_LENGTH;
 
 export function addHealth(program: Command): void {
-  program
+  const command = program
     .command('health')
-    .description('ask a relay for DERP; exit with 0 if it answers, and with 1 if it does not')
-    .option('--url <url>', 'URL of the relay, http:// or https:// (default: that of serve with these variables)')
-    .action(async ({ url }: { readonly url?: string }) => {
-      process.exitCode = await withTarget('health', url, health);
-    });
+    .description('ask a relay for DERP; exit with 0 if it answers, and with 1 if it does not');
+  addTargetOptions(command).action(async (options: TargetOptions) => {
+    process.exitCode = await withTarget('health', options, health);
+  });
 }
 
 async function health(target: Target): Promise<number> {

@@ -2,17 +2,20 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectTcp, isIP, isIPv6, type Socket } from 'node:net';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { checkServerIdentity, connect as connectTls, type TLSSocket } from 'node:tls';
 import { parseSettings, type Settings } from '../config.js';
 import { adviceOn } from './connect-advice.js';
 import { explain, type Spelling } from './messages.js';
 import { gather } from './sources.js';
+import type { TargetOptions } from './target-options.js';
 
 /** A relay, and what it is to be asked as. */
 export interface Target {
   readonly url: string;
   /** The settings of the relay, if it is the one that `derpkit serve` runs on this machine. */
   readonly own?: Settings;
+  /** The name or address that its certificate is for, if that is neither the host of the URL nor that of the settings. */
+  readonly name?: string | undefined;
 }
 
 /** Where a target listens. */
@@ -20,6 +23,8 @@ export interface Place {
   readonly host: string;
   readonly port: number;
   readonly tls: boolean;
+  /** The name or address that the certificate has to be for. */
+  readonly name: string;
   /** The name that the certificate is asked for; empty for an address. */
   readonly servername: string;
   /** Host and port, as a request names them. */
@@ -32,21 +37,21 @@ export interface Place {
 export type Trust = 'roots' | 'any' | { readonly pin: string };
 
 /**
- * Calls `act` with the relay of `url`, or without one with that of `derpkit serve` with these variables, and returns its exit
- * code. Prints why it failed, and returns 1.
+ * Calls `act` with the relay of `url`, or without one with that of `derpkit serve` with these variables and this settings file,
+ * and returns its exit code. Prints why it failed, and returns 1.
  */
 export async function withTarget(
   command: string,
-  url: string | undefined,
+  { url, config, name }: TargetOptions,
   act: (target: Target) => Promise<number>,
 ): Promise<number> {
   let spelling: Spelling = (place) => place;
-  let target: Target | undefined = url === undefined ? undefined : { url };
+  let target: Target | undefined = url === undefined ? undefined : { url, name };
   try {
     if (!target) {
-      const gathered = await gather({}, process.env);
+      const gathered = await gather({ config }, process.env);
       spelling = gathered.spelling;
-      target = ownTarget(parseSettings(gathered.config));
+      target = { ...ownTarget(parseSettings(gathered.config)), name };
     }
     return await act(target);
   } catch (error) {
@@ -65,36 +70,45 @@ function ownTarget(own: Settings): Target {
   const { host, port } = listen;
   // By address: a container may have no resolver for localhost.
   const reached = host === '' || host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  const inUrl = isIPv6(reached) ? `[${reached}]` : reached;
-  return { url: `${certMode === 'off' ? 'http' : 'https'}://${inUrl}:${port}`, own };
+  return { url: `${certMode === 'off' ? 'http' : 'https'}://${inUrl(reached)}:${port}`, own };
+}
+
+function inUrl(host: string): string {
+  return isIPv6(host) ? `[${host}]` : host;
 }
 
 /** Throws if the URL is none of a relay. */
-export function placeOf({ url: text, own }: Target): Place {
+export function placeOf({ url: text, own, name }: Target): Place {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== 'https:' && url?.protocol !== 'http:')
     throw new Error('the URL must begin with http:// or https://');
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const tls = url.protocol === 'https:';
-  const shown = own?.hostname ?? host;
+  if (name !== undefined && !tls) throw new Error('--name is for https://');
+  const shown = name ?? own?.hostname ?? host;
   return {
     host,
     port: Number(url.port || (tls ? 443 : 80)),
     tls,
+    name: shown,
     servername: isIP(shown) === 0 ? shown : '',
-    authority: url.host,
+    // The relay answers under names of its certificate, and the host of the URL may be none.
+    authority: name === undefined ? url.host : inUrl(name) + (url.port && `:${url.port}`),
     isLoopback: /^(?:localhost|127\..*|::1)$/.test(host),
   };
 }
 
 /** Connects, and judges the certificate. Rejects with the reason of the signal when that ends. */
 export async function connectTo(
-  { host, port, tls, servername }: Place,
+  { host, port, tls, name, servername }: Place,
   trust: Trust,
   signal: AbortSignal,
 ): Promise<Socket> {
   const socket = tls
-    ? connectTls({ host, port, servername, rejectUnauthorized: trust === 'roots' })
+    ? connectTls({
+        ...{ host, port, servername, rejectUnauthorized: trust === 'roots' },
+        checkServerIdentity: (_host, certificate) => checkServerIdentity(name, certificate),
+      })
     : connectTcp({ host, port });
   try {
     await once(socket, tls ? 'secureConnect' : 'connect', { signal });

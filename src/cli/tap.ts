@@ -70,7 +70,7 @@ export function addTap(program: Command): void {
     .option('--pcapng <file>', 'write a file that Wireshark opens, or - for the standard output')
     .addOption(new Option('--json', 'print the lines of JSON as the relay writes them').conflicts('pcapng'))
     .action(async (options: TapOptions) => {
-      process.exitCode = await withTarget('tap', options.url, (target) => tap(target, options));
+      process.exitCode = await withTarget('tap', options, (target) => tap(target, options));
     });
 }
 

@@ -42,7 +42,7 @@ export function addTop(program: Command): void {
     .option('--once', 'print one frame, and end')
     .option('--json', 'print a line of JSON for each frame')
     .action(async (options: TopOptions) => {
-      process.exitCode = await withTarget('top', options.url, (target) => top(target, options));
+      process.exitCode = await withTarget('top', options, (target) => top(target, options));
     });
 }
 
