@@ -1,5 +1,5 @@
 /** `derpkit tap`: what an operator sees of the packets that pass. */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { formatNodeKey } from '../../src/protocol/key.js';
@@ -71,15 +71,11 @@ describe.each(PLANE_KINDS)('derpkit tap, on the %s plane', (plane) => {
     const relay = await watched(plane, { tls: true });
     const [a, b] = await pair(relay);
     const path = join(temporary(), 'tap.pcapng');
+    // A longer file of before, which others may read.
+    writeFileSync(path, Buffer.alloc(1 << 22, 'x'), { mode: 0o644 });
     const command = start('derpkit', ['tap', '--url', relay.url, '--pcapng', path, '--payload', '65536']);
-    const packets = () => {
-      try {
-        return blocksOf(readFileSync(path)).filter(({ type }) => type === 'packet');
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-        throw error;
-      }
-    };
+    await eventually(() => readFileSync(path)[0] === 0x0a, 'the file to begin anew');
+    const packets = () => blocksOf(readFileSync(path)).filter(({ type }) => type === 'packet');
     await eventually(async () => {
       a.sendPacket(b.key, Buffer.alloc(20_000, 'x'));
       await a.fence();

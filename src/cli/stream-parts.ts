@@ -1,7 +1,7 @@
 /** Cuts the answers of a relay into their parts: lines, and blocks of pcapng. */
 
 /** Bytes of the longest line: five minutes of figures, with the reasons of all drops. */
-const LONGEST_LINE = 4 << 20;
+export const LONGEST_LINE = 4 << 20;
 /** Bytes of the longest block: a packet, and what is said about it. */
 const LONGEST_BLOCK = 1 << 20;
 const SECTION = 0x0a0d0d0a;

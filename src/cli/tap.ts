@@ -1,5 +1,5 @@
 /** `derpkit tap`: shows the packets that a relay reads, or writes them to a file that Wireshark opens. */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, fchmodSync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { reasonOf } from '../errors.js';
@@ -7,6 +7,7 @@ import { parseNodeKeyHex } from '../protocol/key.js';
 import { addDebugOptions, DebugClient, type DebugOptions, escaped, printable } from './debug-client.js';
 import { endWithReader, print } from './output.js';
 import { type Target, withTarget } from './relay-target.js';
+import { fits, orAbsent, type Shape } from './shapes.js';
 import { blocksOf, linesOf, parsed } from './stream-parts.js';
 
 interface TapOptions extends DebugOptions {
@@ -28,6 +29,21 @@ interface TapLine {
   readonly payload?: string;
   readonly missed?: number;
 }
+
+const LINE: Shape = {
+  ...{
+    time: orAbsent('number'),
+    source: orAbsent('string'),
+    destination: orAbsent('string'),
+    kind: orAbsent('string'),
+  },
+  ...{
+    length: orAbsent('number'),
+    dropped: orAbsent('string'),
+    payload: orAbsent('string'),
+    missed: orAbsent('number'),
+  },
+};
 
 /** What has been shown. */
 interface Tally {
@@ -103,7 +119,7 @@ async function tap(target: Target, options: TapOptions): Promise<number> {
 async function show(answer: IncomingMessage, tally: Tally, count: number, asJson: boolean): Promise<void> {
   for await (const text of linesOf(answer)) {
     const line = parse(text);
-    const missed = Number(line.missed ?? 0);
+    const { missed = 0 } = line;
     tally.missed += missed;
     if (asJson) await print(`${escaped(text)}\n`);
     else if (line.missed !== undefined) await print(`${missed} packets missed: this reader was behind\n`);
@@ -115,7 +131,7 @@ async function show(answer: IncomingMessage, tally: Tally, count: number, asJson
 
 function parse(text: string): TapLine {
   const line = parsed(text);
-  if (typeof line !== 'object' || line === null) throw new Error('the answer is no tap');
+  if (!fits(line, LINE)) throw new Error('the answer is no tap');
   return line as TapLine;
 }
 
@@ -152,11 +168,18 @@ async function record(answer: IncomingMessage, tally: Tally, count: number, file
   }
 }
 
-/** For its owner alone: the file says which client talks with which. */
+/** For its owner alone, also if it exists: the file says which client talks with which. */
 function openFile(file: string): number {
+  let descriptor: number | undefined;
   try {
-    return openSync(file, 'w', 0o600);
+    descriptor = openSync(file, constants.O_WRONLY | constants.O_CREAT, 0o600);
+    const stat = fstatSync(descriptor);
+    if (!stat.isFile()) return descriptor;
+    if ((stat.mode & 0o077) !== 0) fchmodSync(descriptor, 0o600);
+    ftruncateSync(descriptor);
+    return descriptor;
   } catch (error) {
+    if (descriptor !== undefined) closeSync(descriptor);
     throw new Error(`--pcapng ${file}: ${reasonOf(error)}`);
   }
 }

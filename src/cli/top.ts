@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { reasonOf } from '../errors.js';
 import { COLOURED, PLAIN } from './columns.js';
-import { addDebugOptions, DebugClient, type DebugOptions, printable } from './debug-client.js';
+import { addDebugOptions, DebugClient, type DebugOptions, escaped, printable } from './debug-client.js';
 import { endWithReader, print } from './output.js';
 import { type Target, withTarget } from './relay-target.js';
 import { SORTS, type Sort, sorted, TopClients } from './top/clients.js';
@@ -84,7 +84,7 @@ async function printFrames(view: View, { interval, once, json }: TopOptions): Pr
     const report = await view.report(span, LISTED);
     const room = { width: Number.POSITIVE_INFINITY, height: Number.POSITIVE_INFINITY };
     const text = json
-      ? JSON.stringify(report)
+      ? escaped(JSON.stringify(report))
       : `${frameOf(report, room, view.sort, PLAIN).join('\n')}${once ? '' : '\n'}`;
     await print(`${text}\n`);
     if (once) return 0;

@@ -1,5 +1,7 @@
 /** The list of clients in `derpkit top`, and what it can be sorted by. */
 import type { DebugClient } from '../debug-client.js';
+import { fits, ListOf, type Shape } from '../shapes.js';
+import { parsed } from '../stream-parts.js';
 import type { Busy } from './feed.js';
 
 /** Bytes of the longest answer: a thousand clients with all their figures. */
@@ -41,6 +43,13 @@ interface Listed {
   readonly queued: number;
 }
 
+const LIST: Shape = {
+  clients: new ListOf({
+    ...{ id: 'number', key: 'string', address: 'string', app: 'string', dropped: 'number', queued: 'number' },
+    ...{ received: { bytes: 'number' }, sent: { bytes: 'number' } },
+  }),
+};
+
 type Look = ReadonlyMap<number, Listed>;
 
 /** The clients with most bytes, looked at again and again: the rates are those since the last look. */
@@ -77,6 +86,8 @@ export class TopClients {
       length += (chunk as Buffer).length;
       if (length > LONGEST) throw new Error('the list of clients is too long');
     }
-    return (JSON.parse(Buffer.concat(chunks).toString()) as { clients: Listed[] }).clients;
+    const list = parsed(Buffer.concat(chunks).toString());
+    if (!fits(list, LIST)) throw new Error('the answer has no list of clients');
+    return (list as { clients: Listed[] }).clients;
   }
 }

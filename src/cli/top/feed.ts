@@ -1,6 +1,7 @@
 /** The feed of the live page, as `derpkit top` reads it. */
 import type { DebugClient } from '../debug-client.js';
-import { linesOf, parsed } from '../stream-parts.js';
+import { fits, ListOf, MapOf, orAbsent, type Shape } from '../shapes.js';
+import { LONGEST_LINE, linesOf, parsed } from '../stream-parts.js';
 
 /** Figures of a relay at one moment. Counters begin with the relay. */
 export interface Sample {
@@ -46,6 +47,18 @@ export interface Busy {
   readonly queued: number;
 }
 
+const SAMPLE: Shape = {
+  ...{ time: 'number', connections: 'number', keys: 'number', home: 'number', links: orAbsent('number') },
+  ...{ packetsIn: 'number', packetsOut: 'number', bytesIn: 'number', bytesOut: 'number' },
+  ...{ drops: new MapOf('number'), failures: new MapOf('number') },
+  ...{ queueDelay: 'number', admitted: 'number', failed: 'number', refused: 'number', cpu: 'number', memory: 'number' },
+  mesh: new ListOf({ relay: 'string', state: 'string', peers: 'number' }),
+};
+const CLIENTS = new ListOf({
+  ...{ key: 'string', app: 'string', address: 'string' },
+  ...{ rxRate: 'number', txRate: 'number', rxBytes: 'number', txBytes: 'number', dropped: 'number', queued: 'number' },
+});
+
 /** What happened between two samples, with the busiest clients meanwhile. */
 export interface Span {
   readonly before: Sample;
@@ -67,18 +80,29 @@ export async function* spansOf(
   onOpen();
   let [before, now, busiest, samples, isDue]: State = [undefined, undefined, [], 0, false];
   for await (const { event, data } of eventsOf(linesOf(answer))) {
-    if (event === 'busiest') busiest = data as Busy[];
+    if (event === 'busiest') busiest = clientsOf(data);
     if (before && now && isDue && (event === 'busiest' || event === 'figures')) {
       yield { before, now, busiest };
       [before, samples, isDue] = [now, 0, false];
     }
     if (event === 'figures') {
-      now = data as Sample;
+      now = sampleOf(data);
       samples += 1;
       if (before === undefined) [before, samples] = [now, 0];
       isDue = samples >= interval;
     }
   }
+}
+
+function sampleOf(data: unknown): Sample {
+  const sample = data as Sample;
+  if (fits(data, SAMPLE) && !Number.isNaN(new Date(sample.time * 1000).getTime())) return sample;
+  throw new Error('the answer has no figures of a relay');
+}
+
+function clientsOf(data: unknown): readonly Busy[] {
+  if (fits(data, CLIENTS)) return data as Busy[];
+  throw new Error('the answer has no list of clients');
 }
 
 type State = [Sample | undefined, Sample | undefined, readonly Busy[], number, boolean];
@@ -89,6 +113,7 @@ async function* eventsOf(lines: AsyncIterable<string>): AsyncGenerator<{ event: 
   for await (const line of lines) {
     if (line.startsWith('event: ')) event = line.slice('event: '.length);
     else if (line.startsWith('data: ')) data += line.slice('data: '.length);
+    if (data.length > LONGEST_LINE) throw new Error('an event of the answer is too long for a relay');
     if (line !== '') continue;
     if (event !== '') yield { event, data: parsed(data) };
     [event, data] = ['', ''];

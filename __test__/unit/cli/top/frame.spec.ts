@@ -5,27 +5,9 @@ import { SORTS, type Sort, sorted } from '../../../../src/cli/top/clients.js';
 import type { Busy, Sample } from '../../../../src/cli/top/feed.js';
 import { frameOf, KEYS, reportOf } from '../../../../src/cli/top/frame.js';
 import { bare } from '../../../cli/terminal.js';
+import { CLIENT, SAMPLE } from './sample.js';
 
-const BEFORE: Sample = {
-  time: 1_795_000_000,
-  connections: 2,
-  keys: 2,
-  home: 1,
-  links: 1,
-  packetsIn: 1000,
-  packetsOut: 900,
-  bytesIn: 1_000_000,
-  bytesOut: 900_000,
-  drops: { unknown_dest: 5 },
-  queueDelay: 0.25,
-  admitted: 10,
-  failed: 1,
-  refused: 0,
-  failures: { 'login bad_box': 1 },
-  cpu: 3,
-  memory: 80_000_000,
-  mesh: [{ relay: 'b.test', state: 'connected', peers: 7 }],
-};
+const BEFORE = SAMPLE;
 const NOW: Sample = {
   ...BEFORE,
   time: BEFORE.time + 2,
@@ -35,21 +17,7 @@ const NOW: Sample = {
   cpu: 3.5,
 };
 
-function client(more: Partial<Busy> = {}): Busy {
-  const key = `nodekey:${'ab'.repeat(32)}`;
-  return {
-    key,
-    app: '',
-    address: '192.0.2.1',
-    rxRate: 1,
-    txRate: 1,
-    rxBytes: 1,
-    txBytes: 1,
-    dropped: 0,
-    queued: 0,
-    ...more,
-  };
-}
+const client = (more: Partial<Busy> = {}): Busy => ({ ...CLIENT, ...more });
 
 const [RATE] = SORTS as readonly [Sort];
 const BIG = { width: 200, height: 50 };
