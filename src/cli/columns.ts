@@ -1,5 +1,5 @@
 /** Tables and numbers as commands print them, in a terminal or to a file. */
-import { printable } from './debug-client.js';
+import { printable } from './terminal-text.js';
 
 /** Codes that make text stand out; empty where there is no colour. */
 export interface Style {

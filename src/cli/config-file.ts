@@ -58,7 +58,11 @@ function readYaml(text: string): Read {
   const document = parseDocument(text, { prettyErrors: false });
   // A fault at the end of the file is reported for its last line with text.
   const written = text.trimEnd();
+  // An unknown tag alone is a warning: its value would be taken as text.
+  const tags = document.warnings.filter(({ code }) => code === 'TAG_RESOLVE_FAILED');
+  const unknown = tags.map(({ pos }) => ({ line: lineAt(written, pos[0]), message: 'there is no such tag in YAML' }));
   const errors = document.errors.map(({ message, pos }) => ({ line: lineAt(written, pos[0]), message }));
+  errors.push(...unknown);
   // In YAML, a star begins an alias: `listen: *:443` is an alias without an anchor.
   visit(document, {
     Alias: (_key, alias) => {
@@ -69,7 +73,13 @@ function readYaml(text: string): Read {
     },
   });
   if (errors.length > 0) return { value: undefined, errors };
-  return { value: document.toJS(), errors };
+  try {
+    return { value: document.toJS(), errors };
+  } catch (error) {
+    // The limit of the parser.
+    if (!(error instanceof ReferenceError)) throw error;
+    return { value: undefined, errors: [{ line: 1, message: 'the aliases of the file stand for too many values' }] };
+  }
 }
 
 function lineAt(text: string, offset: number): number {

@@ -6,6 +6,7 @@ import { reasonOf } from '../errors.js';
 import { VERSION } from '../version.js';
 import { connectTo, type Place, parsePin, placeOf, type Target, type Trust } from './relay-target.js';
 import { addTargetOptions, type TargetOptions } from './target-options.js';
+import { printable } from './terminal-text.js';
 
 /** Milliseconds until the head of an answer. */
 const PATIENCE = 10_000;
@@ -129,16 +130,4 @@ async function refusal(answer: IncomingMessage): Promise<Error> {
   }
   answer.destroy();
   return new Error(`it answers ${answer.statusCode}: ${printable(text.slice(0, LONGEST_ERROR).trim())}`);
-}
-
-/** JSON of others as a terminal may show it: with escapes for characters that could move its cursor or turn the text around. */
-export function escaped(json: string): string {
-  return json.replaceAll(/[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  });
-}
-
-/** Text of others as a terminal may show it: without characters that move its cursor or are wider than one column. */
-export function printable(text: string): string {
-  return text.replaceAll(/[^\x20-\x7e]/gu, '?');
 }

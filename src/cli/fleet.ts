@@ -2,11 +2,12 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parseNodeKeyHex } from '../protocol/key.js';
 import { COLOURED, PLAIN } from './columns.js';
-import { addDebugOptions, DebugClient, type DebugOptions, escaped } from './debug-client.js';
+import { addDebugOptions, DebugClient, type DebugOptions } from './debug-client.js';
 import { readReport } from './fleet/answer.js';
 import { linesOf } from './fleet/table.js';
 import { endWithReader, print } from './output.js';
 import { type Target, withTarget } from './relay-target.js';
+import { escaped } from './terminal-text.js';
 
 interface FleetOptions extends DebugOptions {
   readonly key?: string;

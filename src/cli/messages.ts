@@ -1,8 +1,9 @@
 /** The messages of the commands: about a started relay, and about errors. */
 import { SETTINGS } from '../config.js';
-import { ConfigError, DerpkitError, ListenError, type ListenSetting, reasonOf } from '../errors.js';
+import { ConfigError, DerpkitError, ListenError, type ListenSetting, type Problem, reasonOf } from '../errors.js';
 import { formatEndpoint } from '../protocol/endpoint.js';
 import type { Relay } from '../relay.js';
+import { escapedLine } from './terminal-text.js';
 
 /** Spells a setting as the user did: a flag, a variable, a line of a file. */
 export type Spelling = (setting: string) => string;
@@ -69,7 +70,7 @@ function isLoopback(address: string): boolean {
  */
 export function explain(program: string, error: unknown, spelling: Spelling, command = ''): string {
   if (error instanceof ConfigError) {
-    return error.problems.map(({ path, message }) => `${program}: ${spelt(path, spelling)}: ${message}\n`).join('');
+    return error.problems.map((problem) => `${program}: ${told(problem, spelling)}\n`).join('');
   }
   if (error instanceof ListenError) {
     return `${program}: ${error.message}: ${listenAdvice(error, (setting) => command + spelling(setting))}\n`;
@@ -83,7 +84,12 @@ export function explain(program: string, error: unknown, spelling: Spelling, com
 
 /** Everything that is wrong with settings, in one line of the log. */
 export function inOneLine({ problems }: ConfigError, spelling: Spelling): string {
-  return problems.map(({ path, message }) => `${spelt(path, spelling)}: ${message}`).join('; ');
+  return problems.map((problem) => told(problem, spelling)).join('; ');
+}
+
+/** A settings file may have any names, and its faults are told in a terminal. */
+function told({ path, message }: Problem, spelling: Spelling): string {
+  return escapedLine(`${spelt(path, spelling)}: ${message}`);
 }
 
 /** A path is a setting, or leads into one: `certificate.key` is part of the setting `certificate`. */

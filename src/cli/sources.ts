@@ -35,6 +35,9 @@ export async function gather(
     }),
   );
   const fromFlags = new Map(Object.entries(flags).map(([attribute, value]) => [nameOf(attribute), value]));
+  const links = [...fromEnv].filter(([name, value]) => !fromFlags.has(name) && isServiceLink(variableOf(name), value));
+  if (links.length > 0)
+    throw new ConfigError(links.map(([name]) => ({ path: variableOf(name), message: SERVICE_LINK })));
   const spelling: Spelling = (setting) => {
     if (fromFlags.has(setting)) return flagOf(setting, fromFlags.get(setting) === false);
     if (fromEnv.has(setting as SettingName)) return variableOf(setting);
@@ -45,6 +48,14 @@ export async function gather(
   const merged = { ...file };
   for (const [name, value] of [...fromEnv, ...fromFlags]) putSetting(merged, name, value);
   return { config: merged as RelayConfig, file: configFile, strayVariables: strayVariables(env), spelling };
+}
+
+const SERVICE_LINK =
+  'this is a service link of Kubernetes, and no port: set enableServiceLinks: false for the pod, or give the service another name';
+
+/** Kubernetes gives pods such a variable for each service: for `derpkit-stun`, `DERPKIT_STUN_PORT`. */
+function isServiceLink(variable: string, value: string): boolean {
+  return variable.endsWith('_PORT') && /^(?:tcp|udp|sctp):\/\//.test(value);
 }
 
 const PREFIX = 'DERPKIT_';

@@ -4,11 +4,12 @@ import type { IncomingMessage } from 'node:http';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { reasonOf } from '../errors.js';
 import { parseNodeKeyHex } from '../protocol/key.js';
-import { addDebugOptions, DebugClient, type DebugOptions, escaped, printable } from './debug-client.js';
+import { addDebugOptions, DebugClient, type DebugOptions } from './debug-client.js';
 import { endWithReader, print } from './output.js';
 import { type Target, withTarget } from './relay-target.js';
 import { fits, orAbsent, type Shape } from './shapes.js';
 import { blocksOf, linesOf, parsed } from './stream-parts.js';
+import { escaped, printable } from './terminal-text.js';
 
 interface TapOptions extends DebugOptions {
   readonly key?: string;

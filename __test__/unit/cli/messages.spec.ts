@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { explain } from '../../../src/cli/messages.js';
+import { explain, inOneLine } from '../../../src/cli/messages.js';
 import { ConfigError, DerpkitError, ListenError } from '../../../src/errors.js';
 
 const spelling = (setting: string) => `<${setting}>`;
@@ -35,6 +35,12 @@ describe('explain', () => {
     const cause = Object.assign(new Error('why'), { code });
     const error = new ListenError(setting, 'cannot listen on :1 (tcp)', { cause });
     expect(explain('prog', error, spelling)).toBe(`prog: cannot listen on :1 (tcp): ${advice}\n`);
+  });
+
+  it('explain prints no character of a settings file that a terminal obeys', () => {
+    const error = new ConfigError([{ path: 'a\x1b[2J\u009b\nb', message: 'there is no such setting' }]);
+    expect(explain('prog', error, (path) => path)).toBe('prog: a\\u001b[2J\\u009b\\u000ab: there is no such setting\n');
+    expect(inOneLine(error, (path) => path)).not.toMatch(/[^\x20-\x7e]/);
   });
 
   it('explain prints one line for errors with a code, and a stack for faults of our own', () => {

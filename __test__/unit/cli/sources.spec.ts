@@ -86,6 +86,23 @@ describe('gathering settings', () => {
   });
 });
 
+describe('service links of Kubernetes', () => {
+  const env = { DERPKIT_STUN_PORT: 'udp://10.0.0.1:3478', DERPKIT_HTTP_PORT: 'tcp://10.0.0.1:80' };
+
+  it('a port that is a service link is refused with the way out', async () => {
+    await expect(gather({}, env)).rejects.toMatchObject({
+      problems: ['DERPKIT_HTTP_PORT', 'DERPKIT_STUN_PORT'].map((path) => ({
+        path,
+        message: expect.stringContaining('enableServiceLinks: false'),
+      })),
+    });
+  });
+
+  it('a service link that a flag overrides is no fault', async () => {
+    expect((await gather({ stunPort: '1', httpPort: '2' }, env)).config).toEqual({ stunPort: '1', httpPort: '2' });
+  });
+});
+
 describe('names of settings', () => {
   it.each([
     ['listen', '--listen', 'DERPKIT_LISTEN'],
@@ -165,6 +182,20 @@ describe('unreadable config files', () => {
     const [problem] = await problemsOf(file('secret.yaml', 'meshKey: *hunter2\n'));
     expect(problem).toMatchObject({ path: 'secret.yaml:1', message: expect.stringMatching(/quotes/) });
     expect(problem?.message).not.toMatch(/hunter2/);
+  });
+
+  it('aliases that stand for too many values are refused in words', async () => {
+    const lines = ['a: &a [1, 1, 1, 1, 1]'];
+    for (const [from, to] of ['ab', 'bc', 'cd', 'de'] as const) lines.push(`${to}: &${to} [${`*${from}, `.repeat(5)}]`);
+    expect(await problemsOf(file('bomb.yaml', lines.join('\n')))).toEqual([
+      { path: 'bomb.yaml:1', message: expect.stringMatching(/aliases.*too many values/) },
+    ]);
+  });
+
+  it.each(['!!js/function x', '!secret x'])('a value with the unknown tag of %s is refused', async (value) => {
+    expect(await problemsOf(file('tag.yaml', `derp: true\nhome: ${value}\n`))).toEqual([
+      { path: 'tag.yaml:2', message: 'there is no such tag in YAML' },
+    ]);
   });
 
   it.each([

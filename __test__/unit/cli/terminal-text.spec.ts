@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { escaped, printable } from '../../../src/cli/debug-client.js';
+import { escaped, printable } from '../../../src/cli/terminal-text.js';
 
 it('JSON for a terminal keeps its meaning and loses characters that a terminal obeys', () => {
   const json = JSON.stringify({ text: 'é\u009b2J\u007f\u202eabc' });

@@ -2,7 +2,7 @@
 import type { FleetMember, FleetMeshRelay, FleetRelay, FleetReport, KeyWhereabouts } from '../../http/fleet-report.js';
 import { counted } from '../../words/counted.js';
 import { type Column, columnsOf, type Style, short } from '../columns.js';
-import { printable } from '../debug-client.js';
+import { printable } from '../terminal-text.js';
 
 /** Digits of a node key in a line. */
 const DIGITS = 16;

@@ -1,7 +1,7 @@
 /** What `derpkit top` shows, as lines of text and as JSON. */
 import { counted } from '../../words/counted.js';
 import { type Column, columnsOf, type Style, short } from '../columns.js';
-import { printable } from '../debug-client.js';
+import { printable } from '../terminal-text.js';
 import { SORTS, type Sort } from './clients.js';
 import type { Busy, Sample, Span } from './feed.js';
 
