@@ -345,6 +345,8 @@ tcpWriteTimeout: 5 minutes
 
   it.each([
     [['--bogus'], /^error: unknown option '--bogus'$/m],
+    [['--stun=false'], /^error: option '--stun' takes no value; --no-stun turns it off$/m],
+    [['--no-stun=true'], /^error: option '--no-stun' takes no value; --stun turns it on$/m],
     [['--listen'], /^error: option '--listen <value>' argument missing$/m],
     [['relay.yaml'], /^A settings file is named with --config: derpkit serve --config relay\.yaml$/m],
   ])('%j exits with 2, and says where to find help', async (args, message) => {

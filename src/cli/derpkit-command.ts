@@ -69,6 +69,7 @@ ${others.reverse().join(', ')} and ${last} have no flags.`;
   .action(async (flags: Record<string, unknown>) => {
     process.exitCode = await run(flags);
   });
+serve.configureOutput({ outputError: (text, write) => write(withSwitch(withConfig(withoutValue(text)))) });
 for (const setting of SETTINGS) {
   if (!SECRETS.includes(setting.name)) for (const option of optionsOf(setting)) serve.addOption(option);
 }
@@ -245,6 +246,18 @@ function withoutValue(text: string): string {
   if (option.startsWith('--') && !/^[^'\n]*=/.test(option)) return text;
   const name = option.startsWith('--') ? option.split('=', 1)[0] : option.slice(0, 2);
   return `${beginning}${name}'\n`;
+}
+
+/** A switch of `serve` is unknown with a value alone: `--stun=false` is `--no-stun`. */
+function withSwitch(text: string): string {
+  const [, option] = /^error: unknown option '([^']*)'/.exec(text) ?? [];
+  for (const { name, kind } of SETTINGS) {
+    if (kind !== 'boolean') continue;
+    const [on, off] = [flagOf(name), flagOf(name, true)];
+    if (option === on) return `error: option '${on}' takes no value; ${off} turns it off\n`;
+    if (option === off) return `error: option '${off}' takes no value; ${on} turns it on\n`;
+  }
+  return text;
 }
 
 /** Tells a user that gave `serve` the settings file alone how to name it. */
