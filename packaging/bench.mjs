@@ -31,22 +31,26 @@ if (drawn >= 0) await draw(args.slice(drawn + 1));
 else await measure();
 
 async function measure() {
+  const env = { ...process.env, DERPKIT_BENCH_CLONE: root };
   // These need neither a generator nor a relay to measure.
   const isQuestion = ['--help', '-h', '--list'].some((flag) => args.includes(flag));
-  const missing = !isQuestion && missingToolchain();
-  if (missing) fail(`${missing} is not installed; the load generator is built with it`);
-  if (!isQuestion) ensureGenerator();
-  const env = { ...process.env, DERPKIT_BENCH_CLONE: root };
-  const wanted = args.includes('--contenders') ? args[args.indexOf('--contenders') + 1] : 'derper';
-  if (!isQuestion && wanted?.includes('derper') && !args.includes('--derper')) {
-    const reason = whyNoGo();
-    if (reason) env.DERPKIT_BENCH_DERPER_MISSING = reason;
-    else args.push('--derper', (await buildPeers()).derper);
-  }
+  if (!isQuestion) await prepare(env);
   const child = spawn(process.execPath, [entry, 'bench', ...args], { cwd: root, stdio: 'inherit', env });
   // Ctrl-C reaches both processes; the benchmark has to finish its own work before this one ends.
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => signal === 'SIGTERM' && child.kill(signal));
   child.once('exit', (code) => process.exit(code ?? 1));
+}
+
+/** Builds the generator, and derper if it is wanted. */
+async function prepare(env) {
+  const missing = missingToolchain();
+  if (missing) fail(`${missing} is not installed; the load generator is built with it`);
+  ensureGenerator();
+  const wanted = args.includes('--contenders') ? args[args.indexOf('--contenders') + 1] : 'derper';
+  if (!wanted?.includes('derper') || args.includes('--derper')) return;
+  const reason = whyNoGo();
+  if (reason) env.DERPKIT_BENCH_DERPER_MISSING = reason;
+  else args.push('--derper', (await buildPeers()).derper);
 }
 
 async function draw(given) {

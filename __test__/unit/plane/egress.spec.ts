@@ -410,10 +410,8 @@ describe('an egress that exceeds the budget', () => {
 
   it('an egress keeps only the bytes of a queued packet, not the chunk around them', async () => {
     const { egress, stream } = await stuck();
-    const chunk = Buffer.alloc(64 << 10);
-    const small = packet(1, 100);
-    small.frame.copy(chunk);
-    const queued = { ...small, frame: chunk.subarray(0, small.frame.length) };
+    const { small, inChunk } = smallInChunk();
+    const queued = inChunk();
     egress.packet(queued);
     expect(queued.frame.buffer.byteLength).toBe(small.frame.length);
     stream.open();
@@ -425,21 +423,27 @@ describe('an egress that exceeds the budget', () => {
     const { egress, stream } = rig();
     egress.packet(packet(0, 100));
     await settled();
-    const chunk = Buffer.alloc(64 << 10);
-    const small = packet(1, 100);
-    small.frame.copy(chunk);
-    const written = { ...small, frame: chunk.subarray(0, small.frame.length) };
+    const { small, chunk, inChunk } = smallInChunk();
+    const written = inChunk();
     egress.packet(written);
     expect(written.frame.buffer.byteLength).toBe(small.frame.length);
     stream.open();
     await settled();
     expect(stream.bytes.subarray(-small.frame.length)).toEqual(small.frame);
     // What leaves at once is not copied.
-    const passing = { ...small, frame: chunk.subarray(0, small.frame.length) };
+    const passing = inChunk();
     egress.packet(passing);
     expect(passing.frame.buffer).toBe(chunk.buffer);
   });
 });
+
+/** A packet, and how it comes: as a part of a much larger read. */
+function smallInChunk() {
+  const chunk = Buffer.alloc(64 << 10);
+  const small = packet(1, 100);
+  small.frame.copy(chunk);
+  return { chunk, small, inChunk: () => ({ ...small, frame: chunk.subarray(0, small.frame.length) }) };
+}
 
 function totalDropped(context: PlaneContext): number {
   return DROP_REASONS.flatMap((reason) =>

@@ -30,6 +30,7 @@ pub(crate) struct EgressContext<'a> {
     pub(crate) link: bool,
     /// The id of the connection that is written to.
     pub(crate) destination: u64,
+    /// What the system can do with sockets.
     pub(crate) os: &'a OsHooks,
     /// Set if somebody wants to know what is dropped on its way there.
     pub(crate) watched: Option<Watched<'a>>,

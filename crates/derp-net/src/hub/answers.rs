@@ -112,9 +112,7 @@ impl Ctx<'_> {
         if let Some(watched) = self.watched(destination) {
             watched.dropped(*source, reason);
         }
-        if self.tap.is_on() && !self.is_uncounted() {
-            self.tap([Tapped { source, destination, kind, payload, dropped: Some(reason) }]);
-        }
+        self.show(Tapped { source, destination, kind, payload, dropped: Some(reason) });
     }
 
     /// Whether the key has a connection here.

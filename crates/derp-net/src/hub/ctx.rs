@@ -146,6 +146,14 @@ impl Ctx<'_> {
         }
     }
 
+    /// Shows a packet to the tap, if that is on and the packet is none of the relay's own.
+    #[inline]
+    pub(crate) fn show(&self, packet: Tapped<'_>) {
+        if self.tap.is_on() && !self.is_uncounted() {
+            self.tap([packet]);
+        }
+    }
+
     /// Shows packets to the tap, which is on.
     pub(crate) fn tap<'p>(&self, packets: impl IntoIterator<Item = Tapped<'p>>) {
         if let Some(full) = self.shared.tap.record(packets) {

@@ -264,11 +264,8 @@ fn send(packet: Packet<'_>, to: &Arc<Conn>, fanout: &mut Fanout, ctx: Ctx<'_>) {
         return drop_packet(&packet, DropReason::MeshDown, ctx);
     }
     // Not when the whole read goes out: a sender's packets are shown in its order, and some may be dropped in between.
-    if ctx.tap.is_on() && !ctx.is_uncounted() {
-        let PacketInfo { source, kind, .. } = &packet.info;
-        let (destination, payload) = (&packet.destination, packet.payload());
-        ctx.tap([Tapped { source, destination, kind: *kind, payload, dropped: None }]);
-    }
+    let Packet { info: PacketInfo { source, kind, .. }, destination, .. } = &packet;
+    ctx.show(Tapped { source, destination, kind: *kind, payload: packet.payload(), dropped: None });
     if to.is_link() {
         // Only the other relay can say whether the destination is there.
         fanout.forward(to, packet);
