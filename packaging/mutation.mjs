@@ -1,6 +1,7 @@
 /**
- * Mutation testing: `node packaging/mutation.mjs [--only PART[,PART…]] [--minutes N]`. Changes the code in one place at
- * a time, and expects a test to fail. A surviving mutant must be listed with its reason in `__test__/mutation.md`.
+ * Mutation testing: `node packaging/mutation.mjs [--only PART[,PART…]] [--file TEXT] [--minutes N]`. Changes the code in
+ * one place at a time, and expects a test to fail. A surviving mutant must be listed with its reason in
+ * `__test__/mutation.md`. With `--file`, only the files are tried whose paths contain the text.
  *
  * The cache keeps the results: a run continues where the last one ended, and repeats only mutants whose result may have
  * changed.
@@ -18,7 +19,9 @@ import { openResults } from './mutation/results.mjs';
 import { digestsOf, sourcesOf } from './mutation/sources.mjs';
 import { listTypeScript, tryTypeScript } from './mutation/stryker.mjs';
 
-const { values } = parseArgs({ options: { only: { type: 'string' }, minutes: { type: 'string' } } });
+const { values } = parseArgs({
+  options: { only: { type: 'string' }, file: { type: 'string' }, minutes: { type: 'string' } },
+});
 const names = values.only?.split(',') ?? PARTS.map(({ name }) => name);
 const parts = names.map((name) => PARTS.find((part) => part.name === name) ?? fail(`there is no part ${name}`));
 const minutes = Number(values.minutes ?? Infinity);
@@ -37,7 +40,7 @@ process.exit(failed ? 1 : 0);
 /** Returns whether every surviving mutant of a part is listed. */
 async function mutate(part) {
   const all = await (part.kind === 'rust' ? listRust : listTypeScript)(part, cache);
-  const mutants = sampled(all, part.sample, SEED);
+  const mutants = sampled(all, part.sample, SEED).filter(({ file }) => file.includes(values.file ?? ''));
   const results = openResults(join(cache, 'results', part.name), digestsOf(part));
   const statusOf = (mutant) => results.get(mutant)?.status;
   const decided = (mutant) => ['killed', 'survived'].includes(statusOf(mutant));
@@ -55,7 +58,7 @@ async function mutate(part) {
   const count = (status) => mutants.filter((mutant) => statusOf(mutant) === status).length;
   const notTried = mutants.filter((mutant) => !decided(mutant)).length;
   say(`${part.name}: ${count('killed')} killed, ${count('survived')} survived, ${notTried} not tried`);
-  const files = sourcesOf(part);
+  const files = sourcesOf(part).filter((file) => file.includes(values.file ?? ''));
   const mine = entries.filter((entry) => files.includes(entry.file));
   const { unlisted, removable } = compare(mine, mutants, statusOf, all);
   for (const { file, line } of removable) say(`${file}: may leave mutation.md, nothing survives in: ${line}`);

@@ -118,6 +118,7 @@ describe('results', () => {
     source: (file: string) => file,
     test: (file: string) => `digest-of-${file}`,
     text: (_file: string) => 'one\ntwo\n',
+    tests: ['a.spec.ts', 'b.spec.ts'],
     all: 'all',
   };
 
@@ -155,5 +156,17 @@ describe('results', () => {
 
   it('a survivor loses its result when any test changes', () => {
     expect(reopened({ all: 'another' })).toEqual(['killed', undefined]);
+  });
+
+  it.each([
+    ['all have only grown', 'before\none\ntwo\n', 'killed'],
+    ['one has lost a line', 'one\n', undefined],
+  ])('a killed mutant keeps its result, if nothing says which tests killed it and %s: %s', (_what, later, status) => {
+    count += 1;
+    const place = join(directory, String(count));
+    openResults(place, digests).add(one, 'killed');
+    const test = (file: string) => (file === 'b.spec.ts' ? 'another' : digests.test(file));
+    const again = openResults(place, { ...digests, test, text: () => later, all: 'another' });
+    expect(again.get(one)?.status).toBe(status);
   });
 });

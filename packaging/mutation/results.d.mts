@@ -2,6 +2,7 @@ interface Digests {
   readonly source: (file: string) => string | undefined;
   readonly test: (file: string) => string | undefined;
   readonly text: (file: string) => string;
+  readonly tests: readonly string[];
   readonly all: string;
 }
 interface Tried {

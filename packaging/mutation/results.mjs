@@ -3,16 +3,17 @@
  * nothing.
  *
  * A killed mutant stays killed while its source is unchanged and the test file that killed it has only grown: an added
- * test saves no mutant. A surviving mutant is tried again after any change of the tests.
+ * test saves no mutant. Where that file is not known, such as for a mutant that hangs, it is for all files with tests. A
+ * surviving mutant is tried again after any change of the tests.
  */
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
- * `source` returns the digest of a mutated file, `test` that of a test file, `text` its text; `all` is the digest of all
- * tests. Everything is kept in `directory`.
+ * `source` returns the digest of a mutated file, `test` that of a test file, `text` its text; `tests` are all test files,
+ * and `all` is their digest. Everything is kept in `directory`.
  */
-export function openResults(directory, { source, test, text, all }) {
+export function openResults(directory, { source, test, text, tests, all }) {
   const file = join(directory, 'results.jsonl');
   const results = new Map();
   const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
@@ -27,8 +28,8 @@ export function openResults(directory, { source, test, text, all }) {
     /** `by` is the test file that killed the mutant, if it is known. */
     add(mutant, status, by) {
       const known = by !== undefined && test(by) !== undefined;
-      const tests = known ? { by, tests: keep(by) } : { tests: all };
-      const result = { id: mutant.id, status, file: mutant.file, source: source(mutant.file), ...tests };
+      const held = known ? { by, tests: keep(by) } : { tests: status === 'killed' ? keepAll() : all };
+      const result = { id: mutant.id, status, file: mutant.file, source: source(mutant.file), ...held };
       results.set(result.id, result);
       appendFileSync(file, `${JSON.stringify(result)}\n`);
     },
@@ -36,9 +37,16 @@ export function openResults(directory, { source, test, text, all }) {
 
   function holds(result) {
     if (result.source !== source(result.file)) return false;
-    if (result.by === undefined) return result.tests === all;
-    const now = test(result.by);
-    return now === result.tests || (now !== undefined && hasOnlyGrown(kept(result.tests), text(result.by)));
+    if (result.by !== undefined) return stillHas(result.by, result.tests);
+    if (result.status !== 'killed' || result.tests === all) return result.tests === all;
+    const files = parsed(kept(result.tests));
+    return files !== undefined && Object.entries(files).every(([by, then]) => stillHas(by, then));
+  }
+
+  /** Whether a file with tests has all the lines that it had when its digest was `then`. */
+  function stillHas(by, then) {
+    const now = test(by);
+    return now === then || (now !== undefined && hasOnlyGrown(kept(then), text(by)));
   }
 
   /** Remembers a file with tests as it is; its digest. */
@@ -46,6 +54,13 @@ export function openResults(directory, { source, test, text, all }) {
     const digest = test(by);
     if (!existsSync(join(directory, digest))) writeFileSync(join(directory, digest), text(by));
     return digest;
+  }
+
+  /** Remembers all files with tests; their digest. */
+  function keepAll() {
+    const path = join(directory, all);
+    if (!existsSync(path)) writeFileSync(path, JSON.stringify(Object.fromEntries(tests.map((by) => [by, keep(by)]))));
+    return all;
   }
 
   function kept(digest) {
@@ -63,10 +78,10 @@ function hasOnlyGrown(before, after) {
   return found === lines.length;
 }
 
-/** The last line may be incomplete if a run was killed. */
-function parsed(line) {
+/** Undefined for what is incomplete, as the last line of a run that was killed may be. */
+function parsed(text) {
   try {
-    return JSON.parse(line);
+    return JSON.parse(text);
   } catch {
     return undefined;
   }

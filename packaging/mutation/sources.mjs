@@ -36,6 +36,7 @@ export function digestsOf(part) {
     source: (file) => bySource.get(file),
     test: (file) => byTest.get(file),
     text: (file) => texts.get(file),
+    tests,
     all: digest(...byTest.values()),
   };
 }
