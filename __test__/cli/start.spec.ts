@@ -328,9 +328,11 @@ describe('derpkit start', () => {
   });
 
   it('derpkit start serves what it promises, whatever variables are set for derpkit serve, and names those that it ignores', async () => {
-    const directory = temporary();
+    const [directory, ports] = [temporary(), await threePorts()];
     const env = {
       DERPKIT_CERT_MODE: 'off',
+      // What it says is what happens, so that nothing is ignored. The image sets such variables.
+      DERPKIT_STUN_PORT: String(ports.stunPort),
       DERPKIT_STUN: 'false',
       DERPKIT_KEY_FILE: '/nonexistent/derper.key',
       DERPKIT_CONFIG: '/nonexistent/relay.yaml',
@@ -339,7 +341,6 @@ describe('derpkit start', () => {
       DERPKIT_HOME: '',
       DERPKIT_STUN_PROT: '3478',
     };
-    const ports = await threePorts();
     const relay = start('derpkit', ['start', ...flags(ports), '--host', '::1'], { env });
     const { nodeKey, data } = await summary(relay);
     expect(data).toBe(env.DERPKIT_DATA_DIR);

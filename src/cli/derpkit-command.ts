@@ -170,6 +170,7 @@ interface StartOptions {
 
 async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions): Promise<number> {
   const chosen = { hostname: host, listen: `:${port}`, httpPort, stunPort, ...(dataDir !== undefined && { dataDir }) };
+  const used = new Map(Object.entries(chosen).map(([name, value]) => [variableOf(name as SettingName), value]));
   const read = START_SETTINGS.map(variableOf);
   const { config, spelling } = await gather(chosen, Object.fromEntries(read.map((name) => [name, process.env[name]])));
   const spelt: Spelling = (setting) => ({ hostname: '--host', listen: '--port' })[setting] ?? spelling(setting);
@@ -186,7 +187,9 @@ async function start({ host, port, httpPort, stunPort, dataDir }: StartOptions):
     const onStarted = () => {
       process.stdout.write(summary(relay, host, command, maps));
       warnOfStrays(relay, strayVariables(process.env));
-      const ignored = settingVariables(process.env).filter((name) => !read.includes(name));
+      const ignored = settingVariables(process.env).filter(
+        (name) => !read.includes(name) && process.env[name] !== used.get(name),
+      );
       if (ignored.length > 0)
         relay.logger.warn(`derpkit start ignores ${ignored.join(', ')}; derpkit serve reads them`);
       warnOfOpenRelay(relay, variableOf('admission.verifiers'));

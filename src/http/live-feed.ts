@@ -52,6 +52,10 @@ export class LiveFeed {
       'Content-Type': 'text/event-stream',
       'Cache-Control': 'no-store',
     });
+    if (response.req.method === 'HEAD') {
+      response.end();
+      return;
+    }
     const viewer = { response, missed: 0 };
     this.viewers.add(viewer);
     response.once('close', () => this.viewers.delete(viewer));

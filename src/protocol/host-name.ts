@@ -10,7 +10,7 @@ export function hostOfField(field: string): string {
 /** Whether a text is a host name or an IP address, without brackets and without a zone. */
 export function isHostname(text: string): boolean {
   if (isIP(text) !== 0) return !text.includes('%');
-  return text.length <= 253 && /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(text);
+  return text.length <= 253 && /^(?!-)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(text);
 }
 
 /** The name without the final dot of an absolute DNS name: certificates and TLS server names have none. */

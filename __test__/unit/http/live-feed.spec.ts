@@ -45,8 +45,9 @@ let samples = 0;
 let looks = 0;
 let feed: LiveFeed;
 
-function join(): Viewer {
+function join(method = 'GET'): Viewer {
   const viewer = new Viewer();
+  viewer.req.method = method;
   feed.join(viewer as unknown as ServerResponse);
   return viewer;
 }
@@ -77,6 +78,13 @@ afterEach(() => {
 const pass = (seconds: number) => vi.advanceTimersByTimeAsync(seconds * 1000);
 
 describe('the feed of the live page', () => {
+  it('a HEAD request gets the headers alone, and is no viewer', async () => {
+    const viewers = Array.from({ length: MOST_VIEWERS + 1 }, () => join('HEAD'));
+    await pass(2);
+    expect(viewers.map(({ status, text }) => [status, text])).toEqual(viewers.map(() => [200, '']));
+    expect(samples).toBe(0);
+  });
+
   it('the feed takes no sample before the first page is open', async () => {
     await pass(10);
     expect([samples, looks]).toEqual([0, 0]);
