@@ -46,7 +46,7 @@ function isProxied(url: URL, noProxy: string): boolean {
   return !noProxy
     .split(',')
     .map((entry) => entry.trim().toLowerCase())
-    .some((entry) => entry === '*' || (entry !== '' && covers(entry, host, port)));
+    .some((entry) => entry === '*' || covers(entry, host, port));
 }
 
 function isLoopback(host: string): boolean {
@@ -62,12 +62,13 @@ function covers(entry: string, host: string, port: string): boolean {
   const family = isIP(network);
   if (family !== 0 && Number(bits) <= (family === 4 ? 32 : 128)) return inNetwork(host, network, Number(bits));
   // As in Go, an address in brackets has a port behind them.
-  const [, bracketed, plain = '', wanted] = /^(?:\[([^\]]*)\](?=:)|([^:]*))(?::(\d*))?$/.exec(entry) ?? [];
-  const name = bracketed ?? (plain === '' && isIP(entry) === 6 ? entry : plain);
-  if (wanted && wanted !== port) return false;
-  if (isIP(name) !== 0) return inNetwork(host, name, isIP(name) === 4 ? 32 : 128);
+  const [, bracketed, plain, wanted] = /^(?:\[([^\]]*)\](?=:)|([^:]*))(?::(\d*))?$/.exec(entry) ?? [];
+  const name = bracketed ?? (isIP(entry) === 6 ? entry : plain);
+  if (!name || (wanted && wanted !== port)) return false;
+  const address = addressBytes(name);
+  if (address) return addressBytes(host)?.equals(address) ?? false;
   // A name entry never covers an IP address, however that ends.
-  if (name === '' || isIP(host) !== 0) return false;
+  if (isIP(host) !== 0) return false;
   const below = name.replace(/^\*\./, '.');
   return below.startsWith('.') ? host.endsWith(below) : host === below || host.endsWith(`.${below}`);
 }
@@ -92,5 +93,5 @@ function haveOneStart(one: Buffer, other: Buffer, bits: number): boolean {
   const whole = bits >> 3;
   if (!one.subarray(0, whole).equals(other.subarray(0, whole))) return false;
   const rest = bits & 7;
-  return rest === 0 || ((one[whole] as number) ^ (other[whole] as number)) >> (8 - rest) === 0;
+  return ((one[whole] as number) ^ (other[whole] as number)) >> (8 - rest) === 0;
 }

@@ -15,9 +15,8 @@ const PATIENCE = 10_000;
 const VERSION = 5;
 const METHODS = { none: 0, password: 2 } as const;
 const TYPES = { ipv4: 1, name: 3, ipv6: 4 } as const;
-/** The replies of RFC 1928 §6, by their numbers. */
+/** The replies of RFC 1928 §6, from 1 on. */
 const REFUSALS = [
-  '',
   'a failure of its own',
   'its rules do not allow that',
   'the network is unreachable',
@@ -33,12 +32,12 @@ export function isSocks({ protocol }: URL): boolean {
 }
 
 /** Resolves with a socket at whose other end the target is. */
-export async function dialSocks(proxy: URL, target: Target): Promise<Socket> {
+export async function dialSocks(proxy: URL, target: Target, patience = PATIENCE): Promise<Socket> {
   const host = proxy.hostname.replace(/^\[|\]$/g, '');
   const socket = connect({ host, port: Number(proxy.port) || 1080 });
   const replies = new Replies(socket);
   const onTimeout = () => socket.destroy(new Error('the proxy does not answer'));
-  socket.setTimeout(PATIENCE, onTimeout);
+  socket.setTimeout(patience, onTimeout);
   try {
     await once(socket, 'connect');
     await greet(socket, proxy, replies);
@@ -79,7 +78,7 @@ class Replies {
   /** What comes from here on is the target's. */
   leave(): void {
     this.socket.off('end', this.onEnd);
-    if (this.held.length > 0) this.socket.unshift(this.held);
+    this.socket.unshift(this.held);
   }
 
   private fail(error: unknown): never {
@@ -89,8 +88,9 @@ class Replies {
 
 /** Negotiates the authentication method, and authenticates. */
 async function greet(socket: Socket, proxy: URL, replies: Replies): Promise<void> {
-  const [user, password] = [proxy.username, proxy.password].map((text) => Buffer.from(decodeURIComponent(text)));
-  const hasUser = user !== undefined && password !== undefined && user.length + password.length > 0;
+  const user = Buffer.from(decodeURIComponent(proxy.username));
+  const password = Buffer.from(decodeURIComponent(proxy.password));
+  const hasUser = user.length + password.length > 0;
   const methods = hasUser ? [METHODS.none, METHODS.password] : [METHODS.none];
   socket.write(Buffer.of(VERSION, methods.length, ...methods));
   const [version, method] = await replies.take(2);
@@ -109,7 +109,7 @@ async function greet(socket: Socket, proxy: URL, replies: Replies): Promise<void
 async function readReply(replies: Replies): Promise<void> {
   const [version, code = 0, , type] = await replies.take(4);
   if (version !== VERSION) throw new Error('the answer of the proxy is not SOCKS 5');
-  if (code !== 0) throw new Error(`the proxy refuses the connection: ${REFUSALS[code] ?? `reply ${code}`}`);
+  if (code !== 0) throw new Error(`the proxy refuses the connection: ${REFUSALS[code - 1] ?? `reply ${code}`}`);
   // The address that the proxy connects from, which is not needed.
   const rest = type === TYPES.ipv4 ? 4 : type === TYPES.ipv6 ? 16 : ((await replies.take(1))[0] ?? 0);
   await replies.take(rest + 2);

@@ -23,8 +23,8 @@ export class TunnelAgent extends TlsAgent {
 
   // Node calls this with a callback and takes the socket from it; Node's types omit that form.
   override createConnection(_options: unknown, connected: Connected): undefined {
-    const { proxy, target } = this;
-    const dialled = isSocks(proxy) ? dialSocks(proxy, target) : dialTunnel(proxy, target);
+    const { proxy, target, secureContext } = this;
+    const dialled = isSocks(proxy) ? dialSocks(proxy, target) : dialTunnel(proxy, target, secureContext);
     dialled.then((socket) => connected(null, this.secure(socket)), connected);
     return undefined;
   }
@@ -58,31 +58,33 @@ export class SocksAgent extends Agent {
   }
 }
 
-/** Asks a proxy that speaks HTTP for a connection to the target. */
-function dialTunnel(proxy: URL, { host, port }: Target): Promise<Duplex> {
+/** Asks a proxy that speaks HTTP for a connection to the target. A proxy over TLS must be trusted as the target is. */
+export function dialTunnel(
+  proxy: URL,
+  { host, port }: Target,
+  secureContext: SecureContext | undefined,
+  patience = PATIENCE,
+): Promise<Duplex> {
   return new Promise((resolve, reject) => {
     const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
     const asked = (proxy.protocol === 'https:' ? requestTls : request)({
       ...addressOf(proxy),
+      ...(secureContext && { secureContext }),
       method: 'CONNECT',
       path: authority,
       headers: { Host: authority, ...proxyAuthorization(proxy) },
       agent: false,
-      timeout: PATIENCE,
+      timeout: patience,
     });
     asked.on('timeout', () => asked.destroy(new Error('the proxy does not answer')));
     asked.on('error', reject);
-    asked.on('response', (response) => {
-      asked.destroy();
-      reject(new Error(`the proxy answers ${response.statusCode} ${response.statusMessage}`));
-    });
     asked.on('connect', (response, socket, head) => {
       if (response.statusCode !== 200) {
         socket.destroy();
         reject(new Error(`the proxy answers ${response.statusCode} ${response.statusMessage}`));
         return;
       }
-      if (head.length > 0) socket.unshift(head);
+      socket.unshift(head);
       socket.setTimeout(0);
       resolve(socket);
     });
