@@ -40,7 +40,7 @@ export function figuresOf(
     ),
     times: {
       bounds: TIME_BOUNDS,
-      counts: [...TIME_BOUNDS, 'more'].map((_, slot) =>
+      counts: Array.from({ length: TIME_BOUNDS.length + 1 }, (_, slot) =>
         desks.reduce((sum, { times }) => sum + (times.counts[slot] ?? 0), 0),
       ),
       sum: desks.reduce((sum, { times }) => sum + times.sum, 0),

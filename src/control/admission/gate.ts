@@ -78,7 +78,7 @@ const BAD_APP = 'an app that is not allowed';
 
 export class Gate {
   private readonly waiting = new Map<ConnectionId, AbortController>();
-  private recheck: Recheck<AdmitClient> | undefined;
+  private recheck: Recheck<AdmitClient>;
   private readonly refusals = new RefusalLog();
   private readonly others = new Map<string, Partial<Record<Outcome, number>>>();
   /** Counts changes of the lists. */
@@ -88,10 +88,10 @@ export class Gate {
     private options: GateOptions,
     private readonly events: GateEvents,
   ) {
-    const { recheck: interval, lists, deny, onAdmit } = options;
+    const { deny, onAdmit } = options;
     if (deny) this.others.set(DENY, {});
     if (onAdmit) this.others.set(HOOK, {});
-    if (interval > 0 || lists.length > 0 || deny || onAdmit) this.recheck = this.newRecheck();
+    this.recheck = this.newRecheck();
   }
 
   private newRecheck(): Recheck<AdmitClient> {
@@ -106,7 +106,7 @@ export class Gate {
   }
 
   start(): void {
-    this.recheck?.start();
+    this.recheck.start();
     for (const file of this.options.lists) {
       this.watch(file, (before, after) => missingFrom(before, after));
     }
@@ -121,29 +121,16 @@ export class Gate {
     const { recheck: before, options: old } = this;
     const oldFiles = this.files();
     this.options = options;
-    this.generation += 1;
-    before?.close();
+    before.close();
     for (const file of oldFiles) file.close();
     for (const desk of old.desks) desk.close();
     if (options.deny && !this.others.has(DENY)) this.others.set(DENY, {});
-    const kept = options.desks.map((desk) => old.desks.find(({ name }) => name === desk.name));
-    for (const [index, desk] of options.desks.entries()) desk.continue(kept[index]);
-    const bitsOf = (letInBy: number) => {
-      const still = options.desks.filter((_, index) => {
-        const predecessor = kept[index];
-        return predecessor !== undefined && (letInBy & (1 << old.desks.indexOf(predecessor))) !== 0;
-      });
-      return this.bitsOf(still);
-    };
-    this.recheck = this.isOpen && options.deniedApps.length === 0 ? undefined : this.newRecheck();
-    if (!this.recheck) return;
+    for (const desk of options.desks) desk.continue(old.desks.find(({ name }) => name === desk.name));
+    this.recheck = this.newRecheck();
+    if (this.isOpen && options.deniedApps.length === 0) return;
     const keys = new Set<NodeKey>();
     for (const client of connected) {
-      const known = before?.get(client.id);
-      const who = known?.who ?? unasked(client);
-      const { letInBy = 0, failingSince = 0, receiveLimit = null } = known ?? {};
-      const standing = { id: client.id, key: client.key, who, failingSince, receiveLimit };
-      this.recheck.add({ ...standing, letInBy: bitsOf(letInBy) });
+      this.recheck.add(before.get(client.id) ?? unasked(client));
       keys.add(client.key);
     }
     this.start();
@@ -165,7 +152,7 @@ export class Gate {
   gone(id: ConnectionId): void {
     this.waiting.get(id)?.abort();
     this.waiting.delete(id);
-    this.recheck?.remove(id);
+    this.recheck.remove(id);
   }
 
   /** Reads the lists again, without waiting for the next look. Rejects with what is wrong with each faulty one. */
@@ -197,7 +184,7 @@ export class Gate {
   close(): void {
     for (const abort of this.waiting.values()) abort.abort();
     this.waiting.clear();
-    this.recheck?.close();
+    this.recheck.close();
     for (const file of this.files()) file.close();
     for (const desk of this.options.desks) desk.close();
   }
@@ -213,7 +200,7 @@ export class Gate {
         this.generation += 1;
         for (const desk of this.options.desks) desk.outdate();
         this.events.log('info', { file: file.path, keys: after.size }, 'a list of keys has changed');
-        this.recheck?.now(affected(before, after));
+        this.recheck.now(affected(before, after));
       },
       trouble: (problem) =>
         this.events.log(
@@ -225,7 +212,7 @@ export class Gate {
   }
 
   private async decideFor(login: Login, admission: Admission): Promise<Admission | null | undefined> {
-    const { id, key, peer } = login;
+    const { id, key } = login;
     const abort = new AbortController();
     this.waiting.set(id, abort);
     const who = clientOf(login);
@@ -242,14 +229,12 @@ export class Gate {
     this.waiting.delete(id);
     // The questions that are still open are no longer needed.
     abort.abort();
-    if (decision.kind === 'refused') return this.refuse({ ...login, peer }, decision);
-    if (this.recheck) {
-      const failingSince = decision.failing ? performance.now() : 0;
-      const { receiveLimit } = decision.admission;
-      this.recheck.add({ id, key, who, letInBy: this.bitsOf(decision.by), failingSince, receiveLimit });
-      // Behind the answer to this question, so that the plane has let the client in by then.
-      if (generation !== this.generation) setImmediate(() => this.recheck?.now([key]));
-    }
+    if (decision.kind === 'refused') return this.refuse(login, decision);
+    const failingSince = decision.failing ? performance.now() : 0;
+    const { receiveLimit } = decision.admission;
+    this.recheck.add({ id, key, who, letInBy: decision.by, failingSince, receiveLimit });
+    // Behind the answer to this question, so that the plane has let the client in by then.
+    if (generation !== this.generation) setImmediate(() => this.recheck.now([key]));
     return decision.admission;
   }
 
@@ -266,7 +251,7 @@ export class Gate {
     if (deny?.keys.has(key)) return { kind: 'refused', by: DENY, reason: 'in the list of keys that are refused' };
     const failedFor = standing?.failingSince ? performance.now() - standing.failingSince : 0;
     const ask = (desk: Desk) => {
-      const stands = standing && (standing.letInBy & this.bitsOf([desk])) !== 0;
+      const stands = standing?.letInBy.some(({ name }) => name === desk.name);
       const how = { signal, anew: standing !== undefined, ...(stands && { standing: { failedFor } }) };
       return desk.ask({ key, address: who.address }, how);
     };
@@ -299,11 +284,11 @@ export class Gate {
     if (decision.kind === 'refused') {
       this.count(decision.desk ?? decision.by, 'kicked');
       this.say(who, decision, 'client is not allowed any more');
-      this.recheck?.remove(client.id);
+      this.recheck.remove(client.id);
       this.events.kick(client.id);
       return;
     }
-    client.letInBy = this.bitsOf(decision.by);
+    client.letInBy = decision.by;
     this.limit(client, decision.admission.receiveLimit);
     if (!decision.failing) client.failingSince = 0;
     else if (client.failingSince === 0) client.failingSince = performance.now();
@@ -338,15 +323,12 @@ export class Gate {
     counts[outcome] = (counts[outcome] ?? 0) + 1;
     if (typeof by === 'string') this.others.set(by, counts);
   }
-
-  private bitsOf(desks: readonly Desk[]): number {
-    return desks.reduce((bits, desk) => bits | (1 << this.options.desks.indexOf(desk)), 0);
-  }
 }
 
 /** A client of a time when no verifier was asked about clients: what only the hook needs was not kept, and there was no hook. */
-function unasked({ key, address, port, appName }: ConnectedClient): AdmitClient {
-  return { key: formatNodeKey(key), appName, version: 0, address, port, tlsVersion: null, again: false };
+function unasked({ id, key, address, port, appName }: ConnectedClient): Standing<AdmitClient> {
+  const who = { key: formatNodeKey(key), appName, version: 0, address, port, tlsVersion: null, again: false };
+  return { id, key, who, letInBy: [], failingSince: 0, receiveLimit: null };
 }
 
 function clientOf({ key, info, peer, tlsVersion }: Login): AdmitClient {

@@ -3,6 +3,8 @@ import type { Desk, Verdict } from './desk.js';
 
 export type Policy = 'any' | 'all';
 
+type Allowed = Extract<Verdict, { kind: 'allowed' }>;
+
 /** Asks one verifier. Rejects when the client has left. */
 export type AskDesk = (desk: Desk) => Promise<Verdict>;
 
@@ -68,7 +70,6 @@ function refused(desk: Desk, reason: string): Outcome {
   return { kind: 'refused', by: desk.name, desk, reason };
 }
 
-function failureOf(desk: Desk, verdict: Verdict): Failure[] {
-  if (verdict.kind !== 'allowed' || verdict.failure === undefined) return [];
-  return [{ desk, how: verdict.how, reason: verdict.failure }];
+function failureOf(desk: Desk, { how, failure }: Allowed): Failure[] {
+  return failure === undefined ? [] : [{ desk, how, reason: failure }];
 }

@@ -1,6 +1,7 @@
 /** Asks again about connected clients, and closes those that are no longer admitted. */
 import type { ReceiveRate } from '../../plane/plane.js';
 import type { NodeKey } from '../../protocol/key.js';
+import type { Desk } from './desk.js';
 import { Rounds } from './rounds.js';
 
 /** Concurrent questions: few, so that logins come first. */
@@ -11,8 +12,8 @@ export interface Standing<Who> {
   readonly id: number;
   readonly key: NodeKey;
   readonly who: Who;
-  /** The verifiers that admitted it: one bit for each, by index. */
-  letInBy: number;
+  /** The verifiers that admitted it; after new rules, one of the same name goes on for each. */
+  letInBy: readonly Desk[];
   /** When the verifiers began to fail in rechecks of it; 0 while they answer. */
   failingSince: number;
   /** What it may send, if that is limited for it alone. */
@@ -67,9 +68,9 @@ export class Recheck<Who> {
     const client = this.clients.get(id);
     if (!client) return;
     this.clients.delete(id);
-    const same = this.byKey.get(client.key);
-    same?.delete(client);
-    if (same?.size === 0) this.byKey.delete(client.key);
+    const same = this.byKey.get(client.key) as Set<Standing<Who>>;
+    same.delete(client);
+    if (same.size === 0) this.byKey.delete(client.key);
     this.rounds?.remove(client);
     this.queue.delete(client);
     this.asking.get(client)?.abort();

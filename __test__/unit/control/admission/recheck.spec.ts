@@ -27,7 +27,7 @@ function rig(interval: number) {
       id,
       key: key as NodeKey,
       who: '',
-      letInBy: 0,
+      letInBy: [],
       failingSince: 0,
       receiveLimit: null,
     };
@@ -62,6 +62,48 @@ describe('Recheck', () => {
     }
     expect(asked).toHaveLength(200);
     expect(new Set(asked.slice(100)).size).toBe(100);
+  });
+
+  it('a recheck of a key during another one takes its place', async () => {
+    const { recheck, asked, aborted, add } = rig(1000);
+    add(1);
+    recheck.now(['key 1' as NodeKey]);
+    recheck.now(['key 1' as NodeKey, 'unknown' as NodeKey]);
+    expect([asked, aborted]).toEqual([[1, 1], [1]]);
+    await turn();
+    // The second one is still in progress, and ends with the client.
+    recheck.remove(1);
+    expect(aborted).toEqual([1, 1]);
+    recheck.now(['key 1' as NodeKey]);
+    expect(asked).toEqual([1, 1]);
+  });
+
+  it('of two clients with one key, the other one stays when one leaves, and one that is unknown may leave', () => {
+    const { recheck, asked, add } = rig(0);
+    add(1, 'same');
+    add(2, 'same');
+    recheck.remove(1);
+    recheck.remove(3);
+    expect([recheck.get(1), recheck.get(2)?.key]).toEqual([undefined, 'same']);
+    recheck.now(['same' as NodeKey]);
+    expect(asked).toEqual([2]);
+  });
+
+  it('without an interval there are no turns, and a recheck that is closed takes no clients', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { recheck, add } = rig(0);
+    add(1);
+    recheck.start();
+    expect(vi.getTimerCount()).toBe(0);
+    recheck.close();
+    add(2);
+    expect(recheck.get(2)).toBeUndefined();
+    const timed = rig(1000).recheck;
+    timed.start();
+    expect(vi.getTimerCount()).toBe(1);
+    timed.close();
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   it('a recheck of a key comes before the turns of other clients, and clients that left are skipped', async () => {
