@@ -25,8 +25,7 @@ export function readAllow(body: string): boolean | undefined {
 
 /** The text of the object at the start, after blanks; `undefined` if there is none, or it is incomplete. */
 export function firstObject(body: string): string | undefined {
-  const start = /^[ \t\r\n]*\{/.exec(body)?.[0].length;
-  if (start === undefined) return undefined;
+  const start = /^[ \t\r\n]*\{/.exec(body)?.[0].length ?? body.length;
   let depth = 1;
   for (let at = start; at < body.length; at++) {
     const character = body[at];

@@ -59,10 +59,10 @@ export class Controller implements Verifier {
   private answerOf({ status, statusText, body, broken }: Reply, signal: AbortSignal): Answer {
     if (status === 403) return denied(`${status} ${statusText}`);
     if (status !== 200) return failed(`${status} ${statusText}`);
-    const allow = readAllow(body);
-    if (allow === undefined && broken) {
+    if (broken) {
       return failed(signal.aborted ? 'no whole answer in time' : 'its answer broke off', { timeout: signal.aborted });
     }
+    const allow = readAllow(body);
     if (allow === undefined) return failed('its answer is not JSON that says whether to allow');
     return allow ? ALLOWED : denied('not allowed');
   }

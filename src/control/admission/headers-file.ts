@@ -20,10 +20,9 @@ export function parseHeaders(text: string): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const [index, line] of text.split('\n').entries()) {
     if (/^\s*(?:#.*)?$/.test(line)) continue;
-    const [, name, value] = /^([!#$%&'*+.^_`|~\w-]+):\s*([\t\x20-\x7e\x80-\xff]*?)\s*$/.exec(line) ?? [];
-    if (name === undefined || value === undefined)
-      throw new Error(`line ${index + 1} is not a header of the form Name: value`);
-    headers[name] = value;
+    const header = /^([!#$%&'*+.^_`|~\w-]+):\s*([\t\x20-\x7e\x80-\xff]*?)\s*$/.exec(line);
+    if (!header) throw new Error(`line ${index + 1} is not a header of the form Name: value`);
+    headers[header[1] as string] = header[2] as string;
   }
   return headers;
 }

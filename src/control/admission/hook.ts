@@ -61,7 +61,7 @@ export async function askHook(
   const abort = new AbortController();
   let late = false;
   const gone = new Promise<never>((_resolve, reject) => {
-    abort.signal.addEventListener('abort', () => reject(new Error(late ? 'onAdmit is late' : 'the client has gone')));
+    abort.signal.addEventListener('abort', () => reject(new Error('the client has gone')));
   });
   gone.catch(() => {});
   const onGone = () => abort.abort();
@@ -96,7 +96,7 @@ function answerOf(decision: unknown, leastBurst: number): HookAnswer {
 }
 
 function isAmount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+  return Number.isFinite(value) && (value as number) >= 0;
 }
 
 function textOf(error: unknown): string {

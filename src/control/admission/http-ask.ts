@@ -27,8 +27,8 @@ export interface Reply {
   readonly headers: IncomingHttpHeaders;
   /** The start of the body, up to the limit; invalid UTF-8 is replaced. */
   readonly body: string;
-  /** The error that cut the body off, if there was one. */
-  readonly broken: Error | undefined;
+  /** Whether the body was cut off before it was enough. */
+  readonly broken: boolean;
 }
 
 /** How many sockets to one verifier stay open between questions. */
@@ -72,7 +72,7 @@ function read(response: IncomingMessage, limit: number, enough: Asking['enough']
     const { statusCode: status = 0, statusMessage: statusText = '', headers } = response;
     const chunks: Buffer[] = [];
     let length = 0;
-    const done = (broken?: Error) => {
+    const done = (broken: boolean) => {
       const body = Buffer.concat(chunks).subarray(0, limit).toString();
       resolve({ status, statusText, headers, body, broken });
     };
@@ -80,12 +80,13 @@ function read(response: IncomingMessage, limit: number, enough: Asking['enough']
       chunks.push(chunk);
       length += chunk.length;
       if (length < limit && !enough?.(Buffer.concat(chunks).toString())) return;
-      done();
+      done(false);
       // The rest stays unread, so the socket cannot be used again.
       if (!response.complete) response.destroy();
     });
-    response.on('end', () => done());
-    response.on('error', done);
-    response.on('close', () => done(new Error('the answer broke off')));
+    response.on('end', () => done(false));
+    // The end of the connection follows.
+    response.on('error', () => {});
+    response.on('close', () => done(true));
   });
 }

@@ -98,7 +98,7 @@ function isSame(one: ReadonlySet<NodeKey>, other: ReadonlySet<NodeKey>): boolean
 /** Tells one state of a file from another, also where it was replaced by one of the same size within the same second. */
 async function stampOf(path: string): Promise<string> {
   const { dev, ino, size, mtimeNs, ctimeNs }: BigIntStats = await stat(path, { bigint: true });
-  return [dev, ino, size, mtimeNs, ctimeNs].join(' ');
+  return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
 }
 
 async function readKeys(path: string): Promise<Set<NodeKey>> {

@@ -1,6 +1,6 @@
 /** The tailscaled of this machine. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
-
+import { join } from 'node:path';
 import { MacApp } from './mac-app.js';
 import { Tailscaled } from './tailscaled.js';
 
@@ -9,18 +9,19 @@ export function localTailscaled(platform: NodeJS.Platform = process.platform): T
   return new Tailscaled({ socket: defaultSocket(platform), app: platform === 'darwin' ? new MacApp() : undefined });
 }
 
-/** The socket that Go's client uses by default. */
-export function defaultSocket(platform: NodeJS.Platform = process.platform): string {
+/** The socket that Go's client uses by default. The files that tell systems apart are looked for below `root`. */
+export function defaultSocket(platform: NodeJS.Platform = process.platform, root = '/'): string {
   if (platform === 'win32') return '\\\\.\\pipe\\ProtectedPrefix\\Administrators\\Tailscale\\tailscaled';
   if (platform === 'darwin') return '/var/run/tailscaled.socket';
-  if (platform !== 'linux') return isDirectory('/var/run') ? '/var/run/tailscale/tailscaled.sock' : 'tailscaled.sock';
-  if (existsSync('/usr/syno')) {
-    const version = /^majorversion="6"/m.test(read('/etc.defaults/VERSION')) ? 'etc' : 'var';
-    return `/var/packages/Tailscale/${version}/tailscaled.sock`;
+  if (platform === 'linux') {
+    if (existsSync(join(root, 'usr/syno'))) {
+      const directory = /^majorversion="6"/m.test(read(join(root, 'etc.defaults/VERSION'))) ? 'etc' : 'var';
+      return `/var/packages/Tailscale/${directory}/tailscaled.sock`;
+    }
+    if (existsSync(join(root, 'etc/config/uLinux.conf'))) return '/tmp/tailscale/tailscaled.sock';
+    if (existsSync(join(root, 'gokrazy'))) return '/perm/tailscaled/tailscaled.sock';
   }
-  if (existsSync('/etc/config/uLinux.conf')) return '/tmp/tailscale/tailscaled.sock';
-  if (existsSync('/gokrazy')) return '/perm/tailscaled/tailscaled.sock';
-  return isDirectory('/var/run') ? '/var/run/tailscale/tailscaled.sock' : 'tailscaled.sock';
+  return isDirectory(join(root, 'var/run')) ? '/var/run/tailscale/tailscaled.sock' : 'tailscaled.sock';
 }
 
 function isDirectory(path: string): boolean {

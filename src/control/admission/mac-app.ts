@@ -43,7 +43,9 @@ export class MacApp {
   /** In the order of Go's client. */
   private async look(): Promise<AppPort | undefined> {
     const { directory = DIRECTORY, openFiles = lsof } = this.options;
-    const app = (await fromOpenFiles(openFiles)) ?? (await fromDirectory(directory));
+    const app =
+      (await fromOpenFiles(openFiles).catch(() => undefined)) ??
+      (await fromDirectory(directory).catch(() => undefined));
     this.foundAt = performance.now();
     return app;
   }
@@ -51,20 +53,16 @@ export class MacApp {
 
 /** The app from the App Store has a file open whose name says both. */
 async function fromOpenFiles(openFiles: () => Promise<string>): Promise<AppPort | undefined> {
-  const text = await openFiles().catch(() => '');
+  const text = await openFiles();
   const [, port, token] = /\.tailscale\.ipn\.macos\/sameuserproof-(\d{1,5})-(\S+)$/m.exec(text) ?? [];
   return portOf(port, token);
 }
 
 /** The other app has a link that names the port, and a file with the token, which administrators may read. */
 async function fromDirectory(directory: string): Promise<AppPort | undefined> {
-  try {
-    const port = await readlink(join(directory, 'ipnport'));
-    if (!/^\d{1,5}$/.test(port)) return undefined;
-    return portOf(port, (await readFile(join(directory, `sameuserproof-${port}`), 'utf8')).trim());
-  } catch {
-    return undefined;
-  }
+  const port = await readlink(join(directory, 'ipnport'));
+  if (!/^\d{1,5}$/.test(port)) return undefined;
+  return portOf(port, (await readFile(join(directory, `sameuserproof-${port}`), 'utf8')).trim());
 }
 
 function portOf(port: string | undefined, token: string | undefined): AppPort | undefined {
@@ -73,10 +71,11 @@ function portOf(port: string | undefined, token: string | undefined): AppPort | 
   return number > 0 && number < 65_536 && token && /^[\x21-\x7e]+$/.test(token) ? { port: number, token } : undefined;
 }
 
-function lsof(): Promise<string> {
+/** What `lsof` prints of the app from the App Store. */
+export function lsof(timeout = LSOF_TIMEOUT): Promise<string> {
   const args = ['-n', '-a', `-u${process.getuid?.()}`, '-c', 'IPNExtension', '-F'];
   return new Promise((resolve, reject) => {
-    execFile('lsof', args, { timeout: LSOF_TIMEOUT, killSignal: 'SIGKILL' }, (error, stdout) => {
+    execFile('lsof', args, { timeout, killSignal: 'SIGKILL' }, (error, stdout) => {
       if (error) reject(error);
       else resolve(stdout);
     });

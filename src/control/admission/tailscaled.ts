@@ -5,7 +5,7 @@ import { reasonOf } from '../../errors.js';
 import { formatNodeKey, type NodeKey, parseNodeKeyHex } from '../../protocol/key.js';
 import { type Agents, ask, KEPT, type Reply } from './http-ask.js';
 import type { MacApp } from './mac-app.js';
-import { ALLOWED, type Answer, denied, failed, type Question, type Verifier } from './verifier.js';
+import { ALLOWED, type Answer, denied, type Failed, failed, type Question, type Verifier } from './verifier.js';
 
 /** The capability version that Go's client of this version sends. */
 const CAPABILITY = '148';
@@ -59,7 +59,7 @@ export class Tailscaled implements Verifier {
   /** Whether tailscaled is logged in. */
   async check(signal: AbortSignal): Promise<string> {
     const status = await this.status(signal);
-    if ('kind' in status) return `tailscaled: ${status.kind === 'allowed' ? '' : status.reason}`;
+    if ('kind' in status) return `tailscaled: ${status.reason}`;
     if (!status.self) return `${this.name} does not say which node it is`;
     const answer = await this.ask({ key: status.self, address: '::1' }, signal);
     return answer.kind === 'allowed' ? '' : `verifyClient for self nodekey: ${answer.reason}`;
@@ -74,7 +74,7 @@ export class Tailscaled implements Verifier {
     return value === null || (typeof value === 'object' && !Array.isArray(value));
   }
 
-  private async notRunning(signal: AbortSignal): Promise<Answer | undefined> {
+  private async notRunning(signal: AbortSignal): Promise<Failed | undefined> {
     if (performance.now() - this.runningAt < BELIEVED) return undefined;
     const status = await this.status(signal);
     if ('kind' in status) return status;
@@ -83,7 +83,7 @@ export class Tailscaled implements Verifier {
     return undefined;
   }
 
-  private async status(signal: AbortSignal): Promise<Answer | { readonly state: string; readonly self?: NodeKey }> {
+  private async status(signal: AbortSignal): Promise<Failed | { readonly state: string; readonly self?: NodeKey }> {
     const reply = await this.get('status?peers=false', signal);
     if (!isReply(reply)) return reply;
     if (reply.status !== 200) return failed(this.strange(reply));
@@ -94,7 +94,7 @@ export class Tailscaled implements Verifier {
     return { state: status.BackendState.slice(0, 40), ...(key && { self: key }) };
   }
 
-  private async get(what: string, signal: AbortSignal): Promise<Reply | Answer> {
+  private async get(what: string, signal: AbortSignal): Promise<Reply | Failed> {
     const { socket, uptime = () => process.uptime() * 1000 } = this.options;
     const options = {
       path: `/localapi/v0/${what}`,
@@ -116,26 +116,27 @@ export class Tailscaled implements Verifier {
 
   /** Asks the app, if there is one. `undefined` where there is none, or not any more: then the socket is asked. */
   private async askApp(options: RequestOptions, signal: AbortSignal): Promise<Reply | undefined> {
-    const app = await this.options.app?.find();
-    if (!app) return undefined;
-    const { port, token } = app;
+    const { app } = this.options;
+    const found = await app?.find();
+    if (!app || !found) return undefined;
+    const { port, token } = found;
     const headers = { ...options.headers, Authorization: `Basic ${Buffer.from(`:${token}`).toString('base64')}` };
     const asked = { ...options, host: '127.0.0.1', port, headers };
     try {
       const reply = await ask({ options: asked, agents: this.agents, limit: LIMIT, signal });
       // An app that has started anew has another token.
-      if (reply.status === 401 || reply.status === 403) this.options.app?.forget();
+      if (reply.status === 401 || reply.status === 403) app.forget();
       return reply;
     } catch (error) {
       if (signal.aborted) throw error;
-      this.options.app?.forget();
+      app.forget();
       return undefined;
     }
   }
 
-  private unreachable(error: NodeJS.ErrnoException, signal: AbortSignal): Answer {
+  private unreachable(error: NodeJS.ErrnoException, signal: AbortSignal): Failed {
     if (signal.aborted) return failed(`${this.name} does not answer`, { timeout: true, unreached: true });
-    const why = CASES[error.code ?? ''] ?? `it cannot be asked (${reasonOf(error)})`;
+    const why = CASES[String(error.code)] ?? `it cannot be asked (${reasonOf(error)})`;
     return failed(`${this.name}: ${why}`, { unreached: true });
   }
 
@@ -163,7 +164,7 @@ const CASES: Readonly<Record<string, string>> = {
   ECONNRESET: 'it closes connections without an answer',
 };
 
-function isReply(reply: Reply | Answer): reply is Reply {
+function isReply(reply: Reply | Failed): reply is Reply {
   return 'status' in reply;
 }
 

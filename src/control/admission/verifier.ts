@@ -8,14 +8,18 @@ export interface Question {
   readonly address: string;
 }
 
-export type Answer =
-  | { readonly kind: 'allowed' }
-  | { readonly kind: 'denied'; readonly reason: string }
-  /**
-   * The verifier gave no usable answer; `unreached` if not even the head of one arrived. The reason is for the operator
-   * and contains no secrets.
-   */
-  | { readonly kind: 'failed'; readonly reason: string; readonly timeout: boolean; readonly unreached: boolean };
+export type Answer = { readonly kind: 'allowed' } | { readonly kind: 'denied'; readonly reason: string } | Failed;
+
+/**
+ * The verifier gave no usable answer; `unreached` if not even the head of one arrived. The reason is for the operator and
+ * contains no secrets.
+ */
+export interface Failed {
+  readonly kind: 'failed';
+  readonly reason: string;
+  readonly timeout: boolean;
+  readonly unreached: boolean;
+}
 
 export interface Verifier {
   /** Its name in logs and metrics, without secrets. */
@@ -38,6 +42,6 @@ export function denied(reason: string): Answer {
   return { kind: 'denied', reason };
 }
 
-export function failed(reason: string, more: { timeout?: boolean; unreached?: boolean } = {}): Answer {
+export function failed(reason: string, more: { timeout?: boolean; unreached?: boolean } = {}): Failed {
   return { kind: 'failed', reason, timeout: more.timeout ?? false, unreached: more.unreached ?? false };
 }

@@ -35,6 +35,31 @@ describe('AnswerCache', () => {
     expect(cache.inGrace('a', 1101)).toBe(false);
   });
 
+  it('an answer counts in a grace up to the end of both times', () => {
+    const cache = new AnswerCache(TIMES);
+    cache.allow('a', 0);
+    expect(cache.inGrace('a', 1100)).toBe(true);
+  });
+
+  it('the cache keeps an admission for either of its times', () => {
+    const forGrace = new AnswerCache({ allow: 0, deny: 0, grace: 1000 });
+    forGrace.allow('a', 5);
+    expect([forGrace.fresh('a', 5), forGrace.inGrace('a', 500)]).toEqual([undefined, true]);
+    const forAllow = new AnswerCache({ allow: 100, deny: 0, grace: 0 });
+    forAllow.allow('a', 5);
+    expect([forAllow.fresh('a', 5), forAllow.inGrace('a', 50)]).toEqual([true, false]);
+  });
+
+  it('the cache has room for 4096 refusals and 65,536 admissions', () => {
+    const cache = new AnswerCache(TIMES);
+    for (let client = 0; client < 4096; client++) cache.deny(`${client}`, 'no', 0);
+    expect(cache.fresh('0', 1)).toBe('no');
+    cache.deny('4096', 'no', 0);
+    expect([cache.fresh('0', 1), cache.fresh('1', 1)]).toEqual([undefined, 'no']);
+    for (let client = 0; client < 65_536; client++) cache.allow(`${client}`, 0);
+    expect(cache.fresh('0', 1)).toBe(true);
+  });
+
   it('without times, the cache keeps nothing', () => {
     const cache = new AnswerCache({ allow: 0, deny: 0, grace: 0 });
     cache.allow('a', 0);

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { getEventListeners } from 'node:events';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type AdmitClient, askHook, type OnAdmit } from '../../../../src/control/admission/hook.js';
 
 const CLIENT: AdmitClient = {
@@ -37,6 +38,34 @@ describe('askHook', () => {
     },
   );
 
+  it.each([
+    { receive: { bytesPerSecond: -1 } },
+    { receive: { bytesPerSecond: '5' } },
+    { receive: { bytesPerSecond: Number.NaN } },
+    { receive: { bytesPerSecond: Number.POSITIVE_INFINITY } },
+    { receive: { bytesPerSecond: 5, burst: -1 } },
+    { receive: { bytesPerSecond: 5, burst: '1' } },
+    { receive: 5 },
+  ])('a limit that is none counts as a failure: %j', async (decision) => {
+    const reason = 'onAdmit has answered neither true, false, { refuse } nor { receive }';
+    expect(await ask(() => decision)).toEqual({ kind: 'failed', reason });
+  });
+
+  it('a hook may throw anything', async () => {
+    const thrown = ask(() => {
+      throw 'a text';
+    });
+    expect(await thrown).toEqual({ kind: 'failed', reason: 'onAdmit threw: a text' });
+  });
+
+  it('the hook leaves no timer and no listener behind', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { signal } = new AbortController();
+    await ask(() => true, 60_000, signal);
+    expect([vi.getTimerCount(), getEventListeners(signal, 'abort')]).toEqual([0, []]);
+  });
+
   it('an exception or rejection of the hook counts as a failure', async () => {
     const answer = { kind: 'failed', reason: 'onAdmit threw: oh' };
     expect(
@@ -61,7 +90,7 @@ describe('askHook', () => {
     const gone = new AbortController();
     const asked = ask(() => new Promise(() => {}), 60_000, gone.signal);
     gone.abort();
-    await expect(asked).rejects.toThrow();
+    await expect(asked).rejects.toThrow('the client has gone');
     await expect(ask(() => true, 60_000, AbortSignal.abort())).rejects.toThrow();
   });
 

@@ -1,5 +1,8 @@
-import { describe, expect, it } from 'vitest';
-import { parseHeaders } from '../../../../src/control/admission/headers-file.js';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { HeadersFile, parseHeaders } from '../../../../src/control/admission/headers-file.js';
 import { missingFrom, parseKeyList } from '../../../../src/control/admission/key-list.js';
 import { Rounds } from '../../../../src/control/admission/rounds.js';
 import { nodeKeyHex } from '../../../../src/protocol/key.js';
@@ -15,6 +18,12 @@ describe('parseKeyList', () => {
 
   it.each([A.slice(1), `${A}0`, `privkey:${A}`, `${A} ${B}`, 'nodekey:', 'x'])('a key list may not have %s', (line) => {
     expect(() => parseKeyList(`${B}\n${line}\n`)).toThrow(/^line 2 /);
+  });
+
+  it('a key list says which line is wrong, and what belongs there', () => {
+    const wrong = 'line 3 is not a node key: nodekey: and 64 hex digits, or the digits alone';
+    expect(() => parseKeyList(`${B}\n\nx`)).toThrow(new Error(wrong));
+    expect(() => parseKeyList(`\n\n${A.slice(0, 32)}nodekey:${A.slice(32)}`)).toThrow(new Error(wrong));
   });
 
   it('missingFrom returns the keys that the second list lacks', () => {
@@ -39,6 +48,35 @@ describe('parseHeaders', () => {
   });
 });
 
+describe('a headers file', () => {
+  it('a headers file may have comments, blanks, and every character that HTTP allows', () => {
+    const text = "#\n  # x\n   \nA:\nB:   b\t \nC:\n!#$%&'*+.^_`|~9-z: \tc d\xe9~ \nX: :\n#A: x";
+    expect(parseHeaders(text)).toEqual({ A: '', B: 'b', C: '', "!#$%&'*+.^_`|~9-z": 'c d\xe9~', X: ':' });
+  });
+
+  it.each([' A: b', 'A b: c', ': c', 'A', 'A: b\x01c', 'A: \u20ac', 'A\xe9: b', 'A : b', 'x#'])(
+    'a headers file may not have the line %j',
+    (line) => {
+      const wrong = new Error('line 2 is not a header of the form Name: value');
+      expect(() => parseHeaders(`A: b\n${line}`)).toThrow(wrong);
+    },
+  );
+
+  it('a headers file that cannot be read, or is faulty, leaves the headers as they were', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'derpkit-headers-'));
+    onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+    const file = new HeadersFile(join(directory, 'headers'));
+    expect(file.headers).toEqual({});
+    writeFileSync(file.path, 'A: b\n');
+    await file.load();
+    for (const change of [() => writeFileSync(file.path, 'nonsense\n'), () => rmSync(file.path)]) {
+      change();
+      await expect(file.load()).rejects.toThrow();
+      expect(file.headers).toEqual({ A: 'b' });
+    }
+  });
+});
+
 describe('Rounds', () => {
   it('every member has one turn in an interval, spread over it', () => {
     let at = 0;
@@ -50,6 +88,9 @@ describe('Rounds', () => {
     expect(new Set(first.flat()).size).toBe(100);
     rounds.remove(0);
     expect(Array.from({ length: 10 }, () => rounds.next()).flat()).toHaveLength(99);
+    expect(rounds.size).toBe(99);
+    // It may have gone already.
+    rounds.remove(0);
     expect(rounds.size).toBe(99);
   });
 

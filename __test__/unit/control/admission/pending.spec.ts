@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { describe, expect, it, vi } from 'vitest';
 import { PendingQuestions } from '../../../../src/control/admission/pending.js';
 import { turn } from '../../../helpers/wait.js';
@@ -97,6 +98,33 @@ describe('PendingQuestions', () => {
     await vi.waitFor(() => expect(pending.counts).toEqual({ asking: 0, waiting: 0 }));
     expect(ask).not.toHaveBeenCalled();
     expect(await pending.ask('b', new AbortController().signal, ask)).toBe('yes');
+  });
+
+  it('a caller that comes after a question was given up joins the one that was asked anew', async () => {
+    const { asked, ask, answer } = desk(2);
+    const gone = new AbortController();
+    const given = ask('a', gone.signal);
+    await turn();
+    gone.abort();
+    const later = ask('a');
+    await expect(given).rejects.toThrow('no client waits for the answer any more');
+    await turn();
+    const last = ask('a');
+    await turn();
+    expect(asked).toEqual(['a', 'a']);
+    answer('a');
+    expect(await Promise.all([later, last])).toEqual(['a!', 'a!']);
+  });
+
+  it('a question that is over leaves no listener at the signal of its caller', async () => {
+    const { ask, answer } = desk(1);
+    const { signal } = new AbortController();
+    const asked = ask('a', signal);
+    await turn();
+    answer('a');
+    await asked;
+    await turn();
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   it('a caller that has gone already is rejected', async () => {

@@ -27,3 +27,16 @@ it('the log of refusals counts what there was no room for', () => {
   expect(log.take('late', 'x')).toEqual({});
   expect(log.take('late', 'x')).toBeUndefined();
 });
+
+it.each([
+  [1023, { times: 2, heldBack: 1024 }],
+  [1024, { heldBack: 1025 }],
+])('the log of refusals remembers 1024 clients, the oldest not after %s more', (others, line) => {
+  let now = 0;
+  const log = new RefusalLog(() => now);
+  for (let client = 0; client < 5; client++) log.take(`first ${client}`, 'x');
+  log.take('a', 'x');
+  for (let other = 0; other < others; other++) log.take(`other ${other}`, 'x');
+  now += 500;
+  expect(log.take('a', 'x')).toEqual(line);
+});
