@@ -29,7 +29,7 @@ export class Mesh {
   private readonly common: Common;
   private readonly twinLines = new LineLimit(1, TWIN_LINES, performance.now());
   private lastLink = 0;
-  private state: 'new' | 'open' | 'stopped' = 'new';
+  private isOpen = false;
 
   /** `wanted` are the relays of the settings. */
   constructor(
@@ -44,8 +44,7 @@ export class Mesh {
       places: new DialPlaces(PLACES, HOLD),
       lines: new LineLimit(...LINES, performance.now()),
       begin: (user) => this.begin(user),
-      holderOf: (key, except) =>
-        [...this.watches.values()].find((watch) => watch !== except && watch.serverKey === key && watch.holds),
+      holderOf: (key) => [...this.watches.values()].find((watch) => watch.serverKey === key && watch.holds),
       onEnd: (key) => {
         for (const watch of this.watches.values()) if (watch.serverKey === key) watch.hurry('duplicate');
       },
@@ -55,22 +54,21 @@ export class Mesh {
   }
 
   start(): void {
-    this.state = 'open';
+    this.isOpen = true;
     for (const [id, watch] of this.watches) this.run(id, watch);
   }
 
   /** Stops dialling. The plane closes the links. */
   stop(): void {
-    this.state = 'stopped';
+    this.isOpen = false;
     for (const watch of this.watches.values()) watch.stop();
   }
 
   /** Meshes with these relays, beside those of the settings, and with no others. What is among them already stays as it is. */
   follow(found: readonly WantedRelay[]): void {
-    if (this.state !== 'open') return;
-    const listed = new Set([...this.watches.values()].flatMap(({ wanted }) => (wanted.isFound ? [] : [idOf(wanted)])));
+    if (!this.isOpen) return;
     const next = new Map(found.map((relay) => [idOf(relay), relay]));
-    for (const id of listed) next.delete(id);
+    for (const { wanted } of this.watches.values()) if (!wanted.isFound) next.delete(idOf(wanted));
     for (const [id, watch] of this.watches) {
       if (!watch.wanted.isFound || next.has(id)) continue;
       watch.leave();
@@ -78,9 +76,8 @@ export class Mesh {
       if (watch.state === 'self') this.watches.delete(id);
     }
     for (const [id, relay] of next) {
-      const known = this.watches.get(id);
-      if (known) known.stay(relay);
-      else this.run(id, new Watch(relay, this.common));
+      const stays = this.watches.get(id)?.stay(relay) ?? false;
+      if (!stays) this.run(id, new Watch(relay, this.common));
     }
   }
 

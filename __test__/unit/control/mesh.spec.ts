@@ -232,6 +232,15 @@ describe('the keys of a link', () => {
     expect(changes).toEqual([]);
   });
 
+  it('what is said of a link that has ended is ignored', async () => {
+    mesh.linkClosed(1, 'gone');
+    await settled();
+    mesh.linkOpen(1, THEIRS);
+    mesh.linkClosed(1, 'gone again');
+    await settled();
+    expect(mesh.status()).toMatchObject([{ state: 'waiting', trouble: 'gone' }]);
+  });
+
   it('announced keys are counted in the log: once when they are complete, then as the count changes', async () => {
     mesh.linkPeers(1, [{ key: A, present: true }]);
     await vi.advanceTimersByTimeAsync(200);

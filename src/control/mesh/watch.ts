@@ -21,8 +21,8 @@ export interface Common {
   readonly lines: LineLimit;
   /** Numbers a new link. */
   begin(user: LinkUser): LinkId;
-  /** Another relay of the set that is connected and has this key. */
-  holderOf(key: NodeKey, except: Watch): Watch | undefined;
+  /** The relay of the set that is connected and has this key. */
+  holderOf(key: NodeKey): Watch | undefined;
   /** A link to the relay with this key has ended. */
   onEnd(key: NodeKey): void;
   /** Another relay has our key. */
@@ -157,11 +157,13 @@ export class Watch implements KeyOwner, LinkUser {
     ).unref();
   }
 
-  /** The relay is in the set, or is there again. */
-  stay(wanted: WantedRelay): void {
+  /** The relay is in the set, or is there again. Returns false if its loop is about to end: it needs another one. */
+  stay(wanted: WantedRelay): boolean {
+    if (this.stopped) return false;
     this.wanted = wanted;
     clearTimeout(this.linger);
     this.linger = undefined;
+    return true;
   }
 
   /** There is a reason to dial now: the relay has dialled this one, or another link to it has ended. */
@@ -173,7 +175,7 @@ export class Watch implements KeyOwner, LinkUser {
     const { parts } = this.common;
     this.opened = true;
     this.serverKey = serverKey;
-    const holder = this.wanted.isFound ? this.common.holderOf(serverKey, this) : undefined;
+    const holder = this.wanted.isFound ? this.common.holderOf(serverKey) : undefined;
     if (serverKey === parts.ownKey || holder) {
       if (holder) this.duplicates(holder);
       parts.hangUp(this.link as LinkId);

@@ -20,7 +20,7 @@ let log: string[];
 let verdict: SelfVerdict;
 let mesh: Mesh;
 
-function start(...peers: MeshPeer[]): void {
+function make(...peers: MeshPeer[]): void {
   mesh = new Mesh(peers.map(listed), {
     ownKey: OWN,
     ownKeyFrom: '/data/derper.key',
@@ -37,6 +37,10 @@ function start(...peers: MeshPeer[]): void {
     log: (level, facts, text) => void log.push(`${level} ${text} ${JSON.stringify(facts)}`),
     barrier: STRICT,
   });
+}
+
+function start(...peers: MeshPeer[]): void {
+  make(...peers);
   mesh.start();
 }
 
@@ -136,6 +140,29 @@ describe('a set of relays that changes', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  it('a relay that is named again while its dial is being given up is dialled anew', async () => {
+    start();
+    await follow('192.0.2.1');
+    mesh.follow([]);
+    // The plane has not said yet that the first dial has ended.
+    mesh.follow(found('192.0.2.1'));
+    await pass(0);
+    expect([hungUp, dials.map(({ link }) => link), states()]).toEqual([[1], [1, 2], ['192.0.2.1:443 connecting']]);
+    open('192.0.2.1', A);
+    await pass(60_000);
+    expect([dials.length, states()]).toEqual([2, ['192.0.2.1:443 connected']]);
+  });
+
+  it('relays are followed from the start of the mesh to its stop', async () => {
+    make();
+    await follow('192.0.2.1');
+    expect([dials, states()]).toEqual([[], []]);
+    mesh.start();
+    mesh.stop();
+    await follow('192.0.2.1');
+    expect([dials, states()]).toEqual([[], []]);
+  });
+
   it('relays of the settings stay, whatever sources say', async () => {
     start(meshPeer('relays.test', 443, '192.0.2.1'));
     await follow('192.0.2.1', '192.0.2.2');
@@ -200,6 +227,8 @@ describe('relays that connect to this one', () => {
     expect(mesh.arrived(A, '192.0.2.1')).toBe(true);
     await pass(0);
     expect(dials).toHaveLength(2);
+    // A relay that is known may come from any address.
+    expect(mesh.arrived(A, '192.0.2.9')).toBe(true);
     expect(mesh.arrived(B, '192.0.2.9')).toBe(false);
   });
 
@@ -228,6 +257,19 @@ describe('one relay under two addresses', () => {
     expect(dials.map(({ address }) => address)).toEqual(['192.0.2.1', '192.0.2.2', '192.0.2.2']);
     open('192.0.2.2', A);
     expect(states()).toEqual(['192.0.2.1:443 waiting', '192.0.2.2:443 connected']);
+  });
+
+  it('the end of a link concerns no other relay', async () => {
+    start();
+    await follow('192.0.2.1', '192.0.2.2', '192.0.2.3');
+    open('192.0.2.1', A);
+    open('192.0.2.2', A);
+    const other = open('192.0.2.3', B);
+    await pass(0);
+    mesh.linkClosed(other, 'gone');
+    await pass(0);
+    expect(dials).toHaveLength(3);
+    expect(states().map((state) => state.split(' ')[1])).toEqual(['connected', 'duplicate', 'waiting']);
   });
 
   it('a new address of a relay gets a link while the link to the old address, which left the set, still stands', async () => {
@@ -275,10 +317,11 @@ describe('relays with the key of this one', () => {
   it('the dialled side logs a relay with its own key as an error, too', async () => {
     start();
     await pass(0);
-    mesh.arrived(OWN, '192.0.2.9');
+    expect(mesh.arrived(OWN, '192.0.2.9')).toBe(true);
     mesh.arrived(OWN, '192.0.2.9');
     expect(log.filter((text) => text.startsWith('error'))).toHaveLength(1);
     expect(log[0]).toContain('"addr":"192.0.2.9"');
+    expect(log.slice(1)).toEqual([expect.stringMatching(/^debug another relay has the key of this relay/)]);
   });
 
   it('a dial with the own key is no error while this relay may have dialled itself', async () => {
