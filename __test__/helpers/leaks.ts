@@ -18,17 +18,26 @@ export function nothingIsLeft(): void {
 
 /** Sockets of this process, of both sides of every connection. Handles of Node's where the system does not tell. */
 export function openSockets(): number {
+  return descriptors()?.filter((target) => target.startsWith('socket:')).length ?? handles().length;
+}
+
+/** Descriptors of this process that lead to this file; none where the system does not tell. */
+export function descriptorsOf(path: string): number {
+  return descriptors()?.filter((target) => target === path).length ?? 0;
+}
+
+/** What the descriptors of this process lead to; undefined where the system does not tell. */
+function descriptors(): string[] | undefined {
   try {
-    const targets = readdirSync('/proc/self/fd').map((fd) => {
+    return readdirSync('/proc/self/fd').map((fd) => {
       try {
         return readlinkSync(`/proc/self/fd/${fd}`);
       } catch {
         return '';
       }
     });
-    return targets.filter((target) => target.startsWith('socket:')).length;
   } catch {
-    return handles().length;
+    return undefined;
   }
 }
 

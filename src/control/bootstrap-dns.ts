@@ -85,7 +85,7 @@ export class BootstrapDns {
       this.published = new Map(shuffled);
       this.publishedJson = jsonOf(this.published);
     }
-    if (this.names.unpublished.length > 0) this.unpublished = await this.resolveAll(this.names.unpublished);
+    this.unpublished = await this.resolveAll(this.names.unpublished);
   }
 
   /** The answer to a request from `address` for `query`; `null` or empty means no name. */
@@ -112,7 +112,7 @@ export class BootstrapDns {
     const end = performance.now() + BUDGET;
     const answered = <T>(answer: Promise<T>) => inTime(answer, end - performance.now(), 'no answer in time');
     for (const each of names) {
-      const [name = '', ...rest] = each.split('/');
+      const [name, ...rest] = each.split('/') as [string, ...string[]];
       const textName = rest.join('/');
       try {
         const addresses = await answered(this.resolver.addresses(name));

@@ -10,7 +10,7 @@ export interface WatchedCertificate {
 }
 
 export class CertificateWatch {
-  private warned = '';
+  private warned: string | undefined;
 
   constructor(private readonly parts: WatchedCertificate) {}
 
@@ -19,7 +19,7 @@ export class CertificateWatch {
     const { current, renew, replaced, warn } = this.parts;
     const problem = timeProblem(current(), now);
     if (problem === undefined) {
-      this.warned = '';
+      this.warned = undefined;
     } else if (renew) {
       try {
         replaced(await renew());

@@ -91,8 +91,7 @@ export async function keptCertificate(
   const name = 'derpkit';
   const loaded = await loadPair(directory, name);
   const kept = inFiles(directory, name, () => loaded && parsePairOfKey(loaded));
-  const lacking = kept && hosts.filter((host) => !isAmong(kept.validFor, host));
-  const why = kept && (timeProblem(kept, now) ?? (lacking?.length ? `is not for ${lacking.join(', ')}` : undefined));
+  const why = kept && (timeProblem(kept, now) ?? lackOf(kept, hosts));
   if (kept && why === undefined) return kept;
   const made = parsePair(await makePair(directory, name, hosts, PINNED_CERTIFICATE_DAYS, now), []);
   if (why !== undefined) {
@@ -108,6 +107,12 @@ export function timeProblem({ validFrom, validUntil }: ServerCertificate, now: D
   if (now < validFrom) return `is not valid before ${validFrom.toISOString()}: one of the clocks is wrong`;
   if (now > validUntil) return `has expired, on ${validUntil.toISOString()}`;
   return undefined;
+}
+
+/** Which of the hosts a certificate lacks, as the end of a sentence about it; `undefined` if it covers all. */
+function lackOf({ validFor }: ServerCertificate, hosts: readonly string[]): string | undefined {
+  const lacking = hosts.filter((host) => !isAmong(validFor, host));
+  return lacking.length > 0 ? `is not for ${lacking.join(', ')}` : undefined;
 }
 
 /** `undefined` if key and certificate do not match: one half of the pair was lost. */
@@ -197,7 +202,7 @@ function parseChain(pem: string): readonly [X509Certificate, ...X509Certificate[
 /** Parses the first key in the text, whatever surrounds it. */
 function parseKey(pem: string): KeyObject {
   const [block = '', kind] = /-----BEGIN ((?:[A-Z]+ )?PRIVATE KEY)-----[\s\S]*?-----END \1-----/.exec(pem) ?? [];
-  if (kind === 'ENCRYPTED PRIVATE KEY' || /^Proc-Type:.*ENCRYPTED/m.test(block)) {
+  if (kind === 'ENCRYPTED PRIVATE KEY' || /Proc-Type:.*ENCRYPTED/.test(block)) {
     throw new PemError('key', 'the private key is encrypted: a relay that starts by itself has no passphrase for it');
   }
   try {

@@ -13,12 +13,15 @@ export interface Failed extends Omit<Failure, 'what'> {
   readonly what: string;
 }
 
-/** What a line says, by what stands before the colon; and the reason, where nothing stands behind it. */
-const TEXTS: Readonly<Record<string, readonly [text: string, reason: string]>> = {
-  handshakes_failed: ['a TLS handshake has failed', ''],
-  requests_failed: ['a connection has brought no request', ''],
-  logins_failed: ['a login has failed', ''],
-  strangers_refused: ['a connection was refused', ''],
+/** What a line says, and the reason, where nothing stands behind the colon. */
+type Told = readonly [text: string, reason?: string];
+
+/** By what stands before the colon. */
+const TEXTS: Readonly<Record<string, Told>> = {
+  handshakes_failed: ['a TLS handshake has failed'],
+  requests_failed: ['a connection has brought no request'],
+  logins_failed: ['a login has failed'],
+  strangers_refused: ['a connection was refused'],
   connections_refused: ['a connection was refused', 'connections'],
   tls_rejects: ['a connection was refused', 'accept_rate'],
   wrong_mesh_keys: ['a client shows a mesh key that is not the one of this relay', 'wrong_mesh_key'],
@@ -44,8 +47,9 @@ export class FailureLog {
   }
 
   private line({ what, peer: { address, port }, serverName, alert }: Failed): void {
-    const [kind = '', behind] = what.split(':');
-    const [text, reason] = TEXTS[kind] ?? [kind, ''];
+    const [kind, behind] = what.split(':') as [string, ...string[]];
+    const told: Told = TEXTS[kind] ?? [kind];
+    const [text, reason] = told;
     const { heldBack } = this;
     this.left -= 1;
     this.heldBack = 0;

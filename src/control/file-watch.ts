@@ -6,8 +6,8 @@ export const LOOK_AT_FILES = 5000;
 
 export class FileWatch {
   private readonly timer: NodeJS.Timeout;
-  private told = '';
-  private last = '';
+  private told: string | undefined;
+  private last: string | undefined;
   private looking = false;
   private stopped = false;
 
@@ -30,11 +30,11 @@ export class FileWatch {
     // Reading from a network file system that is down may block for long.
     if (this.looking) return;
     this.looking = true;
-    const seen = (await Promise.all(this.paths.map(identity))).join('\n');
+    const seen = (await Promise.all(this.paths.map(identity))).join();
     this.looking = false;
     const isSettled = seen === this.last;
     this.last = seen;
-    if (this.told === '') this.told = seen;
+    this.told ??= seen;
     if (this.stopped || !isSettled || seen === this.told) return;
     this.told = seen;
     this.onChange();

@@ -12,7 +12,7 @@ const EVERY = 10_000;
  */
 export class PeerCount {
   private count = 0;
-  private told = -1;
+  private told = 0;
   private flooding = false;
   private latest = 0;
   private timer: NodeJS.Timeout | undefined;

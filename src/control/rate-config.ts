@@ -31,8 +31,9 @@ export function parseRateConfig(text: string): ReceiveRate {
 
 function numberOf(config: object, name: string): number {
   const values = Object.entries(config).filter(([key]) => key.toLowerCase() === name.toLowerCase());
-  const value: unknown = values.at(-1)?.[1] ?? 0;
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value >= 2 ** 64) {
+  // Anything that JSON can hold, until it is checked.
+  const value: number = values.at(-1)?.[1] ?? 0;
+  if (!Number.isInteger(value) || value < 0 || value >= 2 ** 64) {
     throw new Error(`${name} has to be a number of bytes, 0 or more`);
   }
   return value;

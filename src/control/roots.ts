@@ -84,6 +84,6 @@ async function inDirectories(directories: readonly string[], problems: string[])
 /** The base64 of the certificates in a PEM text. */
 function certificatesIn(pem: string): string[] {
   return [...pem.matchAll(/-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/g)].map(
-    ([, base64]) => (base64 as string).replace(/\s+/g, ''),
+    ([, base64]) => (base64 as string).replace(/\s/g, ''),
   );
 }

@@ -23,7 +23,7 @@ export class TokenFile {
 
   /** Whether an Authorization header shows the token. Takes as long for any other text. */
   isShownBy(header: string | undefined): boolean {
-    const [, token] = /^Bearer +(\S+) *$/i.exec(header ?? '') ?? [];
+    const token = header?.match(/^Bearer +(\S+) *$/i)?.[1];
     return token !== undefined && this.hash !== undefined && timingSafeEqual(this.hash, hashOf(token));
   }
 }

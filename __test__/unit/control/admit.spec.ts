@@ -27,6 +27,22 @@ describe('openAdmission', () => {
     const admission = openAdmission(OWN)(login(undefined, { isProber: true, appName: 'app' }));
     expect(admission).toEqual({ mesh: false, receiveLimit: null });
   });
+
+  it.each<[string, boolean, Parameters<typeof login>]>([
+    ['of an app that is not allowed', false, [undefined, { appName: 'app' }]],
+    ['of another app', true, [undefined, { appName: 'another' }]],
+    ['without an app name', true, [undefined]],
+    ['of an app that is not allowed, with the mesh key', true, [OWN, { appName: 'app' }]],
+    ['of an app that is not allowed, with another mesh key', false, [OTHER, { appName: 'app' }]],
+  ])('where an app is not allowed, a client is admitted or refused: %s', (_what, isAdmitted, those) => {
+    expect(openAdmission(OWN, ['x', 'app'])(login(...those)) !== null).toBe(isAdmitted);
+  });
+
+  it('an empty name stands for clients without an app name', () => {
+    const admit = openAdmission(undefined, ['']);
+    expect(admit(login(undefined))).toBeNull();
+    expect(admit(login(undefined, { appName: 'app' }))).not.toBeNull();
+  });
 });
 
 function login(meshKey: string | undefined, more: Partial<Login['info']> = {}): Login {

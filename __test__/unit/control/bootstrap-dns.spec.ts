@@ -1,6 +1,8 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { BootstrapDns, isWithin, type NameResolver } from '../../../src/control/bootstrap-dns.js';
+import { Barrier } from '../../../src/faults/barrier.js';
 import { STRICT } from '../../helpers/strict-barrier.js';
+import { eventually } from '../../helpers/wait.js';
 
 const resolver: NameResolver = {
   addresses: async (name) => {
@@ -45,6 +47,14 @@ describe('the rollout of unpublished names', () => {
   it('a rollout on loopback is random', () => {
     expect(isWithin(0.01, '127.0.0.1', () => 0.4)).toBe(true);
     expect(isWithin(0.99, '::1', () => 0.6)).toBe(false);
+    expect(isWithin(0.99, '127.0.0.1', () => 0.5)).toBe(false);
+    expect(isWithin(0, '127.0.0.1', () => 0)).toBe(false);
+  });
+
+  it.each(['1.127.0.1', '2001:db8::1', '::1:0:1', '::11'])('a rollout to %s, which is no loopback, is not random', (address) => {
+    const random = () => expect.unreachable('it is not random');
+    expect(isWithin(0.999_999, address, random)).toBe(true);
+    expect(isWithin(0.000_001, address, random)).toBe(false);
   });
 });
 
@@ -52,6 +62,8 @@ describe('the answer of bootstrap-dns', () => {
   it('the answer is empty until names resolve, and then has those that did', async () => {
     const early = new BootstrapDns({ published: ['a.test'], unpublished: [] }, () => {}, STRICT, resolver);
     expect(early.answer(null, '')).toBe('');
+    expect(early.answer('a.test', '')).toBe('');
+    expect(early.counts).toMatchObject({ requests: 2, unpublishedMisses: 1 });
     expect((await opened(['empty.test', 'a.test', 'broken.test'])).answer(null, '')).toBe(BOTH);
     expect((await opened(['broken.test'])).answer(null, '')).toBe('null');
   });
@@ -83,6 +95,58 @@ describe('the answer of bootstrap-dns', () => {
       unpublishedPercentMisses: 3,
     });
     expect(names.queriedDomains).toBe(7);
+  });
+
+  it('without published names, the answer is empty for all but those that ask for another name', async () => {
+    const names = await opened([], ['a.test', 'empty.test']);
+    expect(names.answer(null, '')).toBe('');
+    expect(names.answer('a.test', '')).toContain('"a.test": [');
+    // A name without addresses is as good as none.
+    expect(names.answer('empty.test', '')).toBe('');
+    expect(names.counts).toMatchObject({ unpublishedHits: 1, unpublishedMisses: 1 });
+  });
+
+  it('the addresses of a published name are in a random order', async () => {
+    const three = { ...resolver, addresses: async () => ['192.0.2.1', '192.0.2.2', '192.0.2.3'] };
+    const order = async (random: number) => {
+      const names = new BootstrapDns(
+        { published: ['a.test'], unpublished: ['b.test'] },
+        () => {},
+        STRICT,
+        three,
+        () => random,
+      );
+      await names.refresh();
+      // An unpublished one stays as it is.
+      expect(JSON.parse(names.answer('b.test', ''))).toEqual({ 'b.test': await three.addresses() });
+      return JSON.parse(names.answer(null, ''))['a.test'].map((address: string) => address.at(-1)).join('');
+    };
+    expect([await order(0), await order(0.5), await order(0.999)]).toEqual(['231', '132', '123']);
+  });
+
+  const [ALL, HALF, NONE] = [3, 1, 0];
+  it.each<[string, string[], number]>([
+    ['a percentage', ['50'], HALF],
+    ['a percentage with a sign', ['+50'], HALF],
+    ['the last percentage of several', ['10', '50'], HALF],
+    ['100 after 0', ['0', '100'], ALL],
+    ['0 after 50', ['50', '0'], NONE],
+    ['a percentage before others out of range', ['50', '-1', '101'], HALF],
+    ['other forms of numbers', ['5e1', ' 50', '0x32', '50.0'], NONE],
+    ['nothing', [], NONE],
+  ])('the share of an unpublished name is in its texts: %s', async (_what, texts, clients) => {
+    const asked: string[] = [];
+    const names = new BootstrapDns({ published: [], unpublished: ['a.test/rollout/a.test'] }, () => {}, STRICT, {
+      addresses: resolver.addresses,
+      texts: async (name) => {
+        asked.push(name);
+        return texts;
+      },
+    });
+    await names.refresh();
+    const got = ['unknown', '1.2.3.4', '1.2.3.6'].filter((address) => names.answer('a.test', address) !== '');
+    expect(got).toHaveLength(clients);
+    expect(asked).toEqual(['rollout/a.test']);
   });
 
   it('at most 500 queried names are remembered', async () => {
@@ -124,6 +188,37 @@ describe('repeated lookups of names', () => {
     await vi.advanceTimersByTimeAsync(INTERVAL);
     names.start();
     expect(asked).toHaveLength(2);
+  });
+
+  it('all names of a list have a minute together, and those that fail are told', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const told: string[] = [];
+    const never = { ...resolver, addresses: () => new Promise<never>(() => {}) };
+    const names = { published: ['a.test', 'b.test'], unpublished: [] };
+    const bootstrap = new BootstrapDns(names, (name, { message }) => told.push(`${name}: ${message}`), STRICT, never);
+    vi.advanceTimersByTime(1_000_000);
+    const done = bootstrap.refresh();
+    await vi.advanceTimersByTimeAsync(59_999);
+    expect(told).toEqual([]);
+    await vi.advanceTimersByTimeAsync(2);
+    await done;
+    expect(told).toEqual(['a.test: no answer in time', 'b.test: no answer in time']);
+  });
+
+  it('a fault in a lookup is reported', async () => {
+    const reported: string[] = [];
+    const barrier = new Barrier((what, error) => void reported.push(`${what}: ${(error as Error).message}`));
+    const warn = () => {
+      throw new Error('no log');
+    };
+    const names = new BootstrapDns({ published: ['broken.test'], unpublished: [] }, warn, barrier, resolver);
+    names.start();
+    await eventually(() => reported.length > 0, 'the report');
+    names.stop();
+    expect(reported).toEqual(['the bootstrap names: no log']);
   });
 
   it('without names, no lookup is planned', async () => {

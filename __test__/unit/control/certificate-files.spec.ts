@@ -25,6 +25,7 @@ describe('the files of a certificate', () => {
     await expect(manualCertificate(directory, 'a.test', NOW)).rejects.toThrow(
       `${join(directory, `a.test.${extension}`)}: `,
     );
+    await expect(manualCertificate(directory, 'a.test', NOW)).rejects.toMatchObject({ cause: { code: 'EISDIR' } });
   });
 
   it('a file of a certificate that cannot be made is named in the error', async () => {
@@ -32,6 +33,7 @@ describe('the files of a certificate', () => {
     await expect(manualCertificate('/proc/none', '192.0.2.1', NOW)).rejects.toThrow(
       /^\/proc\/none\/192\.0\.2\.1\.crt cannot be made: ./,
     );
+    await expect(manualCertificate('/proc/none', '192.0.2.1', NOW)).rejects.toMatchObject({ cause: { code: 'ENOENT' } });
   });
 });
 

@@ -10,8 +10,10 @@ import {
   type PemPair,
   parsePair,
   servedSet,
+  timeProblem,
 } from '../../../src/control/certificates.js';
 import { selfSignedCertificate } from '../../../src/control/x509.js';
+import { issue } from '../../helpers/issue.js';
 import { keyOf } from '../plane/context.js';
 import { temporaryDirectory } from '../temp.js';
 
@@ -99,6 +101,26 @@ describe('manual certificates', () => {
     );
   });
 
+  it('manual mode refuses a certificate without alternative names, whatever its common name is', async () => {
+    const { pem: chain, key } = issue({ subject: HOST });
+    const path = directory({ [`${HOST}.crt`]: chain, [`${HOST}.key`]: key });
+    await expect(manualCertificate(path, HOST, NOW)).rejects.toThrow(
+      /crt is not valid for derp\.example\.com: it has no alternative names$/,
+    );
+  });
+
+  it.each([
+    ['crt', 'chain', 'there is no certificate in the chain, or none in PEM'],
+    ['key', 'key', 'there is no private key in PEM, or it is broken'],
+  ])('manual mode names the file that is not PEM: .%s', async (extension, part, reason) => {
+    const files = { [`${HOST}.crt`]: good.chain, [`${HOST}.key`]: good.key, [`${HOST}.${extension}`]: 'none' };
+    const path = directory(files);
+    await expect(manualCertificate(path, HOST, NOW)).rejects.toMatchObject({
+      message: `${join(path, HOST)}.${extension}: ${reason}`,
+      cause: { name: 'PemError', part },
+    });
+  });
+
   it('manual mode refuses the key of another certificate', async () => {
     const path = directory({ [`${HOST}.crt`]: good.chain, [`${HOST}.key`]: pairFor([HOST]).key });
     await expect(manualCertificate(path, HOST, NOW)).rejects.toThrow('the private key does not belong');
@@ -169,10 +191,10 @@ describe('manual certificates of an address', () => {
     expect((await manualCertificate(path, host, NOW)).fingerprint).toBe(made.fingerprint);
   });
 
-  it('manual mode makes a new pair for an address if one half is missing', async () => {
+  it.each(['key', 'crt'])('manual mode makes a new pair for an address if one half is missing: .%s', async (half) => {
     const path = directory();
     const { fingerprint } = await manualCertificate(path, '192.0.2.1', NOW);
-    rmSync(join(path, '192.0.2.1.key'));
+    rmSync(join(path, `192.0.2.1.${half}`));
     expect((await manualCertificate(path, '192.0.2.1', NOW)).fingerprint).not.toBe(fingerprint);
   });
 
@@ -204,6 +226,13 @@ describe('keys of certificates', () => {
     expect(leaf.checkPrivateKey(createPrivateKey(key))).toBe(true);
   });
 
+  it('the kind of a key has its curve, or the bits of RSA', () => {
+    expect([good, rsa.pair].map((pair) => parsePair(pair, []).kind)).toEqual([
+      'a key of prime256v1',
+      'a key of rsa, 2048 bits',
+    ]);
+  });
+
   function sec1(): string {
     return pem(createPrivateKey({ key: good.key, format: 'pem' }), 'sec1');
   }
@@ -225,6 +254,7 @@ describe('the relay’s own certificate', () => {
     const later = new Date(NOW.getTime() + 3649 * DAY);
     expect((await keptCertificate(path, hosts, later)).fingerprint).toBe(made.fingerprint);
     expect((await keptCertificate(path, ['localhost'], NOW)).fingerprint).toBe(made.fingerprint);
+    expect(await keptCertificate(path, hosts, NOW)).toEqual(made);
   });
 
   it.each<[string, (path: string) => void, readonly string[], number]>([
@@ -260,9 +290,29 @@ describe('the relay’s own certificate', () => {
     expect((await keptCertificate(path, hosts, now)).fingerprint).toBe(remade.fingerprint);
   });
 
+  it('the hosts that the relay’s own certificate lacks are logged when it is replaced', async () => {
+    const path = directory();
+    await keptCertificate(path, hosts, NOW);
+    const heard: string[] = [];
+    await keptCertificate(path, ['192.0.2.1', 'localhost', 'b.test'], NOW, (text) => heard.push(text));
+    expect(heard).toEqual([expect.stringMatching(/derpkit\.crt is not for 192\.0\.2\.1, b\.test; there is a new one/)]);
+  });
+
   it('the first own certificate is not logged as a replacement', async () => {
     await keptCertificate(directory(), hosts, NOW, (text) => expect.unreachable(text));
   });
+});
+
+it('a certificate is valid from the first to the last moment that it names', () => {
+  const certificate = parsePair(good, []);
+  const [from, until] = [certificate.validFrom.getTime(), certificate.validUntil.getTime()];
+  const problems = [from - 1, from, until, until + 1].map((time) => timeProblem(certificate, new Date(time)));
+  expect(problems).toEqual([
+    'is not valid before 2026-11-23T11:00:00.000Z: one of the clocks is wrong',
+    undefined,
+    undefined,
+    'has expired, on 2026-12-23T12:00:00.000Z',
+  ]);
 });
 
 describe('served certificates', () => {

@@ -1,3 +1,5 @@
+import { X509Certificate } from 'node:crypto';
+import { rootCertificates } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { parsePair } from '../../../src/control/certificates.js';
 import { type CertificateState, ExpiryWarnings, leafState } from '../../../src/control/expiry.js';
@@ -28,6 +30,27 @@ describe('a certificate that expires', () => {
   it('a certificate with a short lifetime is warned about at a third of it', () => {
     expect(days(state(6), 6)).toEqual([2]);
     expect(days(state(30), 30)).toEqual([10, 3]);
+    // The lifetime begins where the certificate says.
+    expect(days(state(90, { from: 60 * DAY }), 30)).toEqual([10, 3]);
+  });
+
+  it('a certificate is warned about with all its names, and the time at which it expires', () => {
+    const both = state(90, { names: ['a.test', 'b.test'] });
+    const end = '1970-04-01T00:00:00.000Z';
+    for (const now of [80 * DAY, 90 * DAY]) {
+      expect(new ExpiryWarnings().lines([both], now)).toEqual([
+        `the certificate for a.test, b.test: it expires on ${end}`,
+      ]);
+    }
+    // The watch of the served certificates says that it has expired.
+    expect(new ExpiryWarnings().lines([both], 90 * DAY + 1)).toEqual([]);
+  });
+
+  it('certificates are told apart by their names and by their end', () => {
+    const warnings = new ExpiryWarnings();
+    const all = [state(90), state(90, { names: ['b.test'] }), state(91)];
+    expect(warnings.lines(all, 80 * DAY)).toHaveLength(3);
+    expect(warnings.lines(all, 80 * DAY)).toEqual([]);
   });
 
   it('a certificate is warned about with the reason why its renewal failed, and not while it is in progress', () => {
@@ -55,6 +78,8 @@ describe('a certificate that expires', () => {
 
   it('a certificate that does not exist yet causes no warning', () => {
     expect(new ExpiryWarnings().lines([state(0)], 5 * DAY)).toEqual([]);
+    const failing = state(0, { renewed: true, failures: 2, trouble: 'no answer in time' });
+    expect(new ExpiryWarnings().lines([failing], 5 * DAY)).toEqual([]);
   });
 });
 
@@ -73,4 +98,16 @@ describe('the state of a certificate', () => {
     expect(state.until - state.from).toBe(2 * DAY);
     expect(Math.abs(state.from + DAY - Date.now())).toBeLessThan(DAY / 2);
   });
+
+  it('an issuer of several parts is one line', () => {
+    const root = rootCertificates.map((pem) => new X509Certificate(pem)).find(({ issuer }) => /^C=.*\nO=/.test(issuer));
+    const { chain, ...rest } = parsePair(pair(), []);
+    const { issuer } = leafState({ ...rest, chain: [root?.raw ?? new Uint8Array()] });
+    expect(issuer).toMatch(/^C=[A-Z]{2}, O=[^\n]+$/);
+  });
+
+  function pair() {
+    const { pem: chain, key } = issue({ subject: 'a.test' });
+    return { chain, key };
+  }
 });

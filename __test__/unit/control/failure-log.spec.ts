@@ -21,6 +21,9 @@ describe('the log of failures', () => {
     ['strangers_refused:pool', 'a connection was refused', 'pool'],
     ['connections_refused', 'a connection was refused', 'connections'],
     ['tls_rejects', 'a connection was refused', 'accept_rate'],
+    ['wrong_mesh_keys', 'a client shows a mesh key that is not the one of this relay', 'wrong_mesh_key'],
+    // One that has no words yet.
+    ['some_counter:some_reason', 'some_counter', 'some_reason'],
   ])('the log explains %s', (what, text, reason) => {
     const { log, said } = logWith();
     log.tell([failed(what)], 0, 0);

@@ -75,6 +75,39 @@ describe('the file watch', () => {
     expect(await looks(2)).toBe(2);
   });
 
+  it('the watch reports a file that is missing for another reason', async () => {
+    const { two, looks } = await watched();
+    rmSync(two);
+    expect(await looks(2)).toBe(1);
+    symlinkSync(two, two);
+    expect(await looks(2)).toBe(2);
+  });
+
+  it('the watch does not look again while the system lets it wait', async () => {
+    const { one, looks } = await watched();
+    let answer = () => {};
+    const held = new Promise<never>((_, reject) => {
+      answer = () => reject(Object.assign(new Error('gone'), { code: 'EIO' }));
+    });
+    vi.mocked(stat).mockClear().mockReturnValueOnce(held);
+    vi.advanceTimersByTime(3 * LOOK_AT_FILES);
+    expect(vi.mocked(stat).mock.calls).toHaveLength(2);
+    answer();
+    // It has seen a file that cannot be read once, which is no stable look.
+    expect(await looks(3)).toBe(0);
+    writeFileSync(one, 'bb');
+    expect(await looks(2)).toBe(1);
+  });
+
+  it('a watch that is stopped in the middle of a look reports nothing', async () => {
+    const { one, watch, looks } = await watched();
+    writeFileSync(one, 'bb');
+    expect(await looks(1)).toBe(0);
+    vi.advanceTimersByTime(LOOK_AT_FILES);
+    watch.stop();
+    expect(await looks(1)).toBe(0);
+  });
+
   it('a stopped watch reports nothing', async () => {
     const { one, watch, looks } = await watched();
     writeFileSync(one, 'bb');

@@ -1,9 +1,10 @@
-import { chmodSync, fsync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, fsync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { join } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { makeParent, readIfThere, writableByOthers, writeFileAtomic } from '../../../src/control/files.js';
+import { descriptorsOf } from '../../helpers/leaks.js';
 import { temporaryDirectory } from '../temp.js';
 
 // Spied upon, and otherwise itself.
@@ -14,7 +15,7 @@ const root = temporaryDirectory();
 let count = 0;
 
 afterEach(() => {
-  vi.restoreAllMocks();
+  vi.resetAllMocks();
 });
 
 function fresh(): string {
@@ -76,6 +77,36 @@ describe('writeFileAtomic', () => {
 
   it('writeFileAtomic reports a missing directory', async () => {
     await expect(writeFileAtomic(join(root, 'nowhere', 'key'), 'x', 0o600)).rejects.toThrow(/ENOENT/);
+    // And not that there is no file to be removed.
+    const failure = { code: 'ENOENT', syscall: 'open' };
+    await expect(writeFileAtomic(join(root, 'nowhere', 'key'), 'x', 0o600)).rejects.toMatchObject(failure);
+  });
+
+  it('writeFileAtomic leaves no file open', async () => {
+    const path = join(fresh(), 'key');
+    await writeFileAtomic(path, 'new', 0o600);
+    expect(descriptorsOf(path)).toBe(0);
+  });
+
+  it.skipIf(process.getuid?.() !== 0).each([
+    ['user', 1234, 0],
+    ['group', 0, 1234],
+    ['user and group', 1234, 4321],
+  ])('a file of another %s that root replaces keeps its owner', async (_what, uid, gid) => {
+    const path = join(fresh(), 'key');
+    writeFileSync(path, 'old');
+    chownSync(path, uid, gid);
+    await writeFileAtomic(path, 'new', 0o600);
+    expect(statSync(path)).toMatchObject({ uid, gid });
+    expect(readFileSync(path, 'utf8')).toBe('new');
+  });
+
+  it('writeFileAtomic replaces a file whose owner it cannot keep', async () => {
+    const path = join(fresh(), 'key');
+    writeFileSync(path, 'old');
+    vi.mocked(fs.chown).mockRejectedValueOnce(Object.assign(new Error('not permitted'), { code: 'EPERM' }));
+    await writeFileAtomic(path, 'new', 0o600);
+    expect(readFileSync(path, 'utf8')).toBe('new');
   });
 });
 
@@ -90,6 +121,19 @@ describe('makeParent', () => {
     const path = join(fresh(), 'file');
     writeFileSync(path, '');
     await expect(makeParent(join(path, 'a', 'b', 'key'))).rejects.toThrow(/ENOTDIR/);
+    const failure = { code: 'ENOTDIR', path: join(path, 'a', 'b') };
+    await expect(makeParent(join(path, 'a', 'b', 'key'))).rejects.toMatchObject(failure);
+  });
+
+  it('makeParent reports a directory that the system does not let it make', async () => {
+    // No user can make one there, whatever its rights.
+    await expect(makeParent('/proc/none/key')).rejects.toMatchObject({ code: 'ENOENT', path: '/proc/none' });
+  });
+
+  it('makeParent ends where even the topmost directory is missing, as for a working directory that was removed', async () => {
+    vi.mocked(fs.mkdir).mockRejectedValue(Object.assign(new Error('missing'), { code: 'ENOENT' }));
+    await expect(makeParent(join('a', 'b', 'key'))).rejects.toThrow('missing');
+    expect(vi.mocked(fs.mkdir).mock.calls.map(([path]) => path)).toEqual([join('a', 'b'), 'a', '.']);
   });
 
   // A worker thread, in which the mutation run has its tests, cannot set a umask.

@@ -78,6 +78,7 @@ describe('unusable key files', () => {
     ['a digit too many', `{"PrivateKey":"privkey:${hex}0"}`],
     ['a blank', `{"PrivateKey":"privkey:${hex} "}`],
     ['a number', '{"PrivateKey":1}'],
+    ['a key in a list', `{"PrivateKey":["privkey:${hex}"]}`],
     ['an all-zero key', `{"PrivateKey":"privkey:${'0'.repeat(64)}"}`],
   ])('an unusable key file is left alone, and never quoted: %s', async (_name, text) => {
     const path = file(text);
@@ -118,5 +119,6 @@ describe('key files that cannot be made', () => {
   it('a key file that cannot be made is an error with the reason', async () => {
     // No user can make a file there, whatever its rights.
     await expect(key('/proc/none/derper.key')).rejects.toThrow(/^there is no such file, and it cannot be made: ./);
+    await expect(key('/proc/none/derper.key')).rejects.toMatchObject({ cause: { code: 'ENOENT' } });
   });
 });

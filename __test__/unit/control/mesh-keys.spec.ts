@@ -60,6 +60,16 @@ describe('the keys of a mesh', () => {
     expect(told).toEqual([]);
   });
 
+  it('a key that replaced another one counts once', () => {
+    const { mesh, told, link, announce } = meshOf(4);
+    const [a, b] = [link('a'), link('b')];
+    announce(a, 10, 13);
+    announce(b, 1, 1);
+    expect(told.splice(0)).toEqual(['a crowded', 'a forgets 10']);
+    mesh.delete(a, keyOf(11));
+    expect(told).toEqual(['a has room']);
+  });
+
   it('a link that ends makes room for the keys of others, and not for its own', () => {
     const { mesh, told, link, announce, known } = meshOf(8);
     const [a, b] = [link('a'), link('b')];

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { PeerCount } from '../../../src/control/peer-count.js';
+import { Barrier } from '../../../src/faults/barrier.js';
 import { STRICT } from '../../helpers/strict-barrier.js';
 
 let told: string[];
@@ -65,6 +66,18 @@ it('a changing count is reported every ten seconds, and only then', () => {
   count.changed(3, true);
   vi.advanceTimersByTime(60_000);
   expect(told).toEqual(['first 1', '3']);
+});
+
+it('a listener of the count that fails is reported', () => {
+  const reported: string[] = [];
+  const barrier = new Barrier((what, error) => void reported.push(`${what}: ${(error as Error).message}`));
+  const failing = new PeerCount(() => {
+    throw new Error('no log');
+  }, barrier);
+  failing.start();
+  vi.advanceTimersByTime(2_000);
+  failing.stop();
+  expect(reported).toEqual(['the count of a mesh link: no log']);
 });
 
 it('no count is reported after the end of the link, and the next link starts again', () => {

@@ -36,6 +36,8 @@ describe('a rate file', () => {
     expect(parseRateConfig('{"perclientRATElimitbytespersec":7}').bytesPerSecond).toBe(7);
     const twice = '{"PerClientRateLimitBytesPerSec":7,"perClientRateLimitBytesPerSec":8}';
     expect(parseRateConfig(twice).bytesPerSecond).toBe(8);
+    const thrice = `${twice.slice(0, -1)},"PERCLIENTRATELIMITBYTESPERSEC":9}`;
+    expect(parseRateConfig(thrice).bytesPerSecond).toBe(9);
   });
 
   it.each(['', '{', 'rate: 1'])('a rate file that is not JSON is refused: %j', (text) => {

@@ -1,11 +1,15 @@
 import { X509Certificate } from 'node:crypto';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { rootCertificates } from 'node:tls';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { loadRoots, pemOf, type Roots } from '../../../src/control/roots.js';
 import { selfSignedCertificate } from '../../../src/control/x509.js';
 import { temporaryDirectory } from '../temp.js';
+
+// Spied upon, and otherwise itself.
+vi.mock('node:fs/promises', { spy: true });
 
 interface Certificate {
   readonly name: string;
@@ -71,6 +75,21 @@ describe('trusted roots', () => {
     expect(roots.problems).toEqual([]);
   });
 
+  it('roots are looked for where Go looks for them on Linux, in its order', async () => {
+    const read = vi.mocked(readFile).mockClear().mockRejectedValue(new Error('none'));
+    onTestFinished(() => void read.mockReset());
+    await loadRoots({});
+    // `certFiles` in Go's `crypto/x509/root_linux.go`.
+    expect(read.mock.calls.map(([path]) => path)).toEqual([
+      '/etc/ssl/certs/ca-certificates.crt',
+      '/etc/pki/tls/certs/ca-bundle.crt',
+      '/etc/ssl/ca-bundle.pem',
+      '/etc/pki/tls/cacert.pem',
+      '/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem',
+      '/etc/ssl/cert.pem',
+    ]);
+  });
+
   it('NODE_EXTRA_CA_CERTS adds roots', async () => {
     const roots = await loadRoots({ NODE_EXTRA_CA_CERTS: file(TWO.pem) }, [file(ONE.pem)]);
     expect(ours(roots)).toEqual(['one.test', 'two.test']);
@@ -112,6 +131,12 @@ describe('trusted roots', () => {
       NODE_EXTRA_CA_CERTS: file(ONE.pem),
     };
     expect((await loadRoots(env, [])).certificates).toHaveLength(1);
+  });
+
+  it('roots are read with the line ends of Windows, and with blanks', async () => {
+    const odd = ONE.pem.replaceAll('\n', ' \r\n');
+    const roots = await loadRoots({ SSL_CERT_FILE: file(odd), SSL_CERT_DIR: temporary() }, []);
+    expect(ours(roots)).toEqual(['one.test']);
   });
 
   it('unreadable files of roots are reported', async () => {

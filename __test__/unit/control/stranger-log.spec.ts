@@ -49,6 +49,29 @@ describe('the log of strangers', () => {
       { perAddress: 256, ...figures(0, 1) },
     ]);
     expect(said.map(([, text]) => /limits\.perAddress.*limits\.exempt/.test(text))).toEqual([false, true, true]);
+    expect(said.map(([, text]) => /strangers come faster/.test(text))).toEqual([true, false, false]);
+    // Where no address is known, none is named.
+    expect(said[2]?.[0]).not.toHaveProperty('addr');
+  });
+
+  const SHARE = /^more connections of one address come/;
+  const POOL = /^strangers come faster/;
+  it.each<[string, StrangerFigures, RegExp]>([
+    ['both evictions', { evicted: { address: 1, pool: 1 }, refused: { address: 0, pool: 0 } }, SHARE],
+    ['a full pool and a full share', { evicted: { address: 0, pool: 1 }, refused: { address: 1, pool: 0 } }, SHARE],
+    ['both refusals', { evicted: { address: 0, pool: 0 }, refused: { address: 1, pool: 1 } }, SHARE],
+    ['a full share', { evicted: { address: 1, pool: 0 }, refused: { address: 1, pool: 0 } }, SHARE],
+    ['a full pool', { evicted: { address: 0, pool: 0 }, refused: { address: 0, pool: 1 } }, POOL],
+  ])('the log says once what was full: %s', (_what, now, expected) => {
+    const said: string[] = [];
+    const log = new StrangerLog(
+      () => now,
+      () => 256,
+      (_news, text) => said.push(text),
+    );
+    log.look(1_000);
+    log.look(61_000);
+    expect(said).toEqual([expect.stringMatching(expected)]);
   });
 });
 

@@ -103,7 +103,8 @@ describe('a self-signed certificate', () => {
     expect(Object.keys(extensions).sort()).toEqual(['2.5.29.15', '2.5.29.17', '2.5.29.19', '2.5.29.37']);
     // Digital signature and key encipherment; server authentication.
     expect(extensions['2.5.29.15']).toEqual({ critical: true, value: '030205a0' });
-    expect(extensions['2.5.29.37']?.value).toBe('300a06082b06010505070301');
+    expect(extensions['2.5.29.37']).toEqual({ critical: false, value: '300a06082b06010505070301' });
+    expect(extensions['2.5.29.17']?.critical).toBe(false);
     expect(extensions['2.5.29.19']).toEqual({ critical: true, value: '3000' });
     expect(parsed.ca).toBe(false);
   });
