@@ -51,11 +51,14 @@ describe('the rollout of unpublished names', () => {
     expect(isWithin(0, '127.0.0.1', () => 0)).toBe(false);
   });
 
-  it.each(['1.127.0.1', '2001:db8::1', '::1:0:1', '::11'])('a rollout to %s, which is no loopback, is not random', (address) => {
-    const random = () => expect.unreachable('it is not random');
-    expect(isWithin(0.999_999, address, random)).toBe(true);
-    expect(isWithin(0.000_001, address, random)).toBe(false);
-  });
+  it.each(['1.127.0.1', '2001:db8::1', '::1:0:1', '::11'])(
+    'a rollout to %s, which is no loopback, is not random',
+    (address) => {
+      const random = () => expect.unreachable('it is not random');
+      expect(isWithin(0.999_999, address, random)).toBe(true);
+      expect(isWithin(0.000_001, address, random)).toBe(false);
+    },
+  );
 });
 
 describe('the answer of bootstrap-dns', () => {
@@ -119,7 +122,9 @@ describe('the answer of bootstrap-dns', () => {
       await names.refresh();
       // An unpublished one stays as it is.
       expect(JSON.parse(names.answer('b.test', ''))).toEqual({ 'b.test': await three.addresses() });
-      return JSON.parse(names.answer(null, ''))['a.test'].map((address: string) => address.at(-1)).join('');
+      return JSON.parse(names.answer(null, ''))
+        ['a.test'].map((address: string) => address.at(-1))
+        .join('');
     };
     expect([await order(0), await order(0.5), await order(0.999)]).toEqual(['231', '132', '123']);
   });

@@ -33,7 +33,9 @@ describe('the files of a certificate', () => {
     await expect(manualCertificate('/proc/none', '192.0.2.1', NOW)).rejects.toThrow(
       /^\/proc\/none\/192\.0\.2\.1\.crt cannot be made: ./,
     );
-    await expect(manualCertificate('/proc/none', '192.0.2.1', NOW)).rejects.toMatchObject({ cause: { code: 'ENOENT' } });
+    await expect(manualCertificate('/proc/none', '192.0.2.1', NOW)).rejects.toMatchObject({
+      cause: { code: 'ENOENT' },
+    });
   });
 });
 

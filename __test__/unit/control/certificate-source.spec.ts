@@ -94,7 +94,11 @@ describe('a certificate of the manual mode', () => {
 
   it('a certificate of the manual mode has the files of derper, and none is made for a name', () => {
     expect(manualSource('/certs', 'derp.test', load)).toEqual({
-      ...{ name: '/certs/derp.test.crt', origin: 'from files', paths: ['/certs/derp.test.crt', '/certs/derp.test.key'] },
+      ...{
+        name: '/certs/derp.test.crt',
+        origin: 'from files',
+        paths: ['/certs/derp.test.crt', '/certs/derp.test.key'],
+      },
       ...{ isDefault: false, load, renews: false, makes: false },
     });
   });
@@ -128,7 +132,11 @@ describe('a certificate that is read again', () => {
 
   it.each<[string, Wanted, RegExp]>([
     ['has expired', { subject: 'x', names: ['a.test'], from: -3, until: -2 }, /^ has expired, on /],
-    ['is not valid yet', { subject: 'x', names: ['a.test'], from: 2, until: 3 }, /^ is not valid before .*clocks is wrong$/],
+    [
+      'is not valid yet',
+      { subject: 'x', names: ['a.test'], from: 2, until: 3 },
+      /^ is not valid before .*clocks is wrong$/,
+    ],
     [
       'is for other names',
       { subject: 'x', names: ['c.test', 'd.test'] },

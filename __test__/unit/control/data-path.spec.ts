@@ -67,8 +67,10 @@ function dataPath(changes: Partial<DataPathParts> = {}): DataPath {
 }
 
 async function admit(...those: readonly Side[]): Promise<void> {
-  for (const side of those) side.admit();
-  await turn(4);
+  for (const side of those) {
+    side.admit();
+    await turn(4);
+  }
 }
 
 async function pass(milliseconds: number): Promise<void> {

@@ -29,16 +29,27 @@ async function loaded(text: string): Promise<TokenFile> {
   return file;
 }
 
-it.each(['Bearer abc', 'bearer abc', 'BEARER   abc', 'Bearer abc  '])('a header shows the token: %j', async (header) => {
-  expect((await loaded('abc')).isShownBy(header)).toBe(true);
-});
-
-it.each([undefined, '', 'abc', 'Basic abc', 'Bearer', 'Bearer ', 'Bearerabc', 'Bearer a', 'Bearer abc def', 'x Bearer abc'])(
-  'a header does not show the token: %j',
+it.each(['Bearer abc', 'bearer abc', 'BEARER   abc', 'Bearer abc  '])(
+  'a header shows the token: %j',
   async (header) => {
-    expect((await loaded('abc')).isShownBy(header)).toBe(false);
+    expect((await loaded('abc')).isShownBy(header)).toBe(true);
   },
 );
+
+it.each([
+  undefined,
+  '',
+  'abc',
+  'Basic abc',
+  'Bearer',
+  'Bearer ',
+  'Bearerabc',
+  'Bearer a',
+  'Bearer abc def',
+  'x Bearer abc',
+])('a header does not show the token: %j', async (header) => {
+  expect((await loaded('abc')).isShownBy(header)).toBe(false);
+});
 
 it('a token may have every character that a header may have, and is shown as it is', async () => {
   const token = `${'azAZ09-._~+/'.repeat(300)}==`;
@@ -60,7 +71,9 @@ it.each([
 it('no header shows a token before it was read, and a faulty file leaves the last one', async () => {
   const path = join(temporary(), 'token');
   const file = new TokenFile(path);
-  expect([undefined, 'Bearer', 'Bearer undefined'].map((header) => file.isShownBy(header))).toEqual(Array(3).fill(false));
+  expect([undefined, 'Bearer', 'Bearer undefined'].map((header) => file.isShownBy(header))).toEqual(
+    Array(3).fill(false),
+  );
   writeFileSync(path, 'first');
   await file.load();
   writeFileSync(path, 'not good');
