@@ -5,6 +5,8 @@ import { stat } from 'node:fs/promises';
 export const LOOK_AT_FILES = 5000;
 
 export class FileWatch {
+  /** Settles after the first look: every later change is reported. */
+  readonly ready: Promise<void>;
   private readonly timer: NodeJS.Timeout;
   private told: string | undefined;
   private last: string | undefined;
@@ -17,7 +19,7 @@ export class FileWatch {
     interval = LOOK_AT_FILES,
   ) {
     this.timer = setInterval(() => void this.look(), interval).unref();
-    void this.look();
+    this.ready = this.look();
   }
 
   stop(): void {

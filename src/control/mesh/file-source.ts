@@ -28,8 +28,9 @@ export class FileSource implements MeshSource {
 
   start(sink: SourceSink): void {
     this.sink = sink;
-    this.look();
     this.watch = new FileWatch([this.path], () => this.look(), this.interval);
+    // Whatever changes after this is reported.
+    void this.watch.ready.then(() => this.look());
   }
 
   look(): void {

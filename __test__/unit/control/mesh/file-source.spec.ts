@@ -1,10 +1,14 @@
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, type Stats, statSync, writeFileSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { FileSource, relaysIn } from '../../../../src/control/mesh/file-source.js';
 import { STRICT } from '../../../helpers/strict-barrier.js';
-import { eventually } from '../../../helpers/wait.js';
+import { eventually, turn } from '../../../helpers/wait.js';
 import { temporaryDirectory } from '../../temp.js';
+
+// Spied upon, and otherwise itself.
+vi.mock('node:fs/promises', { spy: true });
 
 const directory = temporaryDirectory();
 let files = 0;
@@ -54,6 +58,20 @@ describe('a source in a file', () => {
     await until(`${path}: line 2 is no relay: ${forms}`);
     rmSync(path);
     await until(`${path}: no such file or directory`);
+  });
+
+  it('a change is not missed while the watch of the file takes its first look', async () => {
+    let look: (found: Stats) => void = () => {};
+    const held = new Promise<Stats>((resolve) => {
+      look = resolve;
+    });
+    vi.mocked(stat).mockReturnValueOnce(held);
+    const { path, told, until, write } = source('a.test\n');
+    await turn(20);
+    write('b.test\n');
+    look(statSync(path));
+    await until('b.test');
+    expect(told).toEqual(['b.test']);
   });
 
   it('a file of relays that is too long is refused', async () => {
