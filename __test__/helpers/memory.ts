@@ -20,7 +20,8 @@ export async function bytesHeld(plane: PlaneKind): Promise<number> {
 
 let collect: (() => void) | undefined;
 
-function collectGarbage(): void {
+/** Frees what nothing holds on to. A `WeakRef` holds on to its object until the turn of its making is over. */
+export function collectGarbage(): void {
   if (!collect) {
     setFlagsFromString('--expose-gc');
     collect = runInNewContext('gc') as () => void;

@@ -48,10 +48,10 @@ export async function sendClients(response: ServerResponse, source: ClientsSourc
 /** `/debug/clients.json`: the query of `/debug/clients/`, and every figure that there is. */
 export async function sendClientsJson(response: ServerResponse, source: ClientsSource, query: string): Promise<void> {
   const given = new URLSearchParams(query);
-  if (!['all', 'ip', 'cidr', 'key', 'app'].some((name) => given.has(name))) given.set('all', '1');
   given.set('format', 'json');
-  const parsed = understand(response, given.toString());
-  if (parsed === 'refused' || !parsed) return;
+  // Without a filter, the list is of all clients.
+  const parsed = understand(response, `${given}`) ?? understand(response, `${given}&all`);
+  if (typeof parsed !== 'object') return;
   await walk(response, source, parsed, (page) => {
     const { conns: connections, keys, remaining, clients } = page;
     sendJson(response, `${JSON.stringify({ connections, keys, remaining, next: nextLink(parsed, page), clients })}\n`);
@@ -85,7 +85,7 @@ async function walk(
       if (response.destroyed) return;
       found.take(piece);
     }
-    if (!response.destroyed) then(found.page());
+    then(found.page());
   } finally {
     walks -= 1;
   }

@@ -108,7 +108,7 @@ function cursorValue(sort: ClientSort, after: string, descending: boolean, now: 
     case 'key':
       return nodeKey('after', after);
     case 'ip': {
-      const [, v6, v4, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(after) ?? [];
+      const { v6, v4, port } = /^(?:\[(?<v6>[^\]]+)\]|(?<v4>[^:]+)):(?<port>\d{1,5})$/.exec(after)?.groups ?? {};
       const address = v6 ?? v4 ?? after;
       if (isIP(address) === 0 || Number(port ?? 0) > 65535)
         throw wrong('after', after, 'must be an address, or address:port');
@@ -134,14 +134,14 @@ function cursorValue(sort: ClientSort, after: string, descending: boolean, now: 
   }
 }
 
-/** Text that compares as addresses do: IPv4 before IPv6, each by its bytes, then by port. */
+/** Text that compares as addresses do: unknown ones before IPv4 before IPv6, each by its bytes, then by port. */
 export function endpointOrder(address: string, port: number): string {
-  const isV4 = isIP(address) === 4;
+  const family = isIP(address);
   const bytes =
     addressBytes(address)
-      ?.subarray(isV4 ? 12 : 0)
+      ?.subarray(family === 4 ? 12 : 0)
       .toString('hex') ?? '';
-  return `${isV4 ? 4 : 6}${bytes}${port.toString(16).padStart(4, '0')}`;
+  return `${family}${bytes}${port.toString(16).padStart(4, '0')}`;
 }
 
 function nodeKey(name: string, text: string): string {

@@ -17,7 +17,7 @@ export async function recordCpu(milliseconds: number, signal: AbortSignal): Prom
     await session.post('Profiler.enable');
     await session.post('Profiler.setSamplingInterval', { interval: INTERVAL });
     await session.post('Profiler.start');
-    await setTimeout(milliseconds, undefined, { signal, ref: false }).catch(() => undefined);
+    await setTimeout(milliseconds, undefined, { signal }).catch(() => undefined);
     return (await session.post('Profiler.stop')).profile;
   } finally {
     session.disconnect();
@@ -31,7 +31,7 @@ export async function pprofOf(profile: Profiler.Profile, start: number): Promise
   const text = (value: string) => strings.dedup(value);
   const valueType = (type: string, unit: string) => new ValueType({ type: text(type), unit: text(unit) });
   const parents = new Map(
-    profile.nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id] as const)),
+    profile.nodes.flatMap(({ id, children }) => children?.map((child) => [child, id] as const) ?? []),
   );
   const named = profile.nodes.map(({ id, callFrame: { functionName, url, lineNumber } }) => {
     const name = text(functionName || '(anonymous)');

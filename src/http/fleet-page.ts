@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { type NodeKey, parseNodeKeyHex } from '../protocol/key.js';
 import { counted } from '../words/counted.js';
-import type { FleetMember, FleetReport, KeyWhereabouts } from './fleet-report.js';
+import type { FleetDirectory, FleetMember, FleetReport, KeyWhereabouts } from './fleet-report.js';
 import { htmlPage, htmlTable } from './html-table.js';
 import { DEBUG_HEADERS, escapeHtml, HTML, refuseQuery, sendError, sendPage } from './responses.js';
 
@@ -46,8 +46,7 @@ async function report(
   }
   reports += 1;
   try {
-    const found = await source.fleet(key);
-    if (!response.destroyed) send(found);
+    send(await source.fleet(key));
   } finally {
     reports -= 1;
   }
@@ -59,15 +58,15 @@ function parseKey(text: string): NodeKey | undefined {
 
 function fleetPage(found: FleetReport): string {
   const { here, directory, relays, mesh, key, mode, region, time } = found;
-  const facts = [
+  const facts: readonly (readonly [name: string, value: string])[] = [
     ['Region', region],
     ['Mode', mode],
-    ['Directory', directory ? directoryFact(found) : 'none: relays of a full mesh tell each other about their keys'],
-    ...(key ? [[`Key ${key.key}`, whereabouts(key)]] : []),
-  ].map(([name = '', value = '']) => `<li><b>${escapeHtml(name)}:</b> ${escapeHtml(value)}</li>`);
+    ['Directory', directory ? directoryFact(directory) : 'none: relays of a full mesh tell each other about their keys'],
+    ...(key ? [[`Key ${key.key}`, whereabouts(key)] as const] : []),
+  ];
   const common = ['Relay', 'Address', 'Name', 'Version', 'Clients', 'Links', 'Packets', 'Since'];
   const parts = [
-    `<ul>\n${facts.join('\n')}\n</ul>`,
+    `<ul>\n${facts.map(fact).join('\n')}\n</ul>`,
     heading('This relay', [common, member(here)]),
     ...(directory
       ? [
@@ -112,8 +111,11 @@ function member({ relay, address, tlsName, version, load, since }: FleetMember):
   return [relay, address, tlsName, version, String(clients), String(links), String(packets), date(since)];
 }
 
-function directoryFact({ directory }: FleetReport): string {
-  if (!directory) return '';
+function fact([name, value]: readonly [name: string, value: string]): string {
+  return `<li><b>${escapeHtml(name)}:</b> ${escapeHtml(value)}</li>`;
+}
+
+function directoryFact(directory: FleetDirectory): string {
   const { state, since, failures, trouble, server, version, keys } = directory;
   const failing = failures > 0 ? `, failed ${counted(failures, 'time')} in a row: ${trouble}` : '';
   return `${state} since ${date(since)}${server && `, ${server} (${version})`}, ${counted(keys, 'key')} announced${failing}`;

@@ -8,8 +8,10 @@ export function htmlPage(title: string, body: string): string {
 }
 
 /** The first row has the names of the columns. */
-export function htmlTable([head = [], ...rows]: readonly (readonly string[])[]): string {
-  const row = (cells: readonly string[], tag: string) =>
-    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`;
-  return `<table>\n${[row(head, 'th'), ...rows.map((cells) => row(cells, 'td'))].join('\n')}\n</table>`;
+export function htmlTable(rows: readonly (readonly string[])[]): string {
+  const lines = rows.map((cells, index) => {
+    const tag = index === 0 ? 'th' : 'td';
+    return `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`;
+  });
+  return `<table>\n${lines.join('\n')}\n</table>`;
 }

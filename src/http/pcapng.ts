@@ -102,7 +102,9 @@ function checksum(head: Buffer, bytes: Uint8Array, udpLength: number, length: nu
   // The addresses, the UDP header, and the length and protocol of the pseudo header.
   let sum = udpLength + UDP;
   for (let at = 8; at < head.length; at += 2) sum += head.readUInt16BE(at);
-  for (let at = 0; at < bytes.length; at += 2) sum += ((bytes[at] as number) << 8) | (bytes[at + 1] ?? 0);
+  bytes.forEach((byte, at) => {
+    sum += at % 2 === 0 ? byte << 8 : byte;
+  });
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
   return ~sum & 0xffff || 0xffff;
 }
@@ -133,8 +135,7 @@ function options(each: readonly (readonly [code: number, value: string | Buffer]
 }
 
 function padded(bytes: Buffer): Buffer {
-  const missing = -bytes.length & 3;
-  return missing === 0 ? bytes : Buffer.concat([bytes, Buffer.alloc(missing)]);
+  return Buffer.concat([bytes, Buffer.alloc(-bytes.length & 3)]);
 }
 
 function block(type: number, ...parts: readonly Buffer[]): Buffer {

@@ -68,7 +68,7 @@ function packetOf({ time, source, destination, kind, length, bytes, dropped }: T
     destination: formatNodeKey(destination),
     kind,
     length,
-    ...(dropped !== undefined && { dropped }),
+    dropped,
     ...(bytes.length > 0 && {
       payload: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64'),
     }),

@@ -109,7 +109,7 @@ class TapStream {
       this.left.abort();
       tap.stop();
     }
-    if (response.destroyed) return;
+    // Node drops both if the reader has left.
     this.pulse();
     response.end();
   }
@@ -122,7 +122,6 @@ class TapStream {
 
   private async drained(): Promise<void> {
     const { response, left } = this;
-    if (left.signal.aborted) return;
     this.isWaiting = true;
     const late = setTimeout(() => hangUp(response), STALLED);
     await once(response, 'drain', { signal: left.signal }).catch(() => undefined);

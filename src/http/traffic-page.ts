@@ -62,8 +62,7 @@ async function stream(response: ServerResponse, source: ClientsSource, left: Abo
       if (response.writableNeedDrain) await once(response, 'drain', { signal: left }).catch(() => undefined);
     }
     before = now;
-    if (left.aborted) return;
     response.write('\n');
-    await setTimeout(INTERVAL, undefined, { signal: left, ref: false }).catch(() => undefined);
+    await setTimeout(INTERVAL, undefined, { signal: left }).catch(() => undefined);
   }
 }

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { CLIENT_SORTS, parseClientsQuery } from '../../../src/http/clients-query.js';
+import { CLIENT_SORTS, type ClientsQuery, parseClientsQuery } from '../../../src/http/clients-query.js';
 import { ClientsWalk, VALUES } from '../../../src/http/clients-walk.js';
 import type { ClientStatus } from '../../../src/registry/client-status.js';
+import { collectGarbage } from '../../helpers/memory.js';
 import { seeded } from '../../helpers/random.js';
+import { turn } from '../../helpers/wait.js';
 
 function walk(query: string, clients: readonly ClientStatus[]) {
   const parsed = parseClientsQuery(query, Date.now());
@@ -94,11 +96,42 @@ describe('a walk over the clients', () => {
     expect(clients).toHaveLength(few.filter(({ received }) => received.bytes > 4).length);
   });
 
+  it.each(CLIENT_SORTS)('a walk by %s shows the client that has least of it first', (sort) => {
+    const [template] = few as [ClientStatus];
+    const one: ClientStatus = {
+      ...{ ...template, id: 2, key: `nodekey:${'1'.repeat(64)}`, address: '192.0.2.1', connectedAt: 1 },
+      ...{ received: { packets: 1, bytes: 1 }, sent: { packets: 1, bytes: 1 }, dropped: 1, queued: 1, senders: 0 },
+      ...{ roundTrip: 0, queueDelay: { mean: 0, max: 0 } },
+    };
+    const least: ClientStatus = {
+      ...{ ...template, id: sort === 'conn' ? 1 : 3, key: `nodekey:${'0'.repeat(64)}`, address: '192.0.2.0' },
+      ...{ received: { packets: 0, bytes: 0 }, sent: { packets: 0, bytes: 0 }, dropped: 0, queued: 0 },
+      // What is not known stands before 0.
+      ...{ connectedAt: 0, senders: null, roundTrip: null, queueDelay: null },
+    };
+    expect(walk(`all&sort=${sort}`, [one, least]).clients).toEqual([least, one]);
+  });
+
   it('a walk over 100,000 clients shows one page and counts all clients', () => {
     const many = crowd(100_000);
     const { clients, conns, remaining } = walk('all&limit=10&sort=-conn', many);
     expect(clients.map(({ id }) => id)).toEqual(Array.from({ length: 10 }, (_, index) => 100_000 - index));
     expect({ conns, remaining }).toEqual({ conns: 100_000, remaining: 99_990 });
+  });
+
+  it('a walk holds on to a few pages of clients, however many there are', async () => {
+    const query = parseClientsQuery('all&limit=10&sort=-conn', Date.now()) as ClientsQuery;
+    const found = new ClientsWalk(query);
+    const passed: WeakRef<ClientStatus>[] = [];
+    for (let piece = 0; piece < 100; piece++) {
+      const clients = crowd(10).map((client) => ({ ...client, id: 10 * piece + client.id }));
+      passed.push(...clients.map((client) => new WeakRef(client)));
+      found.take(clients);
+    }
+    await turn();
+    collectGarbage();
+    expect(passed.filter((client) => client.deref()).length).toBeLessThanOrEqual(30);
+    expect(found.page().clients.map(({ id }) => id)).toEqual(Array.from({ length: 10 }, (_, index) => 1000 - index));
   });
 });
 

@@ -1,8 +1,9 @@
 /** Reads what is written as the specification lays it out: every block, every option, and the packets within. */
 import { describe, expect, it } from 'vitest';
+import { packet } from '../../../src/http/pcapng.js';
 import { JsonLines, Pcapng } from '../../../src/http/tap-formats.js';
 import type { TapBatch, TapFrame } from '../../../src/plane/plane.js';
-import { formatNodeKey, generateKeyPair, nodeKeyBytes } from '../../../src/protocol/key.js';
+import { formatNodeKey, generateKeyPair, type NodeKey, nodeKeyBytes, parseNodeKeyHex } from '../../../src/protocol/key.js';
 import { type Block, blocksOf, sumOfDatagram } from '../../helpers/pcapng.js';
 
 const [A, B] = [generateKeyPair().publicKey, generateKeyPair().publicKey];
@@ -103,6 +104,53 @@ describe('a capture file', () => {
     const last = blocks.at(-1) as Block;
     expect(last).toMatchObject({ type: 'statistics', microseconds: TIME * 1000 });
     expect([4, 5].map((code) => last.options.get(code)?.readBigUInt64LE())).toEqual([3n, 2n ** 40n]);
+  });
+
+  it('a capture file says what its addresses and ports are, and what wrote it', () => {
+    const [section] = blocksOf(new Pcapng().head());
+    expect([...(section?.options ?? [])].map(([code, value]) => [code, value.toString()])).toEqual([
+      [
+        1,
+        'Packets of a DERP relay. A client has the address fd… with the first 15 bytes of its node key. ' +
+          'UDP port 41641 is WireGuard, 41642 discovery.',
+      ],
+      [4, 'derpkit'],
+    ]);
+  });
+
+  it('a packet has options only if there is something to say', () => {
+    const bytes = packet(frame(Buffer.from('four')), 0);
+    expect(bytes.length).toBe(32 + 48 + 4);
+    expect(blocksOf(bytes)[0]?.options).toEqual(new Map());
+  });
+
+  it('a packet of which a part is copied has a checksum that stands for none', () => {
+    const [block] = packetsOf(written(batch(0, frame(Buffer.from('part'), { length: 1500 }))));
+    expect(block?.data?.readUInt16BE(46)).toBe(0xffff);
+  });
+
+  it('the longest packet that a datagram can have is sound, and a longer one has no checksum', () => {
+    const sent = (length: number) => {
+      const payload = Buffer.from(Array.from({ length }, (_, index) => index % 251));
+      return packetsOf(written(batch(0, frame(payload))))[0]?.data as Buffer;
+    };
+    const sound = sent(65_527);
+    expect(sound.readUInt16BE(44)).toBe(65_535);
+    expect(sumOfDatagram(sound)).toBe(0xffff);
+    expect(sent(65_528).readUInt16BE(46)).toBe(0xffff);
+  });
+
+  it('a capture file forgets names when it has 10,000, and writes them again', () => {
+    const format = new Pcapng();
+    const keyOf = (number: number) => parseNodeKeyHex(number.toString(16).padStart(64, '0')) as NodeKey;
+    const namesIn = (...numbers: number[]) => {
+      const frames = numbers.map(keyOf).map((key) => frame(Buffer.alloc(0), { source: key, destination: key }));
+      return blocksOf(format.packets(batch(0, ...frames))).filter(({ type }) => type === 'names').length;
+    };
+    expect(namesIn(...Array.from({ length: 10_000 }, (_, number) => number))).toBe(10_000);
+    expect(namesIn(0, 5000, 9999)).toBe(0);
+    expect(namesIn(10_000)).toBe(1);
+    expect(namesIn(0, 10_000)).toBe(1);
   });
 });
 

@@ -9,6 +9,7 @@ import { Profile } from 'pprof-format';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { pprofOf } from '../../../src/http/cpu-profile.js';
 import { DebugAccess } from '../../../src/http/debug-access.js';
+import { eventually } from '../../helpers/wait.js';
 import { Harness } from './harness.js';
 
 const KEY = 'the debug key';
@@ -60,6 +61,16 @@ async function whileBurning<T>(promise: Promise<T>): Promise<T> {
   return over;
 }
 
+/** The headers of a file that a browser saves. */
+function download(type: string, file: string) {
+  return {
+    'content-type': type,
+    'content-disposition': `attachment; filename="${file}"`,
+    'cache-control': 'no-store',
+    'content-security-policy': expect.stringMatching(/; style-src 'self' 'unsafe-inline'$/),
+  };
+}
+
 describe('a CPU profile', () => {
   it('a profile shows as pprof where the time goes, with whole stacks', async () => {
     const { status, headers, body } = await whileBurning(get('profile?seconds=1'));
@@ -68,6 +79,8 @@ describe('a CPU profile', () => {
       'content-type': 'application/octet-stream',
       'content-disposition': expect.stringContaining('profile.pb.gz'),
     });
+    const saved = download('application/octet-stream', 'profile.pb.gz');
+    expect(headers).toMatchObject({ ...saved, 'content-length': String(body.length) });
     const { stringTable, sample, location, function: functions, sampleType } = Profile.decode(gunzipSync(body));
     const text = (index: number | bigint) => stringTable.strings[Number(index)] ?? '';
     expect(sampleType.map(({ type, unit }) => [text(type), text(unit)])).toEqual([
@@ -91,6 +104,8 @@ describe('a CPU profile', () => {
   it('a profile is JSON for the DevTools of Chrome if that is asked for', async () => {
     const { headers, body } = await whileBurning(get('profile?seconds=1&format=cpuprofile'));
     expect(headers['content-disposition']).toContain('.cpuprofile');
+    const saved = download('application/json', 'derpkit.cpuprofile');
+    expect(headers).toMatchObject({ ...saved, 'content-length': String(body.length) });
     const { nodes, samples, timeDeltas, startTime, endTime } = JSON.parse(body.toString());
     expect(nodes.map(({ callFrame }: { callFrame: { functionName: string } }) => callFrame.functionName)).toContain(
       'burnForTheProfile',
@@ -105,6 +120,10 @@ describe('a CPU profile', () => {
     let refused = await get('profile?seconds=300x');
     expect(refused.status).toBe(400);
     while (refused.status !== 409) refused = await get('profile?seconds=1');
+    const text = 'a profile is being recorded already: try again when it is done\n';
+    expect(refused.body.toString()).toBe(text);
+    // Its connection may be silent for as long as the profile takes, and its answer.
+    expect(main.sockets.get(1)?.timeout).toBe(330_000);
     socket.destroy();
     let next = refused;
     while (next.status === 409) next = await get('profile?seconds=1');
@@ -120,6 +139,26 @@ describe('a CPU profile', () => {
 
   it('HEAD records nothing', async () => {
     expect(await get('profile?seconds=300', 'HEAD')).toMatchObject({ status: 200, body: Buffer.alloc(0) });
+  });
+
+  it.each([
+    ['seconds=0', 'seconds must be a whole number from 1 to 300\n'],
+    ['seconds=x', 'seconds must be a whole number from 1 to 300\n'],
+    ['format=svg', 'format must be pprof or cpuprofile\n'],
+  ])('a profile with %s is refused with the reason', async (query, text) => {
+    const { status, body } = await get(`profile?${query}`);
+    expect({ status, text: body.toString() }).toEqual({ status: 400, text });
+  });
+
+  it.each([
+    ['', 'application/octet-stream', 'profile.pb.gz'],
+    ['?format=pprof', 'application/octet-stream', 'profile.pb.gz'],
+    ['?seconds=&format=', 'application/octet-stream', 'profile.pb.gz'],
+    ['?format=cpuprofile', 'application/json', 'derpkit.cpuprofile'],
+  ])('HEAD has the headers of the profile for the query %j', async (query, type, file) => {
+    const { status, headers } = await get(`profile${query}`, 'HEAD');
+    expect(status).toBe(200);
+    expect(headers).toMatchObject(download(type, file));
   });
 
   it('a sample lasts until the next one, and waiting is not in the profile', async () => {
@@ -181,6 +220,22 @@ describe('a heap snapshot', () => {
     const { snapshot, nodes, strings } = JSON.parse(body.toString());
     expect(nodes.length).toBe(snapshot.node_count * snapshot.meta.node_fields.length);
     expect(strings).toContain(marker);
+  });
+
+  it('there is one snapshot at a time, and a client that leaves makes room for the next', async () => {
+    const path = `heapsnapshot?debugkey=${encodeURIComponent(KEY)}`;
+    const socket = await main.connect();
+    socket.write(`GET /debug/pprof/${path} HTTP/1.1\r\nHost: derp.test\r\n\r\n`);
+    await once(socket, 'readable');
+    const { status, body } = await get(path);
+    const text = 'a snapshot is being sent already: try again when it is done\n';
+    expect({ status, text: body.toString() }).toEqual({ status: 409, text });
+    socket.destroy();
+    const next = await eventually(async () => {
+      const answer = await get(path, 'HEAD');
+      return answer.status === 200 && answer;
+    }, 'the next snapshot');
+    expect(next.headers).toMatchObject(download('application/json', 'derpkit.heapsnapshot'));
   });
 });
 

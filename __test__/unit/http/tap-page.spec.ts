@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DerpkitError } from '../../../src/errors.js';
+import { DEBUG_HEADERS } from '../../../src/http/responses.js';
 import { sendTap } from '../../../src/http/tap-page.js';
 import type { PacketTap, TapBatch, TapOptions } from '../../../src/plane/plane.js';
 import { generateKeyPair, nodeKeyHex } from '../../../src/protocol/key.js';
@@ -57,6 +58,7 @@ class Tap implements PacketTap {
 /** A reader that takes what it gets, or lets it wait. */
 class Reader extends EventEmitter {
   status = 0;
+  headers: Readonly<Record<string, string>> = {};
   text = '';
   isSlow = false;
   /** Behind another answer of its connection: Node destroys it only when its turn comes. */
@@ -69,8 +71,9 @@ class Reader extends EventEmitter {
     this.req = { method, headers: { accept }, socket: { destroy: () => this.close() } };
   }
 
-  writeHead(status: number): this {
+  writeHead(status: number, headers: Readonly<Record<string, string>>): this {
     this.status = status;
+    this.headers = headers;
     return this;
   }
 
@@ -131,6 +134,55 @@ describe('/debug/tap', () => {
       expect(tap.options).toEqual([]);
     },
   );
+
+  it.each([
+    [`key=nodekey-${'ab'.repeat(32)}`, 'key must be nodekey: and 64 hex digits\n'],
+    ['payload=x1', 'payload must be a number from 0 to 65536\n'],
+    ['payload=1x', 'payload must be a number from 0 to 65536\n'],
+  ])('the tap refuses %s with the reason', (query, text) => {
+    expect(read(query)).toMatchObject({ status: 400, text });
+    expect(tap.options).toEqual([]);
+  });
+
+  it('the plane gets no key that was not asked for', () => {
+    read().destroy();
+    expect(tap.options).toStrictEqual([{ snapLength: 0 }]);
+  });
+
+  it.each([
+    ['*/*', 'application/x-ndjson'],
+    ['application/x-pcapng', 'application/x-pcapng'],
+    ['APPLICATION/PCAPNG', 'application/x-pcapng'],
+  ])('an answer to a reader that accepts %s is %s, and is not kept', (accept, type) => {
+    const headers = { ...DEBUG_HEADERS, 'Content-Type': type, 'Cache-Control': 'no-store', Vary: 'Accept' };
+    for (const method of ['HEAD', 'GET']) expect(read('', { method, accept })).toMatchObject({ status: 200, headers });
+  });
+
+  it('a second reader learns that there is one tap at a time', () => {
+    read();
+    const text = 'a tap is open already, and there is one at a time: end it, and try again\n';
+    expect(read()).toMatchObject({ status: 409, text });
+  });
+
+  it.each([new Error('no plane'), new DerpkitError('ERR_INTERNAL', 'a fault')])(
+    'a tap that cannot be opened for another reason fails: %s',
+    async (error) => {
+      const source = {
+        tap: () => {
+          throw error;
+        },
+      };
+      const reader = new Reader('GET', '*/*');
+      await expect(sendTap(reader as unknown as ServerResponse, source, '')).rejects.toBe(error);
+    },
+  );
+
+  it('the tap is free again where the reader has left before its turn', () => {
+    const reader = new Reader('GET', '*/*');
+    reader.destroy();
+    void sendTap(reader as unknown as ServerResponse, { tap: (options) => tap.open(options) }, '');
+    expect([tap.options.length, tap.isOpen]).toEqual([1, false]);
+  });
 
   it('the tap has no room for a second reader until the first has left', () => {
     const first = read();
