@@ -1,7 +1,7 @@
 /**
- * Mutation testing: `node packaging/mutation.mjs [--only PART[,PART…]] [--file TEXT] [--minutes N]`. Changes the code in
- * one place at a time, and expects a test to fail. A surviving mutant must be listed with its reason in
- * `__test__/mutation.md`. With `--file`, only the files are tried whose paths contain the text.
+ * Mutation testing: `node packaging/mutation.mjs [--only PART[,PART…]] [--file TEXT[,TEXT…]] [--minutes N]`. Changes the
+ * code in one place at a time, and expects a test to fail. A surviving mutant must be listed with its reason in
+ * `__test__/mutation.md`. With `--file`, only the files are tried whose paths contain one of the texts.
  *
  * The cache keeps the results: a run continues where the last one ended, and repeats only mutants whose result may have
  * changed.
@@ -24,6 +24,8 @@ const { values } = parseArgs({
 });
 const names = values.only?.split(',') ?? PARTS.map(({ name }) => name);
 const parts = names.map((name) => PARTS.find((part) => part.name === name) ?? fail(`there is no part ${name}`));
+const texts = values.file?.split(',') ?? [''];
+const isMeant = (path) => texts.some((text) => path.includes(text));
 const minutes = Number(values.minutes ?? Infinity);
 if (!(minutes > 0)) fail('--minutes wants a number above 0');
 const deadline = Date.now() + minutes * 60_000;
@@ -40,7 +42,7 @@ process.exit(failed ? 1 : 0);
 /** Returns whether every surviving mutant of a part is listed. */
 async function mutate(part) {
   const all = await (part.kind === 'rust' ? listRust : listTypeScript)(part, cache);
-  const mutants = sampled(all, part.sample, SEED).filter(({ file }) => file.includes(values.file ?? ''));
+  const mutants = sampled(all, part.sample, SEED).filter(({ file }) => isMeant(file));
   const results = openResults(join(cache, 'results', part.name), digestsOf(part));
   const statusOf = (mutant) => results.get(mutant)?.status;
   const decided = (mutant) => ['killed', 'survived'].includes(statusOf(mutant));
@@ -58,7 +60,7 @@ async function mutate(part) {
   const count = (status) => mutants.filter((mutant) => statusOf(mutant) === status).length;
   const notTried = mutants.filter((mutant) => !decided(mutant)).length;
   say(`${part.name}: ${count('killed')} killed, ${count('survived')} survived, ${notTried} not tried`);
-  const files = sourcesOf(part).filter((file) => file.includes(values.file ?? ''));
+  const files = sourcesOf(part).filter(isMeant);
   const mine = entries.filter((entry) => files.includes(entry.file));
   const { unlisted, removable } = compare(mine, mutants, statusOf, all);
   for (const { file, line } of removable) say(`${file}: may leave mutation.md, nothing survives in: ${line}`);

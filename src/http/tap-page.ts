@@ -109,7 +109,7 @@ class TapStream {
       this.left.abort();
       tap.stop();
     }
-    // Node drops both if the reader has left.
+    // Neither goes anywhere if the reader has left.
     this.pulse();
     response.end();
   }
