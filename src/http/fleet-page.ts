@@ -61,7 +61,10 @@ function fleetPage(found: FleetReport): string {
   const facts: readonly (readonly [name: string, value: string])[] = [
     ['Region', region],
     ['Mode', mode],
-    ['Directory', directory ? directoryFact(directory) : 'none: relays of a full mesh tell each other about their keys'],
+    [
+      'Directory',
+      directory ? directoryFact(directory) : 'none: relays of a full mesh tell each other about their keys',
+    ],
     ...(key ? [[`Key ${key.key}`, whereabouts(key)] as const] : []),
   ];
   const common = ['Relay', 'Address', 'Name', 'Version', 'Clients', 'Links', 'Packets', 'Since'];

@@ -238,7 +238,9 @@ describe('a page of clients', () => {
     expect(first).toMatchObject({ remaining: 1, next });
     const second = JSON.parse(await json(next));
     expect(second).not.toHaveProperty('next');
-    const numbers = [first, second].flatMap(({ clients }) => clients.map(({ connNum }: { connNum: number }) => connNum));
+    const numbers = [first, second].flatMap(({ clients }) =>
+      clients.map(({ connNum }: { connNum: number }) => connNum),
+    );
     expect(numbers.toSorted()).toEqual([1, 7]);
   });
 

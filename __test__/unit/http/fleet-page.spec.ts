@@ -181,11 +181,14 @@ describe('/debug/fleet.json', () => {
     expect(asked.map((one) => one && formatNodeKey(one))).toEqual([undefined, key('ee')]);
   });
 
-  it.each(['', 'x', 'ee'.repeat(32), `nodekey-${'ee'.repeat(32)}`, `${key('ee')}00`])('the key %j is refused', async (text) => {
-    await showing(async () => REPORT);
-    const { status, body } = await main.ask(`GET /debug/fleet.json?key=${text} HTTP/1.1`);
-    expect({ status, body }).toEqual({ status: 400, body: 'key must be nodekey: and 64 hex digits\n' });
-  });
+  it.each(['', 'x', 'ee'.repeat(32), `nodekey-${'ee'.repeat(32)}`, `${key('ee')}00`])(
+    'the key %j is refused',
+    async (text) => {
+      await showing(async () => REPORT);
+      const { status, body } = await main.ask(`GET /debug/fleet.json?key=${text} HTTP/1.1`);
+      expect({ status, body }).toEqual({ status: 400, body: 'key must be nodekey: and 64 hex digits\n' });
+    },
+  );
 
   it('a bounded number of reports is made at once', async () => {
     let release = () => {};

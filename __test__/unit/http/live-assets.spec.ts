@@ -53,7 +53,7 @@ describe('/debug/live', () => {
     }
   });
 
-  it.each(['', 'live.html', 'other.js', '../live-assets.ts'])('the page has no file %j beside it', async (name) => {
+  it.each(['', 'live.html', 'other.js', '%2E%2E/live-assets.ts'])('the page has no file %j beside it', async (name) => {
     expect((await ask(`live/${name}`)).status).toBe(404);
   });
 });

@@ -3,7 +3,13 @@ import { describe, expect, it } from 'vitest';
 import { packet } from '../../../src/http/pcapng.js';
 import { JsonLines, Pcapng } from '../../../src/http/tap-formats.js';
 import type { TapBatch, TapFrame } from '../../../src/plane/plane.js';
-import { formatNodeKey, generateKeyPair, type NodeKey, nodeKeyBytes, parseNodeKeyHex } from '../../../src/protocol/key.js';
+import {
+  formatNodeKey,
+  generateKeyPair,
+  type NodeKey,
+  nodeKeyBytes,
+  parseNodeKeyHex,
+} from '../../../src/protocol/key.js';
 import { type Block, blocksOf, sumOfDatagram } from '../../helpers/pcapng.js';
 
 const [A, B] = [generateKeyPair().publicKey, generateKeyPair().publicKey];

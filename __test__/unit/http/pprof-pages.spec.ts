@@ -232,7 +232,7 @@ describe('a heap snapshot', () => {
     expect({ status, text: body.toString() }).toEqual({ status: 409, text });
     socket.destroy();
     const next = await eventually(async () => {
-      const answer = await get(path, 'HEAD');
+      const answer = await get(path);
       return answer.status === 200 && answer;
     }, 'the next snapshot');
     expect(next.headers).toMatchObject(download('application/json', 'derpkit.heapsnapshot'));

@@ -65,6 +65,7 @@ describe('/debug/traffic', () => {
     let looks = 0;
     await showing(async function* () {
       looks += 1;
+      yield [];
     });
     const { status, headers, body } = await main.ask('HEAD /debug/traffic HTTP/1.1');
     expect({ status, type: headers['content-type'], body }).toEqual({
