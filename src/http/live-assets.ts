@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
+import { createRequire } from 'node:module';
 import { BROWSER_HEADERS, escapeHtml, HTML, sendPage } from './responses.js';
 
 const SCRIPT = 'text/javascript; charset=utf-8';
@@ -44,7 +45,8 @@ function file(name: string): string {
 }
 
 /** `npm run build` puts the files of uPlot beside ours; the sources have them where npm has put them. */
-function placeOf(name: string): URL {
+function placeOf(name: string): URL | string {
   const isOurs = name.startsWith('live.') || !import.meta.url.includes('/src/http/');
-  return new URL(isOurs ? `live/${name}` : `../../node_modules/uplot/dist/${name}`, import.meta.url);
+  const { resolve } = createRequire(import.meta.url);
+  return isOurs ? new URL(`live/${name}`, import.meta.url) : resolve(`uplot/dist/${name}`);
 }

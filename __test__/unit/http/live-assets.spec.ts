@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Answer, Harness } from './harness.js';
 
@@ -23,7 +24,7 @@ async function ask(path: string): Promise<Answer> {
   return { ...answer, body: Buffer.from(body, 'latin1').toString() };
 }
 
-const textOf = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
+const textOf = (path: string) => readFileSync(createRequire(import.meta.url).resolve(path), 'utf8');
 
 describe('/debug/live', () => {
   it.each([
@@ -35,14 +36,14 @@ describe('/debug/live', () => {
     expect(status).toBe(200);
     expect(headers).toMatchObject({ ...HEADERS, 'content-type': 'text/html; charset=utf-8' });
     expect(body).toContain(`<script src="/debug/live/live.js${shown}" defer></script>`);
-    expect(body).toBe(textOf('src/http/live/live.html').replaceAll('{{query}}', shown));
+    expect(body).toBe(textOf('../../../src/http/live/live.html').replaceAll('{{query}}', shown));
   });
 
   it.each([
-    ['live.css', 'text/css; charset=utf-8', 'src/http/live/live.css'],
-    ['live.js', 'text/javascript; charset=utf-8', 'src/http/live/live.js'],
-    ['uPlot.min.css', 'text/css; charset=utf-8', 'node_modules/uplot/dist/uPlot.min.css'],
-    ['uPlot.iife.min.js', 'text/javascript; charset=utf-8', 'node_modules/uplot/dist/uPlot.iife.min.js'],
+    ['live.css', 'text/css; charset=utf-8', '../../../src/http/live/live.css'],
+    ['live.js', 'text/javascript; charset=utf-8', '../../../src/http/live/live.js'],
+    ['uPlot.min.css', 'text/css; charset=utf-8', 'uplot/dist/uPlot.min.css'],
+    ['uPlot.iife.min.js', 'text/javascript; charset=utf-8', 'uplot/dist/uPlot.iife.min.js'],
   ])('the page has %s beside it, as %s', async (name, type, path) => {
     // The second answer is from memory.
     for (let time = 0; time < 2; time++) {
