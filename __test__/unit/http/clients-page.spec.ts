@@ -244,13 +244,18 @@ describe('a page of clients', () => {
     expect(numbers.toSorted()).toEqual([1, 7]);
   });
 
-  it('a query that cannot be understood is answered with the reason alone', async () => {
-    await list(QUIET);
+  it('a query that cannot be understood is answered with the reason alone, without a look at the clients', async () => {
+    let looks = 0;
+    await showing(async function* () {
+      looks += 1;
+      yield [QUIET];
+    });
     for (const path of ['clients/?all&format=json&sort=x', 'clients.json?ip=x']) {
       const { status, headers, body } = await main.ask(`GET /debug/${path} HTTP/1.1`);
       expect({ status, type: headers['content-type'] }).toEqual({ status: 400, type: 'text/plain; charset=utf-8' });
       expect(body).toMatch(/^(?:sort must be one of |ip must be an IP address, not "x"\n$)/);
     }
+    expect(looks).toBe(0);
   });
 });
 
