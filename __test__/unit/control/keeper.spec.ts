@@ -1,104 +1,9 @@
 /** One certificate over months: when it is ordered, when not, and how often a CA is asked. */
-import { X509Certificate } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { AcmeError } from '../../../src/acme/problem.js';
-import type { Suggestion } from '../../../src/acme/renewal.js';
-import { type Attempt, formatAttempt, parseAttempt } from '../../../src/control/acme/attempts.js';
-import { BACK_OFF, nextAttempt } from '../../../src/control/acme/back-off.js';
-import { KEEPER_TIMES, Keeper, type KeptCertificate } from '../../../src/control/acme/keeper.js';
-import { parsePair } from '../../../src/control/certificates.js';
-import { selfSignedCertificate } from '../../../src/control/x509.js';
+import { certificate, DAY, Disk, HOUR, MINUTE, Rig, stopTheClock } from './keeper-rig.js';
 
-const MINUTE = 60 * 1000;
-const HOUR = 60 * MINUTE;
-const DAY = 24 * HOUR;
-const NAME = 'relay.example.com';
-
-beforeEach(() => {
-  vi.useFakeTimers({ now: new Date('2026-01-01T00:00:00Z') });
-});
-
-afterEach(() => {
-  vi.useRealTimers();
-});
-
-function certificate(days: number, age = 0): KeptCertificate {
-  const { der, privateKey } = selfSignedCertificate([NAME], days, new Date(Date.now() - age * DAY));
-  const leaf = new X509Certificate(der);
-  const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-  return { ...parsePair({ chain: leaf.toString(), key }, [NAME]), leaf };
-}
-
-function lineOf(level: string, facts: object, text: string): string {
-  const { reason } = facts as { readonly reason?: string };
-  return `${level}: ${text}${reason === undefined ? '' : `: ${reason}`}`;
-}
-
-/** What outlives a process: the file about the last order. */
-class Disk {
-  attempt: Attempt | undefined;
-  isReadable = true;
-  isWritable = true;
-}
-
-/** A keeper whose CA does what the test says. */
-class Rig {
-  orders: number[] = [];
-  asked: number[] = [];
-  kept: KeptCertificate | undefined;
-  days = 90;
-  failure: Error | undefined;
-  suggestion: (() => Suggestion | undefined) | undefined;
-  lines: string[] = [];
-  locked = false;
-  hangs = false;
-  isFull = false;
-  readonly keeper: Keeper;
-
-  constructor(
-    eager = true,
-    readonly disk = new Disk(),
-  ) {
-    this.keeper = new Keeper(
-      NAME,
-      {
-        random: () => 0,
-        load: async () => this.kept,
-        order: async () => {
-          this.orders.push(Date.now());
-          if (this.failure) throw this.failure;
-          if (this.hangs) await new Promise(() => {});
-          return 'chain';
-        },
-        accept: () => certificate(this.days),
-        store: async () => {
-          if (this.isFull) throw new Error('the disk is full');
-        },
-        record: '/certs/record',
-        recall: async () => {
-          if (!disk.isReadable) throw new Error('it cannot be read');
-          return disk.attempt;
-        },
-        remember: async (attempt) => {
-          if (!disk.isWritable) throw new Error('the disk is read-only');
-          disk.attempt = attempt;
-        },
-        lock: async () => (this.locked ? undefined : async () => undefined),
-        suggestion: async () => {
-          this.asked.push(Date.now());
-          return this.suggestion?.();
-        },
-      },
-      { changed: () => undefined, log: (level, facts, text) => this.lines.push(lineOf(level, facts, text)) },
-      KEEPER_TIMES,
-      eager,
-    );
-  }
-
-  async pass(milliseconds: number): Promise<void> {
-    await vi.advanceTimersByTimeAsync(milliseconds);
-  }
-}
+stopTheClock();
 
 describe('a keeper', () => {
   it('a keeper orders at once, and again when a third of the lifetime is left', async () => {
@@ -346,48 +251,5 @@ describe('a keeper that starts again', () => {
     await rig.pass(5000);
     expect(rig.keeper.certificate).toBe(rig.kept);
     expect(rig.orders).toEqual([]);
-  });
-});
-
-describe('the record of the last order', () => {
-  const CA = 'https://ca.test/directory';
-  const attempt = { failures: 3, next: 5000, trouble: 'too many "orders"\n' };
-
-  it('a record keeps its contents, within bounds', () => {
-    expect(parseAttempt(formatAttempt(CA, attempt), CA, 9000)).toEqual(attempt);
-    const long = formatAttempt(CA, { failures: 1e9, next: 1e15, trouble: 'x'.repeat(1e6) });
-    expect(long.length).toBeLessThan(3000);
-    expect(parseAttempt(long, CA, 9000)).toEqual({ failures: 100, next: 9000, trouble: 'x'.repeat(2000) });
-  });
-
-  it.each([
-    ['another authority', formatAttempt('https://other.test', attempt)],
-    ['nothing', ''],
-    ['half of a record', formatAttempt(CA, attempt).slice(0, 40)],
-    ['null', 'null'],
-    ['a list', '[]'],
-    ['a number in words', formatAttempt(CA, attempt).replace('5000', '"soon"')],
-    ['no number of failures', formatAttempt(CA, attempt).replace('3', '3.5')],
-    ['zeros', '\0'.repeat(100)],
-    ['far too much', `${' '.repeat(20_000)}${formatAttempt(CA, attempt)}`],
-  ])('a record counts as none with %s', (_what, text) => {
-    expect(parseAttempt(text, CA, 9000)).toBeUndefined();
-  });
-});
-
-describe('the pause after a failure', () => {
-  it.each([
-    [1, 0, MINUTE],
-    [2, 0, 3 * MINUTE],
-    [3, 0, 9 * MINUTE],
-    [20, 0, 180 * MINUTE],
-    [1, 1, 1.2 * MINUTE],
-  ])('the pause grows with the number of failures: %d', (failures, random, pause) => {
-    expect(nextAttempt(BACK_OFF, failures, 1000, undefined, () => random)).toBe(1000 + pause);
-  });
-
-  it('the pause is as long as the CA asks, up to a day', () => {
-    expect(nextAttempt(BACK_OFF, 1, 0, 5 * HOUR, () => 0)).toBe(5 * HOUR);
-    expect(nextAttempt(BACK_OFF, 1, 0, 500 * HOUR, () => 0)).toBe(DAY);
   });
 });

@@ -142,12 +142,11 @@ function addressFile(address: string): string {
 }
 
 function sec1(key: KeyObject): string {
-  const type = key.asymmetricKeyType === 'rsa' ? 'pkcs1' : 'sec1';
-  return key.export({ type, format: 'pem' } as never).toString();
+  return key.export({ type: 'sec1', format: 'pem' }).toString();
 }
 
 /** The certificates alone: autocert treats a file with any other text in it as broken. */
 function normal(chain: string): string {
-  const blocks = chain.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => new X509Certificate(block).toString()).join('');
+  const blocks = chain.matchAll(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+  return Array.from(blocks, ([block]) => new X509Certificate(block).toString()).join('');
 }

@@ -40,9 +40,9 @@ export class Challenges {
     if (!text || this.served.has(name)) return this.served.has(name);
     try {
       const { raw } = new X509Certificate(text.chain);
-      this.serve(name, raw, createPrivateKey(text.key));
+      const answer = this.serve(name, raw, createPrivateKey(text.key));
       // The next handshake looks again: another order has another token.
-      setTimeout(() => this.forget(name), SHARED).unref();
+      setTimeout(() => this.forget(name, answer), SHARED).unref();
       return true;
     } catch {
       return false;
@@ -71,9 +71,9 @@ export class Challenges {
       present: async (name, token) => {
         const { der, privateKey } = alpnCertificate(name, keyAuthorization(token, key));
         await this.cache.putChallenge(challengeName(name), der, privateKey).catch(() => undefined);
-        this.serve(challengeName(name), der, privateKey);
+        const answer = this.serve(challengeName(name), der, privateKey);
         return async () => {
-          this.forget(challengeName(name));
+          this.forget(challengeName(name), answer);
           await this.cache.removeChallenge(challengeName(name)).catch(() => undefined);
         };
       },
@@ -92,13 +92,18 @@ export class Challenges {
     };
   }
 
-  private serve(name: string, der: Uint8Array, key: KeyObject): void {
+  private serve(name: string, der: Uint8Array, key: KeyObject): Certificate {
     const privateKey = key.export({ type: 'pkcs8', format: 'der' });
-    this.served.set(name, { names: [name], alpn: ACME_PROTOCOL, chain: [der], privateKey });
+    const answer = { names: [name], alpn: ACME_PROTOCOL, chain: [der], privateKey };
+    this.served.set(name, answer);
     this.onChange();
+    return answer;
   }
 
-  private forget(name: string): void {
-    if (this.served.delete(name)) this.onChange();
+  /** Another order may have replaced the answer. */
+  private forget(name: string, answer: Certificate): void {
+    if (this.served.get(name) !== answer) return;
+    this.served.delete(name);
+    this.onChange();
   }
 }

@@ -10,6 +10,7 @@ export type DnsHook = (action: 'present' | 'cleanup', name: string, value: strin
 
 const TIMEOUT = 120_000;
 const MOST_OUTPUT = 64 << 10;
+const MOST_QUOTED = 300;
 
 export function commandHook(command: string, timeout = TIMEOUT): DnsHook {
   return (action, name, value) =>
@@ -17,7 +18,7 @@ export function commandHook(command: string, timeout = TIMEOUT): DnsHook {
       const options = { timeout, killSignal: 'SIGKILL', maxBuffer: MOST_OUTPUT, windowsHide: true } as const;
       execFile(command, [action, name, value], options, (error, _stdout, stderr) => {
         if (!error) resolve();
-        else reject(new Error(`${command} ${action} ${name}: ${reason(error, stderr, timeout)}`, { cause: error }));
+        else reject(new Error(`${command} ${action} ${name}: ${reason(error, stderr, timeout)}`));
       });
     });
 }
@@ -25,7 +26,8 @@ export function commandHook(command: string, timeout = TIMEOUT): DnsHook {
 /** The last line of the command's output, else how the command ended. */
 function reason(error: Error & { killed?: boolean; code?: unknown }, stderr: string, timeout: number): string {
   if (error.killed) return `it did not end within ${timeout / 1000} s`;
-  const said = stderr.trim().split('\n').at(-1)?.slice(0, 300);
   const how = typeof error.code === 'number' ? `exit status ${error.code}` : error.message;
-  return said ? `${how}: ${said}` : how;
+  const text = stderr.trim();
+  const line = text.lastIndexOf('\n') + 1;
+  return text ? `${how}: ${text.slice(line, line + MOST_QUOTED)}` : how;
 }

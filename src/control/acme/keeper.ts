@@ -71,7 +71,7 @@ export class Keeper {
   private moment = 0;
   private noEarlier = 0;
   /** The last complaint about the files, so that it is logged once. */
-  private said = '';
+  private said: string | undefined;
   /** Whether the files say what the last order has come to. */
   private isRemembered = false;
   private flight: Promise<void> | undefined;
@@ -138,23 +138,20 @@ export class Keeper {
 
   /** Gets a certificate from the files of another relay, or from the CA. Never rejects. */
   private async fly(): Promise<void> {
+    let release: (() => Promise<void>) | undefined;
     try {
-      const release = await this.ownLock();
+      release = await this.ownLock();
       if (!release) return;
-      try {
-        await this.readFiles();
-        // This relay holds the lock, so an unfinished attempt was abandoned, by a crash or at the end of a process.
-        await this.recall('any');
-        if (this.stopped || this.next > Date.now()) return;
-        await this.order();
-      } catch (error) {
-        // Before the release of the lock: its next holder must know the outcome.
-        await this.failed(error as Error);
-      } finally {
-        await release().catch(() => undefined);
-      }
+      await this.readFiles();
+      // This relay holds the lock, so an unfinished attempt was abandoned, by a crash or at the end of a process.
+      await this.recall('any');
+      if (this.stopped || this.next > Date.now()) return;
+      await this.order();
     } catch (error) {
+      // Before the release of the lock: its next holder must know the outcome.
       await this.failed(error as Error);
+    } finally {
+      await release?.().catch(() => undefined);
     }
   }
 
@@ -264,11 +261,10 @@ export class Keeper {
 
   /** Where nothing can be written, the pauses hold until the end of the process. */
   private async remember(attempt: Attempt | undefined): Promise<void> {
-    const isWritten = await this.source.remember(attempt).then(
+    this.isRemembered = await this.source.remember(attempt).then(
       () => true,
       () => false,
     );
-    this.isRemembered = isWritten && attempt !== undefined;
   }
 
   private async failed(error: Error): Promise<void> {
@@ -297,11 +293,11 @@ export class Keeper {
   }
 
   /** Polls the CA for a suggestion. Polls again later if the CA makes none or is unreachable. */
-  private async ask({ leaf }: KeptCertificate): Promise<void> {
+  private async ask(certificate: KeptCertificate): Promise<void> {
     const again = Date.now() + ASK_AGAIN;
     this.askAt = again;
-    const suggestion = await this.source.suggestion(leaf, this.moment).catch(() => undefined);
-    if (!suggestion || this.stopped || this.certificate?.leaf !== leaf || this.failures > 0) return;
+    const suggestion = await this.source.suggestion(certificate.leaf, this.moment).catch(() => undefined);
+    if (!suggestion || this.stopped || this.certificate !== certificate || this.failures > 0) return;
     const { at, askAt, explanation } = suggestion;
     // A call of `look` may have asked for an earlier poll meanwhile.
     if (this.askAt === again) this.askAt = askAt;
@@ -313,14 +309,20 @@ export class Keeper {
   }
 }
 
+const REACHABLE = 'is port 80 of this machine reachable from everywhere, or port 443, and does the name lead here?';
+
 /** What the operator can check, by the type of the CA's error. */
+const ADVICE: ReadonlyMap<string, string> = new Map([
+  ['connection', REACHABLE],
+  ['unauthorized', REACHABLE],
+  ['incorrectResponse', REACHABLE],
+  ['tls', REACHABLE],
+  ['dns', 'does the name resolve, everywhere?'],
+  ['rateLimited', 'the CA has had too many orders; waiting is all that helps'],
+  ['externalAccountRequired', 'the CA wants an external account: acme.eabKid and acme.eabKeyFile'],
+]);
+
 function advice(error: Error): string {
-  const type = error instanceof AcmeError ? error.type : '';
-  if (/^(?:connection|unauthorized|incorrectResponse|tls)$/.test(type)) {
-    return ' (is port 80 of this machine reachable from everywhere, or port 443, and does the name lead here?)';
-  }
-  if (type === 'dns') return ' (does the name resolve, everywhere?)';
-  if (type === 'rateLimited') return ' (the CA has had too many orders; waiting is all that helps)';
-  if (type === 'externalAccountRequired') return ' (the CA wants an external account: acme.eabKid and acme.eabKeyFile)';
-  return '';
+  const known = error instanceof AcmeError ? ADVICE.get(error.type) : undefined;
+  return known ? ` (${known})` : '';
 }

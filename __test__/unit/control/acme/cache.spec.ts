@@ -1,5 +1,5 @@
 /** The directory of certificates: the names of files and what is in them are autocert’s and derper’s. */
-import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -71,6 +71,14 @@ describe('a certificate', () => {
     expect(createPublicKey(createPrivateKey(read?.key as string)).equals(createPublicKey(privateKey))).toBe(true);
   });
 
+  it('the certificate of a name is followed by those of the authorities, without a word between them', async () => {
+    const { cache, text } = fresh();
+    const ca = issue({ subject: 'ca', ca: true });
+    const leaf = issue({ subject: 'a.test', names: ['a.test'], by: ca });
+    await cache.writeName('a.test', leaf.privateKey, `${leaf.pem}issuer=ca\n\n${ca.pem}`);
+    expect(text('a.test').replace(SEC1, '')).toBe(leaf.pem + ca.pem);
+  });
+
   it('a name may have a second certificate, for clients without ECDSA', async () => {
     const { cache, path } = fresh();
     await cache.writeName('a.test', privateKey, chain);
@@ -103,6 +111,41 @@ describe('a certificate', () => {
     expect(existsSync(path('2001.db8..1+lock'))).toBe(true);
     expect(await cache.lock('2001:db8::1')).toBeUndefined();
     await release?.();
+  });
+});
+
+describe('what an order leaves', () => {
+  it('the record of an order is one file, for this user alone, until it is removed', async () => {
+    const { cache, path, text } = fresh();
+    expect(await cache.attempt('2001:db8::1')).toBeUndefined();
+    await cache.putAttempt('2001:db8::1', 'three failures');
+    expect(cache.attemptPath('2001:db8::1')).toBe(path('2001.db8..1+order'));
+    expect(text('2001.db8..1+order')).toBe('three failures');
+    expect(mode(path('2001.db8..1+order'))).toBe(0o600);
+    expect(await cache.attempt('2001:db8::1')).toBe('three failures');
+    await cache.removeAttempt('2001:db8::1');
+    expect(readdirSync(path('.'))).toEqual([]);
+  });
+
+  it('the answer to a TLS challenge is one file, key first, for this user alone, until it is removed', async () => {
+    const { cache, path, text } = fresh();
+    expect(await cache.challenge('a.test')).toBeUndefined();
+    const { pem, privateKey } = issue({ subject: 'a.test' });
+    await cache.putChallenge('a.test', new X509Certificate(pem).raw, privateKey);
+    expect(text('a.test+token')).toMatch(SEC1);
+    expect(text('a.test+token').replace(SEC1, '')).toBe(pem);
+    expect(mode(path('a.test+token'))).toBe(0o600);
+    expect(await cache.challenge('a.test')).toEqual({ chain: text('a.test+token'), key: text('a.test+token') });
+    await cache.removeChallenge('a.test');
+    expect(readdirSync(path('.'))).toEqual([]);
+  });
+
+  it('what is not there is removed without an error', async () => {
+    const { cache, path } = fresh();
+    await cache.removeToken('token');
+    await cache.removeChallenge('a.test');
+    await cache.removeAttempt('a.test');
+    expect(existsSync(path('.'))).toBe(false);
   });
 });
 

@@ -43,6 +43,14 @@ describe('the command for DNS records', () => {
 
   it('a missing command is reported', async () => {
     await expect(commandHook(join(directory, 'none'))('present', 'a', 'b')).rejects.toThrow(/none present a: .*ENOENT/);
+    const path = join(directory, 'none');
+    await expect(commandHook(path)('present', 'a', 'b')).rejects.toThrow(
+      new Error(`${path} present a: spawn ${path} ENOENT`),
+    );
+  });
+
+  it('a command with very much output fails, and is ended', async () => {
+    await expect(commandHook(command('yes'))('present', 'a', 'b')).rejects.toThrow(/maxBuffer/);
   });
 
   it('a command that hangs is ended', async () => {

@@ -1,8 +1,18 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { takeLock } from '../../../../src/control/acme/lock.js';
 import { temporaryDirectory } from '../../temp.js';
 
@@ -23,6 +33,15 @@ async function left(text: string, minutes = 0): Promise<string> {
   const then = Date.now() / 1000 - minutes * 60;
   utimesSync(path, then, then);
   return path;
+}
+
+function isLinkTo(link: string, target: string): boolean {
+  try {
+    return readlinkSync(link) === target;
+  } catch {
+    // A file that has been closed meanwhile.
+    return false;
+  }
 }
 
 /** The number of a process that has ended. */
@@ -48,6 +67,37 @@ describe('a lock', () => {
     const release = await takeLock(path);
     expect(readFileSync(path, 'utf8')).toBe(`${hostname()} ${process.pid}`);
     expect(statSync(path).mode & 0o777).toBe(0o600);
+    await release?.();
+  });
+
+  it('a lock whose file is gone is released all the same', async () => {
+    const path = fresh();
+    const release = await takeLock(path);
+    rmSync(path);
+    await release?.();
+    const again = await takeLock(path);
+    expect(again).toBeDefined();
+    await again?.();
+  });
+
+  it.skipIf(!existsSync('/proc/self/fd'))('a lock that is held keeps no file open', async () => {
+    const path = fresh();
+    const release = await takeLock(path);
+    const real = realpathSync(path);
+    expect(readdirSync('/proc/self/fd').filter((fd) => isLinkTo(`/proc/self/fd/${fd}`, real))).toEqual([]);
+    await release?.();
+  });
+
+  it('a lock is stale once it is older than six minutes', async () => {
+    const path = await left('elsewhere 1');
+    const made = 1_800_000_000;
+    utimesSync(path, made, made);
+    onTestFinished(() => void vi.useRealTimers());
+    vi.useFakeTimers({ toFake: ['Date'], now: (made + 6 * 60) * 1000 });
+    expect(await takeLock(path)).toBeUndefined();
+    vi.setSystemTime(Date.now() + 1);
+    const release = await takeLock(path);
+    expect(release).toBeDefined();
     await release?.();
   });
 
@@ -79,7 +129,7 @@ describe('a lock', () => {
     await release?.();
   });
 
-  it.each(['', 'x', `${hostname()} x`, `${hostname()} -1`, `${hostname()} 12x`])(
+  it.each(['', 'x', `${hostname()} x`, `${hostname()} -1`, `${hostname()} 12x`, `${hostname()} x12`])(
     'a lock without an owner, %j, counts while it is fresh',
     async (text) => {
       expect(await takeLock(await left(text))).toBeUndefined();
@@ -93,5 +143,7 @@ describe('a lock', () => {
     const below = join(file, 'lock');
     await expect(takeLock(below)).rejects.toThrow(/ENOTDIR|EEXIST/);
     await expect(takeLock(below)).rejects.toThrow(/ENOTDIR|EEXIST/);
+    // Where no file can be made, as in a directory of the kernel, there is none of another relay either.
+    await expect(takeLock('/proc/derpkit+lock')).rejects.toThrow();
   });
 });
