@@ -38,10 +38,13 @@ export class PlaneHarness implements PlaneEvents {
   readonly pulls: number[] = [];
   /** What links have said: who is there, who is not, and that it has ended. */
   readonly told: string[] = [];
+  /** Why links have ended. */
+  readonly linkEnds: string[] = [];
   /** Keys that the plane asked for, and keys that it owes a PeerGone for. */
   readonly lookups: NodeKey[] = [];
   readonly sources: NodeKey[] = [];
   readonly opened: LinkId[] = [];
+  readonly watchers: number[] = [];
   readonly needs: CertificateNeed[] = [];
   readonly duplexes = new Map<number, Duplex>();
   /** What clients said about their home. */
@@ -143,7 +146,9 @@ export class PlaneHarness implements PlaneEvents {
     this.duplexes.set(id, stream);
   }
   active(): void {}
-  watch(): void {}
+  watch(id: number): void {
+    this.watchers.push(id);
+  }
   closePeer(): void {}
   prefer(id: number, home: boolean, changes: number): void {
     this.moves.push({ id, home, changes });
@@ -160,8 +165,9 @@ export class PlaneHarness implements PlaneEvents {
   linkPeers(_link: LinkId, changes: readonly LinkChange[]): void {
     this.told.push(...changes.map(({ key, present }) => (present ? key : `not ${key}`)));
   }
-  linkClosed(): void {
+  linkClosed(_link: LinkId, reason: string): void {
     this.told.push('the end');
+    this.linkEnds.push(reason);
   }
   certificateNeeded(need: CertificateNeed): void {
     this.needs.push(need);
