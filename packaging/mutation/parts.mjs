@@ -44,7 +44,9 @@ export const PARTS = [
     source: 'src/plane/js',
     tests: [
       '__test__/unit/plane',
-      ...conformance('relay', 'login', 'frames', 'peer-gone', 'mesh', 'drops', 'stun', 'tap'),
+      // The quick ones, for each mutant of a line runs all tests that reach it.
+      ...conformance('login', 'frames', 'peer-gone', 'drops', 'stun', 'tap', 'plane', 'certificates', 'failures'),
+      ...conformance('duplicates', 'lookups', 'adopt', 'limits', 'vanished', 'keepalive'),
     ],
     sample: 300,
   },
