@@ -1,0 +1,96 @@
+/** The last data of a connection that ends, and packets that become too old. */
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { Wheel } from '../../../src/plane/js/wheel.js';
+import { pongFrame } from '../../../src/protocol/frame.js';
+import { settled } from './context.js';
+import { control, packet, rig, stuck, WINDOW } from './egress-rig.js';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+describe('an egress that is left', () => {
+  it('what is queued leaves, and nothing new is taken', async () => {
+    const { egress, stream, context, owner } = await stuck();
+    egress.packet(packet(1, 10));
+    egress.frames(control(2), true);
+    const left = vi.fn();
+    egress.leave(left);
+    egress.packet(packet(3, 10));
+    egress.frames(control(4));
+    egress.sendPong(pongFrame(Buffer.alloc(8)));
+    expect(context.counters.read('packets_dropped:gone_disconnected:other')).toBe(1);
+    expect(left).not.toHaveBeenCalled();
+    stream.take(1);
+    await settled();
+    expect(left).not.toHaveBeenCalled();
+    const before = packet(0, WINDOW).frame.length;
+    stream.open();
+    await settled();
+    expect(left).toHaveBeenCalledTimes(1);
+    expect(stream.bytes.subarray(before)).toEqual(Buffer.concat([control(2), packet(1, 10).frame]));
+    // Nobody fills what is left.
+    expect(owner.calls).toEqual([]);
+  });
+
+  it('an egress waits while anything of it waits', async () => {
+    const { egress, stream } = rig();
+    expect(egress.waits).toBe(false);
+    egress.sendPong(pongFrame(Buffer.alloc(8)));
+    expect(egress.waits).toBe(true);
+    await settled();
+    expect(egress.waits).toBe(true);
+    stream.open();
+    await settled();
+    expect(egress.waits).toBe(false);
+    egress.frames(control(1));
+    expect(egress.waits).toBe(true);
+    await settled();
+    expect(egress.waits).toBe(false);
+    egress.packet(packet(1));
+    expect(egress.waits).toBe(true);
+    egress.close();
+    expect(egress.waits).toBe(false);
+  });
+
+  it('an egress waits while packets wait behind its window', async () => {
+    const { egress, stream } = await stuck({ limits: { queuedBytes: 1 << 20 } });
+    egress.packet(packet(1, WINDOW));
+    expect(egress.waits).toBe(true);
+    stream.open();
+    await settled();
+    expect(egress.waits).toBe(false);
+  });
+});
+
+describe('the age of packets', () => {
+  it('packets that stand for too long are dropped for their age, and the snapshot says so', async () => {
+    const clock = { now: 1000 };
+    vi.spyOn(Wheel, 'now').mockImplementation(() => clock.now);
+    const { egress, stream, context } = rig();
+    for (let number = 0; number < 20; number++) egress.packet(packet(number, 30_000));
+    await settled();
+    for (let step = 0; step < 30; step++) {
+      clock.now += 60;
+      context.wheel.time = clock.now;
+      stream.take(1);
+      await settled();
+    }
+    const late = context.counters.read('packets_dropped:queue_age:other');
+    expect(late).toBeGreaterThan(0);
+    const [full, none, age, crowded, mean, longest] = egress.queueFigures();
+    expect([full, none, age, crowded]).toEqual([0, 0, late, 0]);
+    expect(longest).toBeGreaterThanOrEqual(60);
+    expect(mean).toBeGreaterThan(0);
+    expect(mean).toBeLessThanOrEqual(longest as number);
+    expect(context.counters.read('packets_sent') + late + egress.queuedPackets).toBe(20);
+    expect(context.counters.read('queue_time')).toBeGreaterThan(0);
+    // After a minute without packets that wait, nothing is known any more.
+    stream.open();
+    await settled();
+    clock.now += 60_000;
+    expect(egress.queueFigures()[2]).toBe(late);
+    clock.now += 1;
+    expect(egress.queueFigures()).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+});
