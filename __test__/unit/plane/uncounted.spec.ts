@@ -1,46 +1,16 @@
 /** Connections that no counter, snapshot or tap shows. */
-import { Duplex } from 'node:stream';
 import { expect, it } from 'vitest';
-import type { AttachOptions } from '../../../src/plane/plane.js';
-import { DerpClient } from '../../helpers/client.js';
 import { laneNamed } from '../../helpers/lanes.js';
-import { NO_RIGHTS, PlaneHarness } from '../../helpers/plane-harness.js';
+import { PlaneHarness } from '../../helpers/plane-harness.js';
 import { eventually } from '../../helpers/wait.js';
-
-/** One end of a connection within this process. */
-class End extends Duplex {
-  other: End | undefined;
-
-  override _read(): void {}
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.other?.push(chunk);
-    done();
-  }
-
-  override _final(done: () => void): void {
-    this.other?.push(null);
-    done();
-  }
-}
-
-async function attached(harness: PlaneHarness, options: AttachOptions = {}): Promise<DerpClient> {
-  const [near, far] = [new End(), new End()];
-  [near.other, far.other] = [far, near];
-  const id = await harness.plane.attach(far, { address: '192.0.2.1', port: 5 }, options);
-  const relay = { keys: harness.keys, target: () => ({ host: '', port: 0 }) };
-  const client = DerpClient.over(near, relay);
-  await eventually(() => harness.logins.some((login) => login.id === id), 'a login');
-  harness.plane.admit(id, NO_RIGHTS);
-  return client;
-}
+import { attached } from './attached.js';
 
 it('an uncounted connection works as any other, and no counter, snapshot or tap shows it', async () => {
   const harness = await PlaneHarness.open(laneNamed('js'));
   const { counters } = harness.plane;
-  const hidden = await attached(harness, { uncounted: true });
+  const { client: hidden } = await attached(harness, { uncounted: true });
   expect(Object.values(counters.readAll()).filter((count) => count !== 0)).toEqual([]);
-  const shown = await attached(harness);
+  const { client: shown } = await attached(harness);
   const tapped: string[] = [];
   const tap = harness.plane.tap({ snapLength: 100 });
   const reading = (async () => {

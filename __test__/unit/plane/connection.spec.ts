@@ -1,0 +1,118 @@
+/** A connection of the JavaScript plane: what it counts, and its end while data waits for it. */
+import { describe, expect, it } from 'vitest';
+import { SNAPSHOT_COLUMNS } from '../../../src/plane/plane.js';
+import { laneNamed } from '../../helpers/lanes.js';
+import { PlaneHarness } from '../../helpers/plane-harness.js';
+import { eventually } from '../../helpers/wait.js';
+import { attached } from './attached.js';
+
+const LANE = laneNamed('js');
+/** No deadline in the way of a test. */
+const FOR_EVER = 3_600_000;
+
+async function figure(harness: PlaneHarness, name: (typeof SNAPSHOT_COLUMNS)[number]): Promise<number> {
+  const { rows } = await harness.plane.snapshot(0, 1);
+  return rows[SNAPSHOT_COLUMNS.indexOf(name)] as number;
+}
+
+describe('what a connection counts', () => {
+  it.each([
+    ['TLSv1.2', 'tls12', 'tls13'],
+    ['TLSv1.3', 'tls13', 'tls12'],
+  ] as const)('a connection over %s counts as one of that version while it is there', async (version, mine, other) => {
+    const harness = await PlaneHarness.open(LANE, {}, 'tls');
+    const { counters } = harness.plane;
+    const { client, id } = await harness.admitted({ tls: { minVersion: version, maxVersion: version } });
+    const counts = () => [counters.read(`tls_active:${mine}`), counters.read(`tls_active:${other}`)];
+    expect(counts()).toEqual([1, 0]);
+    expect([counters.read(`tls_upgrades:${mine}`), counters.read(`tls_upgrades:${other}`)]).toEqual([1, 0]);
+    await client.close();
+    await harness.endOf(id);
+    expect(counts()).toEqual([0, 0]);
+  });
+
+  it('a connection in the clear counts for no version of TLS', async () => {
+    const harness = await PlaneHarness.open(LANE);
+    await harness.admitted();
+    const counts = Object.entries(harness.plane.counters.readAll()).filter(([name]) => name.startsWith('tls_'));
+    expect(counts.filter(([, count]) => count !== 0)).toEqual([]);
+    expect(harness.plane.counters.read('accepts')).toBe(1);
+  });
+
+  it('the figures of a client have the time that its last Pong took', async () => {
+    const harness = await PlaneHarness.open(LANE, { deadlines: { silence: 50, pong: FOR_EVER } });
+    const { client } = await harness.admitted();
+    expect(await figure(harness, 'roundTrip')).toBeNaN();
+    const { data } = await client.expect('Ping');
+    client.pong(Buffer.from(data, 'hex'));
+    const roundTrip = await eventually(async () => {
+      const value = await figure(harness, 'roundTrip');
+      return Number.isNaN(value) ? undefined : { value };
+    }, 'a round trip');
+    expect(roundTrip.value).toBeGreaterThanOrEqual(0);
+  });
+});
+
+describe('the end of a connection', () => {
+  it('a client that sends no more gets what waits for it, and its peers are told at once', async () => {
+    const harness = await PlaneHarness.open(LANE);
+    const { client: sender } = await harness.admitted();
+    const { client, id, near, far } = await attached(harness);
+    far.hold();
+    for (const text of ['one', 'two', 'three']) sender.sendPacket(client.key, text);
+    expect(await sender.fence()).toEqual([]);
+    near.end();
+    expect(await harness.endOf(id)).toBe('disconnected');
+    sender.sendPacket(client.key, 'too late');
+    expect(await sender.fence()).toEqual([]);
+    expect(harness.plane.counters.read('packets_dropped:unknown_dest:other')).toBe(1);
+    expect(far.destroyed).toBe(false);
+    far.release();
+    for (const text of ['one', 'two', 'three']) await client.expectPacket(text);
+    await eventually(() => far.destroyed, 'the end of the stream');
+    expect(harness.plane.counters.read('packets_sent')).toBe(3);
+  });
+
+  it('a client that sends no more and breaks then loses what waits for it', async () => {
+    const harness = await PlaneHarness.open(LANE);
+    const { client: sender } = await harness.admitted();
+    const { client, id, near, far } = await attached(harness);
+    far.hold();
+    sender.sendPacket(client.key, 'lost');
+    expect(await sender.fence()).toEqual([]);
+    near.end();
+    await harness.endOf(id);
+    far.destroy();
+    await eventually(() => harness.plane.counters.read('packets_dropped:write_error:other') === 1, 'the drop');
+  });
+
+  it('a client for which nothing waits is gone at once', async () => {
+    const harness = await PlaneHarness.open(LANE);
+    const { id, near, far } = await attached(harness);
+    near.end();
+    expect(await harness.endOf(id)).toBe('disconnected');
+    expect(far.destroyed).toBe(true);
+  });
+
+  it('a plane that shuts down waits for no client that still reads', async () => {
+    const harness = await PlaneHarness.open(LANE);
+    const { client: sender } = await harness.admitted();
+    const { client, id, near, far } = await attached(harness);
+    far.hold();
+    sender.sendPacket(client.key, 'lost');
+    expect(await sender.fence()).toEqual([]);
+    near.end();
+    await harness.endOf(id);
+    await harness.plane.shutdown();
+    expect(far.destroyed).toBe(true);
+  });
+
+  it('a stream that has ended before it was attached raises no login', async () => {
+    const harness = await PlaneHarness.open(LANE);
+    const { far } = await attached(harness);
+    far.destroy();
+    const id = await harness.plane.attach(far, { address: '192.0.2.1', port: 5 });
+    expect(harness.logins.map((login) => login.id)).not.toContain(id);
+    expect(harness.plane.counters.read('logins_failed')).toBe(1);
+  });
+});
