@@ -46,7 +46,17 @@ export const PARTS = [
       '__test__/unit/plane',
       // The quick ones, for each mutant of a line runs all tests that reach it.
       ...conformance('login', 'frames', 'peer-gone', 'drops', 'stun', 'tap', 'plane', 'certificates', 'failures'),
-      ...conformance('duplicates', 'lookups', 'lookup-bounds', 'lookup-shares', 'adopt', 'limits', 'tls-ends', 'vanished', 'keepalive'),
+      ...conformance(
+        'duplicates',
+        'lookups',
+        'lookup-bounds',
+        'lookup-shares',
+        'adopt',
+        'limits',
+        'tls-ends',
+        'vanished',
+        'keepalive',
+      ),
     ],
     sample: 300,
   },

@@ -29,20 +29,25 @@ export class End extends Duplex {
   override _read(): void {}
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.take(() => {
+    this.pass(() => {
       this.other?.push(chunk);
       done();
     });
   }
 
   override _final(done: () => void): void {
-    this.take(() => {
+    this.pass(() => {
       this.other?.push(null);
       done();
     });
   }
 
-  private take(act: () => void): void {
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.other?.push(null);
+    done(error);
+  }
+
+  private pass(act: () => void): void {
     if (this.isHeld) this.waiting.push(act);
     else act();
   }

@@ -3,7 +3,13 @@ import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { freePort } from '../../../src/bench/ports.js';
 import type { DialTarget } from '../../../src/plane/plane.js';
-import { encodeFrame, peerGoneFrame, peerPresentFrame, pingFrame, serverKeyFrame } from '../../../src/protocol/frame.js';
+import {
+  encodeFrame,
+  peerGoneFrame,
+  peerPresentFrame,
+  pingFrame,
+  serverKeyFrame,
+} from '../../../src/protocol/frame.js';
 import { switchingProtocols } from '../../../src/protocol/upgrade.js';
 import { FrameType, HEADER_LENGTH, MAGIC, PeerGoneReason } from '../../../src/protocol/wire.js';
 import { issue } from '../../helpers/issue.js';
@@ -48,7 +54,10 @@ async function endOf(harness: PlaneHarness): Promise<string> {
 
 function presence(key = anyKey(), length = 52): Buffer {
   const frame = peerPresentFrame({ key, address: '192.0.2.1', port: 1, flags: 1, appName: '' });
-  return encodeFrame(FrameType.PeerPresent, Buffer.alloc(length).fill(frame.subarray(HEADER_LENGTH), 0, Math.min(length, 52)));
+  return encodeFrame(
+    FrameType.PeerPresent,
+    Buffer.alloc(length).fill(frame.subarray(HEADER_LENGTH), 0, Math.min(length, 52)),
+  );
 }
 
 function greeting(length = 40, magic = MAGIC): Buffer {
@@ -205,9 +214,7 @@ describe('a link that is open', () => {
     harness.plane.route(away, null);
     await sendTo(client, there, 'hello');
     await sendTo(client, away, 'nobody');
-    expect(await forwarded(end, 1)).toEqual([
-      { source: client.key, destination: there, packet: Buffer.from('hello') },
-    ]);
+    expect(await forwarded(end, 1)).toEqual([{ source: client.key, destination: there, packet: Buffer.from('hello') }]);
     await eventually(async () => (await linkRows(harness))[0]?.[1] === 1, 'the packet to be counted');
     expect(await linkRows(harness)).toEqual([[7, 1, 5, 0, 0, 0]]);
     expect(drops(harness)).toEqual({ unknown_dest: 1 });

@@ -28,7 +28,10 @@ function choices(otherwise: CertificateSet['otherwise'], ...certificates: Certif
   // Each certificate is told by the first choice that can only be it.
   const known = certificates.map(({ names, alpn }) => {
     const [name = ''] = names;
-    return contexts.choose(hello({ serverName: isIP(name) === 0 ? name : '', alpn: alpn ? [alpn] : [] }), name);
+    return contexts.choose(
+      hello({ serverName: isIP(name) === 0 ? name.toLowerCase() : '', alpn: alpn ? [alpn] : [] }),
+      name,
+    );
   });
   return (changes: Partial<ClientHello>, localAddress = '127.0.0.1') => {
     const choice = contexts.choose(hello(changes), localAddress);
@@ -52,7 +55,12 @@ describe('the certificate for a server name', () => {
   });
 
   it('a client without a name gets the certificate of the address that it has come to', () => {
-    const choose = choices('refuse', certificate(['192.0.2.1']), certificate(['2001:DB8:0::1']), certificate(['a.test']));
+    const choose = choices(
+      'refuse',
+      certificate(['192.0.2.1']),
+      certificate(['2001:DB8:0::1']),
+      certificate(['a.test']),
+    );
     expect(choose({}, '192.0.2.1')).toBe(0);
     expect(choose({}, '::ffff:192.0.2.1')).toBe(0);
     expect(choose({}, '2001:db8::1')).toBe(1);
@@ -74,16 +82,24 @@ describe('a name without a certificate', () => {
     ['refuse', 'refuse', 'refuse'],
     ['ask', 'ask', 'ask'],
     ['challenge', 'refuse', 'ask'],
-  ] as const)('a name without a certificate, where that means %s, gets %s, and an authority gets %s', (otherwise, client, authority) => {
-    // The first certificate is for authorities alone.
-    const choose = choices(otherwise, certificate(['b.test'], ACME), certificate(['a.test']), certificate(['c.test']));
-    expect(choose({ serverName: 'none.test' })).toBe(client);
-    expect(choose({})).toBe(client);
-    expect(choose({ serverName: 'none.test', alpn: [ACME] })).toBe(authority);
-    // Who offers other protocols too is no authority.
-    expect(choose({ serverName: 'none.test', alpn: [ACME, 'h2'] })).toBe(client);
-    expect(choose({ serverName: 'none.test', alpn: ['h2'] })).toBe(client);
-  });
+  ] as const)(
+    'a name without a certificate, where that means %s, gets %s, and an authority gets %s',
+    (otherwise, client, authority) => {
+      // The first certificate is for authorities alone.
+      const choose = choices(
+        otherwise,
+        certificate(['b.test'], ACME),
+        certificate(['a.test']),
+        certificate(['c.test']),
+      );
+      expect(choose({ serverName: 'none.test' })).toBe(client);
+      expect(choose({})).toBe(client);
+      expect(choose({ serverName: 'none.test', alpn: [ACME] })).toBe(authority);
+      // Who offers other protocols too is no authority.
+      expect(choose({ serverName: 'none.test', alpn: [ACME, 'h2'] })).toBe(client);
+      expect(choose({ serverName: 'none.test', alpn: ['h2'] })).toBe(client);
+    },
+  );
 
   it('a name gets none of no certificates', () => {
     expect(choices('first')({ serverName: 'a.test' })).toBe('refuse');
@@ -109,7 +125,11 @@ describe('a certificate for a protocol', () => {
 });
 
 describe.skipIf(!HAS_OPENSSL)('a certificate that the client can verify', () => {
-  const rsa = () => ({ ...certificate(['a.test', 'rsa.test']), ...parsePair(rsaPair(), []), names: ['rsa.test', 'a.test'] });
+  const rsa = () => ({
+    ...certificate(['a.test', 'rsa.test']),
+    ...parsePair(rsaPair(), []),
+    names: ['rsa.test', 'a.test'],
+  });
 
   it('a client gets the certificate whose signatures it accepts, or the first one', () => {
     const choose = choices('refuse', certificate(['ecdsa.test', 'a.test']), rsa());
