@@ -49,6 +49,21 @@ describe('budgets', () => {
     expect([held(), over()]).toEqual([220, 2]);
   });
 
+  it('a budget takes from as many holders as it has to at a time', () => {
+    let limit = 300;
+    const { give, relieved, held } = rig(0, { limit: () => limit });
+    for (const [holder, amount] of [
+      ['small', 20],
+      ['large', 100],
+      ['larger', 150],
+    ] as const)
+      give(holder, amount);
+    limit = 40;
+    give('small', 20);
+    expect(relieved).toEqual(['larger', 'large']);
+    expect(held()).toBe(20);
+  });
+
   it('among holders of similar amounts, a budget takes from the oldest', () => {
     const { give, relieved } = rig(400);
     give('first', 100);

@@ -53,6 +53,19 @@ describe('a queue of several sources', () => {
     }
   });
 
+  it('takes from the source with the older packet if several have as much', () => {
+    const queue = new PacketQueue();
+    queue.push(packet(1, 1, 1400, 0), 8);
+    queue.push(packet(2, 2, 1400, 0), 8);
+    expect(queue.evict()?.payload).toBe(1);
+    // The source that was there first has the later packet now.
+    queue.push(packet(3, 1, 1400, 0), 8);
+    expect(queue.evict()?.payload).toBe(2);
+    queue.push(packet(4, 3, 1400, 0), 8);
+    queue.push(packet(5, 3, 10, 0), 8);
+    expect(queue.evict()?.payload).toBe(4);
+  });
+
   it('remembers a bounded number of sources without packets', () => {
     const queue = new PacketQueue();
     const flows = () => (queue as unknown as { flows: Map<unknown, unknown> }).flows.size;

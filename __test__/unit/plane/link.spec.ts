@@ -19,6 +19,7 @@ import { OtherRelay } from '../../helpers/other-relay.js';
 import { PlaneHarness } from '../../helpers/plane-harness.js';
 import { MESH_KEY, ownCertificate, type PolicyChanges } from '../../helpers/relay.js';
 import { eventually } from '../../helpers/wait.js';
+import { contextWith, settled } from './context.js';
 
 const LANE = laneNamed('js');
 const SWITCHING = Buffer.from('HTTP/1.1 101 Switching Protocols\r\n\r\n');
@@ -133,6 +134,14 @@ describe('a link that logs in', () => {
     const harness = await PlaneHarness.open(LANE);
     harness.plane.dial(7, targetAt(await freePort(), {}));
     expect(await endOf(harness)).toBe('connection refused');
+  });
+
+  it('a dial that cannot begin is told as a link that has ended, and as a fault', async () => {
+    const { context, log } = contextWith();
+    context.links.dial(7, targetAt(70_000, {}), context);
+    await settled();
+    expect(log).toEqual([expect.stringMatching(/^fault ERR_INTERNAL a dial: /), 'linkClosed 7 internal error']);
+    expect(context.links.open(7)).toBeUndefined();
   });
 
   it('a link fails if the other relay takes longer for the login than it may', async () => {
