@@ -114,7 +114,7 @@ export class Keeper {
     await this.readFiles();
     await this.recall('finished');
     this.askAt = Date.now();
-    if (this.certificate ? this.next <= Date.now() : this.eager) this.want();
+    if (this.certificate || this.eager) this.want();
     this.arm();
   }
 
