@@ -1,8 +1,9 @@
 /** A connection of the JavaScript plane: what it counts, and its end while data waits for it. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { Wheel } from '../../../src/plane/js/wheel.js';
 import { SNAPSHOT_COLUMNS } from '../../../src/plane/plane.js';
 import { laneNamed } from '../../helpers/lanes.js';
-import { PlaneHarness } from '../../helpers/plane-harness.js';
+import { NO_RIGHTS, PlaneHarness } from '../../helpers/plane-harness.js';
 import { eventually } from '../../helpers/wait.js';
 import { attached } from './attached.js';
 
@@ -84,6 +85,42 @@ describe('the end of a connection', () => {
     await harness.endOf(id);
     far.destroy();
     await eventually(() => harness.plane.counters.read('packets_dropped:write_error:other') === 1, 'the drop');
+  });
+
+  it('a client that sends no more has half a minute for what waits for it, where writes have no deadline', async () => {
+    const harness = await PlaneHarness.open(LANE, {
+      deadlines: { write: 0 },
+      tcp: { userTimeout: 0 },
+      keepAlive: { interval: 20_000, jitter: 0 },
+    });
+    const { client: sender } = await harness.admitted();
+    const { client, id, near, far } = await attached(harness);
+    far.hold();
+    sender.sendPacket(client.key, 'lost');
+    expect(await sender.fence()).toEqual([]);
+    near.end();
+    await harness.endOf(id);
+    onTestFinished(() => void vi.restoreAllMocks());
+    let ahead = 29_000;
+    vi.spyOn(Wheel, 'now').mockImplementation(() => performance.now() + ahead);
+    // The deadlines until then have been met.
+    await sender.expect('KeepAlive');
+    expect(far.destroyed).toBe(false);
+    ahead = 30_100;
+    await eventually(() => far.destroyed, 'the end of the stream');
+    expect(harness.plane.counters.read('packets_dropped:write_error:other')).toBe(1);
+  });
+
+  it('what a client sends before its admission counts, even if it sends no more then', async () => {
+    const harness = await PlaneHarness.open(LANE);
+    const { client: receiver } = await harness.admitted();
+    const { client, login } = await harness.loggingIn();
+    client.sendPacket(receiver.key, 'ahead');
+    client.wire.end();
+    for (const _ of [1, 2, 3]) expect(await receiver.fence()).toEqual([]);
+    harness.plane.admit(login.id, NO_RIGHTS);
+    expect(await receiver.expectPacket('ahead')).toBe(client.key);
+    expect(await harness.endOf(login.id)).toBe('disconnected');
   });
 
   it('a client for which nothing waits is gone at once', async () => {

@@ -136,7 +136,7 @@ export class Connection implements Client, Holder, EgressOwner, Timed {
     this.egress.frames(greeting);
     // The greeting leaves before bytes are read that could end the connection.
     this.egress.flush();
-    if (leftover.length > 0) this.onData(leftover);
+    this.onData(leftover);
     // The connection reads on while it waits for admission, too.
     if (this.phase !== 'closed' && !this.isAhead) this.stream.resume();
     // The stream may have ended while it belonged to the HTTP server.
