@@ -53,14 +53,20 @@ export class End extends Duplex {
   }
 }
 
-/** A client that the plane has admitted over a stream, and the plane's end of that. */
-export async function attached(harness: PlaneHarness, options: AttachOptions = {}) {
+/** A client that waits for its admission over a stream, and the plane's end of that. */
+export async function attaching(harness: PlaneHarness, options: AttachOptions = {}) {
   const [near, far] = [new End(), new End()];
   near.other = far;
   far.other = near;
   const id = await harness.plane.attach(far, { address: '192.0.2.1', port: 5 }, options);
   const client = DerpClient.over(near, { keys: harness.keys, target: () => ({ host: '', port: 0 }) });
   await eventually(() => harness.logins.some((login) => login.id === id), 'a login');
+  return { client, id, near, far };
+}
+
+/** The client once the plane has admitted it. */
+export async function attached(harness: PlaneHarness, options: AttachOptions = {}) {
+  const { client, id, ...ends } = await attaching(harness, options);
   harness.plane.admit(id, NO_RIGHTS);
-  return { client: await client, id, near, far };
+  return { client: await client, id, ...ends };
 }

@@ -2,10 +2,12 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Wheel } from '../../../src/plane/js/wheel.js';
 import { SNAPSHOT_COLUMNS } from '../../../src/plane/plane.js';
+import { sendPacketFrame } from '../../../src/protocol/frame.js';
 import { laneNamed } from '../../helpers/lanes.js';
 import { NO_RIGHTS, PlaneHarness } from '../../helpers/plane-harness.js';
 import { eventually } from '../../helpers/wait.js';
-import { attached } from './attached.js';
+import { attached, attaching } from './attached.js';
+import { settled } from './context.js';
 
 const LANE = laneNamed('js');
 /** No deadline in the way of a test. */
@@ -51,6 +53,25 @@ describe('what a connection counts', () => {
       return Number.isNaN(value) ? undefined : { value };
     }, 'a round trip');
     expect(roundTrip.value).toBeGreaterThanOrEqual(0);
+  });
+});
+
+describe('a client that waits for its admission', () => {
+  it('a client that waits for its admission is read up to a bound, and on after the admission', async () => {
+    const harness = await PlaneHarness.open(LANE, { limits: { leftoverBytes: 4096 } });
+    const { client: receiver } = await harness.admitted();
+    const { client, id, near, far } = await attaching(harness);
+    const frame = sendPacketFrame(receiver.key, Buffer.alloc(2000));
+    near.write(Buffer.concat([frame, frame]));
+    await settled();
+    expect(far.isPaused()).toBe(false);
+    near.write(frame);
+    await settled();
+    expect(far.isPaused()).toBe(true);
+    harness.plane.admit(id, NO_RIGHTS);
+    await client;
+    for (let count = 0; count < 3; count++) await receiver.expect('RecvPacket');
+    expect(far.isPaused()).toBe(false);
   });
 });
 
