@@ -63,6 +63,32 @@ describe('an egress that is left', () => {
   });
 });
 
+describe('the window of an egress', () => {
+  it.each([
+    ['takes what is in the stream', 0, [WINDOW / 2, 2 * WINDOW]],
+    ['does not take it', 1, [0, WINDOW / 4]],
+  ] as const)(
+    'the window over a narrow link is as wide as the system lets it be, which %s: %d bytes are pending',
+    async (_what, pending, bounds) => {
+      const clock = { now: 1000 };
+      vi.spyOn(Wheel, 'now').mockImplementation(() => clock.now);
+      const { egress, stream, context } = rig({ queueDepth: 1000 });
+      Object.assign(stream, { _handle: { writeQueueSize: pending } });
+      let most = 0;
+      for (let step = 0; step < 200; step++) {
+        clock.now += 10;
+        context.wheel.time = clock.now;
+        for (let number = 0; number < (step === 0 ? 60 : 1); number++) egress.packet(packet(number, 1400));
+        stream.take(1);
+        await settled();
+        if (step > 100) most = Math.max(most, stream.writableLength);
+      }
+      expect(most).toBeGreaterThan(bounds[0]);
+      expect(most).toBeLessThan(bounds[1]);
+    },
+  );
+});
+
 describe('the age of packets', () => {
   it('packets that stand for too long are dropped for their age, and the snapshot says so', async () => {
     const clock = { now: 1000 };
