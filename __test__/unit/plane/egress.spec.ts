@@ -141,6 +141,8 @@ describe('control frames', () => {
     const { egress, owner } = await stuck({ limits: { controlBytes: 100 } });
     egress.frames(Buffer.alloc(60, encodeFrame(FrameType.Health, Buffer.alloc(0))));
     expect(owner.calls).toEqual([]);
+    egress.frames(Buffer.alloc(40, encodeFrame(FrameType.Health, Buffer.alloc(0))));
+    expect(owner.calls).toEqual([]);
     egress.frames(Buffer.alloc(41));
     expect(owner.calls).toEqual(['overflow']);
   });
