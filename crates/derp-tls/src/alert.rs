@@ -146,3 +146,52 @@ impl fmt::Display for Violation {
 }
 
 impl std::error::Error for Violation {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use rustls::AlertDescription;
+
+    use super::*;
+
+    /// What rustls calls `UnknownCA` is `unknown_ca` in the registry.
+    fn registered(name: &str) -> String {
+        let mut registered = String::new();
+        let mut before = 'A';
+        for letter in name.chars() {
+            if letter.is_uppercase() && before.is_lowercase() {
+                registered.push('_');
+            }
+            registered.push(letter.to_ascii_lowercase());
+            before = letter;
+        }
+        registered.replace("unrecognised", "unrecognized")
+    }
+
+    #[test]
+    fn alerts_have_their_names_in_the_registry_or_their_numbers() {
+        let mut named = 0;
+        for code in 0..=255 {
+            let name = Alert(code).to_string();
+            if name != format!("alert {code}") {
+                named += 1;
+                assert_eq!(name, registered(AlertDescription::from(code).as_str().unwrap()));
+            }
+            assert_eq!(format!("{:?}", Alert(code)), name);
+        }
+        assert_eq!(named, 26);
+    }
+
+    #[test]
+    fn a_violation_is_a_text_for_logs() {
+        use Violation::*;
+        let all = [
+            BadRecord, Oversize, RecordVersion, RecordType, NoContentType, BadAlert, Handshake, KeyUpdateForm,
+            KeyUpdateValue, Ticket, Idling, Renegotiation, Internal,
+        ];
+        let texts: HashSet<String> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), all.len());
+        assert!(texts.contains("a record does not open"));
+    }
+}

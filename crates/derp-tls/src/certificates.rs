@@ -246,8 +246,9 @@ impl SupportedKxGroup for Of12 {
         self.0.start_and_complete(peer)
     }
 
+    /// None of `GROUPS` is one of finite fields.
     fn ffdhe_group(&self) -> Option<FfdheGroup<'static>> {
-        self.0.ffdhe_group()
+        None
     }
 
     fn name(&self) -> NamedGroup {

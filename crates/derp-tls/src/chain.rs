@@ -230,7 +230,7 @@ fn is_for(names: &[String], meant: &ServerName<'_>) -> bool {
 fn covers(pattern: &str, host: &str) -> bool {
     let bare = host.strip_suffix('.').unwrap_or(host);
     let labels: Vec<&str> = pattern.split('.').collect();
-    let is_wild = labels.len() > 1 && labels[0] == "*";
+    let is_wild = labels[0] == "*";
     if !labels[usize::from(is_wild)..].iter().all(|label| is_label(label)) || !bare.split('.').all(is_label) {
         return pattern.eq_ignore_ascii_case(host);
     }
@@ -259,6 +259,9 @@ mod tests {
             ("*.internal", "relay.internal."),
             ("*.lan", "a_b-c.lan"),
             ("localhost", "localhost"),
+            // What is no host name covers itself.
+            ("relay.internal.", "relay.internal."),
+            ("-a.internal", "-a.internal"),
         ] {
             assert!(covers(pattern, host), "{pattern} {host}");
         }
@@ -272,6 +275,8 @@ mod tests {
             ("relay.internal.", "relay.internal"),
             ("relay", "relay.internal"),
             ("", "relay"),
+            ("*.internal", "-a.internal"),
+            ("*.internal", "a*.internal"),
         ] {
             assert!(!covers(pattern, host), "{pattern} {host}");
         }

@@ -275,8 +275,12 @@ fn an_idle_connection_holds_what_the_crate_says() {
     let (mut sender, mut receiver) = pair(Version::Tls13, Cipher::Aes256Gcm);
     for _ in 0..3 {
         assert_eq!(open(&mut receiver, &data(&mut sender, b"x")), (b"x".to_vec(), None));
+        assert!(sender.is_warm());
         sender.quiet();
         receiver.quiet();
+        assert!(!sender.is_warm());
+        // It was used since it was asked last, so that this lets go of nothing.
+        assert!(!receiver.cool());
     }
 }
 
@@ -290,4 +294,28 @@ fn a_cipher_is_let_go_of_when_nothing_has_used_it_between_two_looks() {
     }
     assert_eq!((sender.cool(), receiver.cool(), sender.is_warm()), (false, false, false));
     assert_eq!(open(&mut receiver, &data(&mut sender, b"x")), (b"x".to_vec(), None));
+}
+
+#[test]
+fn a_client_skips_tickets_in_any_records_but_nothing_may_come_within_one() {
+    let ticket = [&[4, 0, 0, 9][..], &[7; 9]].concat();
+    let client = || {
+        let (sender, _) = pair(Version::Tls13, Cipher::Aes128Gcm);
+        (sender, Receiver::new(keys(Version::Tls13, Cipher::Aes128Gcm), true))
+    };
+    for cut in 1..ticket.len() {
+        let (head, tail) = ticket.split_at(cut);
+        let (mut sender, mut receiver) = client();
+        let mut part = |message: &[u8]| record(&mut sender, content::HANDSHAKE, message);
+        let bytes = [part(head), part(&[tail, &ticket].concat()), part(&ticket)].concat();
+        assert_eq!(open(&mut receiver, &bytes), (vec![], None), "{cut}");
+        assert_eq!(open(&mut receiver, &data(&mut sender, b"data")), (b"data".to_vec(), None), "{cut}");
+
+        for within in [content::APPLICATION_DATA, content::ALERT] {
+            let (mut sender, mut receiver) = client();
+            let bytes = [record(&mut sender, content::HANDSHAKE, head), record(&mut sender, within, &[1, 0])].concat();
+            let end = Some(End::Violation(Violation::Handshake));
+            assert_eq!(open(&mut receiver, &bytes), (vec![], end), "{cut}");
+        }
+    }
 }

@@ -53,3 +53,34 @@ impl fmt::Debug for HandshakeKeyLog {
         f.write_str("HandshakeKeyLog(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OTHERS: [&str; 3] = ["CLIENT_HANDSHAKE_TRAFFIC_SECRET", "EXPORTER_SECRET", "CLIENT_RANDOM"];
+
+    #[test]
+    fn the_two_traffic_secrets_are_taken_once_and_no_others() {
+        let log = HandshakeKeyLog::default();
+        for label in OTHERS {
+            assert!(!log.will_log(label), "{label}");
+            log.log(label, &[], &[3; 32]);
+        }
+        assert!(log.will_log(CLIENT) && log.will_log(SERVER));
+        log.log(CLIENT, &[], &[1; 32]);
+        assert!(log.take().is_none(), "one of them is not enough");
+        log.log(CLIENT, &[], &[1; 32]);
+        log.log(SERVER, &[], &[2; 48]);
+        let (client, server) = log.take().unwrap();
+        assert_eq!((&client[..], &server[..]), (&[1; 32][..], &[2; 48][..]));
+        assert!(log.take().is_none());
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let log = HandshakeKeyLog::default();
+        log.log(CLIENT, &[], &[1; 32]);
+        assert_eq!(format!("{log:?}"), "HandshakeKeyLog(..)");
+    }
+}

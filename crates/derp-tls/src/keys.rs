@@ -312,6 +312,20 @@ mod tests {
         assert!(Keys::new(&keys(), None).is_some());
     }
 
+    /// RFC 8448, 3: as rustls would give them out with the traffic secret.
+    #[test]
+    fn a_key_and_an_iv_have_to_follow_from_the_secret_both() {
+        let secret = hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5");
+        let (key, iv) = Keys::tls13(Cipher::Aes128Gcm, &secret, 0).unwrap().key_and_iv().unwrap();
+        let made = |key: [u8; 32], iv: [u8; 12]| {
+            let (key, iv) = (key.into(), iv.into());
+            Keys::new(&(5, ConnectionTrafficSecrets::Aes128Gcm { key, iv }), Some(&secret))
+        };
+        assert_eq!(made(*key, iv).unwrap().sequence(), 5);
+        assert!(made([1; 32], iv).is_none());
+        assert!(made(*key, [1; 12]).is_none());
+    }
+
     #[test]
     fn debug_shows_no_secret() {
         let keys = Keys::tls12(Cipher::Aes128Gcm, &[0xab; 16], &[0xcd; 12], 7);

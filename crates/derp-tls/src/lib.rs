@@ -25,6 +25,8 @@
 pub mod alert;
 pub mod certificates;
 mod chain;
+#[cfg(test)]
+mod chain_tests;
 pub mod client;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_records;

@@ -31,18 +31,18 @@ fn key(subject: &[u8]) -> Option<[u8; 32]> {
     let mut key = [0; 32];
     for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
         let [high, low] = [pair[0], pair[1]].map(|digit| char::from(digit).to_digit(16));
-        *byte = (high? << 4 | low?) as u8;
+        *byte = (16 * high? + low?) as u8;
     }
     Some(key)
 }
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ED25519, SerialNumber};
+    use rcgen::{CertificateParams, DnType, DnValue, KeyPair, PKCS_ED25519, SerialNumber};
 
     use super::*;
 
-    fn certificate(name: &str, serial: &[u8]) -> Vec<u8> {
+    fn certificate(name: impl Into<DnValue>, serial: &[u8]) -> Vec<u8> {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -58,6 +58,9 @@ mod tests {
         let meta = certificate(&name, &[2]);
         assert_eq!(relay_key(&[&other, &meta]), Some(([10; 32], 2)));
         assert_eq!(relay_key(&[&other]), None);
+        let (text, digits) = ("0123456789abcdef", [0x01_u8, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
+        let every_digit = certificate(&format!("derpkey{}", text.repeat(4)), &[127]);
+        assert_eq!(relay_key(&[&every_digit]).unwrap(), (digits.repeat(4).try_into().unwrap(), 127));
         assert_eq!(relay_key(&[&b"nonsense"[..], &meta]), Some(([10; 32], 2)));
         for (name, serial) in [
             (&name[..70], &[2][..]),
@@ -66,9 +69,13 @@ mod tests {
             (&format!("derpkey{}", "00".repeat(32)), &[2]),
             (&name.replace("derpkey", "derpkez"), &[2]),
             (&name, &[1, 2]),
+            (&name, &[0]),
         ] {
             assert_eq!(relay_key(&[certificate(name, serial)]), None, "{name} {serial:?}");
         }
+        // A text of another kind, as other software may make them.
+        let ia5 = DnValue::Ia5String(name.as_str().try_into().unwrap());
+        assert_eq!(relay_key(&[certificate(ia5, &[2])]), None);
         for cut in 0..meta.len() {
             assert_eq!(relay_key(&[&meta[..cut]]), None);
         }

@@ -40,7 +40,7 @@ pub enum SealError {
 
 impl Sender {
     /// The most bytes that [`Sender::alert`] writes.
-    pub const ALERT_ROOM: usize = HEADER_LENGTH + EXPLICIT_NONCE_LENGTH + 2 + 1 + TAG_LENGTH;
+    pub const ALERT_ROOM: usize = HEADER_LENGTH + EXPLICIT_NONCE_LENGTH + 2 + TAG_LENGTH;
 
     pub(crate) fn new(keys: Keys) -> Self {
         Self { keys, limit: RECORD_LIMIT, key_update_owed: false, closed: false }
@@ -49,12 +49,12 @@ impl Sender {
     /// The most bytes that sealing so many bytes of plaintext writes, with what is owed to the peer.
     pub fn room_for(&self, plaintext: usize) -> usize {
         let records = plaintext.div_ceil(MAX_PLAINTEXT);
+        let around = HEADER_LENGTH + self.overhead();
+        let sealed = plaintext + records * around;
         match self.keys.version() {
-            Version::Tls12 => plaintext + records * (HEADER_LENGTH + self.overhead()),
-            Version::Tls13 => {
-                let update = HEADER_LENGTH + KEY_UPDATE.len() + self.overhead();
-                plaintext + records * (HEADER_LENGTH + self.overhead()) + (records + 1) * update
-            }
+            Version::Tls12 => sealed,
+            // At most one goes before each record, or one alone.
+            Version::Tls13 => sealed + records.max(1) * (KEY_UPDATE.len() + around),
         }
     }
 
@@ -256,5 +256,46 @@ impl<'a, P: Deref<Target = [u8]>> Scattered<'a, P> {
                 (self.pieces, self.offset) = (&self.pieces[1..], 0);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Cipher;
+
+    fn senders() -> impl Iterator<Item = Sender> {
+        let ciphers = [Cipher::Aes128Gcm, Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305];
+        ciphers.into_iter().flat_map(|cipher| {
+            let secret = &[9; 48][..cipher.secret_length()];
+            [
+                Keys::tls12(cipher, &[7; 32][..cipher.key_length()], &[8; 12], 1),
+                Keys::tls13(cipher, secret, 0).unwrap(),
+            ]
+            .map(Sender::new)
+        })
+    }
+
+    #[test]
+    fn the_room_for_plaintext_is_what_the_worst_moment_takes() {
+        for mut sender in senders() {
+            let version = sender.keys.version();
+            for length in [0, 1, MAX_PLAINTEXT, MAX_PLAINTEXT + 1, 3 * MAX_PLAINTEXT - 1, 3 * MAX_PLAINTEXT] {
+                // New keys before each record.
+                if version == Version::Tls13 {
+                    sender.limit_records(2);
+                    sender.owe_key_update();
+                }
+                let room = sender.room_for(length);
+                let mut out = vec![0; room];
+                assert_eq!(sender.seal(&[&vec![1; length][..]], &mut out), Ok(room), "{version:?} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_room_for_an_alert_is_what_the_longest_takes() {
+        let most = senders().map(|mut sender| sender.alert(Alert::CLOSE_NOTIFY, &mut [0; 99])).max();
+        assert_eq!(most, Some(Sender::ALERT_ROOM));
     }
 }

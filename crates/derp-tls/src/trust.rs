@@ -1,7 +1,6 @@
 //! Whether a server is the one that a client means, by Go's rules, which derper follows: see [`crate::chain`]. webpki has the
 //! last word where an authority has name constraints. It is not asked first: to it everything that is trusted may sign, also
 //! the certificate of a server, with whose key one relay could then pass for any other.
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -17,6 +16,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::chain::{Rules, Untrusted, check, may_vouch};
 
 /// Checks servers' certificates for clients.
+#[derive(Debug)]
 pub(crate) struct Trust {
     /// Absent where nothing that is trusted may sign others.
     webpki: Option<Arc<WebPkiServerVerifier>>,
@@ -90,12 +90,6 @@ impl ServerCertVerifier for Trust {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
-    }
-}
-
-impl fmt::Debug for Trust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Trust(..)")
     }
 }
 

@@ -187,6 +187,7 @@ fn a_refused_name_is_told_so() {
     assert_eq!(out, [&b"before"[..], &[21, 3, 3, 0, 2, 2, Alert::UNRECOGNIZED_NAME.0]].concat());
     assert_eq!(peer.input(&out[6..]), Err(rustls::Error::AlertReceived(AlertDescription::UnrecognisedName)));
     assert_eq!(handshake.certify(&set, LOCAL, &mut out), Err(HandshakeError::Internal), "once is enough");
+    assert_eq!(handshake.server_name(), NAME, "for logs");
 }
 
 #[test]
@@ -203,6 +204,7 @@ fn a_handshake_waits_for_a_certificate_and_goes_on_with_it() {
         let Progress { used, next } = handshake.read(b"whatever", &mut out).unwrap();
         assert!(used == 0 && matches!(next, Next::Certify) && out.is_empty());
         assert_eq!(format!("{handshake:?}"), "Handshake(Uncertified)");
+        assert_eq!(handshake.server_name(), "derp.test");
     }
     let found = CertificateSet::new(vec![certificate(&ECDSA, &["derp.test"])], Otherwise::Ask).unwrap();
     assert_eq!(handshake.certify(&found, LOCAL, &mut out), Ok(Certified::Yes));
@@ -213,6 +215,7 @@ fn a_handshake_waits_for_a_certificate_and_goes_on_with_it() {
 
     // Without a name.
     let mut handshake = asking(&mut Peer::client_of("127.0.0.1", client(&[])));
+    assert_eq!(handshake.server_name(), "");
     let need = Need { server_name: String::new(), alpn: vec![] };
     assert_eq!(handshake.certify(&none, Ipv6Addr::LOCALHOST.into(), &mut out), Ok(Certified::Needed(need)));
 }
@@ -257,6 +260,9 @@ fn what_is_no_certificate_or_no_key_is_told_apart() {
     let other = common::certificate(&RSA, &[]);
     let mismatch = new(&|certificate| certificate.private_key.clone_from(&other.private_key));
     assert_eq!(mismatch, Err(CertificateError::Mismatch));
+    for (error, word) in [(CertificateError::Chain, "chain"), (CertificateError::Key, "kind"), (CertificateError::Mismatch, "belong")] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
 
     assert_eq!(ClientSettings::new(&["no PEM", ""]).map(|_| ()), Err(CertificateError::Chain));
     let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -291,6 +297,7 @@ fn debug_shows_no_secret() {
     let secret = &key.secret_der()[36..68];
     assert_hidden(secret, &format!("{:?} {:#?}", certificate(&ECDSA, &[NAME]), certificate(&ECDSA, &[NAME])));
     assert_hidden(secret, &format!("{:?}", one_certificate(&ECDSA)));
+    assert!(format!("{:?}", certificate(&ECDSA, &[NAME])).contains(NAME));
     for suite in SUITES {
         let logged = Arc::new(Logged::default());
         let mut config = suite.client_config();

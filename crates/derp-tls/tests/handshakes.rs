@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use common::{AUTHORITY, ECDSA, LOCAL, NAME, Peer, SUITES, advance, connect_client, connect_server, one_certificate};
 use common::{open, seal, server_config_of};
-use derp_tls::{CertificateSet, Certified, ClientSettings, Established, Handshake, HandshakeError, Next, Otherwise};
+use derp_tls::{
+    Alert, CertificateSet, Certified, ClientFault, ClientSettings, Established, Handshake, HandshakeError, Next,
+    Otherwise,
+};
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::pki_types::CertificateDer;
@@ -151,6 +154,23 @@ fn hellos_are_bounded() {
 }
 
 #[test]
+fn a_handshake_has_as_many_bytes_as_it_may_and_no_more() {
+    let without_share = |padding| {
+        let padding = vec![0; padding];
+        message(1, &hello([3, 3], &[0x1301], &[(43, &[2, 3, 4]), (51, &[0, 0]), (21, &padding)]), 16_000)
+    };
+    let (first, set) = (without_share(40_000), one_certificate(&ECDSA));
+    for (length, is_too_long) in [(1 << 16, false), ((1 << 16) + 1, true)] {
+        let second = without_share(length - first.len() - without_share(20_000).len() + 20_000);
+        assert_eq!(first.len() + second.len(), length);
+        let (mut handshake, mut out) = (Handshake::server(), Vec::new());
+        assert!(advance(&mut handshake, &first, &set, &mut out).unwrap().0.is_none());
+        let error = advance(&mut handshake, &second, &set, &mut out).map(|_| ()).unwrap_err();
+        assert_eq!(error == HandshakeError::TooLong, is_too_long, "{error}");
+    }
+}
+
+#[test]
 fn clients_without_anything_in_common_are_told_so() {
     for (body, alert) in [
         // RSA key exchange with CBC; TLS 1.1; a name that can be none; a list of no names.
@@ -209,6 +229,7 @@ fn a_client_that_goes_away_within_a_handshake_is_no_connection() {
     let bytes = [compatible, &[21, 3, 3, 0, 2, 1, 0]].concat();
     let error = advance(&mut handshake, &bytes, &one_certificate(&ECDSA), &mut Vec::new()).map(|_| ()).unwrap_err();
     assert!(matches!(error, HandshakeError::Tls(_)), "{error:?}");
+    assert_eq!(error.client_fault(), ClientFault::HungUp);
 }
 
 #[test]
@@ -229,6 +250,7 @@ fn a_client_that_trusts_nobody_here_says_so() {
     peer.input(&out).unwrap_err();
     let error = advance(&mut handshake, &peer.output(), &set, &mut Vec::new()).map(|_| ()).unwrap_err();
     assert_eq!(error, HandshakeError::Tls(rustls::Error::AlertReceived(AlertDescription::UnknownCA)));
+    assert_eq!(error.client_fault(), ClientFault::Alert(Alert(48)));
 }
 
 /// How a client of ours fails with this server, and what the server hears of it.

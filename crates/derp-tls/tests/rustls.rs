@@ -63,3 +63,19 @@ fn keys_are_updated_by_either_side_and_a_request_is_answered_first() {
         }
     }
 }
+
+#[test]
+fn requests_for_new_keys_that_come_at_once_are_one() {
+    for count in 1..4 {
+        let mut peer = Peer::client(SUITES[0].client_config());
+        let (mut established, rest) = connect_server(&mut peer, &one_certificate(SUITES[0].pem()), usize::MAX, b"");
+        let mut buffer = rest;
+        for _ in 0..count {
+            peer.0.refresh_traffic_keys().unwrap();
+            buffer.extend(peer.write(b"data"));
+        }
+        let opened = established.receiver.open(&mut buffer, 0);
+        assert!(opened.key_update_requested, "{count}");
+        assert_eq!(buffer[opened.plaintext], *b"data".repeat(count));
+    }
+}

@@ -52,6 +52,12 @@ impl Authority {
         let params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
         Pem { chain: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
     }
+
+    /// A certificate with anything in it, and its key.
+    pub fn signed(&self, params: &CertificateParams) -> (CertificateDer<'static>, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().der().clone(), key)
+    }
 }
 
 /// A certificate like a relay's meta certificate: Ed25519, self-signed, with a common name of 71 characters.
