@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { fail, root, run } from '../ensure.mjs';
 import { follow } from './follow.mjs';
 import { brief, named } from './mutants.mjs';
-import { textOf } from './sources.mjs';
+import { sourcesOf, textOf } from './sources.mjs';
 
 const VERSION = '27.1.0';
 
@@ -20,7 +20,9 @@ export function listRust(part, cache) {
   const { status, stdout, stderr } = spawnSync(tool(cache), args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 });
   if (status !== 0) fail(`cargo mutants --list failed: ${stderr}`);
   const lines = new Map();
-  const found = JSON.parse(stdout).map(({ name, file, span }) => {
+  const sources = sourcesOf(part);
+  const all = JSON.parse(stdout).filter(({ file }) => sources.includes(file));
+  const found = all.map(({ name, file, span }) => {
     if (!lines.has(file)) lines.set(file, textOf(file).split('\n'));
     const number = span.start.line;
     const change = brief(name.replace(/^\S+:\d+:\d+: /, ''));
