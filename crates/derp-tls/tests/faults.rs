@@ -1,7 +1,7 @@
 //! What a server says of clients whose handshakes fail: metrics and logs tell these faults apart.
 mod common;
 
-use common::{ECDSA, NAME, Peer, SUITES, advance, certificate, one_certificate};
+use common::{ECDSA, Peer, SUITES, advance, certificate, one_certificate};
 use derp_tls::{CertificateSet, ClientFault, Handshake, Otherwise};
 
 fn fault(client: &[u8], set: &CertificateSet) -> ClientFault {
@@ -13,7 +13,7 @@ fn fault(client: &[u8], set: &CertificateSet) -> ClientFault {
 fn a_client_asks_for_what_the_server_does_not_have() {
     let set = one_certificate(&ECDSA);
     let elsewhere = CertificateSet::new(vec![certificate(&ECDSA, &["a.test"])], Otherwise::Refuse).unwrap();
-    assert_eq!(fault(&Peer::client_of(NAME, SUITES[0].client_config()).output(), &elsewhere), ClientFault::Name);
+    assert_eq!(fault(&Peer::client(SUITES[0].client_config()).output(), &elsewhere), ClientFault::Name);
     for suite in [SUITES[0], SUITES[3]] {
         let mut config = suite.client_config();
         config.alpn_protocols = vec![b"h2".to_vec()];
