@@ -187,8 +187,19 @@ mod tests {
     fn a_violation_is_a_text_for_logs() {
         use Violation::*;
         let all = [
-            BadRecord, Oversize, RecordVersion, RecordType, NoContentType, BadAlert, Handshake, KeyUpdateForm,
-            KeyUpdateValue, Ticket, Idling, Renegotiation, Internal,
+            BadRecord,
+            Oversize,
+            RecordVersion,
+            RecordType,
+            NoContentType,
+            BadAlert,
+            Handshake,
+            KeyUpdateForm,
+            KeyUpdateValue,
+            Ticket,
+            Idling,
+            Renegotiation,
+            Internal,
         ];
         let texts: HashSet<String> = all.iter().map(ToString::to_string).collect();
         assert_eq!(texts.len(), all.len());

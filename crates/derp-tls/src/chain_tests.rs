@@ -177,7 +177,8 @@ fn an_authority_is_for_servers_and_in_time() {
 
 #[test]
 fn an_authority_says_how_many_others_may_follow_it() {
-    let bounded = |name: &str, most| with(authority(name), |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(most)));
+    let bounded =
+        |name: &str, most| with(authority(name), |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(most)));
     for (most, followers) in [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)] {
         let top = root(bounded("top", most));
         let mut between: Vec<Authority> = Vec::new();

@@ -268,11 +268,8 @@ mod tests {
         let ciphers = [Cipher::Aes128Gcm, Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305];
         ciphers.into_iter().flat_map(|cipher| {
             let secret = &[9; 48][..cipher.secret_length()];
-            [
-                Keys::tls12(cipher, &[7; 32][..cipher.key_length()], &[8; 12], 1),
-                Keys::tls13(cipher, secret, 0).unwrap(),
-            ]
-            .map(Sender::new)
+            [Keys::tls12(cipher, &[7; 32][..cipher.key_length()], &[8; 12], 1), Keys::tls13(cipher, secret, 0).unwrap()]
+                .map(Sender::new)
         })
     }
 

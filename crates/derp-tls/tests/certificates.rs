@@ -260,7 +260,9 @@ fn what_is_no_certificate_or_no_key_is_told_apart() {
     let other = common::certificate(&RSA, &[]);
     let mismatch = new(&|certificate| certificate.private_key.clone_from(&other.private_key));
     assert_eq!(mismatch, Err(CertificateError::Mismatch));
-    for (error, word) in [(CertificateError::Chain, "chain"), (CertificateError::Key, "kind"), (CertificateError::Mismatch, "belong")] {
+    for (error, word) in
+        [(CertificateError::Chain, "chain"), (CertificateError::Key, "kind"), (CertificateError::Mismatch, "belong")]
+    {
         assert!(error.to_string().contains(word), "{error}");
     }
 
