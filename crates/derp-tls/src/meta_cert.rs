@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(relay_key(&[&other, &meta]), Some(([10; 32], 2)));
         assert_eq!(relay_key(&[&other]), None);
         let (text, digits) = ("0123456789abcdef", [0x01_u8, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
-        let every_digit = certificate(&format!("derpkey{}", text.repeat(4)), &[127]);
+        let every_digit = certificate(format!("derpkey{}", text.repeat(4)), &[127]);
         assert_eq!(relay_key(&[&every_digit]).unwrap(), (digits.repeat(4).try_into().unwrap(), 127));
         assert_eq!(relay_key(&[&b"nonsense"[..], &meta]), Some(([10; 32], 2)));
         for (name, serial) in [
