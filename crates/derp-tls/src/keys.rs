@@ -299,6 +299,13 @@ mod tests {
         assert_eq!(cipher.open(cipher.nonce(sequence), header, body), Ok(51));
         assert_eq!(body[..50], (0..50).collect::<Vec<u8>>());
         assert_eq!(body[50], 23);
+        // And the second one, an alert.
+        keys.advance().unwrap();
+        let mut record = hex("1703030013 c9872760655666b74d7ff1153efd6db6d0b0e3");
+        let (header, body) = record.split_at_mut(5);
+        let (cipher, sequence) = keys.expanded().unwrap();
+        assert_eq!(cipher.open(cipher.nonce(sequence), header, body), Ok(3));
+        assert_eq!(body[..3], [1, 0, 21]);
     }
 
     #[test]
