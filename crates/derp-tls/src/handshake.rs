@@ -18,7 +18,7 @@ use crate::client::ClientSettings;
 use crate::key_log::{HandshakeKeyLog, TrafficSecret};
 use crate::keys::{Keys, Version};
 use crate::receive::Receiver;
-use crate::record::{HEADER_LENGTH, plain_alert};
+use crate::record::{RecordCursor, plain_alert};
 use crate::send::Sender;
 
 /// The most bytes that a client's handshake may have: a ClientHello of any client in use is below 4 KiB.
@@ -456,35 +456,5 @@ fn too_long(out: &mut Vec<u8>) -> HandshakeError {
 fn write(connection: &mut Connection, out: &mut Vec<u8>) {
     while connection.wants_write() {
         connection.write_tls(out).expect("a Vec takes everything");
-    }
-}
-
-/// Where in a record the input stands.
-#[derive(Default)]
-struct RecordCursor {
-    header: [u8; HEADER_LENGTH],
-    have: usize,
-    body: usize,
-}
-
-impl RecordCursor {
-    /// How many bytes of the input belong to the record at hand, or to the one that begins there. 0 only if there are none.
-    fn next(&mut self, input: &[u8]) -> usize {
-        let mut taken = 0;
-        if self.have < HEADER_LENGTH {
-            taken = input.len().min(HEADER_LENGTH - self.have);
-            self.header[self.have..self.have + taken].copy_from_slice(&input[..taken]);
-            self.have += taken;
-            if self.have < HEADER_LENGTH {
-                return taken;
-            }
-            self.body = usize::from(u16::from_be_bytes([self.header[3], self.header[4]]));
-        }
-        let body = self.body.min(input.len() - taken);
-        self.body -= body;
-        if self.body == 0 {
-            self.have = 0;
-        }
-        taken + body
     }
 }

@@ -1,4 +1,4 @@
-//! Record headers, and the figures of the record layer.
+//! Record headers, where records end, and the figures of the record layer.
 use crate::alert::{Alert, Violation};
 use crate::keys::Version;
 
@@ -60,4 +60,76 @@ pub(crate) fn aad_12(sequence: u64, content_type: u8, plaintext: usize) -> [u8; 
     aad[..8].copy_from_slice(&sequence.to_be_bytes());
     aad[8..].copy_from_slice(&header(content_type, plaintext));
     aad
+}
+
+/// Where in a record the input stands.
+#[derive(Default)]
+pub(crate) struct RecordCursor {
+    header: [u8; HEADER_LENGTH],
+    have: usize,
+    body: usize,
+}
+
+impl RecordCursor {
+    /// How many bytes of the input belong to the record at hand, or to the one that begins there. 0 only if there are none.
+    pub(crate) fn next(&mut self, input: &[u8]) -> usize {
+        let mut taken = 0;
+        if self.have < HEADER_LENGTH {
+            taken = input.len().min(HEADER_LENGTH - self.have);
+            self.header[self.have..self.have + taken].copy_from_slice(&input[..taken]);
+            self.have += taken;
+            if self.have < HEADER_LENGTH {
+                return taken;
+            }
+            self.body = usize::from(u16::from_be_bytes([self.header[3], self.header[4]]));
+        }
+        let body = self.body.min(input.len() - taken);
+        self.body -= body;
+        if self.body == 0 {
+            self.have = 0;
+        }
+        taken + body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a stream is taken that comes in these pieces.
+    fn taken(pieces: &[&[u8]]) -> Vec<usize> {
+        let mut cursor = RecordCursor::default();
+        let mut taken = Vec::new();
+        for &piece in pieces {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                taken.push(cursor.next(rest));
+                rest = &rest[*taken.last().unwrap()..];
+            }
+            assert_eq!(cursor.next(rest), 0);
+        }
+        taken
+    }
+
+    #[test]
+    fn records_are_taken_one_by_one_however_they_are_cut() {
+        let (first, empty, last) = ([22, 3, 3, 0, 3, 7, 7, 7], [22, 3, 3, 0, 0], [23, 3, 3, 1, 2]);
+        let stream = [&first[..], &empty, &last, &[7; 258], &first].concat();
+        let ends = [8, 13, 276, 284];
+        assert_eq!(taken(&[&stream]), [8, 5, 263, 8]);
+        for cut in 1..stream.len() {
+            let (head, tail) = stream.split_at(cut);
+            let mut at = 0;
+            let stops = taken(&[head, tail]).into_iter().map(|length| {
+                at += length;
+                at
+            });
+            let mut expected = [&ends[..], &[cut]].concat();
+            expected.sort_unstable();
+            expected.dedup();
+            assert_eq!(stops.collect::<Vec<_>>(), expected, "{cut}");
+        }
+        let single: Vec<&[u8]> = stream.chunks(1).collect();
+        assert_eq!(taken(&single), vec![1; stream.len()]);
+    }
 }
