@@ -2,6 +2,7 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { killer } from '../../packaging/mutation/cargo.mjs';
 import { asEntry, compare, parseListed } from '../../packaging/mutation/listed.mjs';
 import { named, sampled } from '../../packaging/mutation/mutants.mjs';
 import { PARTS } from '../../packaging/mutation/parts.mjs';
@@ -84,6 +85,31 @@ describe('the comparison', () => {
 
   it('the comparison finds entries without a mutant', () => {
     expect(compare(entries, [], () => undefined).removable).toEqual(entries);
+  });
+});
+
+describe('the test that killed a mutant of a crate', () => {
+  const part = { source: 'crates/derp-tls' };
+  const ran = (binary: string, ...lines: string[]) =>
+    [
+      '     Running `/toolchain/bin/rustc --crate-name derp_tls --extern webpki=/target/debug/deps/libwebpki-0a1b.rmeta`',
+      `     Running \`/target/debug/deps/${binary}-7a575cd12588bf04\``,
+      'test keys::tests::debug_shows_no_secret ... ok',
+      ...lines,
+    ].join('\n');
+
+  it.each([
+    ['derp_tls', 'keys::tests::rfc_8448', 'src/keys.rs'],
+    ['derp_tls', 'chain_tests::only_an_authority_may_sign', 'src/chain_tests.rs'],
+    ['handshakes', 'hellos_are_bounded', 'tests/handshakes.rs'],
+    ['interop', 'go::go_is_called', 'tests/interop/go.rs'],
+  ])('the file is known by the binary and the name: %s, %s', (binary, test, file) => {
+    expect(killer(part, ran(binary, `test ${test} ... FAILED`))).toBe(`crates/derp-tls/${file}`);
+  });
+
+  it('no file is known if nothing failed', () => {
+    expect(killer(part, ran('derp_tls'))).toBeUndefined();
+    expect(killer(part, 'error: could not compile `derp-tls`')).toBeUndefined();
   });
 });
 

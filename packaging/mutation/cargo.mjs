@@ -68,7 +68,8 @@ async function tryWith(tests, part, mutants, cache, deadline, onResult) {
         if (!mutant || seen.has(mutant)) continue;
         seen.add(mutant);
         const killed = summary !== 'MissedMutant';
-        onResult(mutant, killed, killed ? killer(part, join(work, 'mutants.out', log_path)) : undefined);
+        const log = () => readFileSync(join(work, 'mutants.out', log_path), 'utf8');
+        onResult(mutant, killed, killed ? killer(part, log()) : undefined);
       }
     },
   });
@@ -84,14 +85,21 @@ function outcomes(file) {
   }
 }
 
-/** The file of the test that failed; undefined if none did, such as for a mutant that does not compile. */
-function killer(part, log) {
+/**
+ * The file of the test that failed, by cargo's output; undefined if none did, such as for a mutant that does not compile.
+ * cargo names the binary and not its source, because cargo-mutants wants all of its output.
+ */
+export function killer({ source }, log) {
+  const library = basename(source).replaceAll('-', '_');
   let program;
-  for (const line of readFileSync(log, 'utf8').split('\n')) {
-    program = /^\s*Running (?:unittests )?(\S+)/.exec(line)?.[1] ?? program;
+  for (const line of log.split('\n')) {
+    program = /^\s*Running `[^` ]*\/deps\/(\w+)-[0-9a-f]+`/.exec(line)?.[1] ?? program;
     const test = /^test (\S+) .*\bFAILED$/.exec(line)?.[1];
     if (test === undefined || program === undefined) continue;
-    return program === 'src/lib.rs' ? `${part.source}/src/${test.split('::')[0]}.rs` : `${part.source}/${program}`;
+    const [module] = test.split('::');
+    if (program === library) return `${source}/src/${module}.rs`;
+    const files = [`${source}/tests/${program}.rs`, `${source}/tests/${program}/${module}.rs`];
+    return files.find((file) => existsSync(join(root, file)));
   }
   return undefined;
 }

@@ -1,0 +1,1 @@
+export function killer(part: { readonly source: string }, log: string): string | undefined;
