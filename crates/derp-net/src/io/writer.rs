@@ -14,10 +14,9 @@ use crate::base::os_hooks::OsHooks;
 
 /// A `writev` takes no more slices than this anywhere we run.
 pub(crate) const SLICES: usize = 64;
-/// Plaintext of one write: what is sealed is sent or the connection ends, whether the socket takes it or not.
-const SEALED_AHEAD: usize = 16 << 10;
-/// The same of a message, whose length is said before it.
-const MESSAGE: usize = 64 << 10;
+/// Bytes of one write that are wrapped: they are sent or the connection ends, whether the socket takes them or not. With a
+/// quarter of that, a call of the system for each record costs as much as the records.
+const WRAPPED_AHEAD: usize = 64 << 10;
 
 thread_local! {
     /// Where records are sealed, one write at a time.
@@ -137,7 +136,7 @@ impl SocketWriter {
             other => return other,
         }
         let joins = self.joins();
-        let most = self.encoder.as_ref().map_or(usize::MAX, |encoder| encoder.most());
+        let most = if self.encoder.is_some() { WRAPPED_AHEAD } else { usize::MAX };
         // Whole parts: a piece of one would go alone, in a segment of its own.
         let enough = if self.enough == 0 { most } else { most.min(self.enough as usize) };
         // The first is for a header.
@@ -252,11 +251,6 @@ impl SocketWriter {
 impl Encoder {
     fn has_tail(&self) -> bool {
         !self.tail.is_empty()
-    }
-
-    /// How much may be written at a time.
-    fn most(&self) -> usize {
-        if self.messages.is_some() { MESSAGE } else { SEALED_AHEAD }
     }
 
     fn flush(&mut self, stream: &TcpStream, joins: Joins) -> Written {
