@@ -27,15 +27,19 @@ export interface DebugSource extends ClientsSource, FleetSource, TapSource {
 }
 
 interface Page {
-  readonly about: string;
   /** Which requests it answers; `near` if absent. */
-  readonly reach?: DebugReach;
+  readonly reach?: Exclude<DebugReach, 'near'>;
   /** `query` is what stands behind the question mark. */
   send(response: ServerResponse, source: DebugSource, query: string): Promise<void>;
 }
 
+/** A page that the index lists, with what it shows. */
+interface ListedPage extends Page {
+  readonly about: string;
+}
+
 /** Pages by their path below `/debug/`. */
-const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
+const PAGES: ReadonlyMap<string, ListedPage> = new Map<string, ListedPage>([
   [
     'vars',
     {
@@ -84,14 +88,14 @@ export function debugPage(path: string): Page | undefined {
 
 /** The profiles, which the index of `/debug/` does not list one by one. */
 const PROFILES: ReadonlyMap<string, Page> = new Map<string, Page>([
-  ['pprof/profile', { about: '', reach: 'own', send: (response, _source, query) => sendCpuProfile(response, query) }],
-  ['pprof/heapsnapshot', { about: '', reach: 'key', send: sendHeapSnapshot }],
+  ['pprof/profile', { reach: 'own', send: (response, _source, query) => sendCpuProfile(response, query) }],
+  ['pprof/heapsnapshot', { reach: 'key', send: sendHeapSnapshot }],
 ]);
 
 /** What the live page asks for: its feed, or a file. */
 function partOfLive(name: string): Page | undefined {
-  if (name === 'events') return { about: '', reach: 'own', send: async (response, { live }) => live.join(response) };
-  return hasLiveFile(name) ? { about: '', send: async (response) => sendLiveFile(response, name) } : undefined;
+  if (name === 'events') return { reach: 'own', send: async (response, { live }) => live.join(response) };
+  return hasLiveFile(name) ? { send: async (response) => sendLiveFile(response, name) } : undefined;
 }
 
 export function debugIndex(response: ServerResponse, source: DebugSource, headers: Readonly<Record<string, string>>) {

@@ -10,7 +10,6 @@ const WHAT = 'the metrics listener';
 
 export class MetricsListener {
   private readonly server: Server;
-  private lastId = 0;
 
   constructor(
     private readonly http: Pick<HttpServer, 'accept'>,
@@ -35,8 +34,8 @@ export class MetricsListener {
       throw error;
     };
     this.barrier.on(server, WHAT, { error });
-    const bound = server.address();
-    if (bound === null || typeof bound === 'string') throw unfit('is no TCP socket that listens', undefined);
+    const bound = server.address() as AddressInfo | string;
+    if (typeof bound === 'string') throw unfit('is no TCP socket that listens', undefined);
     return bound;
   }
 
@@ -46,9 +45,9 @@ export class MetricsListener {
 
   private accept(socket: Socket): void {
     socket.on('error', () => socket.destroy());
-    this.lastId += 1;
     const { remoteAddress = '', remotePort = 0 } = socket;
     const peer = { address: unmapped(remoteAddress), port: remotePort };
-    this.http.accept(this.lastId, socket, 'main', { listener: METRICS_LISTENER, peer, tlsVersion: null });
+    // Nothing here becomes DERP, so that no connection needs a number of its own.
+    this.http.accept(0, socket, 'main', { listener: METRICS_LISTENER, peer, tlsVersion: null });
   }
 }

@@ -33,15 +33,15 @@ export class MetricsSite {
 
   answer(request: IncomingMessage, response: ServerResponse, _face: unknown, address: string): void {
     if (answersFlawed(request, response)) return;
-    const { method, url = '', headers } = request;
-    const target = parseTarget(url);
+    const { method, url, headers } = request;
+    const target = parseTarget(url as string);
     const page = target && this.pages.get(target.path);
     if (!target) sendMalformed(response, 400, 'Bad Request');
     else if (!page || target.redirect !== undefined) sendError(response, 404, '404 page not found');
     else if (method !== 'GET' && method !== 'HEAD') {
       sendError(response, 405, 'only GET and HEAD are answered here', { Allow: 'GET, HEAD' });
     } else if (this.isMisled(headers.host, address)) {
-      const host = headers.host ?? '';
+      const { host } = headers;
       sendError(response, 403, `${host} is not a name of this relay; debugHosts adds names, or set metrics.tokenFile`);
     } else page(request, response);
   }
@@ -83,7 +83,7 @@ export class MetricsSite {
 function prefersOpenMetrics(accept: string | undefined): boolean {
   const best = { open: 0, text: 0 };
   for (const entry of (accept ?? '').split(',')) {
-    const [type = '', ...parameters] = entry.split(';').map((part) => part.trim().toLowerCase());
+    const [type, ...parameters] = entry.split(';').map((part) => part.trim().toLowerCase());
     const given = parameters.find((parameter) => parameter.startsWith('q='));
     const quality = given === undefined ? 1 : Number(given.slice(2)) || 0;
     if (type === 'application/openmetrics-text') best.open = Math.max(best.open, quality);

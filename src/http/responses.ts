@@ -89,7 +89,6 @@ export function sendMalformed(
 ): void {
   response.sendDate = false;
   response.useChunkedEncodingByDefault = false;
-  response.shouldKeepAlive = false;
   response.writeHead(status, reason, { 'Content-Type': TEXT, Connection: 'close' }).end(text);
 }
 

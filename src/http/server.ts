@@ -124,6 +124,11 @@ export class HttpServer {
     this.server.close();
   }
 
+  /** Node handles no connection but those that were accepted. */
+  private originOf(socket: Duplex): Origin {
+    return this.origins.get(socket) as Origin;
+  }
+
   /** Adds a handler. As in Go, an exception in it costs its connection. */
   private on(event: RequestEvent, handler: (request: IncomingMessage, response: ServerResponse) => void): void {
     this.server.on(
@@ -143,8 +148,7 @@ export class HttpServer {
   }
 
   private onRequest(request: IncomingMessage, response: ServerResponse): void {
-    const origin = this.origins.get(request.socket);
-    if (!origin) throw new Error('a request of a connection that was not accepted');
+    const origin = this.originOf(request.socket);
     if (!this.begin(request, response, origin)) return;
     // HTTP/1.1 keeps connections by default; Node would say so with every answer, and Go does not.
     if (request.httpVersion === '1.1' && response.shouldKeepAlive) response.removeHeader('Connection');
@@ -197,12 +201,12 @@ export class HttpServer {
   private rests({ place, unanswered }: Origin, socket: IncomingMessage['socket']): void {
     place.touch(performance.now());
     const patience = place.patience(REQUEST_TIMEOUT);
-    if (unanswered.size === 0 && patience < REQUEST_TIMEOUT && !socket.destroyed) socket.setTimeout(patience);
+    if (unanswered.size === 0 && patience < REQUEST_TIMEOUT) socket.setTimeout(patience);
   }
 
-  private fails(reason: RequestFailure, origin: Origin | undefined): void {
+  private fails(reason: RequestFailure, { peer }: Origin): void {
     this.options.counters.failures[reason] += 1;
-    this.options.onFailure(reason, origin?.peer ?? { address: '', port: 0 });
+    this.options.onFailure(reason, peer);
   }
 
   /** Of what Node's parser does not take. A connection that is gone, or in the middle of an answer, only ends. */
@@ -213,9 +217,9 @@ export class HttpServer {
       socket.destroy();
       return;
     }
-    const status = STATUSES[error.code ?? ''] ?? '400 Bad Request';
+    const status = STATUSES[String(error.code)] ?? '400 Bad Request';
     const text = status.startsWith('501') ? UNSUPPORTED_CODING : status;
-    this.fails(FAILURES[Number.parseInt(status, 10)] ?? 'bad_request', this.origins.get(socket));
+    this.fails(FAILURES[Number.parseInt(status, 10)] as RequestFailure, this.originOf(socket));
     this.refused.add(socket);
     socket.end(malformed(status, text));
     const late = setTimeout(() => socket.destroy(), LINGER).unref();
@@ -234,8 +238,8 @@ export class HttpServer {
    * an upgrade.
    */
   private inTurn(socket: Duplex, next: () => void): void {
-    const origin = this.origins.get(socket);
-    if (!origin || origin.unanswered.size === 0) {
+    const origin = this.originOf(socket);
+    if (origin.unanswered.size === 0) {
       next();
       return;
     }
@@ -257,19 +261,18 @@ export class HttpServer {
 
   /** Answers a request that expects anything but 100-continue. */
   private onExpectation(request: IncomingMessage, response: ServerResponse): void {
-    const origin = this.origins.get(request.socket);
-    if (!origin || !this.begin(request, response, origin)) return;
+    if (!this.begin(request, response, this.originOf(request.socket))) return;
     response.shouldKeepAlive = false;
-    response.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end();
+    response.writeHead(417, { 'Content-Length': 0 }).end();
   }
 
   private isDerp(request: IncomingMessage, { face }: Origin): boolean {
-    return face === 'main' && this.options.derp && Site.isDerp(request.url ?? '');
+    return face === 'main' && this.options.derp && Site.isDerp(request.url as string);
   }
 
   private onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const origin = this.origins.get(socket);
-    const ours = origin !== undefined && this.isDerp(request, origin) && isSound(request);
+    const origin = this.originOf(socket);
+    const ours = this.isDerp(request, origin) && isSound(request);
     const framing = requestedFraming(request.headers.upgrade, request.headers['sec-websocket-protocol']);
     if (!ours || !framing) {
       this.refuseUpgrade(request, socket);
@@ -318,7 +321,7 @@ export class HttpServer {
   /** Refuses CONNECT. derper can act as a proxy for Tailscale's control servers; this relay cannot. */
   private onConnect(request: IncomingMessage, socket: Duplex): void {
     answerOnce(request, socket, (response) => {
-      if (this.origins.get(socket)?.tlsVersion) sendError(response, 403, 'CONNECT not enabled');
+      if (this.originOf(socket).tlsVersion) sendError(response, 403, 'CONNECT not enabled');
       else this.server.emit('request', request, response);
     });
   }

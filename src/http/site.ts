@@ -38,8 +38,7 @@ export interface SiteOptions extends HomeOptions {
 export type Face = 'main' | 'redirect';
 
 /** Which requests a page answers, for those that it does not. */
-const ANSWERED: Readonly<Record<DebugReach, string>> = {
-  near: 'requests from near',
+const ANSWERED: Readonly<Record<Exclude<DebugReach, 'near'>, string>> = {
   own: 'requests that no web page of another site has sent',
   machine: 'requests from the machine of the relay, and requests with the debug key (debugKeyFile, TS_DEBUG_KEY_PATH)',
   key: 'requests with the debug key alone (debugKeyFile, TS_DEBUG_KEY_PATH)',
@@ -59,11 +58,11 @@ export class Site {
 
   private page(request: IncomingMessage, response: ServerResponse, face: Face, address: string): void {
     // Only CONNECT may have a target that is not a path.
-    if (request.method === 'CONNECT' && !request.url?.startsWith('/')) {
+    if (request.method === 'CONNECT' && !(request.url as string).startsWith('/')) {
       sendError(response, 404, NOT_FOUND);
       return;
     }
-    const target = parseTarget(request.url ?? '');
+    const target = parseTarget(request.url as string);
     if (!target) sendMalformed(response, 400, 'Bad Request');
     else if (face === 'main' && target.path === '/debug') sendRedirect(response, 307, `/debug/${queryOf(target)}`);
     else if (target.redirect !== undefined) sendRedirect(response, 307, target.redirect);
@@ -126,7 +125,7 @@ export class Site {
     if (page?.reach && verdict === 'denied' && this.allowsDebug(request, target, address)) {
       sendError(response, 403, `debug access denied: ${target.path} answers ${ANSWERED[page.reach]}`);
     } else if (verdict === 'unknown host') {
-      const host = request.headers.host ?? '';
+      const { host } = request.headers;
       sendError(response, 403, `debug access denied: ${host} is not a name of this relay; debugHosts adds names`);
     } else if (verdict === 'denied') {
       const hint = page && this.options.debugHint() ? `; to permit access, set TS_ALLOW_DEBUG_IP=${address}` : '';
@@ -144,7 +143,7 @@ export class Site {
   }
 
   private redirect(request: IncomingMessage, response: ServerResponse, target: Target, address: string): void {
-    const asked = request.url ?? '';
+    const asked = request.url as string;
     const { challengeAnswer } = this.options;
     if (target.path === '/generate_204') {
       generate204(request, response);
@@ -170,13 +169,13 @@ export class Site {
   }
 
   private debugVerdict(
-    { method = '', headers }: IncomingMessage,
+    { method, headers }: IncomingMessage,
     { query }: Target,
     address: string,
     reach?: DebugReach,
   ): DebugVerdict {
     const debugKey = new URLSearchParams(query).get('debugkey');
-    return this.options.debugAccess.verdict({ method, debugKey, headers, address }, reach);
+    return this.options.debugAccess.verdict({ method: method as string, debugKey, headers, address }, reach);
   }
 }
 

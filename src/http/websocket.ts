@@ -25,7 +25,7 @@ export function handshakeFault(request: IncomingMessage): HandshakeFault | undef
   }
   const keys = headersDistinct['sec-websocket-key'] ?? [];
   if (keys.length !== 1) return fault(400, 'one Sec-WebSocket-Key is needed');
-  if (!/^[A-Za-z0-9+/]{21}[AQgw]==$/.test((keys[0] as string).trim())) {
+  if (!/^[A-Za-z0-9+/]{21}[AQgw]==$/.test(keys[0] as string)) {
     return fault(400, 'Sec-WebSocket-Key has to be 16 bytes in base64');
   }
   return undefined;
@@ -43,7 +43,7 @@ export function answerHandshake({ headers }: IncomingMessage, socket: Duplex): b
     'Upgrade: websocket',
     'Connection: Upgrade',
     `Date: ${new Date().toUTCString()}`,
-    `Sec-WebSocket-Accept: ${acceptOf((headers['sec-websocket-key'] as string).trim())}`,
+    `Sec-WebSocket-Accept: ${acceptOf(headers['sec-websocket-key'] as string)}`,
     ...(protocol === undefined ? [] : [`Sec-WebSocket-Protocol: ${protocol}`]),
   ];
   socket.write(`${lines.join('\r\n')}\r\n\r\n`);

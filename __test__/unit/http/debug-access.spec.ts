@@ -140,6 +140,21 @@ describe('access to /debug/', () => {
     },
   );
 
+  it.each([
+    ...['x-client-ip', 'x-cluster-client-ip', 'fastly-client-ip', 'fly-client-ip', 'client-ip', 'x-remote-ip'],
+    ...['x-azure-clientip', 'x-appengine-user-ip', 'x-envoy-external-address', 'x-original-host', 'cdn-loop'],
+  ])('a request with the header %s comes through a proxy, and has no access', (name) => {
+    expect(access().allows(from('127.0.0.1', { headers: { host: 'derp.test', [name]: '127.0.0.1' } }))).toBe(false);
+  });
+
+  it('changed rules hold from the next request on, in place of the rules before', () => {
+    const made = new DebugAccess({ trustedCidrs: ['192.0.2.0/24'], hosts: () => ['derp.test'] });
+    made.change({ trustedCidrs: ['198.51.100.0/24'], allowIp: '203.0.113.1' });
+    const verdicts = ['192.0.2.1', '198.51.100.1', '203.0.113.1'].map((address) => made.verdict(from(address)));
+    expect(verdicts).toEqual(['denied', 'allowed', 'allowed']);
+    expect(made.verdict(from('198.51.100.1', { headers: { host: 'evil.test' } }))).toBe('unknown host');
+  });
+
   it('without a key file, no key gives access', () => {
     expect(access().allows(from(FAR, { debugKey: 'any' }))).toBe(false);
   });

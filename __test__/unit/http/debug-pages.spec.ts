@@ -1,7 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { DebugAccess } from '../../../src/http/debug-access.js';
 import type { SiteOptions } from '../../../src/http/site.js';
-import { type Answer, Harness, NOTHING_TO_SHOW } from './harness.js';
+import { eventually } from '../../helpers/wait.js';
+import { type Answer, Harness, NOTHING_TO_SHOW, parse } from './harness.js';
+import { Visit } from './visit.js';
 
 const STYLED =
   "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'; block-all-mixed-content; object-src 'none'; style-src 'self' 'unsafe-inline'";
@@ -26,6 +28,7 @@ describe('the index of /debug/', () => {
     expect(status).toBe(200);
     expect(headers).toMatchObject({ 'content-type': 'text/html; charset=utf-8', 'x-frame-options': 'DENY' });
     expect(body).toMatch(/^<!doctype html>\n<html lang="en">\n<head>.*<title>derper debug<\/title><\/head>\n<body>/);
+    expect(body).toMatch(/<body><h1>derper debug<\/h1><ul>\n<li>.*<\/li>\n<\/ul><\/body><\/html>\n$/s);
     const items = body.split('\n').filter((line) => line.includes('<li>'));
     expect(items).toEqual([
       '<li><b>Fact:</b> &lt;1&gt;</li>',
@@ -108,6 +111,32 @@ describe('pages below /debug/', () => {
     main = await Harness.open('main', { ...shows({ varz }), barrier });
     expect(await main.raw('GET /debug/varz HTTP/1.1|Host: derp.test')).toBe('');
   });
+
+  it.each([
+    ['live', 'text/html; charset=utf-8'],
+    ['live?debugkey=a%26b', 'text/html; charset=utf-8'],
+    ['live/live.js', 'text/javascript; charset=utf-8'],
+    ['live/events', 'text/event-stream'],
+    ['clients/', 'text/html; charset=utf-8'],
+    ['clients/anything', 'text/html; charset=utf-8'],
+    ['clients.json', 'application/json'],
+    ['fleet.json', 'application/json'],
+    ['pprof/', 'text/html; charset=utf-8'],
+  ])('/debug/%s is a page of its own, of type %s', async (path, type) => {
+    main = await Harness.open();
+    const visit = await new Visit(main.http).ask(`GET /debug/${path} HTTP/1.1|Host: derp.test`);
+    const text = await eventually(() => visit.text !== '' && visit.text, 'the page');
+    expect(parse(text)).toMatchObject({ status: 200, headers: { 'content-type': type } });
+    // What the live page asks for needs the key of the page.
+    expect(text.includes('?debugkey=a%26b')).toBe(path.includes('?'));
+  });
+
+  it.each(['live/', 'live/nothing', 'live.js', 'xclients/', 'xlive/live.js', 'pprof/nothing', 'events'])(
+    '/debug/%s is no page',
+    async (path) => {
+      expect((await asked(`GET /debug/${path} HTTP/1.1`)).status).toBe(404);
+    },
+  );
 
   it('a missing page is answered with status 404', async () => {
     expect(await asked('GET /debug/nothing HTTP/1.1')).toMatchObject({ status: 404, body: '404 page not found\n' });

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type * as http from 'node:http';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { HttpCounters } from '../../../src/http/counters.js';
 import { closed, Harness, received } from './harness.js';
 
 /** Time runs a hundred times as fast for the timeouts of this file: the real ones are ten seconds and more. */
@@ -40,6 +41,16 @@ describe('deadlines of the HTTP server, which never listens', () => {
     const socket = await main.connect();
     socket.write('GET / HTTP/1.1\r\nHost: derp');
     expect(await received(socket)).toMatch(/^HTTP\/1\.1 408 /);
+  });
+
+  it('a head that does not end in time counts as a timeout', async () => {
+    const counters = new HttpCounters();
+    const other = await Harness.open('main', { counters });
+    const socket = await other.connect();
+    socket.write('GET / HTTP/1.1\r\nHost: derp');
+    await received(socket);
+    expect(counters.failures).toMatchObject({ timeout: 1, bad_request: 0 });
+    await other.close();
   });
 
   it('a second head that does not end is refused with status 408', async () => {
