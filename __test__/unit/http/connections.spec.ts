@@ -37,12 +37,15 @@ describe('the end of a connection', () => {
   it.each([
     ['an upgrade to another protocol', `GET / HTTP/1.1|${HOST}|Connection: Upgrade|Upgrade: h2c`, '200'],
     ['CONNECT', `CONNECT derp.test:443 HTTP/1.1|${HOST}`, '404'],
-  ])('a connection is closed behind the answer to %s, even if its client does not end', async (_what, lines, status) => {
-    main = await Harness.open();
-    const visit = await new Visit(main.http).ask(lines);
-    expect(visit.text.slice(0, 12)).toBe(`HTTP/1.1 ${status}`);
-    expect(visit.stream.destroyed).toBe(true);
-  });
+  ])(
+    'a connection is closed behind the answer to %s, even if its client does not end',
+    async (_what, lines, status) => {
+      main = await Harness.open();
+      const visit = await new Visit(main.http).ask(lines);
+      expect(visit.text.slice(0, 12)).toBe(`HTTP/1.1 ${status}`);
+      expect(visit.stream.destroyed).toBe(true);
+    },
+  );
 });
 
 describe('how long a connection may rest', () => {
@@ -85,7 +88,10 @@ describe('an upgrade that waits for its turn', () => {
     theirs.on('data', (bytes) => {
       behind += bytes;
     });
-    await eventually(() => behind === 'behind', () => `the bytes behind it, not ${behind}`);
+    await eventually(
+      () => behind === 'behind',
+      () => `the bytes behind it, not ${behind}`,
+    );
     socket.destroy();
   });
 

@@ -107,7 +107,8 @@ describe('a client that was refused', () => {
   });
 
   it('nonsense amid an answer only ends the connection', async () => {
-    const visit = await new Visit(main.http).send(`GET /debug/live/events HTTP/1.1\r\n${HOST}\r\n\r\nnonsense\r\n\r\n`);
+    const visit = await new Visit(main.http).ask(`GET /debug/live/events HTTP/1.1|${HOST}`);
+    await visit.send('nonsense\r\n\r\n');
     expect(visit.text).toMatch(/^HTTP\/1\.1 200 /);
     expect(visit.text).not.toContain('HTTP/1.1 400');
     expect(visit.stream.destroyed).toBe(true);

@@ -9,7 +9,8 @@ import { nodeKey, vectors } from '../vectors.js';
 /** The HTTP server behind the metrics listener, of a relay that is ready, has one metric and needs no token. */
 export function metricsServer(source: Partial<MetricsSource> = {}, barrier: Barrier = STRICT): HttpServer {
   const site = new MetricsSite({
-    metrics: (asOpenMetrics) => (asOpenMetrics ? { contentType: 'open', text: 'o 1\n' } : { contentType: 'text', text: 't 1\n' }),
+    metrics: (asOpenMetrics) =>
+      asOpenMetrics ? { contentType: 'open', text: 'o 1\n' } : { contentType: 'text', text: 't 1\n' },
     unready: () => [],
     isToken: undefined,
     isOurs: (host) => host === 'relay.test',

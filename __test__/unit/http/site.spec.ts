@@ -21,7 +21,10 @@ describe('probes', () => {
   it('a relay that is about to end refuses probes, and answers everything else', async () => {
     main = await Harness.open('main', { draining: () => true });
     for (const path of ['/derp/probe', '/derp/latency-check']) {
-      expect(await main.ask(`GET ${path} HTTP/1.1`)).toMatchObject({ status: 503, body: 'the relay is about to end\n' });
+      expect(await main.ask(`GET ${path} HTTP/1.1`)).toMatchObject({
+        status: 503,
+        body: 'the relay is about to end\n',
+      });
     }
     expect((await main.ask('GET /generate_204 HTTP/1.1')).status).toBe(204);
     expect((await main.ask('GET /derp HTTP/1.1')).status).toBe(426);
@@ -120,7 +123,10 @@ devices that cannot reach each other directly, and cannot read them.</p>
 describe('requests without a page', () => {
   it('CONNECT is answered with status 404, whatever its target', async () => {
     main = await Harness.open();
-    expect(await main.ask('CONNECT derp.test:443 HTTP/1.1')).toMatchObject({ status: 404, body: '404 page not found\n' });
+    expect(await main.ask('CONNECT derp.test:443 HTTP/1.1')).toMatchObject({
+      status: 404,
+      body: '404 page not found\n',
+    });
   });
 
   it('an answer to a question about the server has no content but its length', async () => {

@@ -38,7 +38,13 @@ describe('a handshake that is refused', () => {
     ],
     ['without a key', SOUND.replace(KEY, 'X: y'), 400, 'one Sec-WebSocket-Key is needed'],
     ['with two keys', `${SOUND}|${KEY}`, 400, 'one Sec-WebSocket-Key is needed'],
-    ...['AdGhlIHNhbXBsZSBub25jZQ==', 'dGhlIHNhbXBsZSBub25jZQ==A', 'dGhlIHNhbXBsZSBub25jZB==', 'dGhl*HNhbXBsZSBub25jZQ==', 'AAAA'].map(
+    ...[
+      'AdGhlIHNhbXBsZSBub25jZQ==',
+      'dGhlIHNhbXBsZSBub25jZQ==A',
+      'dGhlIHNhbXBsZSBub25jZB==',
+      'dGhl*HNhbXBsZSBub25jZQ==',
+      'AAAA',
+    ].map(
       (key) =>
         [
           `with the key ${key}`,
@@ -47,21 +53,24 @@ describe('a handshake that is refused', () => {
           'Sec-WebSocket-Key has to be 16 bytes in base64',
         ] as [string, string, number, string],
     ),
-  ])('a WebSocket %s is refused with the reason, and its connection ends', async (_what, lines, status, text, more = {}) => {
-    const visit = await asked(lines);
-    const { headers, ...answer } = parse(visit.text);
-    expect(answer).toEqual({ status, body: `${text}\n` });
-    expect(headers).toEqual({
-      'content-type': 'text/plain; charset=utf-8',
-      'x-content-type-options': 'nosniff',
-      'content-length': String(text.length + 1),
-      connection: 'close',
-      date: expect.any(String),
-      ...more,
-    });
-    expect(visit.stream.writableEnded).toBe(true);
-    expect(main.adopted).toEqual([]);
-  });
+  ])(
+    'a WebSocket %s is refused with the reason, and its connection ends',
+    async (_what, lines, status, text, more = {}) => {
+      const visit = await asked(lines);
+      const { headers, ...answer } = parse(visit.text);
+      expect(answer).toEqual({ status, body: `${text}\n` });
+      expect(headers).toEqual({
+        'content-type': 'text/plain; charset=utf-8',
+        'x-content-type-options': 'nosniff',
+        'content-length': String(text.length + 1),
+        connection: 'close',
+        date: expect.any(String),
+        ...more,
+      });
+      expect(visit.stream.writableEnded).toBe(true);
+      expect(main.adopted).toEqual([]);
+    },
+  );
 
   it('a WebSocket without Connection: Upgrade is told what it lacks, and may go on', async () => {
     const visit = await asked(SOUND.replace('Connection: Upgrade', 'X: y'));
@@ -76,7 +85,12 @@ describe('a handshake that is refused', () => {
 
   it.each([
     ['on another path', SOUND.replace('/derp', '/x'), 200, /<h1>DERP/],
-    ['without a host', SOUND.replace('Host: derp.test', 'X: y'), 400, /^400 Bad Request: missing required Host header$/],
+    [
+      'without a host',
+      SOUND.replace('Host: derp.test', 'X: y'),
+      400,
+      /^400 Bad Request: missing required Host header$/,
+    ],
     ['with an impossible body', `${SOUND}|Content-Length: ${2n ** 63n}`, 400, /^400 Bad Request$/],
   ])('a request for a WebSocket %s is answered like any other request', async (_what, lines, status, body) => {
     for (const connection of ['Connection: Upgrade', 'X: y']) {
