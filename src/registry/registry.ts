@@ -165,11 +165,9 @@ export class Registry {
 
   /** A link leads to a key, in place of the link `before`, if any. There is a route afterwards, even if it was there before. */
   linkLeads(link: number, key: NodeKey, before: number | undefined): Command[] {
-    const commands = this.rerouted(key, () => {
-      this.mesh.add(key, link);
-      if (before !== undefined && before !== link) this.mesh.remove(key, before);
-    });
-    return commands.length > 0 ? commands : [{ kind: 'route', key, via: this.mesh.preferred(key) ?? null }];
+    this.mesh.add(key, link);
+    if (before !== undefined && before !== link) this.mesh.remove(key, before);
+    return [{ kind: 'route', key, via: this.mesh.preferred(key) as number }];
   }
 
   /** A link no longer leads to a key, which may be at another relay: no client is told that it has left. */
