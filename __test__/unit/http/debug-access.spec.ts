@@ -159,6 +159,14 @@ describe('access to /debug/', () => {
     expect(access().allows(from(FAR, { debugKey: 'any' }))).toBe(false);
   });
 
+  it('a page that a client may not see is denied, as is a request that a web page of another site has sent', () => {
+    const made = new DebugAccess({ trustedCidrs: [], hosts: () => ['derp.test'] });
+    const headers = { host: 'derp.test', 'sec-fetch-site': 'cross-site' };
+    expect(made.verdict(from('100.64.0.1'), 'machine')).toBe('denied');
+    expect(made.verdict(from('127.0.0.1'), 'key')).toBe('denied');
+    expect(made.verdict(from('127.0.0.1', { headers }), 'own')).toBe('denied');
+  });
+
   it('a far client is denied before its host is checked', () => {
     const made = new DebugAccess({ trustedCidrs: [], hosts: () => [] });
     expect(made.verdict(from(FAR, { headers: { host: 'evil.test' } }))).toBe('denied');
