@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { HttpCounters } from '../../../src/http/counters.js';
 import { Visitors } from '../../../src/http/visitors.js';
 import { eventually, turn } from '../../helpers/wait.js';
 import { Harness, NOTHING_TO_SHOW } from './harness.js';
@@ -46,6 +47,19 @@ describe('the end of a connection', () => {
       expect(visit.stream.destroyed).toBe(true);
     },
   );
+});
+
+describe('requests under way', () => {
+  it('every connection may have one request under way, however many other connections have', async () => {
+    const counters = new HttpCounters();
+    main = await Harness.open('main', { counters, debug: NEVER, pipelined: 2 });
+    const visits = [];
+    for (let count = 0; count < 4; count++) visits.push(await new Visit(main.http).send(PENDING));
+    expect(visits.map(({ stream }) => stream.destroyed)).toEqual([false, false, false, false]);
+    await visits[1]?.send(PENDING);
+    expect(visits.map(({ stream }) => stream.destroyed)).toEqual([false, true, false, false]);
+    expect(counters.failures.too_many).toBe(1);
+  });
 });
 
 describe('how long a connection may rest', () => {

@@ -83,6 +83,12 @@ describe('a handshake that is refused', () => {
     expect(visit.text).toContain('HTTP/1.1 204 ');
   });
 
+  it('a WebSocket without Connection: Upgrade that asks for the end of its connection has it at once', async () => {
+    const visit = await asked(SOUND.replace('Connection: Upgrade', 'Connection: close'));
+    expect(parse(visit.text).status).toBe(426);
+    expect(visit.stream.writableEnded).toBe(true);
+  });
+
   it.each([
     ['on another path', SOUND.replace('/derp', '/x'), 200, /<h1>DERP/],
     [
