@@ -123,6 +123,7 @@ describe('a walk over the clients', () => {
     const query = parseClientsQuery('all&limit=10&sort=-conn', Date.now()) as ClientsQuery;
     const found = new ClientsWalk(query);
     const passed: WeakRef<ClientStatus>[] = [];
+    found.take(crowd(100));
     for (let piece = 0; piece < 100; piece++) {
       const clients = crowd(10).map((client) => ({ ...client, id: 10 * piece + client.id }));
       passed.push(...clients.map((client) => new WeakRef(client)));
