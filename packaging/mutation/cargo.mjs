@@ -5,24 +5,32 @@ import { basename, join } from 'node:path';
 import { fail, root, run } from '../ensure.mjs';
 import { follow } from './follow.mjs';
 import { brief, named } from './mutants.mjs';
-import { sourcesOf, textOf } from './sources.mjs';
+import { textOf } from './sources.mjs';
 
 const VERSION = '27.1.0';
 
-/** The quick tests run first; the others run only for mutants that survive them. */
-const STAGES = [['--lib'], ['--tests']];
+/**
+ * Which tests run, with how many random cases for each property. Each stage tries only the mutants that survive the
+ * quicker ones before it.
+ */
+const STAGES = [
+  { targets: ['--lib'], cases: 32 },
+  { targets: ['--test', '*'], cases: 32 },
+  { targets: ['--tests'], cases: 256 },
+];
 
-/** The state of a mutant that survived the quick tests, before the others have run. */
-const PENDING = 'pending';
+/** The state of a mutant that has survived the stages before this one. */
+const pending = (stage) => `pending ${stage}`;
+
+/** Memory that a mutant may ask for, in KiB: some never stop asking. */
+const MOST_MEMORY = 8 << 20;
 
 export function listRust(part, cache) {
   const args = ['mutants', '--list', '--json', '--package', basename(part.source)];
   const { status, stdout, stderr } = spawnSync(tool(cache), args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 });
   if (status !== 0) fail(`cargo mutants --list failed: ${stderr}`);
   const lines = new Map();
-  const sources = sourcesOf(part);
-  const all = JSON.parse(stdout).filter(({ file }) => sources.includes(file));
-  const found = all.map(({ name, file, span }) => {
+  const found = JSON.parse(stdout).map(({ name, file, span }) => {
     if (!lines.has(file)) lines.set(file, textOf(file).split('\n'));
     const number = span.start.line;
     const change = brief(name.replace(/^\S+:\d+:\d+: /, ''));
@@ -32,34 +40,49 @@ export function listRust(part, cache) {
 }
 
 export async function tryRust(part, mutants, cache, deadline, onResult, statusOf) {
-  const done = new Set();
-  for (const [stage, tests] of STAGES.entries()) {
-    const last = stage === STAGES.length - 1;
-    const left = mutants.filter((mutant) => !done.has(mutant) && (last || statusOf(mutant) !== PENDING));
+  for (const [stage, how] of STAGES.entries()) {
+    const left = mutants.filter((mutant) => nextStage(statusOf(mutant)) <= stage);
     if (left.length === 0 || Date.now() > deadline) continue;
-    await tryWith(tests, part, left, cache, deadline, (mutant, killed, by) => {
-      if (killed || last) done.add(mutant);
-      onResult(mutant, killed ? 'killed' : last ? 'survived' : PENDING, by);
+    const survived = stage === STAGES.length - 1 ? 'survived' : pending(stage + 1);
+    await tryWith(how, part, left, cache, deadline, (mutant, killed, by) => {
+      onResult(mutant, killed ? 'killed' : survived, by);
     });
   }
 }
 
-async function tryWith(tests, part, mutants, cache, deadline, onResult) {
+/** The stage in which a mutant is tried next; Infinity if its result is known. */
+function nextStage(status) {
+  if (status === undefined) return 0;
+  const stage = STAGES.findIndex((_, index) => status === pending(index));
+  return stage === -1 ? Infinity : stage;
+}
+
+async function tryWith({ targets, cases }, part, mutants, cache, deadline, onResult) {
   const work = join(cache, 'work', part.name);
   const scratch = join(work, 'tmp');
   rmSync(work, { recursive: true, force: true });
   mkdirSync(scratch, { recursive: true });
   const byPlace = new Map(mutants.map((mutant) => [mutant.place, mutant]));
   const chosen = mutants.flatMap(({ place }) => ['--re', `^${place.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')}$`]);
-  const args = ['mutants', '--package', basename(part.source), '--output', work, '--jobs', '1', '--cap-lints', 'true'];
+  const args = ['mutants', '--package', basename(part.source), '--output', work, '--jobs', '1'];
   // Timeouts detect tests that hang; they are long, because the machine does other work, too.
   const times = ['--minimum-test-timeout', '120', '--build-timeout', '600'];
   const seen = new Set();
   // Also for builds, which would otherwise build all tests for each mutant.
-  const targets = tests.map((target) => `--cargo-arg=${target}`);
-  await follow([tool(cache), ...args, ...times, '--no-times', ...chosen, ...targets], {
+  const chosenTests = targets.map((target) => `--cargo-arg=${target}`);
+  const limited = ['sh', '-c', `ulimit -v ${MOST_MEMORY} 2>/dev/null; exec "$0" "$@"`];
+  await follow([...limited, tool(cache), ...args, ...times, '--no-times', ...chosen, ...chosenTests], {
     cwd: root,
-    env: { CARGO_TARGET_DIR: join(cache, 'target'), CARGO_PROFILE_DEV_DEBUG: '0', TMPDIR: scratch },
+    env: {
+      CARGO_TARGET_DIR: join(cache, 'target'),
+      CARGO_PROFILE_DEV_DEBUG: '0',
+      // The random cases are the same each time, and the first one that fails is enough.
+      PROPTEST_CASES: `${cases}`,
+      PROPTEST_RNG_SEED: '1',
+      PROPTEST_MAX_SHRINK_ITERS: '0',
+      PROPTEST_DISABLE_FAILURE_PERSISTENCE: 'true',
+      TMPDIR: scratch,
+    },
     log: join(work, 'cargo-mutants.log'),
     deadline,
     look() {
@@ -68,8 +91,7 @@ async function tryWith(tests, part, mutants, cache, deadline, onResult) {
         if (!mutant || seen.has(mutant)) continue;
         seen.add(mutant);
         const killed = summary !== 'MissedMutant';
-        const log = () => readFileSync(join(work, 'mutants.out', log_path), 'utf8');
-        onResult(mutant, killed, killed ? killer(part, log()) : undefined);
+        onResult(mutant, killed, killed ? killer(part, join(work, 'mutants.out', log_path)) : undefined);
       }
     },
   });
@@ -85,23 +107,23 @@ function outcomes(file) {
   }
 }
 
-/**
- * The file of the test that failed, by cargo's output; undefined if none did, such as for a mutant that does not compile.
- * cargo names the binary and not its source, because cargo-mutants wants all of its output.
- */
-export function killer({ source }, log) {
-  const library = basename(source).replaceAll('-', '_');
+/** The file of the test that failed; undefined if none did, such as for a mutant that does not compile. */
+function killer(part, log) {
+  const unit = basename(part.source).replaceAll('-', '_');
   let program;
-  for (const line of log.split('\n')) {
-    program = /^\s*Running `[^` ]*\/deps\/(\w+)-[0-9a-f]+`/.exec(line)?.[1] ?? program;
+  for (const line of readFileSync(log, 'utf8').split('\n')) {
+    program = /^\s*Running `\S*\/deps\/(\w+)-[0-9a-f]{16}/.exec(line)?.[1] ?? program;
     const test = /^test (\S+) .*\bFAILED$/.exec(line)?.[1];
     if (test === undefined || program === undefined) continue;
-    const [module] = test.split('::');
-    if (program === library) return `${source}/src/${module}.rs`;
-    const files = [`${source}/tests/${program}.rs`, `${source}/tests/${program}/${module}.rs`];
-    return files.find((file) => existsSync(join(root, file)));
+    return program === unit ? fileOf(part, test.split('::').slice(0, -1)) : `${part.source}/tests/${program}.rs`;
   }
   return undefined;
+}
+
+/** The file that a module is in. */
+function fileOf(part, modules) {
+  const file = `${part.source}/src/${modules.join('/')}.rs`;
+  return modules.length <= 1 || existsSync(join(root, file)) ? file : fileOf(part, modules.slice(0, -1));
 }
 
 function tool(cache) {
