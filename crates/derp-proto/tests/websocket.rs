@@ -1,7 +1,7 @@
 //! WebSocket frames: `__test__/vectors/websocket.json`, and random streams against a reading of RFC 6455 that has all
 //! the time and memory in the world. However a stream is split, the same comes out of it.
 use derp_proto::websocket::{
-    Decoder, MAX_CONTROL_LENGTH, Piece, WebSocketFault, binary_header, close, close_payload, pong, unmask,
+    Decoder, MAX_CONTROL_LENGTH, MAX_KEPT, Piece, WebSocketFault, binary_header, close, close_payload, pong, unmask,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -147,6 +147,14 @@ fn the_largest_limit() {
     let mut decoder = Decoder::new(u32::MAX);
     assert_eq!(decoder.next(&mut header(longest)), Ok(Piece::Passed(14)));
     assert_eq!(decoder.next(&mut vec![0; 1 << 20]), Ok(Piece::Data(0..1 << 20)));
+}
+
+#[test]
+fn the_most_that_is_kept_is_a_control_frame_that_lacks_a_byte() {
+    let mut frame = [&b"\x89\xfd\x01\x02\x03\x04"[..], &[7; MAX_CONTROL_LENGTH]].concat();
+    frame.pop();
+    assert_eq!(Decoder::new(0).next(&mut frame), Ok(Piece::More));
+    assert_eq!(frame.len(), MAX_KEPT);
 }
 
 #[test]

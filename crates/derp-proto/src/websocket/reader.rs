@@ -56,21 +56,23 @@ impl Reader {
         let mut at = self.complete(bytes, &mut received);
         while self.kept.is_empty() && received.end.is_none() {
             let left = &mut bytes[at..];
-            let step = self.decoder.next(left);
-            at += match step {
+            match self.decoder.next(left) {
                 Ok(Piece::Data(range)) => {
                     received.push(at + range.start..at + range.end, bytes);
-                    range.end
+                    at += range.end;
                 }
-                Ok(Piece::Ping(range)) => received.pinged(&left[range.clone()], range.end),
-                Ok(Piece::Close(range)) => received.ended(End::Closed(left[range].to_vec())),
-                Ok(Piece::Passed(length)) => length,
+                Ok(Piece::Ping(range)) => {
+                    at += range.end;
+                    received.pinged(&left[range]);
+                }
+                Ok(Piece::Close(range)) => received.end = Some(End::Closed(left[range].to_vec())),
+                Ok(Piece::Passed(length)) => at += length,
                 Ok(Piece::More) => {
                     self.kept = left.to_vec();
                     break;
                 }
-                Err(fault) => received.ended(End::Broken(fault)),
-            };
+                Err(fault) => received.end = Some(End::Broken(fault)),
+            }
         }
         received
     }
@@ -86,11 +88,11 @@ impl Reader {
             kept.push(*byte);
             match self.decoder.next(&mut kept) {
                 Ok(Piece::More) => continue,
-                Ok(Piece::Ping(range)) => _ = received.pinged(&kept[range], 0),
-                Ok(Piece::Close(range)) => _ = received.ended(End::Closed(kept[range].to_vec())),
+                Ok(Piece::Ping(range)) => received.pinged(&kept[range]),
+                Ok(Piece::Close(range)) => received.end = Some(End::Closed(kept[range].to_vec())),
                 // A header, or a pong: a payload is behind it.
                 Ok(Piece::Data(_) | Piece::Passed(_)) => {}
-                Err(fault) => _ = received.ended(End::Broken(fault)),
+                Err(fault) => received.end = Some(End::Broken(fault)),
             }
             return at + 1;
         }
@@ -110,15 +112,9 @@ impl Received {
         }
     }
 
-    fn pinged(&mut self, payload: &[u8], used: usize) -> usize {
+    fn pinged(&mut self, payload: &[u8]) {
         let ping = self.ping.get_or_insert_default();
         ping.clear();
         ping.extend_from_slice(payload);
-        used
-    }
-
-    fn ended(&mut self, end: End) -> usize {
-        self.end = Some(end);
-        0
     }
 }
