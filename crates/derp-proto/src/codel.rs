@@ -53,7 +53,7 @@ impl Codel {
         if is_late {
             let since_then = self.count.saturating_sub(self.last_count);
             let is_soon = now.saturating_sub(self.drop_next) < MEMORY;
-            self.count = if since_then > 1 && is_soon { since_then } else { 1 };
+            self.count = if is_soon { since_then.max(1) } else { 1 };
             self.last_count = self.count;
             self.drop_next = spaced(now, self.count);
             self.dropping = true;
@@ -125,5 +125,21 @@ mod tests {
         codel.rest();
         let late = 3_200_000 + 2 * MEMORY;
         assert_eq!(dropped(&mut codel, TARGET, late, late + 200_000, 100).len(), first_time.len());
+    }
+
+    #[test]
+    fn it_goes_on_as_before_within_sixteen_intervals_of_the_next_drop() {
+        // From the drop that begins it again to the next one.
+        let gap_after = |pause: u64| {
+            let mut codel = Codel::default();
+            dropped(&mut codel, TARGET, 1_000_000, 3_000_000, 100);
+            codel.rest();
+            let begun = codel.drop_next + pause;
+            assert!(!codel.drops(0, false, TARGET, begun - INTERVAL));
+            assert!(codel.drops(0, false, TARGET, begun));
+            dropped(&mut codel, TARGET, begun, begun + 2 * INTERVAL, 1)[0] - begun
+        };
+        assert!(gap_after(16 * INTERVAL - 1) < INTERVAL / 3);
+        assert_eq!(gap_after(16 * INTERVAL), INTERVAL);
     }
 }

@@ -113,9 +113,6 @@ fn sigma(mut share: f64) -> f64 {
 
 /// What the registers of the highest rank are worth.
 fn tau(mut share: f64) -> f64 {
-    if share == 0.0 || share == 1.0 {
-        return 0.0;
-    }
     let (mut sum, mut weight) = (1.0 - share, 1.0);
     loop {
         share = share.sqrt();
@@ -125,5 +122,32 @@ fn tau(mut share: f64) -> f64 {
         if sum == before {
             return sum / 3.0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The registers of so many senders, whose hashes are spread as evenly as they can be.
+    fn even(senders: f64) -> Vec<u8> {
+        let each = senders / REGISTERS as f64;
+        // Of the registers, those with this rank at most. A hash in 2 to the power of the rank has a higher one.
+        let share = |rank: u32| if rank > RANK_BITS { 1.0 } else { (-each * 0.5_f64.powi(rank as i32)).exp() };
+        let places = (0..REGISTERS).map(|register| (register as f64 + 0.5) / REGISTERS as f64);
+        places.map(|place| (0..).find(|rank| place < share(*rank)).unwrap() as u8).collect()
+    }
+
+    #[test]
+    fn the_estimate_is_right_over_the_whole_range() {
+        for senders in [1e3, 1e4, 1e6, 1e8, 1e9, 4e9, 1e10] {
+            let estimate = estimate(&even(senders)) as f64;
+            assert!((estimate / senders - 1.0).abs() < 0.005, "{estimate} of {senders}");
+        }
+    }
+
+    #[test]
+    fn where_every_register_is_full_it_is_beyond_all_numbers() {
+        assert_eq!(estimate(&[RANK_BITS as u8 + 1; REGISTERS]), u64::MAX);
     }
 }

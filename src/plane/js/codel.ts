@@ -34,7 +34,7 @@ export class Codel {
     if (isLate) {
       const sinceThen = this.count - this.lastCount;
       const isSoon = now - this.dropNext < MEMORY;
-      this.count = sinceThen > 1 && isSoon ? sinceThen : 1;
+      this.count = isSoon ? Math.max(sinceThen, 1) : 1;
       this.lastCount = this.count;
       this.dropNext = spaced(now, this.count);
       this.dropping = true;

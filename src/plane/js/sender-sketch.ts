@@ -114,7 +114,6 @@ function sigma(empty: number): number {
 
 /** What the registers of the highest rank are worth. */
 function tau(lower: number): number {
-  if (lower === 0 || lower === 1) return 0;
   let [share, sum, weight] = [lower, 1 - lower, 1];
   for (let before = Number.NaN; sum !== before; ) {
     share = Math.sqrt(share);
