@@ -19,7 +19,7 @@ struct Waiting<T> {
     item: T,
     bytes: usize,
     since: u64,
-    /// Of all that ever came, so that of two sources the one with the older packet is known.
+    /// Counted while anything waits, so that of two sources the one with the older packet is known.
     number: u64,
 }
 
@@ -109,12 +109,11 @@ impl<T> FairQueue<T> {
                 self.forget_if_empty();
                 return Some((next.item, next.since));
             }
+            if is_new { &mut self.new } else { &mut self.old }.pop_front();
             // A source that is new each time would be first each time: it has to wait for one turn of the others.
             if is_new && !self.old.is_empty() {
-                self.new.pop_front();
                 self.old.push_back(place);
             } else {
-                if is_new { &mut self.new } else { &mut self.old }.pop_front();
                 self.end(place);
             }
         }
@@ -220,8 +219,7 @@ impl<T> FairQueue<T> {
 
     fn forget_if_empty(&mut self) {
         if self.length == 0 {
-            let number = self.number;
-            *self = Self { number, ..Self::new() };
+            *self = Self::new();
         }
     }
 }

@@ -91,6 +91,17 @@ fn who_has_the_most_bytes_makes_room() {
 }
 
 #[test]
+fn of_sources_with_as_many_bytes_the_one_with_the_older_packet_makes_room() {
+    let mut rig = Rig::new();
+    rig.push(1, 100);
+    rig.push(2, 100);
+    assert_eq!(rig.pop(), Some((1, 1)));
+    rig.push(1, 100);
+    assert_eq!(rig.queue.evict().map(|(item, _)| item), Some((2, 1)));
+    assert_eq!(rig.queue.evict().map(|(item, _)| item), Some((1, 2)));
+}
+
+#[test]
 fn a_sparse_source_goes_first_and_bulk_takes_turns_by_bytes() {
     let mut rig = Rig::new();
     (0..10).for_each(|_| rig.push(1, 1500));
