@@ -73,7 +73,7 @@ impl HeadReader {
                 return if received.len() >= limit { Head::Http } else { Head::More };
             };
             let line = self.take(bytes, line_feed);
-            if self.lines > 0 && line.is_empty() {
+            if line.is_empty() {
                 self.end = self.line_at;
                 let head = self.with_line_ends(&bytes[..self.end]);
                 // The line ends of the last header and of the blank line are the same four bytes.
@@ -95,7 +95,7 @@ impl HeadReader {
         if head == Head::Bad {
             return vec![0];
         }
-        if !self.has_bare_line_feeds || self.end == 0 {
+        if !self.has_bare_line_feeds {
             return received;
         }
         [&*self.with_line_ends(&received[..self.end]), &received[self.end..]].concat()

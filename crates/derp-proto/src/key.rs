@@ -180,7 +180,7 @@ impl MeshKey {
             return None;
         }
         for (byte, &[high, low]) in key.iter_mut().zip(digits) {
-            *byte = hex_digit(high)? << 4 | hex_digit(low)?;
+            *byte = 16 * hex_digit(high)? + hex_digit(low)?;
         }
         Some(Self(key))
     }

@@ -63,6 +63,9 @@ fn the_http_servers_business() {
         "GET /derp HTTP/1.1|Host: x",
         "GET /derp HTTP/1.1|Host: x|Host: x|Upgrade: DERP",
         "GET /derp HTTP/1.0|Host: x|host: y|Upgrade: DERP",
+        "GET /derp HTTP/1.1|Host: x y|Upgrade: DERP",
+        "GET /derp HTTP/1.1|Host: x/y|Upgrade: DERP",
+        "GET /derp HTTP/1.0|Host: \u{e9}|Upgrade: DERP",
         "GET /derp HTTP/1.1|X: y|Upgrade: DERP",
         "GET /derp HTTP/1.1|Host: x|Upgrade: h2c",
         "GET /derp HTTP/1.1|Host: x|Upgrade: DERP, websocket",
@@ -143,6 +146,14 @@ fn a_head_may_be_as_long_as_the_limit() {
     let bare = b"GET /derp HTTP/1.1\nHost: x\nUpgrade: DERP\n\n";
     assert_eq!(read_head(bare, bare.len()), Head::Derp(plain(bare.len())));
     assert_eq!(read_head(bare, bare.len() - 1), Head::Http);
+}
+
+#[test]
+fn the_http_server_gets_a_head_without_an_end_as_it_came() {
+    let received = b"GET / HTTP/1.1\nHost: x\nX: y";
+    let mut reader = HeadReader::default();
+    assert_eq!(reader.read(received, received.len()), Head::Http);
+    assert_eq!(reader.for_http(received.to_vec(), Head::Http), received);
 }
 
 /// A request that is nearly one for raw DERP.
