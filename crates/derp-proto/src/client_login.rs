@@ -333,6 +333,8 @@ mod tests {
         assert_eq!(fault(&[&endless[..MAX_HEAD], b"\r\n\r\n"].concat()), Some(LoginFault::HeadTooLong));
         assert_eq!(fault(&[HEAD, b"\x01\0\0\x04\x01"].concat()), Some(LoginFault::GreetingLength(1025)));
         assert_eq!(fault(&[HEAD, &frame::KEEP_ALIVE].concat()), Some(LoginFault::NotDerp));
+        // Of a wrong type, before its body is there.
+        assert_eq!(fault(&[HEAD, b"\x02\0\0\0\x28"].concat()), Some(LoginFault::NotDerp));
         // A key that nothing can be sealed for.
         assert_eq!(fault(&[HEAD, &frame::greeting(&NodeKey::ZERO)].concat()), Some(LoginFault::NotDerp));
         let greeting = &frame::greeting(&server().public_key());
@@ -363,11 +365,44 @@ mod tests {
 
         let announced = |length: u32| [HEAD, &frame::greeting(&key)[..], &[3], &length.to_be_bytes()].concat();
         // More of it may come.
+        assert_eq!(said(&[HEAD, b"\x01\0\0\x04\0"].concat()), Ok(None));
         assert_eq!(said(&announced(MAX_SERVER_INFO)), Ok(None));
         assert_eq!(
             said(&announced(MAX_SERVER_INFO + 1)).err(),
             Some(LoginFault::ServerInfoLength(MAX_SERVER_INFO + 1))
         );
+    }
+
+    #[test]
+    fn the_server_judges_the_login_once_it_has_greeted() {
+        let mut out = Vec::new();
+        for known in [None, Some(server().public_key())] {
+            let mut login = ClientLogin::begin(credentials(), &secret(), "relay.test:1", known, &mut out).unwrap();
+            assert!(!login.is_judged());
+            if known.is_none() {
+                assert_eq!(login.read(HEAD, &secret(), &mut out).map(|done| done.is_some()), Ok(false));
+                assert!(!login.is_judged());
+            }
+            let greeting = frame::greeting(&server().public_key());
+            assert_eq!(login.read(&greeting, &secret(), &mut out).map(|done| done.is_some()), Ok(false));
+            assert!(login.is_judged());
+        }
+    }
+
+    #[test]
+    fn faults_say_what_the_server_has_done() {
+        for (fault, text) in [
+            (LoginFault::Answer("HTTP/1.1 200 \"OK\"".into()), r#"it answers "HTTP/1.1 200 \"OK\"""#),
+            (LoginFault::HeadTooLong, "its answer to the upgrade does not end"),
+            (LoginFault::NotDerp, "it does not speak DERP"),
+            (LoginFault::OtherKey, "its greeting and its certificate have different keys"),
+            (LoginFault::GreetingLength(1025), "its greeting has 1025 bytes"),
+            (LoginFault::SecondFrame(6), "its second frame has type 6"),
+            (LoginFault::ServerInfoLength(65_537), "its ServerInfo has 65537 bytes"),
+            (LoginFault::ServerInfo, "its ServerInfo does not open"),
+        ] {
+            assert_eq!(fault.to_string(), text);
+        }
     }
 
     proptest! {

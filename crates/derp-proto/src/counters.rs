@@ -479,6 +479,23 @@ mod tests {
     }
 
     #[test]
+    fn the_average_goes_on_where_the_waits_before_have_left_it() {
+        let counters = Counters::new();
+        let mut expected = 0.0;
+        for batch in [[40, 300], [0, 90], [5, 5]] {
+            let mut waits = Waits::none(2);
+            expected *= 0.9 * 0.9;
+            for millis in batch {
+                waits.add(Duration::from_millis(millis));
+                expected += 0.1 * (millis as f64 - expected);
+            }
+            counters.waited(waits);
+        }
+        let shown = counters.read(Counter::QUEUE_TIME) as f64 / 1e6;
+        assert!((shown - expected).abs() < 1e-4, "{shown} is not {expected}");
+    }
+
+    #[test]
     fn threads_lose_nothing() {
         let counters = Counters::new();
         std::thread::scope(|scope| {

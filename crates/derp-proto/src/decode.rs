@@ -270,4 +270,19 @@ mod tests {
         decoder.skip();
         assert_eq!(decoder, Decoder::default());
     }
+
+    #[test]
+    fn it_says_what_it_waits_for() {
+        let mut decoder = Decoder::default();
+        let now = |decoder: &Decoder| (decoder.is_between_frames(), decoder.needed());
+        assert_eq!(now(&decoder), (true, 5));
+        assert_eq!(decoder.next(&[5, 0, 0, 0, 2]), Step::Header(FrameHeader { kind: 5, length: 2 }));
+        assert_eq!(now(&decoder), (false, 7));
+        decoder.skip();
+        assert_eq!(now(&decoder), (false, 1));
+        assert_eq!(decoder.next(&[5, 0, 0, 0, 2, 9]), Step::Skipped(6));
+        assert_eq!(now(&decoder), (false, 1));
+        assert_eq!(decoder.next(&[9]), Step::Skipped(1));
+        assert_eq!(now(&decoder), (true, 5));
+    }
 }

@@ -201,4 +201,61 @@ mod tests {
         assert!(!rate.judges(499_000) && !rate.judges(4_999_999) && rate.judges(5_000_000));
         assert_eq!(rate.rate(), before);
     }
+
+    /// Whether what came just before it moves again, after so long, is not judged.
+    fn pauses(rate: &DrainRate, still: u64) -> bool {
+        let mut rate = *rate;
+        let now = rate.last + still;
+        rate.moves(now);
+        !rate.judges(now - 1)
+    }
+
+    #[test]
+    fn it_pauses_when_it_stands_for_longer_than_usual() {
+        let at_first = DrainRate::new();
+        assert_eq!([INTERVAL, INTERVAL + 1].map(|still| pauses(&at_first, still)), [false, true]);
+        let mut slow = DrainRate::new();
+        drained(&mut slow, 1250, 100_000, 0, 2_000_000);
+        assert_eq!([484_480, 484_481].map(|still| pauses(&slow, still)), [false, true], "four full packets");
+        let mut in_gusts = DrainRate::new();
+        drained(&mut in_gusts, 150_000, 120_000, 0, 1_200_000);
+        assert_eq!([240_000, 240_001].map(|still| pauses(&in_gusts, still)), [false, true], "two gusts");
+    }
+
+    #[test]
+    fn what_leaves_in_several_turns_of_one_time_leaves_at_once() {
+        let mut rate = DrainRate::new();
+        for now in (0..1_200_000).step_by(120_000) {
+            for _ in 0..3 {
+                rate.moves(now);
+                rate.leaves(50_000);
+            }
+        }
+        assert_eq!(rate.rate(), 1_250_000);
+        assert_eq!([240_000, 240_001].map(|still| pauses(&rate, still)), [false, true]);
+    }
+
+    #[test]
+    fn a_second_in_which_nothing_moves_is_a_slow_link_and_more_is_a_pause() {
+        let rate_after = |still: u64| {
+            let mut rate = DrainRate::new();
+            drained(&mut rate, 1250, 1000, 0, 500_000);
+            let again = 499_000 + still;
+            drained(&mut rate, 1250, 1000, again, again + 21_000);
+            rate.rate()
+        };
+        assert!(rate_after(PAUSE) < 1_000_000);
+        assert_eq!(rate_after(PAUSE + 1), 1_250_000);
+    }
+
+    #[test]
+    fn a_sample_is_long_enough_and_counts_for_a_quarter() {
+        let mut rate = DrainRate::new();
+        assert!(!rate.sample(25_000, MEASURED - 1));
+        assert_eq!(rate.rate(), 0);
+        assert!(rate.sample(25_000, MEASURED));
+        assert_eq!(rate.rate(), 1_250_000);
+        assert!(rate.sample(50_000, MEASURED));
+        assert_eq!(rate.rate(), 1_562_500);
+    }
 }

@@ -121,4 +121,10 @@ mod tests {
         assert_eq!(mapped, request.answer("192.0.2.1:9".parse().unwrap()));
         assert_eq!(mapped.1, 32);
     }
+
+    #[test]
+    fn the_longest_answer_is_that_to_ipv6() {
+        let request = BindingRequest { mask: [7; 16] };
+        assert_eq!(request.answer("[2001:db8::1]:9".parse().unwrap()).1, MAX_RESPONSE_LENGTH);
+    }
 }
