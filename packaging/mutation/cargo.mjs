@@ -1,22 +1,23 @@
 /** Runs Rust mutants with cargo-mutants, which is installed in the cache. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { fail, root, run } from '../ensure.mjs';
 import { follow } from './follow.mjs';
 import { brief, named } from './mutants.mjs';
-import { textOf } from './sources.mjs';
+import { filesIn, textOf } from './sources.mjs';
 
 const VERSION = '27.1.0';
 
 /**
  * Which tests run, with how many random cases for each property. Each stage tries only the mutants that survive the
- * quicker ones before it.
+ * quicker ones before it: they are tried with the tests in the source, then with the test programs that name the module,
+ * then with all.
  */
 const STAGES = [
-  { targets: ['--lib'], cases: 32 },
-  { targets: ['--test', '*'], cases: 32 },
-  { targets: ['--tests'], cases: 256 },
+  { targets: () => ['--lib'], cases: 32 },
+  { targets: (part, file) => programsOf(part, file).flatMap((name) => ['--test', name]), cases: 32 },
+  { targets: () => ['--tests'], cases: 256 },
 ];
 
 /** The state of a mutant that has survived the stages before this one. */
@@ -40,14 +41,39 @@ export function listRust(part, cache) {
 }
 
 export async function tryRust(part, mutants, cache, deadline, onResult, statusOf) {
-  for (const [stage, how] of STAGES.entries()) {
+  for (const [stage, { targets, cases }] of STAGES.entries()) {
     const left = mutants.filter((mutant) => nextStage(statusOf(mutant)) <= stage);
-    if (left.length === 0 || Date.now() > deadline) continue;
     const survived = stage === STAGES.length - 1 ? 'survived' : pending(stage + 1);
-    await tryWith(how, part, left, cache, deadline, (mutant, killed, by) => {
-      onResult(mutant, killed ? 'killed' : survived, by);
-    });
+    for (const [joined, group] of groupedBy(left, ({ file }) => targets(part, file).join(' '))) {
+      if (joined === '' || Date.now() > deadline) continue;
+      await tryWith({ targets: joined.split(' '), cases }, part, group, cache, deadline, (mutant, killed, by) => {
+        onResult(mutant, killed ? 'killed' : survived, by);
+      });
+    }
   }
+}
+
+function groupedBy(mutants, keyOf) {
+  const groups = new Map();
+  for (const mutant of mutants) {
+    const key = keyOf(mutant);
+    groups.set(key, [...(groups.get(key) ?? []), mutant]);
+  }
+  return groups;
+}
+
+/** The test programs that name the module that a file belongs to. */
+function programsOf(part, file) {
+  const tests = `${part.source}/tests`;
+  const [module] = relative(`${part.source}/src`, file).replace(/\.rs$/, '').split('/');
+  const name = new RegExp(`\\b${unitOf(part)}::${module}\\b`);
+  const programs = filesIn(tests, '.rs').filter((path) => dirname(path) === tests && name.test(textOf(path)));
+  return programs.map((path) => basename(path, '.rs'));
+}
+
+/** The name of the part's crate in its code. */
+function unitOf(part) {
+  return basename(part.source).replaceAll('-', '_');
 }
 
 /** The stage in which a mutant is tried next; Infinity if its result is known. */
@@ -109,13 +135,14 @@ function outcomes(file) {
 
 /** The file of the test that failed; undefined if none did, such as for a mutant that does not compile. */
 function killer(part, log) {
-  const unit = basename(part.source).replaceAll('-', '_');
   let program;
   for (const line of readFileSync(log, 'utf8').split('\n')) {
     program = /^\s*Running `\S*\/deps\/(\w+)-[0-9a-f]{16}/.exec(line)?.[1] ?? program;
     const test = /^test (\S+) .*\bFAILED$/.exec(line)?.[1];
     if (test === undefined || program === undefined) continue;
-    return program === unit ? fileOf(part, test.split('::').slice(0, -1)) : `${part.source}/tests/${program}.rs`;
+    return program === unitOf(part)
+      ? fileOf(part, test.split('::').slice(0, -1))
+      : `${part.source}/tests/${program}.rs`;
   }
   return undefined;
 }
