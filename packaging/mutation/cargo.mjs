@@ -11,8 +11,7 @@ const VERSION = '27.1.0';
 
 /**
  * Which tests run, with how many random cases for each property. Each stage tries only the mutants that survive the
- * quicker ones before it: they are tried with the tests in the source, then with the test programs that name the module,
- * then with all.
+ * quicker ones before it: the tests in the source are first, then the test programs that name the module, then all.
  */
 const STAGES = [
   { targets: () => ['--lib'], cases: 32 },
