@@ -107,6 +107,11 @@ describe('the test that killed a mutant of a crate', () => {
     expect(killer(part, ran(binary, `test ${test} ... FAILED`))).toBe(`crates/derp-tls/${file}`);
   });
 
+  it('the tests of a module may be in a file of their own', () => {
+    const log = ran('derp_proto', 'test http_head::tests::raw_derp ... FAILED');
+    expect(killer({ source: 'crates/derp-proto' }, log)).toBe('crates/derp-proto/src/http_head/tests.rs');
+  });
+
   it('no file is known if nothing failed', () => {
     expect(killer(part, ran('derp_tls'))).toBeUndefined();
     expect(killer(part, 'error: could not compile `derp-tls`')).toBeUndefined();

@@ -5,7 +5,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import { fail, root, run } from '../ensure.mjs';
 import { follow } from './follow.mjs';
 import { brief, named } from './mutants.mjs';
-import { filesIn, textOf } from './sources.mjs';
+import { filesIn, sourcesOf, textOf } from './sources.mjs';
 
 const VERSION = '27.1.0';
 
@@ -30,7 +30,9 @@ export function listRust(part, cache) {
   const { status, stdout, stderr } = spawnSync(tool(cache), args, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 });
   if (status !== 0) fail(`cargo mutants --list failed: ${stderr}`);
   const lines = new Map();
-  const found = JSON.parse(stdout).map(({ name, file, span }) => {
+  const sources = sourcesOf(part);
+  const all = JSON.parse(stdout).filter(({ file }) => sources.includes(file));
+  const found = all.map(({ name, file, span }) => {
     if (!lines.has(file)) lines.set(file, textOf(file).split('\n'));
     const number = span.start.line;
     const change = brief(name.replace(/^\S+:\d+:\d+: /, ''));
@@ -116,7 +118,8 @@ async function tryWith({ targets, cases }, part, mutants, cache, deadline, onRes
         if (!mutant || seen.has(mutant)) continue;
         seen.add(mutant);
         const killed = summary !== 'MissedMutant';
-        onResult(mutant, killed, killed ? killer(part, join(work, 'mutants.out', log_path)) : undefined);
+        const log = () => readFileSync(join(work, 'mutants.out', log_path), 'utf8');
+        onResult(mutant, killed, killed ? killer(part, log()) : undefined);
       }
     },
   });
@@ -132,24 +135,27 @@ function outcomes(file) {
   }
 }
 
-/** The file of the test that failed; undefined if none did, such as for a mutant that does not compile. */
-function killer(part, log) {
+/**
+ * The file of the test that failed, by cargo's output; undefined if none did, such as for a mutant that does not compile.
+ * cargo names the binary and not its source, because cargo-mutants wants all of its output.
+ */
+export function killer(part, log) {
   let program;
-  for (const line of readFileSync(log, 'utf8').split('\n')) {
-    program = /^\s*Running `\S*\/deps\/(\w+)-[0-9a-f]{16}/.exec(line)?.[1] ?? program;
+  for (const line of log.split('\n')) {
+    program = /^\s*Running `[^` ]*\/deps\/(\w+)-[0-9a-f]+`/.exec(line)?.[1] ?? program;
     const test = /^test (\S+) .*\bFAILED$/.exec(line)?.[1];
     if (test === undefined || program === undefined) continue;
-    return program === unitOf(part)
-      ? fileOf(part, test.split('::').slice(0, -1))
-      : `${part.source}/tests/${program}.rs`;
+    const modules = test.split('::').slice(0, -1);
+    if (program === unitOf(part)) return fileOf(`${part.source}/src`, modules);
+    return fileOf(`${part.source}/tests`, [program, ...modules]);
   }
   return undefined;
 }
 
-/** The file that a module is in. */
-function fileOf(part, modules) {
-  const file = `${part.source}/src/${modules.join('/')}.rs`;
-  return modules.length <= 1 || existsSync(join(root, file)) ? file : fileOf(part, modules.slice(0, -1));
+/** The file that a module is in, or a module around it. */
+function fileOf(folder, modules) {
+  const file = `${folder}/${modules.join('/')}.rs`;
+  return modules.length <= 1 || existsSync(join(root, file)) ? file : fileOf(folder, modules.slice(0, -1));
 }
 
 function tool(cache) {
