@@ -8,7 +8,6 @@ import type { CertificateCache } from './cache.js';
 import type { DnsHook } from './dns-hook.js';
 
 export const ACME_PROTOCOL = 'acme-tls/1';
-export const CHALLENGE_PATH = '/.well-known/acme-challenge/';
 
 /** How long an answer of another relay is served, in milliseconds: long enough for the handshake that waits for it. */
 const SHARED = 5000;

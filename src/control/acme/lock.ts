@@ -19,8 +19,11 @@ export async function takeLock(path: string): Promise<(() => Promise<void>) | un
   let taken = false;
   try {
     await makeParent(path);
-    // The second attempt follows the removal of a stale lock.
-    taken = (await make(path)) || ((await isStale(path)) && (await make(path)));
+    taken = await make(path);
+    if (!taken && (await isStale(path))) {
+      await rm(path, { force: true });
+      taken = await make(path);
+    }
   } finally {
     if (!taken) held.delete(path);
   }
@@ -48,15 +51,13 @@ async function make(path: string): Promise<boolean> {
   }
 }
 
-/** Whether the owner has ended without releasing the lock; removes it in that case. */
+/** Whether the owner has ended without releasing the lock. */
 async function isStale(path: string): Promise<boolean> {
   const made = await stat(path).catch(() => undefined);
   const [host, pid] = ((await readIfThere(path)) ?? '').split(' ');
   const isOld = !made || Date.now() - made.mtimeMs > STALE;
   const isDead = host === hostname() && /^\d+$/.test(pid ?? '') && !isRunning(Number(pid));
-  if (!isOld && !isDead) return false;
-  await rm(path, { force: true });
-  return true;
+  return isOld || isDead;
 }
 
 /**

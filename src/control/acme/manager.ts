@@ -10,7 +10,7 @@ import { isFor, type PemPair, parsePair, type ServerCertificate } from '../certi
 import { formatAttempt, parseAttempt } from './attempts.js';
 import type { Authority } from './authority.js';
 import type { CertificateCache } from './cache.js';
-import { ACME_PROTOCOL, CHALLENGE_PATH, Challenges } from './challenges.js';
+import { ACME_PROTOCOL, Challenges } from './challenges.js';
 import type { DnsHook } from './dns-hook.js';
 import { Keeper, type KeeperTimes, type KeptCertificate } from './keeper.js';
 
@@ -42,6 +42,8 @@ const MOST_KEEPERS = 32;
 /** Handshakes that are remembered as waiting for one name: the last ones, as many as may be parked. */
 const MOST_WAITING = 1024;
 
+/** What the tokens of HTTP-01 stand behind. */
+const CHALLENGE_PATH = '/.well-known/acme-challenge/';
 /** Milliseconds that orders in progress have when the relay closes. */
 const PATIENCE = 1000;
 

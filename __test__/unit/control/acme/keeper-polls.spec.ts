@@ -76,6 +76,8 @@ describe('the polls of a keeper', () => {
   it('a suggestion does not shorten the pauses after failures', async () => {
     const rig = withCertificate();
     rig.failure = new Error('no');
+    // Nor does a record, of which there is none.
+    rig.disk.isWritable = false;
     rig.suggestion = () => ({ at: BEGIN, askAt: Date.now() + MINUTE, explanation: undefined });
     await rig.look();
     await rig.pass(HOUR - MINUTE);
