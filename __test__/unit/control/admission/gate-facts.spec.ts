@@ -1,6 +1,7 @@
 /** What a gate tells of itself on pages and in metrics. */
 import { describe, expect, it } from 'vitest';
 import { TIME_BOUNDS } from '../../../../src/control/admission/desk.js';
+import type { Gate } from '../../../../src/control/admission/gate.js';
 import { ALLOWED, denied, failed } from '../../../../src/control/admission/verifier.js';
 import { desk, keyFile, login, newKey, setup } from './gates.js';
 
@@ -35,6 +36,12 @@ describe('the facts of a gate', () => {
       desk(name, allow, { verifier: { name, bySource: false, ask: allow, close: () => {}, ...(check && { check }) } });
     const desks = [checked('a', async () => 'it is broken'), checked('b', async () => ''), checked('c')];
     expect(await setup({ desks }).gate.check()).toEqual(['it is broken']);
+  });
+
+  it('the figures have the rows of a list and a hook before either has decided', async () => {
+    const rows = (gate: Gate) => [...new Set(gate.figures()?.outcomes.map(({ of }) => of[0]))];
+    expect(rows(setup({ deny: await keyFile(), onAdmit: () => true }).gate)).toEqual(['deny', 'onAdmit']);
+    expect(rows(setup({ onAdmit: () => true }).gate)).toEqual(['onAdmit']);
   });
 
   it('the figures have a row for each verifier and outcome, and for the list and the hook', async () => {

@@ -93,6 +93,22 @@ describe('rechecks at a gate', () => {
   });
 });
 
+describe('the grace of a client that several verifiers have admitted', () => {
+  it('under policy all, one verifier may fail for the time of the grace, whatever the others do', async () => {
+    fakeTime();
+    const answers: Record<string, Answer> = { first: ALLOWED, second: ALLOWED };
+    const cache = { allow: 0, deny: 0, grace: GRACE };
+    const desks = Object.keys(answers).map((name) => desk(name, async () => answers[name] as Answer, { cache }));
+    const { gate, kicked } = setup({ policy: 'all', desks, recheck });
+    expect(await gate.login(login(1))).toBeTruthy();
+    answers.second = failed('it is down');
+    await vi.advanceTimersByTimeAsync(GRACE);
+    expect(kicked).toEqual([]);
+    await vi.advanceTimersByTimeAsync(recheck);
+    expect(kicked).toEqual([1]);
+  });
+});
+
 describe('the hook at rechecks', () => {
   /** A gate with a hook, which answers at rechecks what is said. */
   function hooked() {
@@ -139,6 +155,16 @@ describe('the hook at rechecks', () => {
     expect(kicked).toEqual([]);
     expect(asked.map(({ again }) => again)).toEqual([false, ...Array(9).fill(true)]);
     expect(outcomes(gate)).toEqual({ 'onAdmit allowed': 1, 'onAdmit error': 1 });
+  });
+
+  it('the hook may change the rate of a limit alone', async () => {
+    const { gate, limits, said } = hooked();
+    let bytesPerSecond = 1000;
+    said.decide = () => ({ receive: { bytesPerSecond, burst: 200_000 } });
+    expect(await gate.login(login(1))).toBeTruthy();
+    bytesPerSecond = 2000;
+    await vi.advanceTimersByTimeAsync(recheck);
+    expect(limits).toEqual([[1, { bytesPerSecond, burst: 200_000 }]]);
   });
 
   it('the hook closes a connected client', async () => {
