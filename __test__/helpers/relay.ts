@@ -6,7 +6,6 @@ import type { OnAdmit } from '../../src/control/admission/hook.js';
 import type { DataPathTimes } from '../../src/control/data-path.js';
 import type { MeshTimes } from '../../src/control/mesh.js';
 import type { OnDemandTimes } from '../../src/control/on-demand/times.js';
-import { selfSignedCertificate } from '../../src/control/x509.js';
 import { createLogger, type Logger } from '../../src/logger.js';
 import type { CounterName } from '../../src/plane/counters.js';
 import { DROP_REASONS, PACKET_KINDS } from '../../src/plane/counters.js';
@@ -26,9 +25,12 @@ import { composeRelay, type Relay, type RelayEvents } from '../../src/relay.js';
 import type { DerpClient } from './client.js';
 import { Contract } from './contract.js';
 import type { Lane } from './lanes.js';
+import { pemPair } from './pem-pair.js';
 import { showSeedOnFailure } from './random.js';
 import { eventually } from './wait.js';
 import type { Target } from './wire.js';
+
+export { pemPair };
 
 export const MESH_KEY = '5e'.repeat(32);
 
@@ -267,13 +269,6 @@ let certificate: { chain: string; key: string } | undefined;
 export function ownCertificate(): { chain: string; key: string } {
   certificate ??= pemPair(['localhost', '127.0.0.1', '::1']);
   return certificate;
-}
-
-export function pemPair(hosts: readonly string[]): { chain: string; key: string } {
-  const { der, privateKey } = selfSignedCertificate(hosts, 7, new Date());
-  const base64 = Buffer.from(der).toString('base64');
-  const chain = `-----BEGIN CERTIFICATE-----\n${base64.replace(/.{64}(?=.)/g, '$&\n')}\n-----END CERTIFICATE-----\n`;
-  return { chain, key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
 }
 
 export function changed(base: PlanePolicy, changes: PolicyChanges): PlanePolicy {

@@ -8,7 +8,7 @@ import { createSecureContext, type TLSSocket } from 'node:tls';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { addressOf, dialTunnel, proxyAuthorization } from '../../../../src/control/admission/tunnel.js';
 import { join } from '../../../helpers/joined.js';
-import { pemPair } from '../../../helpers/relay.js';
+import { pemPair } from '../../../helpers/pem-pair.js';
 import { SocksProxy } from '../../../helpers/socks-proxy.js';
 import { ALLOW, silence } from '../../../helpers/verifier.js';
 import { bound, controller, question, server } from './controllers.js';

@@ -6,7 +6,7 @@ import { createSecureContext } from 'node:tls';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Controller } from '../../../../src/control/admission/controller.js';
 import { generateKeyPair } from '../../../../src/protocol/key.js';
-import { pemPair } from '../../../helpers/relay.js';
+import { pemPair } from '../../../helpers/pem-pair.js';
 import { type SocksOptions, SocksProxy } from '../../../helpers/socks-proxy.js';
 import { ALLOW, TestVerifier } from '../../../helpers/verifier.js';
 

@@ -8,7 +8,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { Controller } from '../../../../src/control/admission/controller.js';
 import { generateKeyPair } from '../../../../src/protocol/key.js';
 import { join } from '../../../helpers/joined.js';
-import { pemPair } from '../../../helpers/relay.js';
+import { pemPair } from '../../../helpers/pem-pair.js';
 
 const servers: { close(): unknown; closeAllConnections(): void }[] = [];
 
