@@ -8,7 +8,7 @@ export type Admit = (login: Login) => Admission | null;
  * Admits every client except those of some apps. The holder of the mesh key becomes a mesh peer; a client with a wrong
  * mesh key is an ordinary one.
  */
-export function openAdmission(meshKey: string | undefined, disallowedApps: readonly string[] = []): Admit {
+export function openAdmission(meshKey: string | undefined, disallowedApps: readonly string[]): Admit {
   const own = meshKey === undefined || /^0*$/.test(meshKey) ? undefined : Buffer.from(meshKey, 'hex');
   return ({ info }) => {
     const theirs = Buffer.from(info.meshKey ?? '', 'hex');

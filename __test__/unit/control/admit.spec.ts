@@ -20,11 +20,11 @@ describe('openAdmission', () => {
     ['a zero key where the relay’s is zero too', ZERO, ZERO, false],
     ['another key where the relay’s is zero', ZERO, OWN, false],
   ])('every client is admitted with %s', (_name, own, presented, mesh) => {
-    expect(openAdmission(own)(login(presented))).toEqual({ mesh, receiveLimit: null });
+    expect(openAdmission(own, [])(login(presented))).toEqual({ mesh, receiveLimit: null });
   });
 
   it('probers and named apps get no rights', () => {
-    const admission = openAdmission(OWN)(login(undefined, { isProber: true, appName: 'app' }));
+    const admission = openAdmission(OWN, [])(login(undefined, { isProber: true, appName: 'app' }));
     expect(admission).toEqual({ mesh: false, receiveLimit: null });
   });
 

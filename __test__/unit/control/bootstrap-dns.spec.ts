@@ -154,6 +154,12 @@ describe('the answer of bootstrap-dns', () => {
     expect(asked).toEqual(['rollout/a.test']);
   });
 
+  it('a query of a published name is a hit if the name has addresses', async () => {
+    const names = await opened(['a.test', 'empty.test']);
+    for (const name of ['a.test', 'a.test', 'empty.test']) names.answer(name, '');
+    expect(names.counts).toMatchObject({ publishedHits: 2, publishedMisses: 1 });
+  });
+
   it('at most 500 queried names are remembered', async () => {
     const names = await opened(['a.test']);
     for (let index = 0; index <= 500; index++) names.answer(`${index}.test`, '');

@@ -168,6 +168,7 @@ describe('PEM in practice', () => {
     const options = { type, format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' };
     const key = privateKey.export(options as never).toString();
     expect(() => parsed(good.chain, key)).toThrow('the private key is encrypted');
+    expect(() => parsed(good.chain, key)).toThrow(expect.objectContaining({ name: 'PemError', part: 'key' }));
   });
 });
 
