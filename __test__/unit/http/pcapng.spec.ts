@@ -174,4 +174,9 @@ describe('lines of JSON', () => {
       { time: 5, total: { seen: 2, missed: 3 } },
     ]);
   });
+
+  it('lines of JSON say nothing of packets that were missed where none was', () => {
+    const lines = new JsonLines().packets(batch(0, frame(Buffer.alloc(0), { length: 9 }))).toString();
+    expect(lines).toMatch(/^\{"time":[^\n]*\}\n$/);
+  });
 });
