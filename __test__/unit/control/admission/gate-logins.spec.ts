@@ -32,7 +32,7 @@ describe('the logins at a gate', () => {
   });
 
   it('a gate asks no verifier about mesh peers', () => {
-    const { gate } = setup({ rights: openAdmission(MESH_KEY), desks: [desk('only', never)] });
+    const { gate } = setup({ rights: openAdmission(MESH_KEY, []), desks: [desk('only', never)] });
     expect(gate.login(login(1, newKey(), '', MESH_KEY))).toEqual({ mesh: true, receiveLimit: null });
   });
 

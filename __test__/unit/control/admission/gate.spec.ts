@@ -16,7 +16,7 @@ function gate(options: Partial<GateOptions> = {}): Gate {
   const common = { timeout: 0, failOpen: false, cache: NO_CACHE, atOnce: 64, now: () => 0, log: () => {} };
   const made = new Gate(
     {
-      rights: openAdmission(undefined),
+      rights: openAdmission(undefined, []),
       deniedApps: [],
       policy: 'any',
       desks: [new Desk({ name: 'all', verifier, ...common })],

@@ -23,7 +23,7 @@ export function desk(name: string, ask: Verifier['ask'], options: Partial<DeskOp
 /** Rules that admit every client, but for these options. */
 export function rules(options: Partial<GateOptions> = {}): GateOptions {
   return {
-    rights: openAdmission(undefined),
+    rights: openAdmission(undefined, []),
     deniedApps: [],
     policy: 'any',
     desks: [],

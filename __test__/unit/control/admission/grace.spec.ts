@@ -33,7 +33,7 @@ function setup(answers: Record<string, Answer>, recheck: number, onAdmit?: OnAdm
     return new Desk({ name, verifier, ...common });
   };
   const rules = (): GateOptions => ({
-    rights: openAdmission(undefined),
+    rights: openAdmission(undefined, []),
     deniedApps: [],
     policy: 'any',
     desks: Object.keys(answers).map(desk),
