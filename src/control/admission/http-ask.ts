@@ -42,8 +42,7 @@ export async function ask(asking: Asking): Promise<Reply> {
   try {
     return await askOnce(asking, asking.agents.kept);
   } catch (error) {
-    if (!(error instanceof StaleSocket)) throw error;
-    if (asking.signal.aborted) throw error.cause;
+    if (!(error instanceof StaleSocket) || asking.signal.aborted) throw error;
   }
   return askOnce(asking, asking.agents.fresh);
 }
@@ -57,7 +56,7 @@ function askOnce({ options, tls, body, limit, signal, enough }: Asking, agent: A
     asked.on('response', (response) => {
       resolve(read(response, limit, enough));
     });
-    asked.on('error', (cause) => reject(asked.reusedSocket ? new StaleSocket('', { cause }) : cause));
+    asked.on('error', (error) => reject(asked.reusedSocket ? new StaleSocket() : error));
     // The request asked for no upgrade.
     asked.on('upgrade', (_response, socket) => {
       socket.destroy();
