@@ -34,8 +34,9 @@ export class MetricsListener {
       throw error;
     };
     this.barrier.on(server, WHAT, { error });
-    const bound = server.address() as AddressInfo | string;
-    if (typeof bound === 'string') throw unfit('is no TCP socket that listens', undefined);
+    const bound = server.address();
+    // Of an inherited socket of Unix, Node knows no address.
+    if (bound === null || typeof bound === 'string') throw unfit('is no TCP socket that listens', undefined);
     return bound;
   }
 
