@@ -48,8 +48,7 @@ export class FailureLog {
 
   private line({ what, peer: { address, port }, serverName, alert }: Failed): void {
     const [kind, behind] = what.split(':') as [string, ...string[]];
-    const told: Told = TEXTS[kind] ?? [kind];
-    const [text, reason] = told;
+    const [text, reason]: Told = TEXTS[kind] ?? [kind];
     const { heldBack } = this;
     this.left -= 1;
     this.heldBack = 0;

@@ -18,6 +18,19 @@ async function figure(harness: PlaneHarness, name: (typeof SNAPSHOT_COLUMNS)[num
   return rows[SNAPSHOT_COLUMNS.indexOf(name)] as number;
 }
 
+/** A client that has ended its side and reads on, slowly: a packet waits for it. */
+async function endedWithWaiting(settings?: Parameters<typeof PlaneHarness.open>[1]) {
+  const harness = await PlaneHarness.open(LANE, settings);
+  const { client: sender } = await harness.admitted();
+  const { client, id, near, far } = await attached(harness);
+  far.hold();
+  sender.sendPacket(client.key, 'lost');
+  expect(await sender.fence()).toEqual([]);
+  near.end();
+  await harness.endOf(id);
+  return { harness, sender, far };
+}
+
 describe('what a connection counts', () => {
   it.each([
     ['TLSv1.2', 'tls12', 'tls13'],
@@ -96,31 +109,17 @@ describe('the end of a connection', () => {
   });
 
   it('a client that sends no more and breaks then loses what waits for it', async () => {
-    const harness = await PlaneHarness.open(LANE);
-    const { client: sender } = await harness.admitted();
-    const { client, id, near, far } = await attached(harness);
-    far.hold();
-    sender.sendPacket(client.key, 'lost');
-    expect(await sender.fence()).toEqual([]);
-    near.end();
-    await harness.endOf(id);
+    const { harness, far } = await endedWithWaiting();
     far.destroy();
     await eventually(() => harness.plane.counters.read('packets_dropped:write_error:other') === 1, 'the drop');
   });
 
   it('a client that sends no more has half a minute for what waits for it, where writes have no deadline', async () => {
-    const harness = await PlaneHarness.open(LANE, {
+    const { harness, sender, far } = await endedWithWaiting({
       deadlines: { write: 0 },
       tcp: { userTimeout: 0 },
       keepAlive: { interval: 20_000, jitter: 0 },
     });
-    const { client: sender } = await harness.admitted();
-    const { client, id, near, far } = await attached(harness);
-    far.hold();
-    sender.sendPacket(client.key, 'lost');
-    expect(await sender.fence()).toEqual([]);
-    near.end();
-    await harness.endOf(id);
     onTestFinished(() => void vi.restoreAllMocks());
     let ahead = 29_000;
     vi.spyOn(Wheel, 'now').mockImplementation(() => performance.now() + ahead);
@@ -153,14 +152,7 @@ describe('the end of a connection', () => {
   });
 
   it('a plane that shuts down waits for no client that still reads', async () => {
-    const harness = await PlaneHarness.open(LANE);
-    const { client: sender } = await harness.admitted();
-    const { client, id, near, far } = await attached(harness);
-    far.hold();
-    sender.sendPacket(client.key, 'lost');
-    expect(await sender.fence()).toEqual([]);
-    near.end();
-    await harness.endOf(id);
+    const { harness, far } = await endedWithWaiting();
     await harness.plane.shutdown();
     expect(far.destroyed).toBe(true);
   });
