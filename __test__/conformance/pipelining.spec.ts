@@ -31,6 +31,16 @@ describe.each(LANES)('requests of one connection, $name', (lane) => {
     }
   });
 
+  it.each([false, true])('what follows the last request of a connection is not read; TLS %s', async (tls) => {
+    const relay = await startRelay(lane, { tls });
+    // This answer takes a while.
+    const last = 'GET /debug/check HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n';
+    const wire = await Wire.open(relay.target());
+    wire.write(last, 'nonsense', last);
+    const answers = String(await wire.rest());
+    expect(answers.match(/HTTP\/1\.1 .+/g)).toEqual(['HTTP/1.1 200 OK']);
+  });
+
   it.each([
     ['in one write', false, false],
     ['in one write', false, true],

@@ -212,6 +212,8 @@ export class HttpServer {
   /** Of what Node's parser does not take. A connection that is gone, or in the middle of an answer, only ends. */
   private refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
     if (this.refused.has(socket)) return;
+    // As in Go, what follows the last request of a connection is not read. Its answer ends the connection.
+    if (error.code === 'HPE_CLOSED_CONNECTION') return;
     const answering = (socket as { _httpMessage?: { headersSent: boolean } | null })._httpMessage?.headersSent;
     if (!socket.writable || answering) {
       socket.destroy();

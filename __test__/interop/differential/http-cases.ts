@@ -161,6 +161,7 @@ const ALL: readonly Case[] = [
     asked(face, 'GET /', { 'X Bad': 'x' }, '', 'a blank in a name'),
     asked(face, 'GET /robots.txt', { 'Transfer-Encoding': 'bogus' }, '', 'an unknown coding'),
     asked(face, 'GET /generate_204', { Connection: 'close' }, '', 'to be closed'),
+    asked(face, 'GET /robots.txt', { Connection: 'close' }, 'nonsense', 'to be closed, with more behind it'),
   ]),
 ];
 

@@ -18,6 +18,16 @@ const PENDING = `GET /debug/check HTTP/1.1\r\n${HOST}\r\n\r\n`;
 const UPGRADE = `GET /derp HTTP/1.1\r\n${HOST}\r\nConnection: Upgrade\r\nUpgrade: DERP\r\n\r\n`;
 const NEVER = { ...NOTHING_TO_SHOW, check: () => new Promise<string[]>(() => {}) };
 
+/** A page whose answer comes when the test says so. */
+function checkLater() {
+  let answer = (_problems: string[]) => {};
+  const check = () =>
+    new Promise<string[]>((resolve) => {
+      answer = resolve;
+    });
+  return { debug: { ...NOTHING_TO_SHOW, check }, answer: () => answer([]) };
+}
+
 describe('the end of a connection', () => {
   it('every answer that is under way closes once when its connection ends', async () => {
     const closes: number[] = [];
@@ -62,6 +72,26 @@ describe('requests under way', () => {
   });
 });
 
+describe('what follows the last request of a connection', () => {
+  const last = PENDING.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n');
+
+  it.each(['nonsense', UPGRADE])('the last request is answered, whatever follows it: %j', async (more) => {
+    const { debug, answer } = checkLater();
+    const counters = new HttpCounters();
+    main = await Harness.open('main', { debug, counters });
+    const visit = await new Visit(main.http).send(last + more);
+    await visit.send(more);
+    expect([visit.text, visit.stream.destroyed]).toEqual(['', false]);
+    answer();
+    await turn(4);
+    expect(visit.text).toMatch(/^HTTP\/1\.1 200 /);
+    expect(visit.text.match(/HTTP\/1\.1 /g)).toHaveLength(1);
+    expect(visit.stream.writableFinished).toBe(true);
+    expect(counters.failures.bad_request).toBe(0);
+    expect(main.adopted).toEqual([]);
+  });
+});
+
 describe('how long a connection may rest', () => {
   it('a connection with an answer under way does not count as idle, however crowded the server is', async () => {
     const limits = () => ({ duplexes: 4, perAddress: 4, exempt: [] });
@@ -91,6 +121,18 @@ describe('an upgrade that waits for its turn', () => {
     }
   });
 
+  it('an upgrade is forgotten if the answer before it ends the connection', async () => {
+    const { debug, answer } = checkLater();
+    main = await Harness.open('main', { debug });
+    const expecting = PENDING.replace('\r\n\r\n', '\r\nExpect: 100-continue\r\n\r\n');
+    const visit = await new Visit(main.http).send(expecting + UPGRADE);
+    answer();
+    await turn(4);
+    expect(visit.text).toMatch(/^HTTP\/1\.1 200 /);
+    expect(visit.text).not.toContain('101 Switching Protocols');
+    expect(main.adopted).toEqual([]);
+  });
+
   it('bytes behind an upgrade reach the plane, even behind more answers than Node takes at once', async () => {
     main = await Harness.open('main', { debug: { ...NOTHING_TO_SHOW, varz: () => 'x'.repeat(20_000) } });
     const socket = await main.connect();
@@ -110,17 +152,13 @@ describe('an upgrade that waits for its turn', () => {
   });
 
   it('bytes that come while an upgrade waits are kept for the plane', async () => {
-    let answer = (_problems: string[]) => {};
-    const check = () =>
-      new Promise<string[]>((resolve) => {
-        answer = resolve;
-      });
-    main = await Harness.open('main', { debug: { ...NOTHING_TO_SHOW, check } });
+    const { debug, answer } = checkLater();
+    main = await Harness.open('main', { debug });
     const visit = await new Visit(main.http).send(PENDING + UPGRADE);
     await visit.send('be');
     await visit.send('hind');
     expect(main.adopted).toEqual([]);
-    answer([]);
+    answer();
     await turn(4);
     expect(main.adopted).toHaveLength(1);
     let behind = '';
