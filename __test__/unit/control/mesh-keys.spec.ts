@@ -45,6 +45,15 @@ describe('the keys of a mesh', () => {
     expect([a.passedOver, b.passedOver]).toEqual([3, 1]);
   });
 
+  it('a link with as many keys as another one replaces none of the other', () => {
+    const { told, link, announce, known } = meshOf(6);
+    const [a, b] = [link('a'), link('b')];
+    announce(b, 1, 3);
+    expect(announce(a, 10, 13)).toEqual([true, true, true, false]);
+    expect(known(b)).toEqual([1, 2, 3]);
+    expect(told).toEqual(['a crowded']);
+  });
+
   it('ignored keys are requested again once there is room', () => {
     const { mesh, told, link, announce } = meshOf(8);
     const [a, b] = [link('a'), link('b')];

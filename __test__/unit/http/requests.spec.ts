@@ -101,6 +101,11 @@ describe('bodies', () => {
     expect(all).toMatchObject({ status: 501, body: 'Unsupported transfer encoding' });
   });
 
+  it('a body with a length and an unknown transfer encoding is refused for its encoding', async () => {
+    const coded = 'POST / HTTP/1.1|Host: derp.test|Content-Length: 5|Transfer-Encoding: gzip';
+    expect(parse(await main.raw(coded))).toMatchObject({ status: 501, body: 'Unsupported transfer encoding' });
+  });
+
   it('a body longer than Go can count is refused', async () => {
     const all = parse(await main.raw(`POST / HTTP/1.1|Host: derp.test|Content-Length: ${2n ** 63n}`));
     expect(all).toMatchObject({ status: 400, body: '400 Bad Request', headers: { connection: 'close' } });

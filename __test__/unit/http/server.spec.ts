@@ -122,6 +122,18 @@ describe('requests over TLS', () => {
     raw.destroy();
   });
 
+  it('requests, upgrades and their ends without TLS count for no version of TLS', async () => {
+    const counters = new HttpCounters();
+    main = await Harness.open('main', { counters });
+    const socket = await main.connectAndAsk();
+    socket.write('GET /derp HTTP/1.1\r\nHost: derp.test\r\nConnection: Upgrade\r\nUpgrade: DERP\r\n\r\n');
+    await once(socket, 'data');
+    expect(main.adopted).toHaveLength(1);
+    expect(counters.tlsRequests).toEqual({ '1.2': 0, '1.3': 0 });
+    expect(counters.tlsActive).toEqual({ '1.2': 0, '1.3': 0 });
+    socket.destroy();
+  });
+
   it('requests over TLS do not count as active after their connection breaks off', async () => {
     const counters = new HttpCounters();
     const check = () => new Promise<string[]>(() => {});

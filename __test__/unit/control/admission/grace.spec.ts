@@ -3,6 +3,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Desk } from '../../../../src/control/admission/desk.js';
 import { Gate, type GateOptions } from '../../../../src/control/admission/gate.js';
 import type { OnAdmit } from '../../../../src/control/admission/hook.js';
+import type { Policy } from '../../../../src/control/admission/policy.js';
 import { ALLOWED, type Answer, denied, failed } from '../../../../src/control/admission/verifier.js';
 import { openAdmission } from '../../../../src/control/admit.js';
 import type { Login } from '../../../../src/plane/plane.js';
@@ -22,7 +23,11 @@ interface Setup {
 }
 
 /** A gate that asks again about each client, once in `recheck` milliseconds. */
-function setup(answers: Record<string, Answer>, recheck: number, onAdmit?: OnAdmit): Setup {
+function setup(
+  answers: Record<string, Answer>,
+  recheck: number,
+  { onAdmit, policy = 'any' }: { onAdmit?: OnAdmit; policy?: Policy } = {},
+): Setup {
   vi.useFakeTimers({ toFake: ['performance', 'setInterval', 'clearInterval'] });
   onTestFinished(() => void vi.useRealTimers());
   const cache = { allow: 0, deny: 0, grace: GRACE };
@@ -35,7 +40,7 @@ function setup(answers: Record<string, Answer>, recheck: number, onAdmit?: OnAdm
   const rules = (): GateOptions => ({
     rights: openAdmission(undefined, []),
     deniedApps: [],
-    policy: 'any',
+    policy,
     desks: Object.keys(answers).map(desk),
     lists: [],
     deny: undefined,
@@ -94,6 +99,16 @@ describe('the grace of connected clients', () => {
     expect(kicked).toEqual([1]);
   });
 
+  it('one of several verifiers that admitted the client gives it its grace', async () => {
+    const { answers, gate, kicked } = setup({ first: ALLOWED, second: ALLOWED }, 1000, { policy: 'all' });
+    expect(await gate.login(login(1))).toBeTruthy();
+    answers.second = FAILED;
+    await vi.advanceTimersByTimeAsync(GRACE - 1000);
+    expect(kicked).toEqual([]);
+    await vi.advanceTimersByTimeAsync(3000);
+    expect(kicked).toEqual([1]);
+  });
+
   it('a verifier that stays when the rules change gives its clients their grace', async () => {
     const { answers, rules, gate, kicked } = setup({ only: ALLOWED }, 1000);
     expect(await gate.login(login(1))).toBeTruthy();
@@ -107,10 +122,11 @@ describe('the grace of connected clients', () => {
 
   it('a hook that fails closes a connected client when the grace ends, and not before', async () => {
     let isBroken = false;
-    const { gate, kicked } = setup({}, 1000, () => {
+    const onAdmit = () => {
       if (isBroken) throw new Error('broken');
       return true;
-    });
+    };
+    const { gate, kicked } = setup({}, 1000, { onAdmit });
     expect(await gate.login(login(1))).toBeTruthy();
     isBroken = true;
     await vi.advanceTimersByTimeAsync(GRACE);

@@ -30,6 +30,14 @@ async function watched(...keys: ReturnType<typeof newKey>[]) {
   return { file, sizes, troubles, look };
 }
 
+it('a list that is read again, although it is not watched, has the keys of its file', async () => {
+  const file = await keyFile(newKey());
+  const other = newKey();
+  write(file, other);
+  await file.reload();
+  expect([...file.keys]).toEqual([other]);
+});
+
 describe('a watched list', () => {
   it('a list is read when it is as it was at the last look', async () => {
     const { file, sizes, look } = await watched(newKey());

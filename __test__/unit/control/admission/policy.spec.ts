@@ -21,7 +21,7 @@ function short(outcome: Outcome) {
   if (outcome.kind === 'refused') return { refused: outcome.by, reason: outcome.reason, desk: outcome.desk?.name };
   const { by, failures } = outcome;
   return {
-    allowed: by.map(({ name }) => name),
+    [outcome.kind]: by.map(({ name }) => name),
     failures: failures.map(({ desk, how, reason }) => `${desk.name}: ${how}: ${reason}`),
   };
 }
