@@ -68,6 +68,7 @@ describe('targets in absolute form beside TLS', () => {
     ['http://derp.test/x?y=z', '/x?y=z'],
     ['http://other.test:8080/x', '/x'],
     ['HTTPS://derp.test/', '/'],
+    ['http://derp.test/debug?a', '/debug?a'],
     ['/x?u=http://other.test/y', '/x?u=http://other.test/y'],
     ['http://derp.test/x?u=http://other.test/y', '/x?u=http://other.test/y'],
   ])('plain HTTP redirects %s to %s of the host that is named', async (target, path) => {
@@ -127,6 +128,11 @@ describe('requests without a page', () => {
       status: 404,
       body: '404 page not found\n',
     });
+  });
+
+  it('CONNECT with a path is a request for the page there', async () => {
+    main = await Harness.open();
+    expect(await main.ask('CONNECT /robots.txt HTTP/1.1')).toMatchObject({ status: 200 });
   });
 
   it('an answer to a question about the server has no content but its length', async () => {

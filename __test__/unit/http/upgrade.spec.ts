@@ -35,6 +35,7 @@ describe('upgrades to DERP', () => {
     [' in other case, by another method, with a query', 'POST /derp?x HTTP/1.1|upgrade: dErP', false],
     [' of an early client', 'GET /derp HTTP/1.1|Upgrade: WebSocket', false],
     [' of a client that prefers another node', 'GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node: 1a', true],
+    [' by HTTP/1.0, which knows no codings', 'GET /derp HTTP/1.0|Upgrade: DERP|Transfer-Encoding: gzip', false],
     [' with an empty ideal node', 'GET /derp HTTP/1.1|Upgrade: DERP|Ideal-Node:', false],
   ])('an upgrade to DERP%s is answered to the byte, and given to the plane', async (_name, lines, notIdeal) => {
     const socket = await second(lines);
@@ -77,6 +78,8 @@ describe('other upgrades', () => {
     ['DERP on the probe', 'GET /derp/probe HTTP/1.1|Upgrade: DERP', 200, /^$/],
     ['h2c on /derp', 'GET /derp HTTP/1.1|Upgrade: h2c', 426, /^DERP requires connection upgrade\n$/],
     ['a list on /derp', 'GET /derp HTTP/1.1|Upgrade: DERP, h2c', 426, /^DERP requires connection upgrade\n$/],
+    ['DERP on a path that means /derp', 'GET //derp HTTP/1.1|Upgrade: DERP', 307, /^<a href="\/derp">/],
+    ['DERP on a malformed path', 'GET /%zz HTTP/1.1|Upgrade: DERP', 400, /^400 Bad Request$/],
     ['TLS on robots', 'HEAD /robots.txt HTTP/1.1|Upgrade: TLS/1.0', 200, /^$/],
   ])('an offer of %s is not taken', async (_name, lines, status, body) => {
     const answer = parse(await received(await second(lines)));

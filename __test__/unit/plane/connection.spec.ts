@@ -126,9 +126,21 @@ describe('the end of a connection', () => {
     // The deadlines until then have been met.
     await sender.expect('KeepAlive');
     expect(far.destroyed).toBe(false);
-    ahead = 30_100;
-    await eventually(() => far.destroyed, 'the end of the stream');
+    ahead = 50_000;
+    await sender.expect('KeepAlive');
+    expect(far.destroyed).toBe(true);
     expect(harness.plane.counters.read('packets_dropped:write_error:other')).toBe(1);
+  });
+
+  it('a client that takes nothing of what is written to it is closed once all clients hold too much', async () => {
+    const harness = await PlaneHarness.open(LANE, { limits: { queuedBytes: 100 } });
+    const { client: sender } = await harness.admitted();
+    const { client, id, far } = await attached(harness);
+    far.hold();
+    for (let count = 0; count < 60; count++) sender.sendPacket(client.key, Buffer.alloc(4000));
+    expect(await harness.endOf(id)).toBe('over_budget');
+    expect(far.destroyed).toBe(true);
+    expect(await sender.fence()).toEqual([]);
   });
 
   it('what a client sends before its admission counts, even if it sends no more then', async () => {

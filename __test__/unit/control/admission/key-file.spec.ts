@@ -61,6 +61,15 @@ describe('a watched list', () => {
     expect(sizes).toEqual([[1, 1]]);
   });
 
+  it('a list of as many keys as before is another one if a single key is', async () => {
+    const [one, other, third] = [newKey(), newKey(), newKey()];
+    const { file, sizes, look } = await watched(one, other);
+    write(file, one, third);
+    for (let time = 0; time < 2; time++) await look();
+    expect([...file.keys]).toEqual([one, third]);
+    expect(sizes).toEqual([[2, 2]]);
+  });
+
   it('a list that is written anew with the same keys in another order is no change', async () => {
     const [one, other] = [newKey(), newKey()];
     const { file, sizes, look } = await watched(one, other);

@@ -127,6 +127,19 @@ describe('PendingQuestions', () => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
+  it('a question that is given up while it waits for its turn waits no more', async () => {
+    const { asked, ask, questions } = desk(1);
+    void ask('a');
+    const gone = new AbortController();
+    const given = ask('b', gone.signal);
+    await turn();
+    expect(questions.counts).toEqual({ asking: 1, waiting: 1 });
+    gone.abort();
+    await expect(given).rejects.toThrow('no client waits for the answer any more');
+    expect(questions.counts).toEqual({ asking: 1, waiting: 0 });
+    expect(asked).toEqual(['a']);
+  });
+
   it('a caller that has gone already is rejected', async () => {
     const { asked, ask } = desk(1);
     await expect(ask('a', AbortSignal.abort())).rejects.toThrow();
