@@ -39,3 +39,13 @@ it('the sketch of senders is right about a thousand of them, and off by a few pe
     expect(error, `${count} senders`).toBeLessThanOrEqual(count <= 1024 ? 0 : 0.065);
   }
 });
+
+it('every bit of a key counts for the sketch of senders', () => {
+  const sketch = new SenderSketch();
+  for (let bit = 0; bit < 256; bit++) {
+    const bytes = Buffer.from(Array.from({ length: 32 }, (_, at) => (at * 37 + 11) & 0xff));
+    bytes[bit >> 3] = (bytes[bit >> 3] as number) ^ (1 << (bit & 7));
+    sketch.insert(readNodeKey(bytes));
+  }
+  expect(sketch.estimate()).toBe(256);
+});

@@ -34,3 +34,14 @@ fn the_estimates_are_those_of_the_vectors() {
         assert_eq!(sketch.estimate(), estimate, "{count} senders, some of them twice");
     }
 }
+
+#[test]
+fn every_bit_of_a_key_counts() {
+    let mut sketch = SenderSketch::default();
+    for bit in 0..256 {
+        let mut bytes = std::array::from_fn(|at| (at * 37 + 11) as u8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        sketch.insert(&NodeKey::from_bytes(bytes));
+    }
+    assert_eq!(sketch.estimate(), 256);
+}
