@@ -33,8 +33,10 @@ const WRITABLE = 0o022;
 
 /** A file of another user that root replaces keeps its owner. */
 async function keepOwner(path: string, temporary: string): Promise<void> {
-  const old = await stat(path).catch(() => undefined);
-  if (old) await chown(temporary, old.uid, old.gid).catch(() => undefined);
+  const [old, made] = await Promise.all([stat(path).catch(() => undefined), stat(temporary)]);
+  // Without need it is not called: a sandbox may end the process for it.
+  if (!old || (old.uid === made.uid && old.gid === made.gid)) return;
+  await chown(temporary, old.uid, old.gid).catch(() => undefined);
 }
 
 /** Makes the directory of `path`, and missing ones above it, for this user alone. */

@@ -85,7 +85,7 @@ export class HttpServer {
     // Node would answer these itself, and the counters would miss them.
     this.on('checkExpectation', (request, response) => this.onExpectation(request, response));
     this.onSwitch('upgrade', (request, socket, head) => this.onUpgrade(request, socket, head));
-    this.onSwitch('connect', (request, socket) => this.onConnect(request, socket));
+    this.onSwitch('connect', (request) => this.onConnect(request));
     this.server.on(
       'clientError',
       options.barrier.guard(
@@ -142,9 +142,13 @@ export class HttpServer {
     event: 'upgrade' | 'connect',
     handler: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
   ): void {
-    const { barrier } = this.options;
-    const guarded = barrier.guard(`http: ${event}`, handler, (_request, socket) => socket.destroy());
-    this.server.on(event, (request, socket, head) => this.inTurn(socket, () => guarded(request, socket, head)));
+    const guarded = (act: typeof handler) =>
+      this.options.barrier.guard(`http: ${event}`, act, ({ socket }: IncomingMessage) => socket.destroy());
+    const handle = guarded(handler);
+    this.server.on(
+      event,
+      guarded((request, socket, head) => this.inTurn(request, () => handle(request, socket, head))),
+    );
   }
 
   private onRequest(request: IncomingMessage, response: ServerResponse): void {
@@ -213,7 +217,10 @@ export class HttpServer {
   private refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
     if (this.refused.has(socket)) return;
     // As in Go, what follows the last request of a connection is not read. Its answer ends the connection.
-    if (error.code === 'HPE_CLOSED_CONNECTION') return;
+    if (error.code === 'HPE_CLOSED_CONNECTION' && !socket.writableFinished) {
+      socket.pause();
+      return;
+    }
     const answering = (socket as { _httpMessage?: { headersSent: boolean } | null })._httpMessage?.headersSent;
     if (!socket.writable || answering) {
       socket.destroy();
@@ -239,7 +246,7 @@ export class HttpServer {
    * Runs `next` behind the answers to earlier requests, as Go does. Node gives up a connection as soon as it has read
    * an upgrade.
    */
-  private inTurn(socket: Duplex, next: () => void): void {
+  private inTurn({ socket }: IncomingMessage, next: () => void): void {
     const origin = this.originOf(socket);
     if (origin.unanswered.size === 0) {
       next();
@@ -273,11 +280,13 @@ export class HttpServer {
   }
 
   private onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const origin = this.originOf(socket);
-    const ours = this.isDerp(request, origin) && isSound(request);
+    const origin = this.originOf(request.socket);
+    // From version 26 on, Node has another stream in the connection's place while the body of the request is incomplete.
+    // The plane can take only the connection.
+    const ours = socket === request.socket && this.isDerp(request, origin) && isSound(request);
     const framing = requestedFraming(request.headers.upgrade, request.headers['sec-websocket-protocol']);
     if (!ours || !framing) {
-      this.refuseUpgrade(request, socket);
+      this.refuseUpgrade(request);
     } else if (framing === 'websocket') {
       this.switchToWebSocket(origin, request, socket, head);
     } else {
@@ -303,7 +312,7 @@ export class HttpServer {
   private switchToWebSocket(origin: Origin, request: IncomingMessage, socket: Duplex, leftover: Buffer): void {
     // A faulty handshake gets the answer of an ordinary request.
     if (handshakeFault(request)) {
-      this.refuseUpgrade(request, socket);
+      this.refuseUpgrade(request);
       return;
     }
     if (origin.tlsVersion) this.options.counters.tlsRequests[origin.tlsVersion] += 1;
@@ -316,14 +325,14 @@ export class HttpServer {
   /**
    * Answers the request as if it asked for no upgrade: an upgrade to another protocol (such as h2c) is only an offer.
    */
-  private refuseUpgrade(request: IncomingMessage, socket: Duplex): void {
-    answerOnce(request, socket, (response) => this.server.emit('request', request, response));
+  private refuseUpgrade(request: IncomingMessage): void {
+    answerOnce(request, (response) => this.server.emit('request', request, response));
   }
 
   /** Refuses CONNECT. derper can act as a proxy for Tailscale's control servers; this relay cannot. */
-  private onConnect(request: IncomingMessage, socket: Duplex): void {
-    answerOnce(request, socket, (response) => {
-      if (this.originOf(socket).tlsVersion) sendError(response, 403, 'CONNECT not enabled');
+  private onConnect(request: IncomingMessage): void {
+    answerOnce(request, (response) => {
+      if (this.originOf(request.socket).tlsVersion) sendError(response, 403, 'CONNECT not enabled');
       else this.server.emit('request', request, response);
     });
   }
@@ -361,14 +370,17 @@ function closeQueued(responses: Iterable<ServerResponse>): void {
     if (response.socket !== null || response.writableFinished) continue;
     response.destroy();
     response.emit('close');
+    // From version 26 on, Node closes it, too.
+    response.removeAllListeners('close');
   }
 }
 
 /** Answers one request on a connection that Node gave up, and ends the connection. */
-function answerOnce(request: IncomingMessage, socket: Duplex, answer: (response: ServerResponse) => void): void {
+function answerOnce(request: IncomingMessage, answer: (response: ServerResponse) => void): void {
+  const { socket } = request;
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
-  response.assignSocket(socket as IncomingMessage['socket']);
+  response.assignSocket(socket);
   // Does not wait for the client's end of the connection.
   response.on('finish', () => socket.end(() => socket.destroy()));
   answer(response);

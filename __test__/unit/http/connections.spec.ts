@@ -90,6 +90,26 @@ describe('what follows the last request of a connection', () => {
     expect(counters.failures.bad_request).toBe(0);
     expect(main.adopted).toEqual([]);
   });
+
+  it('what follows the last request is not read, so that it keeps no connection open', async () => {
+    main = await Harness.open('main', { debug: NEVER });
+    const socket = await main.connect();
+    socket.write(`${last}x`);
+    const theirs = await eventually(() => main.sockets.get(1), 'the connection');
+    await eventually(() => theirs.isPaused(), 'the end of reading');
+    socket.destroy();
+  });
+
+  it('what follows the last answer ends its connection', async () => {
+    main = await Harness.open();
+    const visit = await new Visit(main.http).ask(
+      `GET /derp HTTP/1.1|${HOST}|Connection: close|Upgrade: websocket|Sec-WebSocket-Protocol: derp`,
+    );
+    expect(visit.text).toMatch(/^HTTP\/1\.1 426 /);
+    expect([visit.stream.writableFinished, visit.stream.destroyed]).toEqual([true, false]);
+    await visit.send('x');
+    expect(visit.stream.destroyed).toBe(true);
+  });
 });
 
 describe('how long a connection may rest', () => {

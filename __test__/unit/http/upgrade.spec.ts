@@ -1,7 +1,7 @@
-import { once } from 'node:events';
+import { type EventEmitter, once } from 'node:events';
 import type { Socket } from 'node:net';
-import { Duplex } from 'node:stream';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Duplex, PassThrough } from 'node:stream';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { vectors } from '../vectors.js';
 import { closed, Harness, parse, received } from './harness.js';
 
@@ -87,6 +87,35 @@ describe('other upgrades', () => {
     expect(answer.body).toMatch(body);
     // Node has let go of the connection, so that this was its last request.
     expect(answer.headers.connection).toBe('close');
+    expect(main.adopted).toEqual([]);
+  });
+
+  it.each([
+    ['POST / HTTP/1.1|Upgrade: h2c', 200],
+    ['POST /derp HTTP/1.1|Upgrade: h2c', 426],
+    ['CONNECT nowhere.test:443 HTTP/1.1', 404],
+  ])('an upgrade whose body does not come is answered: %s', async (lines, status) => {
+    const answer = parse(await received(await second(`${lines}|Content-Length: 5`)));
+    expect([answer.status, answer.headers.connection]).toEqual([status, 'close']);
+  });
+
+  it.each([
+    ['POST /derp HTTP/1.1|Upgrade: DERP', 426],
+    ['CONNECT nowhere.test:443 HTTP/1.1', 404],
+  ])('an upgrade for which Node has another stream than the connection is not taken: %s', async (lines, status) => {
+    const { server } = main.http as unknown as { server: EventEmitter };
+    const emit = server.emit.bind(server);
+    onTestFinished(() => {
+      server.emit = emit;
+    });
+    // As Node 26 does while the body of the request is incomplete.
+    server.emit = (event: string, ...args: unknown[]) => {
+      const [request, , ...rest] = args;
+      const isSwitch = event === 'upgrade' || event === 'connect';
+      return emit(event, ...(isSwitch ? [request, new PassThrough(), ...rest] : args));
+    };
+    const answer = parse(await received(await second(lines)));
+    expect([answer.status, answer.headers.connection]).toEqual([status, 'close']);
     expect(main.adopted).toEqual([]);
   });
 
