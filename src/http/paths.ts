@@ -13,8 +13,8 @@ export interface Target {
 
 /** Characters that Go does not escape in a path. */
 const PLAIN = /[A-Za-z0-9\-_.~$&+,/:;=@]/;
-/** Texts that Go accepts as an escaped path. */
-const VALID = /^(?:[A-Za-z0-9\-_.~$&+,/:;=@!'()*[\]]|%[0-9A-Fa-f]{2})*$/;
+/** Texts that Go accepts as an escaped path, if their escapes are whole. */
+const VALID = /^[A-Za-z0-9\-_.~$&+,/:;=@!'()*[\]%]*$/;
 
 /** `undefined` for a target with a broken escape, which Go's server refuses. */
 export function parseTarget(target: string): Target | undefined {

@@ -11,10 +11,8 @@ export interface HandshakeFault {
 
 /** The first fault of a request for a WebSocket, in the order in which upstream checks. */
 export function handshakeFault(request: IncomingMessage): HandshakeFault | undefined {
-  const { headers, headersDistinct, httpVersionMajor, httpVersionMinor, method } = request;
-  if (httpVersionMajor === 1 && httpVersionMinor < 1) {
-    return fault(426, `a WebSocket needs HTTP/1.1, not HTTP/${request.httpVersion}`);
-  }
+  const { headers, headersDistinct, httpVersion, method } = request;
+  if (httpVersion !== '1.1') return fault(426, `a WebSocket needs HTTP/1.1, not HTTP/${httpVersion}`);
   if (!tokens(headers.connection).includes('upgrade')) {
     const wanted = { Connection: 'Upgrade', Upgrade: 'websocket' };
     return fault(426, 'a WebSocket needs the header Connection: Upgrade', wanted);

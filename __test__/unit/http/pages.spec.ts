@@ -182,6 +182,9 @@ describe('plain HTTP beside TLS', () => {
     ['192.0.2.1:80', 80, 443, '192.0.2.1'],
     ['[2001:db8::1]:80', 80, 443, '[2001:db8::1]'],
     ['[2001:db8::1]', 80, 443, '[2001:db8::1]'],
+    // What is no port is a part of the name.
+    ['derp.test:80x', 80, 443, 'derp.test:80x'],
+    ['a:b:80', 80, 443, 'a:b:80'],
     ['derp.test', 80, 8443, 'derp.test:8443'],
     ['derp.test:80', 80, 8443, 'derp.test:8443'],
     ['derp.test:8080', 8080, 443, 'derp.test'],

@@ -119,6 +119,13 @@ describe('other upgrades', () => {
     expect(main.adopted).toEqual([]);
   });
 
+  it('an upgrade with an unknown transfer encoding is refused in Go’s form', async () => {
+    const answer = await received(await second('GET /derp HTTP/1.1|Upgrade: DERP|Transfer-Encoding: gzip'));
+    expect(answer.split('\r\n')[0]).toBe('HTTP/1.1 501 Not Implemented');
+    expect(parse(answer).body).toBe('Unsupported transfer encoding');
+    expect(main.adopted).toEqual([]);
+  });
+
   const WEBSOCKET = 'GET /derp HTTP/1.1|Upgrade: websocket|Sec-WebSocket-Version: 13';
   const KEY = '|Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==';
 
@@ -154,6 +161,7 @@ describe('other upgrades', () => {
   it('a WebSocket with another subprotocol is closed with status 1008', async () => {
     const answer = parse(await received(await second(`${WEBSOCKET}${KEY}|Sec-WebSocket-Protocol: derpx`)));
     expect(answer.status).toBe(101);
+    expect(Object.keys(answer.headers).sort()).toEqual(['connection', 'date', 'sec-websocket-accept', 'upgrade']);
     expect(answer.body).toBe('\x88\x28\x03\xf0client must speak the derp subprotocol');
     expect(main.adopted).toEqual([]);
   });

@@ -31,6 +31,14 @@ describe('places for visitors', () => {
     expect(visitors.evicted.pool).toBe(1);
   });
 
+  it('only the listener of the metrics has few places, whatever the limits are', () => {
+    const { visitors, come } = world({ duplexes: 1000, perAddress: 1000, exempt: [] });
+    for (let count = 0; count <= SCRAPERS; count++) come('192.0.2.1');
+    expect(visitors.evicted).toEqual(NONE);
+    for (let count = 0; count <= SCRAPERS; count++) come('192.0.2.1', METRICS_LISTENER);
+    expect(visitors.evicted).toEqual({ address: 0, pool: 1 });
+  });
+
   it('visitors with access to /debug/ have places in reserve, which other visitors do not take', () => {
     const { visitors, come } = world();
     const strangers = [come('192.0.2.1'), come('192.0.2.2')];

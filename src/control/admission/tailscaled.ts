@@ -69,9 +69,10 @@ export class Tailscaled implements Verifier {
     this.agents.kept.destroy();
   }
 
+  /** An object, or null. */
   private isNode({ body, broken }: Reply): boolean {
     const value = broken ? undefined : parsed(body);
-    return value === null || (typeof value === 'object' && !Array.isArray(value));
+    return typeof value === 'object' && !Array.isArray(value);
   }
 
   private async notRunning(signal: AbortSignal): Promise<Failed | undefined> {

@@ -1,6 +1,6 @@
 /** Proxies that speak SOCKS 5 in unusual ways, or something else. */
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { dialSocks, isSocks } from '../../../../src/control/admission/socks.js';
 import { SocksProxy } from '../../../helpers/socks-proxy.js';
@@ -68,6 +68,25 @@ describe('a proxy of SOCKS', () => {
     ['for no way to log in', ['\x05\xff'], 'the proxy wants another user, or another way to log in'],
   ])('a SOCKS proxy that asks for %s is reported', async (_what, texts, reason) => {
     expect(await through(await saying(texts))).toBe(reason);
+  });
+
+  it('a SOCKS proxy that takes no password, although it is offered one, is reported', async () => {
+    const reason = 'the proxy wants another user, or another way to log in';
+    expect(await through(await saying(['\x05\xff']), 'me:secret@')).toBe(reason);
+  });
+
+  it('a connection that a SOCKS proxy has made is like any other', async () => {
+    const target = await saying([]);
+    const proxy = await SocksProxy.listen({ leadsTo: () => target });
+    onTestFinished(() => proxy.close());
+    const made = await dialSocks(new URL(`socks5://127.0.0.1:${proxy.port}`), { host: 'verifier.test', port: 80 });
+    const other = connect(target, '127.0.0.1');
+    await once(other, 'connect');
+    const listening = (socket: Socket) =>
+      ['timeout', 'end', 'readable', 'error'].map((name) => socket.listenerCount(name));
+    expect([listening(made), made.timeout]).toEqual([listening(other), 0]);
+    made.destroy();
+    other.destroy();
   });
 
   it('a SOCKS proxy whose connection breaks is reported as such', async () => {

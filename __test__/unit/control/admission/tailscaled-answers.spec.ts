@@ -50,6 +50,10 @@ describe('the answers of a tailscaled', () => {
     expect(found).toEqual(Object.fromEntries(TAILSCALED_ANSWERS.map(({ name, fate }) => [name, fate])));
   });
 
+  it('a tailscaled answers for a key, wherever its client is', () => {
+    expect(asking(socketPath()).bySource).toBe(false);
+  });
+
   it('a tailscaled is asked as Go’s client does, over a connection that is kept until the end', async () => {
     const { asked, daemon, socket } = await telling(KNOWN);
     expect(asked.name).toBe(`tailscaled ${socket}`);
@@ -204,9 +208,17 @@ describe('the check of a tailscaled', () => {
       stating(told('200 OK', JSON.stringify({ BackendState: 'Running', Self: { PublicKey: KEY } }))),
       () => 'verifyClient for self nodekey: not found in the local tailscaled',
     ],
-    ...[undefined, null, {}, { PublicKey: `x${KEY}` }, { PublicKey: `${KEY}\n` }, { PublicKey: 'nodekey:x' }].map(
-      (Self): [string, Say, (name: string) => string] => [
-        `says of itself ${JSON.stringify(Self)}`,
+    ...Object.entries({
+      nothing: undefined,
+      null: null,
+      'no key': {},
+      'something before its key': { PublicKey: `x${KEY}` },
+      'a line more than its key': { PublicKey: `${KEY}\n` },
+      'a key that is none': { PublicKey: 'nodekey:x' },
+    }).map(
+      // Titles without keys, which are others in each run: a mutant is tried with the tests of another run.
+      ([what, Self]): [string, Say, (name: string) => string] => [
+        `says of itself ${what}`,
         stating(told('200 OK', JSON.stringify({ BackendState: 'Running', Self }))),
         (name) => `${name} does not say which node it is`,
       ],
