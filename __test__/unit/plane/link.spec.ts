@@ -1,6 +1,6 @@
 /** One link of the plane, from the dial to its end, with a relay at the other end that does what a test wants. */
 import { X509Certificate } from 'node:crypto';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { freePort } from '../../../src/bench/ports.js';
 import type { DialTarget } from '../../../src/plane/plane.js';
 import {
@@ -144,6 +144,24 @@ describe('a link that logs in', () => {
     expect(context.links.open(7)).toBeUndefined();
   });
 
+  it.each([
+    ['connect', 'authority'],
+    ['data', 'meshKey'],
+  ])('a fault of a link, %s, is told by its name, and ends the link', async (event, setting) => {
+    const other = await OtherRelay.start(false, ownCertificate());
+    const { context, log } = contextWith();
+    const broken = () => {
+      throw new Error('broken');
+    };
+    const made = { [setting]: { toString: broken, toJSON: broken } } as Partial<DialTarget>;
+    context.links.dial(7, targetAt(other.port, made), context);
+    const end = await other.next();
+    if (event === 'data') end.login().catch(() => undefined);
+    await eventually(() => log.length > 1, 'the end of the link');
+    const fault = expect.stringContaining(`fault ERR_INTERNAL a mesh link: ${event}: Error: broken`);
+    expect(log).toEqual([fault, 'linkClosed 7 internal error']);
+  });
+
   it('a link fails if the other relay takes longer for the login than it may', async () => {
     const { harness, other } = await dialling({ timeout: 300 });
     await (await other.next()).wire.takeThrough('\r\n\r\n');
@@ -190,6 +208,7 @@ describe('a link over TLS', () => {
 describe('a link that is open', () => {
   it('a link reports keys that come and go, and skips frames that say less or far more', async () => {
     const { harness, end } = await linked();
+    const events = vi.spyOn(harness, 'linkPeers');
     const [first, second] = [anyKey(), anyKey()];
     end.send(presence(first), presence(first, 31), presence(second, 1025), presence(second, 1024));
     end.send(encodeFrame(FrameType.PeerGone, Buffer.alloc(31)), encodeFrame(FrameType.PeerGone, Buffer.alloc(1025)));
@@ -198,6 +217,8 @@ describe('a link that is open', () => {
     await eventually(() => harness.told.length >= 3, 'three changes');
     expect(harness.told).toEqual([first, second, `not ${first}`]);
     expect((await linkRows(harness))[0]?.at(-1)).toBe(3);
+    // One event tells all changes of a read.
+    for (const [, changes] of events.mock.calls) expect(changes.length).toBeGreaterThan(0);
   });
 
   it('a link that does not watch ignores keys that come', async () => {

@@ -15,6 +15,12 @@ describe('the liveness of a client', () => {
     expect(liveness.look(61_010, deadlines)).toBe('gone');
   });
 
+  it('the time of a Ping may be any, zero included', () => {
+    const liveness = new Liveness(-45_000);
+    expect(liveness.look(0, deadlines)).toBe('ping');
+    expect(liveness.look(1, deadlines)).toBe(15_000);
+  });
+
   it('a client that sends anything is alive', () => {
     const liveness = new Liveness(0);
     liveness.heard(30_000);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { SenderSketch } from '../../../src/plane/js/sender-sketch.js';
+import { estimate, SenderSketch } from '../../../src/plane/js/sender-sketch.js';
 import { type NodeKey, readNodeKey } from '../../../src/protocol/key.js';
 import { seeded } from '../../helpers/random.js';
 
@@ -48,4 +48,15 @@ it('every bit of a key counts for the sketch of senders', () => {
     sketch.insert(readNodeKey(bytes));
   }
   expect(sketch.estimate()).toBe(256);
+});
+
+it('the estimate of the sketch of senders is right over the whole range', () => {
+  const [registers, ranks] = [4096, 20];
+  for (const senders of [1e3, 1e4, 1e6, 1e8, 1e9, 4e9, 1e10]) {
+    // Of the registers, those with this rank at most. A hash in 2 to the power of the rank has a higher one.
+    const share = (rank: number) => (rank > ranks ? 1 : Math.exp((-senders / registers) * 0.5 ** rank));
+    const places = Array.from({ length: registers }, (_, register) => (register + 0.5) / registers);
+    const rankAt = (place: number) => [...Array(ranks + 2).keys()].find((rank) => place < share(rank)) as number;
+    expect(Math.abs(estimate(Uint8Array.from(places, rankAt)) / senders - 1), `${senders}`).toBeLessThan(0.005);
+  }
 });

@@ -17,6 +17,7 @@ async function echo(addresses: () => readonly string[]) {
   const { port } = await sockets.open();
   return {
     sockets,
+    port,
     /** The source of the answer to a request to this address. */
     async answeredFrom(address: string): Promise<string> {
       const socket = createSocket('udp4');
@@ -55,6 +56,15 @@ describe.runIf(process.platform === 'linux')('the sockets of a STUN port', () =>
     tells = false;
     await sockets.look();
     expect(await answeredFrom('127.0.0.2')).toBe('127.0.0.2');
+  });
+
+  it('a STUN port of all IPv4 addresses has none of IPv6', async () => {
+    const { sockets, port } = await echo(() => ['127.0.0.2', '::1']);
+    await sockets.look();
+    const other = createSocket('udp6');
+    onTestFinished(() => void other.close());
+    const bound = once(other.bind(port, '::1'), 'listening').catch(({ code }) => code);
+    expect(await bound).not.toBe('EADDRINUSE');
   });
 
   it('a STUN port bounds its number of sockets', async () => {

@@ -90,7 +90,7 @@ function note(registers: Uint8Array, hash: number): void {
  * The improved estimator of Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches" (2017): it is
  * unbiased over the whole range, without tables.
  */
-function estimate(registers: Uint8Array): number {
+export function estimate(registers: Uint8Array): number {
   const ranks = new Array<number>(RANK_BITS + 2).fill(0);
   for (const rank of registers) ranks[rank] = (ranks[rank] as number) + 1;
   const [empty = 0, ...others] = ranks;

@@ -191,6 +191,15 @@ describe('a tailscaled of macOS', () => {
     expect(other.asked[0]?.headers).not.toHaveProperty('authorization');
     asked.close();
   });
+
+  it('on macOS, a tailscaled with a socket is asked where there is no app', async () => {
+    const directory = temporary();
+    const socket = join(directory, 'tailscaled.sock');
+    await server(socket);
+    const asked = new Tailscaled({ socket, app: new MacApp({ directory, openFiles: nothing }), uptime: () => 10_000 });
+    expect(await asked.ask(question, signal)).toEqual({ kind: 'allowed' });
+    asked.close();
+  });
 });
 
 describe('the tailscaled of this machine', () => {
