@@ -23,6 +23,8 @@ const TWIN_LINES = 60_000;
 
 export class Mesh {
   private readonly watches = new Map<string, Watch>();
+  /** Also those that are given up, while another one has their place. */
+  private readonly running = new Set<Watch>();
   private readonly byLink = new Map<LinkId, LinkUser>();
   /** The relays that open links lead to. */
   private readonly open = new Map<LinkId, NodeKey>();
@@ -61,7 +63,7 @@ export class Mesh {
   /** Stops dialling. The plane closes the links. */
   stop(): void {
     this.isOpen = false;
-    for (const watch of this.watches.values()) watch.stop();
+    for (const watch of this.running) watch.stop();
   }
 
   /** Meshes with these relays, beside those of the settings, and with no others. What is among them already stays as it is. */
@@ -135,7 +137,9 @@ export class Mesh {
 
   private run(id: string, watch: Watch): void {
     this.watches.set(id, watch);
+    this.running.add(watch);
     const ended = watch.run().then(() => {
+      this.running.delete(watch);
       if (watch.isGone && this.watches.get(id) === watch) this.watches.delete(id);
     });
     void this.parts.barrier.settle('a mesh link', ended);

@@ -153,6 +153,21 @@ describe('a set of relays that changes', () => {
     expect([dials.length, states()]).toEqual([2, ['192.0.2.1:443 connected']]);
   });
 
+  it('a relay that was named again while its link was being given up is heard of no more after the stop', async () => {
+    start();
+    await follow('192.0.2.1');
+    const link = open('192.0.2.1', A);
+    mesh.linkPeers(link, [{ key: B, present: true }]);
+    mesh.follow([]);
+    // The plane has not said yet that the link has ended.
+    vi.advanceTimersByTime(MESH_TIMES.linger);
+    expect(hungUp).toEqual([link]);
+    mesh.follow(found('192.0.2.1'));
+    mesh.stop();
+    await pass(0);
+    expect(changes).toEqual([`${link} +a`, `${link} +b`]);
+  });
+
   it('relays are followed from the start of the mesh to its stop', async () => {
     make();
     await follow('192.0.2.1');
