@@ -95,12 +95,12 @@ it('the end of lookups answers all keys, and keeps no miss', () => {
   expect(counters.read('lookups:missing')).toBe(3);
 });
 
-it('a packet that made room for one of another address leaves its place to another one of its kind', () => {
+it.each(['disco', 'other'])('a packet %s that made room for another address leaves its place to its kind', (kind) => {
   lookups.ask(KEY, 'a', LOOKUPS);
-  const later = [stray('disco 2'), stray('disco 3'), stray('disco 4')] as const;
-  for (const one of [stray('disco 1'), later[0]]) expect(lookups.push(one, 2)).toBeUndefined();
+  const later = [stray(`${kind} 2`), stray(`${kind} 3`), stray(`${kind} 4`)] as const;
+  for (const one of [stray(`${kind} 1`), later[0]]) expect(lookups.push(one, 2)).toBeUndefined();
   expect(lookups.makeRoom(stray('other', OTHER), 'b', { ...LOOKUPS, bytes: lookups.bytes })).toBeUndefined();
-  expect(log).toEqual(['disco 1 missing']);
+  expect(log).toEqual([`${kind} 1 missing`]);
   expect(lookups.push(later[1], 2)).toBeUndefined();
   expect(lookups.push(later[2], 2)).toBe(later[0]);
 });

@@ -5,6 +5,8 @@ import { parsePair } from '../../../src/control/certificates.js';
 import type { ClientHello } from '../../../src/plane/js/client-hello.js';
 import { TlsContexts } from '../../../src/plane/js/tls.js';
 import type { Certificate, CertificateSet } from '../../../src/plane/plane.js';
+import { laneNamed } from '../../helpers/lanes.js';
+import { PlaneHarness } from '../../helpers/plane-harness.js';
 import { pemPair } from '../../helpers/relay.js';
 import { HAS_OPENSSL, rsaPair } from '../../helpers/tls.js';
 
@@ -138,5 +140,20 @@ describe.skipIf(!HAS_OPENSSL)('a certificate that the client can verify', () => 
     expect(choose({ serverName: 'a.test', schemes: [RSA_PSS] })).toBe(1);
     expect(choose({ serverName: 'a.test', schemes: [0x0601, 0x0807] })).toBe(1);
     expect(choose({ serverName: 'a.test', schemes: [0x0807] })).toBe(0);
+  });
+});
+
+describe('the cipher suites of the plane', () => {
+  it.each([
+    ['TLSv1.3', 'TLS_AES_256_GCM_SHA384'],
+    ['TLSv1.3', 'TLS_AES_128_GCM_SHA256'],
+    ['TLSv1.3', 'TLS_CHACHA20_POLY1305_SHA256'],
+    ['TLSv1.2', 'ECDHE-ECDSA-AES256-GCM-SHA384'],
+    ['TLSv1.2', 'ECDHE-ECDSA-AES128-GCM-SHA256'],
+    ['TLSv1.2', 'ECDHE-ECDSA-CHACHA20-POLY1305'],
+  ] as const)('a client of %s may have %s alone', async (version, suite) => {
+    const harness = await PlaneHarness.open(laneNamed('js'), {}, 'tls');
+    const { client } = await harness.admitted({ tls: { ciphers: suite, minVersion: version, maxVersion: version } });
+    expect(await client.fence()).toEqual([]);
   });
 });
