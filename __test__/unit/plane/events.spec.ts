@@ -37,6 +37,18 @@ describe('the order of events', () => {
     await Promise.resolve();
     expect(log).toEqual(['first', 'watch 2', 'watch 3']);
   });
+
+  it('an event whose handler fails is told as a fault, and the next one is raised', async () => {
+    queue.raise(() => {
+      throw new Error('broken');
+    });
+    queue.raise((to) => to.watch(2));
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(log).toHaveLength(2);
+    expect(log).toContain('watch 2');
+    expect(log).toContainEqual(expect.stringContaining('fault ERR_INTERNAL an event of the plane: Error: broken'));
+  });
 });
 
 describe('the event prefer', () => {
