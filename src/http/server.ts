@@ -109,7 +109,7 @@ export class HttpServer {
     }
     const origin: Origin = { ...info, id, face, place, unanswered: new Set() };
     this.origins.set(stream, origin);
-    const gone = () => closeQueued(origin.unanswered);
+    const gone = () => closeAll(origin.unanswered);
     stream.once(
       'close',
       this.options.barrier.guard('http: the end of a connection', gone, () => {}),
@@ -362,15 +362,14 @@ function wantsWebSocket({ headers }: IncomingMessage): boolean {
 }
 
 /**
- * Closes the answers that wait behind another one of a connection that is gone. Node closes the one that has the connection, and
- * forgets the others; a page that goes on until its client leaves would never end.
+ * Closes the answers of a connection that is gone. Up to version 25, Node closes the one that has the connection alone, and
+ * forgets those behind it; a page that goes on until its client leaves would never end.
  */
-function closeQueued(responses: Iterable<ServerResponse>): void {
+function closeAll(responses: Iterable<ServerResponse>): void {
   for (const response of responses) {
-    if (response.socket !== null || response.writableFinished) continue;
     response.destroy();
     response.emit('close');
-    // From version 26 on, Node closes it, too.
+    // What Node closes, too, has been closed already.
     response.removeAllListeners('close');
   }
 }

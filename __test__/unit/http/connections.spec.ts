@@ -59,6 +59,17 @@ describe('the end of a connection', () => {
   );
 });
 
+it('the end of the HTTP server ends its connections, and what they ask for', async () => {
+  main = await Harness.open('main', { debug: NEVER });
+  const [idle, asking] = [await main.connectAndAsk(), await main.connect()];
+  const ends = [idle, asking].map((socket) => once(socket.resume(), 'close'));
+  asking.write(PENDING);
+  await eventually(() => main.accepted === 2, 'two connections');
+  await turn();
+  main.http.close();
+  await Promise.all(ends);
+});
+
 describe('requests under way', () => {
   it('every connection may have one request under way, however many other connections have', async () => {
     const counters = new HttpCounters();

@@ -129,6 +129,11 @@ describe('requests over TLS', () => {
     socket.write('GET /derp HTTP/1.1\r\nHost: derp.test\r\nConnection: Upgrade\r\nUpgrade: DERP\r\n\r\n');
     await once(socket, 'data');
     expect(main.adopted).toHaveLength(1);
+    const webSocket = await main.connect();
+    webSocket.write(`${WEBSOCKET.replaceAll('|', '\r\n')}\r\n\r\n`);
+    await once(webSocket, 'data');
+    webSocket.destroy();
+    expect(counters.webSocketAccepts).toBe(1);
     expect(counters.tlsRequests).toEqual({ '1.2': 0, '1.3': 0 });
     expect(counters.tlsActive).toEqual({ '1.2': 0, '1.3': 0 });
     socket.destroy();

@@ -40,7 +40,9 @@ function begin({ address: { address, port }, host, roots }: DialTarget, onConnec
 /** Why a connection failed, as text for the log. */
 export function failureOf(stream: Socket, error: Error): string {
   const untrusted = stream instanceof TLSSocket && stream.authorizationError;
-  return untrusted ? `its certificate is not trusted: ${error.message}` : reasonOf(error);
+  if (!untrusted) return reasonOf(error);
+  // Newer Node adds advice, which is of no use here: the roots are those of the settings.
+  return `its certificate is not trusted: ${error.message.replace(/; if the root CA is .*$/, '')}`;
 }
 
 /** Checks names by Go's rules: a wildcard needs only one label behind it, and the common name does not count. */
